@@ -1,0 +1,52 @@
+"""The errors a user can act on.
+
+    LtcamError              exit code 2: nothing was done, because of what was asked or given
+      InputError            one image file cannot be used; the others go on
+      DataError             the data set cannot be used as asked
+      RunError              a run folder cannot be read
+      SettingsError         an option or a field has a value that cannot be used
+      OutputError           the results cannot be written where they were asked for
+
+The message names the file, field or option, what was wrong with it, and what to do. The command
+line turns an error into its message and exit code in one place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LtcamError(Exception):
+    """Base of every error that `ltcam` raises on purpose."""
+
+    exit_code = 2
+
+
+class InputError(LtcamError):
+    """One image file cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, without the path, fit for a table cell.
+    """
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class DataError(LtcamError):
+    """A data set cannot be used as asked."""
+
+
+class RunError(LtcamError):
+    """A run folder cannot be read: missing, damaged, or of another schema."""
+
+
+class SettingsError(LtcamError):
+    """An option or a settings field has a value that cannot be used."""
+
+
+class OutputError(LtcamError):
+    """Results cannot be written where they were asked for."""

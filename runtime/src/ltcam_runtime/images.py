@@ -1,0 +1,378 @@
+"""Image files in, upright 8-bit RGB arrays and boolean masks out; and resizing.
+
+A file's kind is told by its first bytes, never by its name, and only the decoders listed here are
+ever started. The size is compared with the limit before anything is decoded.
+
+What becomes of the less usual kinds of image:
+
+    transparency     composited on white (in a mask: on black, so that what is transparent is background)
+    16-bit grey      scaled by its full range: value / 257, rounded
+    16-bit colour    the upper eight bits of each channel
+    32-bit integers  as 16 bit where all values lie in 0..65535, else refused
+    32-bit floats    refused, since no file says which value is white
+    CMYK, YCbCr      converted to RGB without colour profile
+    several frames   the first one
+    EXIF rotation    applied
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ltcam_runtime.errors import InputError
+
+DEFAULT_MAX_PIXELS = 200_000_000
+"""Images with more pixels than this are refused unless the caller says otherwise."""
+
+IMAGE_SUFFIXES = frozenset(".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+"""Lower-case suffixes of the files that a search for images takes up."""
+
+# The decoder classes are called themselves rather than through `Image.open`: that one compares the
+# size with a limit of its own, kept in a global of the whole process, and its error names no size.
+_DECODERS: tuple[tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"II*\x00", TiffImagePlugin.TiffImageFile),
+    (b"MM\x00*", TiffImagePlugin.TiffImageFile),
+    (b"II+\x00", TiffImagePlugin.TiffImageFile),
+    (b"MM\x00+", TiffImagePlugin.TiffImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+    (b"GIF8", GifImagePlugin.GifImageFile),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    *((b"P%d" % kind, PpmImagePlugin.PpmImageFile) for kind in range(1, 7)),
+)
+
+_KNOWN = "BMP, GIF, JPEG, JPEG 2000, PNM, PNG, TIFF and WebP"
+
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+# EXIF orientation -> (transpose rows and columns, then flip these axes).
+_ORIENTATIONS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (1,)),
+    3: (False, (0, 1)),
+    4: (False, (0,)),
+    5: (True, ()),
+    6: (True, (1,)),
+    7: (True, (0, 1)),
+    8: (True, (0,)),
+}
+
+
+def read_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read one image file, upright and in colour.
+
+    Args:
+        path: a BMP, GIF, JPEG, JPEG 2000, PBM/PGM/PPM, PNG, TIFF or WebP file, told by its content.
+        max_pixels: more pixels than this are refused from the header alone.
+
+    Returns:
+        (H, W, 3) uint8, RGB, contiguous and writable; grey images have three equal channels.
+
+    Raises:
+        InputError: missing, unreadable, not an image, damaged, too large, or of a kind whose
+            values cannot be shown in 8 bits without a guess.
+    """
+    with _opened(path) as (image, orientation):
+        _check_pixels(Path(path), image, max_pixels)
+        with _decoding(path):
+            image.load()
+            return _upright(_rgb(Path(path), image), orientation)
+
+
+def read_mask(
+    path: Path | str, *, threshold: int = 0, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> NDArray[np.bool_]:
+    """Read a mask file: which pixels are marked as defect.
+
+    A pixel counts where its value is above the threshold. The value is the grey level or the
+    largest colour channel, on a scale of 0 to 255; 16-bit values are brought to that scale, except
+    at threshold 0, where the raw value decides. In a palette image at threshold 0 the *index*
+    decides, since annotation tools keep class numbers there: 0 is background, all others count.
+    (Where index 0 has a colour and another index in use is black, black is background.)
+
+    Args:
+        path: the mask file, of any kind that `read_image` takes.
+        threshold: 0 to 254.
+        max_pixels: more pixels than this are refused from the header alone.
+
+    Returns:
+        (H, W) bool, upright.
+
+    Raises:
+        InputError: as for `read_image`.
+    """
+    with _opened(path) as (image, orientation):
+        _check_pixels(Path(path), image, max_pixels)
+        with _decoding(path):
+            image.load()
+            return _upright(_marked(Path(path), image, threshold), orientation)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) of an image file in pixels, upright, from its header alone.
+
+    Raises:
+        InputError: missing, unreadable or not an image. Damage behind the header goes unnoticed,
+            and there is no limit to the size.
+    """
+    with _opened(path) as (image, orientation):
+        width, height = image.size
+    transposed = _ORIENTATIONS.get(orientation, (False, ()))[0]
+    return (width, height) if transposed else (height, width)
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a picture: pixel areas are averaged where it shrinks, bilinear where it grows.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8.
+        size: (height, width) wanted, each at least 1.
+
+    Returns:
+        uint8 of that size. An axis that shrinks while the other grows is treated first.
+    """
+    height, width = _checked_size(size)
+    shrunk = (min(height, image.shape[0]), min(width, image.shape[1]))
+    return _resized(_resized(image, shrunk, cv2.INTER_AREA), (height, width), cv2.INTER_LINEAR)
+
+
+def resize_heatmap(heatmap: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize a heatmap bilinearly, pixel centres at half integers, without antialiasing.
+
+    The same as torch's `interpolate(mode="bilinear", align_corners=False, antialias=False)`.
+
+    Args:
+        heatmap: (H, W) float32.
+        size: (height, width) wanted, each at least 1.
+
+    Returns:
+        float32 of that size; never outside the range of the input.
+    """
+    return _resized(heatmap.astype(np.float32, copy=False), _checked_size(size), cv2.INTER_LINEAR)
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = size
+    if height < 1 or width < 1:
+        raise ValueError(f"size is {size}; height and width must be at least 1")
+    return height, width
+
+
+def _resized(array: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    if array.shape[:2] == size:
+        return array.copy()
+    return np.asarray(cv2.resize(np.ascontiguousarray(array), size[::-1], interpolation=interpolation))
+
+
+# ------------------------------------------------------------------------------------- opening
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+    """The image with its header read, and the orientation that is still to be applied."""
+    path = Path(path)
+    with _file(path) as stream:
+        head = stream.read(16)
+        stream.seek(0)
+        if not head:
+            raise InputError(path, "the file is empty")
+        decoder = next((decoder for magic, decoder in _DECODERS if head.startswith(magic)), None)
+        if decoder is None:
+            raise InputError(path, f"not an image file ({_KNOWN} are)")
+        with _decoding(path):
+            image = decoder(stream)
+            orientation = _orientation(image)
+        yield image, orientation
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[IO[bytes]]:
+    """The opened file; whatever the system says against opening or reading it becomes an InputError."""
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise InputError(path, "this is a folder, not an image file")
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
+            raise InputError(path, "this is not a regular file")
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(path, "there is no such file") from None
+    except PermissionError:
+        raise InputError(path, "no permission to read it") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(path, f"cannot be opened: {_words(error)}") from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _decoding(path: Path | str) -> Iterator[None]:
+    """Turn whatever a decoder raises on damaged bytes into one InputError.
+
+    Decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, IndexError and others.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(path, "not enough memory to decode it") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(path, f"too large to be decoded safely: {error}") from error
+    except Exception as error:
+        if "truncated" in str(error).lower():
+            reason = f"the file is cut short ({_words(error)}); copy it again from its source"
+        else:
+            reason = f"damaged or of an unsupported kind, cannot be decoded ({_words(error)})"
+        raise InputError(path, reason) from error
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise InputError(path, f"the image has no pixels ({width} x {height})")
+    if width * height > max_pixels:
+        raise InputError(
+            path,
+            f"{width} x {height} pixels (width x height) are {width * height:,}, more than the limit of "
+            f"{max_pixels:,}; cut the image into tiles or make it smaller",
+        )
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation that is still to be applied; 1 where there is none."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1  # Pillow's TIFF decoder applies it itself
+    if isinstance(image, PngImagePlugin.PngImageFile) and not (
+        {"exif", "Raw profile type exif"} & image.info.keys()
+    ):
+        return 1  # asking a PNG file that has none before its pixels would decode it all
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block says nothing against the pixels
+        return 1
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    transposed, flipped = _ORIENTATIONS.get(orientation, (False, ()))
+    if transposed:
+        array = array.swapaxes(0, 1)
+    if flipped:
+        array = np.flip(array, flipped)
+    return np.ascontiguousarray(array)
+
+
+# -------------------------------------------------------------------------------------- pixels
+
+
+def _rgb(path: Path, image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of a decoded image of any mode."""
+    mode = image.mode
+    if mode in _SIXTEEN_BIT:
+        return _three_channels(_to_eight_bits(_sixteen_bit(path, image)))
+    if _has_transparency(image):
+        return _on_ground(np.asarray(image.convert("RGBA")), 255)
+    if mode == "RGB":
+        return np.array(image)
+    if mode in ("1", "L"):
+        return _three_channels(np.asarray(image.convert("L")))
+    if mode in ("P", "RGBX", "CMYK", "YCbCr", "HSV"):
+        return np.array(image.convert("RGB"))
+    raise InputError(path, _unsupported(mode))
+
+
+def _marked(path: Path, image: ImageFile.ImageFile, threshold: int) -> NDArray[np.bool_]:
+    """(H, W) bool of a decoded mask image of any mode."""
+    if image.mode in _SIXTEEN_BIT:
+        if threshold == 0:
+            return np.asarray(np.asarray(image) > 0)
+        return _to_eight_bits(_sixteen_bit(path, image)) > threshold
+    if image.mode == "P" and threshold == 0:
+        return _foreground_indices(image)
+    if _has_transparency(image):
+        values = _on_ground(np.asarray(image.convert("RGBA")), 0)
+    elif image.mode in ("1", "L"):
+        return np.asarray(np.asarray(image.convert("L")) > threshold)
+    else:
+        values = _rgb(path, image)
+    return np.asarray(values.max(axis=2) > threshold)
+
+
+def _foreground_indices(image: Image.Image) -> NDArray[np.bool_]:
+    indices = np.asarray(image)
+    palette = np.asarray(image.getpalette("RGB") or [0, 0, 0], dtype=np.uint8).reshape(-1, 3).max(axis=1)
+    # Indices beyond the palette stay what they are: another class.
+    lookup = np.concatenate([palette, np.full(256 - min(256, palette.size), 255, np.uint8)])[:256]
+    used = np.bincount(indices.ravel(), minlength=256) > 0
+    if palette[0] > 0 and bool((used & (lookup == 0)).any()):
+        return np.asarray(lookup[indices] > 0)
+    return np.asarray(indices > 0)
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _on_ground(rgba: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:
+    """(H, W, 4) over a plain ground of the given grey level, rounded: (H, W, 3)."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    if bool((alpha == 255).all()):
+        return np.ascontiguousarray(rgba[..., :3])
+    mixed = (rgba[..., :3] * alpha + ground * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)
+
+
+def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
+    values = np.asarray(image)
+    if image.mode == "I":
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535:
+            raise InputError(
+                path, f"32-bit values from {low} to {high}: their scale is unknown; save it with 8 or 16 bits"
+            )
+    return values.astype(np.uint16)
+
+
+def _to_eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Full range to full range: 65535 = 255 * 257, so this is value / 257, rounded."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _three_channels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+def _unsupported(mode: str) -> str:
+    if mode == "F":
+        return "32-bit floating point values: their scale is unknown; save it with 8 or 16 bits"
+    return f"colour mode {mode} is not supported; save it as grey or RGB"

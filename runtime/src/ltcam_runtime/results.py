@@ -1,0 +1,87 @@
+"""The value that every inspection returns, whoever made it (predict, a service, an exported graph)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Verdict = Literal["ok", "unsure", "defect"]
+"""What an inspection says of a whole image. `unsure` means: a person should look."""
+
+INSPECTION_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected piece of a defect mask, in the pixels of the image it was found in.
+
+    Attributes:
+        class_name: the defect class the region is given.
+        box: (x, y, width, height) in pixels; origin top left, x to the right.
+        area_px: number of pixels, >= 1.
+        area_percent: share of the image's pixels, 0 to 100.
+        length_px: longest extent (maximum Feret diameter, pixel corner to pixel corner), in pixels.
+        peak: largest heatmap value inside the region as a share of the heatmap's range, 0 to 1.
+    """
+
+    class_name: str
+    box: tuple[int, int, int, int]
+    area_px: int
+    area_percent: float
+    length_px: float
+    peak: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The region as plain JSON values."""
+        return {
+            "class": self.class_name,
+            "box": list(self.box),
+            "area_px": self.area_px,
+            "area_percent": round(self.area_percent, 6),
+            "length_px": round(self.length_px, 3),
+            "peak": round(self.peak, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that is said of one image.
+
+    Attributes:
+        image: name of the image, relative to what was asked for, with forward slashes.
+        size: (height, width) of the image in pixels, upright (after EXIF rotation).
+        verdict: `ok`, `unsure` or `defect`.
+        score: probability of being defective, 0 to 1.
+        class_scores: probability per class, in the classifier's order; sums to 1.
+        heatmap: (H, W) float32 at the image's own size, raw (not normalised), larger is more defective.
+        mask: (H, W) bool at the image's own size; empty where the verdict is `ok`.
+        regions: connected pieces of the mask, largest area first.
+        timings: seconds per step, for information.
+    """
+
+    image: str
+    size: tuple[int, int]
+    verdict: Verdict
+    score: float
+    class_scores: Mapping[str, float]
+    heatmap: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    regions: tuple[Region, ...]
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The inspection without its pictures, as plain JSON values (what `predictions.json` holds)."""
+        return {
+            "image": self.image,
+            "height": self.size[0],
+            "width": self.size[1],
+            "verdict": self.verdict,
+            "score": round(self.score, 6),
+            "class_scores": {name: round(value, 6) for name, value in self.class_scores.items()},
+            "mask_area_px": int(self.mask.sum()),
+            "regions": [region.to_json() for region in self.regions],
+        }

@@ -1,0 +1,229 @@
+"""One forward and one backward pass: activations, gradients and scores of a batch.
+
+`Capture` is the border of the engine: above it nobody touches hooks, below it nobody knows methods.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam.layers import Taps, find_stages, resolve_layers
+from ltcam.cam.modes import evaluating
+from ltcam.cam.targets import Target, target_scores
+
+Reshape = Callable[[Tensor], Tensor]
+"""A layer's output to maps (N, C, H, W), for networks that put out something else (tokens, say)."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one look of the classifier at N images leaves behind.
+
+    Attributes:
+        layers: names of the layers, in the order asked for (found by itself: shallow to deep).
+        activations: per layer (N, C, h, w), float32 or float64.
+        gradients: per layer, same shape: gradient of each image's target score.
+        output: what the model returned, detached; logits (N, K) for classifiers.
+        scores: target score of each image (N,), before any softmax.
+        input_size: (H, W) of the images.
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+    output: object
+    scores: Tensor
+    input_size: tuple[int, int]
+
+
+def capture(
+    model: nn.Module,
+    images: Tensor,
+    target: Target = None,
+    *,
+    layers: Sequence[str] | None = None,
+    taps: Taps = "after",
+    reshape: Reshape | None = None,
+) -> Capture:
+    """Run the model once forward and once backward and keep what class activation maps need.
+
+    The model is left as it was: training flags, `requires_grad`, `.grad` and hooks, also after an
+    exception. Images of a batch do not influence each other.
+
+    Args:
+        model: a CNN; run in evaluation mode.
+        images: (N, 3, H, W), floating point, normalised as the model wants it.
+        target: what is explained; see `ltcam.cam.targets`.
+        layers: names of layers; None finds the stages (`find_stages`).
+        taps: where found stages are tapped; not used with `layers`.
+        reshape: makes (N, C, h, w) of a layer's output that is not.
+
+    Raises:
+        TypeError: images of an integer or boolean type.
+        ValueError: shapes, names, targets or values that cannot be used; the message says which.
+    """
+    check_images(images)
+    names = tuple(layers) if layers is not None else find_stages(model, images, taps=taps)
+    modules = resolve_layers(model, names, images)
+    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+        source = images.clone() if images.is_inference() else images.detach()
+        output, taken = _forward(model, source, names, modules)
+        scores = target_scores(output, target)
+        gradients = _gradients(scores, names, taken)
+    maps = [_as_map(name, tensor.detach(), reshape) for name, tensor in zip(names, taken, strict=True)]
+    map_gradients = [_as_map(name, tensor, reshape) for name, tensor in zip(names, gradients, strict=True)]
+    found = Capture(
+        layers=names,
+        activations=tuple(map(_at_least_float32, maps)),
+        gradients=tuple(map(_at_least_float32, map_gradients)),
+        output=_detached(output),
+        scores=_at_least_float32(scores.detach()),
+        input_size=(int(images.shape[2]), int(images.shape[3])),
+    )
+    _check_finite(found)
+    return found
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of finite floating-point images.
+
+    Raises:
+        TypeError: integer or boolean values.
+        ValueError: not 4-D, empty, or not finite.
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (N, C, H, W), got {shape}")
+    if not images.is_floating_point():
+        raise TypeError(f"images are {images.dtype}; convert to float and normalise them first")
+    if images.numel() == 0:
+        raise ValueError(f"images are empty: {tuple(images.shape)}; N, C, H and W must all be at least 1")
+    bad = _not_finite(images)
+    if bad:
+        raise ValueError(f"images {bad} hold NaN or infinite values")
+
+
+class _Tap:
+    """Hooks on layers for one forward pass of one thread; gone when the block is left."""
+
+    def __init__(self, names: Sequence[str], modules: Sequence[nn.Module], clone: bool):
+        self.taken: dict[str, list[Tensor]] = {name: [] for name in names}
+        self.versions: dict[str, int] = {}
+        self._layers = list(zip(names, modules, strict=True))
+        self._clone = clone
+        self._thread = threading.get_ident()
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> _Tap:
+        try:
+            for name, module in self._layers:
+                self._handles.append(module.register_forward_hook(self._hook(name)))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _hook(self, name: str) -> Callable[[nn.Module, object, object], Tensor | None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+            if threading.get_ident() != self._thread:
+                return None
+            if not isinstance(output, Tensor):
+                raise ValueError(
+                    f"layer {name!r} puts out {type(output).__name__}, not a tensor; choose a layer inside or behind it"
+                )
+            # Nothing below the first layer needs a gradient: cutting there saves its part of the backward
+            # pass and of the memory, whether or not parameters are frozen.
+            first = not any(self.taken.values())
+            leaf = output.detach().requires_grad_() if first or not output.requires_grad else output
+            self.taken[name].append(leaf)
+            self.versions[name] = leaf._version
+            return leaf.clone() if self._clone else leaf
+
+        return hook
+
+    def changed_in_place(self) -> bool:
+        """Whether the network wrote over a tapped tensor after the hook had seen it."""
+        return any(tensors[0]._version != self.versions[name] for name, tensors in self.taken.items() if tensors)
+
+
+def _forward(
+    model: nn.Module, images: Tensor, names: Sequence[str], modules: Sequence[nn.Module]
+) -> tuple[object, tuple[Tensor, ...]]:
+    """The model's output and the tapped tensors; a second pass with copies where the first was written over."""
+    for clone in (False, True):
+        with _Tap(names, modules, clone) as tap:
+            try:
+                output = model(images)
+            except RuntimeError as error:
+                if not clone and "in-place operation" in str(error):
+                    continue
+                raise
+        if clone or not tap.changed_in_place():
+            break
+    return output, tuple(_only_one(name, tap.taken[name]) for name in names)
+
+
+def _only_one(name: str, tensors: list[Tensor]) -> Tensor:
+    if len(tensors) != 1:
+        raise ValueError(f"layer {name!r} ran {len(tensors)} times in one forward pass; it must run exactly once")
+    return tensors[0]
+
+
+def _as_map(name: str, tensor: Tensor, reshape: Reshape | None) -> Tensor:
+    if reshape is not None:
+        tensor = reshape(tensor)
+    if not isinstance(tensor, Tensor) or tensor.ndim != 4:
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        source = "the reshape callable makes" if reshape is not None else "puts out"
+        raise ValueError(f"layer {name!r}: {source} {shape}; give a reshape callable returning (N, C, H, W)")
+    return tensor
+
+
+def _gradients(scores: Tensor, names: Sequence[str], taken: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    if not scores.requires_grad:
+        raise ValueError("the target score carries no gradient; is the model run under no_grad or detached inside?")
+    gradients = torch.autograd.grad(scores.sum(), list(taken), allow_unused=True)
+    for name, gradient in zip(names, gradients, strict=True):
+        if gradient is None:
+            raise ValueError(f"layer {name!r} has no gradient: it is not on the way to the score, or is detached behind")
+    return tuple(gradient for gradient in gradients if gradient is not None)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _detached(output: object) -> object:
+    return output.detach() if isinstance(output, Tensor) else output
+
+
+def _not_finite(tensor: Tensor) -> list[int]:
+    """Indices along the first axis that hold NaN or infinities. The sum tells at once that there are none."""
+    if bool(torch.isfinite(tensor.sum())):
+        return []
+    bad = ~torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else ~torch.isfinite(tensor)
+    return [int(index) for index in bad.nonzero().flatten()]
+
+
+def _check_finite(found: Capture) -> None:
+    checks: list[tuple[str, Tensor]] = [("scores", found.scores)]
+    if isinstance(found.output, Tensor):
+        checks.insert(0, ("logits", found.output))
+    for name, activation, gradient in zip(found.layers, found.activations, found.gradients, strict=True):
+        checks += [(f"activations of layer {name!r}", activation), (f"gradients of layer {name!r}", gradient)]
+    for what, tensor in checks:
+        bad = _not_finite(tensor)
+        if bad:
+            raise ValueError(f"{what} hold NaN or infinite values for images {bad}; are the model's weights finite?")

@@ -1,0 +1,113 @@
+"""A class activation map as a value: which method, truncation, layers and fusion; called like a function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam.capture import Capture, Reshape, capture
+from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
+from ltcam.cam.layers import Taps
+from ltcam.cam.methods import GradientMethod, method_named
+from ltcam.cam.targets import Target
+from ltcam.cam.truncation import Truncation, kept
+
+Relu = Literal["stage", "none"]
+
+
+@dataclass(frozen=True)
+class CAM:
+    """A class activation map over one or several layers.
+
+    Holds settings and never tensors: call it with any model and images, from any thread.
+
+    Attributes:
+        method: name of a gradient method or an own `GradientMethod`.
+        truncation: None for the plain method, a `Truncation` for its LT form.
+        layers: names of layers; None takes the model's stages, found by itself.
+        taps: where found stages are tapped, `after` or `before` their pooling.
+        fusion: how stage maps become one heatmap; see `ltcam.cam.fusion.fuse`.
+        stage_scale: scaling of the stage maps before fusing; the paper has none.
+        relu: `stage` cuts each stage map at 0 (eq. 3), `none` leaves it signed (eq. 11 as printed).
+        positive_activations: use only the positive part of activations. For layers whose outputs are
+            signed (linear bottlenecks), where a positive gradient times a negative activation would
+            count against the class.
+        reshape: for layers that put out no maps.
+
+    Raises:
+        ValueError: unknown names.
+    """
+
+    method: str | GradientMethod = "grad-cam"
+    truncation: Truncation | None = None
+    layers: tuple[str, ...] | None = None
+    taps: Taps = "after"
+    fusion: Fusion = "sum"
+    stage_scale: StageScale = "none"
+    relu: Relu = "stage"
+    positive_activations: bool = False
+    reshape: Reshape | None = None
+
+    def __post_init__(self) -> None:
+        method_named(self.method)
+        check_fusion(self.fusion, self.stage_scale)
+        if self.relu not in get_args(Relu):
+            raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
+
+    def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
+        """Heatmaps (N, H, W), raw float32, at the size of the images (N, 3, H, W)."""
+        return self.heatmaps(self.capture(model, images, target))
+
+    def capture(self, model: nn.Module, images: Tensor, target: Target = None) -> Capture:
+        """What this map needs of the model: one forward and one backward pass."""
+        return capture(model, images, target, layers=self.layers, taps=self.taps, reshape=self.reshape)
+
+    def heatmaps(self, captured: Capture) -> Tensor:
+        """Heatmaps (N, H, W) of a capture."""
+        return fuse(
+            self.stage_maps(captured), captured.input_size, fusion=self.fusion, stage_scale=self.stage_scale
+        )
+
+    def stage_maps(self, captured: Capture) -> tuple[Tensor, ...]:
+        """One map (N, h, w) per layer of a capture, at the layer's own size."""
+        pairs = zip(captured.activations, captured.gradients, strict=True)
+        return tuple(self._stage_map(activations, gradients) for activations, gradients in pairs)
+
+    @torch.no_grad()
+    def _stage_map(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        if self.positive_activations:
+            activations = activations.clamp_min(0)
+        stage_map = weighted_sum(method_named(self.method), activations, gradients, self.truncation)
+        return stage_map.clamp_min(0) if self.relu == "stage" else stage_map
+
+
+def weighted_sum(
+    method: GradientMethod, activations: Tensor, gradients: Tensor, truncation: Truncation | None
+) -> Tensor:
+    """sum_k w_k A_k of one layer, before any ReLU, with the truncation in either reading.
+
+    Args:
+        method: gives w from activations and gradients.
+        activations: A (N, C, h, w).
+        gradients: g (N, C, h, w).
+        truncation: None, or T of eq. 9 / eq. 11.
+
+    Returns:
+        (N, h, w).
+    """
+    if truncation is None:
+        weights = method.weights(activations, gradients)
+    elif truncation.reading == "gradient":  # eq. 9: T g stands wherever g stood
+        weights = method.weights(activations, torch.where(kept(gradients, truncation), gradients, 0))
+    else:  # eq. 11: w from the whole g, T at each position
+        weights = method.weights(activations, gradients) * kept(gradients, truncation)
+    return _sum_over_channels(weights, activations)
+
+
+def _sum_over_channels(weights: Tensor, activations: Tensor) -> Tensor:
+    if weights.shape[2:] == (1, 1):
+        return torch.einsum("nc,nchw->nhw", weights[:, :, 0, 0], activations)
+    return torch.einsum("nchw,nchw->nhw", weights, activations)

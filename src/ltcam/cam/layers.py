@@ -1,0 +1,177 @@
+"""Find the stages of a CNN and resolve layer names to modules.
+
+A stage is a stretch of the network at one resolution; its output is what class activation maps are
+taken at. Stages are found by watching one forward pass, so nothing has to be known about the
+architecture: plain networks, residual networks and own modules are treated alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam.modes import evaluating
+
+Taps = Literal["after", "before"]
+"""Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
+
+_POOLING = (
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.LPPool2d,
+    nn.FractionalMaxPool2d,
+)
+_SMALLEST_MAP = 2  # positions a side; what is pooled to one position has no place left to show
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One module on the way from the image to the scores, with the size (h, w) it put out."""
+
+    name: str
+    size: tuple[int, int]
+    pooling: bool
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What was seen of one module's first call: 4-D sizes in and out, None where it was no 4-D tensor."""
+
+    size_in: tuple[int, int] | None
+    size_out: tuple[int, int] | None
+
+
+_found: WeakKeyDictionary[nn.Module, dict[Taps, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tuple[str, ...]:
+    """Names of the modules whose outputs are the stages of a CNN, shallow to deep.
+
+    Args:
+        model: any CNN whose forward takes images (N, 3, H, W).
+        images: an example batch; its first image is run once. The answer is remembered per model.
+        taps: `after` a stage's pooling layer (VGG16: `features.4, 9, 16, 23, 30`) or `before` it
+            (`features.3, 8, 15, 22, 29`). Without pooling layers both are the same.
+
+    Raises:
+        ValueError: if no module puts out a map of at least two by two positions, or `taps` is unknown.
+    """
+    if taps not in get_args(Taps):
+        raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
+    known = _found.setdefault(model, {})
+    if taps not in known:
+        spine = _spine(model, "", _watch(model, images[:1]))
+        known[taps] = _stage_outputs(spine, taps)
+    if not known[taps]:
+        raise ValueError(
+            "no stage found: no module of the model puts out a 4-D map of at least 2 x 2 positions; name layers=[...] yourself"
+        )
+    return known[taps]
+
+
+def map_names(model: nn.Module, images: Tensor) -> tuple[str, ...]:
+    """Names of all modules that put out a 4-D tensor when the first image is run through the model."""
+    return tuple(name for name, call in _watch(model, images[:1]).items() if call.size_out is not None and name)
+
+
+def resolve_layers(model: nn.Module, names: Sequence[str], images: Tensor) -> tuple[nn.Module, ...]:
+    """The modules of these names, in the order given.
+
+    Raises:
+        ValueError: for no name, a name given twice, or one that the model does not have; the message
+            holds close matches and the modules with 4-D output.
+    """
+    if isinstance(names, str):
+        names = (names,)
+    if not names:
+        raise ValueError(f"layers is empty; name at least one of {_listed(map_names(model, images))}")
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ValueError(f"layers names {', '.join(map(repr, twice))} more than once")
+    modules = dict(model.named_modules())
+    for name in names:
+        if name not in modules or name == "":
+            close = difflib.get_close_matches(name, modules, n=3)
+            hint = f"; close: {', '.join(close)}" if close else ""
+            raise ValueError(
+                f"the model has no layer {name!r}{hint}; layers with a 4-D output: {_listed(map_names(model, images))}"
+            )
+    return tuple(modules[name] for name in names)
+
+
+def _listed(names: Sequence[str], most: int = 40) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _watch(model: nn.Module, image: Tensor) -> dict[str, _Call]:
+    """First call of every module in one forward pass of one image."""
+    calls: dict[str, _Call] = {}
+    handles = []
+    try:
+        for name, module in model.named_modules():
+
+            def hook(_module: nn.Module, inputs: tuple[object, ...], output: object, name: str = name) -> None:
+                calls.setdefault(name, _Call(_map_size(inputs[0] if inputs else None), _map_size(output)))
+
+            handles.append(module.register_forward_hook(hook))
+        with torch.no_grad(), evaluating(model):
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _map_size(value: object) -> tuple[int, int] | None:
+    if not isinstance(value, Tensor) or value.ndim != 4:
+        return None
+    return int(value.shape[2]), int(value.shape[3])
+
+
+def _spine(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[_Step]:
+    """The modules that follow each other from image to scores, without the insides of residual blocks."""
+    steps: list[_Step] = []
+    for child_name, child in module.named_children():
+        name = f"{prefix}.{child_name}" if prefix else child_name
+        call = calls.get(name)
+        if _is_passage(child, call):
+            steps += _spine(child, name, calls)
+        elif call is not None and call.size_out is not None and min(call.size_out) >= _SMALLEST_MAP:
+            steps.append(_Step(name, call.size_out, isinstance(child, _POOLING)))
+    return steps
+
+
+def _is_passage(module: nn.Module, call: _Call | None) -> bool:
+    """Whether to look inside: a chain of several stages, or a container that is never called itself.
+
+    A residual block lowers the resolution by two at most, and its inside is no way that everything
+    takes; so only plain sequences and modules that cross several resolutions are opened.
+    """
+    if next(module.children(), None) is None:
+        return False
+    if call is None or call.size_in is None or call.size_out is None:
+        return True
+    shrink = max(call.size_in[0] / max(call.size_out[0], 1), call.size_in[1] / max(call.size_out[1], 1))
+    return shrink > 2.5 or (isinstance(module, nn.Sequential) and shrink > 1.5)
+
+
+def _stage_outputs(spine: list[_Step], taps: Taps) -> tuple[str, ...]:
+    """The last step of each resolution; a pooling layer that only ends a stage belongs to that stage."""
+    names: list[str] = []
+    for index, step in enumerate(spine):
+        following = spine[index + 1] if index + 1 < len(spine) else None
+        last_of_its_size = following is None or following.size != step.size
+        if not last_of_its_size or (step.pooling and names):
+            continue
+        ends_in_pooling = following is not None and following.pooling
+        names.append(following.name if following is not None and ends_in_pooling and taps == "after" else step.name)
+    return tuple(dict.fromkeys(names))

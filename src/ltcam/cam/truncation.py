@@ -1,0 +1,65 @@
+"""Truncation (T): keep only the large positive gradients (paper, eq. 9 and 11).
+
+T = (g > 0) and (g >= delta), with delta the p-th percentile of the positive gradients. It is
+orthogonal to the method: the LT form of any gradient method is that method, given a `Truncation`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from ltcam.cam.percentile import smallest_kept
+
+Scope = Literal["channel", "stage"]
+Reading = Literal["gradient", "mask"]
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How gradients are truncated.
+
+    Attributes:
+        percentile: p, 0 to 100. 0 keeps all positive gradients and drops the rest.
+        scope: whose positive values the percentile is taken of: each `channel` of an image, or the
+            whole `stage` of an image.
+        reading: `gradient` (eq. 9): the truncated gradient replaces the gradient in the method;
+            `mask` (eq. 11): the method's weights come from the whole gradient, and T selects the
+            positions they act on.
+
+    Raises:
+        ValueError: a value outside these.
+    """
+
+    percentile: float
+    scope: Scope = "channel"
+    reading: Reading = "gradient"
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.percentile, (int, float)) and not isinstance(self.percentile, bool)
+        if not number or math.isnan(self.percentile) or not 0 <= self.percentile <= 100:
+            raise ValueError(f"percentile={self.percentile!r} is not a number from 0 to 100")
+        if self.scope not in get_args(Scope):
+            raise ValueError(f"scope={self.scope!r} is unknown; choose from {', '.join(get_args(Scope))}")
+        if self.reading not in get_args(Reading):
+            raise ValueError(f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(Reading))}")
+
+
+def kept(gradients: Tensor, truncation: Truncation) -> Tensor:
+    """T of eq. 9: which gradients are kept.
+
+    Args:
+        gradients: (N, C, H, W), float32 or float64.
+        truncation: percentile and scope; the reading plays no part here.
+
+    Returns:
+        (N, C, H, W) bool. An image's share does not depend on the other images.
+    """
+    n, channels, height, width = gradients.shape
+    rows = n * channels if truncation.scope == "channel" else n
+    delta = smallest_kept(gradients.reshape(rows, -1), truncation.percentile)
+    shape = (n, channels, 1, 1) if truncation.scope == "channel" else (n, 1, 1, 1)
+    return gradients >= delta.reshape(shape)  # delta > 0, so g > 0 is implied

@@ -1,0 +1,79 @@
+"""What a data set is, whichever folder layout it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+OK = "ok"
+"""Name of the class without defect. It is always class 0."""
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what is known of it.
+
+    Attributes:
+        id: path relative to the data set's root, with forward slashes; unique in the data set.
+        path: the image file.
+        label: `OK` or the name of a defect class.
+        group: samples of one group (commutator, lot, part) never stand on two sides of a split.
+        split: the side the data set itself names, or None where it names none.
+        mask: file with the defect's pixels, or None. For measurement only: nothing that trains
+            or chooses may read it.
+        mask_threshold: mask pixels above this grey value are defect (0 to 254).
+    """
+
+    id: str
+    path: Path
+    label: str
+    group: str
+    split: Split | None = None
+    mask: Path | None = None
+    mask_threshold: int = 0
+
+    @property
+    def defective(self) -> bool:
+        """Whether the image label says defect."""
+        return self.label != OK
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of one folder, in the order of their ids.
+
+    Attributes:
+        root: the folder (or the folder of the manifest).
+        layout: name of the layout it was read with.
+        classes: `OK` first, then the defect classes in alphabetical order.
+        samples: all samples, sorted by id.
+    """
+
+    root: Path
+    layout: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def of_split(self, split: Split) -> tuple[Sample, ...]:
+        """The samples on one side."""
+        return tuple(sample for sample in self.samples if sample.split == split)
+
+    def with_samples(self, samples: tuple[Sample, ...]) -> Dataset:
+        """The same data set with other samples (classes stay)."""
+        return replace(self, samples=samples)
+
+    def label_counts(self) -> dict[str, int]:
+        """Number of samples per class, in the order of `classes`."""
+        counts = Counter(sample.label for sample in self.samples)
+        return {name: counts[name] for name in self.classes}
+
+
+def make_dataset(root: Path, layout: str, samples: list[Sample]) -> Dataset:
+    """A data set with its samples sorted by id and its classes found from their labels."""
+    defects = sorted({sample.label for sample in samples} - {OK})
+    ordered = tuple(sorted(samples, key=lambda sample: sample.id))
+    return Dataset(root=root, layout=layout, classes=(OK, *defects), samples=ordered)

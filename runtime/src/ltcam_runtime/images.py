@@ -45,7 +45,10 @@ from ltcam_runtime.errors import InputError
 DEFAULT_MAX_PIXELS = 200_000_000
 """Images with more pixels than this are refused unless the caller says otherwise."""
 
-IMAGE_SUFFIXES = frozenset(".bmp .gif .jp2 .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split())
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
 """Lower-case suffixes of the files that a search for images takes up."""
 
 # The decoder classes are called themselves rather than through `Image.open`: that one compares the

@@ -1,7 +1,7 @@
 """The CAM engine: torch in, torch out. Needs torch and nothing else of ltcam.
 
-    images -> capture -> stage maps -> heatmap
-    (N,3,H,W)  (capture)  (methods, truncation)  (fusion)
+images -> capture -> stage maps -> heatmap
+(N,3,H,W)  (capture)  (methods, truncation)  (fusion)
 """
 
 from ltcam.cam.capture import Capture, capture

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam.layers import Taps, find_stages, resolve_layers
-from ltcam.cam.modes import evaluating
+from ltcam.cam.modes import evaluating, run
 from ltcam.cam.targets import Target, target_scores
 
 Reshape = Callable[[Tensor], Tensor]
-"""A layer's output to maps (N, C, H, W), for networks that put out something else (tokens, say)."""
+"""A layer's output to maps (N, C, H, W), for networks that put out something else (tokens, say).
+
+Gradients go the same way, so it may only move or leave out values (view, permute, slice), not change them."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Capture:
         layers: names of the layers, in the order asked for (found by itself: shallow to deep).
         activations: per layer (N, C, h, w), float32 or float64.
         gradients: per layer, same shape: gradient of each image's target score.
-        output: what the model returned, detached; logits (N, K) for classifiers.
+        output: what the model returned, its tensors detached; logits (N, K) for classifiers.
         scores: target score of each image (N,), before any softmax.
         input_size: (H, W) of the images.
     """
@@ -47,7 +50,7 @@ def capture(
     images: Tensor,
     target: Target = None,
     *,
-    layers: Sequence[str] | None = None,
+    layers: Sequence[str] | str | None = None,
     taps: Taps = "after",
     reshape: Reshape | None = None,
 ) -> Capture:
@@ -60,7 +63,7 @@ def capture(
         model: a CNN; run in evaluation mode.
         images: (N, 3, H, W), floating point, normalised as the model wants it.
         target: what is explained; see `ltcam.cam.targets`.
-        layers: names of layers; None finds the stages (`find_stages`).
+        layers: names of layers, or one name; None finds the stages (`find_stages`).
         taps: where found stages are tapped; not used with `layers`.
         reshape: makes (N, C, h, w) of a layer's output that is not.
 
@@ -69,15 +72,19 @@ def capture(
         ValueError: shapes, names, targets or values that cannot be used; the message says which.
     """
     check_images(images)
-    names = tuple(layers) if layers is not None else find_stages(model, images, taps=taps)
+    names = _names(layers) if layers is not None else find_stages(model, images, taps=taps)
     modules = resolve_layers(model, names, images)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
         source = images.clone() if images.is_inference() else images.detach()
         output, taken = _forward(model, source, names, modules)
-        scores = target_scores(output, target)
+        scores = target_scores(output, target, len(images))
         gradients = _gradients(scores, names, taken)
-    maps = [_as_map(name, tensor.detach(), reshape) for name, tensor in zip(names, taken, strict=True)]
-    map_gradients = [_as_map(name, tensor, reshape) for name, tensor in zip(names, gradients, strict=True)]
+    _warn_of_half_precision(names, taken)
+    count = len(images)
+    maps = [_as_map(name, tensor.detach(), reshape, count) for name, tensor in zip(names, taken, strict=True)]
+    map_gradients = [
+        _as_map(name, tensor, reshape, count) for name, tensor in zip(names, gradients, strict=True)
+    ]
     found = Capture(
         layers=names,
         activations=tuple(map(_at_least_float32, maps)),
@@ -141,7 +148,13 @@ class _Tap:
                 return None
             if not isinstance(output, Tensor):
                 raise ValueError(
-                    f"layer {name!r} puts out {type(output).__name__}, not a tensor; choose a layer inside or behind it"
+                    f"layer {name!r} puts out {type(output).__name__}, not a tensor; choose a layer inside "
+                    "or behind it"
+                )
+            if output.is_inference():
+                raise ValueError(
+                    f"layer {name!r} has no gradient: the model runs it under torch.inference_mode; take "
+                    "that out"
                 )
             # Nothing below the first layer needs a gradient: cutting there saves its part of the backward
             # pass and of the memory, whether or not parameters are frozen.
@@ -155,17 +168,19 @@ class _Tap:
 
     def changed_in_place(self) -> bool:
         """Whether the network wrote over a tapped tensor after the hook had seen it."""
-        return any(tensors[0]._version != self.versions[name] for name, tensors in self.taken.items() if tensors)
+        return any(
+            tensors[0]._version != self.versions[name] for name, tensors in self.taken.items() if tensors
+        )
 
 
 def _forward(
     model: nn.Module, images: Tensor, names: Sequence[str], modules: Sequence[nn.Module]
 ) -> tuple[object, tuple[Tensor, ...]]:
-    """The model's output and the tapped tensors; a second pass with copies where the first was written over."""
+    """The model's output and the tapped tensors; a second pass with copies if the first was written over."""
     for clone in (False, True):
         with _Tap(names, modules, clone) as tap:
             try:
-                output = model(images)
+                output = run(model, images)
             except RuntimeError as error:
                 if not clone and "in-place operation" in str(error):
                     continue
@@ -177,27 +192,40 @@ def _forward(
 
 def _only_one(name: str, tensors: list[Tensor]) -> Tensor:
     if len(tensors) != 1:
-        raise ValueError(f"layer {name!r} ran {len(tensors)} times in one forward pass; it must run exactly once")
+        raise ValueError(
+            f"layer {name!r} ran {len(tensors)} times in one forward pass; it must run exactly once"
+        )
     return tensors[0]
 
 
-def _as_map(name: str, tensor: Tensor, reshape: Reshape | None) -> Tensor:
+def _names(layers: Sequence[str] | str) -> tuple[str, ...]:
+    return (layers,) if isinstance(layers, str) else tuple(layers)
+
+
+def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, count: int) -> Tensor:
     if reshape is not None:
         tensor = reshape(tensor)
-    if not isinstance(tensor, Tensor) or tensor.ndim != 4:
+    if not isinstance(tensor, Tensor) or tensor.ndim != 4 or len(tensor) != count:
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         source = "the reshape callable makes" if reshape is not None else "puts out"
-        raise ValueError(f"layer {name!r}: {source} {shape}; give a reshape callable returning (N, C, H, W)")
+        raise ValueError(
+            f"layer {name!r}: {source} {shape}; give a reshape callable returning (N, C, H, W), N = {count}"
+        )
     return tensor
 
 
 def _gradients(scores: Tensor, names: Sequence[str], taken: Sequence[Tensor]) -> tuple[Tensor, ...]:
     if not scores.requires_grad:
-        raise ValueError("the target score carries no gradient; is the model run under no_grad or detached inside?")
+        raise ValueError(
+            f"the target score has no gradient with respect to {', '.join(map(repr, names))}; does the model "
+            "run under no_grad or inference_mode, or detach something behind?"
+        )
     gradients = torch.autograd.grad(scores.sum(), list(taken), allow_unused=True)
     for name, gradient in zip(names, gradients, strict=True):
         if gradient is None:
-            raise ValueError(f"layer {name!r} has no gradient: it is not on the way to the score, or is detached behind")
+            raise ValueError(
+                f"layer {name!r} has no gradient: it is not on the way to the score, or is detached behind"
+            )
     return tuple(gradient for gradient in gradients if gradient is not None)
 
 
@@ -205,8 +233,24 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def _warn_of_half_precision(names: Sequence[str], taken: Sequence[Tensor]) -> None:
+    half = [name for name, tensor in zip(names, taken, strict=True) if tensor.dtype.itemsize < 4]
+    if half:
+        warnings.warn(
+            f"layers {', '.join(half)} ran in half precision: which gradients truncation keeps is then not "
+            "reproducible; use float32 for reference results",
+            stacklevel=3,
+        )
+
+
 def _detached(output: object) -> object:
-    return output.detach() if isinstance(output, Tensor) else output
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, Mapping):
+        return {key: _detached(value) for key, value in output.items()}
+    if isinstance(output, (tuple, list)):
+        return tuple(map(_detached, output))
+    return output
 
 
 def _not_finite(tensor: Tensor) -> list[int]:
@@ -226,4 +270,6 @@ def _check_finite(found: Capture) -> None:
     for what, tensor in checks:
         bad = _not_finite(tensor)
         if bad:
-            raise ValueError(f"{what} hold NaN or infinite values for images {bad}; are the model's weights finite?")
+            raise ValueError(
+                f"{what} hold NaN or infinite values for images {bad}; are the model's weights finite?"
+            )

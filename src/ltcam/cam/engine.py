@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -54,11 +55,15 @@ class CAM:
     def __post_init__(self) -> None:
         method_named(self.method)
         check_fusion(self.fusion, self.stage_scale)
+        if self.truncation is not None and not isinstance(self.truncation, Truncation):
+            raise ValueError(
+                f"truncation={self.truncation!r} is no Truncation; write Truncation(percentile) or None"
+            )
         if self.relu not in get_args(Relu):
             raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
 
     def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
-        """Heatmaps (N, H, W), raw float32, at the size of the images (N, 3, H, W)."""
+        """Heatmaps (N, H, W), raw, float32 (float64 of float64), at the size of the images (N, 3, H, W)."""
         return self.heatmaps(self.capture(model, images, target))
 
     def capture(self, model: nn.Module, images: Tensor, target: Target = None) -> Capture:
@@ -73,8 +78,25 @@ class CAM:
 
     def stage_maps(self, captured: Capture) -> tuple[Tensor, ...]:
         """One map (N, h, w) per layer of a capture, at the layer's own size."""
+        self._warn_of_signed_activations(captured)
         pairs = zip(captured.activations, captured.gradients, strict=True)
         return tuple(self._stage_map(activations, gradients) for activations, gradients in pairs)
+
+    def _warn_of_signed_activations(self, captured: Capture) -> None:
+        method = method_named(self.method)
+        if self.positive_activations or not method.divides_by_activations:
+            return
+        signed = [
+            name
+            for name, tensor in zip(captured.layers, captured.activations, strict=True)
+            if tensor.amin() < 0
+        ]
+        if signed:
+            warnings.warn(
+                f"{method.title} divides by sums of activations, and those of {', '.join(signed)} are signed: "
+                "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
+                stacklevel=3,
+            )
 
     @torch.no_grad()
     def _stage_map(self, activations: Tensor, gradients: Tensor) -> Tensor:
@@ -108,6 +130,12 @@ def weighted_sum(
 
 
 def _sum_over_channels(weights: Tensor, activations: Tensor) -> Tensor:
+    n, channels, height, width = activations.shape
+    if tuple(weights.shape) not in ((n, channels, 1, 1), (n, channels, height, width)):
+        raise ValueError(
+            f"the method's weights are {tuple(weights.shape)}; activations {tuple(activations.shape)} need "
+            "(N, C, 1, 1) or (N, C, H, W)"
+        )
     if weights.shape[2:] == (1, 1):
         return torch.einsum("nc,nchw->nhw", weights[:, :, 0, 0], activations)
     return torch.einsum("nchw,nchw->nhw", weights, activations)

@@ -22,7 +22,9 @@ def check_fusion(fusion: str, stage_scale: str) -> None:
     if fusion not in get_args(Fusion):
         raise ValueError(f"fusion={fusion!r} is unknown; choose from {', '.join(get_args(Fusion))}")
     if stage_scale not in get_args(StageScale):
-        raise ValueError(f"stage_scale={stage_scale!r} is unknown; choose from {', '.join(get_args(StageScale))}")
+        raise ValueError(
+            f"stage_scale={stage_scale!r} is unknown; choose from {', '.join(get_args(StageScale))}"
+        )
 
 
 def scale_map(stage_map: Tensor, stage_scale: StageScale) -> Tensor:
@@ -42,7 +44,7 @@ def scale_map(stage_map: Tensor, stage_scale: StageScale) -> Tensor:
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """psi of eq. 8: bilinear, pixel centres, no antialiasing. (N, h, w) -> (N, H, W).
+    """Psi of eq. 8: bilinear, pixel centres, no antialiasing. (N, h, w) -> (N, H, W).
 
     Raises:
         ValueError: a target side below 1.

@@ -8,15 +8,17 @@ architecture: plain networks, residual networks and own modules are treated alik
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.modes import evaluating
+from ltcam.cam.modes import evaluating, run
 
 Taps = Literal["after", "before"]
 """Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
@@ -29,6 +31,7 @@ _POOLING = (
     nn.LPPool2d,
     nn.FractionalMaxPool2d,
 )
+_PASSING_ON = (nn.Identity, nn.Dropout, nn.Dropout2d)
 _SMALLEST_MAP = 2  # positions a side; what is pooled to one position has no place left to show
 
 
@@ -41,15 +44,18 @@ class _Step:
     pooling: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Call:
     """What was seen of one module's first call: 4-D sizes in and out, None where it was no 4-D tensor."""
 
     size_in: tuple[int, int] | None
     size_out: tuple[int, int] | None
+    channels_out: int
+    count: int = 0
 
 
-_found: WeakKeyDictionary[nn.Module, dict[Taps, tuple[str, ...]]] = WeakKeyDictionary()
+_Looked = tuple[Taps, tuple[int, ...]]
+_found: WeakKeyDictionary[nn.Module, dict[_Looked, tuple[str, ...]]] = WeakKeyDictionary()
 
 
 def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tuple[str, ...]:
@@ -57,7 +63,8 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
 
     Args:
         model: any CNN whose forward takes images (N, 3, H, W).
-        images: an example batch; its first image is run once. The answer is remembered per model.
+        images: an example batch; its first image is run once. The answer is remembered per model
+            and image size (maps that would be smaller than two by two are no stages).
         taps: `after` a stage's pooling layer (VGG16: `features.4, 9, 16, 23, 30`) or `before` it
             (`features.3, 8, 15, 22, 29`). Without pooling layers both are the same.
 
@@ -67,44 +74,55 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
     if taps not in get_args(Taps):
         raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
     known = _found.setdefault(model, {})
-    if taps not in known:
-        spine = _spine(model, "", _watch(model, images[:1]))
-        known[taps] = _stage_outputs(spine, taps)
-    if not known[taps]:
+    key: _Looked = (taps, tuple(images.shape[1:]))
+    if key not in known:
+        calls = _watch(model, images[:1])
+        order = {name: index for index, name in enumerate(calls)}
+        spine = sorted(_spine(model, "", calls), key=lambda step: order[step.name])
+        features = dropwhile(lambda step: _is_preprocessing(model, step, calls, images.shape[1]), spine)
+        known[key] = _stage_outputs(list(features), taps)
+    if not known[key]:
         raise ValueError(
-            "no stage found: no module of the model puts out a 4-D map of at least 2 x 2 positions; name layers=[...] yourself"
+            "no stage found: no module of the model puts out a 4-D map of at least 2 x 2 positions; name "
+            "layers=[...] yourself"
         )
-    return known[taps]
+    return known[key]
 
 
 def map_names(model: nn.Module, images: Tensor) -> tuple[str, ...]:
     """Names of all modules that put out a 4-D tensor when the first image is run through the model."""
-    return tuple(name for name, call in _watch(model, images[:1]).items() if call.size_out is not None and name)
+    return tuple(
+        name for name, call in _watch(model, images[:1]).items() if call.size_out is not None and name
+    )
 
 
 def resolve_layers(model: nn.Module, names: Sequence[str], images: Tensor) -> tuple[nn.Module, ...]:
     """The modules of these names, in the order given.
 
     Raises:
-        ValueError: for no name, a name given twice, or one that the model does not have; the message
+        ValueError: for no name, a layer given twice, or a name that the model does not have; the message
             holds close matches and the modules with 4-D output.
     """
-    if isinstance(names, str):
-        names = (names,)
     if not names:
         raise ValueError(f"layers is empty; name at least one of {_listed(map_names(model, images))}")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise ValueError(f"layers names {', '.join(map(repr, twice))} more than once")
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"layers holds a {type(name).__name__}; give names of layers as in model.named_modules()"
+            )
         if name not in modules or name == "":
             close = difflib.get_close_matches(name, modules, n=3)
             hint = f"; close: {', '.join(close)}" if close else ""
             raise ValueError(
-                f"the model has no layer {name!r}{hint}; layers with a 4-D output: {_listed(map_names(model, images))}"
+                f"the model has no layer {name!r}{hint}; layers with a 4-D output: "
+                f"{_listed(map_names(model, images))}"
             )
-    return tuple(modules[name] for name in names)
+    found = tuple(modules[name] for name in names)
+    twice = [name for name, module in zip(names, found, strict=True) if found.count(module) > 1]
+    if twice:
+        raise ValueError(f"layers holds one layer more than once: {', '.join(map(repr, twice))}")
+    return found
 
 
 def _listed(names: Sequence[str], most: int = 40) -> str:
@@ -113,18 +131,28 @@ def _listed(names: Sequence[str], most: int = 40) -> str:
 
 
 def _watch(model: nn.Module, image: Tensor) -> dict[str, _Call]:
-    """First call of every module in one forward pass of one image."""
+    """First call of every module in one forward pass of one image, in the order in which they were done."""
     calls: dict[str, _Call] = {}
     handles = []
+    thread = threading.get_ident()
     try:
         for name, module in model.named_modules():
 
-            def hook(_module: nn.Module, inputs: tuple[object, ...], output: object, name: str = name) -> None:
-                calls.setdefault(name, _Call(_map_size(inputs[0] if inputs else None), _map_size(output)))
+            def hook(
+                _module: nn.Module, inputs: tuple[object, ...], output: object, name: str = name
+            ) -> None:
+                if threading.get_ident() != thread:
+                    return
+                size_out = _map_size(output)
+                channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
+                call = calls.setdefault(
+                    name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels)
+                )
+                call.count += 1
 
             handles.append(module.register_forward_hook(hook))
         with torch.no_grad(), evaluating(model):
-            model(image)
+            run(model, image)
     finally:
         for handle in handles:
             handle.remove()
@@ -143,11 +171,21 @@ def _spine(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[_Ste
     for child_name, child in module.named_children():
         name = f"{prefix}.{child_name}" if prefix else child_name
         call = calls.get(name)
+        if isinstance(child, _PASSING_ON) or (call is not None and call.count > 1):
+            continue  # what runs more than once (a shared pooling, say) has no one output
         if _is_passage(child, call):
             steps += _spine(child, name, calls)
         elif call is not None and call.size_out is not None and min(call.size_out) >= _SMALLEST_MAP:
             steps.append(_Step(name, call.size_out, isinstance(child, _POOLING)))
     return steps
+
+
+def _is_preprocessing(model: nn.Module, step: _Step, calls: dict[str, _Call], channels: int) -> bool:
+    """Whether a step only changes the image (a normalisation inside the model, say): no features yet."""
+    convolves = any(
+        isinstance(module, nn.modules.conv._ConvNd) for module in model.get_submodule(step.name).modules()
+    )
+    return calls[step.name].channels_out == channels and not convolves
 
 
 def _is_passage(module: nn.Module, call: _Call | None) -> bool:
@@ -173,5 +211,7 @@ def _stage_outputs(spine: list[_Step], taps: Taps) -> tuple[str, ...]:
         if not last_of_its_size or (step.pooling and names):
             continue
         ends_in_pooling = following is not None and following.pooling
-        names.append(following.name if following is not None and ends_in_pooling and taps == "after" else step.name)
+        names.append(
+            following.name if following is not None and ends_in_pooling and taps == "after" else step.name
+        )
     return tuple(dict.fromkeys(names))

@@ -1,32 +1,64 @@
-"""Put a model into evaluation mode and find it again as it was."""
+"""Run a model in evaluation mode and find it again as it was."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
+
+_lock = threading.Lock()
+_held: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""Modules whose training flag is put off for now, and by how many blocks: threads may share a model."""
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards each module's own flag is as before.
 
+    Blocks may overlap, in one thread or several: flags come back when the last one is left.
+
     Raises:
         ValueError: if a batch normalisation has no running statistics, since it would couple the
             images of a batch even in evaluation mode.
     """
-    training = [module for module in model.modules() if module.training]
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
-                f"layer {name!r} normalises by the batch (no running statistics): maps of one image would depend on "
-                "the others; use track_running_stats=True"
+                f"layer {name!r} normalises by the batch (no running statistics): maps of one image would "
+                "depend on the others; use track_running_stats=True"
             )
-    try:
+    with _lock:
+        training = [module for module in model.modules() if module.training or module in _held]
         for module in training:
+            _held[module] = _held.get(module, 0) + 1
             module.training = False
+    try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _lock:
+            for module in training:
+                _held[module] -= 1
+                if _held[module] == 0:
+                    del _held[module]
+                    module.training = True
+
+
+def run(model: nn.Module, images: Tensor) -> object:
+    """The model's output for a batch of images.
+
+    Raises:
+        ValueError: if the images have another number of channels than the model's first convolution takes.
+    """
+    try:
+        return model(images)
+    except RuntimeError as error:
+        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is None or first.in_channels == images.shape[1]:
+            raise
+        raise ValueError(
+            f"images {tuple(images.shape)} have {images.shape[1]} channels; the model's first layer takes "
+            f"(N, {first.in_channels}, H, W)"
+        ) from error

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 _SORTED_AT_ONCE = 2048  # values a row up to which sorting all rows together beats a loop of selections
+_EXACT_IN_INT64 = 2**32  # numerators below it, times counts below 2^31, stay within int64
 
 
 def rank(count: Tensor, percentile: float) -> Tensor:
@@ -28,8 +29,14 @@ def rank(count: Tensor, percentile: float) -> Tensor:
         Integers, 0 where m = 0.
     """
     p = Fraction(str(percentile))
-    numerator, denominator = p.numerator, p.denominator * 100
-    return -((-(count - 1).clamp_min(0) * numerator) // denominator)
+    if p.numerator < _EXACT_IN_INT64:
+        return -((-(count - 1).clamp_min(0) * p.numerator) // (p.denominator * 100))
+    ranks = [_rank(m, p) for m in count.flatten().tolist()]
+    return torch.tensor(ranks, dtype=count.dtype, device=count.device).reshape(count.shape)
+
+
+def _rank(count: int, p: Fraction) -> int:
+    return -((-max(count - 1, 0) * p.numerator) // (p.denominator * 100))
 
 
 def smallest_kept(rows: Tensor, percentile: float) -> Tensor:
@@ -68,6 +75,6 @@ def _by_selection(rows: Tensor, percentile: float) -> Tensor:
     for index, row in enumerate(values):
         positive = row[row > 0]
         if positive.size:
-            k = -((-(positive.size - 1) * p.numerator) // (p.denominator * 100))
+            k = _rank(positive.size, p)
             kept[index] = np.partition(positive, k)[k]
     return torch.from_numpy(kept)

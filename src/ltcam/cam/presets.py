@@ -49,7 +49,9 @@ def _preset(method: str, title: str) -> Callable[..., CAM]:
         return truncated(method, percentile, **settings)  # type: ignore[arg-type]
 
     preset.__name__ = preset.__qualname__ = f"LT{title}"
-    preset.__doc__ = f"LT{title}: `truncated({method!r}, percentile, ...)`; see `ltcam.cam.truncated` for the settings."
+    preset.__doc__ = (
+        f"LT{title}: `truncated({method!r}, percentile, ...)`; see `ltcam.cam.truncated` for the settings."
+    )
     return preset
 
 

@@ -6,15 +6,17 @@ A target is None, a class index, one index per image, or a callable from the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-TargetFunction = Callable[[Tensor], Tensor]
-"""Logits of one image (K,) to a scalar that carries a gradient."""
+TargetFunction = Callable[[Any], Tensor]
+"""Logits of one image (K,) to a scalar that carries a gradient. Where the model returns a tuple or a
+dictionary of batches, the function gets the same with one image's entries; of a list, one element."""
 
-Target = int | Sequence[int] | TargetFunction | None
+Target = int | Sequence[int] | Tensor | TargetFunction | None
 
 
 def log_odds(classes: Sequence[int]) -> TargetFunction:
@@ -22,28 +24,40 @@ def log_odds(classes: Sequence[int]) -> TargetFunction:
 
     The softmax leaves z + h(x) free, so a single logit z_c is not identified by training; the
     log-odds are: logsumexp of z over `classes` - logsumexp of z over the rest. Two classes: z_1 - z_0.
+    With one output (sigmoid), class 1 is z and class 0 is -z.
 
     Args:
         classes: indices of the classes that count together (all defect classes, say).
+
+    Raises:
+        ValueError: when called with logits that do not have these classes and at least one other.
     """
     chosen = list(classes)
 
     def score(logits: Tensor) -> Tensor:
-        rest = [index for index in range(logits.shape[0]) if index not in chosen]
+        if logits.shape[0] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits])
+        count = logits.shape[0]
+        rest = [index for index in range(count) if index not in chosen]
+        if not chosen or not rest or any(not 0 <= index < count for index in chosen):
+            raise ValueError(
+                f"log_odds({chosen}) needs some, not all, of the model's classes 0 to {count - 1}"
+            )
         return logits[chosen].logsumexp(0) - logits[rest].logsumexp(0)
 
     return score
 
 
-def target_scores(output: object, target: Target) -> Tensor:
+def target_scores(output: object, target: Target, count: int) -> Tensor:
     """One differentiable score per image.
 
     Args:
         output: what the model returned; for indices logits (N, K), for a callable anything that can
-            be indexed by image.
+            be taken apart by image.
         target: None (K = 1: the defect logit; K >= 2: the largest logit of each image), a class index
             for all images, a sequence of one index per image, or a callable. With one output
             (sigmoid), class 1 is z and class 0 is -z.
+        count: N, number of images.
 
     Returns:
         Scores (N,).
@@ -52,40 +66,63 @@ def target_scores(output: object, target: Target) -> Tensor:
         ValueError: wrong shapes, indices out of range, or a callable without a differentiable scalar.
     """
     if callable(target):
-        return _called(output, target)
-    if not isinstance(output, Tensor) or output.ndim != 2:
+        return torch.stack([_called(target, _of_image(output, index, count)) for index in range(count)])
+    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] == 0:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"the model must return logits (N, K), got {shape}; give a target callable instead")
-    count, classes = output.shape
+    if len(output) != count:
+        raise ValueError(
+            f"the model returned logits {tuple(output.shape)} for {count} images; N must be the same"
+        )
+    classes = output.shape[1]
     if target is None:
-        return output[:, 0] if classes == 1 else output.amax(1)
-    indices = _indices(target, count, max(classes, 2))
-    if classes == 1:
-        signs = torch.tensor([1.0 if index == 1 else -1.0 for index in indices], device=output.device)
-        return output[:, 0] * signs.to(output.dtype)
+        indices = [0] * count if classes == 1 else output.argmax(1).tolist()
+    else:
+        indices = _indices(target, count, max(classes, 2))
+        if classes == 1:
+            signs = torch.tensor([1.0 if index == 1 else -1.0 for index in indices], device=output.device)
+            return output[:, 0] * signs.to(output.dtype)
     return output[torch.arange(count, device=output.device), torch.tensor(indices, device=output.device)]
 
 
-def _indices(target: int | Sequence[int], count: int, classes: int) -> list[int]:
-    indices = [target] * count if isinstance(target, int) else list(target)
-    if len(indices) != count:
-        raise ValueError(f"target has {len(indices)} entries for {count} images; give one per image")
-    for index in indices:
-        if isinstance(index, bool) or not isinstance(index, int):
-            raise ValueError(f"target={index!r} is not a class index (an int from 0 to {classes - 1})")
-        if not 0 <= index < classes:
-            raise ValueError(f"target={index} is out of range; the model has classes 0 to {classes - 1}")
-    return indices
+def _indices(target: object, count: int, classes: int) -> list[int]:
+    values = target.tolist() if hasattr(target, "tolist") else target  # tensors and numpy arrays
+    alone = isinstance(values, str) or not isinstance(values, Sequence)
+    entries: list[object] = [values] * count if alone else list(values)
+    if len(entries) != count:
+        raise ValueError(f"target has {len(entries)} entries for {count} images; give one per image")
+    return [_index(entry, classes) for entry in entries]
 
 
-def _called(output: object, target: TargetFunction) -> Tensor:
-    scores = []
-    for logits in output:  # type: ignore[attr-defined]  # whatever the caller's function understands
-        score = target(logits)
-        if not isinstance(score, Tensor) or score.numel() != 1:
-            shape = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-            raise ValueError(f"the target callable must return one number per image, got {shape}")
-        if not score.requires_grad:
-            raise ValueError("the target callable returned a score without a gradient; is something detached in it?")
-        scores.append(score.reshape(()))
-    return torch.stack(scores)
+def _index(entry: object, classes: int) -> int:
+    index = entry.item() if hasattr(entry, "item") else entry
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise ValueError(f"target={index!r} is not a class index (an int from 0 to {classes - 1})")
+    if not 0 <= index < classes:
+        raise ValueError(f"target={index} is out of range; the model has classes 0 to {classes - 1}")
+    return index
+
+
+def _of_image(output: object, index: int, count: int) -> object:
+    """One image's part of the model's output."""
+    if isinstance(output, Mapping):
+        return {key: _of_image(value, index, count) for key, value in output.items()}
+    if isinstance(output, tuple):
+        return tuple(_of_image(value, index, count) for value in output)
+    if not isinstance(output, (Tensor, list)) or (isinstance(output, Tensor) and output.ndim == 0):
+        return output  # nothing of single images
+    if len(output) != count:
+        raise ValueError(f"the model returned {len(output)} results for {count} images; N must be the same")
+    return output[index]
+
+
+def _called(target: TargetFunction, logits: object) -> Tensor:
+    score = target(logits)
+    if not isinstance(score, Tensor) or score.numel() != 1:
+        shape = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        raise ValueError(f"the target callable must return one number per image, got {shape}")
+    if not score.requires_grad:
+        raise ValueError(
+            "the target callable returned a score without a gradient; is something detached in it?"
+        )
+    return score.reshape(())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -39,13 +40,15 @@ class Truncation:
     reading: Reading = "gradient"
 
     def __post_init__(self) -> None:
-        number = isinstance(self.percentile, (int, float)) and not isinstance(self.percentile, bool)
+        number = isinstance(self.percentile, Real) and not isinstance(self.percentile, bool)
         if not number or math.isnan(self.percentile) or not 0 <= self.percentile <= 100:
             raise ValueError(f"percentile={self.percentile!r} is not a number from 0 to 100")
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope={self.scope!r} is unknown; choose from {', '.join(get_args(Scope))}")
         if self.reading not in get_args(Reading):
-            raise ValueError(f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(Reading))}")
+            raise ValueError(
+                f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(Reading))}"
+            )
 
 
 def kept(gradients: Tensor, truncation: Truncation) -> Tensor:
@@ -58,7 +61,7 @@ def kept(gradients: Tensor, truncation: Truncation) -> Tensor:
     Returns:
         (N, C, H, W) bool. An image's share does not depend on the other images.
     """
-    n, channels, height, width = gradients.shape
+    n, channels = gradients.shape[:2]
     rows = n * channels if truncation.scope == "channel" else n
     delta = smallest_kept(gradients.reshape(rows, -1), truncation.percentile)
     shape = (n, channels, 1, 1) if truncation.scope == "channel" else (n, 1, 1, 1)

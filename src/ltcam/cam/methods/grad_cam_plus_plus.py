@@ -26,4 +26,5 @@ GRAD_CAM_PLUS_PLUS = GradientMethod(
     source="Chattopadhay et al. 2018, eq. 15 and 19",
     sentence="Weighs each channel by its positive gradients, each position by a second-order coefficient.",
     weights=weights,
+    divides_by_activations=True,
 )

@@ -21,6 +21,8 @@ class GradientMethod:
         source: paper and equation.
         sentence: what it does, in one sentence.
         weights: the weights w; the map is relu(sum_k w_k A_k).
+        divides_by_activations: whether w has a sum of activations in a denominator, so that signed
+            activations can make it vanish; `CAM` then warns.
     """
 
     name: str
@@ -28,3 +30,4 @@ class GradientMethod:
     source: str
     sentence: str
     weights: Weights
+    divides_by_activations: bool = False

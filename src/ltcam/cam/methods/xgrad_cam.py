@@ -19,4 +19,5 @@ XGRAD_CAM = GradientMethod(
     source="Fu et al. 2020, eq. 8",
     sentence="Weighs each channel by its gradient's mean over where the channel is active.",
     weights=weights,
+    divides_by_activations=True,
 )

@@ -89,7 +89,10 @@ def streaks(rng: Random, size: Size, angle: float, layers: Sequence[tuple[float,
         layers: `(length, width, weight)` of each population of strokes; length and width are standard
             deviations in pixels, weights are relative deviations.
     """
-    shape = (scipy.fft.next_fast_len(size[0] + 16, real=True), scipy.fft.next_fast_len(size[1] + 16, real=True))
+    shape = (
+        scipy.fft.next_fast_len(size[0] + 16, real=True),
+        scipy.fft.next_fast_len(size[1] + 16, real=True),
+    )
     rows = scipy.fft.fftfreq(shape[0]).astype(np.float32)[:, None]
     columns = scipy.fft.rfftfreq(shape[1]).astype(np.float32)[None, :]
     along = columns * np.float32(math.cos(angle)) + rows * np.float32(math.sin(angle))
@@ -161,7 +164,9 @@ def dots(rng: Random, size: Size, count: int, radius: tuple[float, float]) -> Fi
     values = rng.uniform(0.35, 1.0, count)
     scale = SUPERSAMPLING * 2**_SHIFT
     for x, y, r, value in zip(xs, ys, radii, values, strict=True):
-        cv2.circle(target, _fixed(x, y), max(1, round(r * scale)), (round(255 * value),), -1, cv2.LINE_8, _SHIFT)
+        cv2.circle(
+            target, _fixed(x, y), max(1, round(r * scale)), (round(255 * value),), -1, cv2.LINE_8, _SHIFT
+        )
     return shrink(target, size) / np.float32(255.0)
 
 

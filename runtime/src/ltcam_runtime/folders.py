@@ -1,0 +1,293 @@
+"""Output folders and files that are either whole or not there.
+
+Everything is written to a hidden temporary beside its target and renamed at the end. The name of a
+temporary holds the process id, so that what a killed process left behind is found and removed by
+the next one that writes to the same target.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+from ltcam_runtime.errors import LtcamError, OutputError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; make room or choose another place",
+    errno.EDQUOT: "your disk quota is used up; make room or choose another place",
+    errno.EACCES: "no permission to write there; choose another place",
+    errno.EPERM: "no permission to write there; choose another place",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another place",
+    errno.EEXIST: "a part of that path is a file, not a folder; choose another place",  # says mkdir
+    errno.EIO: "the disk reports an input/output error",
+    errno.EFBIG: "the file would be larger than the file system allows",
+}
+
+# Above this many files one sync of everything takes less time than one per file.
+_FSYNC_EACH = 64
+
+
+@contextmanager
+def output_folder(
+    path: Path | str, *, marker: str | tuple[str, ...], overwrite: bool = False
+) -> Iterator[Path]:
+    """A folder to write results into, which becomes `path` once everything in it is written.
+
+    The body gets a new empty folder beside `path`. When it ends well, that folder is flushed to the disk
+    and renamed to `path`; after any exception, Ctrl-C too, it is removed and `path` is as it was.
+    Where `path` is a mount point, the current folder, or an empty folder in one that cannot be
+    written to, the temporary lies inside it and its contents move up at the end, the markers last.
+
+    Args:
+        path: the folder wanted. Parents are made. A symbolic link is followed.
+        marker: name(s) of files that tell a folder of such results, for example "predictions.json".
+        overwrite: replace a folder that holds one of the markers. Any other folder with files in
+            it is never replaced.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        OutputError: `path` is a file, holds files and may not be replaced, or cannot be written to;
+            or the disk is full or the like while the body writes.
+    """
+    markers = (marker,) if isinstance(marker, str) else marker
+    with _explained(path):
+        target = Path(os.path.realpath(path))
+        _clear_stale(target)
+        _check_replaceable(Path(path), target, markers, overwrite)
+        temporary, inside = _make_temporary(target)
+    try:
+        with _explained(path, temporary):
+            yield temporary
+        with _explained(path):
+            _flush(temporary)
+            if inside:
+                _move_up(temporary, target, markers, overwrite)
+            else:
+                _move_in(temporary, target, overwrite)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_file(path: Path | str, content: bytes | str) -> None:
+    """Write one file so that it is either whole or as it was before.
+
+    Args:
+        path: the file; its parent folders are made.
+        content: bytes, or text that is written as UTF-8 with its line ends unchanged.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with _explained(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clear_stale(target)
+        temporary = target.parent / _temporary_name(target, "tmp")
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync(target.parent)
+
+
+# ----------------------------------------------------------------------------------- beginning
+
+
+def _check_replaceable(path: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise OutputError(f"{path} is a file, not a folder; choose another place for the results")
+    if not any(target.iterdir()):
+        return
+    if not any((target / name).is_file() for name in markers):
+        names = " or ".join(markers)
+        raise OutputError(
+            f"{path} holds files but no {names}, so these are not results of this command and are "
+            f"not replaced, not with --overwrite either; choose another folder"
+        )
+    if not overwrite:
+        raise OutputError(
+            f"{path} already holds results; choose another folder, or give --overwrite to replace them"
+        )
+
+
+def _make_temporary(target: Path) -> tuple[Path, bool]:
+    """A new temporary folder, and whether it lies inside the target."""
+    name = _temporary_name(target, "tmp")
+    if os.path.ismount(target) or target == Path.cwd():
+        place = target
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = target.parent
+    try:
+        (place / name).mkdir()
+    except PermissionError:
+        if place == target or not target.is_dir():
+            raise
+        place = target
+        (place / name).mkdir()
+    return place / name, place == target
+
+
+def _temporary_name(target: Path, kind: str) -> str:
+    return f".{target.name[:60]}-{_digest(target)}-{os.getpid()}-{secrets.token_hex(3)}.{kind}"
+
+
+def _digest(target: Path) -> str:
+    """Tells targets with equal beginnings apart, and machines that share a disk but no process ids."""
+    return sha256(f"{socket.gethostname()}/{target.name}".encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _clear_stale(target: Path) -> None:
+    """Remove what dead processes left of this target; put back an old folder caught in mid-exchange."""
+    pattern = re.compile(rf"\..*-{_digest(target)}-(\d+)-[0-9a-f]{{6}}\.(tmp|old)", re.DOTALL)
+    for place in (target.parent, target):
+        try:
+            entries = list(place.iterdir())
+        except OSError:  # not there, a file, or not readable: nothing of ours to be found
+            continue
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match and not _alive(int(match[1])):
+                _remove_stale(entry, target, match[2])
+
+
+def _remove_stale(stale: Path, target: Path, kind: str) -> None:
+    with suppress(OSError):
+        if kind == "old" and not target.exists():
+            stale.rename(target)
+        elif stale.is_dir():
+            shutil.rmtree(stale)
+        else:
+            stale.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it runs under another user, or we cannot tell
+        return True
+    return True
+
+
+# --------------------------------------------------------------------------------------- ending
+
+
+def _move_in(temporary: Path, target: Path, overwrite: bool) -> None:
+    aside: Path | None = None
+    if target.exists():
+        if overwrite and any(target.iterdir()):
+            aside = target.parent / _temporary_name(target, "old")
+            target.rename(aside)
+        else:
+            _remove_empty(target, temporary)
+    try:
+        temporary.rename(target)
+    except BaseException:
+        if aside is not None:
+            aside.rename(target)
+        raise
+    _fsync(target.parent)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_empty(target: Path, temporary: Path) -> None:
+    try:
+        target.rmdir()
+    except OSError as error:
+        # Somebody filled it while we worked: what took us hours is not thrown away for that.
+        kept = target.with_name(f"{target.name}-{os.getpid()}")
+        temporary.rename(kept)
+        raise OutputError(
+            f"{target} was filled by somebody else in the meantime; the results are in {kept} instead"
+        ) from error
+
+
+def _move_up(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
+    if overwrite:
+        for old in [entry for entry in target.iterdir() if entry != temporary]:
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    for new in sorted(temporary.iterdir(), key=lambda new: new.name in markers):
+        new.rename(target / new.name)
+    temporary.rmdir()
+    _fsync(target)
+
+
+def _flush(folder: Path) -> None:
+    """Bring a folder's contents to the disk before its name says that it is whole."""
+    files = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+    if len(files) > _FSYNC_EACH and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in (*files, *(Path(place) for place, _, _ in os.walk(folder))):
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that have no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+# --------------------------------------------------------------------------------------- errors
+
+
+@contextmanager
+def _explained(path: Path | str, temporary: Path | None = None) -> Iterator[None]:
+    """Say in a plain sentence why something could not be written to `path`.
+
+    With a temporary folder given, an error about a file elsewhere is let through: the body of an output
+    folder may read and write other files, and those are not this one's trouble.
+    """
+    try:
+        yield
+    except LtcamError:
+        raise
+    except OSError as error:
+        if temporary is not None and not _concerns(error, temporary):
+            raise
+        reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written: {reason}") from error
+    except Exception as error:
+        # Writers of other packages wrap the system's error in one of their own.
+        if "no space left" not in str(error).lower():
+            raise
+        raise OutputError(f"{path} cannot be written: {_REASONS[errno.ENOSPC]}") from error
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    if isinstance(error.filename, str | bytes):
+        return Path(os.fsdecode(error.filename)).is_relative_to(folder)
+    return error.errno in _REASONS  # an error while writing to an open file names none

@@ -1,0 +1,178 @@
+"""Heatmap to mask: Otsu's threshold, a fixed share of the range, or two of them with hysteresis.
+
+All three look at a heatmap relative to its own minimum and maximum, so that an affine change of the
+heatmap changes no mask, and give an empty mask for a constant heatmap. They split every heatmap, that
+of a flawless image too: dropping the mask of an image judged OK is left to the verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Heatmap = NDArray[np.floating[Any]]
+
+# Bilinear resizing of a constant map leaves rounding noise, which must not be stretched to full range.
+_CONSTANT_EPS = 16
+
+
+def heatmap_range(heatmap: Heatmap) -> tuple[float, float]:
+    """(minimum, maximum) of a heatmap; twice the minimum where it is constant but for rounding.
+
+    Constant means max - min <= 16 eps(dtype) max|S|.
+
+    Args:
+        heatmap: (H, W), float.
+
+    Raises:
+        ValueError: not two-dimensional, empty, not float, or NaN or infinite somewhere.
+    """
+    if heatmap.ndim != 2 or heatmap.size == 0:
+        raise ValueError(f"heatmap has shape {heatmap.shape}; expected (H, W) with at least one pixel")
+    if not np.issubdtype(heatmap.dtype, np.floating):
+        raise ValueError(f"heatmap is {heatmap.dtype}; expected floating point")
+    low, high = float(heatmap.min()), float(heatmap.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int(heatmap.size - np.isfinite(heatmap).sum())
+        raise ValueError(f"heatmap has NaN or infinite values at {bad} of {heatmap.size} pixels")
+    eps = float(np.finfo(heatmap.dtype).eps)
+    if high - low <= _CONSTANT_EPS * eps * max(abs(low), abs(high)):
+        return low, low
+    return low, high
+
+
+def to_shares(heatmap: Heatmap, scale: float = 1.0) -> NDArray[np.float64]:
+    """Values as scale * (S - min) / (max - min), each one's place in the heatmap's range; 0 if constant.
+
+    Args:
+        heatmap: (H, W), float.
+        scale: value of the maximum.
+
+    Raises:
+        ValueError: as for `heatmap_range`.
+    """
+    low, high = heatmap_range(heatmap)
+    if low == high:
+        return np.zeros(heatmap.shape)
+    shares = heatmap.astype(np.float64)
+    shares -= low
+    shares *= scale
+    shares /= high - low
+    return shares
+
+
+def quantise(heatmap: Heatmap) -> NDArray[np.uint8]:
+    """256 levels: u = rint(255 (S - min) / (max - min)), half to even; 0 where S is constant.
+
+    Args:
+        heatmap: (H, W), float, at the image's own size.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: as for `heatmap_range`.
+    """
+    levels = to_shares(heatmap, 255)
+    return np.rint(levels, out=levels).astype(np.uint8)
+
+
+def otsu_level(levels: NDArray[np.uint8]) -> int:
+    """Otsu's threshold t: classes u <= t and u > t with the largest w0 w1 (mu0 - mu1)^2.
+
+    The lowest t where several are equal. Constant levels give their value, so that nothing is above.
+    The criterion is compared in whole numbers, since rounding would decide between equal ones.
+
+    Source: N. Otsu, A threshold selection method from gray-level histograms, 1979.
+
+    Args:
+        levels: uint8 of any shape, not empty.
+
+    Raises:
+        ValueError: empty, or not uint8.
+    """
+    if levels.dtype != np.uint8 or levels.size == 0:
+        raise ValueError(f"levels are {levels.dtype} of shape {levels.shape}; expected uint8, not empty")
+    counts: list[int] = np.bincount(levels.ravel(), minlength=256).tolist()
+    total = levels.size
+    moment = sum(level * count for level, count in enumerate(counts))
+    best, numerator, denominator = int(levels.min()), 0, 1
+    below = below_moment = 0
+    for level, count in enumerate(counts):
+        below += count
+        below_moment += level * count
+        if count == 0 or below == total:  # an empty bin splits as the level before it
+            continue
+        # w0 w1 (mu0 - mu1)^2 = (m0 N - m w0)^2 / (N^2 w0 w1) with m0, m the moments below t and of all
+        between = (below_moment * total - moment * below) ** 2
+        product = below * (total - below)
+        if between * denominator > numerator * product:
+            best, numerator, denominator = level, between, product
+    return best
+
+
+def otsu(heatmap: Heatmap) -> NDArray[np.bool_]:
+    """The pixels above Otsu's threshold of the 256-level heatmap.
+
+    Args:
+        heatmap: (H, W), float, at the image's own size.
+
+    Returns:
+        (H, W) bool; empty for a constant heatmap.
+
+    Raises:
+        ValueError: as for `heatmap_range`.
+    """
+    levels = quantise(heatmap)
+    return np.asarray(levels > otsu_level(levels))
+
+
+def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
+    """The pixels above a share of the heatmap's own range.
+
+    Args:
+        heatmap: (H, W), float.
+        share: 0 (all but the minimum) to 1 (nothing).
+
+    Returns:
+        (H, W) bool; empty for a constant heatmap.
+
+    Raises:
+        ValueError: share outside 0..1, or as for `heatmap_range`.
+    """
+    _check_share("share", share)
+    return np.asarray(to_shares(heatmap) > share)
+
+
+def hysteresis(heatmap: Heatmap, low: float, high: float) -> NDArray[np.bool_]:
+    """The pixels above `low` that are 8-connected, through such pixels, with one above `high`.
+
+    Args:
+        heatmap: (H, W), float.
+        low: share of the heatmap's range, 0 to 1.
+        high: share of the heatmap's range, `low` to 1.
+
+    Returns:
+        (H, W) bool; empty for a constant heatmap.
+
+    Raises:
+        ValueError: shares outside 0..1 or in the wrong order, or as for `heatmap_range`.
+    """
+    _check_share("low", low)
+    _check_share("high", high)
+    if low > high:
+        raise ValueError(f"low is {low} and high is {high}; low must not be above high")
+    shares = to_shares(heatmap)
+    count, labels = cv2.connectedComponents((shares > low).astype(np.uint8), connectivity=8)
+    keep = np.zeros(count, dtype=np.bool_)
+    keep[labels[shares > high]] = True
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def _check_share(name: str, value: float) -> None:
+    if isinstance(value, bool) or not 0 <= value <= 1:  # also refuses NaN
+        raise ValueError(f"{name} is {value}; expected a number from 0 to 1 (a share of the heatmap's range)")

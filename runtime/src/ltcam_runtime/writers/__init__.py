@@ -1,0 +1,93 @@
+"""Inspections to files: one module per kind of file, all written image by image.
+
+Memory does not grow with the number of images. The writers are meant to write into a temporary
+folder (`ltcam_runtime.folders.output_folder`), which becomes the result once all are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.results import Inspection
+from ltcam_runtime.writers.coco import CocoWriter
+from ltcam_runtime.writers.csv import CsvWriter
+from ltcam_runtime.writers.heatmaps import HeatmapWriter
+from ltcam_runtime.writers.json import JsonWriter
+from ltcam_runtime.writers.masks import MaskWriter
+from ltcam_runtime.writers.overlays import OverlayWriter
+from ltcam_runtime.writers.protocol import ResultWriter
+
+__all__ = ["KINDS", "MARKER", "ResultWriter", "open_writers"]
+
+KINDS = ("csv", "json", "coco", "masks", "heatmaps", "overlays")
+"""What `open_writers` can write."""
+
+MARKER = "predictions.json"
+"""The file that tells a folder of results; always written."""
+
+
+@contextmanager
+def open_writers(
+    folder: Path,
+    *,
+    defect_classes: Sequence[str],
+    settings: Mapping[str, Any],
+    kinds: Sequence[str] = KINDS,
+) -> Iterator[ResultWriter]:
+    """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
+
+    Args:
+        folder: an existing folder, without results so far.
+        defect_classes: names of the defect classes, in the order of their COCO category ids.
+        settings: what the results were made with, as JSON values; kept in `predictions.json`.
+        kinds: any of `KINDS`. "json" is always written, since it marks the folder as results.
+
+    Raises:
+        ValueError: an unknown kind, or settings that are no JSON values.
+        OSError: a file cannot be written (an `output_folder` around it explains that).
+    """
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown:
+        raise ValueError(f"unknown kinds of results {unknown}; choose from {', '.join(KINDS)}")
+    names = OutputNames()
+    makers: dict[str, Callable[[], ResultWriter]] = {
+        "csv": lambda: CsvWriter(folder / "predictions.csv", names),
+        "json": lambda: JsonWriter(folder / MARKER, names, settings),
+        "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
+        "masks": lambda: MaskWriter(folder / "masks", names),
+        "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names),
+        "overlays": lambda: OverlayWriter(folder / "overlays", names),
+    }
+    with ExitStack() as stack:
+        writers: list[ResultWriter] = []
+        for kind, make in makers.items():
+            if kind in kinds or kind == "json":
+                writer = make()
+                stack.callback(writer.close)
+                writers.append(writer)
+        yield _Together(writers)
+
+
+class _Together:
+    """Several writers as one."""
+
+    def __init__(self, writers: list[ResultWriter]) -> None:
+        self._writers = writers
+
+    def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
+        for writer in self._writers:
+            writer.add(inspection, image)
+
+    def add_failure(self, image: str, reason: str) -> None:
+        for writer in self._writers:
+            writer.add_failure(image, reason)
+
+    def close(self) -> None:
+        """Nothing to do: `open_writers` closes them."""

@@ -1,0 +1,84 @@
+"""predictions.csv: one row per image, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.results import Inspection
+
+COLUMNS = (
+    "image",
+    "verdict",
+    "score",
+    "mask_area_px",
+    "mask_area_percent",
+    "regions",
+    "largest_class",
+    "largest_x",
+    "largest_y",
+    "largest_width",
+    "largest_height",
+    "largest_area_px",
+    "largest_length_px",
+    "largest_peak",
+    "width",
+    "height",
+    "output",
+    "error",
+)
+"""Areas and lengths in pixels of the image; `output` is the name of the image's mask, heatmap and
+overlay without suffix; `error` says why an image could not be inspected, then all else is empty."""
+
+
+class CsvWriter:
+    """Writes predictions.csv (UTF-8, commas, one header row)."""
+
+    def __init__(self, path: Path, names: OutputNames) -> None:
+        # A name that is no valid text is written with escapes instead of stopping the run.
+        self._stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._rows = csv.DictWriter(self._stream, COLUMNS, restval="", lineterminator="\n")
+        self._rows.writeheader()
+        self._names = names
+
+    def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
+        """Write the row of one inspection."""
+        height, width = inspection.size
+        area = int(inspection.mask.sum())
+        row: dict[str, object] = {
+            "image": text_cell(inspection.image),
+            "verdict": inspection.verdict,
+            "score": f"{inspection.score:.6f}",
+            "mask_area_px": area,
+            "mask_area_percent": f"{100 * area / (height * width):.6f}",
+            "regions": len(inspection.regions),
+            "width": width,
+            "height": height,
+            "output": text_cell(self._names(inspection.image)),
+        }
+        if inspection.regions:
+            largest = inspection.regions[0]
+            for name, value in zip(("x", "y", "width", "height"), largest.box, strict=True):
+                row[f"largest_{name}"] = value
+            row["largest_class"] = text_cell(largest.class_name)
+            row["largest_area_px"] = largest.area_px
+            row["largest_length_px"] = f"{largest.length_px:.3f}"
+            row["largest_peak"] = f"{largest.peak:.6f}"
+        self._rows.writerow(row)
+
+    def add_failure(self, image: str, reason: str) -> None:
+        """Write the row of an image that could not be inspected."""
+        self._rows.writerow({"image": text_cell(image), "error": text_cell(reason)})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def text_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: an apostrophe goes before a character that begins one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

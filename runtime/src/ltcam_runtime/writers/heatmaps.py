@@ -1,0 +1,46 @@
+"""heatmaps/NAME.png: the heatmap of every image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.masks import to_shares
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.results import Inspection
+from ltcam_runtime.writers.encoding import png_options, write_picture
+
+# Heatmaps are smooth: neighbours in a row differ little.
+_OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, "SUB")
+
+
+class HeatmapWriter:
+    """Writes 16-bit grey PNG at the image's own size.
+
+    0 is the heatmap's minimum and 65535 its maximum, image by image; a constant heatmap is 0. Values of
+    different images cannot be compared.
+    """
+
+    def __init__(self, folder: Path, names: OutputNames) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._names = names
+
+    def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
+        """Write the heatmap of one inspection."""
+        write_heatmap(self._folder / f"{self._names(inspection.image)}.png", inspection.heatmap)
+
+    def add_failure(self, image: str, reason: str) -> None:
+        """Nothing: there is no heatmap."""
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def write_heatmap(path: Path, heatmap: NDArray[np.floating[Any]]) -> None:
+    """Write a (H, W) float heatmap as 16-bit PNG, stretched from its minimum to its maximum."""
+    write_picture(path, np.rint(to_shares(heatmap, 65535)).astype(np.uint16), _OPTIONS)

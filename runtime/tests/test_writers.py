@@ -1,0 +1,372 @@
+import csv
+import gc
+import io
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from ltcam_runtime.folders import output_folder
+from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.masks import otsu
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.regions import find_regions
+from ltcam_runtime.results import Inspection, Verdict
+from ltcam_runtime.writers import KINDS, MARKER, open_writers
+from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
+from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, text_cell
+from ltcam_runtime.writers.heatmaps import write_heatmap
+from ltcam_runtime.writers.json import JsonWriter
+from ltcam_runtime.writers.masks import write_mask
+from ltcam_runtime.writers.overlays import draw_overlay
+
+RNG = np.random.default_rng(5)
+
+
+def inspection(
+    name: str = "a.png",
+    mask: np.ndarray | None = None,
+    class_name: str = "crack",
+    verdict: Verdict = "defect",
+) -> Inspection:
+    if mask is None:
+        mask = np.zeros((30, 20), bool)
+        mask[3:9, 4:6] = True
+        mask[20, 10] = True
+    heatmap = mask + RNG.random(mask.shape, dtype=np.float32) * np.float32(0.2)
+    return Inspection(
+        image=name,
+        size=(mask.shape[0], mask.shape[1]),
+        verdict=verdict,
+        score=0.87654321,
+        class_scores={"ok": 0.12345679, "crack": 0.87654321},
+        heatmap=heatmap,
+        mask=mask,
+        regions=find_regions(mask, heatmap, class_name),
+    )
+
+
+def picture(found: Inspection, value: int = 128) -> np.ndarray:
+    return np.full((*found.size, 3), value, np.uint8)
+
+
+# ----------------------------------------------------------------------------------------- csv
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def test_csv_rows(tmp_path: Path) -> None:
+    writer = CsvWriter(tmp_path / "p.csv", OutputNames())
+    writer.add(inspection("sub/a, b.png"), np.zeros(0, np.uint8))
+    writer.add(inspection("c.png", np.zeros((4, 5), bool), verdict="ok"), np.zeros(0, np.uint8))
+    writer.add_failure("d.png", "the file is empty")
+    writer.close()
+    one, empty, failed = rows(tmp_path / "p.csv")
+    assert tuple(one) == COLUMNS
+    assert (one["image"], one["output"], one["verdict"]) == ("sub/a, b.png", "sub/a, b", "defect")
+    assert (one["score"], one["width"], one["height"]) == ("0.876543", "20", "30")
+    assert (one["mask_area_px"], one["regions"]) == ("13", "2")
+    assert float(one["mask_area_percent"]) == pytest.approx(100 * 13 / 600, abs=1e-6)
+    box = [one[f"largest_{name}"] for name in ("x", "y", "width", "height")]
+    assert box == ["4", "3", "2", "6"]
+    assert (one["largest_area_px"], one["largest_length_px"]) == ("12", "6.325")
+    assert (empty["verdict"], empty["regions"], empty["largest_x"]) == ("ok", "0", "")
+    assert (failed["image"], failed["error"], failed["verdict"]) == ("d.png", "the file is empty", "")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_csv_holds_no_formulas(tmp_path: Path, start: str) -> None:
+    evil = f'{start}HYPERLINK("x","y").png'
+    writer = CsvWriter(tmp_path / "p.csv", OutputNames())
+    writer.add(inspection(evil, class_name=evil), np.zeros(0, np.uint8))
+    writer.add_failure(evil, evil)
+    writer.close()
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as stream:
+        cells = [cell for row in csv.reader(stream) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert cells.count(f"'{evil}") == 4
+    assert text_cell("a=b") == "a=b"
+
+
+# ---------------------------------------------------------------------------------------- json
+
+
+def test_json_holds_everything(tmp_path: Path) -> None:
+    path = tmp_path / MARKER
+    writer = JsonWriter(path, OutputNames(), {"threshold": 0.5, "stages": ["s1", "ü"]})
+    found = [inspection("a.png"), inspection("b.png", np.zeros((2, 2), bool))]
+    for each in found:
+        writer.add(each, np.zeros(0, np.uint8))
+    writer.add_failure("\udcff.png", 'a "reason"\n')
+    writer.close()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert list(content) == ["schema_version", "settings", "images", "failed"]
+    assert content["schema_version"] == 1
+    assert content["settings"] == {"threshold": 0.5, "stages": ["s1", "ü"]}
+    assert content["images"] == [
+        {**each.to_json(), "output": name} for each, name in zip(found, "ab", strict=True)
+    ]
+    assert content["failed"] == [{"image": "\udcff.png", "reason": 'a "reason"\n'}]
+    assert [entry.name for entry in tmp_path.iterdir()] == [MARKER]
+
+
+def test_json_without_images(tmp_path: Path) -> None:
+    JsonWriter(tmp_path / "p.json", OutputNames(), {}).close()
+    assert json.loads((tmp_path / "p.json").read_text()) == {
+        "schema_version": 1,
+        "settings": {},
+        "images": [],
+        "failed": [],
+    }
+
+
+def test_json_never_holds_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        JsonWriter(tmp_path / "p.json", OutputNames(), {"threshold": float("nan")})
+
+
+# ---------------------------------------------------------------------------------------- coco
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    hnp.arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))),
+    st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    st.tuples(st.integers(0, 90), st.integers(0, 5)),
+)
+def test_run_lengths_as_pycocotools_has_them(
+    pixels: np.ndarray, corner: tuple[int, int], margin: tuple[int, int]
+) -> None:
+    coco = pytest.importorskip("pycocotools.mask")
+    height, width = pixels.shape
+    whole = np.zeros((corner[1] + height + margin[1], corner[0] + width + margin[0]), np.uint8)
+    whole[corner[1] : corner[1] + height, corner[0] : corner[0] + width] = pixels
+    counts = run_lengths(pixels, corner, whole.shape)
+    assert sum(counts) == whole.size
+    rle = {"size": list(whole.shape), "counts": compress(counts)}
+    assert (coco.decode(rle) == whole).all()
+    assert rle["counts"] == coco.encode(np.asfortranarray(whole))["counts"].decode()
+
+
+def test_coco_is_read_back_by_pycocotools(tmp_path: Path) -> None:
+    coco_api = pytest.importorskip("pycocotools.coco")
+    masks = [RNG.random((60, 41)) > share for share in (0.5, 0.9, 1.0)]
+    found = [inspection(f"{index}.png", mask) for index, mask in enumerate(masks)]
+    found.append(inspection("s.png", class_name="stain"))
+    writer = CocoWriter(tmp_path / "coco.json", ["crack", "stain"])
+    for each in found:
+        writer.add(each, np.zeros(0, np.uint8))
+    writer.add_failure("bad.png", "empty")
+    writer.close()
+
+    coco = coco_api.COCO(str(tmp_path / "coco.json"))
+    assert {item["id"]: item["name"] for item in coco.loadCats(coco.getCatIds())} == {1: "crack", 2: "stain"}
+    assert len(coco.getImgIds()) == 4
+    for number, each in zip(coco.getImgIds(), found, strict=True):
+        entry = coco.loadImgs(number)[0]
+        assert (entry["file_name"], entry["height"], entry["width"]) == (each.image, *each.size)
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[number]))
+        assert len(annotations) == len(each.regions)
+        together = np.zeros(each.size, int)
+        for annotation, region in zip(annotations, each.regions, strict=True):
+            decoded = coco.annToMask(annotation)
+            assert decoded.sum() == annotation["area"] == region.area_px
+            assert annotation["bbox"] == list(region.box)
+            assert annotation["score"] == pytest.approx(each.score, abs=1e-6)
+            assert annotation["category_id"] == {"crack": 1, "stain": 2}[region.class_name]
+            together += decoded
+        assert (together == each.mask).all()
+
+
+def test_coco_refuses_an_unknown_class(tmp_path: Path) -> None:
+    writer = CocoWriter(tmp_path / "coco.json", ["stain"])
+    with pytest.raises(ValueError, match=r"'crack'.*stain"):
+        writer.add(inspection(), np.zeros(0, np.uint8))
+    writer.close()
+
+
+# ------------------------------------------------------------------------------------ pictures
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 47)])
+def test_mask_files(tmp_path: Path, shape: tuple[int, int]) -> None:
+    mask = RNG.random(shape) > 0.5
+    write_mask(tmp_path / "deep" / "a.png", mask)
+    image = Image.open(tmp_path / "deep" / "a.png")
+    assert image.mode == "L"
+    assert (np.asarray(image) == mask * 255).all()
+    assert (read_mask(tmp_path / "deep" / "a.png", threshold=127) == mask).all()
+
+
+def test_heatmap_files(tmp_path: Path) -> None:
+    heatmap = RNG.normal(size=(33, 47)).astype(np.float32)
+    write_heatmap(tmp_path / "a.png", heatmap)
+    image = Image.open(tmp_path / "a.png")
+    assert image.mode == "I;16"
+    wide = heatmap.astype(float)
+    expected = 65535 * (wide - wide.min()) / (wide.max() - wide.min())
+    assert np.abs(np.asarray(image) - expected).max() <= 0.5 + 1e-6
+    write_heatmap(tmp_path / "b.png", np.full((3, 4), 7, np.float32))
+    assert not np.asarray(Image.open(tmp_path / "b.png")).any()
+
+
+def test_pictures_are_written_quickly(tmp_path: Path) -> None:
+    coarse = Image.fromarray(RNG.random((40, 16), dtype=np.float32))
+    heatmap = np.asarray(coarse.resize((500, 1250), Image.Resampling.BILINEAR))
+    mask = otsu(heatmap)
+    started = time.perf_counter()
+    write_mask(tmp_path / "a.png", mask)
+    write_heatmap(tmp_path / "b.png", heatmap)
+    assert time.perf_counter() - started < 0.5  # 0.02 s on a quiet machine
+    assert (tmp_path / "a.png").stat().st_size < 60_000
+
+
+# ------------------------------------------------------------------------------------ overlays
+
+
+def overlay(found: Inspection, value: int = 128) -> np.ndarray:
+    return draw_overlay(
+        picture(found, value), found.mask, found.heatmap, found.regions, found.verdict, found.score
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 900), (200, 200), (1250, 500), (2600, 3000)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_overlays_of_any_size(shape: tuple[int, int], empty: bool) -> None:
+    mask = np.zeros(shape, bool)
+    if not empty:
+        mask[shape[0] // 3 : shape[0] // 3 + 9, shape[1] // 2 : shape[1] // 2 + 5] = True
+    drawn = overlay(inspection(mask=mask))
+    assert drawn.dtype == np.uint8
+    assert drawn.ndim == 3
+    assert max(drawn.shape) <= 2100
+    assert drawn.shape[1] >= 150  # room for the verdict and the score
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_the_outline_shows_on_any_ground_and_leaves_the_defect_bare(value: int) -> None:
+    mask = np.zeros((600, 600), bool)
+    mask[200:400, 300:303] = True
+    found = inspection(mask=mask)
+    flat = Inspection(**{**vars(found), "heatmap": np.zeros((600, 600), np.float32)})  # no tint
+    drawn = overlay(flat, value)[-600:]
+    assert (drawn[mask] == value).all()
+    around = drawn[300, 297:300].astype(int)
+    contrast = np.abs(around - value).max(axis=1)
+    assert contrast.max() > 100
+    changed = (drawn != value).any(axis=2)
+    rows_changed, columns_changed = np.nonzero(changed)
+    assert (rows_changed.min(), rows_changed.max()) == (197, 402)
+    assert (columns_changed.min(), columns_changed.max()) == (297, 305)
+
+
+def test_a_flawless_image_is_shown_untouched() -> None:
+    found = inspection(mask=np.zeros((600, 500), bool), verdict="ok")
+    drawn = overlay(found, 77)
+    assert (drawn[-600:] == 77).all()
+    chip = drawn[4, 4].astype(int)
+    assert chip[1] > chip[0]  # green
+    assert overlay(inspection(mask=np.ones((600, 500), bool)))[4, 4, 0] > 150  # red
+
+
+def test_the_tint_follows_the_heat() -> None:
+    found = inspection(mask=np.eye(600, dtype=bool))
+    heat = np.tile(np.linspace(0, 1, 600, dtype=np.float32), (600, 1))
+    drawn = overlay(Inspection(**{**vars(found), "heatmap": heat}))[-600:].astype(int)
+    row = drawn[20]
+    assert (row[30:150] == 128).all()  # the cold part
+    assert np.abs(row[590] - 128).max() > np.abs(row[300] - 128).max() > 0
+
+
+def test_hair_thin_masks_survive_a_reduction() -> None:
+    mask = np.zeros((200, 6000), bool)
+    mask[:, 3000] = True
+    found = inspection(mask=mask)
+    drawn = overlay(Inspection(**{**vars(found), "heatmap": np.zeros(mask.shape, np.float32)}))
+    assert (drawn[-10] != 128).any()
+
+
+def test_overlay_sizes_must_agree() -> None:
+    found = inspection()
+    with pytest.raises(ValueError, match="differ in size"):
+        draw_overlay(np.zeros((20, 30, 3), np.uint8), found.mask, found.heatmap, found.regions, "defect", 0.5)
+
+
+# ------------------------------------------------------------------------------------ together
+
+
+def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
+    names = ["sub/a.jpg", "sub/a.png", "../up/ä.png"]
+    with (
+        output_folder(tmp_path / "out", marker=MARKER) as folder,
+        open_writers(folder, defect_classes=["crack"], settings={"method": "x"}) as writer,
+    ):
+        for name in names:
+            found = inspection(name)
+            writer.add(found, picture(found))
+        writer.add_failure("bad.png", "the file is empty")
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "coco.json",
+        "heatmaps",
+        "masks",
+        "overlays",
+        "predictions.csv",
+        "predictions.json",
+    ]
+    outputs = [item["output"] for item in json.loads((out / MARKER).read_text())["images"]]
+    assert outputs == ["sub/a", "sub/a-png", "__/up/ä"]
+    assert [row["output"] for row in rows(out / "predictions.csv")] == [*outputs, ""]
+    for name in outputs:
+        assert read_mask(out / "masks" / f"{name}.png").sum() == 13
+        assert read_image(out / "heatmaps" / f"{name}.png").shape == (30, 20, 3)
+        assert read_image(out / "overlays" / f"{name}.jpg").shape[2] == 3
+    assert len(list((out / "masks").rglob("*.png"))) == 3
+
+
+def test_only_what_is_asked_for_and_always_the_marker(tmp_path: Path) -> None:
+    with open_writers(tmp_path, defect_classes=["crack"], settings={}, kinds=["masks"]) as writer:
+        writer.add(inspection(), picture(inspection()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", MARKER]
+    with (
+        pytest.raises(ValueError, match=r"\['pdf'\].*csv"),
+        open_writers(tmp_path, defect_classes=[], settings={}, kinds=["pdf", *KINDS]),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_a_failing_body_leaves_no_open_files(tmp_path: Path) -> None:
+    with (  # noqa: PT012
+        pytest.raises(KeyboardInterrupt),
+        open_writers(tmp_path, defect_classes=["crack"], settings={}) as writer,
+    ):
+        writer.add_failure("a", "b")
+        raise KeyboardInterrupt
+    assert json.loads((tmp_path / MARKER).read_text())["failed"] == [{"image": "a", "reason": "b"}]
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    found = inspection(mask=RNG.random((24, 24)) > 0.8)
+    held = []
+    with open_writers(
+        tmp_path, defect_classes=["crack"], settings={}, kinds=["csv", "json", "coco"]
+    ) as writer:
+        tracemalloc.start()
+        for _ in range(2):
+            for _ in range(20):
+                writer.add(found, picture(found))
+            gc.collect()  # empties the interpreter's own free lists
+            held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert written > 150_000
+    assert held[1] - held[0] < 20_000  # the streams' own buffers go up and down

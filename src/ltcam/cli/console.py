@@ -1,0 +1,120 @@
+"""What all commands share: messages, progress, exit codes, options made from settings."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ltcam_runtime.errors import LtcamError, SettingsError
+
+DEBUG = False
+"""Whether errors show their traceback; set by `--debug`."""
+
+DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Parameters = ParamSpec("Parameters")
+
+
+def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
+    """A command's body, returning its exit code, made safe to call from a shell."""
+
+    @functools.wraps(body)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            code = body(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            _fail(f"interrupted; {interrupt or 'nothing was written'}", INTERRUPTED)
+        except LtcamError as error:
+            _fail(str(error), error.exit_code)
+        except (MemoryError, OSError, FloatingPointError) as error:
+            _fail(f"{type(error).__name__}: {error}", NOTHING_DONE)
+        else:
+            raise typer.Exit(code)
+
+    # The body's int is for `guarded`; a parser would take it for a value to print.
+    guarded.__annotations__ = {**body.__annotations__, "return": None}
+    return guarded
+
+
+def _fail(message: str, code: int) -> None:
+    if DEBUG:
+        traceback.print_exc()
+    errors.print(f"ltcam: {message}", markup=False)
+    raise typer.Exit(code)
+
+
+def say(message: str) -> None:
+    """A sentence for people, on the error stream, so that the output stays readable by programs."""
+    errors.print(message, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """A value for programs, on the output stream."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, on a terminal; nothing elsewhere. Yields a function (done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def setting(model: type[BaseModel], name: str, *flags: str, **options: Any) -> Any:
+    """A command-line option whose default and help are those of a settings field."""
+    field = model.model_fields[name]
+    return typer.Option(*flags or (f"--{name.replace('_', '-')}",), help=field.description, **options)
+
+
+def validated(model: type[BaseModel], values: dict[str, Any]) -> Any:
+    """Settings of these values.
+
+    Raises:
+        SettingsError: naming the option.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise SettingsError(f"{option} {first.get('input')!r}: {first['msg']}") from error
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`640x256` (height x width) to (640, 256).
+
+    Raises:
+        SettingsError: anything else.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and 16 <= int(part) <= 8192 for part in parts):
+        raise SettingsError(f"--image-size {text!r}: give height x width in pixels, 16 to 8192 each, such as 640x256")
+    return int(parts[0]), int(parts[1])

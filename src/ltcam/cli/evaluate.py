@@ -1,0 +1,78 @@
+"""`ltcam evaluate RUN DATA --out DIR`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.predict import mask_overrides, overrides
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
+    data: Annotated[Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")],
+    out: Annotated[Path, typer.Option(help="folder to write the results to")],
+    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    split: Annotated[str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")] = "auto",
+    method: Annotated[str | None, typer.Option(help="map method; default: the run's")] = None,
+    percentile: Annotated[str | None, typer.Option(help="truncation, 0 to 100, or none")] = None,
+    stages: Annotated[str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")] = None,
+    fusion: Annotated[str | None, typer.Option(help="sum, mean, max or product")] = None,
+    threshold: Annotated[str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")] = 4,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the metrics as JSON instead of a table")] = False,
+) -> int:
+    """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
+    cam = overrides(method, percentile, stages, fusion)
+    mask = mask_overrides(threshold)
+    from ltcam.measuring import evaluate_run  # noqa: PLC0415  # torch is slow to import
+
+    with progress("measuring") as advance:
+        measured = evaluate_run(
+            run,
+            data,
+            out,
+            layout=layout,
+            split=split,
+            cam=cam,
+            mask=mask,
+            batch_size=batch_size,
+            device=device,
+            bootstrap=bootstrap,
+            overwrite=overwrite,
+            command=shlex.join(["ltcam", *sys.argv[1:]]),
+            progress=advance,
+        )
+    if as_json:
+        print_json(measured.metrics)
+    else:
+        _print_table(dict(measured.metrics))
+    for name, reason in measured.failed:
+        say(f"not measured: {name}: {reason}")
+    say(f"results: {out} (report: {out / 'report.html'})")
+    return SOME_FAILED if measured.failed else DONE
+
+
+def _print_table(metrics: dict[str, Any]) -> None:
+    from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
+
+    table = Table(title="Masks and verdicts against the truth (95 % intervals over images)")
+    for column in ("metric", "value", "low", "high"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, *values in metrics_table(metrics):
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
+    Console().print(table)

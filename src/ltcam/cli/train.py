@@ -1,0 +1,148 @@
+"""`ltcam train DATA --out RUN`."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ltcam.cli.console import (
+    DONE,
+    SOME_FAILED,
+    command,
+    parse_size,
+    print_json,
+    progress,
+    say,
+    setting,
+    validated,
+)
+from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
+from ltcam_runtime.errors import OutputError
+
+app = typer.Typer(add_completion=False)
+
+_DEFAULTS = {name: field.default for name, field in TrainingSettings.model_fields.items()}
+
+
+@app.command()
+@command
+def train(
+    data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
+    out: Annotated[Path, typer.Option(help="run folder to write")],
+    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    backbone: Annotated[str, setting(TrainingSettings, "backbone")] = _DEFAULTS["backbone"],
+    weights: Annotated[str | None, setting(TrainingSettings, "weights")] = None,
+    image_size: Annotated[str | None, setting(TrainingSettings, "image_size", metavar="HxW")] = None,
+    freeze: Annotated[int, setting(TrainingSettings, "freeze")] = _DEFAULTS["freeze"],
+    epochs: Annotated[int, setting(TrainingSettings, "epochs")] = _DEFAULTS["epochs"],
+    batch_size: Annotated[int, setting(TrainingSettings, "batch_size")] = _DEFAULTS["batch_size"],
+    learning_rate: Annotated[float | None, setting(TrainingSettings, "learning_rate")] = None,
+    weight_decay: Annotated[float, setting(TrainingSettings, "weight_decay")] = _DEFAULTS["weight_decay"],
+    augment: Annotated[bool, setting(TrainingSettings, "augment", "--augment/--no-augment")] = True,
+    validation_share: Annotated[float, setting(TrainingSettings, "validation_share")] = _DEFAULTS["validation_share"],
+    seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
+    precision: Annotated[Precision, setting(TrainingSettings, "precision")] = "auto",
+    memory_format: Annotated[MemoryFormat, setting(TrainingSettings, "memory_format")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing run")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> int:
+    """Train a classifier on the image labels of DATA and write a run folder.
+
+    Masks, where DATA has any, are not looked at.
+    """
+    settings = validated(
+        TrainingSettings,
+        {
+            "backbone": backbone,
+            "weights": weights,
+            "image_size": None if image_size is None else parse_size(image_size),
+            "freeze": freeze,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "augment": augment,
+            "validation_share": validation_share,
+            "seed": seed,
+            "precision": precision,
+            "memory_format": memory_format,
+        },
+    )
+    from ltcam.inspector import choose_device  # noqa: PLC0415  # torch is slow to import
+
+    kind = choose_device(device).type
+    work = _work_folder(out, resume=resume, overwrite=overwrite)
+    summary = _train(data, layout, settings, out, work, kind, devices, overwrite)
+    if as_json:
+        print_json(summary)
+    return SOME_FAILED if summary["failed"] else DONE
+
+
+def _train(  # noqa: PLR0913
+    data: Path,
+    layout: str | None,
+    settings: TrainingSettings,
+    out: Path,
+    work: Path,
+    device: str,
+    devices: int,
+    overwrite: bool,
+) -> dict[str, Any]:
+    from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
+    from ltcam.data.splits import split_csv  # noqa: PLC0415
+    from ltcam.defaults import default_cam  # noqa: PLC0415
+    from ltcam.runs import RUN_FILE, write_run  # noqa: PLC0415
+    from ltcam.training.train import Listener, train  # noqa: PLC0415
+    from ltcam_runtime.folders import output_folder  # noqa: PLC0415
+
+    with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
+        dataset = read_dataset(data, layout)
+        with progress("training") as steps:
+            listener = Listener(
+                say=say,
+                reading=lambda done, total: steps(done, total) if done < total else None,
+                step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
+                epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
+            )
+            command_line = shlex.join(["ltcam", *sys.argv[1:]])
+            trained = train(
+                dataset, settings, work, default_cam, listener=listener, device=device, devices=devices, command=command_line
+            )
+        from ltcam.reports.run_page import run_page  # noqa: PLC0415
+
+        failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
+        page = run_page(trained.run, trained.history, failed, title=out.name)
+        write_run(folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page)
+    shutil.rmtree(work, ignore_errors=True)
+    for failure in failed:
+        say(f"not used: {failure['image']}: {failure['reason']}")
+    say(f"run folder: {out} (report: {out / 'report.html'})")
+    return {"run": str(out), "best_epoch": trained.run.evidence["best_epoch"], "history": trained.history, "failed": failed}
+
+
+def _work_folder(out: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Where checkpoints are kept until the run is whole: hidden beside it, always under the same name."""
+    target = out.absolute()
+    digest = hashlib.sha256(str(target).encode()).hexdigest()[:8]
+    work = target.parent / f".{target.name}.{digest}.training"
+    if work.exists() and not resume:
+        if not overwrite and (work / "last.ckpt").is_file():
+            raise OutputError(
+                f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
+            )
+        shutil.rmtree(work)
+    return work
+
+
+def _epoch_line(entry: dict[str, float], epochs: int) -> str:
+    validation = f", validation AP {entry['val_ap']:.3f}" if entry["val_ap"] == entry["val_ap"] else ""
+    return f"epoch {int(entry['epoch']) + 1}/{epochs}: loss {entry['train_loss']:.4f}{validation}"

@@ -1,0 +1,1 @@
+"""Data sets: reading folder layouts, splitting by group, duplicates, checks, fingerprints."""

@@ -1,0 +1,35 @@
+"""A synthetic inspection set: believable surfaces, defects from plain to barely visible, exact masks.
+
+    fields.py     random fields, sub-pixel drawing
+    lots.py       what the pieces of one lot share
+    materials.py  brushed metal, cast metal, woven fabric, glazed ceramic
+    marks.py      uneven light, dust and other marks of a sound part
+    surfaces.py   a sound piece, and the camera
+    defects.py    scratch, crack, pit, stain, inclusion
+    blend.py      defects laid on a surface at a measured contrast; masks
+    write.py      the data set on disk
+
+A surface is light before the camera; a defect changes this light (and, where it has walls, by the direction
+of the lot's lamp); only then come lens and sensor. So nothing looks pasted, and the pictures with and without
+a defect differ nowhere else.
+"""
+
+from ltcam.data.synth.blend import ALPHA, CLEAR, FAINT, Defect, contrast_to_noise
+from ltcam.data.synth.defects import DEFECTS
+from ltcam.data.synth.surfaces import SURFACES
+from ltcam.data.synth.write import Drawing, Piece, draw_piece, plan, synthesise
+
+__all__ = [
+    "ALPHA",
+    "CLEAR",
+    "DEFECTS",
+    "FAINT",
+    "SURFACES",
+    "Defect",
+    "Drawing",
+    "Piece",
+    "contrast_to_noise",
+    "draw_piece",
+    "plan",
+    "synthesise",
+]

@@ -1,0 +1,187 @@
+"""Pixel counts of masks, and the ratios made of them.
+
+All ratios are *pooled*: the counts of all images are added first and divided once. With foreground
+counts only this is what papers print as IoU, precision, recall and (micro-)F1, and it makes
+F1 = 2PR / (P + R) and IoU = F1 / (2 - F1) hold exactly. Averages over images obey neither.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolMask = NDArray[np.bool_]
+AnyMask = NDArray[Any]
+"""A mask as users have them: bool, or numbers from {0, 1} or {0, 255}."""
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """How prediction and truth agree, counted in pixels (or in images, for verdicts). Counts add up.
+
+    Attributes:
+        tp: defect in both.
+        fp: defect in the prediction only.
+        fn: defect in the truth only.
+        tn: defect in neither.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+
+    def __add__(self, other: PixelCounts) -> PixelCounts:
+        return PixelCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
+    def __radd__(self, other: int) -> PixelCounts:
+        # sum() starts with 0.
+        if other != 0:
+            return NotImplemented
+        return self
+
+    @property
+    def total(self) -> int:
+        """Number of pixels counted."""
+        return self.tp + self.fp + self.fn + self.tn
+
+    def emptied(self) -> PixelCounts:
+        """The counts had the prediction been empty: what a verdict of OK makes of a mask."""
+        return PixelCounts(0, 0, self.tp + self.fn, self.fp + self.tn)
+
+
+def as_mask(values: AnyMask, name: str) -> BoolMask:
+    """A mask of any usual kind as bool.
+
+    Args:
+        values: bool, or numbers that are all in {0, 1} or all in {0, 255}; any shape.
+        name: what to call it in an error.
+
+    Raises:
+        ValueError: other values, or no pixels at all.
+    """
+    values = np.asarray(values)
+    if values.size == 0:
+        raise ValueError(f"{name} has no pixels (shape {values.shape}); give a mask of the image's size")
+    if values.dtype == np.bool_:
+        return values
+    top = values.max()
+    if top not in (0, 1, 255) or np.count_nonzero((values != 0) & (values != top)):
+        found = np.unique(values)
+        listed = ", ".join(str(value) for value in found[:6]) + (", ..." if found.size > 6 else "")
+        raise ValueError(
+            f"{name} is neither bool nor made of {{0, 1}} or {{0, 255}}: found {listed}; threshold it first"
+        )
+    mask: BoolMask = values != 0
+    return mask
+
+
+def mask_pair(prediction: AnyMask, truth: AnyMask) -> tuple[BoolMask, BoolMask]:
+    """Prediction and truth as bool masks of one shape.
+
+    Raises:
+        ValueError: shapes differ, or a mask is not one (see `as_mask`).
+    """
+    predicted, true = as_mask(prediction, "prediction"), as_mask(truth, "truth")
+    if predicted.shape != true.shape:
+        raise ValueError(
+            f"prediction has shape {predicted.shape}, truth {true.shape}; "
+            "both must be (height, width) of the same image"
+        )
+    return predicted, true
+
+
+def count_pixels(prediction: AnyMask, truth: AnyMask) -> PixelCounts:
+    """Counts of one mask against its truth.
+
+    Args:
+        prediction: (H, W); bool, {0, 1} or {0, 255}.
+        truth: the same shape and kinds.
+
+    Raises:
+        ValueError: shapes differ, or a mask is not one.
+    """
+    predicted, true = mask_pair(prediction, truth)
+    tp = int(np.count_nonzero(predicted & true))
+    fp = int(np.count_nonzero(predicted)) - tp
+    fn = int(np.count_nonzero(true)) - tp
+    return PixelCounts(tp, fp, fn, true.size - tp - fp - fn)
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """Numerator / denominator, NaN where that is 0/0."""
+    return numerator / denominator if denominator else math.nan
+
+
+def iou(counts: PixelCounts) -> float:
+    """TP / (TP + FP + FN), 0 to 1; NaN if nothing is defect in either."""
+    return ratio(counts.tp, counts.tp + counts.fp + counts.fn)
+
+
+def precision(counts: PixelCounts) -> float:
+    """TP / (TP + FP), 0 to 1; NaN if nothing was predicted."""
+    return ratio(counts.tp, counts.tp + counts.fp)
+
+
+def recall(counts: PixelCounts) -> float:
+    """TP / (TP + FN), 0 to 1; NaN if the truth is empty."""
+    return ratio(counts.tp, counts.tp + counts.fn)
+
+
+def f1(counts: PixelCounts) -> float:
+    """2 TP / (2 TP + FP + FN), 0 to 1; NaN if nothing is defect in either."""
+    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def background_iou(counts: PixelCounts) -> float:
+    """TN / (TN + FP + FN): IoU of the class "no defect"; NaN if everything is defect in both."""
+    return ratio(counts.tn, counts.tn + counts.fp + counts.fn)
+
+
+def two_class_miou(counts: PixelCounts) -> float:
+    """Mean of the IoU of defect and of background; NaN if either is undefined.
+
+    Close to 0.5 + IoU / 2 wherever defects are small: compare it with nothing but itself.
+    """
+    return (iou(counts) + background_iou(counts)) / 2
+
+
+def accuracy(counts: PixelCounts) -> float:
+    """(TP + TN) / all, 0 to 1; NaN if nothing was counted."""
+    return ratio(counts.tp + counts.tn, counts.total)
+
+
+def consistent_with_one_count(
+    iou: float, precision: float, recall: float, f1: float, rounding: float = 0.00005
+) -> bool:
+    """Whether four printed numbers can all come from one pooled count.
+
+    Precision and recall fix F1 = 2PR / (P + R) and IoU = F1 / (2 - F1). Each number is only known up to
+    its rounding; both formulas rise with P and R, so the ends of the ranges bound the result.
+
+    Args:
+        iou: printed IoU, a fraction.
+        precision: printed precision, a fraction.
+        recall: printed recall, a fraction.
+        f1: printed F1, a fraction.
+        rounding: half a unit of the last printed digit (two decimals of a percentage: 0.00005).
+    """
+
+    def combined(p: float, r: float) -> float:
+        return 2 * p * r / (p + r) if p > 0 and r > 0 else 0.0
+
+    lowest = max(
+        combined(precision - rounding, recall - rounding),
+        f1 - rounding,
+        2 * (iou - rounding) / (1 + iou - rounding),
+    )
+    highest = min(
+        combined(precision + rounding, recall + rounding),
+        f1 + rounding,
+        2 * (iou + rounding) / (1 + iou + rounding),
+    )
+    return lowest <= highest

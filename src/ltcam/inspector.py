@@ -1,0 +1,326 @@
+"""A run folder and an image in, an `Inspection` out.
+
+    image -> classifier -> Capture -> heatmap -> mask -> regions -> Inspection
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.models.classifier import Classifier
+from ltcam.runs import CamSettings, MaskSettings, Run, read_classifier, read_run
+from ltcam_runtime.errors import InputError, RunError, SettingsError
+from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.masks import fixed, otsu
+from ltcam_runtime.regions import drop_small, find_regions
+from ltcam_runtime.results import Inspection
+from ltcam_runtime.verdicts import decide
+
+_READERS = 2
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One file of a longer list: what was read and found, or why it could not be.
+
+    Attributes:
+        name: of the image.
+        image: (H, W, 3) uint8 RGB; None if it could not be read.
+        inspection: None if the image could not be read.
+        reason: why it could not be read, or "".
+    """
+
+    name: str
+    image: NDArray[np.uint8] | None
+    inspection: Inspection | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """A trained run, ready to inspect. Immutable, and usable from several threads.
+
+    Attributes:
+        run: its settings.
+        classifier: in evaluation mode, parameters frozen.
+        device: where the classifier is.
+    """
+
+    run: Run
+    classifier: Classifier
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Inspector:
+        """An inspector from a run folder. Nothing in the folder is executed.
+
+        Args:
+            folder: the --out folder of `ltcam train`.
+            device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+
+        Raises:
+            RunError: the folder cannot be read; the message names file and field.
+            SettingsError: the device does not exist.
+        """
+        run = read_run(Path(folder))
+        classifier = read_classifier(Path(folder), run)
+        known = dict(classifier.named_modules())
+        for stage in (*run.stages, *run.cam.stages):
+            if stage not in known:
+                raise RunError(f"{folder}: run.json names stage {stage!r}, which {run.backbone} does not have")
+        chosen = choose_device(device)
+        memory_format = torch.channels_last if run.evidence.get("channels_last") else torch.contiguous_format
+        moved = classifier.to(device=chosen, memory_format=memory_format)  # type: ignore[call-overload]
+        return cls(run, moved, chosen)
+
+    def with_settings(self, cam: Mapping[str, Any] | None = None, mask: Mapping[str, Any] | None = None) -> Inspector:
+        """The same classifier with other map or mask settings.
+
+        Args:
+            cam: fields of `CamSettings` to replace; `stages` may hold numbers (1 is S1) or names.
+            mask: fields of `MaskSettings` to replace.
+
+        Raises:
+            SettingsError: a value that cannot be used.
+        """
+        changed = dict(cam or {})
+        if "stages" in changed:
+            changed["stages"] = self._stage_names(changed["stages"])
+        try:
+            run = self.run.model_copy(
+                update={
+                    "cam": CamSettings.model_validate({**self.run.cam.model_dump(), **changed}),
+                    "mask": MaskSettings.model_validate({**self.run.mask.model_dump(), **(mask or {})}),
+                }
+            )
+            make_cam(run.cam)
+        except ValueError as error:
+            raise SettingsError(_first_line(error)) from error
+        return replace(self, run=run)
+
+    def with_verdict_threshold(self, threshold: float | None) -> Inspector:
+        """The same classifier with another verdict threshold, 0 to 1; None changes nothing."""
+        if threshold is None:
+            return self
+        verdict = self.run.verdict.model_copy(update={"threshold": threshold, "evidence": "given by hand"})
+        return replace(self, run=self.run.model_copy(update={"verdict": verdict}))
+
+    def inspect(self, image: str | Path | NDArray[np.uint8], name: str | None = None) -> Inspection:
+        """Inspect one image.
+
+        Args:
+            image: a file, or pixels (H, W, 3) uint8 RGB.
+            name: what the inspection calls it; default: the file's name.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        if isinstance(image, (str, Path)):
+            name = name or Path(image).name
+            image = read_image(image)
+        return self.inspect_batch([image], [name or "image"])[0]
+
+    def inspect_batch(
+        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str], *, gate: bool = True
+    ) -> list[Inspection]:
+        """Inspect several images, of any sizes, in one pass of the network.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            names: one per image.
+            gate: whether a verdict of OK empties the mask.
+        """
+        return self._inspect([_shrunk(image, self.run.image_size) for image in images], images, names, gate)
+
+    def inspect_files(
+        self, files: Iterable[tuple[str, Path]], *, batch_size: int = 4, gate: bool = True
+    ) -> Iterator[Inspected]:
+        """Inspect any number of files in order; files are read ahead, memory does not grow with their number.
+
+        Args:
+            files: (name, path) pairs.
+            batch_size: images per pass of the network; results do not depend on it.
+            gate: whether a verdict of OK empties the mask.
+        """
+        with ThreadPoolExecutor(_READERS) as pool:
+            for batch in _batches(_read_ahead(pool, files, self.run.image_size, 2 * batch_size), batch_size):
+                good = [item for item in batch if item.image is not None and item.shrunk is not None]
+                images = [item.image for item in good if item.image is not None]
+                shrunk = [item.shrunk for item in good if item.shrunk is not None]
+                found = iter(self._inspect(shrunk, images, [item.name for item in good], gate))
+                for item in batch:
+                    inspection = None if item.image is None else next(found)
+                    yield Inspected(item.name, item.image, inspection, item.reason)
+
+    def _inspect(
+        self,
+        shrunk: Sequence[NDArray[np.uint8]],
+        images: Sequence[NDArray[np.uint8]],
+        names: Sequence[str],
+        gate: bool,
+    ) -> list[Inspection]:
+        if not images:
+            return []
+        started = time.perf_counter()
+        heatmaps, probabilities = self._look(shrunk)
+        seconds = (time.perf_counter() - started) / len(images)
+        return [
+            self._judge(name, image.shape[:2], heatmap, scores, gate, seconds)
+            for name, image, heatmap, scores in zip(names, images, heatmaps, probabilities, strict=True)
+        ]
+
+    def _look(self, shrunk: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Heatmaps (N, H, W) at network size and class probabilities (N, K)."""
+        cam = make_cam(self.run.cam)
+        defects = range(1, len(self.run.classes))
+        captured = cam.capture(self.classifier, self._normalised(shrunk), log_odds(list(defects)))
+        logits = captured.output
+        assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
+        return cam.heatmaps(captured).cpu().numpy(), logits.double().softmax(1).cpu().numpy()
+
+    def _normalised(self, shrunk: Sequence[NDArray[np.uint8]]) -> Tensor:
+        pixels = torch.from_numpy(np.stack(shrunk)).to(self.device).permute(0, 3, 1, 2)
+        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.run.mean, self.run.std))
+        memory_format = torch.channels_last if self.run.evidence.get("channels_last") else torch.contiguous_format
+        return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=memory_format)
+
+    def _judge(  # noqa: PLR0913  # one image's part of a batch
+        self,
+        name: str,
+        size: tuple[int, ...],
+        heatmap: NDArray[np.float32],
+        probabilities: NDArray[np.float64],
+        gate: bool,
+        seconds: float,
+    ) -> Inspection:
+        started = time.perf_counter()
+        height, width = int(size[0]), int(size[1])
+        score = float(1 - probabilities[0])
+        verdict = decide(score, self.run.verdict.threshold, unsure_margin=self.run.verdict.unsure_margin)
+        own = resize_heatmap(heatmap, (height, width))
+        if gate and verdict == "ok":
+            mask = np.zeros((height, width), bool)
+        else:
+            mask = make_mask(own, self.run.mask)
+        defect = self.run.classes[1 + int(np.argmax(probabilities[1:]))]
+        return Inspection(
+            image=name,
+            size=(height, width),
+            verdict=verdict,
+            score=score,
+            class_scores=dict(zip(self.run.classes, map(float, probabilities), strict=True)),
+            heatmap=own,
+            mask=mask,
+            regions=find_regions(mask, own, defect),
+            timings={"capture": seconds, "mask": time.perf_counter() - started},
+        )
+
+    def _stage_names(self, stages: Sequence[int | str]) -> list[str]:
+        names = []
+        for stage in stages:
+            number = int(stage) if str(stage).isdecimal() else None
+            if number is not None and 1 <= number <= len(self.run.stages):
+                names.append(self.run.stages[number - 1])
+            elif number is None and str(stage) in dict(self.classifier.named_modules()):
+                names.append(str(stage))
+            else:
+                raise SettingsError(
+                    f"--stages {stage}: no such stage; give numbers 1 to {len(self.run.stages)} or names: "
+                    f"{', '.join(self.run.stages)}"
+                )
+        return names
+
+
+def make_cam(settings: CamSettings) -> CAM:
+    """The map that settings describe.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    truncation = None
+    if settings.percentile is not None:
+        truncation = Truncation(settings.percentile, settings.scope, settings.reading)
+    return CAM(
+        method=settings.method,
+        truncation=truncation,
+        layers=settings.stages,
+        fusion=settings.fusion,
+        stage_scale=settings.stage_scale,
+        positive_activations=settings.positive_activations,
+    )
+
+
+def make_mask(heatmap: NDArray[np.float32], settings: MaskSettings) -> NDArray[np.bool_]:
+    """Heatmap (H, W) to mask (H, W) as the settings say."""
+    mask = otsu(heatmap) if settings.threshold == "otsu" else fixed(heatmap, float(settings.threshold))
+    return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` to a device.
+
+    Raises:
+        SettingsError: another name, or no GPU where one was asked for.
+    """
+    if name not in {"auto", "cpu", "cuda"}:
+        raise SettingsError(f"--device {name!r} is unknown; choose from auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: torch sees no GPU on this machine; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class _Read:
+    name: str
+    image: NDArray[np.uint8] | None
+    shrunk: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+def _shrunk(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return resize(image, size)
+
+
+def _read(name: str, path: Path, size: tuple[int, int]) -> _Read:
+    try:
+        image = read_image(path)
+    except InputError as error:
+        return _Read(name, None, None, error.reason)
+    return _Read(name, image, _shrunk(image, size))
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, files: Iterable[tuple[str, Path]], size: tuple[int, int], ahead: int
+) -> Iterator[_Read]:
+    source = iter(files)
+    waiting: list[Future[_Read]] = [pool.submit(_read, name, path, size) for name, path in islice(source, ahead)]
+    while waiting:
+        item = waiting.pop(0).result()
+        waiting += [pool.submit(_read, name, path, size) for name, path in islice(source, 1)]
+        yield item
+
+
+def _batches(items: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _first_line(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error)
+    first = errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"--{field.replace('_', '-')} {first.get('input')!r}: {first['msg']}"

@@ -1,0 +1,249 @@
+"""Inspect a labelled data set and measure the result: the job behind `ltcam evaluate`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.layouts import read_dataset
+from ltcam.data.splits import apply_split, read_split_csv
+from ltcam.evaluation.counts import iou
+from ltcam.evaluation.evaluate import (
+    Histograms,
+    ImageRecord,
+    Prediction,
+    make_histograms,
+    record_image,
+    summarise,
+)
+from ltcam.inspector import Inspected, Inspector
+from ltcam.reports.evaluation_page import WorstPicture, comparison_picture, evaluation_page, metrics_markdown
+from ltcam.runs import SPLIT_FILE
+from ltcam.training.memory import keep_freed_memory
+from ltcam_runtime.errors import DataError, InputError, SettingsError
+from ltcam_runtime.folders import output_folder
+from ltcam_runtime.images import read_mask
+
+METRICS_FILE = "metrics.json"
+SPLITS = ("auto", "train", "val", "test", "all")
+_WORST = 12
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: as written to metrics.json.
+        failed: (image, reason) of images that could not be measured.
+    """
+
+    metrics: Mapping[str, Any]
+    failed: tuple[tuple[str, str], ...]
+
+
+def evaluate_run(  # noqa: PLR0913  # the options of a command
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    layout: str | None = None,
+    split: str = "auto",
+    cam: Mapping[str, Any] | None = None,
+    mask: Mapping[str, Any] | None = None,
+    batch_size: int = 4,
+    device: str = "auto",
+    bootstrap: int = 1000,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Measured:
+    """Measure a run on a labelled data set. Masks are used for this measurement and for nothing else.
+
+    Args:
+        run: run folder.
+        data: data set.
+        out: folder to write metrics.json, metrics.md, images.csv and report.html to.
+        layout: of the data; None finds it out.
+        split: `train`, `val`, `test`, `all`; `auto`: the test side of the split the run was trained
+            with where this is the data it was trained on, else the data set's own test side, else all.
+        cam: map settings to use instead of the run's.
+        mask: mask settings to use instead of the run's.
+        batch_size: images per pass of the network.
+        device: `auto`, `cpu` or `cuda`.
+        bootstrap: resamples of the intervals.
+        overwrite: replace existing results.
+        command: kept in the report.
+        progress: called with (done, total).
+
+    Raises:
+        LtcamError: run, data, settings or output that cannot be used.
+    """
+    keep_freed_memory()
+    dataset = read_dataset(data, layout, one_class=True)
+    samples, side = choose_samples(dataset, run, split)
+    with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
+        inspector = Inspector.load(run, device=device).with_settings(cam, mask)
+        _check_classes(samples, inspector)
+        records, histograms, failed = _measure(inspector, samples, batch_size, progress)
+        if not records:
+            raise DataError(f"{data}: none of the {len(samples)} images could be measured; the first: {failed[0]}")
+        settings = {
+            "run": str(run),
+            "data": str(data),
+            "split": side,
+            "command": command,
+            "backbone": inspector.run.backbone,
+            "seed": inspector.run.seed,
+            "cam": inspector.run.cam.model_dump(mode="json"),
+            "mask": inspector.run.mask.model_dump(mode="json"),
+        }
+        summary = summarise(
+            records, histograms, threshold=inspector.run.verdict.threshold, bootstrap=bootstrap, worst=_WORST
+        )
+        metrics = {
+            **summary,
+            "settings": settings,
+            "failed": [{"image": name, "reason": reason} for name, reason in failed],
+        }
+        (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / "metrics.md").write_text(metrics_markdown(metrics), encoding="utf-8")
+        (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
+        pictures = _worst_pictures(inspector, samples, records, metrics["worst"])
+        page = evaluation_page(metrics, inspector.run, pictures, title=f"{run.name} on {data.name}")
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    return Measured(metrics, tuple(failed))
+
+
+def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sample, ...], str]:
+    """The samples to measure, and in words which they are.
+
+    Raises:
+        SettingsError: an unknown split.
+        DataError: a side without samples.
+    """
+    if split not in SPLITS:
+        raise SettingsError(f"--split {split!r} is unknown; choose from {', '.join(SPLITS)}")
+    if split == "all":
+        return dataset.samples, "all"
+    known = _with_split_of(dataset, run)
+    chosen, named = known if known is not None else dataset, "of the run" if known is not None else "of the data set"
+    wanted = "test" if split == "auto" else split
+    samples = chosen.of_split(wanted)  # type: ignore[arg-type]  # checked against SPLITS
+    if not samples and split == "auto":
+        return dataset.samples, "all"
+    if not samples:
+        raise DataError(f"{dataset.root}: there is no {wanted} side; use --split all")
+    return samples, f"{wanted} side {named}"
+
+
+def _with_split_of(dataset: Dataset, run: Path) -> Dataset | None:
+    """The data set with the sides that the run used, or None if the run was trained on other data."""
+    file = run / SPLIT_FILE
+    if not file.is_file():
+        return None
+    rows = {row.path: row for row in read_split_csv(file)}
+    if not all(sample.id in rows and rows[sample.id].label == sample.label for sample in dataset.samples):
+        return None
+    return apply_split(dataset, rows.values())
+
+
+def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:
+    unknown = sorted({sample.label for sample in samples} - set(inspector.run.classes))
+    if unknown and len(inspector.run.classes) > 2:
+        raise DataError(
+            f"the data set has classes the run does not know: {', '.join(unknown)}; it knows {', '.join(inspector.run.classes)}"
+        )
+
+
+def _measure(
+    inspector: Inspector, samples: Sequence[Sample], batch_size: int, progress: Callable[[int, int], None]
+) -> tuple[list[ImageRecord], Histograms, list[tuple[str, str]]]:
+    records: list[ImageRecord] = []
+    histograms = make_histograms()
+    failed: list[tuple[str, str]] = []
+    files = ((sample.id, sample.path) for sample in samples)
+    found = inspector.inspect_files(files, batch_size=batch_size, gate=False)
+    for done, (sample, item) in enumerate(zip(samples, found, strict=True), start=1):
+        try:
+            record, truth = _record(sample, item)
+        except (InputError, ValueError) as error:
+            failed.append((sample.id, error.reason if isinstance(error, InputError) else str(error)))
+        else:
+            records.append(record)
+            assert item.inspection is not None  # noqa: S101  # else there is no record
+            histograms.add(record, item.inspection.heatmap, truth)
+        progress(done, len(samples))
+    return records, histograms, failed
+
+
+def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bool_] | None]:
+    inspection = item.inspection
+    if inspection is None:
+        raise InputError(sample.path, item.reason)
+    truth = None
+    if sample.mask is not None:
+        truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        if truth.shape != inspection.size:
+            height, width = inspection.size
+            raise InputError(
+                sample.mask, f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)"
+            )
+    prediction = Prediction(
+        mask=inspection.mask,
+        boxes=[region.box for region in inspection.regions],
+        verdict=inspection.verdict,
+        score=inspection.score,
+        class_scores=inspection.class_scores,
+    )
+    return record_image(sample.id, sample.label, prediction, truth), truth
+
+
+def _images_csv(records: Sequence[ImageRecord]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "label", "verdict", "score", "iou", "tp", "fp", "fn"])
+    for record in sorted(records, key=lambda record: record.image):
+        counts = record.counts
+        numbers = ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
+        writer.writerow([record.image, record.label, record.verdict, f"{record.score:.6f}", *numbers])
+    return text.getvalue()
+
+
+def _fraction(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _worst_pictures(
+    inspector: Inspector, samples: Sequence[Sample], records: Sequence[ImageRecord], worst: Sequence[str]
+) -> list[WorstPicture]:
+    """The images with the lowest IoU, inspected once more for their pictures."""
+    by_id = {sample.id: sample for sample in samples}
+    record_of = {record.image: record for record in records}
+    pictures = []
+    for item in inspector.inspect_files(((name, by_id[name].path) for name in worst), batch_size=1, gate=False):
+        sample, record = by_id[item.name], record_of[item.name]
+        if item.image is None or item.inspection is None or record.counts is None:
+            continue
+        truth = np.zeros(item.inspection.size, bool)
+        if sample.mask is not None:
+            truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        picture = comparison_picture(item.image, truth, item.inspection.mask, item.inspection.heatmap)
+        pictures.append(WorstPicture(item.name, iou(record.counts), record.verdict, record.score, picture))
+    return pictures
+
+
+def set_threads(threads: int | None) -> None:
+    """Number of threads of the network; None leaves torch's own choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Backbones, initial weights, and the classifier made of them."""

@@ -1,0 +1,79 @@
+"""The classifier: a backbone's trunk, global pooling, and one linear layer over the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam import find_stages
+from ltcam.models.backbones import build_trunk, feature_count
+
+
+class Classifier(nn.Module):
+    """Images (N, 3, H, W), normalised, to logits (N, K); class 0 is OK.
+
+    Attributes:
+        trunk: the backbone up to and with its global average pooling.
+        head: linear layer, features to K classes.
+    """
+
+    def __init__(self, trunk: nn.Module, classes: int):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(feature_count(trunk), classes)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+
+def build_classifier(backbone: str, classes: int) -> Classifier:
+    """A randomly initialised classifier.
+
+    Raises:
+        SettingsError: an unknown backbone.
+    """
+    return Classifier(build_trunk(backbone), classes)
+
+
+def stages_of(classifier: nn.Module, image_size: tuple[int, int]) -> tuple[str, ...]:
+    """Names of the classifier's stages S1, S2, ... for images of this (height, width)."""
+    parameter = next(classifier.parameters())
+    example = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
+    return find_stages(classifier, example)
+
+
+def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> int:
+    """Freeze everything up to the output of stage S`count`, its normalisation statistics included.
+
+    Args:
+        classifier: changed in place.
+        stages: names of the stages, shallow to deep.
+        count: number of stages to freeze, 0 for none.
+
+    Returns:
+        Number of frozen parameters (values, not tensors).
+    """
+    if count == 0:
+        return 0
+    frozen = 0
+    for name, module in classifier.named_modules():
+        if _behind(name, stages[count - 1], classifier):
+            break
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+            frozen += parameter.numel()
+        if not any(True for _ in module.children()):
+            module.eval()
+    return frozen
+
+
+def _behind(name: str, stage: str, classifier: nn.Module) -> bool:
+    """Whether the module of this name comes after the stage in the order of registration."""
+    names = [other for other, _ in classifier.named_modules()]
+    inside = name == stage or name.startswith(stage + ".") or stage.startswith(name + ".") or name == ""
+    return not inside and names.index(name) > names.index(stage)

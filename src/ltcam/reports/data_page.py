@@ -1,0 +1,231 @@
+"""The page of `data check`: counts, sizes, problems, and thumbnails of every class."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam.data.check import CheckReport, Spread
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.duplicates import DuplicateGroup
+from ltcam.reports.html import bars, image_uri, number, render, write_page
+from ltcam_runtime.errors import InputError
+from ltcam_runtime.images import read_image, read_mask, resize
+
+THUMBNAILS_PER_CLASS = 24
+DUPLICATES_SHOWN = 12
+
+_LONG_SIDE = 360
+_SHOWN_HEIGHT = 240
+_SHOWN_WIDTH = 200
+_CONTOUR = (255, 45, 150)
+_KINDS = {
+    "file": {"text": "same file", "tone": "bad"},
+    "pixels": {"text": "same pixels", "tone": "bad"},
+    "near": {"text": "same surface", "tone": "warn"},
+}
+
+
+@dataclass(frozen=True)
+class _Thumbnail:
+    """A picture ready to be shown.
+
+    Attributes:
+        id: of the sample.
+        uri: the picture.
+        size: (height, width) of the thumbnail in pixels.
+        area: marked share of the image as text, or "".
+    """
+
+    id: str
+    uri: str
+    size: tuple[int, int]
+    area: str
+
+
+def write_data_page(path: Path, dataset: Dataset, report: CheckReport) -> None:
+    """Write the page of a checked data set.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_page(path, data_page(dataset, report))
+
+
+def data_page(dataset: Dataset, report: CheckReport) -> str:
+    """The page as one self-contained HTML text.
+
+    Images that cannot be read have no thumbnail; they are listed among the problems.
+
+    Args:
+        dataset: the data set.
+        report: what `check_dataset` said of it.
+    """
+    unreadable = {problem.id for problem in report.unreadable}
+    readable = [sample for sample in dataset.samples if sample.id not in unreadable]
+    # What only looks alike needs a person's eye more than what is equal in every byte.
+    copies = tuple(sorted(report.duplicates, key=lambda group: group.kind != "near"))
+    sides = [side for side in ("train", "val", "test", "none") if _side_total(report, side)]
+    return render(
+        "data_page.html.j2",
+        name=dataset.root.resolve().name or str(dataset.root),
+        report=report,
+        findings=report.findings,
+        cards=_cards(report),
+        sides=sides if sides != ["none"] else [],
+        side_totals={side: _side_total(report, side) for side in sides},
+        axes=_axes(report),
+        galleries=[_gallery(name, readable) for name in dataset.classes],
+        copies=_copies(copies[:DUPLICATES_SHOWN], readable),
+        more_copies=copies[DUPLICATES_SHOWN:],
+        contour="#{:02x}{:02x}{:02x}".format(*_CONTOUR),
+    )
+
+
+def _side_total(report: CheckReport, side: str) -> int:
+    return sum(count.by_split[side] for count in report.classes)
+
+
+def _cards(report: CheckReport) -> list[dict[str, str]]:
+    defective = sum(count.images for count in report.classes[1:])
+    errors = sum(len(finding.entries) for finding in report.findings if finding.level == "error")
+    warnings = len(report.notes) + sum(
+        len(finding.entries) for finding in report.findings if finding.level == "warning"
+    )
+    tone = "bad" if errors else "warn" if warnings else "good"
+    found = [("error", errors), ("warning", warnings)]
+    return [
+        {"name": "OK images", "value": number(report.classes[0].images), "tone": "good"},
+        {
+            "name": "Defective images",
+            "value": number(defective),
+            "detail": f"{100 * defective / max(report.images, 1):.1f} % of all"
+            + (f", {len(report.classes) - 1} classes" if len(report.classes) > 2 else ""),
+            "tone": "accent",
+        },
+        {
+            "name": "Groups",
+            "value": number(report.groups),
+            "detail": _sizes_of_groups(report.group_sizes),
+        },
+        _mask_card(report),
+        {
+            "name": "Problems",
+            "value": number(errors + warnings),
+            "detail": ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in found if n)
+            or "none found",
+            "tone": tone,
+        },
+    ]
+
+
+def _sizes_of_groups(sizes: Spread) -> str:
+    if sizes.minimum == sizes.maximum == 1:
+        return "every image its own"
+    if sizes.minimum == sizes.maximum:
+        return f"{number(sizes.minimum)} images each"
+    return f"{number(sizes.minimum)} to {number(sizes.maximum)} images each"
+
+
+def _mask_card(report: CheckReport) -> dict[str, str]:
+    masks = sum(count.masks for count in report.classes[1:])
+    area = report.defect_area_percent
+    detail = f"defect area {area.median:.2g} % (median)" if area else "pixel measures are not possible"
+    return {"name": "Defective with mask", "value": number(masks), "detail": detail}
+
+
+def _axes(report: CheckReport) -> list[dict[str, Any]]:
+    axes = []
+    for name, index, spread in (("Width", 1, report.widths), ("Height", 0, report.heights)):
+        if spread is not None:
+            values = [float(size[index]) for size, count in report.sizes for _ in range(count)]
+            axes.append({"name": name, "spread": spread, "bars": bars(values)})
+    return axes
+
+
+def _gallery(name: str, readable: list[Sample]) -> dict[str, Any]:
+    members = [sample for sample in readable if sample.label == name]
+    shown = _evenly(members, THUMBNAILS_PER_CLASS)
+    figures = _thumbnails(shown, marked=True)
+    return {
+        "name": name,
+        "images": len(members),
+        "figures": figures,
+        "marked": any(figure.area for figure in figures),
+        **_layout(figures),
+    }
+
+
+def _copies(groups: tuple[DuplicateGroup, ...], readable: list[Sample]) -> dict[str, Any]:
+    by_id = {sample.id: sample for sample in readable}
+    figures = []
+    everything: list[_Thumbnail] = []
+    for group in groups:
+        pictures = _thumbnails([by_id[name] for name in group.ids[:2]], marked=False)
+        everything.extend(pictures)
+        figures.append({"uris": [p.uri for p in pictures], "ids": group.ids, "kind": _KINDS[group.kind]})
+    return {"figures": figures, **_layout(everything)}
+
+
+def _evenly(samples: list[Sample], count: int) -> list[Sample]:
+    """At most `count` samples, spread over the whole list, so that few groups do not fill the page."""
+    if len(samples) <= count:
+        return samples
+    return [samples[i * len(samples) // count] for i in range(count)]
+
+
+def _layout(figures: list[_Thumbnail]) -> dict[str, int]:
+    """Column width and picture height in CSS pixels, so that the usual image fills its place."""
+    if not figures:
+        return {"column": 140, "height": 140}
+    aspect = float(np.median([figure.size[1] / figure.size[0] for figure in figures]))
+    column = min(max(round(_SHOWN_HEIGHT * aspect), 120), _SHOWN_WIDTH)
+    return {"column": column, "height": min(_SHOWN_HEIGHT, round(column / aspect))}
+
+
+def _thumbnails(samples: list[Sample], *, marked: bool) -> list[_Thumbnail]:
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(lambda sample: _thumbnail(sample, marked=marked), samples))
+    return [thumbnail for thumbnail in made if thumbnail is not None]
+
+
+def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail | None:
+    try:
+        image = read_image(sample.path)
+    except InputError:  # it could be read a moment ago; the page is made without it
+        return None
+    scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    small = resize(image, size)
+    marks = _marks(sample) if marked else None
+    area = ""
+    if marks is not None and marks.any():
+        area = f"{100 * marks.mean():.2g} %"
+        _draw_outline(small, marks)
+    return _Thumbnail(sample.id, image_uri(small), size, area)
+
+
+def _marks(sample: Sample) -> NDArray[np.bool_] | None:
+    if sample.mask is None:
+        return None
+    try:
+        return read_mask(sample.mask, threshold=sample.mask_threshold)
+    except InputError:
+        return None
+
+
+def _draw_outline(image: NDArray[np.uint8], marks: NDArray[np.bool_]) -> None:
+    """Draw around the marked pixels with a little distance, so that the defect itself stays visible."""
+    share = cv2.resize(
+        marks.astype(np.float32), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA
+    )
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15))
+    wide = cv2.dilate((share > 0).astype(np.uint8), kernel)
+    contours = cv2.findContours(wide, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    cv2.drawContours(image, contours, -1, _CONTOUR, 2, cv2.LINE_AA)

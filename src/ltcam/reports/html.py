@@ -1,0 +1,104 @@
+"""Rendering of the HTML pages: one self-contained file each, without scripts and without addresses.
+
+Templates extend `base.html.j2`, which has the style, the content security policy and these macros in
+`parts.html.j2`: `cards`, `badge`, `figure`, `histogram`.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import markupsafe
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.errors import OutputError
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a histogram: its bin and how many values are in it."""
+
+    low: float
+    high: float
+    count: int
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template of this package; every value is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page as UTF-8.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place for the page"
+        ) from None
+
+
+def image_uri(image: NDArray[np.uint8], quality: int = 85) -> str:
+    """A picture as `data:` address for `<img src>`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        quality: of the JPEG encoding, 1 to 100.
+    """
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def bars(values: list[float], most: int = 16) -> list[Bar]:
+    """A histogram with bins of equal width, at most `most`; one bin if all values are equal."""
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    if low == high:
+        return [Bar(low, high, len(values))]
+    whole = all(float(value).is_integer() for value in values)
+    bins = min(most, int(high - low) + 1) if whole else most
+    counts, edges = np.histogram(values, bins=bins)
+    return [Bar(float(edges[i]), float(edges[i + 1]), int(count)) for i, count in enumerate(counts)]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: thousands apart, at most `digits` significant digits behind the point."""
+    if float(value).is_integer():
+        return f"{int(value):,}".replace(",", "\u202f")
+    return f"{value:.{digits}g}"
+
+
+def breakable(text: str) -> markupsafe.Markup:
+    """Text, escaped, that may be broken into lines behind slashes and underscores."""
+    escaped = str(markupsafe.escape(text))
+    return markupsafe.Markup(escaped.replace("/", "/<wbr>").replace("_", "_<wbr>"))  # noqa: S704 - escaped above
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["breakable"] = breakable
+    return environment

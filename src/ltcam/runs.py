@@ -1,0 +1,188 @@
+"""The run folder: everything needed to inspect again. The only code that reads or writes it.
+
+    RUN/run.json              settings with the evidence for each choice (schema below)
+    RUN/weights.safetensors   the classifier
+    RUN/split.csv             path, label, group, split: what was trained on
+    RUN/history.csv           metrics per epoch
+    RUN/report.html           self-contained
+
+Reading executes nothing and validates everything.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ltcam.models.classifier import Classifier, build_classifier
+from ltcam_runtime.errors import RunError
+
+RUN_SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+WEIGHTS_FILE = "weights.safetensors"
+SPLIT_FILE = "split.csv"
+HISTORY_FILE = "history.csv"
+REPORT_FILE = "report.html"
+
+_LARGEST_RUN_FILE = 4 * 2**20  # bytes
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CamSettings(_Settings):
+    """How a heatmap is made of one capture."""
+
+    method: str = "layer-cam"
+    percentile: float | None = Field(None, ge=0, le=100)
+    scope: Literal["channel", "stage"] = "channel"
+    reading: Literal["gradient", "mask"] = "gradient"
+    stages: tuple[str, ...] = Field(min_length=1)
+    fusion: Literal["sum", "mean", "max", "product"] = "product"
+    stage_scale: Literal["none", "max", "minmax", "tanh"] = "none"
+    positive_activations: bool = True
+
+
+class MaskSettings(_Settings):
+    """How a heatmap becomes a mask."""
+
+    threshold: Literal["otsu"] | float = "otsu"
+    min_area_px: int = Field(1, ge=1)
+
+    @field_validator("threshold")
+    @classmethod
+    def _share(cls, value: str | float) -> str | float:
+        if not isinstance(value, str) and not 0 <= value <= 1:
+            raise ValueError("must be 'otsu' or a share of the heatmap's range, 0 to 1")
+        return value
+
+
+class VerdictSettings(_Settings):
+    """How a score becomes a verdict."""
+
+    threshold: float = Field(0.5, ge=0, le=1)
+    unsure_margin: float = Field(0.0, ge=0, le=0.5)
+    evidence: str = "default"
+
+
+class Run(_Settings):
+    """The contents of run.json."""
+
+    schema_version: Literal[1] = 1
+    classes: tuple[str, ...] = Field(min_length=2)
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    backbone: str
+    stages: tuple[str, ...]
+    cam: CamSettings
+    mask: MaskSettings = MaskSettings()
+    verdict: VerdictSettings = VerdictSettings()
+    seed: int
+    training: dict[str, Any] = {}
+    initial_weights: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    evidence: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    command: str = ""
+
+    @field_validator("image_size")
+    @classmethod
+    def _positive(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 1 or value[0] * value[1] > 2**26:
+            raise ValueError("height and width must be at least 1, their product at most 2^26")
+        return value
+
+
+def write_run(
+    folder: Path, run: Run, classifier: Classifier, split: str, history: list[dict[str, float]], report: str
+) -> None:
+    """Write a run into an existing folder (a temporary one that is renamed when all is there).
+
+    Args:
+        folder: where to write.
+        run: settings.
+        classifier: whose weights are kept.
+        split: text of split.csv.
+        history: one entry per epoch.
+        report: text of report.html.
+    """
+    (folder / RUN_FILE).write_text(run.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt", "backbone": run.backbone})
+    (folder / SPLIT_FILE).write_text(split, encoding="utf-8")
+    (folder / HISTORY_FILE).write_text(_history_csv(history), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+
+
+def _history_csv(history: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    if history:
+        writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+    return text.getvalue()
+
+
+def read_run(folder: Path) -> Run:
+    """Settings of a run folder, validated.
+
+    Raises:
+        RunError: no run folder, damaged, or written by a newer version; the message names the field.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        what = "there is no such folder" if not folder.exists() else f"it holds no {RUN_FILE}"
+        raise RunError(f"{folder} is not a run folder: {what}; give the --out folder of `ltcam train`")
+    if file.stat().st_size > _LARGEST_RUN_FILE:
+        raise RunError(f"{file} is {file.stat().st_size} bytes long; a run.json is far smaller")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{file} is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{file} is damaged: it holds no settings")
+    version = values.get("schema_version")
+    if isinstance(version, int) and version > RUN_SCHEMA_VERSION:
+        raise RunError(
+            f"{file} has schema version {version}, this ltcam reads up to {RUN_SCHEMA_VERSION}; update ltcam"
+        )
+    try:
+        return Run.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{file}: field {field!r}: {first['msg']}") from error
+
+
+def read_classifier(folder: Path, run: Run) -> Classifier:
+    """The classifier of a run, in evaluation mode with frozen parameters.
+
+    Raises:
+        RunError: weights that are missing, damaged, not finite, or of another network.
+    """
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise RunError(f"{folder} holds no {WEIGHTS_FILE}; the run folder is incomplete")
+    try:
+        state = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{file} is not a readable safetensors file: {error}") from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
+    classifier = build_classifier(run.backbone, len(run.classes))
+    try:
+        classifier.load_state_dict(state)
+    except RuntimeError as error:
+        raise RunError(f"{file} does not fit backbone {run.backbone}: {str(error).splitlines()[-1].strip()}") from error
+    return classifier.eval().requires_grad_(False)

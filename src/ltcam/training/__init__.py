@@ -1,0 +1,1 @@
+"""From image labels to a trained classifier."""

@@ -1,0 +1,219 @@
+"""Fit a classifier to prepared images with Lightning; resumable after every epoch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from ltcam.models.torchvision_operators import prepare_torchvision
+from ltcam.training.images import PreparedImages
+from ltcam.training.sampling import balanced_epoch, epoch_length
+from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import RunError
+
+prepare_torchvision()
+
+import lightning  # noqa: E402  # needs torchvision's operators declared first
+
+from ltcam.training.hardware import Arithmetic, choose_arithmetic  # noqa: E402
+from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
+
+LAST = "last.ckpt"
+BEST = "best.safetensors"
+
+EpochProgress = Callable[[int, int, int, int], None]
+"""(epoch from 0, epochs, step from 1, steps of the epoch)"""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training ends with.
+
+    Attributes:
+        history: one entry per epoch.
+        best_epoch: the epoch whose weights the classifier holds now.
+        arithmetic: how it was computed.
+    """
+
+    history: tuple[dict[str, float], ...]
+    best_epoch: int
+    arithmetic: Arithmetic
+
+
+def fit(  # noqa: PLR0913  # what a training is made of
+    classifier: nn.Module,
+    train: PreparedImages,
+    validation: PreparedImages | None,
+    settings: TrainingSettings,
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+    checkpoints: Path,
+    *,
+    learning_rate: float,
+    device: str = "auto",
+    devices: int = 1,
+    progress: EpochProgress | None = None,
+    epoch_done: Callable[[dict[str, float]], None] | None = None,
+) -> Fitted:
+    """Train; afterwards the classifier holds the weights of the best epoch by image metrics.
+
+    Args:
+        classifier: trained in place.
+        train: images to learn from.
+        validation: images that choose the epoch; None: the last epoch is taken.
+        settings: epochs, batch size and so on.
+        normalisation: mean and standard deviation per channel, of values 0 to 1.
+        checkpoints: folder to write after every epoch and to go on from where it holds any.
+        learning_rate: peak, of the trunk.
+        device: `auto`, `cpu` or `cuda`.
+        devices: number of GPUs (or processes).
+        progress: called after every step.
+        epoch_done: called with the history's entry after every epoch.
+
+    Raises:
+        RunError: a checkpoint that cannot be gone on from.
+    """
+    target = torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
+    arithmetic = choose_arithmetic(
+        classifier.to(target),
+        (int(train.images.shape[2]), int(train.images.shape[3])),
+        settings.batch_size,
+        target,
+        precision=settings.precision,
+        memory_format=settings.memory_format,
+        name=settings.backbone,
+    )
+    loader = _train_loader(train, settings)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalisation)
+    module = TrainingModule(
+        classifier, settings, learning_rate, len(loader) * settings.epochs, (mean, std), arithmetic.channels_last
+    )
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    trainer = _trainer(settings, target, devices, arithmetic, _Bookkeeping(checkpoints, progress, epoch_done))
+    _run(trainer, module, loader, _validation_loader(validation, settings), checkpoints / LAST)
+    classifier.load_state_dict(load_file(checkpoints / BEST))
+    classifier.to("cpu")
+    best = max(module.history, key=rank_of_epoch) if validation is not None else module.history[-1]
+    return Fitted(tuple(module.history), int(best["epoch"]), arithmetic)
+
+
+def _train_loader(train: PreparedImages, settings: TrainingSettings) -> DataLoader[Any]:
+    sampler = _BalancedSampler(train.labels, settings.seed)
+    return DataLoader(TensorDataset(train.images, train.labels), settings.batch_size, sampler=sampler)
+
+
+def _validation_loader(validation: PreparedImages | None, settings: TrainingSettings) -> DataLoader[Any] | None:
+    if validation is None:
+        return None
+    return DataLoader(TensorDataset(validation.images, validation.labels), settings.batch_size)
+
+
+class _BalancedSampler(Sampler[int]):
+    """`balanced_epoch` for Lightning, which says at the start of each epoch which one it is."""
+
+    def __init__(self, labels: Tensor, seed: int):
+        self.labels = labels
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(balanced_epoch(self.labels, self.seed, self.epoch))
+
+    def __len__(self) -> int:
+        return epoch_length(self.labels)
+
+
+class _Bookkeeping(lightning.Callback):
+    """After each epoch: best weights, a checkpoint to go on from, and a word to whoever listens."""
+
+    def __init__(
+        self,
+        folder: Path,
+        progress: EpochProgress | None,
+        epoch_done: Callable[[dict[str, float]], None] | None,
+    ):
+        self.folder = folder
+        self.progress = progress
+        self.epoch_done = epoch_done
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Steps for the progress bar."""
+        if self.progress is not None and trainer.is_global_zero:
+            steps = int(trainer.num_training_batches)
+            self.progress(trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Files are written beside and renamed, so a kill leaves the last whole epoch."""
+        module: TrainingModule = pl_module  # type: ignore[assignment]
+        entry = module.history[-1]
+        if trainer.is_global_zero:
+            if entry["val_ap"] != entry["val_ap"] or entry is max(module.history, key=rank_of_epoch):
+                state = {name: tensor.contiguous() for name, tensor in module.classifier.state_dict().items()}
+                save_file(state, self.folder / f".{BEST}")
+                (self.folder / f".{BEST}").replace(self.folder / BEST)
+            if self.epoch_done is not None:
+                self.epoch_done(entry)
+        trainer.save_checkpoint(self.folder / f".{LAST}")
+        if trainer.is_global_zero:
+            (self.folder / f".{LAST}").replace(self.folder / LAST)
+
+
+def _trainer(
+    settings: TrainingSettings,
+    device: torch.device,
+    devices: int,
+    arithmetic: Arithmetic,
+    bookkeeping: _Bookkeeping,
+) -> lightning.Trainer:
+    _quieten()
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=devices,
+        max_epochs=settings.epochs,
+        precision="bf16-mixed" if arithmetic.bfloat16 else "32-true",
+        deterministic="warn",
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[bookkeeping],
+    )
+
+
+def _quieten() -> None:
+    """Lightning's advice about loaders, loggers and seeds is not for the users of ltcam."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+def _run(
+    trainer: lightning.Trainer,
+    module: TrainingModule,
+    loader: DataLoader[Any],
+    validation: DataLoader[Any] | None,
+    checkpoint: Path,
+) -> None:
+    lightning.seed_everything(module.settings.seed, verbose=False)
+    found = checkpoint if checkpoint.is_file() else None
+    try:
+        trainer.fit(module, loader, validation, ckpt_path=found, weights_only=True)
+    except (RuntimeError, KeyError, EOFError) as error:
+        if found is None:
+            raise
+        raise RunError(f"{checkpoint}: cannot go on from this checkpoint ({error}); train again without --resume") from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt("finished epochs are kept, go on with --resume")

@@ -1,0 +1,137 @@
+"""Which arithmetic and memory layout this machine trains fastest with: measured, and remembered.
+
+The answer is kept per machine, backbone and size in the user's cache folder, so that the same seed
+trains the same model again: a timing that falls the other way would change the last bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ltcam.training.settings import MemoryFormat, Precision
+
+_WORTH_IT = 1.1  # a layout must gain this much over the plain one
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How images are computed with.
+
+    Attributes:
+        bfloat16: autocast to bfloat16.
+        channels_last: images as (N, H, W, C) in memory.
+        reason: how it was found, for the report.
+    """
+
+    bfloat16: bool
+    channels_last: bool
+    reason: str
+
+
+def choose_arithmetic(
+    model: nn.Module,
+    size: tuple[int, int],
+    batch_size: int,
+    device: torch.device,
+    *,
+    precision: Precision,
+    memory_format: MemoryFormat,
+    name: str,
+) -> Arithmetic:
+    """What was asked for; `auto` by timing single training steps of this model on this machine.
+
+    Args:
+        model: trained parameters as they will be trained.
+        size: (height, width) of the images.
+        batch_size: images a step; timed with two at most.
+        device: where the training will run.
+        precision: asked precision.
+        memory_format: asked memory format.
+        name: of the backbone, part of the key under which the answer is remembered.
+    """
+    precisions = _precisions(precision, device)
+    formats = [memory_format == "channels_last"] if memory_format != "auto" else [False, True]
+    choices = [(bfloat16, last) for bfloat16 in precisions for last in formats]
+    if len(choices) == 1:
+        return Arithmetic(*choices[0], reason="as asked, or the only one this hardware has instructions for")
+    file = _remembered_in(f"{name} {size} {min(batch_size, 2)} {device} {choices} {_machine()}")
+    if file.is_file():
+        return Arithmetic(**json.loads(file.read_text()))
+    seconds = {choice: _seconds(model, size, min(batch_size, 2), device, *choice) for choice in choices}
+    plain = choices[0]
+    best = min(choices, key=lambda choice: seconds[choice])
+    if seconds[plain] < _WORTH_IT * seconds[best]:
+        best = plain
+    table = ", ".join(f"{_words(choice)} {seconds[choice]:.3f} s" for choice in choices)
+    found = Arithmetic(*best, reason=f"measured per step: {table}")
+    _remember(file, found)
+    return found
+
+
+def _precisions(precision: Precision, device: torch.device) -> list[bool]:
+    if precision != "auto":
+        return [precision == "bfloat16"]
+    return [False, True] if has_bfloat16(device) else [False]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bfloat16; without them it is several times slower."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("amx_bf16", "avx512_bf16"))
+
+
+def _seconds(
+    model: nn.Module, size: tuple[int, int], count: int, device: torch.device, bfloat16: bool, last: bool
+) -> float:
+    """Best of a few forward and backward passes; gradients are thrown away."""
+    images = torch.zeros(count, 3, *size, device=device)
+    if last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    times = []
+    for _ in range(_TRIES):
+        started = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            loss = functional.cross_entropy(model(images), torch.zeros(count, dtype=torch.long, device=device))
+        torch.autograd.grad(loss, parameters, allow_unused=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _words(choice: tuple[bool, bool]) -> str:
+    return f"{'bfloat16' if choice[0] else 'float32'}{' channels_last' if choice[1] else ''}"
+
+
+def _machine() -> str:
+    return f"{platform.node()} {platform.machine()} {os.cpu_count()} {torch.get_num_threads()} {torch.__version__}"
+
+
+def _remembered_in(key: str) -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ltcam"
+    return folder / f"arithmetic-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def _remember(file: Path, found: Arithmetic) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(found)))
+    except OSError:
+        return  # only a memory: without it the next training measures again

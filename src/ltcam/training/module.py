@@ -1,0 +1,152 @@
+"""The classifier as Lightning trains it. Image labels only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ltcam.models.torchvision_operators import prepare_torchvision
+
+prepare_torchvision()
+
+import lightning  # noqa: E402  # needs torchvision's operators declared first
+import numpy as np  # noqa: E402
+from sklearn.metrics import average_precision_score  # noqa: E402
+
+from ltcam.training.augmentation import augment  # noqa: E402
+from ltcam.training.settings import TrainingSettings  # noqa: E402
+
+_HEAD_FACTOR = 10  # the head starts from nothing, the trunk from pre-trained weights
+_WARM_UP = 0.1  # share of the steps
+
+
+class TrainingModule(lightning.LightningModule):
+    """Cross-entropy over the classes on a balanced sample.
+
+    Attributes:
+        history: one entry per finished epoch: epoch, train_loss, val_loss, val_ap, learning_rate.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a training is made of
+        self,
+        classifier: nn.Module,
+        settings: TrainingSettings,
+        learning_rate: float,
+        steps: int,
+        normalisation: tuple[Tensor, Tensor],
+        channels_last: bool,
+    ):
+        super().__init__()
+        self.classifier = classifier
+        self.settings = settings
+        self.peak = learning_rate
+        self.steps = steps
+        self.channels_last = channels_last
+        self.register_buffer("mean", normalisation[0], persistent=False)
+        self.register_buffer("std", normalisation[1], persistent=False)
+        self.history: list[dict[str, float]] = []
+        self._losses: list[Tensor] = []
+        self._outputs: list[tuple[Tensor, Tensor]] = []
+        self._generator = torch.Generator()
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 or 0..1 images to what the network wants."""
+        values = images.float() / 255 if images.dtype == torch.uint8 else images
+        values = (values - self.mean) / self.std
+        return values.contiguous(memory_format=torch.channels_last) if self.channels_last else values
+
+    def on_train_epoch_start(self) -> None:
+        """Batch statistics of a pre-trained network serve better than those of a few small batches."""
+        self._generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
+        freeze_normalisation(self.classifier)
+        self._losses.clear()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        """Cross-entropy of a batch (images uint8 (N,3,H,W), labels (N,))."""
+        images, labels = batch
+        values = images.float() / 255
+        if self.settings.augment:
+            values = augment(values, self._generator)
+        loss = functional.cross_entropy(self.classifier(self.normalise(values)), labels)
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Collects logits and labels."""
+        images, labels = batch
+        self._outputs.append((self.classifier(self.normalise(images)).float(), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Image AP and loss of the validation part, over all processes."""
+        logits = torch.cat([logits for logits, _ in self._outputs])
+        labels = torch.cat([labels for _, labels in self._outputs])
+        self._outputs.clear()
+        if self.trainer.world_size > 1:
+            logits = self.all_gather(logits).flatten(0, 1)
+            labels = self.all_gather(labels).flatten(0, 1)
+        if self.trainer.sanity_checking:
+            return
+        loss = float(functional.cross_entropy(logits, labels))
+        scores = 1 - logits.softmax(1)[:, 0]
+        ap = float(average_precision_score((labels > 0).cpu().numpy(), scores.cpu().numpy()))
+        self._remember(val_loss=loss, val_ap=ap)
+
+    def on_train_epoch_end(self) -> None:
+        """The epoch's entry in the history, where there is no validation part."""
+        if not self.history or self.history[-1]["epoch"] != self.current_epoch:
+            self._remember(val_loss=float("nan"), val_ap=float("nan"))
+
+    def _remember(self, val_loss: float, val_ap: float) -> None:
+        train_loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        if not np.isfinite(train_loss):
+            raise FloatingPointError(f"the training loss of epoch {self.current_epoch} is {train_loss}")
+        self.history.append(
+            {
+                "epoch": self.current_epoch,
+                "train_loss": train_loss,
+                "val_loss": val_loss,
+                "val_ap": val_ap,
+                "learning_rate": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            }
+        )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, the head ten times faster; short warm-up, then cosine to zero."""
+        head = {id(parameter) for parameter in self.classifier.head.parameters()}
+        trained = [p for p in self.classifier.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if id(p) not in head], "lr": self.peak},
+            {"params": [p for p in trained if id(p) in head], "lr": self.peak * _HEAD_FACTOR},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in groups],
+            total_steps=self.steps,
+            pct_start=_WARM_UP,
+            cycle_momentum=False,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the history with the weights."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the history back."""
+        self.history = checkpoint["history"]
+
+
+def freeze_normalisation(model: nn.Module) -> None:
+    """Batch normalisation with its stored statistics, also while the rest is trained."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def rank_of_epoch(entry: dict[str, float]) -> tuple[float, float]:
+    """Order of epochs by image metrics: average precision first, validation loss among equals."""
+    return (round(entry["val_ap"], 6), -entry["val_loss"])

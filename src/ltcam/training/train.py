@@ -1,0 +1,300 @@
+"""From a data set to a run: split, size, weights, fit, verdict threshold. Image labels only."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.duplicates import find_duplicates, merge_groups
+from ltcam.data.fingerprint import fingerprint
+from ltcam.data.splits import default_split, split_by_group
+from ltcam.models.backbones import input_statistics
+from ltcam.models.classifier import Classifier, build_classifier, freeze_stages, stages_of
+from ltcam.models.weights import Filled, load_initial_weights
+from ltcam.runs import CamSettings, Run, VerdictSettings
+from ltcam.training.calibration import choose_threshold
+from ltcam.training.fit import Fitted, fit
+from ltcam.training.image_size import choose_image_size
+from ltcam.training.images import PreparedImages, prepare_images
+from ltcam.training.memory import keep_freed_memory
+from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import DataError, InputError, RunError, SettingsError
+from ltcam_runtime.images import image_size
+
+FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
+SETTINGS_FILE = "settings.json"
+
+_LEARNING_RATE = 1e-4
+_LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom to tell how far a training is. All do nothing by default.
+
+    Attributes:
+        say: a sentence worth reading.
+        reading: images read and resized so far, of how many.
+        step: epoch, epochs, step, steps.
+        epoch: the history's entry of a finished epoch.
+    """
+
+    say: Callable[[str], None] = lambda _sentence: None
+    reading: Callable[[int, int], None] = lambda _done, _total: None
+    step: Callable[[int, int, int, int], None] = lambda *_numbers: None
+    epoch: Callable[[dict[str, float]], None] = lambda _entry: None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind: all that a run folder holds.
+
+    Attributes:
+        run: settings and evidence.
+        classifier: best weights, on the CPU.
+        dataset: with the split that was used.
+        history: one entry per epoch.
+        failed: images that could not be read, with the reason.
+    """
+
+    run: Run
+    classifier: Classifier
+    dataset: Dataset
+    history: tuple[dict[str, float], ...]
+    failed: tuple[tuple[Sample, str], ...]
+
+
+def train(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    work: Path,
+    cam: Callable[[str, tuple[str, ...]], CamSettings],
+    *,
+    listener: Listener | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    command: str = "",
+) -> Trained:
+    """Train a classifier on the image labels of a data set.
+
+    Args:
+        dataset: as read from disk. Its own test side is never looked at.
+        settings: of the training.
+        work: folder for checkpoints; a training found there is gone on with.
+        cam: backbone and stage names to the settings of the map that the run starts with.
+        listener: told about progress.
+        device: `auto`, `cpu` or `cuda`.
+        devices: number of GPUs.
+        command: kept in the run.
+
+    Raises:
+        DataError: labels or images that cannot be trained on.
+        SettingsError: backbone, weights or stages that cannot be used.
+        RunError: `work` holds a training with other settings.
+    """
+    keep_freed_memory()
+    listener = listener or Listener()
+    torch.manual_seed(settings.seed)
+    dataset, note = prepare_split(dataset, settings)
+    listener.say(note)
+    size = settings.image_size or choose_image_size(_sizes(dataset.of_split("train")))
+    listener.say(f"the network sees {size[0]} x {size[1]} pixels (height x width)")
+    classifier, filled, stages = _build(settings, len(dataset.classes), size)
+    listener.say(filled.sentence())
+    print_of_data = fingerprint(dataset)
+    _check_same(work, settings, size, print_of_data)
+    parts = _read(dataset, size, listener)
+    validation = parts["val"] if len(parts["val"].samples) else None
+    mean, std = input_statistics(classifier.trunk)
+    fitted = fit(
+        classifier,
+        parts["train"],
+        validation,
+        settings,
+        (mean, std),
+        work,
+        learning_rate=settings.learning_rate or _default_learning_rate(classifier),
+        device=device,
+        devices=devices,
+        progress=listener.step,
+        epoch_done=listener.epoch,
+    )
+    threshold, evidence = _threshold(classifier, validation, settings, (mean, std))
+    run = Run(
+        classes=dataset.classes,
+        image_size=size,
+        mean=mean,
+        std=std,
+        backbone=settings.backbone,
+        stages=stages,
+        cam=cam(settings.backbone, stages),
+        verdict=VerdictSettings(threshold=threshold, evidence=evidence),
+        seed=settings.seed,
+        training=settings.model_dump(mode="json"),
+        initial_weights=filled.to_json(),
+        data=_data_facts(dataset, print_of_data, note),
+        evidence=_evidence(fitted, validation),
+        versions=_versions(),
+        command=command,
+    )
+    failed = tuple(failure for part in parts.values() for failure in part.failed)
+    return Trained(run, classifier, dataset, fitted.history, failed)
+
+
+def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, str]:
+    """Train, validation and test sides, copies of one photograph on one side; and a sentence about it.
+
+    Raises:
+        DataError: no OK or no defective image to train on.
+    """
+    if any(sample.split is None for sample in dataset.samples):
+        dataset = merge_groups(dataset, find_duplicates(dataset.samples))
+    dataset = default_split(dataset, settings.seed)
+    defective = sum(sample.defective for sample in dataset.of_split("train"))
+    named = any(sample.split == "val" for sample in dataset.samples)
+    if not named and settings.validation_share > 0 and defective >= FEWEST_FOR_VALIDATION:
+        dataset = split_by_group(
+            dataset, val_share=settings.validation_share, test_share=0.0, seed=settings.seed
+        )
+    train_part = dataset.of_split("train")
+    for kind, found in (("OK", [s for s in train_part if not s.defective]), ("defective", [s for s in train_part if s.defective])):
+        if not found:
+            raise DataError(f"{dataset.root}: the training side has no {kind} image; a classifier needs both")
+    words = ", ".join(
+        f"{name} {len(part)} images ({sum(s.defective for s in part)} defective)"
+        for name in ("train", "val", "test")
+        if (part := dataset.of_split(name))  # type: ignore[arg-type]
+    )
+    return dataset, words
+
+
+def _sizes(samples: tuple[Sample, ...]) -> list[tuple[int, int]]:
+    sizes = []
+    for sample in samples:
+        try:
+            sizes.append(image_size(sample.path))
+        except InputError:
+            continue
+    if not sizes:
+        raise DataError(f"none of the {len(samples)} training images could be read; run `ltcam data check`")
+    return sizes
+
+
+def _build(
+    settings: TrainingSettings, classes: int, size: tuple[int, int]
+) -> tuple[Classifier, Filled, tuple[str, ...]]:
+    classifier = build_classifier(settings.backbone, classes)
+    filled = load_initial_weights(classifier.trunk, settings.backbone, settings.weights)
+    try:
+        stages = stages_of(classifier, size)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise SettingsError(f"--backbone {settings.backbone} cannot be used at {size[0]} x {size[1]}: {error}") from error
+    if settings.freeze > len(stages):
+        raise SettingsError(f"--freeze {settings.freeze}: {settings.backbone} has {len(stages)} stages")
+    freeze_stages(classifier, stages, settings.freeze)
+    return classifier, filled, stages
+
+
+def _default_learning_rate(classifier: Classifier) -> float:
+    normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in classifier.modules())
+    return _LEARNING_RATE if normalised else _LEARNING_RATE_WITHOUT_NORMALISATION
+
+
+def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], data: str) -> None:
+    """A resumed training must be the one that was begun."""
+    values = {"settings": settings.model_dump(mode="json"), "image_size": list(size), "data": data}
+    file = work / SETTINGS_FILE
+    if not file.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values, indent=2))
+        return
+    begun = json.loads(file.read_text())
+    for name in ("data", "image_size"):
+        if begun.get(name) != values[name]:
+            raise RunError(f"--resume: the training begun in {work} saw another {name.replace('_', ' ')}; train again without --resume")
+    for name, value in settings.model_dump(mode="json").items():
+        if begun["settings"].get(name) != value:
+            option = "--" + name.replace("_", "-")
+            raise RunError(
+                f"--resume: the training in {work} was begun with {option} {begun['settings'].get(name)}, not {value}; "
+                "give the same options or train again without --resume"
+            )
+
+
+def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[str, PreparedImages]:
+    parts = {name: dataset.of_split(name) for name in ("train", "val")}  # type: ignore[arg-type]
+    total = sum(len(part) for part in parts.values())
+    read: dict[str, PreparedImages] = {}
+    for name, part in parts.items():
+        before = sum(len(p.samples) for p in read.values())
+        read[name] = prepare_images(
+            part, dataset.classes, size, lambda done, _n, before=before: listener.reading(before + done, total)
+        )
+    labels = read["train"].labels
+    for kind, present in (("OK", bool((labels == 0).any())), ("defective", bool((labels > 0).any()))):
+        if not present:
+            raise DataError(f"{dataset.root}: no {kind} image of the training side could be read")
+    return read
+
+
+def _threshold(
+    classifier: Classifier,
+    validation: PreparedImages | None,
+    settings: TrainingSettings,
+    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
+) -> tuple[float, str]:
+    if validation is None:
+        return 0.5, "0.5, since no images were held back to choose it on"
+    scores = _scores(classifier, validation.images, settings.batch_size, statistics)
+    return choose_threshold([bool(label) for label in validation.labels > 0], scores)
+
+
+@torch.no_grad()
+def _scores(
+    classifier: Classifier,
+    images: Tensor,
+    batch_size: int,
+    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
+) -> list[float]:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
+    classifier.eval()
+    scores: list[float] = []
+    for batch in images.split(batch_size):
+        logits: Tensor = classifier((batch.float() / 255 - mean) / std)
+        scores += (1 - logits.softmax(1)[:, 0]).tolist()
+    return scores
+
+
+def _data_facts(dataset: Dataset, print_of_data: str, note: str) -> dict[str, Any]:
+    return {
+        "layout": dataset.layout,
+        "images": len(dataset.samples),
+        "labels": dataset.label_counts(),
+        "split": note,
+        "fingerprint": print_of_data,
+    }
+
+
+def _evidence(fitted: Fitted, validation: PreparedImages | None) -> dict[str, Any]:
+    chosen_by = "validation image AP, then loss" if validation is not None else "the last one: nothing was held back"
+    return {
+        "best_epoch": fitted.best_epoch,
+        "epoch_chosen_by": chosen_by,
+        "arithmetic": fitted.arithmetic.reason,
+        "bfloat16": fitted.arithmetic.bfloat16,
+        "channels_last": fitted.arithmetic.channels_last,
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("ltcam", "torch", "timm", "lightning", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -1,0 +1,192 @@
+"""Recognition, and what is said when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ltcam.data.dataset import OK
+from ltcam.data.layouts import LAYOUTS, read_dataset
+from ltcam_runtime.errors import DataError
+
+
+def build_ksdd(paint, mark):
+    for part, value in enumerate((0, 1, 0)):
+        paint(f"kos01/Part{part}.jpg")
+        mark(f"kos01/Part{part}_label.bmp", value)
+
+
+def build_ksdd2(paint, mark):
+    for split, name, value in (("train", 10, 0), ("train", 11, 255), ("test", 12, 0)):
+        paint(f"{split}/{name}.png")
+        mark(f"{split}/{name}_GT.png", value)
+
+
+def build_mvtec(paint, mark):
+    paint("train/good/000.png")
+    paint("test/good/000.png")
+    paint("test/hole/000.png")
+    mark("ground_truth/hole/000_mask.png")
+
+
+def build_magnetic_tile(paint, mark):
+    paint("MT_Free/Imgs/exp1_num_1000.jpg")
+    mark("MT_Free/Imgs/exp1_num_1000.png", 0)
+    paint("MT_Blowhole/Imgs/exp3_num_1040.jpg")
+    mark("MT_Blowhole/Imgs/exp3_num_1040.png")
+
+
+def build_folders(paint, mark):
+    paint("good/a.png")
+    paint("scratch/a.png")
+
+
+def build_manifest(paint, mark):
+    paint("x/a.png")
+    manifest = paint("x/b.png").parents[1] / "manifest.csv"
+    manifest.write_text("path,label\nx/a.png,ok\nx/b.png,dent\n")
+
+
+BUILDERS = {
+    "ksdd": build_ksdd,
+    "ksdd2": build_ksdd2,
+    "mvtec": build_mvtec,
+    "magnetic-tile": build_magnetic_tile,
+    "folders": build_folders,
+    "manifest": build_manifest,
+}
+
+
+def test_every_layout_has_a_builder():
+    assert set(BUILDERS) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_layout_is_recognised_and_can_be_named(name, paint, mark, tmp_path):
+    BUILDERS[name](paint, mark)
+    found = read_dataset(tmp_path)
+    assert found.layout == name
+    assert found == read_dataset(tmp_path, name)
+    assert found.classes[0] == OK
+    assert len(found.classes) == 2
+    assert [s.id for s in found.samples] == sorted(s.id for s in found.samples)
+    for sample in found.samples:
+        assert sample.path == tmp_path / sample.id
+        assert sample.path.is_file()
+        assert sample.mask is None or sample.mask.is_file()
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_naming_a_layout_that_does_not_fit(name, tmp_path, paint):
+    paint("pictures/one.gif.png")
+    with pytest.raises(DataError, match=name if name != "folders" else "only one class"):
+        read_dataset(tmp_path, name)
+
+
+def test_manifest_wins_over_what_lies_beside_it(paint, mark, tmp_path):
+    build_folders(paint, mark)
+    build_manifest(paint, mark)
+    assert read_dataset(tmp_path).layout == "manifest"
+    assert read_dataset(tmp_path / "manifest.csv").layout == "manifest"
+    assert read_dataset(tmp_path, "folders").layout == "folders"
+
+
+def test_unknown_layout_names_the_choices(tmp_path):
+    with pytest.raises(DataError, match=r"manifest, ksdd, .*did you mean folders"):
+        read_dataset(tmp_path, "folder")
+
+
+def test_csv_file_with_another_layout(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="read as manifest, not as ksdd"):
+        read_dataset(tmp_path / "m.csv", "ksdd")
+
+
+def test_missing_folder_and_missing_manifest(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        read_dataset(tmp_path / "nothing")
+    with pytest.raises(DataError, match="no such file"):
+        read_dataset(tmp_path / "nothing.csv")
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(DataError, match="not a folder"):
+        read_dataset(tmp_path / "file.txt")
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(DataError, match="the folder is empty"):
+        read_dataset(tmp_path)
+
+
+def test_folder_without_images(tmp_path):
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(DataError, match=r"no images in this folder; Found 1 file\(s\), 0 of them images"):
+        read_dataset(tmp_path)
+
+
+def test_unrecognised_folder_says_what_was_looked_for_and_found(paint, tmp_path):
+    paint("left/a.png")
+    paint("right/a.png")
+    with pytest.raises(DataError, match=r"kosNN/PartM.jpg.*2 of them images, in left/, right/"):
+        read_dataset(tmp_path)
+
+
+def test_data_set_one_folder_further_down_is_hinted_at(paint, mark, tmp_path):
+    paint("unpacked/good/a.png")
+    paint("unpacked/dent/a.png")
+    with pytest.raises(DataError, match=f"{tmp_path / 'unpacked'} could be read"):
+        read_dataset(tmp_path)
+
+
+def test_two_specific_layouts_at_once(paint, mark, tmp_path):
+    build_ksdd(paint, mark)
+    build_magnetic_tile(paint, mark)
+    with pytest.raises(DataError, match="ksdd and magnetic-tile at once; say which with --layout"):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, "ksdd").layout == "ksdd"
+
+
+@pytest.mark.parametrize(("folder", "lacking"), [("good", "defective images"), ("dent", "OK images")])
+def test_one_class_only(folder, lacking, paint, tmp_path):
+    paint(f"{folder}/a.png")
+    with pytest.raises(DataError, match=f"only one class.*needs {lacking}"):
+        read_dataset(tmp_path, "folders")
+    assert len(read_dataset(tmp_path, "folders", one_class=True).samples) == 1
+
+
+def test_hidden_and_system_files_are_passed_over(paint, tmp_path):
+    paint("good/a.png")
+    paint("dent/A.PNG", 1)
+    for name in (".hidden.png", "Thumbs.db", "._a.png"):
+        (tmp_path / "good" / name).write_bytes(b"x")
+    paint(".trash/b.png")
+    paint("__MACOSX/good/c.png")
+    assert [s.id for s in read_dataset(tmp_path).samples] == ["dent/A.PNG", "good/a.png"]
+
+
+def test_links_out_of_the_folder_are_not_followed(paint, tmp_path):
+    inside = tmp_path / "set"
+    outside = paint("elsewhere/secret.png")
+    paint("set/good/a.png")
+    paint("set/dent/a.png")
+    (inside / "good/link.png").symlink_to(outside)
+    (inside / "good/dangling.png").symlink_to(tmp_path / "gone.png")
+    (inside / "linked").symlink_to(outside.parent, target_is_directory=True)
+    (inside / "good/loop").symlink_to(inside, target_is_directory=True)
+    (inside / "good/same.png").symlink_to(inside / "good/a.png")
+    ids = [s.id for s in read_dataset(inside).samples]
+    assert ids == ["dent/a.png", "good/a.png", "good/same.png"]
+
+
+def test_folder_of_outside_links_only_says_so(paint, tmp_path):
+    outside = paint("elsewhere/secret.png")
+    inside = tmp_path / "set"
+    inside.mkdir()
+    (inside / "link.png").symlink_to(outside)
+    with pytest.raises(DataError, match=r"1 link\(s\) that lead out of it"):
+        read_dataset(inside)
+
+
+def test_a_string_will_do_for_a_path(paint, mark, tmp_path):
+    build_folders(paint, mark)
+    assert read_dataset(Path(str(tmp_path))) == read_dataset(str(tmp_path))  # type: ignore[arg-type]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+
+from ltcam.data.dataset import OK
+from ltcam.data.layouts import read_dataset
+from ltcam.data.layouts.manifest import read_manifest
+from ltcam_runtime.errors import DataError
+
+
+@pytest.fixture
+def manifest(tmp_path, paint):
+    for name in ("a.png", "b/c.png", "d.png"):
+        paint(name)
+
+    def write(text, encoding="utf-8"):
+        path = tmp_path / "list.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+def refused(path, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_manifest(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_all_columns(manifest, mark, tmp_path):
+    mark("m/c.png")
+    dataset = read_dataset(
+        manifest("path,label,split,mask,group\na.png,ok,train,,lot1\nb/c.png,dent,TEST,m/c.png,\n")
+    )
+    ok, dent = dataset.samples
+    assert (ok.id, ok.label, ok.split, ok.mask, ok.group) == ("a.png", OK, "train", None, "lot1")
+    assert (dent.id, dent.label, dent.split, dent.mask, dent.group) == (
+        "b/c.png", "dent", "test", tmp_path / "m/c.png", "b/c.png",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_dialects(manifest, delimiter, end, encoding):
+    rows = [("Label", " Path "), ("0", "a.png"), ("Öse, verbogen", "b/c.png")]
+    text = end.join(delimiter.join(f'"{cell}"' for cell in row) for row in rows)
+    dataset = read_manifest(manifest(text, encoding))
+    assert dataset.classes == (OK, "Öse, verbogen")
+
+
+@pytest.mark.parametrize("label", ["ok", "OK", "Good", "normal", "0"])
+def test_names_of_the_ok_class(manifest, label):
+    assert read_manifest(manifest(f"path,label\na.png,{label}\n")).samples[0].label == OK
+
+
+def test_paths_are_normalised(manifest):
+    text = "path,label\n./a.png,ok\nb//c.png,dent\n"
+    assert [s.id for s in read_manifest(manifest(text)).samples] == ["a.png", "b/c.png"]
+    assert read_manifest(manifest("path,label\nb\\c.png,dent\n")).samples[0].id == "b/c.png"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../a.png",
+        "b/../../a.png",
+        "C:\\x\\a.png",
+        "C:a.png",
+        "\\\\host\\share\\a.png",
+        "..\\a.png",
+    ],
+)
+@pytest.mark.parametrize("column", ["path", "mask"])
+def test_paths_that_leave_the_folder(manifest, path, column):
+    row = f"{path},dent,a.png" if column == "path" else f"a.png,dent,{path}"
+    refused(manifest(f"path,label,mask\nd.png,ok,\n{row}\n"), f"row 3: {column} .*(absolute|leads out)")
+
+
+def test_link_that_leaves_the_folder(manifest, tmp_path, paint, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x.png").write_bytes(b"x")
+    (tmp_path / "link.png").symlink_to(outside / "x.png")
+    (tmp_path / "door").symlink_to(outside, target_is_directory=True)
+    message = refused(
+        manifest("path,label\nlink.png,ok\ndoor/x.png,dent\na.png,ok\n"), "row 2: path link.png leads out"
+    )
+    assert "row 3: path door/x.png leads out" in message
+    assert "row 4" not in message
+
+
+def test_contradictory_and_repeated_rows(manifest):
+    message = refused(
+        manifest("path,label\na.png,ok\n./a.png,dent\nd.png,ok\nd.png,good\n"),
+        "row 3: a.png is labelled dent, but ok in row 2",
+    )
+    assert "row 5: d.png is in row 4 already" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("path,label\n", "header but no row"),
+        ("a.png,ok\n", r"column\(s\) path, label missing in the first row, which has: a.png, ok"),
+        ("path,split\na.png,train\n", r"column\(s\) label missing"),
+        ("path,label,path\na.png,ok,d.png\n", "path twice"),
+        ("path,label,split\na.png,ok,dev\n", "row 2: split is dev; it must be train, val, test or empty"),
+        ("path,label\na.png,\n", "row 2: label is empty"),
+        ("path,label\n,ok\n", "row 2: path is empty"),
+        ("path,label\na.png,ok,train\n", "row 2: 3 values for 2 columns"),
+        ("path,label\nq.png,ok\n", "none of its 1 image files is there"),
+        ('path,label\n"a.png,ok\n', "row 2: not valid CSV"),
+        ("path,label\na\0.png,ok\n", "NUL|not valid CSV"),
+    ],
+)
+def test_faults(manifest, text, message):
+    refused(manifest(text), message)
+
+
+def test_not_utf8(manifest):
+    refused(manifest("path,label\na.png,Öse\n", "latin-1"), "not UTF-8")
+
+
+def test_only_the_first_faults_are_listed(manifest):
+    rows = "".join(f"x{i}.png,ok,nope\n" for i in range(25))
+    message = refused(manifest("path,label,split\n" + rows), "row 2: split")
+    assert "row 11" in message
+    assert "row 12" not in message
+    assert "15 more" in message
+
+
+def test_rows_count_lines_of_the_file(manifest):
+    refused(manifest("path,label,split\n\na.png,ok,\n\n\nd.png,ok,dev\n"), "row 6: split")
+
+
+def test_a_missing_image_file_stays_a_sample(manifest):
+    dataset = read_manifest(manifest("path,label\na.png,ok\ngone.png,dent\n"))
+    assert [s.id for s in dataset.samples] == ["a.png", "gone.png"]

@@ -1,0 +1,119 @@
+"""KSDD, KSDD2, MVTec AD and Magnetic-Tile."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from ltcam.data.dataset import OK
+from ltcam.data.layouts import magnetic_tile, read_dataset
+from ltcam_runtime.errors import DataError
+
+
+def test_ksdd_labels_groups_and_masks(paint, mark, tmp_path):
+    for commutator in ("kos02", "kos10"):
+        for part in range(3):
+            paint(f"{commutator}/Part{part}.jpg")
+            mark(f"{commutator}/Part{part}_label.bmp", value=int(part == 1))
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == (OK, "defect")
+    assert {s.id: (s.label, s.group, s.split) for s in dataset.samples} == {
+        f"{c}/Part{p}.jpg": ("defect" if p == 1 else OK, c, None)
+        for c in ("kos02", "kos10")
+        for p in range(3)
+    }
+    assert dataset.samples[0].mask == tmp_path / "kos02/Part0_label.bmp"
+    assert dataset.samples[0].mask_threshold == 0
+
+
+def test_ksdd_label_in_palette_file_with_index_one(paint, mark, tmp_path):
+    paint("kos01/Part0.jpg")
+    mark("kos01/Part0_label.bmp", 0)
+    paint("kos01/Part1.jpg")
+    label = Image.new("P", (64, 48))
+    label.putpalette([0, 0, 0, 0, 0, 0, 255, 255, 255])  # index 1 is black too: the index counts
+    label.putpixel((5, 5), 1)
+    label.save(tmp_path / "kos01/Part1_label.bmp")
+    assert [s.label for s in read_dataset(tmp_path).samples] == [OK, "defect"]
+
+
+def test_ksdd_missing_and_broken_label_files_are_named(paint, mark, tmp_path):
+    paint("kos01/Part0.jpg")
+    mark("kos01/Part0_label.bmp")
+    paint("kos01/Part1.jpg")
+    with pytest.raises(DataError, match=r"1 image\(s\) without the label file .*kos01/Part1.jpg"):
+        read_dataset(tmp_path)
+    (tmp_path / "kos01/Part1_label.bmp").write_bytes(b"BM")
+    with pytest.raises(DataError, match=r"1 label file\(s\) cannot be read.*Part1_label.bmp"):
+        read_dataset(tmp_path)
+
+
+def test_ksdd2_splits_labels_and_groups(paint, mark, tmp_path):
+    for split, name, value in (
+        ("train", "10", 0),
+        ("train", "11", 255),
+        ("test", "20", 3),
+        ("test", "21", 0),
+    ):
+        paint(f"{split}/{name}.png")
+        mark(f"{split}/{name}_GT.png", value)
+    paint("train/11_GT (copy).png")
+    dataset = read_dataset(tmp_path)
+    assert [(s.id, s.label, s.split, s.group) for s in dataset.samples] == [
+        ("test/20.png", "defect", "test", "20"),
+        ("test/21.png", OK, "test", "21"),
+        ("train/10.png", OK, "train", "10"),
+        ("train/11.png", "defect", "train", "11"),
+    ]
+
+
+def test_mvtec_keeps_no_split_and_finds_masks(paint, mark, tmp_path):
+    paint("train/good/000.png")
+    for name in ("good/000", "hole/000", "hole/001", "bent/000"):
+        paint(f"test/{name}.png")
+    mark("ground_truth/hole/000_mask.png")
+    mark("ground_truth/bent/000_mask.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "mvtec"
+    assert dataset.classes == (OK, "bent", "hole")
+    assert {s.split for s in dataset.samples} == {None}
+    assert len({s.group for s in dataset.samples}) == 5
+    masks = {s.id: s.mask for s in dataset.samples}
+    assert masks["test/hole/000.png"] == tmp_path / "ground_truth/hole/000_mask.png"
+    assert masks["test/hole/001.png"] is None
+    assert masks["test/good/000.png"] is None
+
+
+def test_folders_with_defects_in_train_are_not_mvtec(paint, tmp_path):
+    for name in ("train/good/0", "train/hole/0", "test/good/0", "test/hole/0"):
+        paint(f"{name}.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "folders"
+    assert [s.split for s in dataset.samples] == ["test", "test", "train", "train"]
+
+
+def test_magnetic_tile_classes_masks_and_threshold(paint, mark, tmp_path):
+    for folder in ("MT_Free", "MT_Blowhole", "MT_Uneven"):
+        paint(f"{folder}/Imgs/exp1_num_5.jpg")
+        mark(f"{folder}/Imgs/exp1_num_5.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == (OK, "blowhole", "uneven")
+    assert {s.mask_threshold for s in dataset.samples} == {127}
+    assert {s.mask.suffix for s in dataset.samples} == {".png"}
+    assert {s.path.suffix for s in dataset.samples} == {".jpg"}
+
+
+def test_magnetic_tile_lightings_of_one_tile_are_one_group(paint, mark, tmp_path):
+    names = ["exp3_num_36246", "exp6_num_36280", "exp1_num_36290", "exp2_num_36302", "exp1_num_40410", "odd"]
+    for index, name in enumerate(names):
+        paint(f"{'MT_Free' if index % 2 else 'MT_Break'}/Imgs/{name}.jpg")
+    groups = {s.path.stem: s.group for s in read_dataset(tmp_path).samples}
+    assert {groups[name] for name in names[:4]} == {"num36246"}
+    assert groups["exp1_num_40410"] == "num40410"
+    assert groups["odd"] == "MT_Free/Imgs/odd.jpg"
+
+
+def test_magnetic_tile_chains_up_to_the_largest_step():
+    step = magnetic_tile.LARGEST_STEP
+    groups = magnetic_tile.series_of([10, 10 + step, 10 + 2 * step + 1, 9000])
+    assert groups == {10: "num10", 10 + step: "num10", 11 + 2 * step: f"num{11 + 2 * step}", 9000: "num9000"}

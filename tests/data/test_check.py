@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from ltcam.data.check import check_dataset
+from ltcam.data.layouts import read_dataset
+
+
+@pytest.fixture
+def clean(paint, mark):
+    """Twelve OK and twelve dented images of two sizes, in three lots, with masks."""
+    for index in range(12):
+        size = (48, 64) if index < 8 else (60, 80)
+        paint(f"good/lot{index % 3}/{index}.png", index, size)
+        paint(f"dent/lot{index % 3}/{index}.png", 100 + index, size)
+        mark(f"masks/dent/lot{index % 3}/{index}.png", 255, size)
+
+
+def test_clean_data_set(clean, tmp_path):
+    calls = []
+    report = check_dataset(read_dataset(tmp_path), lambda done, total: calls.append((done, total)))
+    assert calls == [(n, 24) for n in range(1, 25)]
+    assert report.findings == ()
+    assert report.notes == ()
+    assert report.duplicates == ()
+    assert (report.images, report.groups) == (24, 3)
+    assert [(c.name, c.images, c.groups, c.masks) for c in report.classes] == [
+        ("ok", 12, 3, 0),
+        ("dent", 12, 3, 12),
+    ]
+    assert report.classes[0].by_split == {"train": 0, "val": 0, "test": 0, "none": 12}
+    assert report.sizes == (((48, 64), 16), ((60, 80), 8))
+    assert (report.heights.minimum, report.heights.median, report.heights.maximum) == (48, 48, 60)
+    assert (report.widths.minimum, report.widths.maximum) == (64, 80)
+    assert report.modes == {"RGB": 24}
+    assert report.defect_area_percent.maximum == pytest.approx(100 * 24 / (48 * 64))
+
+
+def ids(problems):
+    return [problem.id for problem in problems]
+
+
+def test_one_fault_of_each_kind(clean, paint, mark, tmp_path):
+    (tmp_path / "good/lot0/0.png").write_bytes((tmp_path / "good/lot0/0.png").read_bytes()[:900])
+    (tmp_path / "good/lot1/1.png").write_text("no image")
+    mark("masks/dent/lot0/0.png", 255, (48, 60))  # another size
+    mark("masks/dent/lot1/1.png", 0)  # empty
+    (tmp_path / "masks/dent/lot2/2.png").unlink()
+    (tmp_path / "masks/dent/lot0/3.png").write_text("no image")
+    mark("masks/good/lot2/2.png")  # a mark on an OK image
+    shutil.copy(tmp_path / "good/lot0/3.png", tmp_path / "dent/lot0/copy.png")
+    values = np.random.default_rng(0).integers(0, 4096, (48, 64)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "good/lot1/twelve_bits.png"), values)
+    cv2.imwrite(str(tmp_path / "good/lot1/sixteen_bits.png"), values * 16)
+    report = check_dataset(read_dataset(tmp_path))
+    assert ids(report.unreadable) == ["good/lot0/0.png", "good/lot1/1.png"]
+    assert "cut short" in report.unreadable[0].reason
+    assert "not an image" in report.unreadable[1].reason
+    assert ids(report.masks_wrong_size) == ["dent/lot0/0.png"]
+    assert "60 x 48" in report.masks_wrong_size[0].reason
+    assert ids(report.defective_without_marks) == ["dent/lot1/1.png"]
+    assert ids(report.masks_missing) == ["dent/lot0/copy.png", "dent/lot2/2.png"]
+    assert ids(report.masks_unreadable) == ["dent/lot0/3.png"]
+    assert ids(report.ok_with_marks) == ["good/lot2/2.png"]
+    assert ids(report.contradictory) == ["dent/lot0/copy.png = good/lot0/3.png"]
+    assert report.contradictory[0].reason == "labelled dent, ok"
+    assert ids(report.narrow_16_bit) == ["good/lot1/twelve_bits.png"]
+    assert report.modes["I;16"] == 2
+    assert report.duplicates[0].ids == ("dent/lot0/copy.png", "good/lot0/3.png")
+    assert [finding.level for finding in report.findings] == ["error"] * 6 + ["warning"] * 2
+    assert sum(count for _, count in report.sizes) == report.images - 2
+
+
+def test_json_is_plain_and_complete(clean, tmp_path):
+    (tmp_path / "good/lot1/1.png").write_text("no image")
+    values = json.loads(json.dumps(check_dataset(read_dataset(tmp_path)).to_json()))
+    assert values["schema_version"] == 1
+    assert values["unreadable"][0]["id"] == "good/lot1/1.png"
+    assert values["sizes"][0] == {"height": 48, "width": 64, "images": 15}
+    assert values["classes"][1]["by_split"]["none"] == 12
+
+
+def test_few_defects_and_single_group_are_noted(paint, tmp_path):
+    for index in range(4):
+        paint(f"good/lot{index}/{index}.png", index)
+    paint("dent/lot9/1.png", 20)
+    notes = check_dataset(read_dataset(tmp_path)).notes
+    assert notes[0].startswith("Only 1 image(s) of class dent")
+    assert notes[1].startswith("All defective images are in one group (lot9)")
+
+
+def test_no_masks_at_all_is_no_problem(paint, tmp_path):
+    for index in range(12):
+        paint(f"good/{index}.png", index)
+        paint(f"dent/{index}.png", 50 + index)
+    report = check_dataset(read_dataset(tmp_path))
+    assert report.masks_missing == ()
+    assert report.defect_area_percent is None
+
+
+def test_copies_on_both_sides_of_a_named_split(paint, tmp_path):
+    for side, seeds in (("train", (1, 2)), ("test", (3, 4))):
+        paint(f"{side}/good/a{seeds[0]}.png", seeds[0])
+        paint(f"{side}/dent/b{seeds[1]}.png", seeds[1])
+    assert check_dataset(read_dataset(tmp_path)).straddling == ()
+    paint("test/good/again.png", 1)
+    report = check_dataset(read_dataset(tmp_path))
+    assert report.straddling == ("test/good/again.png",)
+    assert any(finding.title.startswith("Groups on several sides") for finding in report.findings)
+
+
+def test_every_file_broken(paint, tmp_path):
+    for name in ("good/a.png", "dent/a.png"):
+        paint(name).write_text("no image")
+    report = check_dataset(read_dataset(tmp_path))
+    assert len(report.unreadable) == 2
+    assert (report.sizes, report.heights, report.modes) == ((), None, {})
+
+
+def test_an_exception_in_progress_ends_the_check(clean, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_dataset(read_dataset(tmp_path), stop)
+
+
+@pytest.mark.ksdd
+def test_ksdd(ksdd_folder):
+    report = check_dataset(read_dataset(ksdd_folder))
+    assert [(c.name, c.images) for c in report.classes] == [("ok", 347), ("defect", 52)]
+    assert report.findings == ()
+    assert len(report.duplicates) == 24

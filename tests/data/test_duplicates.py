@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltcam.data import duplicates as dup
+from ltcam.data.dataset import Sample
+from ltcam.data.duplicates import DuplicateGroup, find_duplicates, merge_groups
+from ltcam.data.layouts import read_dataset
+
+
+def surface(seed, size=(360, 300)):
+    """A rough surface: coarse and fine texture, camera noise."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), 4) * 150
+    fine = cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), 1) * 20
+    return np.clip(128 + coarse + fine + rng.normal(size=size) * 2, 0, 255).astype(np.uint8)
+
+
+def housing(seed, size=(400, 400)):
+    """Smooth parts in a fixture: the same edges in the same places, but each its own camera noise."""
+    rng = np.random.default_rng(seed)
+    image = np.full(size, 110, np.float32)
+    cv2.circle(image, (200, 200), 150, 170, -1)
+    cv2.circle(image, (200, 200), 70, 60, -1)
+    cv2.rectangle(image, (190, 20), (210, 380), 200, 3)
+    return np.clip(cv2.GaussianBlur(image, (0, 0), 1.5) + rng.normal(size=size) * 2.5, 0, 255).astype(
+        np.uint8
+    )
+
+
+@pytest.fixture
+def save(tmp_path):
+    samples = []
+
+    def write(name, image, *options):
+        path = tmp_path / name
+        assert cv2.imwrite(str(path), image, list(options))
+        samples.append(Sample(name, path, "ok", name))
+        return samples
+
+    write.samples = samples
+    return write
+
+
+def groups_of(samples):
+    return {group.ids: group.kind for group in find_duplicates(samples)}
+
+
+def test_same_file_same_pixels_and_new_encoding(save):
+    for seed in range(12):
+        save(f"s{seed:02}.png", surface(seed))
+    save("t_file.png", surface(0))
+    save("t_pixels.bmp", surface(1))
+    save("t_jpeg.jpg", surface(2), cv2.IMWRITE_JPEG_QUALITY, 90)
+    save("t_poor.jpg", surface(3), cv2.IMWRITE_JPEG_QUALITY, 50)
+    save("t_small.png", cv2.resize(surface(4), (150, 180), interpolation=cv2.INTER_AREA))
+    save("t_bright.png", cv2.convertScaleAbs(surface(5), alpha=0.8, beta=25))
+    assert groups_of(save.samples) == {
+        ("s00.png", "t_file.png"): "file",
+        ("s01.png", "t_pixels.bmp"): "pixels",
+        ("s02.png", "t_jpeg.jpg"): "near",
+        ("s03.png", "t_poor.jpg"): "near",
+        ("s04.png", "t_small.png"): "near",
+        ("s05.png", "t_bright.png"): "near",
+    }
+
+
+def test_a_drawn_defect_does_not_hide_a_copy(save):
+    for seed in range(10):
+        save(f"s{seed}.png", surface(seed))
+    scratched = surface(3)
+    cv2.line(scratched, (30, 40), (200, 250), 10, 3)
+    save("t.jpg", scratched, cv2.IMWRITE_JPEG_QUALITY, 90)
+    assert groups_of(save.samples) == {("s3.png", "t.jpg"): "near"}
+
+
+def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save):
+    for seed in range(6):
+        save(f"h{seed}.png", housing(seed))
+    assert groups_of(save.samples) == {}
+    save("t.jpg", housing(2), cv2.IMWRITE_JPEG_QUALITY, 90)
+    assert groups_of(save.samples) == {("h2.png", "t.jpg"): "near"}
+
+
+def test_one_printed_scene_is_not_one_heap_of_copies(save):
+    rng = np.random.default_rng(0)
+    pattern = surface(99).astype(np.float32)
+    for seed in range(20):
+        save(
+            f"p{seed:02}.png", np.clip(pattern + rng.normal(size=pattern.shape) * 9, 0, 255).astype(np.uint8)
+        )
+    assert groups_of(save.samples) == {}
+    first = cv2.imread(str(save.samples[0].path), cv2.IMREAD_GRAYSCALE)
+    save("t.jpg", first, cv2.IMWRITE_JPEG_QUALITY, 97)
+    assert groups_of(save.samples) == {("p00.png", "t.jpg"): "near"}
+
+
+def test_images_without_detail_are_copies_only_if_equal(save):
+    for value in (20, 90, 90, 200):
+        save(f"flat{len(save.samples)}.png", np.full((64, 64), value, np.uint8))
+    assert groups_of(save.samples) == {("flat1.png", "flat2.png"): "file"}
+
+
+def test_another_shape_is_no_copy(save):
+    save("a.png", surface(0))
+    save("b.png", cv2.resize(surface(0), (300, 300)))
+    assert groups_of(save.samples) == {}
+
+
+def test_unreadable_files_and_few_samples(save, tmp_path):
+    assert find_duplicates([]) == ()
+    samples = save("a.png", surface(0))
+    assert find_duplicates(samples) == ()
+    (tmp_path / "broken.png").write_bytes(b"x")
+    samples.append(Sample("broken.png", tmp_path / "broken.png", "ok", "g"))
+    samples.append(Sample("gone.png", tmp_path / "gone.png", "ok", "g"))
+    assert find_duplicates(save("b.bmp", surface(0))) == (DuplicateGroup(("a.png", "b.bmp"), "pixels"),)
+
+
+def test_one_pixel_image(save):
+    assert find_duplicates(save("one.png", np.zeros((1, 1), np.uint8))) == ()
+
+
+def test_candidates_match_the_full_comparison():
+    rng = np.random.default_rng(1)
+    base = rng.normal(size=(300, 255))
+    base[200:] = base[:100] + 0.3 * rng.normal(size=(100, 255))
+    vectors = (base / np.linalg.norm(base, axis=1, keepdims=True)).astype(np.float32)
+    similarity = vectors @ vectors.T
+    expected = {
+        (i, j) for i in range(300) for j in range(i + 1, 300) if similarity[i, j] >= dup._CANDIDATE_SIMILARITY
+    }
+    assert len(expected) >= 100
+    assert set(dup._candidates(vectors)) == expected
+
+
+def test_candidates_across_blocks(monkeypatch):
+    monkeypatch.setattr(dup, "_ROWS_AT_ONCE", 7)
+    vectors = np.eye(40, dtype=np.float32)
+    vectors[33] = vectors[5]
+    assert dup._candidates(vectors) == [(5, 33)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.lists(st.integers(0, 6), min_size=2, max_size=14),
+    pairs=st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13)), max_size=8),
+)
+def test_merged_groups_are_the_connected_components(groups, pairs):
+    samples = tuple(Sample(f"{i:02}", Path(f"{i:02}"), "ok", f"g{g}") for i, g in enumerate(groups))
+    found = [
+        DuplicateGroup((f"{min(p):02}", f"{max(p):02}"), "near")
+        for p in pairs
+        if max(p) < len(groups) and p[0] != p[1]
+    ]
+    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    merged = {s.id: s.group for s in merge_groups(dataset, found).samples}
+    reach = {s.id: {t.id for t in samples if t.group == s.group} for s in samples}  # slow closure
+    for _ in samples:
+        for group in found:
+            joined = set().union(*(reach[name] for name in group.ids))
+            for name in joined:
+                reach[name] = reach[name] | joined
+    for s in samples:
+        assert {name for name, group in merged.items() if group == merged[s.id]} == reach[s.id]
+        assert merged[s.id] == min(t.group for t in samples if t.id in reach[s.id])
+
+
+@pytest.mark.ksdd
+def test_ksdd_has_three_commutators_twice(ksdd_folder):
+    dataset = read_dataset(ksdd_folder)
+    found = find_duplicates(dataset.samples)
+    pairs = {(frozenset(name.split("/")[0] for name in group.ids), group.kind) for group in found}
+    assert pairs == {
+        (frozenset({"kos01", "kos26"}), "file"),
+        (frozenset({"kos27", "kos34"}), "file"),
+        (frozenset({"kos38", "kos39"}), "near"),
+    }
+    assert [len(group.ids) for group in found] == [2] * 24
+    assert len({s.group for s in merge_groups(dataset, found).samples}) == 47

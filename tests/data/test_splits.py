@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ltcam.data import splits
+from ltcam.data.dataset import OK, Sample, make_dataset
+from ltcam.data.layouts import read_dataset
+from ltcam.data.splits import (
+    SplitRow,
+    apply_split,
+    default_split,
+    kfold,
+    paper_split,
+    read_split_csv,
+    split_by_group,
+    split_csv,
+    straddling_groups,
+)
+from ltcam_runtime.errors import DataError
+
+
+def make(rows, layout="folders"):
+    samples = [
+        Sample(f"{g}/{i:04}.png", Path(f"{i}"), label, g, side) for i, (g, label, side) in enumerate(rows)
+    ]
+    return make_dataset(Path("/nowhere"), layout, samples)
+
+
+def counts(dataset):
+    return Counter((s.split, s.label) for s in dataset.samples)
+
+
+def parts(number, ok=4, defective=1, label="dent"):
+    """Groups with some OK and some defective images each."""
+    return [(f"p{n:02}", name, None) for n in range(number) for name in [OK] * ok + [label] * defective]
+
+
+def ksdd_like(numbers=range(1, 51)):
+    rows = [(f"kos{n:02}", label, None) for n in numbers for label in [OK] * 7 + ["defect"]]
+    return make(rows, layout="ksdd")
+
+
+GROUPED = st.lists(
+    st.tuples(st.integers(0, 11), st.sampled_from([OK, OK, OK, "dent", "pit"])), min_size=6, max_size=80
+).map(lambda rows: make([(f"g{g}", label, None) for g, label in rows]))
+
+
+SIDES = ("train", "val", "test")
+
+
+def is_possible(dataset, side_of):
+    """Whether a cut has OK and defective images on each side, and every class in train."""
+    found = {(side_of[s.group], s.defective) for s in dataset.samples}
+    trained = {s.label for s in dataset.samples if side_of[s.group] == "train"}
+    return len(found) == 6 and trained == {s.label for s in dataset.samples}
+
+
+@settings(max_examples=150, deadline=None)
+@given(GROUPED, st.integers(0, 5), st.sampled_from([0.1, 0.3, 0.5]))
+def test_split_by_group_properties(dataset, seed, share):
+    try:
+        result = split_by_group(dataset, val_share=0.2, test_share=share, seed=seed)
+    except DataError:
+        groups = sorted({s.group for s in dataset.samples})
+        assume(len(groups) <= 6)
+        assert not any(
+            is_possible(dataset, dict(zip(groups, sides, strict=True)))
+            for sides in product(SIDES, repeat=len(groups))
+        )
+        return
+    assert [s.id for s in result.samples] == [s.id for s in dataset.samples]
+    assert {replace(s, split=None) for s in result.samples} == set(dataset.samples)
+    assert straddling_groups(result) == ()
+    assert result == split_by_group(dataset, val_share=0.2, test_share=share, seed=seed)
+    for side in ("train", "val", "test"):
+        labels = {s.defective for s in result.of_split(side)}
+        assert labels == {True, False}
+    for name in dataset.classes[1:]:
+        assert any(s.label == name for s in result.of_split("train")) or name not in {
+            s.label for s in dataset.samples
+        }
+
+
+def test_shares_are_met_per_class():
+    rows = parts(20, ok=4, defective=1) + [
+        (f"q{n:02}", name, None) for n in range(20) for name in [OK] * 4 + ["pit"]
+    ]
+    result = split_by_group(make(rows), val_share=0.25, test_share=0.25, seed=3)
+    found = counts(result)
+    assert found["test", "dent"] == found["test", "pit"] == 5
+    assert found["val", "dent"] == found["val", "pit"] == 4
+    assert found["train", "dent"] == found["train", "pit"] == 11
+    assert found["test", OK] == 40
+
+
+def test_every_class_with_two_groups_is_on_both_sides():
+    rows = [*parts(30), ("r1", "rare", None), ("r2", "rare", None), ("lone", "single", None)]
+    for seed in range(10):
+        found = counts(split_by_group(make(rows), val_share=0.0, test_share=0.1, seed=seed))
+        assert found["train", "rare"] == found["test", "rare"] == 1
+        assert found["train", "single"] == 1
+
+
+def test_seed_changes_the_choice():
+    dataset = make(parts(20))
+    chosen = {
+        tuple(
+            s.group for s in split_by_group(dataset, val_share=0, test_share=0.3, seed=seed).of_split("test")
+        )
+        for seed in range(6)
+    }
+    assert len(chosen) > 3
+
+
+def test_order_of_groups_in_the_data_set_names_does_not_matter_for_counts():
+    dataset = make(parts(10))
+    assert counts(split_by_group(dataset, val_share=0.2, test_share=0.3, seed=0))["test", "dent"] == 3
+
+
+def test_named_sides_stay():
+    rows = [(g, label, "test" if int(g[1:]) < 4 else "train") for g, label, _ in parts(12)]
+    dataset = make(rows)
+    result = split_by_group(dataset, val_share=0.25, test_share=0.5, seed=0)
+    assert {s.group for s in result.of_split("test")} == {"p00", "p01", "p02", "p03"}
+    assert len({s.group for s in result.of_split("val")}) == 2
+    val_named = make([(g, label, "val" if int(g[1:]) < 2 else None) for g, label, _ in parts(12)])
+    result = split_by_group(val_named, val_share=0.25, test_share=0.3, seed=0)
+    assert {s.group for s in result.of_split("val")} == {"p00", "p01"}
+    assert len({s.group for s in result.of_split("test")}) == 3
+
+
+def test_no_share_no_side():
+    result = split_by_group(make(parts(3)), val_share=0.0, test_share=0.0, seed=0)
+    assert {s.split for s in result.samples} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("one", OK, None), ("one", "dent", None)], r"all images are in one group \(one\)"),
+        ([(f"g{i}", OK, None) for i in range(5)] + [("d", "dent", None)], "cannot get defective images"),
+        ([(f"g{i}", "dent", None) for i in range(5)] + [("d", OK, None)], "cannot get OK images"),
+        ([("a", OK, "test"), ("b", "dent", "val")], "no images are left"),
+    ],
+)
+def test_impossible_cuts(rows, message):
+    dataset = make(rows)
+    side = (
+        {"val_share": 0.2, "test_share": 0.3} if rows[0][2] is None else {"val_share": 0.0, "test_share": 0.3}
+    )
+    if rows[0][2] is not None:
+        dataset = dataset.with_samples(tuple(replace(s, split="val") for s in dataset.samples))
+    with pytest.raises(DataError, match=message):
+        split_by_group(dataset, **side, seed=0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_shares_out_of_range(share):
+    with pytest.raises(ValueError, match="val_share"):
+        split_by_group(make(parts(4)), val_share=share, test_share=0.3, seed=0)
+
+
+def test_default_split_by_group_when_nothing_is_named():
+    result = default_split(make(parts(10)), seed=0)
+    assert counts(result) == {
+        ("train", OK): 28, ("train", "dent"): 7, ("test", OK): 12, ("test", "dent"): 3,
+    }  # fmt: skip
+
+
+def test_default_split_keeps_a_named_test_side():
+    rows = [(g, label, "test" if g == "p00" else None) for g, label, _ in parts(3)]
+    result = default_split(make(rows), seed=0)
+    assert {s.group for s in result.of_split("test")} == {"p00"}
+    assert {s.split for s in result.samples} == {"train", "test"}
+
+
+def test_default_split_of_ksdd_is_the_papers_and_else_by_group():
+    result = default_split(ksdd_like(), seed=5)
+    assert {s.group for s in result.of_split("test")} == {f"kos{n}" for n in range(41, 51)}
+    assert {s.group for s in default_split(ksdd_like(range(1, 21)), seed=5).of_split("test")} < {
+        f"kos{n:02}" for n in range(1, 21)
+    }
+    only_test = default_split(ksdd_like(range(41, 51)), seed=5)
+    assert {s.split for s in only_test.samples} == {"train", "test"}
+
+
+def test_paper_split_goes_by_commutator_even_after_merging():
+    dataset = ksdd_like()
+    merged = dataset.with_samples(tuple(replace(s, group="all") for s in dataset.samples))
+    assert counts(paper_split(merged)) == counts(paper_split(dataset))
+    assert counts(paper_split(dataset))["test", "defect"] == 10
+
+
+def test_paper_split_refuses_other_data():
+    with pytest.raises(DataError, match="KolektorSDD only, and this was read as folders"):
+        paper_split(make(parts(3)))
+    with pytest.raises(DataError, match=r"kos41, kos42 are missing"):
+        paper_split(ksdd_like([*range(1, 41), *range(43, 51)]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(GROUPED, st.integers(2, 4), st.integers(0, 3))
+def test_kfold_properties(dataset, folds, seed):
+    homes = [{s.group for s in dataset.samples if s.defective == kind} for kind in (False, True)]
+    if min(len(groups) for groups in homes) < folds:
+        with pytest.raises(DataError, match=f"{folds} folds need"):
+            kfold(dataset, folds, seed)
+        return
+    result = kfold(dataset, folds, seed)
+    assert len(result) == folds
+    assert result == kfold(dataset, folds, seed)
+    tested = Counter(s.id for fold in result for s in fold.of_split("test"))
+    assert tested == Counter({s.id: 1 for s in dataset.samples})
+    assert all(straddling_groups(fold) == () for fold in result)
+
+
+def test_kfold_is_even():
+    result = kfold(ksdd_like(), 5, seed=1)
+    for fold in result:
+        assert counts(fold) == {
+            ("test", "defect"): 10, ("test", OK): 70, ("train", "defect"): 40, ("train", OK): 280,
+        }  # fmt: skip
+    assert result != kfold(ksdd_like(), 5, seed=2)
+
+
+def test_kfold_with_one_fold():
+    with pytest.raises(ValueError, match="at least 2"):
+        kfold(ksdd_like(), 1, 0)
+
+
+def test_straddling_groups():
+    dataset = make(
+        [("a", OK, "train"), ("a", OK, "test"), ("b", OK, "train"), ("c", OK, "val"), ("c", OK, None)]
+    )
+    assert straddling_groups(dataset) == ("a",)
+
+
+def test_split_csv_round_trip(tmp_path):
+    rows = [("lot 1", OK, "train"), ('lot "2", b', "Öse", "val"), ("x;y\u2028z", "dent", "test")]
+    dataset = make(rows)
+    (tmp_path / "split.csv").write_text(split_csv(dataset), encoding="utf-8", newline="")
+    read = read_split_csv(tmp_path / "split.csv")
+    assert read == tuple(SplitRow(s.id, s.label, s.group, s.split) for s in dataset.samples)
+    bare = dataset.with_samples(tuple(replace(s, split=None, group="?") for s in dataset.samples))
+    assert apply_split(bare, read) == dataset
+
+
+def test_split_csv_needs_sides():
+    with pytest.raises(ValueError, match=r"1 samples have no split, the first is a/0000\.png"):
+        split_csv(make([("a", OK, None), ("b", OK, "test")]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "first row must be"),
+        ("path,label\n", "first row must be"),
+        ("path,label,group,split\na,ok,g,dev\n", "row 2: needs"),
+        ("path,label,group,split\na,ok,g,train\na,ok\n", "row 3: needs"),
+    ],
+)
+def test_damaged_split_csv(text, message, tmp_path):
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_split_csv(tmp_path / "split.csv")
+
+
+def test_missing_split_csv(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_split_csv(tmp_path / "split.csv")
+
+
+def test_apply_split_notices_a_changed_data_set():
+    dataset = make([("a", OK, "train"), ("b", "dent", "test")])
+    rows = [SplitRow(s.id, s.label, s.group, s.split) for s in dataset.samples]
+    with pytest.raises(DataError, match=r"1 image\(s\) are new .*b/0001.png"):
+        apply_split(dataset, rows[:1])
+    with pytest.raises(DataError, match=r"1 image\(s\) are missing"):
+        apply_split(dataset, [*rows, SplitRow("c", OK, "c", "train")])
+    with pytest.raises(DataError, match=r"labelled otherwise"):
+        apply_split(dataset, [rows[0], replace(rows[1], label="pit")])
+
+
+def test_default_shares_are_shares():
+    assert 0 < splits.DEFAULT_VAL_SHARE < 1
+    assert 0 < splits.DEFAULT_TEST_SHARE < 1
+
+
+@pytest.mark.ksdd
+def test_ksdd_paper_split(ksdd_folder):
+    assert counts(default_split(read_dataset(ksdd_folder), seed=0)) == {
+        ("train", "defect"): 42, ("train", OK): 277, ("test", "defect"): 10, ("test", OK): 70,
+    }  # fmt: skip

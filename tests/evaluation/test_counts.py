@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ltcam.evaluation.counts import (
+    PixelCounts,
+    accuracy,
+    background_iou,
+    consistent_with_one_count,
+    count_pixels,
+    f1,
+    iou,
+    precision,
+    recall,
+    two_class_miou,
+)
+
+# Busy machines are slow machines: no deadline.
+relaxed = settings(deadline=None, max_examples=50)
+
+masks = hnp.arrays(np.bool_, st.shared(hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), key="shape"))
+many = st.integers(0, 10**12)
+counts_strategy = st.builds(PixelCounts, many, many, many, many)
+
+# IoU, precision, recall, F1 in percent as printed, and whether one pooled count can give all four.
+PAPER = [
+    ("1 Grad-CAM", 17.50, 19.27, 65.56, 29.79, True),
+    ("1 Grad-CAM++", 17.22, 18.97, 65.14, 29.38, True),
+    ("1 XGrad-CAM", 17.06, 18.86, 64.10, 29.15, True),
+    ("1 Ablation-CAM", 17.96, 18.97, 64.08, 30.46, False),
+    ("1 Ablation-CAM, corrected", 17.96, 19.98, 64.08, 30.46, True),
+    ("1 Score-CAM", 17.63, 19.50, 64.76, 29.98, True),
+    ("1 LayerCAM", 16.25, 17.76, 65.61, 27.95, True),
+    ("1 FullGrad", 13.19, 13.58, 82.21, 23.31, True),
+    ("1 LTGrad-CAM", 24.09, 27.21, 67.75, 38.83, True),
+    ("3 LTFullGrad", 16.84, 19.50, 51.54, 28.30, False),
+    ("3 LTFullGrad, corrected", 16.48, 19.50, 51.54, 28.30, True),
+    ("2 Grad-CAM", 38.67, 49.19, 64.41, 55.78, True),
+    ("2 Grad-CAM++", 35.17, 44.27, 63.10, 52.04, True),
+    ("2 XGrad-CAM", 39.67, 51.03, 64.06, 56.81, True),
+    ("2 Ablation-CAM", 26.06, 31.02, 61.99, 41.35, True),
+    ("2 Score-CAM", 40.80, 56.72, 59.25, 57.96, True),
+    ("2 LayerCAM", 42.01, 60.46, 57.92, 59.17, True),
+    ("2 FullGrad", 37.95, 46.29, 67.81, 55.02, True),
+    ("2 LTGrad-CAM", 42.67, 66.98, 54.03, 59.81, True),
+    ("3 LTFullGrad, KSDD2", 39.38, 53.79, 59.53, 56.51, True),
+]
+
+
+def test_golden_g7():
+    first, second = PixelCounts(tp=8, fp=2, fn=0), PixelCounts(tp=1, fp=3, fn=4)
+    pooled = first + second
+    assert precision(pooled) == float(Fraction(9, 14))
+    assert recall(pooled) == float(Fraction(9, 13))
+    assert f1(pooled) == float(Fraction(2, 3))
+    assert iou(pooled) == 0.5
+    mean_iou = (iou(first) + iou(second)) / 2
+    mean_f1 = (f1(first) + f1(second)) / 2
+    assert mean_iou == pytest.approx(0.4625)
+    assert mean_f1 == pytest.approx(5 / 9)
+    assert 2 * mean_iou / (1 + mean_iou) == pytest.approx(0.632, abs=5e-4) != mean_f1
+
+
+def test_micro_f1_is_not_pixel_accuracy():
+    counts = PixelCounts(tp=9, fp=5, fn=4, tn=82)
+    assert accuracy(counts) == 0.91
+    assert f1(counts) == pytest.approx(2 / 3)
+    assert background_iou(counts) == 82 / 91
+    assert two_class_miou(counts) == (9 / 18 + 82 / 91) / 2
+
+
+@relaxed
+@given(masks, masks)
+def test_counts_equal_a_pixel_by_pixel_count(prediction, truth):
+    seen = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+    for pair in zip(prediction.ravel().tolist(), truth.ravel().tolist(), strict=True):
+        seen[pair] += 1
+    expected = PixelCounts(seen[True, True], seen[True, False], seen[False, True], seen[False, False])
+    assert count_pixels(prediction, truth) == expected
+    assert expected.total == prediction.size
+    # All kinds of masks mean the same.
+    assert count_pixels(prediction.astype(np.uint8) * 255, truth.astype(np.int64)) == expected
+    assert count_pixels(prediction.astype(np.float32), truth.astype(np.uint8)) == expected
+    # Emptying the prediction is counting an empty one.
+    assert expected.emptied() == count_pixels(np.zeros_like(prediction), truth)
+
+
+@relaxed
+@given(counts_strategy)
+def test_identities_of_pooled_ratios(counts):
+    p, r, f, i = precision(counts), recall(counts), f1(counts), iou(counts)
+    if counts.tp:
+        assert f == pytest.approx(2 * p * r / (p + r))
+    if not math.isnan(f):
+        assert i == pytest.approx(f / (2 - f))
+        assert 0 <= i <= f <= 1
+
+
+@relaxed
+@given(st.lists(counts_strategy, min_size=1, max_size=5), st.randoms())
+def test_counts_add_up_in_any_order(parts, random):
+    total = sum(parts)
+    random.shuffle(parts)
+    assert sum(parts, PixelCounts()) == total
+    assert total.tp == sum(part.tp for part in parts)
+    assert total.total == sum(part.total for part in parts)
+
+
+def test_nothing_anywhere_is_undefined_not_one():
+    empty = np.zeros((3, 4), bool)
+    counts = count_pixels(empty, empty)
+    assert counts == PixelCounts(tn=12)
+    for metric in (iou, f1, precision, recall, two_class_miou):
+        assert math.isnan(metric(counts))
+    assert background_iou(counts) == accuracy(counts) == 1
+    full = count_pixels(~empty, ~empty)
+    assert iou(full) == 1
+    assert math.isnan(background_iou(full))
+    assert math.isnan(accuracy(PixelCounts()))
+
+
+def test_an_empty_prediction_misses_and_an_empty_truth_makes_false_alarms():
+    empty, some = np.zeros((2, 2), bool), np.array([[True, False], [False, False]])
+    missed = count_pixels(empty, some)
+    assert (iou(missed), recall(missed), f1(missed)) == (0, 0, 0)
+    assert math.isnan(precision(missed))
+    alarm = count_pixels(some, empty)
+    assert (iou(alarm), precision(alarm), f1(alarm)) == (0, 0, 0)
+    assert math.isnan(recall(alarm))
+
+
+def test_shapes_that_differ_are_named():
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
+        count_pixels(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (np.array([[0, 1, 255]]), "0, 1, 255"),
+        (np.array([[0, 128]]), "128"),
+        (np.array([[-1, 1]]), "-1"),
+        (np.array([[0.2, 1.0]]), "0.2"),
+        (np.array([[np.nan, 1.0]]), "nan"),
+    ],
+)
+def test_masks_of_other_values_are_refused_with_what_was_found(mask, found):
+    with pytest.raises(ValueError, match=f"prediction .*{found}"):
+        count_pixels(mask, np.zeros(mask.shape, bool))
+    with pytest.raises(ValueError, match="truth"):
+        count_pixels(np.zeros(mask.shape, bool), mask)
+
+
+def test_masks_without_pixels_are_refused():
+    with pytest.raises(ValueError, match="no pixels"):
+        count_pixels(np.zeros((0, 4), bool), np.zeros((0, 4), bool))
+
+
+@pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])
+def test_the_papers_tables_come_from_one_pooled_count(row, i, p, r, f, fits):
+    assert consistent_with_one_count(i / 100, p / 100, r / 100, f / 100) is fits
+
+
+@relaxed
+@given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_every_real_count_is_found_consistent_after_rounding(tp, fp, fn):
+    counts = PixelCounts(tp, fp, fn)
+    printed = [round(metric(counts), 4) for metric in (iou, precision, recall, f1)]
+    # A hair more than half a unit: the printed number itself is rounded to float64.
+    assert consistent_with_one_count(*printed, rounding=0.00005 + 1e-12)
+    assert not consistent_with_one_count(printed[0] - 0.01, *printed[1:])

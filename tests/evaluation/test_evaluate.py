@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn import metrics as sk
+
+from ltcam.evaluation.boundary import boundary_counts, boundary_f1
+from ltcam.evaluation.boxes import mask_boxes
+from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
+from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
+
+
+def mask_of(tp=0, fp=0, fn=0, size=20):
+    """Prediction and truth (1, size) with just these counts."""
+    prediction, truth = np.zeros((1, size), bool), np.zeros((1, size), bool)
+    prediction[0, : tp + fp] = True
+    truth[0, :tp] = True
+    truth[0, tp + fp : tp + fp + fn] = True
+    return prediction, truth
+
+
+def record_of(image, label, prediction, truth, verdict="defect", score=0.9, classes=None):
+    made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {})
+    return record_image(image, label, made, truth)
+
+
+def surface(seed, shape=(40, 60)):
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 3)
+    truth = field > np.quantile(field, 0.93)
+    heatmap = np.maximum(np.roll(field, 2, axis=1) - np.quantile(field, 0.5), 0)
+    return heatmap.astype(np.float32), truth, heatmap > np.quantile(heatmap, 0.9)
+
+
+def evaluation(images=12, seed=0):
+    """Records and histograms of a mixed set: cracks, pits, OK images with false alarms."""
+    records, histograms, raw = [], make_histograms(seed), []
+    for index in range(images):
+        heatmap, truth, mask = surface(index)
+        label = ("crack", "pit", "ok", "ok")[index % 4]
+        verdict = ("defect", "ok", "ok", "unsure")[index % 4]
+        score = (0.9, 0.2, 0.1, 0.5)[index % 4] + index / 1000
+        if label == "ok":
+            truth = np.zeros_like(truth)
+        classes = {"ok": 1 - score, "crack": score * 0.6, "pit": score * 0.4}
+        record = record_of(f"{index:02}.png", label, mask, truth, verdict, score, classes)
+        histograms.add(record, heatmap, truth)
+        records.append(record)
+        raw.append((heatmap, truth, mask, label, verdict, score))
+    return records, histograms, raw
+
+
+def test_golden_g7_through_the_summary():
+    records = [
+        record_of("a", "crack", *mask_of(tp=8, fp=2)),
+        record_of("b", "crack", *mask_of(tp=1, fp=3, fn=4)),
+    ]
+    pixel = summarise(records, make_histograms(), threshold=0.5, bootstrap=10)["pixel"]
+    assert pixel["precision"] == 9 / 14
+    assert pixel["recall"] == 9 / 13
+    assert pixel["f1"] == pytest.approx(2 / 3)
+    assert pixel["iou"] == 0.5
+    assert pixel["mean_image_iou"] == pytest.approx(0.4625)
+    assert pixel["two_class_miou"] == pytest.approx((0.5 + 22 / 31) / 2)
+
+
+def test_populations_differ_by_images_and_verdict():
+    records = [
+        record_of("hit", "crack", *mask_of(tp=4, fp=2, fn=1), verdict="defect"),
+        record_of("missed", "crack", *mask_of(tp=3, fp=1), verdict="ok", score=0.1),
+        record_of("fine", "ok", *mask_of(fp=5), verdict="ok", score=0.2),
+        record_of("alarm", "ok", *mask_of(fp=7), verdict="unsure", score=0.6),
+    ]
+    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)["populations"]
+    expected = {
+        "defective": PixelCounts(7, 3, 1),
+        "all": PixelCounts(7, 15, 1),
+        "gated": PixelCounts(4, 9, 4),
+    }
+    for name, counts in expected.items():
+        for metric, formula in (("iou", iou), ("precision", precision), ("recall", recall), ("f1", f1)):
+            assert found[name][metric] == formula(counts), (name, metric)
+    assert [found[name]["images"] for name in expected] == [2, 4, 4]
+    # IoU per image: 4/7, 3/4; false alarms count 0; an OK image left empty is undefined and not averaged.
+    assert found["defective"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 2)
+    assert found["all"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 4)
+    assert found["gated"]["mean_image_iou"] == pytest.approx(4 / 7 / 3)
+    assert records[1].gated_counts == PixelCounts(0, 0, 3, 17)
+
+
+def test_summary_equals_pooling_all_pixels():
+    records, histograms, raw = evaluation()
+    found = summarise(records, histograms, threshold=0.45, bootstrap=20)
+    defective = [row for row in raw if row[3] != "ok"]
+    for population, rows in (("defective", defective), ("all", raw)):
+        mask = np.concatenate([row[2].ravel() for row in rows])
+        truth = np.concatenate([row[1].ravel() for row in rows])
+        heat = np.concatenate([row[0].ravel() for row in rows])
+        numbers = found["populations"][population]
+        assert numbers["iou"] == pytest.approx(sk.jaccard_score(truth, mask))
+        assert numbers["f1"] == pytest.approx(sk.f1_score(truth, mask))
+        assert numbers["two_class_miou"] == pytest.approx(sk.jaccard_score(truth, mask, average="macro"))
+        assert numbers["ap"] == pytest.approx(sk.average_precision_score(truth, heat), abs=1e-4)
+        assert numbers["auroc"] == pytest.approx(sk.roc_auc_score(truth, heat), abs=1e-5)
+        assert 0 < numbers["pro"] < 1
+    assert "ap" not in found["populations"]["gated"]
+    near = [boundary_counts(row[2], row[1])[2] for row in defective]
+    total = near[0]
+    for each in near[1:]:
+        total = total + each
+    assert found["pixel"]["boundary"]["2"]["f1"] == boundary_f1(total)
+    labels, scores = [row[3] != "ok" for row in raw], [row[5] for row in raw]
+    assert found["image"]["ap"] == pytest.approx(sk.average_precision_score(labels, scores))
+    assert found["image"]["auroc"] == pytest.approx(sk.roc_auc_score(labels, scores))
+    assert found["image"]["f1"] == pytest.approx(sk.f1_score(labels, np.array(scores) >= 0.45))
+    assert found["image"]["accuracy"] == pytest.approx(sk.accuracy_score(labels, np.array(scores) >= 0.45))
+    assert found["image"]["threshold"] == 0.45
+    assert found["image"]["unsure"] == 3
+    assert found["images"] == {"total": 12, "defective": 6, "ok": 6, "with_mask": 12}
+
+
+def test_shape_of_the_result():
+    records, histograms, _ = evaluation()
+    found = summarise(records, histograms, threshold=0.5, bootstrap=20)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["schema_version"] == 1
+    numbers = {"iou", "precision", "recall", "f1", "ap", "auroc", "pro", "mean_image_iou", "two_class_miou"}
+    assert set(found["pixel"]) == numbers | {"boundary", "ceiling_2px", "intervals"}
+    assert set(found["pixel"]["boundary"]) == {"1", "2", "3"}
+    assert set(found["boxes"]) == {"0.5", "0.1", "intervals"}
+    assert set(found["populations"]) == {"defective", "all", "gated"}
+    for population in found["populations"].values():
+        check_intervals(population, population["intervals"])
+    check_intervals(found["pixel"], found["pixel"]["intervals"])
+    check_intervals(found["boxes"], found["boxes"]["intervals"])
+    check_intervals(found["image"], found["image"]["intervals"])
+
+
+def check_intervals(values, intervals):
+    """Intervals mirror the numbers beside them, and hold them."""
+    for name, interval in intervals.items():
+        if isinstance(interval, dict):
+            check_intervals(values[name], interval)
+        else:
+            low, high = interval
+            assert 0 <= low <= values[name] <= high <= 1, name
+
+
+def test_boxes_are_pooled():
+    truth = np.zeros((30, 30), bool)
+    truth[2:8, 2:8] = truth[20:26, 20:26] = True
+    half = np.zeros_like(truth)
+    half[2:8, 2:7] = True
+    half[14:16, 2:4] = True
+    found = summarise([record_of("a", "pit", half, truth)], make_histograms(), threshold=0.5, bootstrap=3)
+    assert found["boxes"]["0.5"] == {"recall": 0.5, "precision": 0.5}
+    assert found["populations"]["gated"]["boxes"]["0.1"]["recall"] == 0.5
+
+
+def test_order_of_the_records_does_not_matter():
+    records, histograms, _ = evaluation()
+    found = summarise(records, histograms, threshold=0.5, bootstrap=50)
+    random.Random(3).shuffle(records)
+    assert summarise(records, histograms, threshold=0.5, bootstrap=50) == found
+    assert summarise(records, histograms, threshold=0.5, bootstrap=50, seed=1) != found
+
+
+def test_classes_are_told_apart_where_there_are_several():
+    records, histograms, raw = evaluation()
+    found = summarise(records, histograms, threshold=0.5, bootstrap=5)
+    assert set(found["classes"]) == {"crack", "pit"}
+    pits = [count_pixels(row[2], row[1]) for row in raw if row[3] == "pit"]
+    assert found["classes"]["pit"]["pixel_iou"] == iou(sum(pits))
+    assert found["classes"]["pit"]["image_recall"] == found["classes"]["pit"]["class_recall"] == 0
+    assert found["classes"]["crack"]["image_recall"] == found["classes"]["crack"]["class_recall"] == 1
+    assert found["confusion"]["classes"] == ["ok", "crack", "pit"]
+    # Rows are true classes: OK images scored 0.5 are still called OK (0.5 against 0.3 and 0.2).
+    assert found["confusion"]["matrix"] == [[6, 0, 0], [0, 3, 0], [3, 0, 0]]
+    cracks = [record for record in records if record.label in ("ok", "crack")]
+    assert summarise(cracks, histograms, threshold=0.5, bootstrap=5)["classes"] == {}
+
+
+def test_without_class_scores_there_is_no_confusion():
+    found = summarise([record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2)
+    assert found["confusion"] is None
+
+
+def test_worst_images_come_first_and_undefined_ones_not_at_all():
+    records = [
+        record_of("good", "crack", *mask_of(tp=9, fn=1)),
+        record_of("bad", "crack", *mask_of(tp=1, fp=9)),
+        record_of("awful", "crack", *mask_of(fn=4)),
+        record_of("nothing", "crack", *mask_of()),
+        record_of("ok", "ok", *mask_of(fp=3)),
+    ]
+    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=2, worst=2)
+    assert found["worst"] == ["awful", "bad"]
+
+
+def test_defective_images_without_mask_count_as_images_only():
+    prediction, truth = mask_of(tp=3)
+    histograms = make_histograms()
+    unknown = record_of("unknown", "crack", prediction, None, score=0.8)
+    known = record_of("known", "crack", prediction, truth)
+    fine = record_of("fine", "ok", prediction, None, verdict="ok", score=0.1)
+    for record in (unknown, known, fine):
+        histograms.add(record, prediction.astype(float), truth if record is known else None)
+    assert unknown.counts is None
+    # An OK image needs no mask to be known.
+    assert fine.counts == PixelCounts(0, 3, 0, 17)
+    found = summarise([unknown, known, fine], histograms, threshold=0.5, bootstrap=5)
+    assert found["images"] == {"total": 3, "defective": 2, "ok": 1, "with_mask": 1}
+    assert found["populations"]["defective"]["images"] == 1
+    assert found["populations"]["all"]["images"] == 2
+    assert found["image"]["auroc"] == 1
+    assert histograms.defective.images == histograms.ok.images == 1
+
+
+def test_no_masks_at_all_and_one_class_only_are_null():
+    prediction, _ = mask_of(tp=3)
+    records = [record_of(name, "crack", prediction, None) for name in "abc"]
+    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
+    assert found["pixel"]["iou"] is None
+    assert found["pixel"]["ap"] is None
+    assert found["pixel"]["ceiling_2px"] is None
+    assert found["pixel"]["intervals"]["iou"] == [None, None]
+    assert found["image"]["auroc"] is None
+    assert found["image"]["recall"] == 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_all_empty_is_undefined():
+    empty = np.zeros((5, 5), np.uint8)
+    records = [record_of(name, "ok", empty, empty, verdict="ok", score=0.1) for name in "ab"]
+    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
+    for population in found["populations"].values():
+        assert population["iou"] is None
+        assert population["mean_image_iou"] is None
+        assert population["boundary"]["1"]["f1"] is None
+    assert found["image"]["accuracy"] == 1
+    assert found["image"]["f1"] is None
+
+
+def test_bad_input_names_the_image():
+    prediction, truth = mask_of(tp=3)
+    with pytest.raises(ValueError, match=r"a\.png: .*\(1, 20\).*\(1, 19\)"):
+        record_of("a.png", "crack", prediction, truth[:, 1:])
+    with pytest.raises(ValueError, match=r"a\.png: truth is neither"):
+        record_of("a.png", "crack", prediction, truth * 7)
+    with pytest.raises(ValueError, match="score"):
+        record_of("a.png", "crack", prediction, truth, score=math.nan)
+    with pytest.raises(ValueError, match="no records"):
+        summarise([], make_histograms(), threshold=0.5)
+
+
+def test_measuring_one_kolektor_sized_image_is_fast():
+    heatmap, truth, mask = surface(1, (1250, 500))
+    histograms, seconds = make_histograms(), []
+    for index in range(5):
+        start = time.process_time()
+        record = record_of(str(index), "crack", mask, truth)
+        histograms.add(record, heatmap, truth)
+        seconds.append(time.process_time() - start)
+    # 0.02 s measured; the margin is for busy machines.
+    assert min(seconds) < 0.1

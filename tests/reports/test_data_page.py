@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from ltcam.data.check import check_dataset
+from ltcam.data.layouts import read_dataset
+from ltcam.reports import data_page as data_page_module
+from ltcam.reports.data_page import data_page, write_data_page
+from ltcam_runtime.errors import OutputError
+
+
+class Page(HTMLParser):
+    VOID = frozenset({"meta", "img", "br", "wbr", "rect", "line", "link"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.images, self.text = [], [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def picture(path, seed, size=(60, 90)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "set"
+    for index in range(30):
+        picture(root / f"good/{index:02}.png", index)
+    for index in range(3):
+        picture(root / f"dent & <b>/{index}.png", 100 + index)
+        mask = np.zeros((60, 90), np.uint8)
+        mask[20:30, 40:60] = 255
+        (root / "masks/dent & <b>").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / f"masks/dent & <b>/{index}.png"), mask)
+    return root
+
+
+def render(root):
+    dataset = read_dataset(root)
+    return data_page(dataset, check_dataset(dataset))
+
+
+def test_page_shows_counts_and_thumbnails(folder):
+    page = Page(render(folder))
+    assert len(page.images) == 24 + 3
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
+    assert all(image["alt"] for image in page.images)
+    assert "24 of 30 images" in page.text
+    assert "None: every image can be read" not in page.text  # three defects are few, and that is said
+    assert "Only 3 image(s) of class dent & <b>" in page.text
+
+
+def test_page_is_self_contained_and_escaped(folder):
+    text = render(folder)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
+    assert "<script" not in text
+    assert "dent & <b>" not in text
+    assert not re.search(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:)(?:https?:)?//""", text)
+    assert "link" not in Page(text).tags
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_page_lists_problems_and_copies(folder):
+    (folder / "good/03.png").write_text("no image")
+    shutil.copy(folder / "good/04.png", folder / "good/again.png")
+    page = Page(render(folder))
+    assert "Images that cannot be read" in page.text
+    assert "good/03.png" in page.text
+    assert "same file" in page.text
+    assert "good/04.png = good/again.png" in page.text
+
+
+def test_page_is_the_same_each_time(folder):
+    assert render(folder) == render(folder)
+
+
+def test_mask_outline_is_drawn():
+    image = np.full((60, 90, 3), 128, np.uint8)
+    marks = np.zeros((60, 90), bool)
+    marks[25:35, 40:50] = True
+    data_page_module._draw_outline(image, marks)
+    changed = (image != 128).any(axis=2)
+    assert changed.any()
+    assert not changed[25:35, 40:50].any()  # the defect itself stays visible
+
+
+def test_page_of_a_data_set_without_any_readable_file(tmp_path):
+    for name in ("good", "dent"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_text("no image")
+    page = Page(render(tmp_path))
+    assert page.images == []
+    assert "0 of 0 images" in page.text
+
+
+def test_page_that_cannot_be_written(folder, tmp_path):
+    dataset = read_dataset(folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_data_page(tmp_path / "file/page.html", dataset, check_dataset(dataset))
+    write_data_page(tmp_path / "new/page.html", dataset, check_dataset(dataset))
+    assert (tmp_path / "new/page.html").read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -20,4 +20,6 @@ def default_cam(backbone: str, stages: tuple[str, ...]) -> CamSettings:  # noqa:
         stages: names of the classifier's stages, shallow to deep.
     """
     chosen = stages[1:] if len(stages) > 2 else stages
-    return CamSettings(method="layer-cam", percentile=None, stages=chosen, fusion="product", positive_activations=True)
+    return CamSettings(
+        method="layer-cam", percentile=None, stages=chosen, fusion="product", positive_activations=True
+    )

@@ -1,6 +1,6 @@
 """A run folder and an image in, an `Inspection` out.
 
-    image -> classifier -> Capture -> heatmap -> mask -> regions -> Inspection
+image -> classifier -> Capture -> heatmap -> mask -> regions -> Inspection
 """
 
 from __future__ import annotations
@@ -79,13 +79,17 @@ class Inspector:
         known = dict(classifier.named_modules())
         for stage in (*run.stages, *run.cam.stages):
             if stage not in known:
-                raise RunError(f"{folder}: run.json names stage {stage!r}, which {run.backbone} does not have")
+                raise RunError(
+                    f"{folder}: run.json names stage {stage!r}, which {run.backbone} does not have"
+                )
         chosen = choose_device(device)
         memory_format = torch.channels_last if run.evidence.get("channels_last") else torch.contiguous_format
         moved = classifier.to(device=chosen, memory_format=memory_format)  # type: ignore[call-overload]
         return cls(run, moved, chosen)
 
-    def with_settings(self, cam: Mapping[str, Any] | None = None, mask: Mapping[str, Any] | None = None) -> Inspector:
+    def with_settings(
+        self, cam: Mapping[str, Any] | None = None, mask: Mapping[str, Any] | None = None
+    ) -> Inspector:
         """The same classifier with other map or mask settings.
 
         Args:
@@ -192,11 +196,15 @@ class Inspector:
 
     def _normalised(self, shrunk: Sequence[NDArray[np.uint8]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(shrunk)).to(self.device).permute(0, 3, 1, 2)
-        mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.run.mean, self.run.std))
-        memory_format = torch.channels_last if self.run.evidence.get("channels_last") else torch.contiguous_format
+        mean, std = (
+            torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.run.mean, self.run.std)
+        )
+        memory_format = (
+            torch.channels_last if self.run.evidence.get("channels_last") else torch.contiguous_format
+        )
         return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=memory_format)
 
-    def _judge(  # noqa: PLR0913  # one image's part of a batch
+    def _judge(  # one image's part of a batch
         self,
         name: str,
         size: tuple[int, ...],
@@ -305,7 +313,9 @@ def _read_ahead(
     pool: ThreadPoolExecutor, files: Iterable[tuple[str, Path]], size: tuple[int, int], ahead: int
 ) -> Iterator[_Read]:
     source = iter(files)
-    waiting: list[Future[_Read]] = [pool.submit(_read, name, path, size) for name, path in islice(source, ahead)]
+    waiting: list[Future[_Read]] = [
+        pool.submit(_read, name, path, size) for name, path in islice(source, ahead)
+    ]
     while waiting:
         item = waiting.pop(0).result()
         waiting += [pool.submit(_read, name, path, size) for name, path in islice(source, 1)]

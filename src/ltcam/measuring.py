@@ -97,7 +97,9 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
         _check_classes(samples, inspector)
         records, histograms, failed = _measure(inspector, samples, batch_size, progress)
         if not records:
-            raise DataError(f"{data}: none of the {len(samples)} images could be measured; the first: {failed[0]}")
+            raise DataError(
+                f"{data}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
+            )
         settings = {
             "run": str(run),
             "data": str(data),
@@ -116,7 +118,9 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             "settings": settings,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
-        (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / METRICS_FILE).write_text(
+            json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
         (folder / "metrics.md").write_text(metrics_markdown(metrics), encoding="utf-8")
         (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
         pictures = _worst_pictures(inspector, samples, records, metrics["worst"])
@@ -137,7 +141,10 @@ def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sampl
     if split == "all":
         return dataset.samples, "all"
     known = _with_split_of(dataset, run)
-    chosen, named = known if known is not None else dataset, "of the run" if known is not None else "of the data set"
+    chosen, named = (
+        known if known is not None else dataset,
+        "of the run" if known is not None else "of the data set",
+    )
     wanted = "test" if split == "auto" else split
     samples = chosen.of_split(wanted)  # type: ignore[arg-type]  # checked against SPLITS
     if not samples and split == "auto":
@@ -197,7 +204,8 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
         if truth.shape != inspection.size:
             height, width = inspection.size
             raise InputError(
-                sample.mask, f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)"
+                sample.mask,
+                f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)",
             )
     prediction = Prediction(
         mask=inspection.mask,
@@ -215,7 +223,9 @@ def _images_csv(records: Sequence[ImageRecord]) -> str:
     writer.writerow(["image", "label", "verdict", "score", "iou", "tp", "fp", "fn"])
     for record in sorted(records, key=lambda record: record.image):
         counts = record.counts
-        numbers = ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
+        numbers = (
+            ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
+        )
         writer.writerow([record.image, record.label, record.verdict, f"{record.score:.6f}", *numbers])
     return text.getvalue()
 
@@ -231,7 +241,9 @@ def _worst_pictures(
     by_id = {sample.id: sample for sample in samples}
     record_of = {record.image: record for record in records}
     pictures = []
-    for item in inspector.inspect_files(((name, by_id[name].path) for name in worst), batch_size=1, gate=False):
+    for item in inspector.inspect_files(
+        ((name, by_id[name].path) for name in worst), batch_size=1, gate=False
+    ):
         sample, record = by_id[item.name], record_of[item.name]
         if item.image is None or item.inspection is None or record.counts is None:
             continue

@@ -124,7 +124,7 @@ def _behind(writers: ResultWriter) -> Iterator[Callable[[Inspected], None]]:
                 continue  # keep the queue moving until the error is raised
             try:
                 _write(writers, item)
-            except BaseException as error:  # noqa: BLE001  # raised again in the calling thread
+            except BaseException as error:  # raised again in the calling thread
                 problems.append(error)
 
     def write(item: Inspected) -> None:
@@ -179,9 +179,17 @@ def _files_of(text: str) -> list[tuple[str, Path]]:
     elif path.exists():
         pairs = [(path.name, path)]
     else:
-        pairs = [(Path(match).name, Path(match)) for match in sorted(glob.glob(text, recursive=True)) if _is_image(Path(match))]  # noqa: PTH207  # patterns may be absolute
+        pairs = [
+            (Path(match).name, Path(match))
+            for match in sorted(glob.glob(text, recursive=True))
+            if _is_image(Path(match))
+        ]  # patterns may be absolute
     if not pairs:
-        what = "holds no images" if path.is_dir() else "is neither a file, a folder, a manifest nor a pattern that fits any image"
+        what = (
+            "holds no images"
+            if path.is_dir()
+            else "is neither a file, a folder, a manifest nor a pattern that fits any image"
+        )
         raise DataError(f"{text} {what}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return pairs
 

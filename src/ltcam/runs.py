@@ -184,5 +184,7 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:
-        raise RunError(f"{file} does not fit backbone {run.backbone}: {str(error).splitlines()[-1].strip()}") from error
+        raise RunError(
+            f"{file} does not fit backbone {run.backbone}: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return classifier.eval().requires_grad_(False)

@@ -93,7 +93,7 @@ class CAM:
         ]
         if signed:
             warnings.warn(
-                f"{method.title} divides by sums of activations, and those of {', '.join(signed)} are signed: "
+                f"{method.title} divides by sums of activations; {', '.join(signed)} put out negative ones: "
                 "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
                 stacklevel=3,
             )

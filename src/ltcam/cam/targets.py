@@ -86,7 +86,7 @@ def target_scores(output: object, target: Target, count: int) -> Tensor:
 
 
 def _indices(target: object, count: int, classes: int) -> list[int]:
-    values = target.tolist() if hasattr(target, "tolist") else target  # tensors and numpy arrays
+    values: Any = target.tolist() if hasattr(target, "tolist") else target  # tensors and numpy arrays
     alone = isinstance(values, str) or not isinstance(values, Sequence)
     entries: list[object] = [values] * count if alone else list(values)
     if len(entries) != count:

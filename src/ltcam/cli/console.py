@@ -116,5 +116,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 2 or not all(part.strip().isdecimal() and 16 <= int(part) <= 8192 for part in parts):
-        raise SettingsError(f"--image-size {text!r}: give height x width in pixels, 16 to 8192 each, such as 640x256")
+        raise SettingsError(
+            f"--image-size {text!r}: give height x width in pixels, 16 to 8192 each, such as 640x256"
+        )
     return int(parts[0]), int(parts[1])

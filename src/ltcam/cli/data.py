@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _LISTED = 12
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a data set, or make a synthetic one.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Check a data set, or make a synthetic one."
+)
 
 
 @app.command()
@@ -25,9 +27,13 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check a data
 def check(
     data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    page: Annotated[Path | None, typer.Option(help="write a page of counts, problems and thumbnails (HTML)")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="write a page of counts, problems and thumbnails (HTML)")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing page")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON instead of tables")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the report as JSON instead of tables")
+    ] = False,
 ) -> int:
     """Count, and find what would spoil a training: unreadable files, wrong masks, duplicates, contradictions."""
     if page is not None and page.exists() and not overwrite:
@@ -57,7 +63,9 @@ def synth(
     out: Annotated[Path, typer.Argument(help="folder to write")],
     images: Annotated[int, typer.Option(min=24, help="images per surface")] = 75,
     surfaces: Annotated[str, typer.Option(help="which, separated by commas")] = "brushed,cast,fabric,ceramic",
-    defect_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="share of images with a defect")] = 0.25,
+    defect_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="share of images with a defect")
+    ] = 0.25,
     image_size: Annotated[str, typer.Option(metavar="HxW", help="size of the images")] = "256x352",
     seed: Annotated[int, typer.Option(min=0, help="another seed, another set")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing synthetic set")] = False,
@@ -82,7 +90,9 @@ def synth(
 
 
 def _print_counts(report: CheckReport) -> None:
-    table = Table(title=f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}")
+    table = Table(
+        title=f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}"
+    )
     for column in ("class", "images", "groups", "with mask", "train", "val", "test", "no side"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for count in report.classes:
@@ -96,17 +106,31 @@ def _print_counts(report: CheckReport) -> None:
             f"widths {report.widths.minimum:g} to {report.widths.maximum:g} px (median {report.widths.median:g})",
             highlight=False,
         )
+    if report.duplicates:
+        console.print(
+            f"{len(report.duplicates)} sets of copies (same file, pixels or surface):", highlight=False
+        )
+        for group in report.duplicates[:_LISTED]:
+            console.print(f"  - {' = '.join(group.ids)} ({group.kind})", markup=False, highlight=False)
+        if len(report.duplicates) > _LISTED:
+            console.print(
+                f"  ... and {len(report.duplicates) - _LISTED} more (--json lists all)", highlight=False
+            )
 
 
 def _print_findings(report: CheckReport) -> None:
     console = Console()
     for finding in report.findings:
-        console.print(f"\n{finding.level}: {finding.title} ({len(finding.entries)})", markup=False, highlight=False)
+        console.print(
+            f"\n{finding.level}: {finding.title} ({len(finding.entries)})", markup=False, highlight=False
+        )
         console.print(f"  {finding.advice}", markup=False, highlight=False)
         for entry in finding.entries[:_LISTED]:
             reason = f": {entry.reason}" if entry.reason else ""
             console.print(f"  - {entry.id}{reason}", markup=False, highlight=False)
         if len(finding.entries) > _LISTED:
-            console.print(f"  ... and {len(finding.entries) - _LISTED} more (--json lists all)", highlight=False)
+            console.print(
+                f"  ... and {len(finding.entries) - _LISTED} more (--json lists all)", highlight=False
+            )
     for note in report.notes:
         console.print(f"note: {note}", markup=False, highlight=False)

@@ -21,20 +21,30 @@ app = typer.Typer(add_completion=False)
 @command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
-    data: Annotated[Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")],
+    data: Annotated[
+        Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")
+    ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    split: Annotated[str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")] = "auto",
+    split: Annotated[
+        str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
+    ] = "auto",
     method: Annotated[str | None, typer.Option(help="map method; default: the run's")] = None,
     percentile: Annotated[str | None, typer.Option(help="truncation, 0 to 100, or none")] = None,
-    stages: Annotated[str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")
+    ] = None,
     fusion: Annotated[str | None, typer.Option(help="sum, mean, max or product")] = None,
-    threshold: Annotated[str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the metrics as JSON instead of a table")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the metrics as JSON instead of a table")
+    ] = False,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
     cam = overrides(method, percentile, stages, fusion)

@@ -17,17 +17,27 @@ app = typer.Typer(add_completion=False)
 @command
 def predict(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs or CSV manifests")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs or CSV manifests")
+    ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     method: Annotated[str | None, typer.Option(help="map method; default: the run's")] = None,
     percentile: Annotated[str | None, typer.Option(help="truncation, 0 to 100, or none")] = None,
-    stages: Annotated[str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")
+    ] = None,
     fusion: Annotated[str | None, typer.Option(help="sum, mean, max or product")] = None,
-    threshold: Annotated[str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")] = None,
-    verdict_threshold: Annotated[float | None, typer.Option(min=0, max=1, help="score from which an image is a defect")] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")
+    ] = None,
+    verdict_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="score from which an image is a defect")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="threads of the network; default: all cores")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="threads of the network; default: all cores")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:

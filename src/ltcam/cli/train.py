@@ -45,7 +45,9 @@ def train(
     learning_rate: Annotated[float | None, setting(TrainingSettings, "learning_rate")] = None,
     weight_decay: Annotated[float, setting(TrainingSettings, "weight_decay")] = _DEFAULTS["weight_decay"],
     augment: Annotated[bool, setting(TrainingSettings, "augment", "--augment/--no-augment")] = True,
-    validation_share: Annotated[float, setting(TrainingSettings, "validation_share")] = _DEFAULTS["validation_share"],
+    validation_share: Annotated[float, setting(TrainingSettings, "validation_share")] = _DEFAULTS[
+        "validation_share"
+    ],
     seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
     precision: Annotated[Precision, setting(TrainingSettings, "precision")] = "auto",
     memory_format: Annotated[MemoryFormat, setting(TrainingSettings, "memory_format")] = "auto",
@@ -87,7 +89,7 @@ def train(
     return SOME_FAILED if summary["failed"] else DONE
 
 
-def _train(  # noqa: PLR0913
+def _train(
     data: Path,
     layout: str | None,
     settings: TrainingSettings,
@@ -115,18 +117,32 @@ def _train(  # noqa: PLR0913
             )
             command_line = shlex.join(["ltcam", *sys.argv[1:]])
             trained = train(
-                dataset, settings, work, default_cam, listener=listener, device=device, devices=devices, command=command_line
+                dataset,
+                settings,
+                work,
+                default_cam,
+                listener=listener,
+                device=device,
+                devices=devices,
+                command=command_line,
             )
         from ltcam.reports.run_page import run_page  # noqa: PLC0415
 
         failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
         page = run_page(trained.run, trained.history, failed, title=out.name)
-        write_run(folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page)
+        write_run(
+            folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page
+        )
     shutil.rmtree(work, ignore_errors=True)
     for failure in failed:
         say(f"not used: {failure['image']}: {failure['reason']}")
     say(f"run folder: {out} (report: {out / 'report.html'})")
-    return {"run": str(out), "best_epoch": trained.run.evidence["best_epoch"], "history": trained.history, "failed": failed}
+    return {
+        "run": str(out),
+        "best_epoch": trained.run.evidence["best_epoch"],
+        "history": trained.history,
+        "failed": failed,
+    }
 
 
 def _work_folder(out: Path, *, resume: bool, overwrite: bool) -> Path:

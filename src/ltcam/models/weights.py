@@ -91,7 +91,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise SettingsError(f"--weights {path}: there is no such file")
     if path.suffix in {".pt", ".pth", ".bin", ".ckpt", ".pkl"}:
-        raise SettingsError(f"--weights {path}: pickled files can run code and are not read; convert to .safetensors")
+        raise SettingsError(
+            f"--weights {path}: pickled files can run code and are not read; convert to .safetensors"
+        )
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
@@ -134,7 +136,9 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> Filled:
     return Filled(
         source=source,
         filled=tuple(sorted(fitting)),
-        missing=tuple(name for name in own if name not in fitting and not name.endswith("num_batches_tracked")),
+        missing=tuple(
+            name for name in own if name not in fitting and not name.endswith("num_batches_tracked")
+        ),
         unused=tuple(sorted(set(given) - set(fitting))),
     )
 
@@ -175,7 +179,9 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
     try:
         pretrained: nn.Module = timm.create_model(backbone, pretrained=True)
     except Exception as error:
-        raise SettingsError(f"--weights hub: {backbone} could not be fetched ({error}); give a file instead") from error
+        raise SettingsError(
+            f"--weights hub: {backbone} could not be fetched ({error}); give a file instead"
+        ) from error
     finally:
         if offline is not None:
             os.environ["HF_HUB_OFFLINE"] = offline

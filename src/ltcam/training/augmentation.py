@@ -30,7 +30,9 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     matrix[:, 1, 1] = (flip[:, 1:2] * zoom)[:, 0]
     matrix[:, :, 2] = shift
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
-    moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    moved = functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
     contrast = (1 + _LIGHT * (2 * dice[:, 5] - 1)).view(-1, 1, 1, 1)
     brightness = (_LIGHT * (2 * dice[:, 6] - 1)).view(-1, 1, 1, 1)
     mean = moved.mean((1, 2, 3), keepdim=True)

@@ -81,7 +81,9 @@ def fit(  # noqa: PLR0913  # what a training is made of
     Raises:
         RunError: a checkpoint that cannot be gone on from.
     """
-    target = torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
+    target = torch.device(
+        "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    )
     arithmetic = choose_arithmetic(
         classifier.to(target),
         (int(train.images.shape[2]), int(train.images.shape[3])),
@@ -94,7 +96,12 @@ def fit(  # noqa: PLR0913  # what a training is made of
     loader = _train_loader(train, settings)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalisation)
     module = TrainingModule(
-        classifier, settings, learning_rate, len(loader) * settings.epochs, (mean, std), arithmetic.channels_last
+        classifier,
+        settings,
+        learning_rate,
+        len(loader) * settings.epochs,
+        (mean, std),
+        arithmetic.channels_last,
     )
     checkpoints.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(settings, target, devices, arithmetic, _Bookkeeping(checkpoints, progress, epoch_done))
@@ -110,7 +117,9 @@ def _train_loader(train: PreparedImages, settings: TrainingSettings) -> DataLoad
     return DataLoader(TensorDataset(train.images, train.labels), settings.batch_size, sampler=sampler)
 
 
-def _validation_loader(validation: PreparedImages | None, settings: TrainingSettings) -> DataLoader[Any] | None:
+def _validation_loader(
+    validation: PreparedImages | None, settings: TrainingSettings
+) -> DataLoader[Any] | None:
     if validation is None:
         return None
     return DataLoader(TensorDataset(validation.images, validation.labels), settings.batch_size)
@@ -151,7 +160,9 @@ class _Bookkeeping(lightning.Callback):
         """Steps for the progress bar."""
         if self.progress is not None and trainer.is_global_zero:
             steps = int(trainer.num_training_batches)
-            self.progress(trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps)
+            self.progress(
+                trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps
+            )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Files are written beside and renamed, so a kill leaves the last whole epoch."""
@@ -214,6 +225,8 @@ def _run(
     except (RuntimeError, KeyError, EOFError) as error:
         if found is None:
             raise
-        raise RunError(f"{checkpoint}: cannot go on from this checkpoint ({error}); train again without --resume") from error
+        raise RunError(
+            f"{checkpoint}: cannot go on from this checkpoint ({error}); train again without --resume"
+        ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt("finished epochs are kept, go on with --resume")

@@ -108,7 +108,9 @@ def _seconds(
     for _ in range(_TRIES):
         started = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            loss = functional.cross_entropy(model(images), torch.zeros(count, dtype=torch.long, device=device))
+            loss = functional.cross_entropy(
+                model(images), torch.zeros(count, dtype=torch.long, device=device)
+            )
         torch.autograd.grad(loss, parameters, allow_unused=True)
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -73,7 +73,9 @@ def prepare_images(
                 progress(done, len(samples))
     good = [index for index, reason in enumerate(reasons) if reason is None]
     if samples and not good:
-        raise DataError(f"none of the {len(samples)} images could be read; the first: {samples[0].path}: {reasons[0]}")
+        raise DataError(
+            f"none of the {len(samples)} images could be read; the first: {samples[0].path}: {reasons[0]}"
+        )
     if len(good) < len(samples):
         images = images[good]
     return PreparedImages(

@@ -30,7 +30,7 @@ class TrainingModule(lightning.LightningModule):
         history: one entry per finished epoch: epoch, train_loss, val_loss, val_ap, learning_rate.
     """
 
-    def __init__(  # noqa: PLR0913  # what a training is made of
+    def __init__(  # what a training is made of
         self,
         classifier: nn.Module,
         settings: TrainingSettings,

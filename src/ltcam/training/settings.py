@@ -19,7 +19,8 @@ class TrainingSettings(BaseModel):
 
     backbone: str = Field(DEFAULT_BACKBONE, description="timm's name of a CNN")
     weights: str | None = Field(
-        None, description="safetensors file (a trunk alone too), 'hub' or 'random'; default: the backbone's own"
+        None,
+        description="safetensors file (a trunk alone too), 'hub' or 'random'; default: the backbone's own",
     )
     image_size: tuple[int, int] | None = Field(
         None, description="height and width the network sees; default: from the data"
@@ -28,13 +29,21 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(16, ge=1, le=10_000, description="passes over the balanced sample")
     batch_size: int = Field(8, ge=1, le=4096, description="images a step")
     learning_rate: float | None = Field(
-        None, gt=0, le=1, description="peak learning rate of the trunk (the head's is ten times it); default: by backbone"
+        None,
+        gt=0,
+        le=1,
+        description="peak learning rate of the trunk (the head's is ten times it); default: by backbone",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1, description="AdamW's weight decay")
     augment: bool = Field(True, description="flips, small zooms, brightness and contrast")
     validation_share: float = Field(
-        0.2, ge=0, lt=1, description="share of the training groups that chooses the epoch and the verdict's threshold"
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of the training groups that chooses the epoch and the verdict's threshold",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
-    precision: Precision = Field("auto", description="arithmetic of the training; auto measures where it can gain")
+    precision: Precision = Field(
+        "auto", description="arithmetic of the training; auto measures where it can gain"
+    )
     memory_format: MemoryFormat = Field("auto", description="layout of image tensors; auto measures")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -162,11 +163,15 @@ def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset
     defective = sum(sample.defective for sample in dataset.of_split("train"))
     named = any(sample.split == "val" for sample in dataset.samples)
     if not named and settings.validation_share > 0 and defective >= FEWEST_FOR_VALIDATION:
-        dataset = split_by_group(
-            dataset, val_share=settings.validation_share, test_share=0.0, seed=settings.seed
-        )
+        with suppress(DataError):  # groups that cannot be cut: the last epoch is taken then, and said so
+            dataset = split_by_group(
+                dataset, val_share=settings.validation_share, test_share=0.0, seed=settings.seed
+            )
     train_part = dataset.of_split("train")
-    for kind, found in (("OK", [s for s in train_part if not s.defective]), ("defective", [s for s in train_part if s.defective])):
+    for kind, found in (
+        ("OK", [s for s in train_part if not s.defective]),
+        ("defective", [s for s in train_part if s.defective]),
+    ):
         if not found:
             raise DataError(f"{dataset.root}: the training side has no {kind} image; a classifier needs both")
     words = ", ".join(
@@ -197,7 +202,9 @@ def _build(
     try:
         stages = stages_of(classifier, size)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise SettingsError(f"--backbone {settings.backbone} cannot be used at {size[0]} x {size[1]}: {error}") from error
+        raise SettingsError(
+            f"--backbone {settings.backbone} cannot be used at {size[0]} x {size[1]}: {error}"
+        ) from error
     if settings.freeze > len(stages):
         raise SettingsError(f"--freeze {settings.freeze}: {settings.backbone} has {len(stages)} stages")
     freeze_stages(classifier, stages, settings.freeze)
@@ -220,7 +227,9 @@ def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], d
     begun = json.loads(file.read_text())
     for name in ("data", "image_size"):
         if begun.get(name) != values[name]:
-            raise RunError(f"--resume: the training begun in {work} saw another {name.replace('_', ' ')}; train again without --resume")
+            raise RunError(
+                f"--resume: the training begun in {work} saw another {name.replace('_', ' ')}; train again without --resume"
+            )
     for name, value in settings.model_dump(mode="json").items():
         if begun["settings"].get(name) != value:
             option = "--" + name.replace("_", "-")
@@ -237,7 +246,10 @@ def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[s
     for name, part in parts.items():
         before = sum(len(p.samples) for p in read.values())
         read[name] = prepare_images(
-            part, dataset.classes, size, lambda done, _n, before=before: listener.reading(before + done, total)
+            part,
+            dataset.classes,
+            size,
+            lambda done, _n, before=before: listener.reading(before + done, total),
         )
     labels = read["train"].labels
     for kind, present in (("OK", bool((labels == 0).any())), ("defective", bool((labels > 0).any()))):
@@ -285,7 +297,9 @@ def _data_facts(dataset: Dataset, print_of_data: str, note: str) -> dict[str, An
 
 
 def _evidence(fitted: Fitted, validation: PreparedImages | None) -> dict[str, Any]:
-    chosen_by = "validation image AP, then loss" if validation is not None else "the last one: nothing was held back"
+    chosen_by = (
+        "validation image AP, then loss" if validation is not None else "the last one: nothing was held back"
+    )
     return {
         "best_epoch": fitted.best_epoch,
         "epoch_chosen_by": chosen_by,

@@ -289,7 +289,7 @@ def test_ok_images_carry_no_label_in_their_statistics() -> None:
     ok, hurt = (
         np.array(
             [
-                [value for value in (image.mean(), image.std())]
+                (image.mean(), image.std())
                 for image in (
                     draw_piece(Piece("ceramic", lot, label, number), SIZE, 0).picture
                     for lot in range(6)

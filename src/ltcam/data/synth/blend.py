@@ -30,8 +30,8 @@ Mask = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]
 
 ALPHA = 0.3
-"""A pixel belongs to the mask where the defect's rendered alpha is at least this: where the defect covers three
-tenths of the pixel or more, or at a soft edge has three tenths of its full effect."""
+"""A pixel belongs to the mask where the defect's rendered alpha is at least this: where the defect covers
+three tenths of the pixel or more, or at a soft edge has three tenths of its full effect."""
 
 FAINT: dict[str, float] = {"scratch": 2.0, "crack": 2.0, "pit": 3.0, "stain": 2.8, "inclusion": 3.2}
 """Smallest contrast per class: a careful person still sees the defect."""

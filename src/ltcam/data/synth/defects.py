@@ -47,10 +47,9 @@ class Shape:
 
 def _lit(relief: Field, light: float) -> Field:
     """Brightness change of a relief (up is positive) lit from `light`; largest absolute value 1."""
-    dy, dx = np.gradient(relief)
-    shade = -(np.float32(math.cos(light)) * dx + np.float32(math.sin(light)) * dy)
+    shade = fields.relief(relief, light)
     peak = float(np.abs(shade).max())
-    return (shade / np.float32(peak)).astype(np.float32) if peak > 0.0 else shade.astype(np.float32)
+    return np.asarray(shade / np.float32(peak), dtype=np.float32) if peak > 0.0 else shade
 
 
 def _groove(drawn: Field, size: Size, light: float, depth: float) -> tuple[Field, Field]:
@@ -101,7 +100,7 @@ def scratch(rng: Random, surface: Surface, size: Size) -> Shape:
     """A curved stroke 1 to 4 px wide, of uneven pressure and here and there broken, with lit edges."""
     side = min(size)
     length = math.exp(float(rng.uniform(math.log(0.12 * side), math.log(0.75 * side))))
-    width = float(rng.choice((1.0, 1.3, 1.8, 2.5, 3.4)) * rng.uniform(0.85, 1.15))
+    width = float(rng.choice((1.2, 1.5, 2.0, 2.8, 3.7)) * rng.uniform(0.85, 1.15))
     x, y = _place(rng, size, 0.1 * side)
     # Along the grain of brushed metal a scratch could not be told from it.
     aside = float(rng.uniform(0.25, math.pi - 0.25)) if surface.lot.surface == "brushed" else None
@@ -153,7 +152,7 @@ def crack(rng: Random, surface: Surface, size: Size) -> Shape:
     """A hair-thin dark random walk of varying width that branches."""
     side = min(size)
     length = math.exp(float(rng.uniform(math.log(0.18 * side), math.log(0.8 * side))))
-    width = math.exp(float(rng.uniform(math.log(0.8), math.log(2.2))))
+    width = math.exp(float(rng.uniform(math.log(0.95), math.log(2.5))))
     x, y = _place(rng, size, 0.12 * side)
     target = fields.canvas(size)
     branches = [(x, y, float(rng.uniform(0.0, 2.0 * math.pi)), length, width, 0)]
@@ -166,7 +165,7 @@ def crack(rng: Random, surface: Surface, size: Size) -> Shape:
             if depth
             else np.sin(np.linspace(0.35, math.pi - 0.35, count)) ** 0.5
         )
-        widths = np.maximum(0.6, width * taper * (1.0 + 0.25 * _along(rng, count, count // 4)))
+        widths = np.maximum(0.75, width * taper * (1.0 + 0.25 * _along(rng, count, count // 4)))
         fields.stroke(target, points, widths.astype(np.float32), np.ones(count, dtype=np.float32))
         if depth < 2:
             for at in np.flatnonzero(rng.random(count) < (2.2 - depth) / max(count, 12)):

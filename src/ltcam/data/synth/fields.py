@@ -103,8 +103,21 @@ def streaks(rng: Random, size: Size, angle: float, layers: Sequence[tuple[float,
         # Each population has the variance weight**2, however much its filter takes away.
         power += np.float32(weight**2 * 4.0 * math.pi * length * width) * part
     spectrum = scipy.fft.rfft2(white(rng, shape)) * np.sqrt(power)
-    field = scipy.fft.irfft2(spectrum, s=shape).astype(np.float32)[: size[0], : size[1]]
-    return field / np.float32(math.sqrt(sum(weight**2 for _, _, weight in layers)))
+    field: Field = scipy.fft.irfft2(spectrum, s=shape).astype(np.float32)[: size[0], : size[1]]
+    deviation = math.sqrt(sum(weight**2 for _, _, weight in layers))
+    return np.asarray(field / np.float32(deviation), dtype=np.float32)
+
+
+def relief(height: Field, light: float) -> Field:
+    """How much brighter than a flat one a bumpy surface is, to first order.
+
+    Args:
+        height: the surface; up, towards the camera, is positive.
+        light: direction towards the light, radians.
+    """
+    dy, dx = np.gradient(height)
+    shade = np.float32(math.cos(light)) * dx + np.float32(math.sin(light)) * dy
+    return np.asarray(-shade, dtype=np.float32)
 
 
 def coordinates(size: Size, supersampling: int = 1) -> tuple[Field, Field]:
@@ -125,9 +138,10 @@ def canvas(size: Size) -> npt.NDArray[np.uint8]:
     return np.zeros((size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING), dtype=np.uint8)
 
 
-def _fixed(x: float, y: float) -> tuple[int, int]:
-    scale = SUPERSAMPLING * 2**_SHIFT
-    return round((x + 0.5) * scale), round((y + 0.5) * scale)
+def _fixed(points: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """Pixel coordinates as OpenCV's fixed-point ones on the canvas; both count pixel centres."""
+    on_canvas = (points.astype(np.float64) + 0.5) * SUPERSAMPLING - 0.5
+    return np.rint(on_canvas * 2**_SHIFT).astype(np.int32)
 
 
 def stroke(target: npt.NDArray[np.uint8], points: Field, widths: Field, levels: Field) -> None:
@@ -139,34 +153,31 @@ def stroke(target: npt.NDArray[np.uint8], points: Field, widths: Field, levels: 
         widths: `(N - 1,)` in pixels.
         levels: `(N - 1,)` 0 to 1; segments of level 0 are gaps.
     """
-    for index, (width, level) in enumerate(zip(widths, levels, strict=True)):
+    scale = SUPERSAMPLING * 2**_SHIFT
+    fixed = _fixed(points)
+    along = np.diff(points.astype(np.float64), axis=0)
+    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
+    # OpenCV fills the border of a polygon too, which widens it by one pixel of the canvas.
+    reach = np.maximum(0.5 * widths.astype(np.float64) - 0.5 / SUPERSAMPLING, 0.0) * scale
+    sides = np.rint(reach[:, None] * np.stack((-along[:, 1], along[:, 0]), axis=1)).astype(np.int32)
+    for index, level in enumerate(levels):
         if level > 0.0:
-            start, end = points[index], points[index + 1]
-            thickness = max(1, round(float(width) * SUPERSAMPLING))
-            value = round(255.0 * float(level))
-            cv2.line(
-                target,
-                _fixed(float(start[0]), float(start[1])),
-                _fixed(float(end[0]), float(end[1])),
-                (value,),
-                thickness,
-                cv2.LINE_8,
-                _SHIFT,
-            )
+            start, end, side = fixed[index], fixed[index + 1], sides[index]
+            value = (round(255.0 * float(level)),)
+            corners = np.stack((start + side, end + side, end - side, start - side))
+            cv2.fillConvexPoly(target, corners, value, cv2.LINE_8, _SHIFT)
+            for x, y in (start.tolist(), end.tolist()):
+                cv2.circle(target, (x, y), round(float(reach[index])), value, -1, cv2.LINE_8, _SHIFT)
 
 
 def dots(rng: Random, size: Size, count: int, radius: tuple[float, float]) -> Field:
     """Coverage (0 to 1) of small discs at random places, of random radius and random level."""
     target = canvas(size)
-    xs = rng.uniform(0, size[1], count)
-    ys = rng.uniform(0, size[0], count)
-    radii = rng.uniform(radius[0], radius[1], count)
-    values = rng.uniform(0.35, 1.0, count)
-    scale = SUPERSAMPLING * 2**_SHIFT
-    for x, y, r, value in zip(xs, ys, radii, values, strict=True):
-        cv2.circle(
-            target, _fixed(x, y), max(1, round(r * scale)), (round(255 * value),), -1, cv2.LINE_8, _SHIFT
-        )
+    places = _fixed(rng.uniform(0.0, 1.0, (count, 2)) * (size[1], size[0]) - 0.5)
+    radii = np.rint(rng.uniform(radius[0], radius[1], count) * SUPERSAMPLING * 2**_SHIFT).astype(int)
+    levels = np.rint(255.0 * rng.uniform(0.35, 1.0, count)).astype(int)
+    for (x, y), reach, level in zip(places.tolist(), radii.tolist(), levels.tolist(), strict=True):
+        cv2.circle(target, (x, y), max(1, reach), (level,), -1, cv2.LINE_8, _SHIFT)
     return shrink(target, size) / np.float32(255.0)
 
 

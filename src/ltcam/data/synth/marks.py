@@ -18,19 +18,19 @@ from ltcam.data.synth.lots import Lot
 def illumination(rng: Random, lot: Lot, size: Size) -> Field:
     """A slope, slow unevenness, darker corners, now and then a soft band of light."""
     x, y = fields.coordinates(size)
-    x = x / np.float32(size[1]) - np.float32(0.5)
-    y = y / np.float32(size[0]) - np.float32(0.5)
+    x = (x / np.float32(size[1]) - np.float32(0.5)).astype(np.float32)
+    y = (y / np.float32(size[0]) - np.float32(0.5)).astype(np.float32)
     angle = lot.light + float(rng.normal(0.0, 0.1))
-    light = np.float32(lot.slope) * (np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y)
-    light = light - np.float32(rng.uniform(0.0, 0.25)) * (x * x + y * y)
-    light = light + np.float32(0.025) * fields.smooth(rng, size, 0.25 * max(size))
+    light: Field = np.float32(lot.slope) * (np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y)
+    light -= np.float32(rng.uniform(0.0, 0.25)) * (x * x + y * y)
+    light += np.float32(0.025) * fields.smooth(rng, size, 0.25 * max(size))
     if rng.random() < 0.3:  # a tube or a window frame, thrown back by the part
         turn = float(rng.uniform(0.0, math.pi))
         along = np.float32(math.cos(turn)) * x + np.float32(math.sin(turn)) * y
         width = float(rng.uniform(0.03, 0.12))
         band = np.exp(np.float32(-0.5 / width**2) * (along - np.float32(rng.uniform(-0.5, 0.5))) ** 2)
-        light = light + np.float32(rng.uniform(-0.05, 0.09)) * band
-    return np.asarray(light, dtype=np.float32)
+        light += np.float32(rng.uniform(-0.05, 0.09)) * band
+    return light.astype(np.float32)
 
 
 def benign(rng: Random, lot: Lot, size: Size, direction: float) -> Field:

@@ -45,13 +45,6 @@ def _grey(field: Field) -> Field:
     return np.repeat(field[:, :, None], 3, axis=2)
 
 
-def _relief(height: Field, light: float) -> Field:
-    """How much brighter than a flat one a bumpy surface is, to first order, lit from `light`."""
-    dy, dx = np.gradient(height)
-    shade: Field = -(np.float32(math.cos(light)) * dx + np.float32(math.sin(light)) * dy)
-    return shade.astype(np.float32)
-
-
 def _brushed(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
     """Streaks along the grain under an anisotropic highlight, with faint chatter across it."""
     wide = lot.scale
@@ -92,7 +85,7 @@ def _cast(rng: Random, lot: Lot, size: Size, direction: float) -> Field:  # noqa
     for scale, weight in ((0.75, 0.5), (1.5, 0.8), (3.0, 0.8), (7.0, 0.7)):
         height += np.float32(weight) * fields.smooth(rng, size, scale * wide)
     # Sand leaves rounded grains with sharp valleys between them.
-    shade = _relief(height - np.float32(0.35) * np.abs(height), lot.light)
+    shade = fields.relief(height - np.abs(np.float32(0.35) * height), lot.light)
     tone = np.float32(0.11 * lot.contrast) * np.tanh(np.float32(1.2) * shade)
     tone += np.float32(0.05 * lot.contrast) * np.minimum(height, np.float32(0.6)) * np.float32(0.7)
     tone += np.float32(0.035) * fields.fractal(rng, size, 24.0 * wide, 4, 0.6)
@@ -187,7 +180,7 @@ def _ceramic(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
     specks = fields.dots(rng, size, int(rng.poisson(area / density)), (0.3, 0.8))
     tone -= np.float32(0.35) * fields.blur(specks, 0.35)
     skin = fields.smooth(rng, size, 5.0 * lot.scale)
-    tone += np.float32(0.025 * lot.contrast) * _relief(skin, lot.light)
+    tone += np.float32(0.025 * lot.contrast) * fields.relief(skin, lot.light)
     skin = np.float32(0.15) * skin + np.float32(3.0) * fields.smooth(rng, size, 20.0 * lot.scale)
     base = np.exp(tone)[:, :, None] + cloud[:, :, None] * np.array((0.005, 0.0, -0.007), dtype=np.float32)
     shine = _lamp(rng, lot, size, skin, direction)

@@ -99,9 +99,9 @@ def expose(surface: Surface) -> Field:
     over = np.maximum(seen - np.float32(0.75), 0.0)
     seen = np.minimum(seen, np.float32(0.75)) + np.float32(0.25) * np.tanh(over / np.float32(0.25))
     deviation = np.float32(surface.lot.noise) * np.sqrt(np.float32(0.1) + np.float32(0.9) * seen)
-    return np.clip(seen + deviation * surface.grain, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(seen + deviation * surface.grain, 0.0, 1.0), dtype=np.float32)
 
 
 def quantised(exposed: Field) -> npt.NDArray[np.uint8]:
     """The exposed image as 8-bit RGB."""
-    return np.rint(exposed * np.float32(255.0)).astype(np.uint8)
+    return np.asarray(np.rint(exposed * np.float32(255.0)), dtype=np.uint8)

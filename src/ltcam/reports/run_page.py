@@ -1,0 +1,150 @@
+"""The page of a training: what was learned from what, how well, and how to do it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ltcam.reports.chart import Chart, line_chart
+from ltcam.reports.html import number, render
+from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
+from ltcam.training.settings import TrainingSettings
+
+if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
+    from ltcam.runs import Run
+
+_SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
+_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by"}
+
+
+def run_page(
+    run: Run, history: Sequence[Mapping[str, float]], failed: Sequence[Mapping[str, str]], *, title: str
+) -> str:
+    """The page as one self-contained HTML text.
+
+    Args:
+        run: settings and evidence of the training.
+        history: one entry per epoch: `epoch` (from 0), `train_loss`, `val_loss`, `val_ap`; NaN where
+            nothing was held back to validate on.
+        failed: `image` and `reason` of each image that could not be read.
+        title: heading, such as the name of the run folder.
+    """
+    best = run.evidence.get("best_epoch")
+    labels: Mapping[str, int] = run.data.get("labels", {})
+    return render(
+        "run_page.html.j2",
+        title=title,
+        run=run,
+        cards=_cards(run, history, failed),
+        labels=labels,
+        images=sum(labels.values()),
+        data_rows=_data_rows(run),
+        charts=_charts(history, best),
+        chosen_by=run.evidence.get("epoch_chosen_by", ""),
+        best_epoch=None if best is None else int(best) + 1,
+        validated=any(math.isfinite(entry["val_ap"]) for entry in history),
+        verdict_sentence=verdict_sentence(run),
+        map_rows=map_rows(run),
+        network_rows=_network_rows(run),
+        weights=run.initial_weights,
+        training_rows=_training_rows(run),
+        failed=failed,
+    )
+
+
+def _cards(
+    run: Run, history: Sequence[Mapping[str, float]], failed: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+    height, width = run.image_size
+    return [
+        *_history_cards(run.evidence.get("best_epoch"), history),
+        {
+            "name": "Verdict threshold",
+            "value": f"{run.verdict.threshold:.3f}",
+            "detail": "scores from here on are defects",
+        },
+        {"name": "Network sees", "value": f"{height} × {width}", "detail": f"px, height × width; {run.backbone}"},
+        {
+            "name": "Unreadable images",
+            "value": number(len(failed)),
+            "detail": "not used; listed below" if failed else "every image was read",
+            "tone": "bad" if failed else "good",
+        },
+    ]
+
+
+def _history_cards(best: int | None, history: Sequence[Mapping[str, float]]) -> list[dict[str, str]]:
+    chosen = next((entry for entry in history if entry["epoch"] == best), None)
+    if chosen is None:
+        return []
+    epochs = {"name": "Epoch kept", "value": str(int(chosen["epoch"]) + 1), "detail": f"of {len(history)}"}
+    if not math.isfinite(chosen["val_ap"]):
+        loss = {"name": "Training loss", "value": f"{chosen['train_loss']:.3g}", "detail": "not validated", "tone": "warn"}
+        return [loss, epochs]
+    ap = {
+        "name": "Validation AP",
+        "value": f"{chosen['val_ap']:.3f}",
+        "detail": "of images, not of pixels",
+        "tone": "accent",
+    }
+    return [ap, epochs]
+
+
+def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[dict[str, Any]]:
+    """Loss, and validation AP where there was validation."""
+    if not history:
+        return []
+    epochs = [int(entry["epoch"]) + 1 for entry in history]
+    mark = None if best is None or best + 1 not in epochs else best + 1
+    losses = {name: [entry[key] for entry in history] for name, key in (("training", "train_loss"), ("validation", "val_loss"))}
+    aps = [entry["val_ap"] for entry in history]
+    finite = [value for value in aps if math.isfinite(value)]
+    charts: list[dict[str, Any]] = [
+        {"title": "Loss", "note": "smaller is better", "chart": line_chart(epochs, losses, low=0.0, high=0.0, mark=mark)}
+    ]
+    if finite:
+        low = max(0.0, min(0.9, min(finite)))
+        chart: Chart = line_chart(epochs, {"validation": aps}, low=low, high=1.0, mark=mark)
+        charts.append({"title": "Image AP", "note": "1 separates all images", "chart": chart})
+    return charts
+
+
+def _data_rows(run: Run) -> list[SettingRow]:
+    data = run.data
+    names = (
+        ("Layout", "layout", "how the folder was read"),
+        ("Sides", "split", "groups and copies of one photograph stay on one side; the test side was not looked at"),
+        ("Fingerprint", "fingerprint", "of names, labels and sides: the same data have the same"),
+    )
+    return [SettingRow(name, plain(data[key]), meaning) for name, key, meaning in names if key in data]
+
+
+def _network_rows(run: Run) -> list[SettingRow]:
+    height, width = run.image_size
+    statistics = [", ".join(f"{value:.3f}" for value in values) for values in (run.mean, run.std)]
+    return [
+        SettingRow("Backbone", run.backbone, "timm's name"),
+        SettingRow("Image size", f"{height} × {width} px", "height × width; every image is resized to it"),
+        SettingRow("Classes", ", ".join(run.classes), "the first one is the class without defect"),
+        SettingRow("Stages", ", ".join(f"S{i} {name}" for i, name in enumerate(run.stages, 1)), "shallow to deep"),
+        SettingRow("Mean and deviation", " / ".join(statistics), "of red, green, blue (0 to 1) that the network expects"),
+    ]
+
+
+def _training_rows(run: Run) -> list[SettingRow]:
+    fields = TrainingSettings.model_fields
+    rows = []
+    for name, value in run.training.items():
+        if name not in _SHOWN_ELSEWHERE:
+            meaning = fields[name].description if name in fields else ""
+            rows.append(SettingRow(_words(name), plain(value), meaning or ""))
+    for name, value in run.evidence.items():
+        if name not in _EVIDENCE_WITH_A_PLACE:
+            rows.append(SettingRow(_words(name), plain(value), "found out at the start" if name == "arithmetic" else ""))
+    return rows
+
+
+def _words(name: str) -> str:
+    """`batch_size` as `Batch size`."""
+    return name[:1].upper() + name[1:].replace("_", " ")

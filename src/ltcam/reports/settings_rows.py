@@ -1,0 +1,119 @@
+"""The settings of a run in words: rows of a table that the pages of training and evaluation share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
+    from ltcam.runs import CamSettings, MaskSettings, Run
+
+_FUSIONS = {
+    "sum": "the stages' maps are added up",
+    "mean": "the stages' maps are averaged",
+    "max": "at each place the largest of the stages' maps counts",
+    "product": "geometric mean: a place counts only where every stage agrees",
+}
+_SCALES = {
+    "none": "maps are fused as they are; stages with large values weigh more",
+    "max": "each stage's map is divided by its maximum before fusing",
+    "minmax": "each stage's map is brought to 0 to 1 before fusing",
+    "tanh": "each stage's map is scaled by tanh(2 M / max M) before fusing, which lifts weak places",
+}
+_READINGS = {
+    "gradient": "the truncated gradients replace the gradients in the method (eq. 9)",
+    "mask": "weights come from whole gradients, truncation selects where they act (eq. 11)",
+}
+
+
+class SettingRow(NamedTuple):
+    """One setting: its name, its value, and what the value means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def map_rows(run: Run) -> list[SettingRow]:
+    """How a run makes heatmaps and masks."""
+    cam = run.cam
+    return [
+        SettingRow("Method", cam.method, "turns activations and gradients of one stage into a map"),
+        SettingRow("Stages", stage_names(run), f"of {len(run.stages)}, S1 is the shallowest and finest"),
+        *_truncation_rows(cam),
+        *_fusion_rows(cam),
+        SettingRow(
+            "Negative activations",
+            "left out" if cam.positive_activations else "used",
+            "only positive parts of the activations make the map" if cam.positive_activations else "",
+        ),
+        *_mask_rows(run.mask),
+    ]
+
+
+def stage_names(run: Run) -> str:
+    """The stages of the map with their numbers: `S2 blocks.1, S3 blocks.2`."""
+    number = {name: f"S{place} " for place, name in enumerate(run.stages, start=1)}
+    return ", ".join(number.get(name, "") + name for name in run.cam.stages)
+
+
+def verdict_sentence(run: Run) -> str:
+    """What the verdict's threshold does with a score."""
+    threshold, margin = run.verdict.threshold, run.verdict.unsure_margin
+    if margin == 0:
+        return (
+            f"An image whose score is {threshold:.3f} or more is judged defective; below, it is judged OK "
+            "and its mask is emptied."
+        )
+    low, high = max(threshold - margin, 0.0), min(threshold + margin, 1.0)
+    return (
+        f"An image whose score is {high:.3f} or more is judged defective; below {low:.3f} it is judged OK "
+        "and its mask is emptied; between the two a person should look."
+    )
+
+
+def plain(value: Any) -> str:
+    """A settings value for people."""
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(each) for each in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {plain(each)}" for name, each in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def _truncation_rows(cam: CamSettings) -> list[SettingRow]:
+    if cam.percentile is None:
+        return [SettingRow("Truncation", "none", "all gradients are used")]
+    return [
+        SettingRow(
+            "Truncation",
+            f"percentile {cam.percentile:g}",
+            f"positive gradients below this percentile of each {cam.scope} are dropped",
+        ),
+        SettingRow("Truncation acts on", cam.reading, _READINGS[cam.reading]),
+    ]
+
+
+def _fusion_rows(cam: CamSettings) -> list[SettingRow]:
+    if len(cam.stages) == 1:
+        return []
+    rows = [SettingRow("Fusion", cam.fusion, _FUSIONS[cam.fusion])]
+    # A product scales by the maximum whatever is said here, and its words say so.
+    return rows if cam.fusion == "product" else [*rows, SettingRow("Scale of stages", cam.stage_scale, _SCALES[cam.stage_scale])]
+
+
+def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
+    if mask.threshold == "otsu":
+        threshold = SettingRow("Mask threshold", "Otsu", "splits each heatmap where its two halves differ most")
+    else:
+        threshold = SettingRow(
+            "Mask threshold", f"{mask.threshold:g}", "share of each heatmap's range, from its minimum to its maximum"
+        )
+    least = SettingRow("Smallest region", f"{mask.min_area_px} px", "smaller regions are dropped")
+    return [threshold, least] if mask.min_area_px > 1 else [threshold]

@@ -1,0 +1,70 @@
+"""Methods by name, and own ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ltcam.cam import CAM, GradientMethod, Truncation, method_named, methods, register
+from ltcam.cam import methods as list_methods
+from ltcam.cam.engine import weighted_sum
+
+
+@pytest.fixture
+def clean_registry(monkeypatch):
+    import ltcam.cam.methods as registry
+
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+
+def test_an_own_method_in_ten_lines(clean_registry, nets):
+    @lambda weights: register(GradientMethod("sign-cam", "SignCAM", "this test", "Votes by sign.", weights))
+    def sign_cam(activations, gradients):
+        return gradients.sign().mean((2, 3), keepdim=True)
+
+    net, images = nets.plain(), nets.images()
+    cam = CAM("sign-cam", Truncation(50), layers=nets.STAGES[-1:])
+    captured = cam.capture(net, images, 1)
+    T = captured.gradients[0].clamp_min(0).sign()
+    assert cam(net, images, 1).shape == (2, 16, 24)
+    assert sign_cam in methods()
+    whole = CAM(sign_cam, Truncation(0)).stage_maps(captured)[0]
+    by_hand = (T.mean((2, 3), keepdim=True) * captured.activations[0]).sum(1)
+    assert torch.allclose(whole, by_hand, rtol=1e-12)
+
+
+def test_the_own_method_is_gone_again():
+    assert "sign-cam" not in {method.name for method in list_methods()}
+    with pytest.raises(ValueError, match="sign-cam"):
+        CAM("sign-cam")
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match=r"'gradcam'.*grad-cam, grad-cam\+\+, xgrad-cam, layer-cam, hires-cam"):
+        method_named("gradcam")
+
+
+def test_a_taken_name_is_refused(clean_registry):
+    taken = method_named("layer-cam")
+    with pytest.raises(ValueError, match="'layer-cam' exists already"):
+        register(taken)
+
+
+def test_a_method_need_not_be_registered():
+    own = GradientMethod("own", "Own", "", "", lambda activations, gradients: gradients)
+    assert method_named(own) is own
+    assert CAM(own).method is own
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1, 4, 5), (3, 1, 1), (2, 3, 5, 4)])
+def test_weights_of_a_wrong_shape_are_refused(shape, nets):
+    own = GradientMethod("own", "Own", "", "", lambda activations, gradients: torch.ones(shape, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"weights are .*\(2, 3, 4, 5\) need"):
+        weighted_sum(own, *nets.pair(0), None)
+
+
+def test_every_method_says_what_it_is_and_where_from():
+    for method in methods():
+        assert method.title
+        assert method.source
+        assert method.sentence.endswith(".")

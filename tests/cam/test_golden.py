@@ -1,0 +1,141 @@
+"""Golden values G1 to G4 of the numerics: exact fractions, in float64."""
+
+from __future__ import annotations
+
+from fractions import Fraction as F
+
+import pytest
+import torch
+from torch import Tensor
+
+from ltcam.cam import CAM, Capture, Truncation, kept, method_named
+from ltcam.cam.engine import weighted_sum
+
+
+def exact(rows: str) -> Tensor:
+    """`"1/2 1/4; 1 -3/4"` as a float64 matrix."""
+    return torch.tensor([[float(F(v)) for v in row.split()] for row in rows.split(";")], dtype=torch.float64)
+
+
+def layer(*channels: str) -> Tensor:
+    return torch.stack([exact(channel) for channel in channels])[None]
+
+
+A1 = layer("4 1; 0 2", "2 3; 1 0")
+G1 = layer("1/2 1/4; 1 -3/4", "-1 1/4; 1/8 -3/8")
+A2 = layer("2 1", "1 3")
+G2 = layer("1/2 -1/4", "-1/4 -1/2")
+
+
+def close(found: Tensor, wanted: str) -> None:
+    torch.testing.assert_close(found[0], exact(wanted), rtol=1e-15, atol=1e-15)
+
+
+def signed(name: str, truncation: Truncation | None = None, A: Tensor = A1, g: Tensor = G1) -> Tensor:
+    return weighted_sum(method_named(name), A, g, truncation)
+
+
+def weights(name: str, A: Tensor, g: Tensor) -> list[float]:
+    return method_named(name).weights(A, g).flatten().tolist()
+
+
+def ratios(*values: str) -> list[float]:
+    return pytest.approx([float(F(value)) for value in values], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("grad-cam", "1/2 -1/2; -1/4 1/2", "1/2 0; 0 1/2"),
+        ("layer-cam", "2 1; 1/8 0", "2 1; 1/8 0"),
+        ("hires-cam", "0 1; 1/8 -3/2", "0 1; 1/8 0"),
+        ("xgrad-cam", None, "3/56 0; 0 3/14"),
+    ],
+)
+def test_g1_maps(name, before, after):
+    if before is not None:
+        close(signed(name), before)
+    close(signed(name).clamp_min(0), after)
+
+
+def test_g1_weights():
+    assert weights("grad-cam", A1, G1) == ratios("1/4", "-1/4")
+    assert weights("xgrad-cam", A1, G1) == ratios("3/28", "-3/16")
+    assert weights("grad-cam++", A1, G1) == ratios("133/495", "9/77")
+    w1, w2 = F(133, 495), F(9, 77)
+    close(signed("grad-cam++"), f"{4 * w1 + 2 * w2} {w1 + 3 * w2}; {w2} {2 * w1}")
+    rounded = torch.tensor([[1.308513709, 0.619336219], [0.116883117, 0.537373737]], dtype=torch.float64)
+    torch.testing.assert_close(signed("grad-cam++")[0], rounded, rtol=0, atol=5e-10)
+
+
+# scope, p, T1 T2, (a) w, (a) M, (b) before ReLU, (b) M, LTLayerCAM
+G2_ROWS = [
+    ("channel", 0, "1110 0110", "7/16 3/32", "31/16 23/32; 3/32 7/8", None, "1 0; 0 0", "2 1; 1/8 0"),
+    ("channel", 50, "1010 0100", "3/8 1/16", "13/8 9/16; 1/16 3/4", "1 -3/4; 0 0", "1 0; 0 0", "2 3/4; 0 0"),
+    ("channel", 90, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"),
+    ("channel", 100, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"),
+    ("stage", 50, "1110 0100", "7/16 1/16", "15/8 5/8; 1/16 7/8", "1 -1/2; 0 0", "1 0; 0 0", "2 1; 0 0"),
+    ("stage", 90, "0010 0000", "1/4 0", "1 1/4; 0 1/2", None, "0 0; 0 0", "0 0; 0 0"),
+]
+
+
+@pytest.mark.parametrize(("scope", "p", "mask", "w", "map_a", "before_b", "map_b", "layer_cam"), G2_ROWS)
+def test_g2_truncation(scope, p, mask, w, map_a, before_b, map_b, layer_cam):
+    gradient, masked = Truncation(p, scope), Truncation(p, scope, "mask")
+    T = kept(G1, gradient)
+    assert "".join(str(int(v)) for v in T.flatten().tolist()) == mask.replace(" ", "")
+    assert weights("grad-cam", A1, G1 * T) == ratios(*w.split())
+    close(signed("grad-cam", gradient), map_a)
+    if before_b is not None:
+        close(signed("grad-cam", masked), before_b)
+    close(signed("grad-cam", masked).clamp_min(0), map_b)
+    for name in ("layer-cam", "hires-cam"):
+        for truncation in (gradient, masked):
+            close(signed(name, truncation), layer_cam)
+
+
+def test_g2_other_methods():
+    half = Truncation(50)
+    cut = G1 * kept(G1, half)
+    assert weights("xgrad-cam", A1, cut) == ratios("2/7", "1/8")
+    close(signed("xgrad-cam", half), "39/28 37/56; 1/8 4/7")
+    assert weights("grad-cam++", A1, cut) == ratios("20/99", "1/14")
+
+
+def test_g3_a_channel_without_positive_gradients():
+    assert weights("grad-cam", A2, G2) == ratios("1/8", "-3/8")
+    close(signed("grad-cam", A=A2, g=G2), "-1/8 -1")
+    close(signed("layer-cam", A=A2, g=G2), "1 0")
+    half = Truncation(50)
+    assert kept(G2, half).flatten().tolist() == [True, False, False, False]
+    assert weights("grad-cam", A2, G2 * kept(G2, half)) == ratios("1/4", "0")
+    close(signed("grad-cam", half, A2, G2), "1/2 1/4")
+    close(signed("grad-cam", Truncation(50, reading="mask"), A2, G2).clamp_min(0), "1/4 0")
+
+
+CAPTURED = Capture(("S1", "S2"), (A1, A2), (G1, G2), None, torch.zeros(1, dtype=torch.float64), (4, 4))
+
+
+def over(denominator: int, rows: str) -> str:
+    return ";".join(" ".join(f"{v}/{denominator}" for v in row.split()) for row in rows.split(";"))
+
+
+@pytest.mark.parametrize(
+    ("cam", "wanted"),
+    [
+        (CAM(truncation=Truncation(50)), over(64, "136 115 73 52; 111 97 69 55; 61 61 61 61; 36 43 57 64")),
+        (
+            CAM(truncation=Truncation(50), fusion="max"),
+            over(64, "104 87 53 36; 79 69 49 39; 32 33 41 45; 32 28 37 48"),
+        ),
+        (CAM(), over(16, "8 6 2 0; 6 5 3 2; 2 3 5 6; 0 2 6 8")),
+    ],
+    ids=["sum", "max", "untruncated"],
+)
+def test_g4_fusion(cam, wanted):
+    close(cam.heatmaps(CAPTURED), wanted)
+
+
+def test_g4_mean_is_half_the_sum():
+    whole, mean = (CAM(truncation=Truncation(50), fusion=fusion).heatmaps(CAPTURED) for fusion in ("sum", "mean"))
+    assert torch.equal(mean * 2, whole)

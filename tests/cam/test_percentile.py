@@ -1,0 +1,112 @@
+"""The rank rule of NUMERICS 3.2, against exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltcam.cam import percentile as module
+from ltcam.cam.percentile import rank, smallest_kept
+
+PATHS = (module._by_sorting, module._by_selection)
+
+
+def test_ranks_equal_fractions_for_all_small_counts_and_percents():
+    counts = torch.arange(1, 61)
+    for p in range(101):
+        exact = [math.ceil(Fraction((m - 1) * p, 100)) for m in range(1, 61)]
+        assert rank(counts, p).tolist() == exact
+
+
+@pytest.mark.parametrize("p", [0.1, 12.5, 33.3, 50.000001, 66.66666666666667, 99.99999999999999, 1e-7])
+def test_ranks_of_fractional_percentiles_are_exact_for_large_counts(p):
+    counts = [0, 1, 2, 3, 10, 2047, 2048, 180_224, 46_137_344]
+    exact = [math.ceil(max(m - 1, 0) * Fraction(str(p)) / 100) for m in counts]
+    assert rank(torch.tensor(counts), p).tolist() == exact
+    assert rank(torch.tensor([counts]), p).tolist() == [exact], "the shape stays"
+
+
+def test_rank_of_nothing_is_zero():
+    assert rank(torch.tensor([0]), 90).tolist() == [0]
+
+
+@pytest.mark.parametrize("by", PATHS)
+def test_kept_sets_equal_the_interpolated_definition(by, literal):
+    """60 rows with 1 to 60 positive values each, at every whole percentage."""
+    random = np.random.default_rng(3)
+    rows = -np.ones((60, 60))
+    for m in range(1, 61):
+        rows[m - 1, random.permutation(60)[:m]] = np.sort(random.integers(1, 1000, m))
+    table = torch.from_numpy(rows)
+    for p in range(0, 101, 1 if by is module._by_sorting else 7):
+        exact = [literal.kept_list(row.tolist(), p) for row in rows]
+        assert by(table, p).tolist() == exact
+        assert smallest_kept(table, p).tolist() == exact
+
+
+@pytest.mark.parametrize("p", [0, 25, 50, 75, 100])
+def test_masks_equal_numpy_where_its_ranks_are_exact(p):
+    row = torch.randn(1, 1001, generator=torch.Generator().manual_seed(p), dtype=torch.float64)
+    positive = row[row > 0].numpy()
+    assert torch.equal(row >= smallest_kept(row, p), (row > 0) & (row >= np.percentile(positive, p)))
+
+
+@pytest.mark.parametrize("by", PATHS)
+@pytest.mark.parametrize("p", [0, 1, 50, 99, 100])
+def test_zeros_of_both_signs_and_negatives_are_no_positive_values(by, p):
+    rows = torch.tensor([[0.0, -0.0, -3.0, 2.0], [0.0, -0.0, -1.0, -2.0]])
+    assert by(rows, p).tolist() == [2.0, math.inf]
+    assert smallest_kept(rows, p).tolist() == [2.0, math.inf]
+
+
+@pytest.mark.parametrize("by", PATHS)
+def test_smallest_subnormal_is_positive(by):
+    tiny = torch.tensor([[5e-324, 0.0]], dtype=torch.float64)
+    assert by(tiny, 50).item() == 5e-324
+    assert smallest_kept(tiny, 0).item() == 5e-324
+
+
+@pytest.mark.parametrize("by", PATHS)
+def test_ties_at_the_threshold_are_all_kept(by):
+    row = torch.tensor([[1.0, 2.0, 2.0, 2.0, 3.0]])
+    assert (row >= by(row, 50)).tolist() == [[False, True, True, True, True]]
+    assert by(torch.full((1, 9), 4.0), 90).item() == 4.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 12).flatmap(
+        lambda width: st.lists(
+            st.lists(st.sampled_from([-2.0, -0.0, 0.0, 1e-3, 0.5, 0.5000001, 1.0, 7.0]), min_size=width, max_size=width),
+            min_size=1,
+            max_size=4,
+        )
+    ),
+    p=st.one_of(st.integers(0, 100), st.floats(0, 100, allow_nan=False)),
+)
+def test_both_paths_agree_with_the_definition(rows, p, literal):
+    table = torch.tensor(rows, dtype=torch.float64)
+    exact = [literal.kept_list(row, p) for row in rows]
+    wanted = [math.inf if value is None else value for value in exact]
+    for values in (smallest_kept(table, p), *(by(table, p) for by in PATHS)):
+        assert values.tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wide_rows_take_the_other_path_with_the_same_result(dtype, monkeypatch):
+    rows = torch.randn(3, 5000, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    by_rows = smallest_kept(rows, 37.5)
+    monkeypatch.setattr(module, "_SORTED_AT_ONCE", 5000)
+    assert torch.equal(by_rows, smallest_kept(rows, 37.5))
+    assert by_rows.dtype == dtype
+
+
+def test_more_values_than_torch_quantile_takes():
+    row = torch.arange(1, 2**24 + 3, dtype=torch.float32).reshape(1, -1).clamp_max(1000)
+    assert smallest_kept(row, 0.001).item() == 169.0  # rank ceil((2^24 + 1) / 100000) = 168, values count from 1

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.models.classifier import Classifier
-from ltcam.runs import CamSettings, MaskSettings, Run, read_classifier, read_run
+from ltcam.runs import RUN_FILE, CamSettings, MaskSettings, Run, read_classifier, read_run
 from ltcam_runtime.errors import InputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import fixed, otsu
@@ -82,6 +82,10 @@ class Inspector:
                 raise RunError(
                     f"{folder}: run.json names stage {stage!r}, which {run.backbone} does not have"
                 )
+        try:
+            make_cam(run.cam)
+        except ValueError as error:
+            raise RunError(f"{Path(folder) / RUN_FILE}: field 'cam': {error}") from error
         chosen = choose_device(device)
         memory_format = torch.channels_last if run.evidence.get("channels_last") else torch.contiguous_format
         moved = classifier.to(device=chosen, memory_format=memory_format)  # type: ignore[call-overload]

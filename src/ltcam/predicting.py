@@ -16,6 +16,7 @@ import torch
 
 from ltcam.data.layouts.manifest import read_manifest
 from ltcam.inspector import Inspected, Inspector
+from ltcam.runs import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, RunError
 from ltcam_runtime.folders import output_folder
@@ -86,7 +87,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    files = find_inputs(inputs)
+    files = find_inputs(inputs, leave_out=out)
     with output_folder(out, marker=MARKER, overwrite=overwrite) as folder:
         inspector = Inspector.load(run, device=device).with_settings(cam, mask)
         inspector = inspector.with_verdict_threshold(verdict_threshold)
@@ -150,30 +151,35 @@ def _write(writers: ResultWriter, item: Inspected) -> None:
         writers.add(item.inspection, item.image)
 
 
-def find_inputs(inputs: Sequence[str]) -> list[tuple[str, Path]]:
+def find_inputs(inputs: Sequence[str], leave_out: Path | None = None) -> list[tuple[str, Path]]:
     """Names and paths of the images that inputs stand for, each file once.
 
     A folder gives all images in it, named by their path inside; a file is named by its own name; a
     CSV manifest gives the images it lists; anything else is a glob. Named files are taken whatever
     their suffix, so that a wrong one is reported and not passed over.
 
+    Args:
+        inputs: as given by the user.
+        leave_out: folder that holds no inputs: earlier results that lie among the images.
+
     Raises:
         DataError: an input without any image.
     """
     found: dict[Path, str] = {}
     for text in inputs:
-        for name, path in _files_of(text):
+        for name, path in _files_of(text, None if leave_out is None else leave_out.absolute()):
             found.setdefault(path.absolute(), name)
     return _unique_names([(name, path) for path, name in found.items()])
 
 
-def _files_of(text: str) -> list[tuple[str, Path]]:
+def _files_of(text: str, leave_out: Path | None) -> list[tuple[str, Path]]:
     path = Path(text)
     if path.is_dir():
-        if (path / "run.json").is_file():
+        if (path / RUN_FILE).is_file():
             raise RunError(f"{path} is a run folder, not images; give one run and then the images")
         files = sorted(p for p in path.rglob("*") if _is_image(p) and not _hidden(p.relative_to(path)))
-        pairs = [(file.relative_to(path).as_posix(), file) for file in files]
+        outside = [file for file in files if leave_out is None or leave_out not in file.absolute().parents]
+        pairs = [(file.relative_to(path).as_posix(), file) for file in outside]
     elif path.suffix.lower() == ".csv" and path.is_file():
         pairs = [(sample.id, sample.path) for sample in read_manifest(path).samples]
     elif path.exists():

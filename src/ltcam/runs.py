@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ltcam.models.classifier import Classifier, build_classifier
-from ltcam_runtime.errors import RunError
+from ltcam_runtime.errors import RunError, SettingsError
 
 RUN_SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
@@ -36,7 +36,7 @@ _LARGEST_RUN_FILE = 4 * 2**20  # bytes
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CamSettings(_Settings):
@@ -102,6 +102,20 @@ class Run(_Settings):
             raise ValueError("height and width must be at least 1, their product at most 2^26")
         return value
 
+    @field_validator("std")
+    @classmethod
+    def _divisor(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0:
+            raise ValueError("must be above 0")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("must differ from each other")
+        return value
+
 
 def write_run(
     folder: Path, run: Run, classifier: Classifier, split: str, history: list[dict[str, float]], report: str
@@ -147,7 +161,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file} is {file.stat().st_size} bytes long; a run.json is far smaller")
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunError(f"{file} is damaged: {error}") from error
     if not isinstance(values, dict):
         raise RunError(f"{file} is damaged: it holds no settings")
@@ -180,7 +194,10 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
-    classifier = build_classifier(run.backbone, len(run.classes))
+    try:
+        classifier = build_classifier(run.backbone, len(run.classes))
+    except SettingsError as error:
+        raise RunError(f"{folder / RUN_FILE}: field 'backbone': {error}") from error
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:

@@ -18,7 +18,9 @@ STAGES = ("features.3", "features.7", "features.11")
 class Plain(nn.Module):
     """3 x (Conv, BN, ReLU, MaxPool), then `flat`: two linear layers, or `gap`: pooling and one."""
 
-    def __init__(self, head: str = "flat", classes: int = 2, inplace: bool = False, size: tuple[int, int] = (16, 24)):
+    def __init__(
+        self, head: str = "flat", classes: int = 2, inplace: bool = False, size: tuple[int, int] = (16, 24)
+    ):
         super().__init__()
         layers: list[nn.Module] = []
         for i, o in ((3, 4), (4, 6), (6, 8)):
@@ -79,11 +81,17 @@ def plain(seed: int = 0, **settings: object) -> nn.Module:
     return shaken(Plain(**settings), seed)  # type: ignore[arg-type]
 
 
-def images(seed: int = 0, n: int = 2, size: tuple[int, int] = (16, 24), dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(1000 + seed), dtype=torch.float64).to(dtype)
+def images(
+    seed: int = 0, n: int = 2, size: tuple[int, int] = (16, 24), dtype: torch.dtype = torch.float64
+) -> Tensor:
+    return torch.randn(
+        n, 3, *size, generator=torch.Generator().manual_seed(1000 + seed), dtype=torch.float64
+    ).to(dtype)
 
 
-def pair(seed: int, shape: tuple[int, int, int, int] = (2, 3, 4, 5), signed: bool = False) -> tuple[Tensor, Tensor]:
+def pair(
+    seed: int, shape: tuple[int, int, int, int] = (2, 3, 4, 5), signed: bool = False
+) -> tuple[Tensor, Tensor]:
     """Activations and gradients; with zeros among both, as behind a ReLU."""
     random = torch.Generator().manual_seed(seed)
     activations = torch.randn(shape, generator=random, dtype=torch.float64)
@@ -149,7 +157,11 @@ def signed_map(name: str, activations: Tensor, gradients: Tensor, truncation: ob
     """sum_k w_k A_k before the ReLU (N, H, W), truncated in either reading."""
     A, g = activations.numpy(), gradients.numpy()
     result = np.zeros((A.shape[0], *A.shape[2:]))
-    T = np.ones(A.shape) if truncation is None else kept_mask(gradients, truncation.percentile, truncation.scope)
+    T = (
+        np.ones(A.shape)
+        if truncation is None
+        else kept_mask(gradients, truncation.percentile, truncation.scope)
+    )
     for n in range(A.shape[0]):
         for k in range(A.shape[1]):
             if truncation is None or truncation.reading == "mask":

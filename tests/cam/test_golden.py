@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction as F
+from fractions import Fraction
 
 import pytest
 import torch
@@ -14,7 +14,9 @@ from ltcam.cam.engine import weighted_sum
 
 def exact(rows: str) -> Tensor:
     """`"1/2 1/4; 1 -3/4"` as a float64 matrix."""
-    return torch.tensor([[float(F(v)) for v in row.split()] for row in rows.split(";")], dtype=torch.float64)
+    return torch.tensor(
+        [[float(Fraction(v)) for v in row.split()] for row in rows.split(";")], dtype=torch.float64
+    )
 
 
 def layer(*channels: str) -> Tensor:
@@ -40,7 +42,7 @@ def weights(name: str, A: Tensor, g: Tensor) -> list[float]:
 
 
 def ratios(*values: str) -> list[float]:
-    return pytest.approx([float(F(value)) for value in values], rel=1e-15)
+    return pytest.approx([float(Fraction(value)) for value in values], rel=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_g1_weights():
     assert weights("grad-cam", A1, G1) == ratios("1/4", "-1/4")
     assert weights("xgrad-cam", A1, G1) == ratios("3/28", "-3/16")
     assert weights("grad-cam++", A1, G1) == ratios("133/495", "9/77")
-    w1, w2 = F(133, 495), F(9, 77)
+    w1, w2 = Fraction(133, 495), Fraction(9, 77)
     close(signed("grad-cam++"), f"{4 * w1 + 2 * w2} {w1 + 3 * w2}; {w2} {2 * w1}")
     rounded = torch.tensor([[1.308513709, 0.619336219], [0.116883117, 0.537373737]], dtype=torch.float64)
     torch.testing.assert_close(signed("grad-cam++")[0], rounded, rtol=0, atol=5e-10)
@@ -137,5 +139,7 @@ def test_g4_fusion(cam, wanted):
 
 
 def test_g4_mean_is_half_the_sum():
-    whole, mean = (CAM(truncation=Truncation(50), fusion=fusion).heatmaps(CAPTURED) for fusion in ("sum", "mean"))
+    whole, mean = (
+        CAM(truncation=Truncation(50), fusion=fusion).heatmaps(CAPTURED) for fusion in ("sum", "mean")
+    )
     assert torch.equal(mean * 2, whole)

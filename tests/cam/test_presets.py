@@ -29,7 +29,9 @@ PRESETS = {
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_truncation_and_the_sum_of_all_stages(name):
-    assert PRESETS[name](90) == CAM(name, Truncation(90, "channel", "gradient"), fusion="sum", stage_scale="none")
+    assert PRESETS[name](90) == CAM(
+        name, Truncation(90, "channel", "gradient"), fusion="sum", stage_scale="none"
+    )
     assert PRESETS[name]() == PRESETS[name](percentile=50) == truncated(name)
 
 
@@ -41,7 +43,13 @@ def test_every_gradient_method_has_its_preset_also_at_the_top():
 
 def test_settings_reach_the_cam():
     cam = LTLayerCAM(
-        12.5, scope="stage", reading="mask", layers=["a", "b"], taps="before", fusion="max", stage_scale="tanh"
+        12.5,
+        scope="stage",
+        reading="mask",
+        layers=["a", "b"],
+        taps="before",
+        fusion="max",
+        stage_scale="tanh",
     )
     assert cam == CAM("layer-cam", Truncation(12.5, "stage", "mask"), ("a", "b"), "before", "max", "tanh")
     assert LTGradCAM(layers="features.7").layers == ("features.7",)

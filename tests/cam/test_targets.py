@@ -37,7 +37,9 @@ def test_scores(target, wanted):
     assert target_scores(logits(), target, 2).tolist() == wanted
 
 
-@pytest.mark.parametrize(("target", "wanted"), [(None, [2.0, -3.0]), (1, [2.0, -3.0]), (0, [-2.0, 3.0]), ([0, 1], [-2.0, -3.0])])
+@pytest.mark.parametrize(
+    ("target", "wanted"), [(None, [2.0, -3.0]), (1, [2.0, -3.0]), (0, [-2.0, 3.0]), ([0, 1], [-2.0, -3.0])]
+)
 def test_one_output_is_the_defect_logit_and_its_negative_is_ok(target, wanted):
     assert target_scores(logits([[2.0], [-3.0]]), target, 2).tolist() == wanted
 
@@ -90,7 +92,7 @@ def test_outputs_that_are_no_logits(output, message):
 
 
 def test_one_output_knows_two_classes():
-    with pytest.raises(ValueError, match="target=2 .*0 to 1"):
+    with pytest.raises(ValueError, match=r"target=2 .*0 to 1"):
         target_scores(logits([[1.0]]), 2, 1)
 
 
@@ -114,7 +116,9 @@ def test_log_odds():
     two = logits([[1.0, 3.5]])
     assert target_scores(two, log_odds([1]), 1).item() == 2.5
     shift = target_scores(z + 100, log_odds([1, 2]), 2)
-    assert shift.tolist() == pytest.approx(both.tolist(), rel=1e-12), "a common shift of the logits changes nothing"
+    assert shift.tolist() == pytest.approx(both.tolist(), rel=1e-12), (
+        "a common shift of the logits changes nothing"
+    )
 
 
 def test_log_odds_of_one_output_is_that_output():

@@ -53,14 +53,18 @@ def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope, nets):
     assert torch.equal(kept(g, Truncation(0, scope)), g > 0)
     for method in methods():
         whole = weighted_sum(method, A, g, None)
-        assert torch.equal(weighted_sum(method, A, g, Truncation(0, scope)), weighted_sum(method, A, g.clamp_min(0), None))
+        assert torch.equal(
+            weighted_sum(method, A, g, Truncation(0, scope)), weighted_sum(method, A, g.clamp_min(0), None)
+        )
         same = torch.allclose(whole, weighted_sum(method, A, g, Truncation(0, scope)), rtol=1e-12)
         assert same == (method.name in {"layer-cam", "grad-cam++"}), method.name
 
 
 def test_p_100_keeps_the_maximum_and_its_ties():
     g = torch.tensor([[[[3.0, 3.0], [1.0, -5.0]], [[0.5, 0.0], [0.0, -0.0]]]])
-    assert kept(g, Truncation(100)).flatten(2).tolist() == [[[True, True, False, False], [True, False, False, False]]]
+    assert kept(g, Truncation(100)).flatten(2).tolist() == [
+        [[True, True, False, False], [True, False, False, False]]
+    ]
     stage = kept(g, Truncation(100, "stage")).flatten(2).tolist()
     assert stage == [[[True, True, False, False], [False] * 4]]
 
@@ -81,11 +85,15 @@ def test_gap_head_makes_channel_truncation_drop_only_negative_channels():
     for p in PERCENTILES:
         assert torch.equal(kept(g, Truncation(p)), g > 0)
     stage = kept(g, Truncation(50, "stage"))
-    assert stage[:, :, 0, 0].tolist() == [[True, False, False, True]] * 2, "stage truncation drops whole channels"
+    assert stage[:, :, 0, 0].tolist() == [[True, False, False, True]] * 2, (
+        "stage truncation drops whole channels"
+    )
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), low=st.floats(0, 100), high=st.floats(0, 100), scope=st.sampled_from(SCOPES))
+@given(
+    seed=st.integers(0, 10_000), low=st.floats(0, 100), high=st.floats(0, 100), scope=st.sampled_from(SCOPES)
+)
 def test_support_falls_as_the_percentile_rises(seed, low, high, scope, nets):
     low, high = sorted((low, high))
     A, g = nets.pair(seed)
@@ -100,7 +108,12 @@ def test_support_falls_as_the_percentile_rises(seed, low, high, scope, nets):
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), p=st.floats(0, 100), scope=st.sampled_from(SCOPES), power=st.integers(-30, 30))
+@given(
+    seed=st.integers(0, 10_000),
+    p=st.floats(0, 100),
+    scope=st.sampled_from(SCOPES),
+    power=st.integers(-30, 30),
+)
 def test_kept_is_unchanged_by_positive_scaling_and_by_other_images(seed, p, scope, power, nets):
     _, g = nets.pair(seed, (3, 2, 3, 4))
     truncation = Truncation(p, scope)
@@ -120,4 +133,6 @@ def test_non_contiguous_and_channels_last_gradients(nets):
     _, g = nets.pair(7, (2, 4, 6, 6))
     for view in (g.to(memory_format=torch.channels_last), g.transpose(2, 3), g[:, ::2, 1:, ::3]):
         for scope in SCOPES:
-            assert torch.equal(kept(view, Truncation(40, scope)), kept(view.contiguous(), Truncation(40, scope)))
+            assert torch.equal(
+                kept(view, Truncation(40, scope)), kept(view.contiguous(), Truncation(40, scope))
+            )

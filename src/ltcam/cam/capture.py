@@ -217,8 +217,8 @@ def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, count: int) -> T
 def _gradients(scores: Tensor, names: Sequence[str], taken: Sequence[Tensor]) -> tuple[Tensor, ...]:
     if not scores.requires_grad:
         raise ValueError(
-            f"the target score has no gradient with respect to {', '.join(map(repr, names))}; does the model "
-            "run under no_grad or inference_mode, or detach something behind?"
+            f"the target score has no gradient with respect to {', '.join(map(repr, names))}: not on the way to "
+            "it, or the model runs under no_grad or inference_mode, or detaches something behind"
         )
     gradients = torch.autograd.grad(scores.sum(), list(taken), allow_unused=True)
     for name, gradient in zip(names, gradients, strict=True):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 _SORTED_AT_ONCE = 2048  # values a row up to which sorting all rows together beats a loop of selections
-_EXACT_IN_INT64 = 2**32  # numerators below it, times counts below 2^31, stay within int64
+_SMALL = 2**32  # numerators below it, times counts below 2^31, stay within int64
 
 
 def rank(count: Tensor, percentile: float) -> Tensor:
@@ -29,7 +29,7 @@ def rank(count: Tensor, percentile: float) -> Tensor:
         Integers, 0 where m = 0.
     """
     p = Fraction(str(percentile))
-    if p.numerator < _EXACT_IN_INT64:
+    if p.numerator < _SMALL and p.denominator < _SMALL:
         return -((-(count - 1).clamp_min(0) * p.numerator) // (p.denominator * 100))
     ranks = [_rank(m, p) for m in count.flatten().tolist()]
     return torch.tensor(ranks, dtype=count.dtype, device=count.device).reshape(count.shape)

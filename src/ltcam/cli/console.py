@@ -42,11 +42,14 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
         try:
             code = body(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            _fail(f"interrupted; {interrupt or 'nothing was written'}", INTERRUPTED)
+            _fail(f"interrupted; {str(interrupt) or 'nothing was written'}", INTERRUPTED)
         except LtcamError as error:
             _fail(str(error), error.exit_code)
         except (MemoryError, OSError, FloatingPointError) as error:
             _fail(f"{type(error).__name__}: {error}", NOTHING_DONE)
+        except Exception as error:  # a fault of ours: told in a line as well, and how to see more
+            unexpected = f"unexpected {type(error).__name__}: {error}"
+            _fail(f"{unexpected} (this is a fault in ltcam; --debug shows where)", NOTHING_DONE)
         else:
             raise typer.Exit(code)
 
@@ -58,13 +61,21 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
 def _fail(message: str, code: int) -> None:
     if DEBUG:
         traceback.print_exc()
-    errors.print(f"ltcam: {message}", markup=False)
+    say(f"ltcam: {message}")
     raise typer.Exit(code)
 
 
 def say(message: str) -> None:
     """A sentence for people, on the error stream, so that the output stays readable by programs."""
-    errors.print(message, markup=False)
+    errors.print(printable(message), markup=False)
+
+
+def printable(text: str) -> str:
+    """Text without what could steer a terminal; file names may hold anything."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def print_json(value: Any) -> None:

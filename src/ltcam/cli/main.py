@@ -34,20 +34,23 @@ USAGE_ERROR = 2
 def run(arguments: Sequence[str] | None = None) -> None:
     """Entry point; leaves the process with the command's exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in {"--help", "-h"}:
+    name, *rest = [argument for argument in given if argument != "--debug"] or ["--help"]
+    if name in {"--help", "-h"}:
         sys.stdout.write(usage())
         sys.exit(0)
-    if given[0] == "--version":
+    if name == "--version":
         sys.stdout.write(f"ltcam {__version__}\n")
         sys.exit(0)
-    name, *rest = [argument for argument in given if argument != "--debug"] or ["--debug"]
     if name not in COMMANDS:
         sys.stderr.write(f"ltcam: there is no command {name!r}; choose from {', '.join(COMMANDS)}\n")
         sys.exit(USAGE_ERROR)
     from ltcam.cli import console  # noqa: PLC0415  # not needed for the help page
 
     console.DEBUG = "--debug" in given
-    module = importlib.import_module(COMMANDS[name][0])
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    except KeyboardInterrupt:
+        sys.exit(console.INTERRUPTED)
     module.app(rest, prog_name=f"ltcam {name}")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +26,11 @@ from ltcam.cli.console import (
 )
 from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
 from ltcam_runtime.errors import OutputError
+
+if TYPE_CHECKING:
+    from ltcam.data.dataset import Dataset
+
+RUN_FILE = "run.json"  # as in ltcam.runs, which takes seconds to import
 
 app = typer.Typer(add_completion=False)
 
@@ -79,84 +86,103 @@ def train(
             "memory_format": memory_format,
         },
     )
-    from ltcam.inspector import choose_device  # noqa: PLC0415  # torch is slow to import
+    from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
+    from ltcam_runtime.folders import output_folder  # noqa: PLC0415
 
-    kind = choose_device(device).type
-    work = _work_folder(out, resume=resume, overwrite=overwrite)
-    summary = _train(data, layout, settings, out, work, kind, devices, overwrite)
+    work = _work_folder(out)
+    _check_unfinished(work, out, resume=resume, overwrite=overwrite)
+    try:
+        with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
+            dataset = read_dataset(data, layout)
+            if not resume:
+                shutil.rmtree(work, ignore_errors=True)
+            summary = _train(dataset, settings, out, folder, work, device, devices)
+    except BaseException:
+        if not _resumable(work):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    for failure in summary["failed"]:
+        say(f"not used: {failure['image']}: {failure['reason']}")
+    say(f"run folder: {out} (report: {out / 'report.html'})")
     if as_json:
         print_json(summary)
     return SOME_FAILED if summary["failed"] else DONE
 
 
 def _train(
-    data: Path,
-    layout: str | None,
+    dataset: Dataset,
     settings: TrainingSettings,
     out: Path,
+    folder: Path,
     work: Path,
     device: str,
     devices: int,
-    overwrite: bool,
 ) -> dict[str, Any]:
-    from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
-    from ltcam.data.splits import split_csv  # noqa: PLC0415
+    """Train and write the run into `folder`, which becomes `out`."""
+    from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
     from ltcam.defaults import default_cam  # noqa: PLC0415
-    from ltcam.runs import RUN_FILE, write_run  # noqa: PLC0415
+    from ltcam.inspector import choose_device  # noqa: PLC0415
+    from ltcam.reports.run_page import run_page  # noqa: PLC0415
+    from ltcam.runs import write_run  # noqa: PLC0415
     from ltcam.training.train import Listener, train  # noqa: PLC0415
-    from ltcam_runtime.folders import output_folder  # noqa: PLC0415
 
-    with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
-        dataset = read_dataset(data, layout)
-        with progress("training") as steps:
-            listener = Listener(
-                say=say,
-                reading=lambda done, total: steps(done, total) if done < total else None,
-                step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
-                epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
-            )
-            command_line = shlex.join(["ltcam", *sys.argv[1:]])
-            trained = train(
-                dataset,
-                settings,
-                work,
-                default_cam,
-                listener=listener,
-                device=device,
-                devices=devices,
-                command=command_line,
-            )
-        from ltcam.reports.run_page import run_page  # noqa: PLC0415
-
-        failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-        page = run_page(trained.run, trained.history, failed, title=out.name)
-        write_run(
-            folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page
+    kind = choose_device(device).type
+    with progress("training") as steps:
+        listener = Listener(
+            say=say,
+            reading=lambda done, total: steps(done, total) if done < total else None,
+            step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
+            epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
         )
-    shutil.rmtree(work, ignore_errors=True)
-    for failure in failed:
-        say(f"not used: {failure['image']}: {failure['reason']}")
-    say(f"run folder: {out} (report: {out / 'report.html'})")
+        trained = train(
+            dataset,
+            settings,
+            work,
+            default_cam,
+            listener=listener,
+            device=kind,
+            devices=devices,
+            command=shlex.join(["ltcam", *sys.argv[1:]]),
+        )
+    failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
+    page = run_page(trained.run, trained.history, failed, title=out.name)
+    write_run(
+        folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page
+    )
     return {
         "run": str(out),
         "best_epoch": trained.run.evidence["best_epoch"],
-        "history": trained.history,
+        "history": [_without_nan(entry) for entry in trained.history],
         "failed": failed,
     }
 
 
-def _work_folder(out: Path, *, resume: bool, overwrite: bool) -> Path:
+def _work_folder(out: Path) -> Path:
     """Where checkpoints are kept until the run is whole: hidden beside it, always under the same name."""
-    target = out.absolute()
-    digest = hashlib.sha256(str(target).encode()).hexdigest()[:8]
-    work = target.parent / f".{target.name}.{digest}.training"
-    if work.exists() and not resume:
-        if not overwrite and (work / "last.ckpt").is_file():
-            raise OutputError(
-                f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
-            )
-        shutil.rmtree(work)
-    return work
+    target = out.resolve()
+    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
+    return target.parent / f".{target.name[:60]}.{digest}.training"
+
+
+def _resumable(work: Path) -> bool:
+    return (work / "last.ckpt").is_file()
+
+
+def _check_unfinished(work: Path, out: Path, *, resume: bool, overwrite: bool) -> None:
+    """An epoch of work is neither thrown away unasked nor said to be there when it is not."""
+    if resume and not _resumable(work):
+        say(f"{out}: there is no unfinished training to go on with; starting at the first epoch")
+        shutil.rmtree(work, ignore_errors=True)
+    if not resume and not overwrite and _resumable(work):
+        raise OutputError(
+            f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
+        )
+
+
+def _without_nan(entry: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN, which stands for what was not measured."""
+    return {name: value if math.isfinite(value) else None for name, value in entry.items()}
 
 
 def _epoch_line(entry: dict[str, float], epochs: int) -> str:

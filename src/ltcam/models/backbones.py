@@ -33,21 +33,22 @@ def build_trunk(backbone: str) -> nn.Module:
         trunk: nn.Module = timm.create_model(backbone, pretrained=False, num_classes=0, global_pool="avg")
     except (RuntimeError, TypeError, AssertionError) as error:
         raise SettingsError(f"--backbone {backbone!r} cannot be built as a pooled CNN: {error}") from error
-    if hasattr(trunk, "pre_logits") and isinstance(getattr(trunk, "features", None), nn.Sequential):
-        _drop_fully_connected(trunk)
+    features = getattr(trunk, "features", None)
+    if hasattr(trunk, "pre_logits") and isinstance(features, nn.Sequential):
+        _drop_fully_connected(trunk, features)
     return trunk
 
 
-def _drop_fully_connected(trunk: nn.Module) -> None:
+def _drop_fully_connected(trunk: nn.Module, features: nn.Sequential) -> None:
     """VGG keeps 120 million fully connected weights before its pooling; global pooling replaces them."""
-    channels = [module.out_channels for module in trunk.features.modules() if isinstance(module, nn.Conv2d)]
+    channels = [module.out_channels for module in features.modules() if isinstance(module, nn.Conv2d)]
     trunk.pre_logits = nn.Identity()
-    trunk.num_features = trunk.head_hidden_size = channels[-1]
+    trunk.num_features = trunk.head_hidden_size = channels[-1]  # type: ignore[assignment]  # timm's plain attributes
 
 
 def feature_count(trunk: nn.Module) -> int:
     """Number of pooled features F."""
-    return int(trunk.num_features)
+    return int(trunk.num_features)  # type: ignore[arg-type]  # timm's plain attribute
 
 
 def input_statistics(trunk: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -29,10 +29,11 @@ def prepare_torchvision() -> Literal["native", "declared", "absent"]:
     if spec is None or spec.origin is None:
         return "absent"
     try:
-        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))
+        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))  # type: ignore[no-untyped-call]
     except OSError:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
+        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for operator in ("nms", "qnms"):
-            _library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            _library.define(operator + signature)  # type: ignore[no-untyped-call]
         return "declared"
     return "native"

@@ -95,7 +95,9 @@ def line_chart(
         ValueError: nothing on the x axis, or a series of another length.
     """
     if not x or any(len(values) != len(x) for values in series.values()):
-        raise ValueError(f"{len(x)} places for series of {[len(values) for values in series.values()]} values")
+        raise ValueError(
+            f"{len(x)} places for series of {[len(values) for values in series.values()]} values"
+        )
     finite = [value for values in series.values() for value in values if math.isfinite(value)]
     steps = ticks(low, max([high, *finite]))
     y_scale = _Scale(steps[0], steps[-1], HEIGHT - _BOTTOM, _TOP)
@@ -123,7 +125,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
         high: finite; where it is not above `low`, the axis is one step long.
         most: of steps, before the ends are rounded.
     """
-    rough = max(high - low, 1e-9) / most
+    # Steps far below the values' own size would be lost in rounding.
+    rough = max(high - low, 1e-6 * max(abs(low), abs(high), 1.0)) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * min(factor for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first = math.floor(low / step + 1e-6)

@@ -20,14 +20,13 @@ TRUTH_COLOUR = (255, 45, 150)
 PREDICTION_COLOUR = (60, 220, 255)
 """RGB of the outline of the predicted mask."""
 
-_HEIGHT, _WIDEST = 280, 372  # of a pane, in pixels of the picture
+_HEIGHT, _WIDEST = 300, 300  # of a pane, in pixels of the picture
 _STRIP, _GAP, _LETTERS = 26, 6, 15
 _NARROWEST = 108  # room for the caption
 _GROUND, _WORDS, _DARK = (24, 26, 30), (222, 225, 230), (10, 20, 30)
 _WINDOW_COLOUR = (255, 208, 64)
 _MARGIN = 1.35  # window against the box of what is marked in it
 _SMALLEST_WINDOW = 48  # px; less would show single pixels
-_LONGEST_SHAPE = 4 / 3  # long side of a window against its short one
 _LARGEST_SHARE = 0.45  # a window with more of the image than this is no closer look
 _HEAT_OPACITY = 0.65
 
@@ -62,33 +61,41 @@ def comparison_picture(
         raise ValueError(f"image, truth, prediction and heatmap differ in size: {sorted(sizes)}")
     heat = _coloured(image, heatmap)
     window = _window(truth, predicted)
-    close = _close_panes(image[window], truth[window], predicted[window], heat[window])
-    if window == _everything(truth.shape):
-        across = 2 if truth.shape[1] > 2 * truth.shape[0] else 4
-        return _stacked([_in_a_row(close[i : i + across]) for i in range(0, 4, across)])
-    tall = truth.shape[0] > 1.25 * truth.shape[1]
-    return _in_a_row([_whole_panes(image, truth, predicted, heat, window, tall=tall), *close])
+    layers = image[window], truth[window], predicted[window], heat[window]
+    height, width = truth.shape
+    if window != _everything(truth.shape):
+        whole = _whole_panes(image, truth, predicted, heat, window)
+        return _in_a_row([whole, *_close_panes(*layers, _WIDEST)])
+    if width <= 2 * height:
+        return _in_a_row(_close_panes(*layers, _WIDEST))
+    first, second, third, fourth = _close_panes(*layers, 2 * _WIDEST)
+    return _stacked([_in_a_row([first, second]), _in_a_row([third, fourth])])
 
 
-def _close_panes(image: _Picture, truth: _Mask, predicted: _Mask, heat: _Picture) -> list[_Picture]:
-    size = _fitted(truth.shape, (_HEIGHT, _WIDEST))
+def _close_panes(
+    image: _Picture, truth: _Mask, predicted: _Mask, heat: _Picture, widest: int
+) -> list[_Picture]:
+    size = _fitted(truth.shape, (_HEIGHT, widest))
     plain = resize(image, size)
     return [
         _captioned(plain, "image", _HEIGHT),
-        _captioned(_outlined(plain, truth, TRUTH_COLOUR), "truth" if truth.any() else "truth: none here", _HEIGHT),
+        _captioned(
+            _outlined(plain, truth, TRUTH_COLOUR), "truth" if truth.any() else "truth: none here", _HEIGHT
+        ),
         _captioned(
             _outlined(plain, predicted, PREDICTION_COLOUR),
-            "prediction" if predicted.any() else "prediction: none",
+            "prediction" if predicted.any() else "prediction: none here",
             _HEIGHT,
         ),
         _captioned(resize(heat, size), "heatmap", _HEIGHT),
     ]
 
 
-def _whole_panes(  # the picture's five layers
-    image: _Picture, truth: _Mask, predicted: _Mask, heat: _Picture, window: _Window, *, tall: bool
+def _whole_panes(
+    image: _Picture, truth: _Mask, predicted: _Mask, heat: _Picture, window: _Window
 ) -> _Picture:
     """The whole image with both outlines, and the whole heatmap; beside each other where they are tall."""
+    tall = truth.shape[0] > 1.25 * truth.shape[1]
     height = _HEIGHT if tall else (_HEIGHT - _STRIP - _GAP) // 2
     size = _fitted(truth.shape, (height, _WIDEST))
     marked = _outlined(resize(image, size), truth, TRUTH_COLOUR, thickness=1)
@@ -119,10 +126,8 @@ def _everything(shape: tuple[int, ...]) -> _Window:
 
 def _around(box: Sequence[int], shape: tuple[int, ...]) -> _Window:
     x, y, width, height = box
-    long = max(_MARGIN * width, _MARGIN * height, _SMALLEST_WINDOW, min(shape) / 6)
-    rows = max(_MARGIN * height, long / _LONGEST_SHAPE)
-    columns = max(_MARGIN * width, long / _LONGEST_SHAPE)
-    return _span(y + height / 2, rows, shape[0]), _span(x + width / 2, columns, shape[1])
+    long = max(_MARGIN * width, _MARGIN * height, _SMALLEST_WINDOW, min(shape) / 6)  # of a square
+    return _span(y + height / 2, long, shape[0]), _span(x + width / 2, long, shape[1])
 
 
 def _span(middle: float, length: float, limit: int) -> slice:
@@ -143,9 +148,7 @@ def _coloured(image: _Picture, heatmap: NDArray[np.floating[Any]]) -> _Picture:
     return np.asarray(mixed, np.uint8)
 
 
-def _outlined(
-    picture: _Picture, mask: _Mask, colour: tuple[int, int, int], thickness: int = 2
-) -> _Picture:
+def _outlined(picture: _Picture, mask: _Mask, colour: tuple[int, int, int], thickness: int = 3) -> _Picture:
     """A copy of the picture with a line just outside the mask and a dark one around it."""
     drawn = picture.copy()
     if not mask.any():
@@ -168,8 +171,8 @@ def _framed(picture: _Picture, window: _Window, shape: tuple[int, ...]) -> _Pict
     top, bottom = (round(scale[0] * edge) for edge in (window[0].start, window[0].stop))
     left, right = (round(scale[1] * edge) for edge in (window[1].start, window[1].stop))
     corners = (left, top), (min(right, picture.shape[1]) - 1, min(bottom, picture.shape[0]) - 1)
-    cv2.rectangle(picture, *corners, _DARK, 3)
-    cv2.rectangle(picture, *corners, _WINDOW_COLOUR, 1)
+    cv2.rectangle(picture, *corners, _DARK, 4)
+    cv2.rectangle(picture, *corners, _WINDOW_COLOUR, 2)
     return picture
 
 

@@ -118,7 +118,9 @@ def metrics_markdown(metrics: Mapping[str, Any]) -> str:
         _markdown(("Metric", *POPULATIONS), _population_rows(metrics)),
     ]
     if metrics["classes"]:
-        blocks.append(_markdown(("Class", "Images", "Pixel IoU", "Found", "Named right"), _class_rows(metrics)))
+        blocks.append(
+            _markdown(("Class", "Images", "Pixel IoU", "Found", "Named right"), _class_rows(metrics))
+        )
     return "\n\n".join(blocks) + "\n"
 
 

@@ -64,7 +64,11 @@ def _cards(
             "value": f"{run.verdict.threshold:.3f}",
             "detail": "scores from here on are defects",
         },
-        {"name": "Network sees", "value": f"{height} × {width}", "detail": f"px, height × width; {run.backbone}"},
+        {
+            "name": "Network sees",
+            "value": f"{height} × {width}",
+            "detail": f"px, height × width; {run.backbone}",
+        },
         {
             "name": "Unreadable images",
             "value": number(len(failed)),
@@ -80,7 +84,12 @@ def _history_cards(best: int | None, history: Sequence[Mapping[str, float]]) -> 
         return []
     epochs = {"name": "Epoch kept", "value": str(int(chosen["epoch"]) + 1), "detail": f"of {len(history)}"}
     if not math.isfinite(chosen["val_ap"]):
-        loss = {"name": "Training loss", "value": f"{chosen['train_loss']:.3g}", "detail": "not validated", "tone": "warn"}
+        loss = {
+            "name": "Training loss",
+            "value": f"{chosen['train_loss']:.3g}",
+            "detail": "not validated",
+            "tone": "warn",
+        }
         return [loss, epochs]
     ap = {
         "name": "Validation AP",
@@ -97,14 +106,21 @@ def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[di
         return []
     epochs = [int(entry["epoch"]) + 1 for entry in history]
     mark = None if best is None or best + 1 not in epochs else best + 1
-    losses = {name: [entry[key] for entry in history] for name, key in (("training", "train_loss"), ("validation", "val_loss"))}
+    losses = {
+        name: [entry[key] for entry in history]
+        for name, key in (("training", "train_loss"), ("validation", "val_loss"))
+    }
     aps = [entry["val_ap"] for entry in history]
     finite = [value for value in aps if math.isfinite(value)]
     charts: list[dict[str, Any]] = [
-        {"title": "Loss", "note": "smaller is better", "chart": line_chart(epochs, losses, low=0.0, high=0.0, mark=mark)}
+        {
+            "title": "Loss",
+            "note": "smaller is better",
+            "chart": line_chart(epochs, losses, low=0.0, high=0.0, mark=mark),
+        }
     ]
     if finite:
-        low = max(0.0, min(0.9, min(finite)))
+        low = max(0.0, min(0.9, *finite))
         chart: Chart = line_chart(epochs, {"validation": aps}, low=low, high=1.0, mark=mark)
         charts.append({"title": "Image AP", "note": "1 separates all images", "chart": chart})
     return charts
@@ -114,8 +130,12 @@ def _data_rows(run: Run) -> list[SettingRow]:
     data = run.data
     names = (
         ("Layout", "layout", "how the folder was read"),
-        ("Sides", "split", "groups and copies of one photograph stay on one side; the test side was not looked at"),
-        ("Fingerprint", "fingerprint", "of names, labels and sides: the same data have the same"),
+        (
+            "Sides",
+            "split",
+            "groups and copies of one photograph stay on one side; the test side was not looked at",
+        ),
+        ("Fingerprint", "fingerprint", "of names, labels and file contents: the same data have the same one"),
     )
     return [SettingRow(name, plain(data[key]), meaning) for name, key, meaning in names if key in data]
 
@@ -127,8 +147,16 @@ def _network_rows(run: Run) -> list[SettingRow]:
         SettingRow("Backbone", run.backbone, "timm's name"),
         SettingRow("Image size", f"{height} × {width} px", "height × width; every image is resized to it"),
         SettingRow("Classes", ", ".join(run.classes), "the first one is the class without defect"),
-        SettingRow("Stages", ", ".join(f"S{i} {name}" for i, name in enumerate(run.stages, 1)), "shallow to deep"),
-        SettingRow("Mean and deviation", " / ".join(statistics), "of red, green, blue (0 to 1) that the network expects"),
+        SettingRow(
+            "Stages",
+            ", ".join(f"S{i}\N{NO-BREAK SPACE}{name}" for i, name in enumerate(run.stages, 1)),
+            "shallow to deep",
+        ),
+        SettingRow(
+            "Mean and deviation",
+            " / ".join(statistics),
+            "of red, green, blue (0 to 1) that the network expects",
+        ),
     ]
 
 
@@ -141,7 +169,11 @@ def _training_rows(run: Run) -> list[SettingRow]:
             rows.append(SettingRow(_words(name), plain(value), meaning or ""))
     for name, value in run.evidence.items():
         if name not in _EVIDENCE_WITH_A_PLACE:
-            rows.append(SettingRow(_words(name), plain(value), "found out at the start" if name == "arithmetic" else ""))
+            rows.append(
+                SettingRow(
+                    _words(name), plain(value), "found out at the start" if name == "arithmetic" else ""
+                )
+            )
     return rows
 
 

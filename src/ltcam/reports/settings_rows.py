@@ -53,7 +53,7 @@ def map_rows(run: Run) -> list[SettingRow]:
 
 def stage_names(run: Run) -> str:
     """The stages of the map with their numbers: `S2 blocks.1, S3 blocks.2`."""
-    number = {name: f"S{place} " for place, name in enumerate(run.stages, start=1)}
+    number = {name: f"S{place}\N{NO-BREAK SPACE}" for place, name in enumerate(run.stages, start=1)}
     return ", ".join(number.get(name, "") + name for name in run.cam.stages)
 
 
@@ -105,15 +105,23 @@ def _fusion_rows(cam: CamSettings) -> list[SettingRow]:
         return []
     rows = [SettingRow("Fusion", cam.fusion, _FUSIONS[cam.fusion])]
     # A product scales by the maximum whatever is said here, and its words say so.
-    return rows if cam.fusion == "product" else [*rows, SettingRow("Scale of stages", cam.stage_scale, _SCALES[cam.stage_scale])]
+    return (
+        rows
+        if cam.fusion == "product"
+        else [*rows, SettingRow("Scale of stages", cam.stage_scale, _SCALES[cam.stage_scale])]
+    )
 
 
 def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
     if mask.threshold == "otsu":
-        threshold = SettingRow("Mask threshold", "Otsu", "splits each heatmap where its two halves differ most")
+        threshold = SettingRow(
+            "Mask threshold", "Otsu", "splits each heatmap where its two halves differ most"
+        )
     else:
         threshold = SettingRow(
-            "Mask threshold", f"{mask.threshold:g}", "share of each heatmap's range, from its minimum to its maximum"
+            "Mask threshold",
+            f"{mask.threshold:g}",
+            "share of each heatmap's range, from its minimum to its maximum",
         )
     least = SettingRow("Smallest region", f"{mask.min_area_px} px", "smaller regions are dropped")
     return [threshold, least] if mask.min_area_px > 1 else [threshold]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from ltcam.models.torchvision_operators import prepare_torchvision
@@ -24,8 +25,9 @@ prepare_torchvision()
 
 import lightning  # noqa: E402  # needs torchvision's operators declared first
 
+from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.training.hardware import Arithmetic, choose_arithmetic  # noqa: E402
-from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
+from ltcam.training.module import TrainingModule, freeze_normalisation, rank_of_epoch  # noqa: E402
 
 LAST = "last.ckpt"
 BEST = "best.safetensors"
@@ -50,7 +52,7 @@ class Fitted:
 
 
 def fit(  # noqa: PLR0913  # what a training is made of
-    classifier: nn.Module,
+    classifier: Classifier,
     train: PreparedImages,
     validation: PreparedImages | None,
     settings: TrainingSettings,
@@ -84,6 +86,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
     target = torch.device(
         "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     )
+    freeze_normalisation(classifier)  # or the passes of the timing would change the stored statistics
     arithmetic = choose_arithmetic(
         classifier.to(target),
         (int(train.images.shape[2]), int(train.images.shape[3])),
@@ -167,7 +170,7 @@ class _Bookkeeping(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Files are written beside and renamed, so a kill leaves the last whole epoch."""
         module: TrainingModule = pl_module  # type: ignore[assignment]
-        entry = module.history[-1]
+        entry = module.finished_epoch()  # Lightning asks callbacks before it asks the module
         if trainer.is_global_zero:
             if entry["val_ap"] != entry["val_ap"] or entry is max(module.history, key=rank_of_epoch):
                 state = {name: tensor.contiguous() for name, tensor in module.classifier.state_dict().items()}
@@ -220,13 +223,21 @@ def _run(
 ) -> None:
     lightning.seed_everything(module.settings.seed, verbose=False)
     found = checkpoint if checkpoint.is_file() else None
+    if found is not None:
+        _check_checkpoint(found)
     try:
         trainer.fit(module, loader, validation, ckpt_path=found, weights_only=True)
-    except (RuntimeError, KeyError, EOFError) as error:
-        if found is None:
-            raise
+    except SystemExit as stopped:  # Lightning's answer to SIGINT and SIGTERM, which it also leaves ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        kept = "finished epochs are kept, go on with --resume" if checkpoint.is_file() else ""
+        raise KeyboardInterrupt(kept) from stopped
+
+
+def _check_checkpoint(file: Path) -> None:
+    """Raises RunError if a checkpoint cannot be read: damaged, or written by something else."""
+    try:
+        torch.load(file, map_location="cpu", weights_only=True)["history"]
+    except Exception as error:  # unpickling damaged bytes raises almost anything
         raise RunError(
-            f"{checkpoint}: cannot go on from this checkpoint ({error}); train again without --resume"
+            f"{file}: cannot go on from this checkpoint ({type(error).__name__}); start anew with --overwrite"
         ) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt("finished epochs are kept, go on with --resume")

@@ -16,6 +16,7 @@ import lightning  # noqa: E402  # needs torchvision's operators declared first
 import numpy as np  # noqa: E402
 from sklearn.metrics import average_precision_score  # noqa: E402
 
+from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.training.augmentation import augment  # noqa: E402
 from ltcam.training.settings import TrainingSettings  # noqa: E402
 
@@ -30,9 +31,12 @@ class TrainingModule(lightning.LightningModule):
         history: one entry per finished epoch: epoch, train_loss, val_loss, val_ap, learning_rate.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(  # what a training is made of
         self,
-        classifier: nn.Module,
+        classifier: Classifier,
         settings: TrainingSettings,
         learning_rate: float,
         steps: int,
@@ -85,8 +89,8 @@ class TrainingModule(lightning.LightningModule):
         labels = torch.cat([labels for _, labels in self._outputs])
         self._outputs.clear()
         if self.trainer.world_size > 1:
-            logits = self.all_gather(logits).flatten(0, 1)
-            labels = self.all_gather(labels).flatten(0, 1)
+            logits = self._of_all_processes(logits)
+            labels = self._of_all_processes(labels)
         if self.trainer.sanity_checking:
             return
         loss = float(functional.cross_entropy(logits, labels))
@@ -94,10 +98,16 @@ class TrainingModule(lightning.LightningModule):
         ap = float(average_precision_score((labels > 0).cpu().numpy(), scores.cpu().numpy()))
         self._remember(val_loss=loss, val_ap=ap)
 
-    def on_train_epoch_end(self) -> None:
-        """The epoch's entry in the history, where there is no validation part."""
+    def _of_all_processes(self, tensor: Tensor) -> Tensor:
+        gathered = self.all_gather(tensor)
+        assert isinstance(gathered, Tensor)  # noqa: S101  # a tensor in, a tensor out
+        return gathered.flatten(0, 1)
+
+    def finished_epoch(self) -> dict[str, float]:
+        """The history's entry of the epoch that just ended, made now where there is no validation part."""
         if not self.history or self.history[-1]["epoch"] != self.current_epoch:
             self._remember(val_loss=float("nan"), val_ap=float("nan"))
+        return self.history[-1]
 
     def _remember(self, val_loss: float, val_ap: float) -> None:
         train_loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
@@ -117,7 +127,7 @@ class TrainingModule(lightning.LightningModule):
         """AdamW, the head ten times faster; short warm-up, then cosine to zero."""
         head = {id(parameter) for parameter in self.classifier.head.parameters()}
         trained = [p for p in self.classifier.parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if id(p) not in head], "lr": self.peak},
             {"params": [p for p in trained if id(p) in head], "lr": self.peak * _HEAD_FACTOR},
         ]

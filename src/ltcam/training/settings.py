@@ -27,7 +27,7 @@ class TrainingSettings(BaseModel):
     )
     freeze: int = Field(0, ge=0, le=8, description="number of first stages that are not trained")
     epochs: int = Field(16, ge=1, le=10_000, description="passes over the balanced sample")
-    batch_size: int = Field(8, ge=1, le=4096, description="images a step")
+    batch_size: int = Field(4, ge=1, le=4096, description="images a step")
     learning_rate: float | None = Field(
         None,
         gt=0,

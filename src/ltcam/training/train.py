@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, RunError, SettingsError
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import image_size
 
 FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
@@ -177,7 +179,7 @@ def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset
     words = ", ".join(
         f"{name} {len(part)} images ({sum(s.defective for s in part)} defective)"
         for name in ("train", "val", "test")
-        if (part := dataset.of_split(name))  # type: ignore[arg-type]
+        if (part := dataset.of_split(name))
     )
     return dataset, words
 
@@ -221,26 +223,29 @@ def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], d
     values = {"settings": settings.model_dump(mode="json"), "image_size": list(size), "data": data}
     file = work / SETTINGS_FILE
     if not file.is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(values, indent=2))
+        write_file(file, json.dumps(values, indent=2))
         return
-    begun = json.loads(file.read_text())
-    for name in ("data", "image_size"):
-        if begun.get(name) != values[name]:
-            raise RunError(
-                f"--resume: the training begun in {work} saw another {name.replace('_', ' ')}; train again without --resume"
-            )
+    try:
+        begun = json.loads(file.read_text(encoding="utf-8"))
+        begun_settings = dict(begun["settings"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
     for name, value in settings.model_dump(mode="json").items():
-        if begun["settings"].get(name) != value:
+        if begun_settings.get(name) != value:
             option = "--" + name.replace("_", "-")
             raise RunError(
-                f"--resume: the training in {work} was begun with {option} {begun['settings'].get(name)}, not {value}; "
-                "give the same options or train again without --resume"
+                f"--resume: the training in {work} was begun with {option} {begun_settings.get(name)}, not {value}; "
+                "give the same options, or start anew with --overwrite"
+            )
+    for name, words in (("data", "other images or labels"), ("image_size", "another image size")):
+        if begun.get(name) != values[name]:
+            raise RunError(
+                f"--resume: the training in {work} was begun with {words}; start anew with --overwrite"
             )
 
 
 def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[str, PreparedImages]:
-    parts = {name: dataset.of_split(name) for name in ("train", "val")}  # type: ignore[arg-type]
+    parts = {name: dataset.of_split(name) for name in ("train", "val")}
     total = sum(len(part) for part in parts.values())
     read: dict[str, PreparedImages] = {}
     for name, part in parts.items():
@@ -249,13 +254,17 @@ def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[s
             part,
             dataset.classes,
             size,
-            lambda done, _n, before=before: listener.reading(before + done, total),
+            partial(_later, listener.reading, before, total),
         )
     labels = read["train"].labels
     for kind, present in (("OK", bool((labels == 0).any())), ("defective", bool((labels > 0).any()))):
         if not present:
             raise DataError(f"{dataset.root}: no {kind} image of the training side could be read")
     return read
+
+
+def _later(reading: Callable[[int, int], None], before: int, total: int, done: int, _of: int) -> None:
+    reading(before + done, total)
 
 
 def _threshold(
@@ -280,7 +289,7 @@ def _scores(
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
     classifier.eval()
     scores: list[float] = []
-    for batch in images.split(batch_size):
+    for batch in torch.split(images, batch_size):
         logits: Tensor = classifier((batch.float() / 255 - mean) / std)
         scores += (1 - logits.softmax(1)[:, 0]).tolist()
     return scores

@@ -38,7 +38,9 @@ def test_degree_in_the_scale_of_the_score(name, nets):
         once = weighted_sum(method_named(name), A, g, truncation)
         tenfold = weighted_sum(method_named(name), A, 10 * g, truncation)
         assert torch.allclose(tenfold, 10 * once, rtol=1e-10) == (name != "grad-cam++")
-        assert torch.allclose(weighted_sum(method_named(name), A / 10, 10 * g, truncation), once, rtol=1e-10, atol=1e-14)
+        assert torch.allclose(
+            weighted_sum(method_named(name), A / 10, 10 * g, truncation), once, rtol=1e-10, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +66,9 @@ def test_truncated_hires_cam_is_truncated_layer_cam(p, scope, nets):
 @pytest.mark.parametrize("name", NAMES)
 def test_both_readings_agree_exactly_for_elementwise_weights(name, nets):
     A, g = nets.pair(14)
-    first, second = (weighted_sum(method_named(name), A, g, Truncation(50, "channel", r)) for r in ("gradient", "mask"))
+    first, second = (
+        weighted_sum(method_named(name), A, g, Truncation(50, "channel", r)) for r in ("gradient", "mask")
+    )
     assert torch.equal(first, second) == (name in {"layer-cam", "hires-cam"})
 
 
@@ -73,13 +77,17 @@ def test_truncation_of_the_gradient_is_the_method_of_the_truncated_gradient(name
     A, g = nets.pair(15)
     truncation = Truncation(70, "stage")
     cut = g * kept(g, truncation)
-    assert torch.equal(weighted_sum(method_named(name), A, g, truncation), weighted_sum(method_named(name), A, cut, None))
+    assert torch.equal(
+        weighted_sum(method_named(name), A, g, truncation), weighted_sum(method_named(name), A, cut, None)
+    )
 
 
 def test_truncated_xgrad_cam_and_layer_cam_have_the_same_sum(nets):
     A, g = nets.pair(16)
     for p in (0, 50, 90):
-        x, layer = (weighted_sum(method_named(name), A, g, Truncation(p)) for name in ("xgrad-cam", "layer-cam"))
+        x, layer = (
+            weighted_sum(method_named(name), A, g, Truncation(p)) for name in ("xgrad-cam", "layer-cam")
+        )
         assert torch.allclose(x.sum((1, 2)), layer.sum((1, 2)), rtol=1e-12)
 
 
@@ -89,7 +97,8 @@ def test_constant_gradients_make_three_methods_one():
     w = torch.tensor([0.5, -0.25, 1.0], dtype=torch.float64)
     g = (w.reshape(1, 3, 1, 1) / 20).expand(2, 3, 4, 5)
     grad, hires, xgrad, layer = (
-        weighted_sum(method_named(name), A, g, None) for name in ("grad-cam", "hires-cam", "xgrad-cam", "layer-cam")
+        weighted_sum(method_named(name), A, g, None)
+        for name in ("grad-cam", "hires-cam", "xgrad-cam", "layer-cam")
     )
     assert torch.allclose(grad, hires, rtol=1e-12, atol=1e-16)
     assert torch.allclose(grad, xgrad, rtol=1e-12, atol=1e-16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 
@@ -12,8 +14,7 @@ from ltcam.cam.engine import weighted_sum
 
 @pytest.fixture
 def clean_registry(monkeypatch):
-    import ltcam.cam.methods as registry
-
+    registry = importlib.import_module("ltcam.cam.methods")  # `ltcam.cam.methods` itself is the function
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
 
@@ -40,7 +41,9 @@ def test_the_own_method_is_gone_again():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match=r"'gradcam'.*grad-cam, grad-cam\+\+, xgrad-cam, layer-cam, hires-cam"):
+    with pytest.raises(
+        ValueError, match=r"'gradcam'.*grad-cam, grad-cam\+\+, xgrad-cam, layer-cam, hires-cam"
+    ):
         method_named("gradcam")
 
 
@@ -58,7 +61,9 @@ def test_a_method_need_not_be_registered():
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 1, 4, 5), (3, 1, 1), (2, 3, 5, 4)])
 def test_weights_of_a_wrong_shape_are_refused(shape, nets):
-    own = GradientMethod("own", "Own", "", "", lambda activations, gradients: torch.ones(shape, dtype=torch.float64))
+    own = GradientMethod(
+        "own", "Own", "", "", lambda activations, gradients: torch.ones(shape, dtype=torch.float64)
+    )
     with pytest.raises(ValueError, match=r"weights are .*\(2, 3, 4, 5\) need"):
         weighted_sum(own, *nets.pair(0), None)
 

@@ -134,14 +134,14 @@ def shrink(fine: npt.NDArray[Any], size: Size) -> Field:
 
 
 def canvas(size: Size) -> npt.NDArray[np.uint8]:
-    """An empty supersampled canvas for `stroke` and `dot`."""
+    """An empty supersampled canvas for `stroke` and `dots`."""
     return np.zeros((size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING), dtype=np.uint8)
 
 
 def _fixed(points: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     """Pixel coordinates as OpenCV's fixed-point ones on the canvas; both count pixel centres."""
     on_canvas = (points.astype(np.float64) + 0.5) * SUPERSAMPLING - 0.5
-    return np.rint(on_canvas * 2**_SHIFT).astype(np.int32)
+    return np.asarray(np.rint(on_canvas * 2**_SHIFT), dtype=np.int32)
 
 
 def stroke(target: npt.NDArray[np.uint8], points: Field, widths: Field, levels: Field) -> None:

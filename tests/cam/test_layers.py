@@ -1,0 +1,247 @@
+"""Stages found in known and in awkward networks; layers by name."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from ltcam.cam import CAM, capture, find_stages
+from ltcam.cam import layers as module
+from ltcam.cam.layers import resolve_layers
+
+IMAGES = torch.zeros(1, 3, 64, 96)
+
+
+def filled(net: nn.Module) -> nn.Module:
+    """A network that was built without memory, with random weights."""
+    net.to_empty(device="cpu")
+    for part in net.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    return net
+
+
+def torchvision_net(name: str) -> nn.Module:
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None)
+        if name == "vgg16":
+            net.classifier = nn.Linear(512 * 49, 2)  # its own has 120 million weights
+    return filled(net)
+
+
+KNOWN = {
+    ("torchvision", "vgg16"): (
+        [f"features.{i}" for i in (4, 9, 16, 23, 30)],
+        [f"features.{i}" for i in (3, 8, 15, 22, 29)],
+    ),
+    ("torchvision", "resnet18"): (
+        ["maxpool", "layer1", "layer2.1", "layer3.1", "layer4.1"],
+        ["relu", "layer1", "layer2.1", "layer3.1", "layer4.1"],
+    ),
+    ("torchvision", "densenet121"): (
+        ["features.pool0", *(f"features.transition{i}.pool" for i in (1, 2, 3)), "features.norm5"],
+        ["features.relu0", *(f"features.transition{i}.conv" for i in (1, 2, 3)), "features.norm5"],
+    ),
+    ("timm", "tf_efficientnet_lite0"): (["blocks.0", "blocks.1.1", "blocks.2.1", "blocks.4", "bn2"],) * 2,
+    ("timm", "convnext_atto"): ([f"stages.{i}" for i in range(4)],) * 2,
+    ("timm", "regnety_002"): (["stem", "s1", "s2", "s3", "s4"],) * 2,
+    ("timm", "resnet18"): (
+        ["maxpool", "layer1", "layer2.1", "layer3.1", "layer4.1"],
+        ["act1", "layer1", "layer2.1", "layer3.1", "layer4.1"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "name"), KNOWN)
+def test_stages_of_known_networks(source, name):
+    torch.manual_seed(0)
+    net = torchvision_net(name) if source == "torchvision" else timm.create_model(name, num_classes=2)
+    after, before = KNOWN[source, name]
+    assert find_stages(net, IMAGES) == tuple(after)
+    assert find_stages(net, IMAGES, taps="before") == tuple(before)
+    net.train()
+    captured = capture(net, torch.randn(1, 3, 64, 96), 1)
+    sizes = [tuple(map_.shape[2:]) for map_ in captured.activations]
+    assert sizes == sorted(sizes, reverse=True), "shallow to deep"
+    assert all(bool(gradient.any()) for gradient in captured.gradients)
+    assert all(part.training for part in net.modules())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16"])
+def test_last_stage_of_real_networks_sums_to_the_score(name):
+    """Cut identity: y = sum of g A plus the biases behind, here those of the linear layer."""
+    torch.manual_seed(1)
+    net = torchvision_net(name).double()
+    head = getattr(net, "fc", None) or net.classifier
+    captured = capture(
+        net, torch.randn(2, 3, 64, 64, dtype=torch.float64), 1, layers=find_stages(net, IMAGES.double())[-1:]
+    )
+    product = (captured.activations[0] * captured.gradients[0]).sum((1, 2, 3)) + head.bias[1].detach()
+    torch.testing.assert_close(product, captured.scores, rtol=1e-11, atol=1e-11)
+
+
+class OutOfOrder(nn.Module):
+    """Parts are registered in another order than they run."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(6, 2)
+        self.deep = nn.Sequential(nn.Conv2d(5, 6, 3, stride=2, padding=1), nn.ReLU())
+        self.shallow = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU())
+        self.middle = nn.ModuleList([nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU()])
+
+    def forward(self, images):
+        maps = self.shallow(images)
+        for part in self.middle:
+            maps = part(maps)
+        return self.head(self.deep(maps).mean((2, 3)))
+
+
+def test_stages_come_in_the_order_of_running():
+    assert find_stages(OutOfOrder(), IMAGES) == ("shallow.1", "middle.1", "deep.1")
+
+
+class OnePool(nn.Module):
+    """One pooling and one ReLU module used after every convolution, as tutorials do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Conv2d(5, 6, 3)
+        self.pool, self.relu = nn.MaxPool2d(2), nn.ReLU(inplace=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, images):
+        for convolution in (self.conv1, self.conv2, self.conv3):
+            images = self.pool(self.relu(convolution(images)))
+        return self.head(images.mean((2, 3)))
+
+
+def test_modules_that_run_several_times_are_no_stages():
+    net = OnePool()
+    for taps in ("after", "before"):
+        assert find_stages(net, IMAGES, taps=taps) == ("conv1", "conv2", "conv3")
+    assert CAM()(net, torch.randn(2, 3, 64, 96), 1).shape == (2, 64, 96)
+
+
+class Normalize(nn.Module):
+    def forward(self, images):
+        return (images - 0.5) / 0.25
+
+
+def test_a_normalisation_inside_the_model_is_no_stage(nets):
+    net = nn.Sequential(Normalize(), nets.Plain(size=(64, 96)))
+    assert find_stages(net, IMAGES) == ("1.features.3", "1.features.7", "1.features.11")
+    small = nn.Sequential(Normalize(), nn.Upsample(size=(32, 48)), nets.Plain(size=(32, 48)))
+    assert find_stages(small, IMAGES)[0] == "2.features.3"
+
+
+def test_stages_do_not_depend_on_the_size_that_was_looked_at_first(nets):
+    """At 8 x 8 the last pooling leaves 1 x 1, which is no stage; at 64 x 64 it leaves a map."""
+    net = nn.Sequential(
+        nets.plain(head="gap").features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+    ).double()
+    small, large = (torch.zeros(1, 3, size, size, dtype=torch.float64) for size in (8, 64))
+    assert find_stages(net, small) == ("0.3", "0.7", "0.10")
+    assert find_stages(net, large) == ("0.3", "0.7", "0.11")
+    assert find_stages(net, small)[-1] == "0.10"
+
+
+def test_the_answer_is_remembered_and_dies_with_the_model(nets):
+    net = nets.Plain(size=(64, 96))
+    runs = []
+    net.register_forward_hook(lambda *_: runs.append(1))
+    first = find_stages(net, IMAGES)
+    assert find_stages(net, IMAGES) is first
+    assert len(runs) == 1
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None
+
+
+def test_looking_leaves_the_model_as_it_was(nets):
+    net = nets.Plain(size=(64, 96))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    find_stages(net.train(), IMAGES)
+    assert all(part.training and not part._forward_hooks for part in net.modules())
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    with pytest.raises(RuntimeError, match="mat1"):
+        find_stages(net, torch.zeros(1, 3, 40, 40))
+    assert all(part.training and not part._forward_hooks for part in net.modules())
+
+
+def test_another_thread_running_the_model_is_not_watched(nets):
+    """The other thread's images have another size; its sizes must not get into the answer."""
+    net = nets.plain(head="gap").float()
+    other = torch.zeros(1, 3, 8, 8)
+    done = []
+
+    def meddle(_module, _inputs):
+        if threading.current_thread() is threading.main_thread() and not done:
+            thread = threading.Thread(target=lambda: done.append(net(other)))
+            thread.start()
+            thread.join()
+
+    handle = net.register_forward_pre_hook(meddle)
+    calls = module._watch(net, IMAGES)
+    handle.remove()
+    assert done
+    assert calls["features.3"].size_out == (32, 48)
+    assert calls["features.3"].count == 1
+
+
+def test_no_stage_at_all():
+    with pytest.raises(ValueError, match=r"no stage found.*layers="):
+        find_stages(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 96, 2)), IMAGES)
+    with pytest.raises(ValueError, match=r"taps='behind'.*after, before"):
+        find_stages(nn.Sequential(nn.Flatten()), IMAGES, taps="behind")
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (
+            ["features.33"],
+            [r"no layer 'features\.33'", r"close: features\.3", r"4-D output: features\.0"],
+        ),
+        (["feature"], ["no layer 'feature'", "close: features"]),
+        ([""], ["no layer ''"]),
+        ([], ["layers is empty", r"features\.0"]),
+        (["features.3", "features.7", "features.3"], [r"more than once: 'features\.3'"]),
+        ([nn.ReLU()], ["holds a ReLU", "names of layers"]),
+    ],
+)
+def test_names_that_cannot_be_used(names, parts, nets):
+    for part in parts:
+        with pytest.raises(ValueError, match=part):
+            resolve_layers(nets.Plain(size=(64, 96)), names, IMAGES)
+
+
+def test_a_layer_with_two_names_is_found_by_both_and_refused_twice(nets):
+    net = nets.Plain(size=(64, 96))
+    net.again = net.features[3]
+    assert resolve_layers(net, ["again"], IMAGES) == (net.features[3],)
+    with pytest.raises(ValueError, match=r"'features\.3', 'again'"):
+        resolve_layers(net, ["features.3", "again"], IMAGES)
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, images):
+        return self.head(functional.adaptive_avg_pool2d(functional.relu(self.conv(images)), 1).flatten(1))
+
+
+def test_a_convolution_alone_is_a_stage():
+    assert find_stages(Functional(), IMAGES) == ("conv",)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ltcam.reports.evaluation_page import WorstPicture, evaluation_page
+
+
+def picture(name="a.png", iou=0.123, verdict="ok"):
+    return WorstPicture(name, iou, verdict, 0.4, np.full((20, 60, 3), 90, np.uint8))
+
+
+def test_page_shows_the_numbers(metrics_of, run, parse):
+    metrics = metrics_of()
+    page = parse(evaluation_page(metrics, run, [picture()], title="test side", command="ltcam evaluate a b"))
+    pixel, image = metrics["pixel"], metrics["image"]
+    low, high = pixel["intervals"]["iou"]
+    assert f"Pixel IoU {pixel['iou']:.3f} 95 %: {low:.3f}–{high:.3f}" in page.text
+    assert f"Image AP {image['ap']:.3f}" in page.text
+    missed, alarms = image["counts"]["fn"], image["counts"]["fp"]
+    assert missed > 0
+    assert f"Missed defects {missed} of 8 defective images; {alarms} false alarms in 4 OK" in page.text
+    for population in metrics["populations"].values():
+        assert f"{population['precision']:.3f}" in page.text
+        assert f"{population['boundary']['2']['f1']:.3f}" in page.text
+    for tolerance in "123":
+        assert f"{pixel['boundary'][tolerance]['f1']:.3f}" in page.text
+        assert f"within {tolerance} px of it" in page.text
+    assert f"Ceiling {pixel['ceiling_2px']:.3f}." in page.text
+    assert f"reach {100 * pixel['iou'] / pixel['ceiling_2px']:.0f} %" in page.text
+    assert "Masks were used for measuring only" in page.text
+    assert "ltcam evaluate a b" in page.text
+    assert "IoU 0.123 · score 0.400 · ok" in page.text
+    assert len(page.images) == 1
+
+
+def test_three_populations_stand_side_by_side(metrics_of, run):
+    metrics = metrics_of()
+    text = evaluation_page(metrics, run, [], title="x")
+    row = re.search(r"<strong>IoU</strong>.*?</tr>", text, re.DOTALL).group()
+    numbers = re.findall(r"<strong>(0\.\d{3})</strong>", row)
+    assert numbers == [f"{metrics['populations'][name]['iou']:.3f}" for name in ("defective", "all", "gated")]
+
+
+def test_page_is_self_contained_and_escaped(metrics_of, run, parse, evil):
+    text = evaluation_page(metrics_of(), run, [picture(f"a/{evil}.png")], title=evil, command=evil)
+    page = parse(text)
+    page.assert_self_contained()
+    assert "<script" not in text
+    assert page.text.count(evil) >= 6  # title twice, class, confusion twice, image, commands
+
+
+def test_classes_and_confusion_only_where_there_are_several(metrics_of, run, parse, evil):
+    several = parse(evaluation_page(metrics_of(), run, [], title="x")).text
+    assert "Which class was taken for which" in several
+    assert "Named right" in several
+    one = parse(evaluation_page(metrics_of(classes=("crack",)), run, [], title="x")).text
+    assert "Which class was taken for which" not in one
+    assert "Named right" not in one
+    assert "Worst images" not in one
+
+
+def test_confusion_counts_stand_in_their_rows(metrics_of, run):
+    metrics = metrics_of()
+    text = evaluation_page(metrics, run, [], title="x")
+    table = re.search(r'<table class="confusion">.*?</table>', text, re.DOTALL).group()
+    rows = [re.findall(r"<td[^>]*>(\d+)</td>", row) for row in table.split("<tr>")[2:]]
+    assert [[int(count) for count in row] for row in rows] == metrics["confusion"]["matrix"]
+    assert [row.count("--good") for row in table.split("<tr>")[2:]] == [1, 1, 1]
+
+
+def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse):
+    page = parse(evaluation_page(metrics_of(masks=False), run, [], title="x"))
+    assert "No defective image has a mask" in page.text
+    assert "Pixel IoU – not defined" in page.text
+    assert "Defects as boxes" not in page.text
+    assert "Verdicts on whole images" in page.text
+    assert "None" not in page.text
+
+
+def test_undefined_values_are_a_dash(metrics_of, run, parse):
+    metrics = metrics_of(classes=("crack",), images=1)  # one OK image
+    page = parse(evaluation_page(metrics, run, [picture(iou=None)], title="x"))
+    assert "Missed defects –" in page.text
+    assert "IoU – · score" in page.text
+    assert not re.search(r"\bNone\b|\bnan\b", page.text)
+
+
+def test_some_masks_missing_is_said(metrics_of, run, parse):
+    metrics = metrics_of()
+    metrics["images"]["defective"] += 3
+    assert "3 of 11 defective images have no mask" in parse(evaluation_page(metrics, run, [], title="x")).text
+
+
+def test_metrics_read_back_from_json_give_the_same_page(metrics_of, run):
+    metrics = metrics_of()
+    again = json.loads(json.dumps(metrics))
+    assert evaluation_page(again, run, [], title="x") == evaluation_page(metrics, run, [], title="x")
+
+
+@pytest.mark.parametrize(("verdict", "tone"), [("ok", "bad"), ("unsure", "warn"), ("defect", "good")])
+def test_verdict_of_a_defective_image_has_its_tone(metrics_of, run, verdict, tone):
+    text = evaluation_page(metrics_of(), run, [picture(verdict=verdict)], title="x")
+    assert f'<span class="badge {tone}">{verdict}</span>' in text
+
+
+def test_pages_need_no_torch():
+    code = (
+        "import sys, ltcam.reports.evaluation_page, ltcam.reports.run_page\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from ltcam.reports.run_page import run_page
+from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
+from ltcam.runs import CamSettings, MaskSettings, VerdictSettings
+
+NAN = math.nan
+
+
+def history(epochs=3, validated=True):
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 1 / (epoch + 1),
+            "val_loss": 1.2 / (epoch + 1) if validated else NAN,
+            "val_ap": 0.7 + 0.1 * epoch if validated else NAN,
+            "learning_rate": 1e-4,
+        }
+        for epoch in range(epochs)
+    ]
+
+
+def test_page_says_what_was_done(run, parse):
+    page = parse(run_page(run, history(), [], title="my run"))
+    for words in (
+        "Only image labels were used",
+        "Masks, if the data have any, were not opened",
+        "672 × 256",
+        "tf_efficientnet_lite0",
+        "294 tensors were filled from",
+        "1 were left as initialised; 1 of the source were not used",
+        "conv_head.weight",
+        "An image whose score is 0.431 or more is judged defective",
+        "best F1 (0.952)",
+        "S2 blocks.1, S3 blocks.2",
+        "percentile 50",
+        "torch 2.13.0",
+        "Seed 17",
+        "The weights of epoch 2 were kept; chosen by: validation image AP, then loss.",
+        "every image was read",
+    ):
+        assert words in page.text.replace("\N{NO-BREAK SPACE}", " "), words
+    assert "Validation AP 0.800" in page.text
+    assert "Images that could not be read" not in page.text
+    assert page.tags.count("svg") == 2
+
+
+def test_page_is_self_contained_and_escaped(run, parse, evil):
+    failed = [{"image": f"a/{evil}.png", "reason": f"no image {evil}"}]
+    text = run_page(run, history(), failed, title=evil)
+    parse(text).assert_self_contained()
+    assert "<script" not in text
+    assert parse(text).text.count(evil) >= 6
+
+
+def test_failed_images_are_listed(run, parse):
+    failed = [{"image": f"a_b/{i}.png", "reason": "truncated"} for i in range(3)]
+    page = parse(run_page(run, history(), failed, title="x"))
+    assert "Unreadable images 3 not used" in page.text
+    assert all(f"a_b/{i}.png" in page.text for i in range(3))
+
+
+def test_best_epoch_is_marked_where_it_is(run):
+    text = run_page(run, history(), [], title="x")
+    marks = set(re.findall(r'<line class="mark" x1="([\d.]+)"', text))
+    dots = re.findall(
+        r'<circle cx="([\d.]+)" cy="[\d.]+" r="3"><title>validation, epoch 2: 0.8</title>', text
+    )
+    assert marks == set(dots)
+    assert len(marks) == 1
+
+
+def test_without_validation_the_page_says_so(run, parse):
+    changed = run.model_copy(
+        update={"evidence": {"best_epoch": 2, "epoch_chosen_by": "the last one: nothing was held back"}}
+    )
+    page = parse(run_page(changed, history(validated=False), [], title="x"))
+    assert "No image was held back" in page.text
+    assert "Validation AP" not in page.text
+    assert "Training loss 0.333" in page.text
+    assert page.tags.count("svg") == 1
+    assert "nan" not in page.text.lower()
+
+
+def test_run_with_the_bare_minimum(run, parse):
+    bare = run.model_copy(
+        update={
+            "training": {},
+            "initial_weights": {},
+            "data": {},
+            "evidence": {},
+            "versions": {},
+            "command": "",
+        }
+    )
+    page = parse(run_page(bare, [], [], title="bare"))
+    assert "svg" not in page.tags
+    assert "Verdict threshold 0.431" in page.text
+
+
+def test_long_training_stays_small(run):
+    assert len(run_page(run, history(2000), [], title="x")) < 150_000
+
+
+def test_map_settings_in_words(run):
+    rows = {row.name: row for row in map_rows(run)}
+    assert rows["Truncation"].value == "percentile 50"
+    assert "eq. 9" in rows["Truncation acts on"].meaning
+    assert rows["Fusion"].value == "sum"
+    assert rows["Scale of stages"].value == "tanh"
+    assert rows["Mask threshold"].value == "0.35"
+    assert rows["Smallest region"].value == "9 px"
+    one = run.model_copy(update={"cam": CamSettings(stages=("blocks.2",)), "mask": MaskSettings()})
+    rows = {row.name: row for row in map_rows(one)}
+    assert rows["Truncation"].value == "none"
+    assert rows["Mask threshold"].value == "Otsu"
+    assert not {"Fusion", "Scale of stages", "Smallest region", "Truncation acts on"} & set(rows)
+    product = run.model_copy(update={"cam": CamSettings(stages=run.stages, stage_scale="tanh")})
+    assert "Scale of stages" not in {row.name for row in map_rows(product)}  # a product ignores it
+
+
+def test_every_setting_has_words(run):
+    for name in ("fusion", "stage_scale", "scope", "reading"):
+        annotation = CamSettings.model_fields[name].annotation
+        for value in annotation.__args__:
+            cam = CamSettings.model_validate({**run.cam.model_dump(), "fusion": "max", name: value})
+            assert all(row.value for row in map_rows(run.model_copy(update={"cam": cam})))
+
+
+def test_layers_outside_the_stages_have_no_number(run):
+    changed = run.model_copy(update={"cam": CamSettings(stages=("blocks.2", "conv_head"))})
+    assert stage_names(changed).replace("\N{NO-BREAK SPACE}", " ") == "S3 blocks.2, conv_head"
+
+
+def test_verdict_sentence_with_a_margin(run):
+    unsure = run.model_copy(update={"verdict": VerdictSettings(threshold=0.4, unsure_margin=0.1)})
+    assert "0.500 or more is judged defective; below 0.300" in verdict_sentence(unsure)
+    assert "a person should look" in verdict_sentence(unsure)
+    assert "a person" not in verdict_sentence(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "default"),
+        (True, "yes"),
+        ([640, None], "640, default"),
+        (0.0001, "0.0001"),
+        ({"a": 1}, "a: 1"),
+        ("x", "x"),
+    ],
+)
+def test_plain(value, text):
+    assert plain(value) == text

@@ -132,7 +132,8 @@ def write_run(
     """
     (folder / RUN_FILE).write_text(run.model_dump_json(indent=2) + "\n", encoding="utf-8")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt", "backbone": run.backbone})
+    # One entry only: safetensors writes several in random order, and equal trainings shall give equal files.
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     (folder / SPLIT_FILE).write_text(split, encoding="utf-8")
     (folder / HISTORY_FILE).write_text(_history_csv(history), encoding="utf-8")
     (folder / REPORT_FILE).write_text(report, encoding="utf-8")

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ltcam as package
+from ltcam.cli.console import parse_size, printable
+from ltcam.cli.main import COMMANDS
+from ltcam_runtime.errors import SettingsError
+
+HELP_OF_ALL = """
+import sys
+from ltcam.cli.main import COMMANDS, run
+for page in ([], *([name] for name in COMMANDS), ["data", "check"], ["data", "synth"]):
+    try:
+        run([*page, "--help"])
+    except SystemExit as left:
+        assert not left.code, (page, left.code)
+heavy = {"torch", "lightning", "timm", "matplotlib", "scipy", "sklearn", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_of_every_command_needs_no_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP_OF_ALL], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in COMMANDS:
+        assert f"ltcam {name}" in done.stdout
+    assert "--resume" in done.stdout
+    assert "--percentile" in done.stdout
+
+
+def test_first_help_page_imports_neither_typer_nor_numpy() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "ltcam.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "ltcam.cli.main" in imported
+    assert not {"torch", "numpy", "typer", "rich", "pydantic"} & imported
+
+
+def test_script_is_installed() -> None:
+    script = Path(sys.executable).with_name("ltcam")
+    if not script.is_file():
+        pytest.skip("the package is not installed with its script")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"ltcam {package.__version__}\n")
+
+
+def test_first_words(ltcam: Callable[..., object]) -> None:
+    for words in ([], ["--help"], ["-h"], ["--debug"], ["--debug", "--help"]):
+        result = ltcam(*words)
+        assert result.code == 0
+        assert all(name in result.out for name in COMMANDS)
+    result = ltcam("inspect")
+    assert result.code == 2
+    assert "'inspect'" in result.err
+    assert "predict" in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict"],
+        ["predict", "run", "x.png"],
+        ["predict", "run", "x.png", "--out", "o", "--batch-size", "0"],
+        ["predict", "run", "x.png", "--out", "o", "--verdict-threshold", "2"],
+        ["predict", "run", "x.png", "--out", "o", "--percentile", "many"],
+        ["predict", "run", "x.png", "--out", "o", "--threshold", "low"],
+        ["train", "x", "--out", "o", "--epochs", "0"],
+        ["train", "x", "--out", "o", "--epochs", "few"],
+        ["train", "x", "--out", "o", "--image-size", "64"],
+        ["train", "x", "--out", "o", "--learning-rate", "nan"],
+        ["train", "x", "--out", "o", "--precision", "float8"],
+        ["evaluate", "run", "x", "--out", "o", "--bootstrap", "0"],
+        ["data", "synth", "o", "--surfaces", "wood"],
+        ["data", "synth", "o", "--image-size", "8x8"],
+        ["data", "nosuch"],
+    ],
+)
+def test_wrong_options_are_named(
+    ltcam: Callable[..., object], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = ltcam(*words)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    option = next((word for word in reversed(words) if word.startswith("--") and word != "--out"), None)
+    if option and words[0] != "data":
+        assert option in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_traceback_only_with_debug(ltcam: Callable[..., object], tmp_path: Path) -> None:
+    words = ["data", "check", tmp_path / "nowhere"]
+    plain, debug = ltcam(*words), ltcam("--debug", *words)
+    assert plain.code == debug.code == 2
+    assert "there is no such folder" in plain.err
+    assert len(plain.err.splitlines()) == 1
+    assert "Traceback" in debug.err
+    assert "DataError" in debug.err
+    assert plain.err in debug.err
+    assert "Traceback" not in ltcam(*words).err  # is not remembered
+
+
+def test_a_fault_of_ours_is_told_in_one_line(
+    ltcam: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("ltcam.data.layouts.read_dataset", broken)
+    result = ltcam("data", "check", tmp_path)
+    assert result.code == 2
+    assert "unexpected ZeroDivisionError: by zero" in result.err
+    assert "--debug" in result.err
+    assert "Traceback" not in result.err
+    assert "Traceback" in ltcam("data", "check", tmp_path, "--debug").err
+
+
+def test_sizes() -> None:
+    assert parse_size("640x256") == (640, 256)
+    assert parse_size("640 × 256") == (640, 256)
+    for text in ("640", "640x", "x", "15x64", "64x9000", "1e3x64", "-64x64", "٦٤xx64"):
+        with pytest.raises(SettingsError, match="--image-size"):
+            parse_size(text)
+
+
+def test_messages_do_not_steer_the_terminal() -> None:
+    assert printable("plain größe 测试") == "plain größe 测试"
+    assert printable("a\x1b[31mb\rc\x07") == "a\\x1b[31mb\\rc\\x07"
+    assert printable("two\nlines") == "two\nlines"
+    assert printable("caf\udce9") == "caf\\udce9"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam.layers import map_names
 from ltcam.models.classifier import Classifier
 from ltcam.runs import RUN_FILE, CamSettings, MaskSettings, Run, read_classifier, read_run
 from ltcam_runtime.errors import InputError, RunError, SettingsError
@@ -84,6 +85,7 @@ class Inspector:
                 )
         try:
             make_cam(run.cam)
+            _check_maps(classifier, run.cam.stages, run)
         except ValueError as error:
             raise RunError(f"{Path(folder) / RUN_FILE}: field 'cam': {error}") from error
         chosen = choose_device(device)
@@ -114,14 +116,21 @@ class Inspector:
                 }
             )
             make_cam(run.cam)
+            _check_maps(self.classifier, changed.get("stages", ()), run)
         except ValueError as error:
             raise SettingsError(_first_line(error)) from error
         return replace(self, run=run)
 
     def with_verdict_threshold(self, threshold: float | None) -> Inspector:
-        """The same classifier with another verdict threshold, 0 to 1; None changes nothing."""
+        """The same classifier with another verdict threshold, 0 to 1; None changes nothing.
+
+        Raises:
+            SettingsError: a threshold outside 0 to 1.
+        """
         if threshold is None:
             return self
+        if not 0 <= threshold <= 1:
+            raise SettingsError(f"--verdict-threshold {threshold}: must be a probability, 0 to 1")
         verdict = self.run.verdict.model_copy(update={"threshold": threshold, "evidence": "given by hand"})
         return replace(self, run=self.run.model_copy(update={"verdict": verdict}))
 
@@ -133,7 +142,7 @@ class Inspector:
             name: what the inspection calls it; default: the file's name.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or an array that is no RGB image of 8 bits.
         """
         if isinstance(image, (str, Path)):
             name = name or Path(image).name
@@ -149,7 +158,12 @@ class Inspector:
             images: (H, W, 3) uint8 RGB each.
             names: one per image.
             gate: whether a verdict of OK empties the mask.
+
+        Raises:
+            InputError: an array that is no RGB image of 8 bits.
         """
+        for name, image in zip(names, images, strict=True):
+            _check_pixels(name, image)
         return self._inspect([_shrunk(image, self.run.image_size) for image in images], images, names, gate)
 
     def inspect_files(
@@ -193,7 +207,10 @@ class Inspector:
         """Heatmaps (N, H, W) at network size and class probabilities (N, K)."""
         cam = make_cam(self.run.cam)
         defects = range(1, len(self.run.classes))
-        captured = cam.capture(self.classifier, self._normalised(shrunk), log_odds(list(defects)))
+        try:
+            captured = cam.capture(self.classifier, self._normalised(shrunk), log_odds(list(defects)))
+        except (ValueError, RuntimeError) as error:  # a run that was tampered with, or no memory left
+            raise RunError(f"the run cannot be used on images: {error}") from error
         logits = captured.output
         assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
         return cam.heatmaps(captured).cpu().numpy(), logits.double().softmax(1).cpu().numpy()
@@ -239,9 +256,9 @@ class Inspector:
             timings={"capture": seconds, "mask": time.perf_counter() - started},
         )
 
-    def _stage_names(self, stages: Sequence[int | str]) -> list[str]:
+    def _stage_names(self, stages: int | str | Sequence[int | str]) -> list[str]:
         names = []
-        for stage in stages:
+        for stage in [stages] if isinstance(stages, (int, str)) else stages:
             number = int(stage) if str(stage).isdecimal() else None
             if number is not None and 1 <= number <= len(self.run.stages):
                 names.append(self.run.stages[number - 1])
@@ -253,6 +270,32 @@ class Inspector:
                     f"{', '.join(self.run.stages)}"
                 )
         return names
+
+
+def _check_maps(classifier: Classifier, stages: Sequence[str], run: Run) -> None:
+    """Refuse layers that a map cannot be made of. Costs a pass of the network for others than its stages.
+
+    Raises:
+        ValueError: a layer given twice, or one that puts out no map.
+    """
+    if len(set(stages)) < len(stages):
+        raise ValueError(f"--stages {', '.join(stages)}: a layer is given more than once")
+    others = [stage for stage in stages if stage not in run.stages]
+    if not others:
+        return
+    parameter = next(classifier.parameters())
+    example = torch.zeros(1, 3, *run.image_size, device=parameter.device)
+    known = map_names(classifier, example)
+    for stage in others:
+        if stage not in known:
+            raise ValueError(f"--stages {stage}: this layer puts out no map; give a convolution, say")
+
+
+def _check_pixels(name: str, image: NDArray[np.uint8]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            name, f"an array of shape {image.shape} and type {image.dtype}; give (H, W, 3) uint8, RGB"
+        )
 
 
 def make_cam(settings: CamSettings) -> CAM:

@@ -103,12 +103,16 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
         settings = {
             "run": str(run),
             "data": str(data),
+            "layout": dataset.layout,
             "split": side,
             "command": command,
             "backbone": inspector.run.backbone,
             "seed": inspector.run.seed,
             "cam": inspector.run.cam.model_dump(mode="json"),
             "mask": inspector.run.mask.model_dump(mode="json"),
+            "verdict": inspector.run.verdict.model_dump(mode="json"),
+            "image_size": list(inspector.run.image_size),
+            "bootstrap": bootstrap,
         }
         summary = summarise(
             records, histograms, threshold=inspector.run.verdict.threshold, bootstrap=bootstrap, worst=_WORST
@@ -148,21 +152,24 @@ def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sampl
     wanted = "test" if split == "auto" else split
     samples = chosen.of_split(wanted)  # type: ignore[arg-type]  # checked against SPLITS
     if not samples and split == "auto":
-        return dataset.samples, "all"
+        return dataset.samples, "all" if known is None else "all, those it was trained on among them"
     if not samples:
         raise DataError(f"{dataset.root}: there is no {wanted} side; use --split all")
     return samples, f"{wanted} side {named}"
 
 
 def _with_split_of(dataset: Dataset, run: Path) -> Dataset | None:
-    """The data set with the sides that the run used, or None if the run was trained on other data."""
+    """The data set with the sides that the run used, or None if the run was trained on other data.
+
+    A part of the run's data will do: what is no longer there need not be measured.
+    """
     file = run / SPLIT_FILE
     if not file.is_file():
         return None
     rows = {row.path: row for row in read_split_csv(file)}
     if not all(sample.id in rows and rows[sample.id].label == sample.label for sample in dataset.samples):
         return None
-    return apply_split(dataset, rows.values())
+    return apply_split(dataset, [rows[sample.id] for sample in dataset.samples])
 
 
 def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:

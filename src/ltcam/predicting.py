@@ -178,6 +178,7 @@ def _files_of(text: str, leave_out: Path | None) -> list[tuple[str, Path]]:
         if (path / RUN_FILE).is_file():
             raise RunError(f"{path} is a run folder, not images; give one run and then the images")
         files = sorted(p for p in path.rglob("*") if _is_image(p) and not _hidden(p.relative_to(path)))
+        files = _without_results(files, path)
         outside = [file for file in files if leave_out is None or leave_out not in file.absolute().parents]
         pairs = [(file.relative_to(path).as_posix(), file) for file in outside]
     elif path.suffix.lower() == ".csv" and path.is_file():
@@ -200,6 +201,13 @@ def _files_of(text: str, leave_out: Path | None) -> list[tuple[str, Path]]:
     return pairs
 
 
+def _without_results(files: list[Path], root: Path) -> list[Path]:
+    """Leave out masks and overlays that an earlier prediction wrote into a folder below."""
+    below = {folder for file in files for folder in file.parents if root in folder.parents}
+    results = {folder for folder in below if (folder / MARKER).is_file()}
+    return [file for file in files if results.isdisjoint(file.parents)]
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
@@ -214,7 +222,7 @@ def _unique_names(files: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     taken: set[str] = set()
     unique = []
     for name, path in files:
-        candidate = name if counts[name] == 1 else f"{path.parent.name}/{name}"
+        candidate = name if counts[name] == 1 else f"{path.parent.name or 'root'}/{name}"
         number = 2
         while candidate in taken:
             candidate = f"{path.parent.name}-{number}/{name}"

@@ -93,7 +93,7 @@ def test_k2_probability_target_gives_the_log_odds_map_up_to_a_factor(nets):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50), n=st.integers(2, 4))
 def test_batch_equals_singles(cam, seed, n, nets):
     net, images = nets.plain(seed, classes=3), nets.images(seed, n=n)
@@ -119,7 +119,7 @@ class Mirrored(nn.Module):
         return self.net(images)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50))
 def test_flip_equivariance(cam, seed, nets):
     net, images = Mirrored(nets.plain(seed, head="gap")), nets.images(seed, n=1)
@@ -128,7 +128,7 @@ def test_flip_equivariance(cam, seed, nets):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50), order=st.permutations([0, 1, 2]))
 def test_order_of_layers_does_not_matter(cam, seed, order, nets):
     net, images = nets.plain(seed), nets.images(seed)

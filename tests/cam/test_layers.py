@@ -53,10 +53,6 @@ KNOWN = {
     ("timm", "tf_efficientnet_lite0"): (["blocks.0", "blocks.1.1", "blocks.2.1", "blocks.4", "bn2"],) * 2,
     ("timm", "convnext_atto"): ([f"stages.{i}" for i in range(4)],) * 2,
     ("timm", "regnety_002"): (["stem", "s1", "s2", "s3", "s4"],) * 2,
-    ("timm", "resnet18"): (
-        ["maxpool", "layer1", "layer2.1", "layer3.1", "layer4.1"],
-        ["act1", "layer1", "layer2.1", "layer3.1", "layer4.1"],
-    ),
 }
 
 
@@ -75,7 +71,7 @@ def test_stages_of_known_networks(source, name):
     assert all(part.training for part in net.modules())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_last_stage_of_real_networks_sums_to_the_score(name):
     """Cut identity: y = sum of g A plus the biases behind, here those of the linear layer."""
     torch.manual_seed(1)

@@ -36,7 +36,7 @@ def peer_map(name: str, A: torch.Tensor, g: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", PEERS)
 def test_grad_cam_package_on_captured_arrays(name, truncation, nets):
-    for seed in range(3):
+    for seed in range(2):
         captured = capture(nets.plain(seed), nets.images(seed), [0, 1], layers=nets.STAGES)
         for A, g in zip(captured.activations, captured.gradients, strict=True):
             cut = g if truncation is None else g * kept(g, truncation)

@@ -197,7 +197,7 @@ HOSTILE = (
     "two words & more;$(touch x).png",
     "größe 测试 🔩.png",
     "-rf.png",
-    "..png.png",
+    "dots..png",
     "line\nbreak.png",
     "escape\x1b[31m.png",
     "con.png",

@@ -150,7 +150,7 @@ def test_refused_data_leave_nothing(
         "empty": "the folder is empty",
         "only ok": "needs defective images too",
         "only defective": "needs OK images too",
-        "all unreadable": "data check",
+        "all unreadable": "none of the 6 images could be read",
         "one lot": "one group",
     }[what]
     if what == "only ok":
@@ -223,7 +223,7 @@ def test_unwritable_disk(
 # ------------------------------------------------------------------------------- stopped and gone on with
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_training_is_gone_on_with(  # the longest test: a process for each signal
     ltcam: Call,
     process: Callable[..., object],
@@ -261,6 +261,26 @@ def test_stopped_training_is_gone_on_with(  # the longest test: a process for ea
     assert weights_of(out) == weights_of(trained)
     assert (out / "history.csv").read_bytes() == (trained / "history.csv").read_bytes()
     assert left_in(tmp_path) == ["run"]
+
+
+def test_asked_to_end_by_the_system(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM, of a batch queue say, is no success either."""
+
+    def epoch_line(*_: object) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "an epoch"
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("ltcam.cli.train._epoch_line", epoch_line)
+    result = ltcam("train", data, "--out", tmp_path / "run", *fast)
+    assert result.code == 130
+    assert "--resume" in result.err
+    assert result.err.count("an epoch") == 1
+    assert len(left_in(tmp_path)) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_interrupt_while_reading_leaves_nothing(

@@ -47,8 +47,12 @@ def _drop_fully_connected(trunk: nn.Module, features: nn.Sequential) -> None:
 
 
 def feature_count(trunk: nn.Module) -> int:
-    """Number of pooled features F."""
-    return int(trunk.num_features)  # type: ignore[arg-type]  # timm's plain attribute
+    """Number of pooled features F.
+
+    Some networks (MobileNetV3, GhostNet, MambaOut) widen the features once more behind the pooling: timm
+    calls that `head_hidden_size`, and `num_features` what the last convolution puts out.
+    """
+    return int(getattr(trunk, "head_hidden_size", None) or trunk.num_features)  # type: ignore[arg-type]
 
 
 def input_statistics(trunk: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

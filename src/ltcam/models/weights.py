@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> Filled:
     """
     own = module.state_dict()
     given = {_strip(name, own): tensor for name, tensor in state.items()}
+    given |= {name: tensor for name, tensor in state.items() if name in own}  # a name that fits as it is wins
     fitting = {name: tensor for name, tensor in given.items() if name in own}
     for name, tensor in fitting.items():
         if tensor.shape != own[name].shape:
@@ -144,9 +146,9 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> Filled:
 
 
 def _strip(name: str, own: Mapping[str, Tensor]) -> str:
-    for prefix in _PREFIXES:
-        if name not in own and name.startswith(prefix):
-            name = name.removeprefix(prefix)
+    """The name without what wrappers put in front of it, several around each other too."""
+    while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)):
+        name = name.removeprefix(prefix)
     return name
 
 
@@ -175,14 +177,29 @@ def _in_order(trunk: nn.Module, tensors: list[Tensor]) -> dict[str, Tensor]:
 def _from_hub(backbone: str) -> dict[str, Tensor]:
     import timm  # noqa: PLC0415  # costs start-up time
 
-    offline = os.environ.pop("HF_HUB_OFFLINE", None)  # asked for in so many words
     try:
-        pretrained: nn.Module = timm.create_model(backbone, pretrained=True)
+        with _hub_allowed():
+            pretrained: nn.Module = timm.create_model(backbone, pretrained=True)
     except Exception as error:
         raise SettingsError(
             f"--weights hub: {backbone} could not be fetched ({error}); give a file instead"
         ) from error
-    finally:
-        if offline is not None:
-            os.environ["HF_HUB_OFFLINE"] = offline
     return pretrained.state_dict()
+
+
+@contextmanager
+def _hub_allowed() -> Iterator[None]:
+    """Let the hub be asked, which `ltcam` otherwise forbids: the user has asked for it in so many words.
+
+    The environment variable is read once, when the hub's package is imported, so its answer is changed too.
+    """
+    from huggingface_hub import constants  # noqa: PLC0415  # comes with timm
+
+    variable, answer = os.environ.pop("HF_HUB_OFFLINE", None), constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = False
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = answer
+        if variable is not None:
+            os.environ["HF_HUB_OFFLINE"] = variable

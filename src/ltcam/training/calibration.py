@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 
 _CLEAREST = (0.05, 0.95)  # a threshold nearer to 0 or 1 rests on scores that are only rounding apart
 
@@ -11,8 +13,8 @@ _CLEAREST = (0.05, 0.95)  # a threshold nearer to 0 or 1 rests on scores that ar
 def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tuple[float, str]:
     """The score from which an image is judged defective: where F1 is best.
 
-    Among equally good cuts the one between the two neighbouring scores, halfway in log-odds, so that a
-    clean separation is cut in its middle and not at its edge.
+    The cut lies between two neighbouring scores, halfway in log-odds, so that a clean separation is cut in
+    its middle and not at its edge; among equally good cuts it is the highest.
 
     Args:
         defective: whether each image is labelled defective.
@@ -21,25 +23,41 @@ def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tupl
     Returns:
         The threshold, 0.05 to 0.95, and one sentence of evidence.
     """
-    ordered = sorted(zip(scores, defective, strict=True), reverse=True)
     total = sum(defective)
-    if total in {0, len(ordered)}:
+    if total in {0, len(defective)}:
         return 0.5, "0.5, since the validation part has not both OK and defective images"
-    best_f1, best_cut, found = -1.0, 0, 0
-    for cut, (_, is_defective) in enumerate(ordered, start=1):
-        found += is_defective
-        f1 = 2 * found / (cut + total)
-        ends_a_tie = cut == len(ordered) or ordered[cut][0] < ordered[cut - 1][0]
-        if ends_a_tie and f1 > best_f1:
-            best_f1, best_cut = f1, cut
-    above = ordered[best_cut - 1][0]
-    below = ordered[best_cut][0] if best_cut < len(ordered) else 0.0
-    middle = _probability((_log_odds(above) + _log_odds(below)) / 2)
-    threshold = min(max(middle, _CLEAREST[0]), _CLEAREST[1])
+    if max(scores) <= 0:
+        return 0.5, "0.5, since all validation images score 0"
+    ordered = sorted(zip(scores, defective, strict=True), reverse=True)
+    found = list(accumulate((is_defective for _, is_defective in ordered), initial=0))
+    ascending = [score for score, _ in reversed(ordered)]
+
+    def f1(threshold: float) -> float:  # of what will be used, its rounding and limits included
+        judged_defective = len(ordered) - bisect_left(ascending, threshold)
+        return 2 * found[judged_defective] / (judged_defective + total)
+
+    best_f1, threshold, below, above = max(
+        ((f1(_between(*gap)), _between(*gap), *gap) for gap in _gaps(ordered)), key=lambda cut: cut[0]
+    )
     return threshold, (
         f"best F1 ({best_f1:.3f}) on {len(ordered)} validation images ({total} defective), "
-        f"halfway between the scores {below:.3f} and {above:.3f}"
+        f"between the scores {below:.3f} and {above:.3f}"
     )
+
+
+def _gaps(ordered: Sequence[tuple[float, bool]]) -> Iterator[tuple[float, float]]:
+    """Neighbouring different scores (lower, upper), from the top; below the lowest score lies 0."""
+    values = [score for score, _ in ordered]
+    for above, below in pairwise([*values, 0.0]):
+        if below < above:
+            yield below, above
+
+
+def _between(below: float, above: float) -> float:
+    middle = _probability((_log_odds(above) + _log_odds(below)) / 2)
+    if not below < middle <= above:  # neighbours so close that the middle is rounded away
+        middle = above
+    return min(max(middle, _CLEAREST[0]), _CLEAREST[1])
 
 
 def _log_odds(probability: float) -> float:

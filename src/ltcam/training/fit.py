@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ import lightning  # noqa: E402  # needs torchvision's operators declared first
 
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.training.hardware import Arithmetic, choose_arithmetic  # noqa: E402
-from ltcam.training.module import TrainingModule, freeze_normalisation, rank_of_epoch  # noqa: E402
+from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
 
 LAST = "last.ckpt"
 BEST = "best.safetensors"
@@ -86,7 +87,6 @@ def fit(  # noqa: PLR0913  # what a training is made of
     target = torch.device(
         "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     )
-    freeze_normalisation(classifier)  # or the passes of the timing would change the stored statistics
     arithmetic = choose_arithmetic(
         classifier.to(target),
         (int(train.images.shape[2]), int(train.images.shape[3])),
@@ -102,7 +102,6 @@ def fit(  # noqa: PLR0913  # what a training is made of
         classifier,
         settings,
         learning_rate,
-        len(loader) * settings.epochs,
         (mean, std),
         arithmetic.channels_last,
     )
@@ -172,7 +171,7 @@ class _Bookkeeping(lightning.Callback):
         module: TrainingModule = pl_module  # type: ignore[assignment]
         entry = module.finished_epoch()  # Lightning asks callbacks before it asks the module
         if trainer.is_global_zero:
-            if entry["val_ap"] != entry["val_ap"] or entry is max(module.history, key=rank_of_epoch):
+            if math.isnan(entry["val_loss"]) or entry is max(module.history, key=rank_of_epoch):
                 state = {name: tensor.contiguous() for name, tensor in module.classifier.state_dict().items()}
                 save_file(state, self.folder / f".{BEST}")
                 (self.folder / f".{BEST}").replace(self.folder / BEST)

@@ -18,7 +18,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ltcam.cam.modes import evaluating
 from ltcam.training.settings import MemoryFormat, Precision
+from ltcam_runtime.errors import OutputError
+from ltcam_runtime.folders import write_file
 
 _WORTH_IT = 1.1  # a layout must gain this much over the plain one
 _TRIES = 3
@@ -66,8 +69,9 @@ def choose_arithmetic(
     if len(choices) == 1:
         return Arithmetic(*choices[0], reason="as asked, or the only one this hardware has instructions for")
     file = _remembered_in(f"{name} {size} {min(batch_size, 2)} {device} {choices} {_machine()}")
-    if file.is_file():
-        return Arithmetic(**json.loads(file.read_text()))
+    known = _recalled(file, choices)
+    if known is not None:
+        return known
     seconds = {choice: _seconds(model, size, min(batch_size, 2), device, *choice) for choice in choices}
     plain = choices[0]
     best = min(choices, key=lambda choice: seconds[choice])
@@ -99,7 +103,11 @@ def has_bfloat16(device: torch.device) -> bool:
 def _seconds(
     model: nn.Module, size: tuple[int, int], count: int, device: torch.device, bfloat16: bool, last: bool
 ) -> float:
-    """Best of a few forward and backward passes; gradients are thrown away."""
+    """Best of a few forward and backward passes.
+
+    The model is as it was afterwards: gradients are thrown away, and normalisation statistics are not
+    touched, since the passes are made in evaluation mode.
+    """
     images = torch.zeros(count, 3, *size, device=device)
     if last:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -107,7 +115,7 @@ def _seconds(
     times = []
     for _ in range(_TRIES):
         started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        with evaluating(model), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             loss = functional.cross_entropy(
                 model(images), torch.zeros(count, dtype=torch.long, device=device)
             )
@@ -131,9 +139,17 @@ def _remembered_in(key: str) -> Path:
     return folder / f"arithmetic-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
+def _recalled(file: Path, choices: list[tuple[bool, bool]]) -> Arithmetic | None:
+    """What was remembered; None where nothing was, or nothing that makes sense."""
+    try:
+        known = Arithmetic(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return known if (known.bfloat16, known.channels_last) in choices else None
+
+
 def _remember(file: Path, found: Arithmetic) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(found)))
-    except OSError:
+        write_file(file, json.dumps(asdict(found)))
+    except OutputError:
         return  # only a memory: without it the next training measures again

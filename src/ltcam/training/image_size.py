@@ -8,6 +8,8 @@ from statistics import median
 MULTIPLE = 32  # the deepest stage of common CNNs has one position for 32 x 32 pixels
 LARGEST_AREA = 180_000  # px; KolektorSDD's 1264 x 500 becomes 672 x 256
 SMALLEST_AREA = 224 * 224  # px; smaller images are enlarged, or the deep stages have no positions left
+SHORTEST_SIDE = 2 * MULTIPLE
+LONGEST_SIDE = LARGEST_AREA // SHORTEST_SIDE // MULTIPLE * MULTIPLE  # or thin strips would need any amount of memory
 
 
 def choose_image_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -18,7 +20,8 @@ def choose_image_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
     Returns:
         (height, width), multiples of 32: the median size, shrunk or enlarged to an area between
-        224 x 224 and 180 000 pixels.
+        224 x 224 and 180 000 pixels (up to rounding). A side is 64 to 2784 pixels; beyond 43 : 1 the
+        shape is not kept.
     """
     height = float(median(size[0] for size in sizes))
     width = float(median(size[1] for size in sizes))
@@ -28,4 +31,4 @@ def choose_image_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _round(side: float) -> int:
-    return max(2 * MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
+    return min(max(round(side / MULTIPLE) * MULTIPLE, SHORTEST_SIDE), LONGEST_SIDE)

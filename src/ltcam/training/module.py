@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,12 +14,12 @@ from ltcam.models.torchvision_operators import prepare_torchvision
 prepare_torchvision()
 
 import lightning  # noqa: E402  # needs torchvision's operators declared first
-import numpy as np  # noqa: E402
 from sklearn.metrics import average_precision_score  # noqa: E402
 
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.training.augmentation import augment  # noqa: E402
 from ltcam.training.settings import TrainingSettings  # noqa: E402
+from ltcam_runtime.errors import SettingsError  # noqa: E402
 
 _HEAD_FACTOR = 10  # the head starts from nothing, the trunk from pre-trained weights
 _WARM_UP = 0.1  # share of the steps
@@ -39,7 +40,6 @@ class TrainingModule(lightning.LightningModule):
         classifier: Classifier,
         settings: TrainingSettings,
         learning_rate: float,
-        steps: int,
         normalisation: tuple[Tensor, Tensor],
         channels_last: bool,
     ):
@@ -47,7 +47,6 @@ class TrainingModule(lightning.LightningModule):
         self.classifier = classifier
         self.settings = settings
         self.peak = learning_rate
-        self.steps = steps
         self.channels_last = channels_last
         self.register_buffer("mean", normalisation[0], persistent=False)
         self.register_buffer("std", normalisation[1], persistent=False)
@@ -63,9 +62,12 @@ class TrainingModule(lightning.LightningModule):
         return values.contiguous(memory_format=torch.channels_last) if self.channels_last else values
 
     def on_train_epoch_start(self) -> None:
-        """Batch statistics of a pre-trained network serve better than those of a few small batches."""
-        self._generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
-        freeze_normalisation(self.classifier)
+        """Every epoch rolls its own dice, so that a training that is gone on with rolls the same ones."""
+        seed = self.settings.seed * 100_003 + self.current_epoch
+        self._generator.manual_seed(seed)
+        torch.manual_seed(seed)  # dropout, stochastic depth
+        if self.settings.pretrained:
+            freeze_normalisation(self.classifier)
         self._losses.clear()
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
@@ -93,10 +95,10 @@ class TrainingModule(lightning.LightningModule):
             labels = self._of_all_processes(labels)
         if self.trainer.sanity_checking:
             return
+        if not bool(torch.isfinite(logits).all()):
+            raise _diverged(self.current_epoch, "the validation scores are not finite")
         loss = float(functional.cross_entropy(logits, labels))
-        scores = 1 - logits.softmax(1)[:, 0]
-        ap = float(average_precision_score((labels > 0).cpu().numpy(), scores.cpu().numpy()))
-        self._remember(val_loss=loss, val_ap=ap)
+        self._remember(val_loss=loss, val_ap=_image_ap(logits, labels))
 
     def _of_all_processes(self, tensor: Tensor) -> Tensor:
         gathered = self.all_gather(tensor)
@@ -111,8 +113,8 @@ class TrainingModule(lightning.LightningModule):
 
     def _remember(self, val_loss: float, val_ap: float) -> None:
         train_loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
-        if not np.isfinite(train_loss):
-            raise FloatingPointError(f"the training loss of epoch {self.current_epoch} is {train_loss}")
+        if not math.isfinite(train_loss):
+            raise _diverged(self.current_epoch, f"the training loss is {train_loss}")
         self.history.append(
             {
                 "epoch": self.current_epoch,
@@ -131,12 +133,13 @@ class TrainingModule(lightning.LightningModule):
             {"params": [p for p in trained if id(p) not in head], "lr": self.peak},
             {"params": [p for p in trained if id(p) in head], "lr": self.peak * _HEAD_FACTOR},
         ]
+        steps = max(int(self.trainer.estimated_stepping_batches), 3)
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in groups],
-            total_steps=self.steps,
-            pct_start=_WARM_UP,
+            total_steps=steps,
+            pct_start=max(_WARM_UP, 2 / steps),  # two steps at least: one alone is divided by its length, 0
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -158,5 +161,24 @@ def freeze_normalisation(model: nn.Module) -> None:
 
 
 def rank_of_epoch(entry: dict[str, float]) -> tuple[float, float]:
-    """Order of epochs by image metrics: average precision first, validation loss among equals."""
-    return (round(entry["val_ap"], 6), -entry["val_loss"])
+    """Order of epochs by image metrics: average precision first, validation loss among equals.
+
+    An epoch without one of them (NaN) stands behind all that have it.
+    """
+    ap, loss = entry["val_ap"], entry["val_loss"]
+    return (-1.0 if math.isnan(ap) else round(ap, 6), -math.inf if math.isnan(loss) else -loss)
+
+
+def _image_ap(logits: Tensor, labels: Tensor) -> float:
+    """Average precision of finding defective images; NaN where only one kind of image is there."""
+    defective = (labels > 0).cpu().numpy()
+    if defective.all() or not defective.any():
+        return math.nan
+    scores = 1 - logits.double().softmax(1)[:, 0]  # in single precision confident scores are all equal
+    return float(average_precision_score(defective, scores.cpu().numpy()))
+
+
+def _diverged(epoch: int, what: str) -> SettingsError:
+    return SettingsError(
+        f"the training diverged in epoch {epoch + 1}: {what}; give a smaller --learning-rate"
+    )

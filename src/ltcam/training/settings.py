@@ -47,3 +47,12 @@ class TrainingSettings(BaseModel):
         "auto", description="arithmetic of the training; auto measures where it can gain"
     )
     memory_format: MemoryFormat = Field("auto", description="layout of image tensors; auto measures")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the trunk starts from trained weights, so that its normalisation statistics mean something.
+
+        They are kept then: a few small batches would only spoil them. A randomly initialised trunk has
+        none, and needs those of its batches to train at all.
+        """
+        return self.weights != "random"

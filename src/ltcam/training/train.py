@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -116,7 +116,7 @@ def train(
     print_of_data = fingerprint(dataset)
     _check_same(work, settings, size, print_of_data)
     parts = _read(dataset, size, listener)
-    validation = parts["val"] if len(parts["val"].samples) else None
+    validation, chosen_by = _usable(parts["val"])
     mean, std = input_statistics(classifier.trunk)
     fitted = fit(
         classifier,
@@ -145,7 +145,7 @@ def train(
         training=settings.model_dump(mode="json"),
         initial_weights=filled.to_json(),
         data=_data_facts(dataset, print_of_data, note),
-        evidence=_evidence(fitted, validation),
+        evidence=_evidence(fitted, chosen_by),
         versions=_versions(),
         command=command,
     )
@@ -156,12 +156,15 @@ def train(
 def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, str]:
     """Train, validation and test sides, copies of one photograph on one side; and a sentence about it.
 
+    Where the groups cannot be cut (all images of one lot, say) everything is trained on, and the sentence
+    says why.
+
     Raises:
         DataError: no OK or no defective image to train on.
     """
     if any(sample.split is None for sample in dataset.samples):
         dataset = merge_groups(dataset, find_duplicates(dataset.samples))
-    dataset = default_split(dataset, settings.seed)
+    dataset, remark = _with_test_side(dataset, settings.seed)
     defective = sum(sample.defective for sample in dataset.of_split("train"))
     named = any(sample.split == "val" for sample in dataset.samples)
     if not named and settings.validation_share > 0 and defective >= FEWEST_FOR_VALIDATION:
@@ -181,7 +184,16 @@ def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset
         for name in ("train", "val", "test")
         if (part := dataset.of_split(name))
     )
-    return dataset, words
+    return dataset, words + remark
+
+
+def _with_test_side(dataset: Dataset, seed: int) -> tuple[Dataset, str]:
+    """The default split; or everything that is on no side in train, and why."""
+    try:
+        return default_split(dataset, seed), ""
+    except DataError as error:
+        sides = tuple(replace(sample, split=sample.split or "train") for sample in dataset.samples)
+        return dataset.with_samples(sides), f"; no test side: {error}"
 
 
 def _sizes(samples: tuple[Sample, ...]) -> list[tuple[int, int]]:
@@ -267,6 +279,20 @@ def _later(reading: Callable[[int, int], None], before: int, total: int, done: i
     reading(before + done, total)
 
 
+def _usable(validation: PreparedImages) -> tuple[PreparedImages | None, str]:
+    """The validation part if it can tell a good epoch from a bad one, and in words what chooses the epoch.
+
+    The loss of OK images alone is lowest where everything is called OK, so both kinds are needed.
+    """
+    if not len(validation.samples):
+        return None, "the last one: nothing was held back"
+    defective = validation.labels > 0
+    if bool(defective.all()) or not bool(defective.any()):
+        kind = "OK" if bool(defective.all()) else "defective"
+        return None, f"the last one: there are no {kind} images on the validation side"
+    return validation, "validation image AP, then loss"
+
+
 def _threshold(
     classifier: Classifier,
     validation: PreparedImages | None,
@@ -274,7 +300,7 @@ def _threshold(
     statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
 ) -> tuple[float, str]:
     if validation is None:
-        return 0.5, "0.5, since no images were held back to choose it on"
+        return 0.5, "0.5, since no OK and defective images were held back to choose it on"
     scores = _scores(classifier, validation.images, settings.batch_size, statistics)
     return choose_threshold([bool(label) for label in validation.labels > 0], scores)
 
@@ -291,7 +317,7 @@ def _scores(
     scores: list[float] = []
     for batch in torch.split(images, batch_size):
         logits: Tensor = classifier((batch.float() / 255 - mean) / std)
-        scores += (1 - logits.softmax(1)[:, 0]).tolist()
+        scores += (1 - logits.double().softmax(1)[:, 0]).tolist()
     return scores
 
 
@@ -305,10 +331,7 @@ def _data_facts(dataset: Dataset, print_of_data: str, note: str) -> dict[str, An
     }
 
 
-def _evidence(fitted: Fitted, validation: PreparedImages | None) -> dict[str, Any]:
-    chosen_by = (
-        "validation image AP, then loss" if validation is not None else "the last one: nothing was held back"
-    )
+def _evidence(fitted: Fitted, chosen_by: str) -> dict[str, Any]:
     return {
         "best_epoch": fitted.best_epoch,
         "epoch_chosen_by": chosen_by,

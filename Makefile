@@ -30,8 +30,8 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
-	$(BIN)/ruff check src runtime/src tests runtime/tests benchmarks
-	$(BIN)/ruff format --check src runtime/src tests runtime/tests benchmarks
+	$(BIN)/ruff check src runtime/src tests runtime/tests benchmarks docs
+	$(BIN)/ruff format --check src runtime/src tests runtime/tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -66,7 +66,7 @@ def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict
     for sample in samples:
         pixels = read_image(sample.path)
         truth = read_mask(sample.mask, threshold=sample.mask_threshold)
-        images = inspector._normalised([resize(pixels, inspector.run.image_size)])
+        images = inspector.normalised([resize(pixels, inspector.run.image_size)])
         captured = whole.capture(inspector.classifier, images, target)
         maps = {}
         for method, (name, truncation) in itertools.product(METHODS, TRUNCATIONS.items()):

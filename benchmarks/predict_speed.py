@@ -29,7 +29,7 @@ from ltcam_runtime.images import read_image, resize
 def bare_seconds(inspector: Inspector, files: list[tuple[str, Path]], batch_size: int) -> float:
     size = inspector.run.image_size
     batches = [
-        inspector._normalised([resize(read_image(path), size) for _, path in files[start : start + batch_size]])
+        inspector.normalised([resize(read_image(path), size) for _, path in files[start : start + batch_size]])
         for start in range(0, len(files), batch_size)
     ]
     target = log_odds(range(1, len(inspector.run.classes)))

@@ -138,7 +138,7 @@ def stage_maps(
     run = inspector.run
     own = {"method": run.cam.method, "positive_activations": run.cam.positive_activations}
     cam = CAM(layers=run.stages, **{**own, **settings})
-    images = inspector._normalised([resize(image, run.image_size)])
+    images = inspector.normalised([resize(image, run.image_size)])
     captured = cam.capture(inspector.classifier, images, log_odds(range(1, len(run.classes))))
     return [one[0].numpy() for one in cam.stage_maps(captured)]
 

@@ -208,14 +208,15 @@ class Inspector:
         cam = make_cam(self.run.cam)
         defects = range(1, len(self.run.classes))
         try:
-            captured = cam.capture(self.classifier, self._normalised(shrunk), log_odds(list(defects)))
+            captured = cam.capture(self.classifier, self.normalised(shrunk), log_odds(list(defects)))
         except (ValueError, RuntimeError) as error:  # a run that was tampered with, or no memory left
             raise RunError(f"the run cannot be used on images: {error}") from error
         logits = captured.output
         assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
         return cam.heatmaps(captured).cpu().numpy(), logits.double().softmax(1).cpu().numpy()
 
-    def _normalised(self, shrunk: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def normalised(self, shrunk: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Images (H, W, 3) uint8 at the network's size to the batch (N, 3, H, W) that it wants."""
         pixels = torch.from_numpy(np.stack(shrunk)).to(self.device).permute(0, 3, 1, 2)
         mean, std = (
             torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.run.mean, self.run.std)
@@ -379,5 +380,5 @@ def _first_line(error: ValueError) -> str:
     if errors is None:
         return str(error)
     first = errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"--{field.replace('_', '-')} {first.get('input')!r}: {first['msg']}"
+    option = "--" + str(first["loc"][0]).replace("_", "-")
+    return f"{option} {first.get('input')!r}: {first['msg'].removeprefix('Value error, ')}"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Dataset, Sample
@@ -260,9 +259,3 @@ def _worst_pictures(
         picture = comparison_picture(item.image, truth, item.inspection.mask, item.inspection.heatmap)
         pictures.append(WorstPicture(item.name, iou(record.counts), record.verdict, record.score, picture))
     return pictures
-
-
-def set_threads(threads: int | None) -> None:
-    """Number of threads of the network; None leaves torch's own choice."""
-    if threads is not None:
-        torch.set_num_threads(threads)

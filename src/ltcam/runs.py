@@ -58,10 +58,11 @@ class MaskSettings(_Settings):
     threshold: Literal["otsu"] | float = "otsu"
     min_area_px: int = Field(1, ge=1)
 
-    @field_validator("threshold")
+    @field_validator("threshold", mode="before")
     @classmethod
-    def _share(cls, value: str | float) -> str | float:
-        if not isinstance(value, str) and not 0 <= value <= 1:
+    def _share(cls, value: Any) -> Any:
+        share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        if value != "otsu" and not share:
             raise ValueError("must be 'otsu' or a share of the heatmap's range, 0 to 1")
         return value
 
@@ -176,7 +177,8 @@ def read_run(folder: Path) -> Run:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{file}: field {field!r}: {first['msg']}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise RunError(f"{file}: field {field!r}: {message}") from error
 
 
 def read_classifier(folder: Path, run: Run) -> Classifier:

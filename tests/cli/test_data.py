@@ -15,7 +15,10 @@ def test_counts_as_table_json_and_page(ltcam: Callable[..., object], data: Path,
     assert result.code == 0
     report = json.loads(result.out)
     assert (report["images"], report["layout"]) == (36, "folders")
-    assert {c["name"]: (c["images"], c["masks"]) for c in report["classes"]} == {"ok": (20, 0), "hole": (16, 16)}
+    assert {c["name"]: (c["images"], c["masks"]) for c in report["classes"]} == {
+        "ok": (20, 0),
+        "hole": (16, 16),
+    }
     assert "<html" in page.read_text(encoding="utf-8")
     again = ltcam("data", "check", data, "--page", page)
     assert again.code == 2

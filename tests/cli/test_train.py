@@ -135,11 +135,10 @@ def test_refused_settings_leave_nothing(
     assert left_in(tmp_path) == before
 
 
-@pytest.mark.parametrize("what", ["empty", "only ok", "only defective", "all unreadable", "one lot"])
+@pytest.mark.parametrize("what", ["empty", "only ok", "only defective", "all unreadable"])
 def test_refused_data_leave_nothing(
     ltcam: Call,
     dataset_of: Callable[..., Path],
-    picture: Callable[..., Path],
     fast: tuple[str, ...],
     tmp_path: Path,
     what: str,
@@ -151,7 +150,6 @@ def test_refused_data_leave_nothing(
         "only ok": "needs defective images too",
         "only defective": "needs OK images too",
         "all unreadable": "none of the 6 images could be read",
-        "one lot": "one group",
     }[what]
     if what == "only ok":
         dataset_of(root, ok=4, hole=0)
@@ -162,10 +160,6 @@ def test_refused_data_leave_nothing(
     if what == "all unreadable":
         for path in dataset_of(root, ok=4, hole=4).rglob("*.png"):
             path.write_bytes(b"x")
-    if what == "one lot":
-        for number in range(4):
-            picture(root / "good" / "lot" / f"{number}.png", number)
-            picture(root / "hole" / "lot" / f"{number}.png", 9 + number, hole=True)
     result = ltcam("train", root, "--out", tmp_path / "run", "--layout", "folders", *fast)
     assert result.code == 2
     assert said in result.err
@@ -200,9 +194,7 @@ def test_file_in_the_way(ltcam: Call, data: Path, fast: tuple[str, ...], tmp_pat
     assert left_in(tmp_path) == ["run"]
 
 
-def test_full_disk(
-    ltcam: Call, data: Path, fast: tuple[str, ...], small_disk: Callable[[str], Path]
-) -> None:
+def test_full_disk(ltcam: Call, data: Path, fast: tuple[str, ...], small_disk: Callable[[str], Path]) -> None:
     place = small_disk("size=1m")
     result = ltcam("train", data, "--out", place / "run", *fast)
     assert result.code == 2

@@ -86,7 +86,8 @@ def evaluation_page(
     """The page as one self-contained HTML text.
 
     Args:
-        metrics: of `ltcam.evaluation.evaluate.summarise`, also as read back from `metrics.json`.
+        metrics: of `ltcam.evaluation.evaluate.summarise`, also as read back from `metrics.json`; with
+            `failed`, a list of `image` and `reason`, where images could not be measured.
         run: with the map, mask and verdict settings that were evaluated.
         pictures: worst images, worst first.
         title: heading, such as the name of the data.
@@ -119,6 +120,7 @@ def evaluation_page(
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),
         command=command,
+        failed=metrics.get("failed", []),
     )
 
 

@@ -115,7 +115,7 @@ def synthesise(
     *,
     surfaces: Sequence[str] = SURFACES,
     images_per_surface: int = 75,
-    defect_share: float = 0.2,
+    defect_share: float = 0.25,
     size: tuple[int, int] = (256, 352),
     seed: int = 0,
     overwrite: bool = False,

@@ -212,6 +212,24 @@ def test_unwritable_disk(
     assert "read-only" in result.err
 
 
+# ------------------------------------------------------------------------------------ several processes
+
+
+def test_two_processes_train_together_and_one_writes(
+    process: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What several GPUs do, done by two processes on the CPU."""
+    running = process(
+        "train", data, "--out", tmp_path / "run", *fast, "--epochs", "2", "--devices", "2", "--json"
+    )
+    printed, said = running.communicate(timeout=300)
+    assert running.returncode == 0, said
+    assert len(json.loads(printed)["history"]) == 2
+    assert said.count("epoch 2/2") == 1
+    assert left_in(tmp_path) == ["run"]
+    assert left_in(tmp_path / "run") == RUN_FILES
+
+
 # ------------------------------------------------------------------------------- stopped and gone on with
 
 

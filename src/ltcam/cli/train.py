@@ -29,6 +29,7 @@ from ltcam_runtime.errors import OutputError
 
 if TYPE_CHECKING:
     from ltcam.data.dataset import Dataset
+    from ltcam.training.train import Trained
 
 RUN_FILE = "run.json"  # as in ltcam.runs, which takes seconds to import
 
@@ -90,6 +91,9 @@ def train(
     from ltcam_runtime.folders import output_folder  # noqa: PLC0415
 
     work = _work_folder(out)
+    if _is_helper():
+        _fit(read_dataset(data, layout), settings, work, device, devices)
+        return DONE
     _check_unfinished(work, out, resume=resume, overwrite=overwrite)
     try:
         with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
@@ -121,30 +125,10 @@ def _train(
 ) -> dict[str, Any]:
     """Train and write the run into `folder`, which becomes `out`."""
     from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
-    from ltcam.defaults import default_cam  # noqa: PLC0415
-    from ltcam.inspector import choose_device  # noqa: PLC0415
     from ltcam.reports.run_page import run_page  # noqa: PLC0415
     from ltcam.runs import write_run  # noqa: PLC0415
-    from ltcam.training.train import Listener, train  # noqa: PLC0415
 
-    kind = choose_device(device).type
-    with progress("training") as steps:
-        listener = Listener(
-            say=say,
-            reading=lambda done, total: steps(done, total) if done < total else None,
-            step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
-            epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
-        )
-        trained = train(
-            dataset,
-            settings,
-            work,
-            default_cam,
-            listener=listener,
-            device=kind,
-            devices=devices,
-            command=shlex.join(["ltcam", *sys.argv[1:]]),
-        )
+    trained = _fit(dataset, settings, work, device, devices)
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     page = run_page(trained.run, trained.history, failed, title=out.name)
     write_run(
@@ -156,6 +140,37 @@ def _train(
         "history": [_without_nan(entry) for entry in trained.history],
         "failed": failed,
     }
+
+
+def _fit(dataset: Dataset, settings: TrainingSettings, work: Path, device: str, devices: int) -> Trained:
+    """Train, and tell how far it is."""
+    from ltcam.defaults import default_cam  # noqa: PLC0415  # torch is slow to import
+    from ltcam.inspector import choose_device  # noqa: PLC0415
+    from ltcam.training.train import Listener, train  # noqa: PLC0415
+
+    kind = choose_device(device).type
+    with progress("training") as steps:
+        listener = Listener(
+            say=say,
+            reading=lambda done, total: steps(done, total) if done < total else None,
+            step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
+            epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
+        )
+        return train(
+            dataset,
+            settings,
+            work,
+            default_cam,
+            listener=Listener() if _is_helper() else listener,
+            device=kind,
+            devices=devices,
+            command=shlex.join(["ltcam", *sys.argv[1:]]),
+        )
+
+
+def _is_helper() -> bool:
+    """Whether Lightning started this process to train along on another GPU; the first one writes the run."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
 def _work_folder(out: Path) -> Path:

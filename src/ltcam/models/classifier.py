@@ -60,15 +60,15 @@ def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> i
     """
     if count == 0:
         return 0
-    frozen = 0
+    frozen, last = 0, stages[count - 1]
     for name, module in classifier.named_modules():
-        if _behind(name, stages[count - 1], classifier):
+        if _behind(name, last, classifier):
             break
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)
             frozen += parameter.numel()
-        if not any(True for _ in module.children()):
-            module.eval()
+        if name and not last.startswith(name + "."):  # what holds the stage holds later ones as well
+            module.training = False
     return frozen
 
 

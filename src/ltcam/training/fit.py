@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from ltcam.models.torchvision_operators import prepare_torchvision
@@ -108,7 +108,8 @@ def fit(  # noqa: PLR0913  # what a training is made of
     checkpoints.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(settings, target, devices, arithmetic, _Bookkeeping(checkpoints, progress, epoch_done))
     _run(trainer, module, loader, _validation_loader(validation, settings), checkpoints / LAST)
-    classifier.load_state_dict(load_file(checkpoints / BEST))
+    if trainer.is_global_zero:  # the others' work is done, and the files may be gone by now
+        classifier.load_state_dict(load_file(checkpoints / BEST))
     classifier.to("cpu")
     best = max(module.history, key=rank_of_epoch) if validation is not None else module.history[-1]
     return Fitted(tuple(module.history), int(best["epoch"]), arithmetic)
@@ -128,7 +129,10 @@ def _validation_loader(
 
 
 class _BalancedSampler(Sampler[int]):
-    """`balanced_epoch` for Lightning, which says at the start of each epoch which one it is."""
+    """`balanced_epoch` for Lightning, which says at the start of each epoch which one it is.
+
+    Processes that train together each take every n-th image of the epoch.
+    """
 
     def __init__(self, labels: Tensor, seed: int):
         self.labels = labels
@@ -139,10 +143,19 @@ class _BalancedSampler(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        return iter(balanced_epoch(self.labels, self.seed, self.epoch))
+        own, processes = _place_among_processes()
+        order = balanced_epoch(self.labels, self.seed, self.epoch)
+        return iter((order + order[: -len(order) % processes])[own::processes])
 
     def __len__(self) -> int:
-        return epoch_length(self.labels)
+        return math.ceil(epoch_length(self.labels) / _place_among_processes()[1])
+
+
+def _place_among_processes() -> tuple[int, int]:
+    """The number of this process, from 0, and of all that train together."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 class _Bookkeeping(lightning.Callback):
@@ -198,6 +211,7 @@ def _trainer(
         deterministic="warn",
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # ours is; and every process looks at the whole validation part
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

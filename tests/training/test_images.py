@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltcam.data.dataset import OK, Sample
+from ltcam.training import images as module
+from ltcam.training.images import prepare_images
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.images import read_image, resize
+
+
+@pytest.fixture
+def sample(tmp_path):
+    def write(name, size=(40, 60), label=OK, mode="RGB"):
+        path = tmp_path / name
+        rng = np.random.default_rng(len(name))
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(path)
+        return Sample(name, path, label, name, mask=tmp_path / "no such mask.png")
+
+    return write
+
+
+def test_sizes_and_colours_of_all_kinds(sample):
+    samples = [
+        sample("a.png"),
+        sample("grey.png", (13, 200), "dent", "L"),
+        sample("palette.png", (64, 64), "scratch", "P"),
+        sample("dot.png", (1, 1), "dent"),
+    ]
+    calls = []
+    found = prepare_images(samples, (OK, "dent", "scratch"), (32, 64), lambda *c: calls.append(c))
+    assert found.images.shape == (4, 3, 32, 64)
+    assert found.images.dtype == torch.uint8
+    assert found.labels.tolist() == [0, 1, 2, 1]
+    assert found.samples == tuple(samples)
+    assert found.failed == ()
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for index, one in enumerate(samples):
+        pixels = resize(read_image(one.path), (32, 64))
+        assert np.array_equal(found.images[index].permute(1, 2, 0).numpy(), pixels)
+
+
+def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path):
+    samples = [sample("a.png"), sample("b.png", label="dent"), sample("c.png")]
+    samples[1].path.write_bytes(b"no image")
+    found = prepare_images(samples, (OK, "dent"), (32, 32))
+    assert found.samples == (samples[0], samples[2])
+    assert found.labels.tolist() == [0, 0]
+    ((failed, reason),) = found.failed
+    assert failed == samples[1]
+    assert "not an image file" in reason
+
+
+def test_no_readable_file_is_an_error(sample):
+    one = sample("a.png")
+    one.path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"none of the 1 images could be read.*a.png: the file is empty"):
+        prepare_images([one], (OK, "dent"), (32, 32))
+
+
+def test_no_samples_give_no_images():
+    found = prepare_images([], (OK, "dent"), (32, 64))
+    assert found.images.shape == (0, 3, 32, 64)
+    assert found.labels.shape == (0,)
+
+
+def test_more_than_memory_takes_is_refused_before_reading(sample, monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_CACHE", 2 * 3 * 32 * 32)
+    samples = [sample("a.png"), sample("b.png")]
+    prepare_images(samples, (OK,), (32, 32))
+    with pytest.raises(DataError, match="use a smaller --image-size"):
+        prepare_images([*samples, sample("c.png")], (OK,), (32, 32))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltcam.training.sampling import SMALLEST_EPOCH, balanced_epoch, epoch_length
+
+counts = st.lists(st.integers(0, 60), min_size=2, max_size=6).filter(lambda c: c[0] > 0 and sum(c[1:]) > 0)
+seeds = st.integers(0, 2**31 - 1)
+
+
+def labels_of(counts):
+    return torch.tensor([kind for kind, count in enumerate(counts) for _ in range(count)])
+
+
+@given(counts)
+def test_twice_the_defects_but_not_too_few(counts):
+    assert epoch_length(labels_of(counts)) == max(2 * sum(counts[1:]), SMALLEST_EPOCH)
+
+
+@given(counts, seeds, st.integers(0, 100))
+def test_half_ok_and_an_equal_share_for_every_defect_class(counts, seed, epoch):
+    labels = labels_of(counts)
+    indices = balanced_epoch(labels, seed, epoch)
+    drawn = Counter(labels[indices].tolist())
+    assert len(indices) == epoch_length(labels)
+    assert drawn[0] == len(indices) // 2
+    defects = [drawn[kind] for kind, count in enumerate(counts) if kind and count]
+    assert sum(defects) == len(indices) // 2
+    assert max(defects) - min(defects) <= 1
+
+
+@given(counts, seeds)
+def test_every_image_of_a_class_is_seen_before_one_comes_again(counts, seed):
+    labels = labels_of(counts)
+    seen = Counter(balanced_epoch(labels, seed, 0))
+    for kind, count in enumerate(counts):
+        times = [seen[index] for index in np.flatnonzero(labels.numpy() == kind)]
+        assert len(times) == count
+        assert not times or max(times) - min(times) <= 1
+
+
+@given(counts, seeds, st.integers(0, 100))
+def test_the_same_seed_and_epoch_give_the_same_order(counts, seed, epoch):
+    labels = labels_of(counts)
+    assert balanced_epoch(labels, seed, epoch) == balanced_epoch(labels, seed, epoch)
+
+
+def test_epochs_and_seeds_differ():
+    labels = labels_of([200, 20])
+    orders = [tuple(balanced_epoch(labels, seed, epoch)) for seed in range(3) for epoch in range(3)]
+    assert len(set(orders)) == 9
+
+
+def test_kinds_are_mixed():
+    """Not first all OK images, then all defective ones: every batch should hold both."""
+    labels = labels_of([100, 100])
+    batches = labels[balanced_epoch(labels, 0, 0)].view(-1, 20)
+    assert bool(((batches > 0).any(1) & (batches == 0).any(1)).all())

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from ltcam.training.settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", 2.0),
+        ("weight_decay", -0.1),
+        ("validation_share", 1.0),
+        ("validation_share", -0.1),
+        ("freeze", -1),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("precision", "float16"),
+        ("memory_format", "nhwc"),
+        ("epoch", 3),
+    ],
+)
+def test_a_value_out_of_range_is_named(field, value):
+    with pytest.raises(ValidationError) as error:
+        TrainingSettings(**{field: value})
+    assert error.value.errors()[0]["loc"] == (field,)
+
+
+def test_they_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        TrainingSettings().epochs = 3
+
+
+def test_every_field_is_explained():
+    assert all(field.description for field in TrainingSettings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("weights", "pretrained"), [(None, True), ("hub", True), ("a.safetensors", True), ("random", False)]
+)
+def test_whether_the_trunk_was_trained_before(weights, pretrained):
+    assert TrainingSettings(weights=weights).pretrained is pretrained
+
+
+def test_they_survive_json():
+    settings = TrainingSettings(image_size=(64, 96), learning_rate=1e-3)
+    assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings

@@ -42,9 +42,7 @@ def paint(seed: int, *, square: bool, size: tuple[int, int] = SIZE) -> NDArray[n
 
 def prepare(ok: int, defective: int, seed: int, size: tuple[int, int] = SIZE) -> PreparedImages:
     labels = [0] * ok + [1] * defective
-    pictures = [
-        paint(seed * 1000 + i, square=bool(label), size=size) for i, label in enumerate(labels)
-    ]
+    pictures = [paint(seed * 1000 + i, square=bool(label), size=size) for i, label in enumerate(labels)]
     samples = tuple(
         Sample(f"{seed}/{i}.png", Path(f"{seed}/{i}.png"), "dent" if label else OK, str(i))
         for i, label in enumerate(labels)

@@ -10,7 +10,9 @@ from ltcam.training.calibration import choose_threshold
 
 scores = st.one_of(
     st.floats(0, 1),
-    st.sampled_from([0.0, 1.0, 0.5, 0.05, 0.95, 1e-9, 1 - 1e-9, math.nextafter(0.5, 0), math.nextafter(0.5, 1)]),
+    st.sampled_from(
+        [0.0, 1.0, 0.5, 0.05, 0.95, 1e-9, 1 - 1e-9, math.nextafter(0.5, 0), math.nextafter(0.5, 1)]
+    ),
 )
 images = st.lists(st.tuples(st.booleans(), scores), min_size=1, max_size=30)
 

@@ -30,6 +30,7 @@ def test_a_dark_square_is_learned_in_a_few_epochs(trained, prepared, settings_of
     classifier, fitted = trained(
         tmp_path,
         settings_of(epochs=3),
+        train=prepared(30, 20, 1),
         validation=prepared(12, 6, 2),
         progress=lambda *numbers: steps.append(numbers),
         epoch_done=entries.append,
@@ -179,7 +180,6 @@ def test_a_training_that_diverges_says_so(trained, settings_of, tmp_path):
 
 
 def test_validation_scores_that_are_not_finite_say_so(trained, prepared, settings_of, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltcam.training.module._WARM_UP", 1e9)
     validation = prepared(4, 4, 2)
     original = module.TrainingModule.validation_step
 
@@ -187,13 +187,14 @@ def test_validation_scores_that_are_not_finite_say_so(trained, prepared, setting
         original(self, batch, index)
         self._outputs[-1][0].fill_(float("nan"))
 
-    monkeypatch.undo()
     monkeypatch.setattr(module.TrainingModule, "validation_step", broken)
     with pytest.raises(SettingsError, match="validation scores are not finite"):
         trained(tmp_path, settings_of(epochs=1), validation=validation)
 
 
-@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 64), (1, 32), (2, 13), (1, 7), (10, 64), (5, 32), (1, 1)])
+@pytest.mark.parametrize(
+    ("epochs", "batch_size"), [(1, 64), (1, 32), (2, 13), (1, 7), (10, 64), (5, 32), (1, 1)]
+)
 def test_any_number_of_steps_has_a_schedule(epochs, batch_size, trained, prepared, settings_of, tmp_path):
     """64 images an epoch: 1, 2, 10, 10, 10, 10 and 64 steps."""
     rates = []
@@ -239,6 +240,10 @@ def test_statistics_of_a_pretrained_network_are_kept_and_random_ones_are_learned
     classifier, _ = trained(tmp_path, settings_of(epochs=1, weights=weights, memory_format="auto"))
     after = statistics_of(classifier)
     assert all(torch.equal(before[name], after[name]) for name in before) is kept
+
+
+def test_the_largest_seed(trained, prepared, settings_of, tmp_path):
+    trained(tmp_path, settings_of(epochs=1, seed=2**31 - 1), train=prepared(4, 4, 1, (32, 32)))
 
 
 def test_one_image_of_each_kind_will_do(trained, prepared, settings_of, tmp_path):

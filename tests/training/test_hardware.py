@@ -82,7 +82,15 @@ def test_the_answer_is_remembered_per_backbone_size_and_choice(clock, cache):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"{}", b'"x"', b"\xff\xfe", b'{"bfloat16": true, "channels_last": true, "reason": ""}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"bfloat16": true, "channels_last": true, "reason": ""}',
+    ],
 )
 def test_a_memory_that_makes_no_sense_is_measured_anew(content, clock, cache):
     clock.seconds = {(False, False): 1.0, (False, True): 0.5}
@@ -105,7 +113,7 @@ def test_without_a_place_to_remember_it_is_measured_each_time(clock, tmp_path, m
 def test_measuring_leaves_the_model_as_it_was(cache):
     """Statistics of batch normalisation too: the pictures of the measurement are black."""
     model = build_classifier("test_resnet", 2)
-    next(model.trunk.children()).weight.requires_grad_(False)
+    next(model.parameters()).requires_grad_(False)
     before = copy.deepcopy(model.state_dict())
     modes = [module.training for module in model.modules()]
     found = choose(model, precision="float32")

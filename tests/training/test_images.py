@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def sample(tmp_path):
     return write
 
 
-def test_sizes_and_colours_of_all_kinds(sample):
+def test_sizes_and_colours_of_all_kinds(sample, tmp_path):
     samples = [
         sample("a.png"),
         sample("grey.png", (13, 200), "dent", "L"),
@@ -31,7 +33,9 @@ def test_sizes_and_colours_of_all_kinds(sample):
         sample("dot.png", (1, 1), "dent"),
     ]
     calls = []
-    found = prepare_images(samples, (OK, "dent", "scratch"), (32, 64), lambda *c: calls.append(c))
+    found = prepare_images(
+        samples, (OK, "dent", "scratch"), (32, 64), tmp_path / "x", lambda *c: calls.append(c)
+    )
     assert found.images.shape == (4, 3, 32, 64)
     assert found.images.dtype == torch.uint8
     assert found.labels.tolist() == [0, 1, 2, 1]
@@ -46,7 +50,7 @@ def test_sizes_and_colours_of_all_kinds(sample):
 def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path):
     samples = [sample("a.png"), sample("b.png", label="dent"), sample("c.png")]
     samples[1].path.write_bytes(b"no image")
-    found = prepare_images(samples, (OK, "dent"), (32, 32))
+    found = prepare_images(samples, (OK, "dent"), (32, 32), tmp_path / "x")
     assert found.samples == (samples[0], samples[2])
     assert found.labels.tolist() == [0, 0]
     ((failed, reason),) = found.failed
@@ -54,22 +58,35 @@ def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path):
     assert "not an image file" in reason
 
 
-def test_no_readable_file_is_an_error(sample):
+def test_no_readable_file_is_an_error(sample, tmp_path):
     one = sample("a.png")
     one.path.write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 images could be read.*a.png: the file is empty"):
-        prepare_images([one], (OK, "dent"), (32, 32))
+        prepare_images([one], (OK, "dent"), (32, 32), tmp_path / "x")
 
 
-def test_no_samples_give_no_images():
-    found = prepare_images([], (OK, "dent"), (32, 64))
+def test_no_samples_give_no_images(tmp_path):
+    found = prepare_images([], (OK, "dent"), (32, 64), tmp_path / "x")
     assert found.images.shape == (0, 3, 32, 64)
     assert found.labels.shape == (0,)
 
 
-def test_more_than_memory_takes_is_refused_before_reading(sample, monkeypatch):
-    monkeypatch.setattr(module, "_LARGEST_CACHE", 2 * 3 * 32 * 32)
-    samples = [sample("a.png"), sample("b.png")]
-    prepare_images(samples, (OK,), (32, 32))
+def test_more_than_memory_takes_goes_to_a_file(sample, tmp_path, monkeypatch):
+    samples = [sample("a.png"), sample("broken.png"), sample("c.png"), sample("d.png")]
+    samples[1].path.write_bytes(b"no image")
+    file = tmp_path / "work" / "images.bin"
+    in_memory = prepare_images(samples, (OK,), (32, 32), file)
+    assert not file.exists()
+    monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 3 * 32 * 32)
+    in_file = prepare_images(samples, (OK,), (32, 32), file)
+    assert file.stat().st_size == 4 * 3 * 32 * 32
+    assert torch.equal(in_file.images, in_memory.images)
+    assert in_file.samples == in_memory.samples == (samples[0], samples[2], samples[3])
+
+
+def test_a_split_that_fits_nowhere_is_refused_before_reading(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 0)
+    free = namedtuple("Usage", "free")(3 * 32 * 32)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: free)
     with pytest.raises(DataError, match="use a smaller --image-size"):
-        prepare_images([*samples, sample("c.png")], (OK,), (32, 32))
+        prepare_images([sample("a.png"), sample("b.png")], (OK,), (32, 32), tmp_path / "images.bin")

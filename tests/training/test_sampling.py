@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltcam.training.sampling import SMALLEST_EPOCH, balanced_epoch, epoch_length
+from ltcam.training.sampling import LARGEST_EPOCH, SMALLEST_EPOCH, balanced_epoch, epoch_length
 
 counts = st.lists(st.integers(0, 60), min_size=2, max_size=6).filter(lambda c: c[0] > 0 and sum(c[1:]) > 0)
 seeds = st.integers(0, 2**31 - 1)
@@ -18,8 +18,13 @@ def labels_of(counts):
 
 
 @given(counts)
-def test_twice_the_defects_but_not_too_few(counts):
-    assert epoch_length(labels_of(counts)) == max(2 * sum(counts[1:]), SMALLEST_EPOCH)
+def test_twice_the_defects_but_not_too_few_nor_too_many(counts):
+    expected = min(max(2 * sum(counts[1:]), SMALLEST_EPOCH), LARGEST_EPOCH)
+    assert epoch_length(labels_of(counts)) == expected
+
+
+def test_thousands_of_defects_do_not_make_an_epoch_of_hours():
+    assert len(balanced_epoch(labels_of([3000, 2000]), 0, 0)) == LARGEST_EPOCH
 
 
 @given(counts, seeds, st.integers(0, 100))

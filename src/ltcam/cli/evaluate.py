@@ -12,7 +12,19 @@ from rich.console import Console
 from rich.table import Table
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
-from ltcam.cli.predict import mask_overrides, overrides
+from ltcam.cli.options import (
+    BatchSize,
+    Device,
+    Fusion,
+    Method,
+    Percentile,
+    Reading,
+    Scope,
+    Stages,
+    Threshold,
+    cam_overrides,
+    mask_overrides,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -29,17 +41,15 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
     ] = "auto",
-    method: Annotated[str | None, typer.Option(help="map method; default: the run's")] = None,
-    percentile: Annotated[str | None, typer.Option(help="truncation, 0 to 100, or none")] = None,
-    stages: Annotated[
-        str | None, typer.Option(help="stages, by number (1 is the shallowest) or name: 2,3,4")
-    ] = None,
-    fusion: Annotated[str | None, typer.Option(help="sum, mean, max or product")] = None,
-    threshold: Annotated[
-        str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")] = 4,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    method: Method = None,
+    percentile: Percentile = None,
+    scope: Scope = None,
+    reading: Reading = None,
+    stages: Stages = None,
+    fusion: Fusion = None,
+    threshold: Threshold = None,
+    batch_size: BatchSize = 4,
+    device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[
@@ -47,7 +57,16 @@ def evaluate(
     ] = False,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
-    cam = overrides(method, percentile, stages, fusion)
+    cam = cam_overrides(
+        {
+            "method": method,
+            "percentile": percentile,
+            "scope": scope,
+            "reading": reading,
+            "stages": stages,
+            "fusion": fusion,
+        }
+    )
     mask = mask_overrides(threshold)
     from ltcam.measuring import evaluate_run  # noqa: PLC0415  # torch is slow to import
 

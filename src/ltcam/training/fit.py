@@ -117,7 +117,12 @@ def fit(  # noqa: PLR0913  # what a training is made of
 
 def _train_loader(train: PreparedImages, settings: TrainingSettings) -> DataLoader[Any]:
     sampler = _BalancedSampler(train.labels, settings.seed)
-    return DataLoader(TensorDataset(train.images, train.labels), settings.batch_size, sampler=sampler)
+    return DataLoader(
+        TensorDataset(train.images, train.labels),
+        settings.batch_size,
+        sampler=sampler,
+        drop_last=len(sampler) % settings.batch_size == 1,  # one image has no batch statistics
+    )
 
 
 def _validation_loader(

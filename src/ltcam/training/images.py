@@ -1,10 +1,12 @@
-"""Images and class indices for training: read once, kept small in memory."""
+"""Images and class indices for training: read once, kept at the network's size in memory or in a file."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from ltcam.data.dataset import Sample
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.images import read_image, resize
 
-_LARGEST_CACHE = 4 * 2**30  # bytes
+_LARGEST_IN_MEMORY = 4 * 2**30  # bytes; more is kept in a file that the system reads by pages
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def prepare_images(
     samples: Sequence[Sample],
     classes: Sequence[str],
     size: tuple[int, int],
+    overflow: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedImages:
     """Read and resize the images of a split in a few threads. Masks are never opened.
@@ -46,18 +49,13 @@ def prepare_images(
         samples: what to read.
         classes: class names; a label's place here is its index.
         size: (height, width) of the network.
+        overflow: file for the pixels of splits that are too large for the memory; the caller removes it.
         progress: called with (done, total).
 
     Raises:
-        DataError: if the split would not fit into memory, or no image could be read.
+        DataError: if there is no room for the split, or no image could be read.
     """
-    height, width = size
-    if len(samples) * 3 * height * width > _LARGEST_CACHE:
-        raise DataError(
-            f"{len(samples)} images at {height} x {width} need more than {_LARGEST_CACHE >> 30} GiB of memory; "
-            "use a smaller --image-size or fewer images"
-        )
-    images = torch.empty(len(samples), 3, height, width, dtype=torch.uint8)
+    images = _room(len(samples), size, overflow)
     reasons: list[str | None] = [None] * len(samples)
 
     def load(index: int) -> None:
@@ -76,11 +74,28 @@ def prepare_images(
         raise DataError(
             f"none of the {len(samples)} images could be read; the first: {samples[0].path}: {reasons[0]}"
         )
-    if len(good) < len(samples):
-        images = images[good]
+    for place, index in enumerate(good):  # in place: a copy may not fit into memory
+        if place != index:
+            images[place] = images[index]
     return PreparedImages(
-        images=images,
+        images=images[: len(good)],
         labels=torch.tensor([classes.index(samples[index].label) for index in good], dtype=torch.int64),
         samples=tuple(samples[index] for index in good),
         failed=tuple((samples[i], reason) for i, reason in enumerate(reasons) if reason is not None),
     )
+
+
+def _room(count: int, size: tuple[int, int], overflow: Path) -> Tensor:
+    """An uninitialised tensor (count, 3, H, W) uint8, in memory if it is small enough."""
+    shape = (count, 3, *size)
+    needed = count * 3 * size[0] * size[1]
+    if needed <= _LARGEST_IN_MEMORY:
+        return torch.empty(shape, dtype=torch.uint8)
+    overflow.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(overflow.parent).free < needed:
+        raise DataError(
+            f"{count} images at {size[0]} x {size[1]} need {needed / 2**30:.1f} GiB beside the run folder, and the disk "
+            "has less; make room, or use a smaller --image-size"
+        )
+    mapped: Tensor = torch.from_file(str(overflow), shared=True, size=needed, dtype=torch.uint8)
+    return mapped.view(shape)

@@ -63,16 +63,17 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Every epoch rolls its own dice, so that a training that is gone on with rolls the same ones."""
-        seed = self.settings.seed * 100_003 + self.current_epoch
-        self._generator.manual_seed(seed)
-        torch.manual_seed(seed)  # dropout, stochastic depth
-        if self.settings.pretrained:
+        self._generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
+        if self.settings.pretrained or self.settings.batch_size == 1:
             freeze_normalisation(self.classifier)
         self._losses.clear()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Cross-entropy of a batch (images uint8 (N,3,H,W), labels (N,))."""
         images, labels = batch
+        # For dropout and stochastic depth. Here, since loaders draw from the same source at times of their own.
+        epoch = self.settings.seed * 100_003 + self.current_epoch
+        torch.manual_seed((epoch * 1_000_003 + index) % 2**63)
         values = images.float() / 255
         if self.settings.augment:
             values = augment(values, self._generator)

@@ -8,9 +8,12 @@ from torch import Tensor
 SMALLEST_EPOCH = 64  # images; with a handful of defects an epoch would otherwise be two steps
 
 
+LARGEST_EPOCH = 512  # images; with thousands of defects an epoch would otherwise take an hour
+
+
 def epoch_length(labels: Tensor) -> int:
-    """Number of images in one epoch: twice the defective ones, at least 64."""
-    return max(2 * int((labels > 0).sum()), SMALLEST_EPOCH)
+    """Number of images in one epoch: twice the defective ones, from 64 to 512."""
+    return min(max(2 * int((labels > 0).sum()), SMALLEST_EPOCH), LARGEST_EPOCH)
 
 
 def balanced_epoch(labels: Tensor, seed: int, epoch: int) -> list[int]:

@@ -115,7 +115,7 @@ def train(
     listener.say(filled.sentence())
     print_of_data = fingerprint(dataset)
     _check_same(work, settings, size, print_of_data)
-    parts = _read(dataset, size, listener)
+    parts = _read(dataset, size, work, listener)
     validation, chosen_by = _usable(parts["val"])
     mean, std = input_statistics(classifier.trunk)
     fitted = fit(
@@ -256,7 +256,9 @@ def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], d
             )
 
 
-def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[str, PreparedImages]:
+def _read(
+    dataset: Dataset, size: tuple[int, int], work: Path, listener: Listener
+) -> dict[str, PreparedImages]:
     parts = {name: dataset.of_split(name) for name in ("train", "val")}
     total = sum(len(part) for part in parts.values())
     read: dict[str, PreparedImages] = {}
@@ -266,6 +268,7 @@ def _read(dataset: Dataset, size: tuple[int, int], listener: Listener) -> dict[s
             part,
             dataset.classes,
             size,
+            work / f"images-{name}.bin",
             partial(_later, listener.reading, before, total),
         )
     labels = read["train"].labels

@@ -240,10 +240,8 @@ class Inspector:
         score = float(1 - probabilities[0])
         verdict = decide(score, self.run.verdict.threshold, unsure_margin=self.run.verdict.unsure_margin)
         own = resize_heatmap(heatmap, (height, width))
-        if gate and verdict == "ok":
-            mask = np.zeros((height, width), bool)
-        else:
-            mask = make_mask(own, self.run.mask)
+        emptied = gate and verdict == "ok"
+        mask = np.zeros((height, width), bool) if emptied else make_mask(own, self.run.mask)
         defect = self.run.classes[1 + int(np.argmax(probabilities[1:]))]
         return Inspection(
             image=name,

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.dataset import Dataset, Sample, Split
+from ltcam.data.fingerprint import content_hashes
 from ltcam.data.layouts import read_dataset
-from ltcam.data.splits import apply_split, read_split_csv
+from ltcam.data.splits import known_sides, read_split_csv
 from ltcam.evaluation.counts import iou
 from ltcam.evaluation.evaluate import (
     Histograms,
@@ -135,6 +136,9 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
 def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sample, ...], str]:
     """The samples to measure, and in words which they are.
 
+    Images that the run was trained with are known by their contents. Where there are any, the sides are the
+    run's, and images that it never saw count as test; else the sides are the data set's own.
+
     Raises:
         SettingsError: an unknown split.
         DataError: a side without samples.
@@ -143,39 +147,31 @@ def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sampl
         raise SettingsError(f"--split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     if split == "all":
         return dataset.samples, "all"
-    known = _with_split_of(dataset, run)
-    chosen, named = (
-        known if known is not None else dataset,
-        "of the run" if known is not None else "of the data set",
-    )
+    known = _sides_in_run(dataset, run)
     wanted = "test" if split == "auto" else split
-    samples = chosen.of_split(wanted)  # type: ignore[arg-type]  # checked against SPLITS
+    if known:
+        samples = tuple(sample for sample in dataset.samples if known.get(sample.id, "test") == wanted)
+    else:
+        samples = tuple(sample for sample in dataset.samples if sample.split == wanted)
     if not samples and split == "auto":
-        return dataset.samples, "all" if known is None else "all, those it was trained on among them"
+        return dataset.samples, "all, those it was trained on among them" if known else "all"
     if not samples:
         raise DataError(f"{dataset.root}: there is no {wanted} side; use --split all")
-    return samples, f"{wanted} side {named}"
+    return samples, f"{wanted} side of the {'run' if known else 'data set'}"
 
 
-def _with_split_of(dataset: Dataset, run: Path) -> Dataset | None:
-    """The data set with the sides that the run used, or None if the run was trained on other data.
-
-    A part of the run's data will do: what is no longer there need not be measured.
-    """
+def _sides_in_run(dataset: Dataset, run: Path) -> dict[str, Split]:
+    """Side by sample id, of the images that the run knows."""
     file = run / SPLIT_FILE
-    if not file.is_file():
-        return None
-    rows = {row.path: row for row in read_split_csv(file)}
-    if not all(sample.id in rows and rows[sample.id].label == sample.label for sample in dataset.samples):
-        return None
-    return apply_split(dataset, [rows[sample.id] for sample in dataset.samples])
+    return known_sides(read_split_csv(file), content_hashes(dataset)) if file.is_file() else {}
 
 
 def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:
     unknown = sorted({sample.label for sample in samples} - set(inspector.run.classes))
     if unknown and len(inspector.run.classes) > 2:
         raise DataError(
-            f"the data set has classes the run does not know: {', '.join(unknown)}; it knows {', '.join(inspector.run.classes)}"
+            f"the data set has classes the run does not know: {', '.join(unknown)}; it knows "
+            f"{', '.join(inspector.run.classes)}"
         )
 
 

@@ -188,9 +188,9 @@ def _files_of(text: str, leave_out: Path | None) -> list[tuple[str, Path]]:
     else:
         pairs = [
             (Path(match).name, Path(match))
-            for match in sorted(glob.glob(text, recursive=True))
+            for match in sorted(glob.glob(text, recursive=True))  # noqa: PTH207  # may be absolute
             if _is_image(Path(match))
-        ]  # patterns may be absolute
+        ]
     if not pairs:
         what = (
             "holds no images"

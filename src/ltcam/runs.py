@@ -2,7 +2,7 @@
 
     RUN/run.json              settings with the evidence for each choice (schema below)
     RUN/weights.safetensors   the classifier
-    RUN/split.csv             path, label, group, split: what was trained on
+    RUN/split.csv             path, label, group, split, sha256: what was trained on
     RUN/history.csv           metrics per epoch
     RUN/report.html           self-contained
 
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ltcam.data.dataset import OK
 from ltcam.models.classifier import Classifier, build_classifier
 from ltcam_runtime.errors import RunError, SettingsError
 
@@ -113,8 +114,10 @@ class Run(_Settings):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("must differ from each other")
+        if len(set(value)) < len(value) or not all(value):
+            raise ValueError("must have names that differ from each other")
+        if value[0] != OK:
+            raise ValueError(f"the first one must be {OK!r}")
         return value
 
 

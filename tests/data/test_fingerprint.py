@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import shutil
 
-from ltcam.data.fingerprint import fingerprint
+from ltcam.data.fingerprint import content_hashes
+from ltcam.data.fingerprint import fingerprint as fingerprint_of
 from ltcam.data.layouts import read_dataset
 
 
@@ -10,6 +11,10 @@ def build(paint, mark):
     for index, name in enumerate(("good/a.png", "good/b.png", "dent/a.png")):
         paint(name, index)
     mark("masks/dent/a.png")
+
+
+def fingerprint(dataset):
+    return fingerprint_of(dataset, content_hashes(dataset))
 
 
 def test_fingerprint_follows_contents_not_place_or_masks(paint, mark, tmp_path):

@@ -14,9 +14,9 @@ from ltcam.data.dataset import OK, Sample, make_dataset
 from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import (
     SplitRow,
-    apply_split,
     default_split,
     kfold,
+    known_sides,
     paper_split,
     read_split_csv,
     split_by_group,
@@ -245,16 +245,16 @@ def test_straddling_groups():
 def test_split_csv_round_trip(tmp_path):
     rows = [("lot 1", OK, "train"), ('lot "2", b', "Öse", "val"), ("x;y\u2028z", "dent", "test")]
     dataset = make(rows)
-    (tmp_path / "split.csv").write_text(split_csv(dataset), encoding="utf-8", newline="")
+    contents = {s.id: f"hash of {s.id}" for s in dataset.samples}
+    text = split_csv(dataset, contents)
+    (tmp_path / "split.csv").write_text(text, encoding="utf-8", newline="")
     read = read_split_csv(tmp_path / "split.csv")
-    assert read == tuple(SplitRow(s.id, s.label, s.group, s.split) for s in dataset.samples)
-    bare = dataset.with_samples(tuple(replace(s, split=None, group="?") for s in dataset.samples))
-    assert apply_split(bare, read) == dataset
+    assert read == tuple(SplitRow(s.id, s.label, s.group, s.split, contents[s.id]) for s in dataset.samples)
 
 
 def test_split_csv_needs_sides():
     with pytest.raises(ValueError, match=r"1 samples have no split, the first is a/0000\.png"):
-        split_csv(make([("a", OK, None), ("b", OK, "test")]))
+        split_csv(make([("a", OK, None), ("b", OK, "test")]), {})
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ def test_split_csv_needs_sides():
     [
         ("", "first row must be"),
         ("path,label\n", "first row must be"),
-        ("path,label,group,split\na,ok,g,dev\n", "row 2: needs"),
-        ("path,label,group,split\na,ok,g,train\na,ok\n", "row 3: needs"),
+        ("path,label,group,split,sha256\na,ok,g,dev,1\n", "row 2: needs"),
+        ("path,label,group,split,sha256\na,ok,g,train,1\na,ok\n", "row 3: needs"),
     ],
 )
 def test_damaged_split_csv(text, message, tmp_path):
@@ -277,15 +277,15 @@ def test_missing_split_csv(tmp_path):
         read_split_csv(tmp_path / "split.csv")
 
 
-def test_apply_split_notices_a_changed_data_set():
-    dataset = make([("a", OK, "train"), ("b", "dent", "test")])
-    rows = [SplitRow(s.id, s.label, s.group, s.split) for s in dataset.samples]
-    with pytest.raises(DataError, match=r"1 image\(s\) are new .*b/0001.png"):
-        apply_split(dataset, rows[:1])
-    with pytest.raises(DataError, match=r"1 image\(s\) are missing"):
-        apply_split(dataset, [*rows, SplitRow("c", OK, "c", "train")])
-    with pytest.raises(DataError, match=r"labelled otherwise"):
-        apply_split(dataset, [rows[0], replace(rows[1], label="pit")])
+def test_known_sides_follow_contents_not_names():
+    rows = [
+        SplitRow("a", OK, "g", "train", "1"),
+        SplitRow("b", OK, "g", "test", "2"),
+        SplitRow("copy of a", OK, "h", "test", "1"),
+        SplitRow("unreadable", OK, "h", "train", ""),
+    ]
+    now = {"renamed a": "1", "a": "3", "b": "2", "broken": ""}
+    assert known_sides(rows, now) == {"renamed a": "train", "b": "test"}
 
 
 def test_default_shares_are_shares():

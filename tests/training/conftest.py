@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,6 @@ from ltcam.training.settings import TrainingSettings
 
 SIZE = (64, 64)
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Measured arithmetic is remembered per user; tests must neither read nor leave any."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def paint(seed: int, *, square: bool, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from ltcam.training.images import PreparedImages
 from ltcam_runtime.errors import RunError, SettingsError
 
 
-class Stop(Exception):
+class StoppedError(Exception):
     """What ends a training in its middle."""
 
 
@@ -113,10 +113,10 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
 
     def stop(epoch, _epochs, step, _steps):
         if (epoch, step) == (stop_in, 3):
-            raise Stop
+            raise StoppedError
 
     whole, expected = run(tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         run(tmp_path / "stopped", progress=stop)
     torch.rand(5)
     resumed, found = run(tmp_path / "stopped")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from ltcam.data.dataset import OK, make_dataset
 from ltcam.data.splits import split_csv, straddling_groups
 from ltcam.defaults import default_cam
+from ltcam.models.backbones import build_trunk
 from ltcam.training import train as module
 from ltcam.training.train import FEWEST_FOR_VALIDATION, Listener, prepare_split, train
 from ltcam_runtime.errors import DataError, RunError, SettingsError
@@ -83,7 +85,7 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     assert read[-1] == (len(parts["train"]) + len(parts["val"]),) * 2
     assert [done for done, _ in read] == list(range(1, len(read) + 1))
     assert any("train" in sentence and "test" in sentence for sentence in said)
-    assert split_csv(found.dataset).count("\n") == 61
+    assert split_csv(found.dataset, found.contents).count("\n") == 61
     json.loads(run_.model_dump_json())
 
 
@@ -110,10 +112,6 @@ def test_what_was_measured_before_does_not_change_the_model(pictures, quick, tmp
 
 
 def pretend_weights(folder):
-    from safetensors.torch import save_file
-
-    from ltcam.models.backbones import build_trunk
-
     torch.manual_seed(5)
     file = folder / "trunk.safetensors"
     save_file(build_trunk("test_resnet").state_dict(), file)

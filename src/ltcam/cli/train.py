@@ -131,9 +131,8 @@ def _train(
     trained = _fit(dataset, settings, work, device, devices)
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     page = run_page(trained.run, trained.history, failed, title=out.name)
-    write_run(
-        folder, trained.run, trained.classifier, split_csv(trained.dataset), list(trained.history), page
-    )
+    split = split_csv(trained.dataset, trained.contents)
+    write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
     return {
         "run": str(out),
         "best_epoch": trained.run.evidence["best_epoch"],

@@ -1,8 +1,9 @@
-"""One number for the contents of a data set, so that a run can say what it was trained on."""
+"""Which images a data set holds, by their contents, so that a run can say what it was trained on."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,23 +12,33 @@ from ltcam.data.duplicates import file_sha256
 from ltcam_runtime.errors import InputError
 
 
-def fingerprint(dataset: Dataset) -> str:
+def content_hashes(dataset: Dataset) -> dict[str, str]:
+    """SHA-256 of each image file by sample id, in hexadecimal; "" where a file cannot be read."""
+    with ThreadPoolExecutor() as pool:
+        contents = list(pool.map(_content, (sample.path for sample in dataset.samples)))
+    return {sample.id: content for sample, content in zip(dataset.samples, contents, strict=True)}
+
+
+def fingerprint(dataset: Dataset, contents: Mapping[str, str]) -> str:
     """SHA-256 over ids, labels and file contents of all samples, in hexadecimal.
 
     Where the data set lies, its groups and splits, and its masks are not part of it: the same images with
     the same labels have the same fingerprint. A file that cannot be read counts as such.
+
+    Args:
+        dataset: the samples.
+        contents: of its files (`content_hashes`).
     """
-    with ThreadPoolExecutor() as pool:
-        contents = pool.map(_content, (sample.path for sample in dataset.samples))
     digest = hashlib.sha256(b"ltcam data 1\n")
-    for sample, content in zip(dataset.samples, contents, strict=True):
+    for sample in dataset.samples:
         # repr keeps the fields apart whatever characters they hold
-        digest.update(f"{sample.id!r} {sample.label!r} {content}\n".encode("utf-8", "surrogateescape"))
+        line = f"{sample.id!r} {sample.label!r} {contents[sample.id] or 'unreadable'}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _content(path: Path) -> str:
     try:
-        return f"{path.stat().st_size} {file_sha256(path)}"
+        return file_sha256(path)
     except (OSError, InputError):
-        return "unreadable"
+        return ""

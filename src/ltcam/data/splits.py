@@ -22,19 +22,20 @@ DEFAULT_VAL_SHARE = 0.2
 
 _SIDES: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 _ATTEMPTS = 24
-_COLUMNS = ("path", "label", "group", "split")
+_COLUMNS = ("path", "label", "group", "split", "sha256")
 _KSDD_TEST = frozenset(f"kos{number}" for number in range(41, 51))
 _KSDD_COMMUTATOR = re.compile(r"kos\d+(?=/)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One row of `split.csv`: a sample as it was used."""
+    """One row of `split.csv`: a sample as it was used. `sha256` is of the file, "" if it could not be read."""
 
     path: str
     label: str
     group: str
     split: Split
+    sha256: str
 
 
 def split_by_group(dataset: Dataset, *, val_share: float, test_share: float, seed: int) -> Dataset:
@@ -164,8 +165,12 @@ def straddling_groups(dataset: Dataset) -> tuple[str, ...]:
     return tuple(sorted(group for group, found in sides.items() if len(found) > 1))
 
 
-def split_csv(dataset: Dataset) -> str:
-    """Text of `split.csv`: `path,label,group,split` of all samples.
+def split_csv(dataset: Dataset, contents: Mapping[str, str]) -> str:
+    """Text of `split.csv`: `path,label,group,split,sha256` of all samples.
+
+    Args:
+        dataset: with a split for every sample.
+        contents: SHA-256 of each file by sample id, "" where it cannot be read.
 
     Raises:
         ValueError: a sample has no split.
@@ -176,7 +181,7 @@ def split_csv(dataset: Dataset) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows((s.id, s.label, s.group, s.split) for s in dataset.samples)
+    writer.writerows((s.id, s.label, s.group, s.split, contents[s.id]) for s in dataset.samples)
     return text.getvalue()
 
 
@@ -198,31 +203,29 @@ def read_split_csv(path: Path) -> tuple[SplitRow, ...]:
     for cells in reader:
         if len(cells) != len(_COLUMNS) or cells[3] not in _SIDES:
             raise DataError(
-                f"{path}: row {reader.line_num}: needs path, label, group and one of train, val, test"
+                f"{path}: row {reader.line_num}: needs path, label, group, one of train, val, test, and sha256"
             )
-        rows.append(SplitRow(cells[0], cells[1], cells[2], _SIDES[cells[3]]))
+        rows.append(SplitRow(cells[0], cells[1], cells[2], _SIDES[cells[3]], cells[4]))
     return tuple(rows)
 
 
-def apply_split(dataset: Dataset, rows: Iterable[SplitRow]) -> Dataset:
-    """The data set with the sides (and groups) that were written down before.
+def known_sides(rows: Iterable[SplitRow], contents: Mapping[str, str]) -> dict[str, Split]:
+    """On which side images stood, found again by their contents, whatever they are called now.
 
-    Raises:
-        DataError: the data set has other samples or labels than the rows.
+    Args:
+        rows: of a `split.csv`.
+        contents: SHA-256 by sample id (`fingerprint.content_hashes`), "" where a file cannot be read.
+
+    Returns:
+        Side by sample id, of the images that the rows hold. An image that stood on several sides under
+        different names counts as trained on.
     """
-    by_id: Mapping[str, SplitRow] = {row.path: row for row in rows}
-    ids = {sample.id for sample in dataset.samples}
-    new, gone = sorted(ids - by_id.keys()), sorted(by_id.keys() - ids)
-    relabelled = sorted(s.id for s in dataset.samples if s.id in by_id and by_id[s.id].label != s.label)
-    for names, what in ((new, "new"), (gone, "missing"), (relabelled, "labelled otherwise")):
-        if names:
-            raise DataError(
-                f"{dataset.root}: {len(names)} image(s) are {what} since the split was made, the first is "
-                f"{names[0]}; restore the data set or make a new split"
-            )
-    return dataset.with_samples(
-        tuple(replace(s, group=by_id[s.id].group, split=by_id[s.id].split) for s in dataset.samples)
-    )
+    sides: dict[str, Split] = {}
+    order = ("test", "val", "train")
+    for row in sorted(rows, key=lambda row: order.index(row.split)):
+        if row.sha256:
+            sides[row.sha256] = row.split
+    return {name: sides[content] for name, content in contents.items() if content in sides}
 
 
 # -------------------------------------------------------------------------------------- parts

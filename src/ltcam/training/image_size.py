@@ -9,9 +9,8 @@ MULTIPLE = 32  # the deepest stage of common CNNs has one position for 32 x 32 p
 LARGEST_AREA = 180_000  # px; KolektorSDD's 1264 x 500 becomes 672 x 256
 SMALLEST_AREA = 224 * 224  # px; smaller images are enlarged, or the deep stages have no positions left
 SHORTEST_SIDE = 2 * MULTIPLE
-LONGEST_SIDE = (
-    LARGEST_AREA // SHORTEST_SIDE // MULTIPLE * MULTIPLE
-)  # or thin strips would need any amount of memory
+# Thin strips would otherwise need any amount of memory.
+LONGEST_SIDE = LARGEST_AREA // SHORTEST_SIDE // MULTIPLE * MULTIPLE
 
 
 def choose_image_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

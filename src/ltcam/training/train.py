@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import find_duplicates, merge_groups
-from ltcam.data.fingerprint import fingerprint
+from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.splits import default_split, split_by_group
 from ltcam.models.backbones import input_statistics
 from ltcam.models.classifier import Classifier, build_classifier, freeze_stages, stages_of
@@ -65,6 +65,7 @@ class Trained:
         run: settings and evidence.
         classifier: best weights, on the CPU.
         dataset: with the split that was used.
+        contents: SHA-256 of each image file by sample id, "" where it could not be read.
         history: one entry per epoch.
         failed: images that could not be read, with the reason.
     """
@@ -72,6 +73,7 @@ class Trained:
     run: Run
     classifier: Classifier
     dataset: Dataset
+    contents: Mapping[str, str]
     history: tuple[dict[str, float], ...]
     failed: tuple[tuple[Sample, str], ...]
 
@@ -113,7 +115,8 @@ def train(
     listener.say(f"the network sees {size[0]} x {size[1]} pixels (height x width)")
     classifier, filled, stages = _build(settings, len(dataset.classes), size)
     listener.say(filled.sentence())
-    print_of_data = fingerprint(dataset)
+    contents = content_hashes(dataset)
+    print_of_data = fingerprint(dataset, contents)
     _check_same(work, settings, size, print_of_data)
     parts = _read(dataset, size, work, listener)
     validation, chosen_by = _usable(parts["val"])
@@ -150,7 +153,7 @@ def train(
         command=command,
     )
     failed = tuple(failure for part in parts.values() for failure in part.failed)
-    return Trained(run, classifier, dataset, fitted.history, failed)
+    return Trained(run, classifier, dataset, contents, fitted.history, failed)
 
 
 def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, str]:

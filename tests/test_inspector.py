@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import gc
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltcam import inspector as module
+from ltcam.inspector import Inspector, choose_device
+from ltcam.runs import RUN_FILE, CamSettings, VerdictSettings
+from ltcam_runtime.errors import InputError, RunError, SettingsError
+
+SIZES = [(64, 64), (1, 1), (200, 30), (33, 190), (64, 65), (128, 128), (5, 300), (90, 60), (64, 64)]
+
+
+def picture(seed, size=(64, 64)):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+PICTURES = [picture(number, size) for number, size in enumerate(SIZES)]
+NAMES = [f"{number}.png" for number in range(len(SIZES))]
+
+
+@pytest.fixture(scope="module")
+def inspector(make_run):
+    return Inspector.load(make_run(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, pixels in zip(NAMES, PICTURES, strict=True):
+        Image.fromarray(pixels).save(folder / name)
+    return [(name, folder / name) for name in NAMES]
+
+
+def iou(one, other):
+    union = (one | other).sum()
+    return 1.0 if not union else (one & other).sum() / union
+
+
+def check_same(found, expected):
+    assert [item.image for item in found] == [item.image for item in expected]
+    for item, reference in zip(found, expected, strict=True):
+        assert item.size == reference.size
+        assert item.verdict == reference.verdict
+        assert item.score == pytest.approx(reference.score, abs=1e-5)
+        assert item.class_scores == pytest.approx(reference.class_scores, abs=1e-5)
+        assert np.allclose(item.heatmap, reference.heatmap, atol=1e-4)
+        assert iou(item.mask, reference.mask) >= 0.999
+
+
+@pytest.fixture(scope="module")
+def singles(inspector):
+    return [inspector.inspect(pixels, name) for name, pixels in zip(NAMES, PICTURES, strict=True)]
+
+
+def test_an_inspection_says_what_it_should(inspector, singles):
+    for pixels, found in zip(PICTURES, singles, strict=True):
+        assert found.size == pixels.shape[:2] == found.mask.shape == found.heatmap.shape
+        assert found.heatmap.dtype == np.float32
+        assert np.isfinite(found.heatmap).all()
+        assert found.verdict == "defect"  # the threshold of this run is 0
+        assert sum(found.class_scores.values()) == pytest.approx(1)
+        assert found.score == pytest.approx(1 - found.class_scores["ok"])
+        assert sum(region.area_px for region in found.regions) == found.mask.sum()
+        assert {region.class_name for region in found.regions} <= {"dent"}
+        assert set(found.timings) == {"capture", "mask"}
+        json.dumps(found.to_json(), allow_nan=False)
+    assert any(found.mask.any() for found in singles)
+
+
+def test_one_pixel(singles):
+    assert singles[1].size == (1, 1)
+    assert not singles[1].mask.any()  # a map of one value has no part that stands out
+
+
+@pytest.mark.parametrize("count", [2, 4, 9])
+def test_a_batch_of_any_size_gives_what_single_images_give(count, inspector, singles):
+    for start in range(0, len(NAMES), count):
+        part = slice(start, start + count)
+        check_same(inspector.inspect_batch(PICTURES[part], NAMES[part]), singles[part])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 50])
+def test_files_give_what_arrays_give(batch_size, inspector, singles, files):
+    found = list(inspector.inspect_files(iter(files), batch_size=batch_size))
+    check_same([item.inspection for item in found], singles)
+    for item, pixels in zip(found, PICTURES, strict=True):
+        assert np.array_equal(item.image, pixels)
+        assert item.reason == ""
+
+
+def test_a_file_and_its_pixels(inspector, singles, files):
+    check_same([inspector.inspect(files[2][1]), inspector.inspect(str(files[3][1]))], singles[2:4])
+    assert inspector.inspect(files[2][1], "other").image == "other"
+
+
+def test_more_threads_of_the_network_change_nothing(inspector, singles):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        check_same(inspector.inspect_batch(PICTURES, NAMES), singles)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_channels_last_gives_the_same(make_run, singles):
+    other = Inspector.load(make_run(evidence={"channels_last": True}), device="cpu")
+    check_same(other.inspect_batch(PICTURES, NAMES), singles)
+
+
+def test_one_inspector_in_several_threads(inspector, singles):
+    rounds = 3
+
+    def work(number):
+        place = number % len(NAMES)
+        return inspector.inspect(PICTURES[place], NAMES[place])
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, range(rounds * len(NAMES))))
+    check_same(found, singles * rounds)
+    assert not inspector.classifier.training
+    assert not any(len(part._forward_hooks) for part in inspector.classifier.modules())
+
+
+# ------------------------------------------------------------------------------------------ verdicts
+
+
+def test_ok_empties_the_mask_and_nothing_else(make_run, singles):
+    strict = Inspector.load(make_run(verdict=VerdictSettings(threshold=1.0)), device="cpu")
+    gated = strict.inspect_batch(PICTURES, NAMES)
+    open_ = strict.inspect_batch(PICTURES, NAMES, gate=False)
+    for with_gate, without, plain in zip(gated, open_, singles, strict=True):
+        assert with_gate.verdict == without.verdict == "ok"
+        assert not with_gate.mask.any()
+        assert with_gate.regions == ()
+        assert np.array_equal(with_gate.heatmap, without.heatmap)
+        assert np.array_equal(without.mask, plain.mask)
+        assert without.regions == plain.regions
+
+
+def test_a_gate_for_files_too(make_run, files):
+    strict = Inspector.load(make_run(verdict=VerdictSettings(threshold=1.0)), device="cpu")
+    assert not any(item.inspection.mask.any() for item in strict.inspect_files(files))
+    assert any(item.inspection.mask.any() for item in strict.inspect_files(files, gate=False))
+
+
+def test_an_unsure_verdict_keeps_the_mask(make_run, singles):
+    verdict = VerdictSettings(threshold=0.5, unsure_margin=0.5)
+    unsure = Inspector.load(make_run(verdict=verdict), device="cpu").inspect_batch(PICTURES, NAMES)
+    assert {found.verdict for found in unsure} == {"unsure"}
+    assert [found.mask.sum() for found in unsure] == [found.mask.sum() for found in singles]
+
+
+def test_another_threshold_by_hand(inspector):
+    score = inspector.inspect(PICTURES[0]).score
+    assert inspector.with_verdict_threshold(score / 2).inspect(PICTURES[0]).verdict == "defect"
+    assert inspector.with_verdict_threshold((1 + score) / 2).inspect(PICTURES[0]).verdict == "ok"
+    assert inspector.with_verdict_threshold(None) is inspector
+    assert inspector.run.verdict.threshold == 0.0
+    assert inspector.with_verdict_threshold(0.5).run.verdict.evidence == "given by hand"
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_probability(threshold, inspector):
+    with pytest.raises(SettingsError, match="--verdict-threshold"):
+        inspector.with_verdict_threshold(threshold)
+
+
+def test_regions_carry_the_most_likely_defect_class(make_run):
+    classes = ("ok", "crack", "dent", "stain")
+    several = Inspector.load(make_run(classes=classes), device="cpu")
+    with torch.no_grad():
+        several.classifier.head.bias.copy_(torch.tensor([9.0, 0, 2, 1]))
+    found = several.inspect(PICTURES[0])
+    scores = dict(found.class_scores)
+    assert tuple(scores) == classes
+    assert scores["ok"] > 0.5
+    assert {region.class_name for region in found.regions} == {"dent"}
+
+
+# ------------------------------------------------------------------------------------------ settings
+
+
+def test_stages_by_number_and_by_name(inspector):
+    names = inspector.run.stages
+    expected = (names[0], names[2])
+    for stages in ([1, 3], ["1", "3"], (names[0], names[2]), [1, names[2]]):
+        assert inspector.with_settings(cam={"stages": stages}).run.cam.stages == expected
+    assert inspector.with_settings(cam={"stages": 2}).run.cam.stages == (names[1],)
+    assert inspector.with_settings(cam={"stages": names[1]}).run.cam.stages == (names[1],)
+
+
+def test_layers_that_are_no_stages(inspector):
+    other = inspector.with_settings(cam={"stages": ["trunk.layer3.0.conv1"]})
+    assert other.inspect(PICTURES[0]).heatmap.shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [[0], [99], ["nowhere"], [], [""], [-1], [1.5], ["1,2"], [2, 2], [1, "1"], ["head"], ["trunk.fc"]],
+)
+def test_stages_that_cannot_be_used(stages, inspector):
+    with pytest.raises(SettingsError, match=r"stages"):
+        inspector.with_settings(cam={"stages": stages})
+
+
+@pytest.mark.parametrize(
+    ("cam", "mask", "words"),
+    [
+        ({"method": "guess-cam"}, {}, "guess-cam"),
+        ({"percentile": 101}, {}, "--percentile 101"),
+        ({"percentile": float("nan")}, {}, "--percentile nan"),
+        ({"fusion": "median"}, {}, "--fusion 'median'"),
+        ({"nonsense": 1}, {}, "--nonsense"),
+        ({}, {"threshold": 2.0}, "--threshold 2.0"),
+        ({}, {"threshold": "best"}, "--threshold 'best'"),
+        ({}, {"min_area_px": 0}, "--min-area-px 0"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(cam, mask, words, inspector):
+    with pytest.raises(SettingsError, match=words):
+        inspector.with_settings(cam, mask)
+
+
+def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspector, singles):
+    before = inspector.run
+    other = inspector.with_settings({"method": "grad-cam", "percentile": 50, "fusion": "sum"})
+    assert (other.run.cam.method, other.run.cam.percentile, other.run.cam.fusion) == ("grad-cam", 50, "sum")
+    assert other.classifier is inspector.classifier
+    assert not np.allclose(other.inspect(PICTURES[0]).heatmap, singles[0].heatmap)
+    assert inspector.run == before
+    check_same([inspector.inspect(PICTURES[0], NAMES[0])], singles[:1])
+
+
+@pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hirescam"])
+@pytest.mark.parametrize("percentile", [None, 0, 50, 100])
+def test_every_map_can_be_made_of_every_image(fusion, method, percentile, inspector):
+    other = inspector.with_settings({"method": method, "fusion": fusion, "percentile": percentile})
+    found = other.inspect_batch(PICTURES[:3], NAMES[:3])
+    assert all(np.isfinite(item.heatmap).all() for item in found)
+
+
+def test_the_threshold_of_the_mask(inspector, singles):
+    heatmap = singles[0].heatmap
+    share = (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min())
+    found = inspector.with_settings(mask={"threshold": 0.3}).inspect(PICTURES[0])
+    assert (found.mask != (share > 0.3)).mean() < 1e-3
+
+
+def test_small_regions_are_dropped_from_mask_and_list(inspector):
+    found = inspector.with_settings(mask={"threshold": 0.5, "min_area_px": 40}).inspect(PICTURES[5])
+    plain = inspector.with_settings(mask={"threshold": 0.5}).inspect(PICTURES[5])
+    kept = [region for region in plain.regions if region.area_px >= 40]
+    assert [region.area_px for region in found.regions] == [region.area_px for region in kept]
+    assert found.mask.sum() == sum(region.area_px for region in kept)
+
+
+# ------------------------------------------------------------------------------------------ bad input
+
+
+def test_files_that_cannot_be_read_stand_among_the_others(inspector, singles, files, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    mixed = [files[0], ("bad", bad), files[2], ("gone", tmp_path / "gone.png"), files[3]]
+    for batch_size in (1, 2, 5):
+        found = list(inspector.inspect_files(mixed, batch_size=batch_size))
+        assert [item.name for item in found] == [NAMES[0], "bad", NAMES[2], "gone", NAMES[3]]
+        assert found[1].inspection is found[1].image is None
+        assert "not an image" in found[1].reason
+        assert "no such file" in found[3].reason
+        check_same([found[i].inspection for i in (0, 2, 4)], [singles[i] for i in (0, 2, 3)])
+
+
+def test_only_files_that_cannot_be_read(inspector, tmp_path):
+    found = list(inspector.inspect_files([("a", tmp_path / "a"), ("b", tmp_path / "b")], batch_size=2))
+    assert [item.inspection for item in found] == [None, None]
+
+
+def test_nothing_to_inspect(inspector):
+    assert inspector.inspect_batch([], []) == []
+    assert list(inspector.inspect_files([])) == []
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+        np.zeros((1, 8, 8, 3), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_pictures(pixels, inspector):
+    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8"):
+        inspector.inspect(pixels, "mine")
+
+
+def test_a_file_alone_that_cannot_be_read(inspector, tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        inspector.inspect(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(("name", "error"), [("cuda", "no GPU"), ("tpu", "unknown"), ("", "unknown")])
+def test_devices(name, error, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=error):
+        choose_device(name)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+
+
+def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):
+    """Two fields that agree with each other and with no network."""
+    broken = Inspector.load(folder_with(make_run(), {"stages": ["head"], "cam": {"stages": ["head"]}}))
+    with pytest.raises(RunError, match="head"):
+        broken.inspect(PICTURES[0])
+
+
+@pytest.fixture
+def folder_with():
+    def change(folder, values):
+        file = folder / RUN_FILE
+        fields = json.loads(file.read_text())
+        cam = CamSettings(**fields["cam"]).model_dump() | values.pop("cam", {})
+        file.write_text(json.dumps({**fields, **values, "cam": cam}))
+        return folder
+
+    return change
+
+
+# ------------------------------------------------------------------------------------------ memory
+
+
+def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
+    """Images that were read and not yet handed out; and after hand-out nothing holds on to them."""
+    lock, read = threading.Lock(), []
+    original = module.read_image
+
+    def counted(path):
+        with lock:
+            read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(module, "read_image", counted)
+    handed_out, furthest = 0, 0
+    for _ in inspector.inspect_files(((f"{n}", files[0][1]) for n in range(60)), batch_size=4):
+        handed_out += 1
+        furthest = max(furthest, len(read) - handed_out)
+    assert handed_out == len(read) == 60
+    assert furthest <= 3 * 4 + 2
+
+
+def test_arrays_do_not_pile_up(inspector, files):
+    def arrays():
+        gc.collect()
+        return sum(isinstance(thing, module.Inspected) for thing in gc.get_objects())
+
+    counts = []
+    for number, _ in enumerate(inspector.inspect_files(((f"{n}", files[0][1]) for n in range(40)))):
+        if number % 13 == 0:
+            counts.append(arrays())
+    assert max(counts) <= 3
+
+
+def test_a_list_that_is_left_early_reads_no_further(inspector, files, monkeypatch):
+    taken = []
+
+    def endless():
+        number = 0
+        while True:
+            taken.append(number)
+            yield str(number), files[0][1]
+            number += 1
+
+    found = inspector.inspect_files(endless(), batch_size=2)
+    next(found)
+    found.close()
+    assert len(taken) <= 8

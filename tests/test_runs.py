@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ltcam.inspector import Inspector
+from ltcam.models.classifier import build_classifier
+from ltcam.runs import (
+    HISTORY_FILE,
+    RUN_FILE,
+    RUN_SCHEMA_VERSION,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    Run,
+    VerdictSettings,
+    read_classifier,
+    read_run,
+    write_run,
+)
+from ltcam_runtime.errors import RunError
+
+
+def change(folder, *path, value):
+    """Set a field of run.json, given by its path; the new value may be `...` to remove it."""
+    file = folder / RUN_FILE
+    values = json.loads(file.read_text())
+    place = values
+    for part in path[:-1]:
+        place = place[part]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    file.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def folder(make_run):
+    return make_run()
+
+
+def test_what_is_written_is_read_again(make_run):
+    verdict = VerdictSettings(threshold=0.25, unsure_margin=0.125, evidence="of a test")
+    folder = make_run(verdict=verdict, command="ltcam train 'ä b'", data={"images": 3}, seed=7)
+    run = read_run(folder)
+    assert run.verdict == verdict
+    assert run.command == "ltcam train 'ä b'"
+    assert run.data == {"images": 3}
+    assert run.schema_version == RUN_SCHEMA_VERSION
+    assert Run.model_validate(json.loads(run.model_dump_json())) == run
+    torch.manual_seed(7)
+    expected = build_classifier("test_resnet", 2).state_dict()
+    classifier = read_classifier(folder, run)
+    assert all(torch.equal(expected[name], tensor) for name, tensor in classifier.state_dict().items())
+    assert not classifier.training
+    assert not any(parameter.requires_grad for parameter in classifier.parameters())
+
+
+def test_weights_in_another_memory_layout(tmp_path, folder):
+    run = read_run(folder)
+    classifier = build_classifier("test_resnet", 2).to(memory_format=torch.channels_last)
+    write_run(tmp_path, run, classifier, "", [], "")
+    read = read_classifier(tmp_path, run).state_dict()
+    assert all(torch.equal(tensor, read[name]) for name, tensor in classifier.state_dict().items())
+
+
+def test_history_and_split_are_tables(tmp_path, folder):
+    history = [{"epoch": 0, "val_ap": 0.5}, {"epoch": 1, "val_ap": float("nan")}]
+    split = "path,label,group,split\na.png,ok,a,train\n"
+    write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, history, "<p>")
+    with (tmp_path / HISTORY_FILE).open() as file:
+        assert [row["val_ap"] for row in csv.DictReader(file)] == ["0.5", "nan"]
+    assert (tmp_path / SPLIT_FILE).read_text() == split
+    write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, [], "<p>")
+    assert (tmp_path / HISTORY_FILE).read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("classes",), ["ok"]),
+        (("classes",), ["ok", "ok"]),
+        (("classes",), ["ok", ""]),
+        (("classes",), ["dent", "ok"]),
+        (("classes",), "ok"),
+        (("image_size",), [0, 64]),
+        (("image_size",), [64]),
+        (("image_size",), [10_000, 10_000]),
+        (("image_size",), ["a", 64]),
+        (("image_size",), [64.5, 64]),
+        (("mean",), [0.5, 0.5]),
+        (("mean",), [0.5, 0.5, float("nan")]),
+        (("std",), [0.5, 0.5, 0.0]),
+        (("std",), [0.5, 0.5, -1.0]),
+        (("std",), [0.5, 0.5, float("inf")]),
+        (("backbone",), None),
+        (("stages",), None),
+        (("cam", "fusion"), "median"),
+        (("cam", "scope"), "image"),
+        (("cam", "reading"), "both"),
+        (("cam", "stages"), []),
+        (("cam", "stage_scale"), "log"),
+        (("cam", "percentile"), 101),
+        (("cam", "percentile"), float("nan")),
+        (("cam", "positive_activations"), "perhaps"),
+        (("cam", "extra"), 1),
+        (("mask", "threshold"), "best"),
+        (("mask", "threshold"), 1.5),
+        (("mask", "threshold"), float("nan")),
+        (("mask", "min_area_px"), 0),
+        (("verdict", "threshold"), -0.1),
+        (("verdict", "threshold"), float("nan")),
+        (("verdict", "unsure_margin"), 0.6),
+        (("seed",), "x"),
+        (("versions",), {"torch": 2}),
+        (("training",), []),
+        (("extra",), 1),
+        (("schema_version",), "one"),
+        (("schema_version",), 0),
+        (("classes",), ...),
+        (("cam",), ...),
+        (("seed",), ...),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(path, value, folder):
+    change(folder, *path, value=value)
+    with pytest.raises(RunError, match=rf"run\.json: field '{'.'.join(path)}"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("cam", "method"), "guess-cam", "field 'cam'.*guess-cam"),
+        (("cam", "stages"), ["nowhere"], "names stage 'nowhere'"),
+        (("stages",), ["nowhere"], "names stage 'nowhere'"),
+        (("cam", "stages"), ["head"], "field 'cam'.*head.*no map"),
+        (("cam", "stages"), ["trunk.layer1", "trunk.layer1"], "field 'cam'.*more than once"),
+        (("backbone",), "resnet81", "field 'backbone'.*resnet81"),
+        (("backbone",), "test_efficientnet", "does not fit backbone test_efficientnet"),
+        (("classes",), ["ok", "a", "b"], "does not fit"),
+    ],
+)
+def test_fields_that_do_not_fit_the_network(path, value, words, folder):
+    change(folder, *path, value=value)
+    with pytest.raises(RunError, match=words):
+        Inspector.load(folder)
+
+
+def test_a_newer_schema(folder):
+    change(folder, "schema_version", value=RUN_SCHEMA_VERSION + 1)
+    change(folder, "from_the_future", value=True)
+    with pytest.raises(RunError, match=r"schema version 2, this ltcam reads up to 1; update ltcam"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[]", b"3", b"null", b"[" * 100_000, b'{"seed": 1e999}'],
+    ids=["empty", "cut", "binary", "list", "number", "null", "deep", "huge"],
+)
+def test_a_damaged_file(content, folder):
+    (folder / RUN_FILE).write_bytes(content)
+    with pytest.raises(RunError, match=r"run\.json"):
+        read_run(folder)
+
+
+def test_a_file_of_unlikely_length_is_not_read(folder):
+    (folder / RUN_FILE).write_bytes(b" " * (5 * 2**20))
+    with pytest.raises(RunError, match="bytes long"):
+        read_run(folder)
+
+
+def test_no_folder_and_no_run(tmp_path):
+    with pytest.raises(RunError, match="there is no such folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"holds no run\.json; give the --out folder of `ltcam train`"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(value, folder):
+    state = load_file(folder / WEIGHTS_FILE)
+    name = sorted(state)[3]
+    state[name].view(-1)[0] = value
+    save_file(state, folder / WEIGHTS_FILE)
+    with pytest.raises(RunError, match=f"tensor '{name}' holds NaN or infinite"):
+        read_classifier(folder, read_run(folder))
+
+
+def test_missing_and_damaged_weights(folder):
+    run = read_run(folder)
+    file = folder / WEIGHTS_FILE
+    content = file.read_bytes()
+    for bad in (b"", b"hello", content[:-10], b"\x80\x04\x95" + content):
+        file.write_bytes(bad)
+        with pytest.raises(RunError, match="not a readable safetensors file"):
+            read_classifier(folder, run)
+    file.unlink()
+    with pytest.raises(RunError, match=r"holds no weights\.safetensors; the run folder is incomplete"):
+        read_classifier(folder, run)
+
+
+def test_a_tensor_too_few_or_too_many(folder):
+    run = read_run(folder)
+    state = load_file(folder / WEIGHTS_FILE)
+    save_file({**state, "more": torch.zeros(1)}, folder / WEIGHTS_FILE)
+    with pytest.raises(RunError, match="does not fit backbone test_resnet.*more"):
+        read_classifier(folder, run)
+    del state["head.bias"]
+    save_file(state, folder / WEIGHTS_FILE)
+    with pytest.raises(RunError, match=r"does not fit backbone test_resnet.*head\.bias"):
+        read_classifier(folder, run)
+
+
+def test_half_precision_weights_are_read(folder):
+    state = load_file(folder / WEIGHTS_FILE)
+    halves = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    save_file(halves, folder / WEIGHTS_FILE)
+    classifier = read_classifier(folder, read_run(folder))
+    assert {t.dtype for t in classifier.parameters()} == {torch.float32}

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam import CAM, Truncation, fuse, log_odds
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
 from ltcam.inspector import Inspector
@@ -41,7 +41,6 @@ TRUNCATIONS: dict[str, Truncation | None] = {
 }
 STAGES = ("5", "4", "3", "3,4", "3,4,5", "2,3,4", "2,3,4,5", "1,2,3,4,5")
 FUSIONS = (("sum", "none"), ("sum", "max"), ("max", "max"), ("product", "max"))
-SMALL = 6  # the summary's rows
 
 
 def settings_of_all() -> list[tuple[str, str, str, str, str]]:
@@ -81,8 +80,6 @@ def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict
 
 
 def _mask(maps, setting, size, own_size):
-    from ltcam.cam import fuse
-
     method, truncation, stages, fusion, scale = setting
     all_maps = maps[method, truncation]
     chosen = [all_maps[int(stage) - 1] for stage in stages.split(",") if int(stage) <= len(all_maps)]
@@ -112,7 +109,7 @@ def main() -> None:
     options.out.write_text(
         json.dumps(
             {
-                "what": "pooled IoU over defective images, Otsu masks; setting = method | truncation | stages | fusion | scale",
+                "what": "pooled IoU of Otsu masks, defective images; method | truncation | stages | fusion | scale",
                 "split": options.split,
                 "positive_activations": not options.signed,
                 "versions": {"torch": torch.__version__, "python": platform.python_version()},

@@ -18,7 +18,18 @@ from typing import Any
 
 from ltcam.runs import read_run
 
-_PIXEL = ("iou", "precision", "recall", "f1", "ap", "auroc", "pro", "mean_image_iou", "two_class_miou", "ceiling_2px")
+_PIXEL = (
+    "iou",
+    "precision",
+    "recall",
+    "f1",
+    "ap",
+    "auroc",
+    "pro",
+    "mean_image_iou",
+    "two_class_miou",
+    "ceiling_2px",
+)
 _IMAGE = ("ap", "auroc", "f1", "accuracy", "threshold")
 
 
@@ -29,12 +40,14 @@ def entry(run: Path, metrics_folder: Path) -> dict[str, Any]:
     pixel = {name: metrics["pixel"][name] for name in _PIXEL}
     return {
         "method": settings.cam.model_dump(mode="json") | {"mask": settings.mask.model_dump(mode="json")},
-        "pixel": pixel | {"boundary": metrics["pixel"]["boundary"], "intervals": metrics["pixel"]["intervals"]},
+        "pixel": pixel
+        | {"boundary": metrics["pixel"]["boundary"], "intervals": metrics["pixel"]["intervals"]},
         "populations": {
             name: {key: values[key] for key in ("iou", "precision", "recall", "f1")}
             for name, values in metrics["populations"].items()
         },
-        "image": {name: metrics["image"][name] for name in _IMAGE} | {"intervals": metrics["image"]["intervals"]},
+        "image": {name: metrics["image"][name] for name in _IMAGE}
+        | {"intervals": metrics["image"]["intervals"]},
         "image_size": settings.image_size,
         "weights": settings.initial_weights.get("source"),
         "best_epoch": settings.evidence.get("best_epoch"),
@@ -70,7 +83,9 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pairs", nargs="+", metavar="RUN=METRICS")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

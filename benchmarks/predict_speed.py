@@ -29,7 +29,9 @@ from ltcam_runtime.images import read_image, resize
 def bare_seconds(inspector: Inspector, files: list[tuple[str, Path]], batch_size: int) -> float:
     size = inspector.run.image_size
     batches = [
-        inspector.normalised([resize(read_image(path), size) for _, path in files[start : start + batch_size]])
+        inspector.normalised(
+            [resize(read_image(path), size) for _, path in files[start : start + batch_size]]
+        )
         for start in range(0, len(files), batch_size)
     ]
     target = log_odds(range(1, len(inspector.run.classes)))
@@ -51,7 +53,9 @@ def predict_seconds(run: Path, files: list[tuple[str, Path]], batch_size: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("images")
     parser.add_argument("--number", type=int, default=200)
@@ -67,7 +71,9 @@ def main() -> None:
     for _ in range(options.rounds):
         theirs = bare_seconds(inspector, files, options.batch_size)
         ours = predict_seconds(options.run, files, options.batch_size)
-        rows.append({"bare_s": round(theirs, 3), "predict_s": round(ours, 3), "ratio": round(ours / theirs, 3)})
+        rows.append(
+            {"bare_s": round(theirs, 3), "predict_s": round(ours, 3), "ratio": round(ours / theirs, 3)}
+        )
         Console().print(rows[-1])
     best = {"bare_s": min(row["bare_s"] for row in rows), "predict_s": min(row["predict_s"] for row in rows)}
     result = {

@@ -38,7 +38,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a run folder of a tiny network with random weights; fields of `Run` can be given."""
 
-    def make(seed: int = 0, split: str = "path,label,group,split\n", **fields: Any) -> Path:
+    def make(seed: int = 0, split: str = "path,label,group,split,sha256\n", **fields: Any) -> Path:
         classes = fields.pop("classes", ("ok", "dent"))
         torch.manual_seed(seed)
         classifier = build_classifier("test_resnet", len(classes))

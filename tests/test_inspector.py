@@ -144,7 +144,7 @@ def test_ok_empties_the_mask_and_nothing_else(make_run, singles):
         assert with_gate.regions == ()
         assert np.array_equal(with_gate.heatmap, without.heatmap)
         assert np.array_equal(without.mask, plain.mask)
-        assert without.regions == plain.regions
+        assert [region.box for region in without.regions] == [region.box for region in plain.regions]
 
 
 def test_a_gate_for_files_too(make_run, files):
@@ -242,7 +242,7 @@ def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspe
 
 
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
-@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hirescam"])
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam"])
 @pytest.mark.parametrize("percentile", [None, 0, 50, 100])
 def test_every_map_can_be_made_of_every_image(fusion, method, percentile, inspector):
     other = inspector.with_settings({"method": method, "fusion": fusion, "percentile": percentile})
@@ -366,7 +366,7 @@ def test_arrays_do_not_pile_up(inspector, files):
         return sum(isinstance(thing, module.Inspected) for thing in gc.get_objects())
 
     counts = []
-    for number, _ in enumerate(inspector.inspect_files(((f"{n}", files[0][1]) for n in range(40)))):
+    for number, _ in enumerate(inspector.inspect_files((f"{n}", files[0][1]) for n in range(40))):
         if number % 13 == 0:
             counts.append(arrays())
     assert max(counts) <= 3

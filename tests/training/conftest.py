@@ -57,7 +57,7 @@ def settings_of() -> Callable[..., TrainingSettings]:
             "backbone": "test_resnet",
             "weights": "random",
             "epochs": 3,
-            "batch_size": 8,
+            "batch_size": 16,
             "memory_format": "contiguous",
             "precision": "float32",
         }
@@ -84,7 +84,7 @@ def trained(prepared, settings_of) -> Callable[..., tuple[Classifier, Fitted]]:
         classifier = build_classifier(settings.backbone, 2)
         fitted = fit(
             classifier,
-            train or prepared(12, 8, 1),
+            train or prepared(12, 8, 1, (32, 32)),
             validation,
             settings,
             STATISTICS,

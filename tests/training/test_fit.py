@@ -29,7 +29,7 @@ def test_a_dark_square_is_learned_in_a_few_epochs(trained, prepared, settings_of
     entries, steps = [], []
     classifier, fitted = trained(
         tmp_path,
-        settings_of(epochs=3),
+        settings_of(epochs=3, batch_size=8),
         train=prepared(30, 20, 1),
         validation=prepared(12, 6, 2),
         progress=lambda *numbers: steps.append(numbers),
@@ -61,7 +61,7 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
         original(self, trainer, pl_module)
 
     monkeypatch.setattr(module._Bookkeeping, "on_train_epoch_end", spy)
-    classifier, fitted = trained(tmp_path, settings_of(), validation=prepared(4, 4, 2))
+    classifier, fitted = trained(tmp_path, settings_of(), validation=prepared(4, 4, 2, (32, 32)))
     losses = [entry["val_loss"] for entry in fitted.history]
     best = max(range(3), key=lambda epoch: (aps[epoch], -losses[epoch]))
     assert fitted.best_epoch == best
@@ -85,13 +85,12 @@ def test_the_same_seed_trains_the_same_model(trained, settings_of, tmp_path):
     assert not same(first, third)
 
 
-@pytest.mark.parametrize("validated", [True, False])
-@pytest.mark.parametrize("stop_in", [1, 2])
+@pytest.mark.parametrize(("validated", "stop_in"), [(True, 2), (False, 1)])
 def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
     validated, stop_in, settings_of, prepared, tmp_path
 ):
     """With dropout, so that all random numbers count, and with validation, which uses none."""
-    train, validation = prepared(12, 8, 1), prepared(4, 4, 2) if validated else None
+    train, validation = prepared(12, 8, 1, (32, 32)), prepared(4, 4, 2, (32, 32)) if validated else None
     settings = settings_of(epochs=3)
 
     def run(folder, **options):
@@ -112,7 +111,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
         return classifier, fitted
 
     def stop(epoch, _epochs, step, _steps):
-        if (epoch, step) == (stop_in, 3):
+        if (epoch, step) == (stop_in, 2):
             raise StoppedError
 
     whole, expected = run(tmp_path / "whole")
@@ -127,12 +126,12 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
 
 def test_a_training_that_was_done_is_only_read(trained, prepared, settings_of, tmp_path):
     """Killed after its last epoch and before the run folder was written."""
-    first, expected = trained(tmp_path, settings_of(epochs=2), validation=prepared(4, 4, 2))
+    first, expected = trained(tmp_path, settings_of(epochs=2), validation=prepared(4, 4, 2, (32, 32)))
     steps = []
     second, found = trained(
         tmp_path,
         settings_of(epochs=2),
-        validation=prepared(4, 4, 2),
+        validation=prepared(4, 4, 2, (32, 32)),
         progress=lambda *numbers: steps.append(numbers),
     )
     assert steps == []
@@ -180,7 +179,7 @@ def test_a_training_that_diverges_says_so(trained, settings_of, tmp_path):
 
 
 def test_validation_scores_that_are_not_finite_say_so(trained, prepared, settings_of, tmp_path, monkeypatch):
-    validation = prepared(4, 4, 2)
+    validation = prepared(4, 4, 2, (32, 32))
     original = module.TrainingModule.validation_step
 
     def broken(self, batch, index):
@@ -192,11 +191,9 @@ def test_validation_scores_that_are_not_finite_say_so(trained, prepared, setting
         trained(tmp_path, settings_of(epochs=1), validation=validation)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "batch_size"), [(1, 64), (1, 32), (2, 13), (1, 7), (10, 64), (5, 32), (1, 1)]
-)
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 64), (2, 13), (1, 7), (5, 32), (1, 1)])
 def test_any_number_of_steps_has_a_schedule(epochs, batch_size, trained, prepared, settings_of, tmp_path):
-    """64 images an epoch: 1, 2, 10, 10, 10, 10 and 64 steps."""
+    """64 images an epoch: 1, 10, 10, 10 and 64 steps."""
     rates = []
     _, fitted = trained(
         tmp_path,
@@ -217,7 +214,7 @@ def test_warm_up_then_down_to_nothing(trained, settings_of, tmp_path, monkeypatc
         return original(self, batch, index)
 
     monkeypatch.setattr(module.TrainingModule, "training_step", spy)
-    trained(tmp_path, settings_of(epochs=4), learning_rate=1e-3)
+    trained(tmp_path, settings_of(epochs=4, batch_size=8), learning_rate=1e-3)
     trunk = [rate[0] for rate in rates]
     assert max(trunk) == pytest.approx(1e-3, rel=0.02)
     assert trunk.index(max(trunk)) in {2, 3}
@@ -289,7 +286,9 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(epoch, trained, se
 
 def test_bfloat16_as_asked(trained, prepared, settings_of, tmp_path):
     classifier, fitted = trained(
-        tmp_path, settings_of(epochs=1, precision="bfloat16"), validation=prepared(4, 4, 2)
+        tmp_path,
+        settings_of(epochs=1, batch_size=64, precision="bfloat16"),
+        validation=prepared(4, 4, 2, (32, 32)),
     )
     assert fitted.arithmetic.bfloat16
     assert {tensor.dtype for tensor in classifier.state_dict().values() if tensor.is_floating_point()} == {
@@ -298,7 +297,7 @@ def test_bfloat16_as_asked(trained, prepared, settings_of, tmp_path):
 
 
 def test_several_defect_classes(settings_of, prepared, tmp_path):
-    images = prepared(8, 9, 1)
+    images = prepared(8, 9, 1, (32, 32))
     labels = torch.tensor([0] * 8 + [1] * 6 + [2] * 3)
     torch.manual_seed(0)
     classifier = build_classifier("test_resnet", 4)  # one class has no image on this side

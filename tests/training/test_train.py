@@ -32,6 +32,12 @@ sys.addaudithook(_audit)
 
 
 @pytest.fixture
+def short_epochs(monkeypatch):
+    """For images too large for an epoch of 64."""
+    monkeypatch.setattr("ltcam.training.sampling.SMALLEST_EPOCH", 8)
+
+
+@pytest.fixture
 def quick(settings_of):
     def make(**values):
         return settings_of(**{"epochs": 1, "image_size": (32, 32), "learning_rate": 3e-3, **values})
@@ -272,7 +278,7 @@ def test_no_readable_image_at_all(pictures, quick, tmp_path):
         run(dataset, quick(image_size=None), tmp_path / "work")
 
 
-def test_rare_classes_grey_images_and_sizes_of_all_kinds(pictures, quick, tmp_path):
+def test_rare_classes_grey_images_and_sizes_of_all_kinds(pictures, quick, short_epochs, tmp_path):
     dataset = pictures(ok=(20, None), crack=(12, None), dent=(9, None), stain=(1, None))
     for number, sample in enumerate(dataset.samples):
         size = [(1, 1), (200, 7), (40, 90), (64, 64)][number % 4]
@@ -297,7 +303,7 @@ def test_copies_of_one_photograph_stay_on_one_side(pictures, quick):
 # ------------------------------------------------------------------------------------ settings, resume
 
 
-def test_the_size_is_chosen_from_the_training_images(pictures, quick, tmp_path):
+def test_the_size_is_chosen_from_the_training_images(pictures, quick, short_epochs, tmp_path):
     dataset = pictures(size=(300, 90), ok=(5, None), dent=(5, None), split="train")
     found = run(dataset, quick(image_size=None), tmp_path / "work")
     assert found.run.image_size == (416, 128)

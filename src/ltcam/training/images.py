@@ -94,7 +94,7 @@ def _room(count: int, size: tuple[int, int], overflow: Path) -> Tensor:
     overflow.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(overflow.parent).free < needed:
         raise DataError(
-            f"{count} images at {size[0]} x {size[1]} need {needed / 2**30:.1f} GiB beside the run folder; the disk has "
+            f"{count} images at {size[0]} x {size[1]} need {needed / 2**30:.1f} GiB beside the run folder; there is "
             "less; make room, or use a smaller --image-size"
         )
     mapped: Tensor = torch.from_file(str(overflow), shared=True, size=needed, dtype=torch.uint8)

@@ -28,19 +28,14 @@ from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
-METHODS = ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam")
+METHODS = ("grad-cam", "layer-cam", "hires-cam")
 TRUNCATIONS: dict[str, Truncation | None] = {
     "none": None,
-    "0 channel": Truncation(0),
     "50 channel": Truncation(50),
-    "50 stage": Truncation(50, "stage"),
-    "90 stage": Truncation(90, "stage"),
-    "50 channel mask": Truncation(50, "channel", "mask"),
     "50 stage mask": Truncation(50, "stage", "mask"),
-    "90 stage mask": Truncation(90, "stage", "mask"),
 }
 STAGES = ("5", "4", "3", "3,4", "3,4,5", "2,3,4", "2,3,4,5", "1,2,3,4,5")
-FUSIONS = (("sum", "none"), ("sum", "max"), ("max", "max"), ("product", "max"))
+FUSIONS = (("sum", "none"), ("product", "max"))
 
 
 def settings_of_all() -> list[tuple[str, str, str, str, str]]:

@@ -8,19 +8,25 @@ from __future__ import annotations
 from ltcam.runs import CamSettings
 
 
-def default_cam(backbone: str, stages: tuple[str, ...]) -> CamSettings:  # noqa: ARG001  # one rule for all so far
+def default_cam(stages: tuple[str, ...], signed: bool) -> CamSettings:
     """Settings of the map that a new run starts with.
 
-    LayerCAM of the inner stages, put together by the geometric mean of their max-scaled maps: a place
-    counts if every stage agrees on it, and no stage drowns another by its scale. The first stage is
-    mostly texture, the last one too coarse. Positive parts of the activations only, which changes
-    nothing behind a ReLU.
+    The inner stages, put together by the geometric mean of their max-scaled maps: a place counts if every
+    stage agrees on it, and no stage drowns another by its scale. The first stage is mostly texture, the
+    last one too coarse.
+
+    Stages behind a ReLU get HiResCAM, whose negative gradients take away what speaks against a defect.
+    Signed stages (linear bottlenecks) get LayerCAM of their positive parts: there a product of two
+    negative values would count for the defect.
 
     Args:
-        backbone: timm's name.
         stages: names of the classifier's stages, shallow to deep.
+        signed: whether any of them puts out negative values.
     """
-    chosen = stages[1:-1] if len(stages) > 3 else stages
     return CamSettings(
-        method="layer-cam", percentile=None, stages=chosen, fusion="product", positive_activations=True
+        method="layer-cam" if signed else "hires-cam",
+        percentile=None,
+        stages=stages[1:-1] if len(stages) > 3 else stages,
+        fusion="product",
+        positive_activations=signed,
     )

@@ -75,7 +75,7 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     assert run_.image_size == (64, 64)
     assert run_.backbone == "test_resnet"
     assert run_.training == settings.model_dump(mode="json")
-    assert run_.cam == default_cam("test_resnet", run_.stages)
+    assert run_.cam == default_cam(run_.stages, signed=False)
     assert run_.data["images"] == 60
     assert run_.data["labels"] == {OK: 40, "dent": 20}
     assert len(run_.data["fingerprint"]) == 64

@@ -20,7 +20,13 @@ from ltcam.data.duplicates import find_duplicates, merge_groups
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.splits import default_split, split_by_group
 from ltcam.models.backbones import input_statistics
-from ltcam.models.classifier import Classifier, build_classifier, freeze_stages, stages_of
+from ltcam.models.classifier import (
+    Classifier,
+    build_classifier,
+    freeze_stages,
+    has_signed_stages,
+    stages_of,
+)
 from ltcam.models.weights import Filled, load_initial_weights
 from ltcam.runs import CamSettings, Run, VerdictSettings
 from ltcam.training.calibration import choose_threshold
@@ -82,7 +88,7 @@ def train(
     dataset: Dataset,
     settings: TrainingSettings,
     work: Path,
-    cam: Callable[[str, tuple[str, ...]], CamSettings],
+    cam: Callable[[tuple[str, ...], bool], CamSettings],
     *,
     listener: Listener | None = None,
     device: str = "auto",
@@ -95,7 +101,7 @@ def train(
         dataset: as read from disk. Its own test side is never looked at.
         settings: of the training.
         work: folder for checkpoints; a training found there is gone on with.
-        cam: backbone and stage names to the settings of the map that the run starts with.
+        cam: stage names, and whether any stage puts out negative values, to the settings of the run's map.
         listener: told about progress.
         device: `auto`, `cpu` or `cuda`.
         devices: number of GPUs.
@@ -142,7 +148,7 @@ def train(
         std=std,
         backbone=settings.backbone,
         stages=stages,
-        cam=cam(settings.backbone, stages),
+        cam=cam(stages, has_signed_stages(classifier, stages, size)),
         verdict=VerdictSettings(threshold=threshold, evidence=evidence),
         seed=settings.seed,
         training=settings.model_dump(mode="json"),

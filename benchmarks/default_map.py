@@ -34,7 +34,7 @@ TRUNCATIONS: dict[str, Truncation | None] = {
     "50 channel": Truncation(50),
     "50 stage mask": Truncation(50, "stage", "mask"),
 }
-STAGES = ("5", "4", "3", "3,4", "3,4,5", "2,3,4", "2,3,4,5", "1,2,3,4,5")
+STAGES = ("5", "4", "3", "2,3", "3,4", "3,4,5", "2,3,4", "2,3,4,5", "1,2,3,4,5")
 FUSIONS = (("sum", "none"), ("product", "max"))
 
 

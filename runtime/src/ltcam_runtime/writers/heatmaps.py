@@ -14,8 +14,9 @@ from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
 
-# Heatmaps are smooth: neighbours in a row differ little.
-_OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, "SUB")
+# Heatmaps are smooth: neighbours differ little, and the differences hardly repeat, so a search for
+# repetitions takes twice the time and saves nothing (500 x 1250: 20 against 39 ms, 1.0 MB both).
+_OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY, "UP")
 
 
 class HeatmapWriter:

@@ -164,7 +164,7 @@ class Inspector:
         """
         for name, image in zip(names, images, strict=True):
             _check_pixels(name, image)
-        return self._inspect([_shrunk(image, self.run.image_size) for image in images], images, names, gate)
+        return self._inspect([resize(image, self.run.image_size) for image in images], images, names, gate)
 
     def inspect_files(
         self, files: Iterable[tuple[str, Path]], *, batch_size: int = 4, gate: bool = True
@@ -343,16 +343,12 @@ class _Read:
     reason: str = ""
 
 
-def _shrunk(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return resize(image, size)
-
-
 def _read(name: str, path: Path, size: tuple[int, int]) -> _Read:
     try:
         image = read_image(path)
     except InputError as error:
         return _Read(name, None, None, error.reason)
-    return _Read(name, image, _shrunk(image, size))
+    return _Read(name, image, resize(image, size))
 
 
 def _read_ahead(

@@ -1,7 +1,7 @@
 """Keep freed memory in the process instead of handing every large tensor back to the system.
 
 Training and capturing allocate and free the same large tensors in every step. glibc maps and unmaps
-each of them, and the system then clears its pages anew: a third of the time of a step, measured on
+each of them, and the system then clears its pages anew: a fifth of the time of a step, measured on
 EfficientNet-Lite0 at 640 x 256 (`benchmarks/memory_reuse.py`).
 """
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltcam.cam import CAM, capture, methods
+from ltcam.cam import CAM, capture, gradient_methods
 
 
 def biases_behind(net: nn.Module, images: torch.Tensor, target: int, stage: str) -> torch.Tensor:
@@ -172,7 +172,7 @@ def lived_in(nets) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("method", methods(), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", gradient_methods(), ids=lambda method: method.name)
 @pytest.mark.parametrize("layers", [None, ("features.0", "features.7")], ids=["found", "in place"])
 def test_nothing_is_left_behind(method, layers, nets):
     net = lived_in(nets)

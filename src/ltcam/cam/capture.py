@@ -31,7 +31,7 @@ class Capture:
     Attributes:
         layers: names of the layers, in the order asked for (found by itself: shallow to deep).
         activations: per layer (N, C, h, w), float32 or float64.
-        gradients: per layer, same shape: gradient of each image's target score.
+        gradients: per layer, same shape: gradient of each image's target score; empty if not asked for.
         output: what the model returned, its tensors detached; logits (N, K) for classifiers.
         scores: target score of each image (N,), before any softmax.
         input_size: (H, W) of the images.
@@ -53,6 +53,7 @@ def capture(
     layers: Sequence[str] | str | None = None,
     taps: Taps = "after",
     reshape: Reshape | None = None,
+    gradients: bool = True,
 ) -> Capture:
     """Run the model once forward and once backward and keep what class activation maps need.
 
@@ -66,6 +67,7 @@ def capture(
         layers: names of layers, or one name; None finds the stages (`find_stages`).
         taps: where found stages are tapped; not used with `layers`.
         reshape: makes (N, C, h, w) of a layer's output that is not.
+        gradients: False leaves the backward pass out, for methods that need activations only.
 
     Raises:
         TypeError: images of an integer or boolean type.
@@ -74,21 +76,21 @@ def capture(
     check_images(images)
     names = _names(layers) if layers is not None else find_stages(model, images, taps=taps)
     modules = resolve_layers(model, names, images)
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+    with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
         source = images.clone() if images.is_inference() else images.detach()
         output, taken = _forward(model, source, names, modules)
-        scores = target_scores(output, target, len(images))
-        gradients = _gradients(scores, names, taken)
+        scores = target_scores(output, target, len(images), differentiable=gradients)
+        slopes = _gradients(scores, names, taken) if gradients else ()
     _warn_of_half_precision(names, taken)
-    count = len(images)
-    maps = [_as_map(name, tensor.detach(), reshape, count) for name, tensor in zip(names, taken, strict=True)]
-    map_gradients = [
-        _as_map(name, tensor, reshape, count) for name, tensor in zip(names, gradients, strict=True)
-    ]
+
+    def as_maps(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        pairs = zip(names, tensors, strict=False)  # no gradients where none were asked for
+        return tuple(_at_least_float32(_as_map(name, t.detach(), reshape, len(images))) for name, t in pairs)
+
     found = Capture(
         layers=names,
-        activations=tuple(map(_at_least_float32, maps)),
-        gradients=tuple(map(_at_least_float32, map_gradients)),
+        activations=as_maps(taken),
+        gradients=as_maps(slopes),
         output=_detached(output),
         scores=_at_least_float32(scores.detach()),
         input_size=(int(images.shape[2]), int(images.shape[3])),
@@ -265,8 +267,10 @@ def _check_finite(found: Capture) -> None:
     checks: list[tuple[str, Tensor]] = [("scores", found.scores)]
     if isinstance(found.output, Tensor):
         checks.insert(0, ("logits", found.output))
-    for name, activation, gradient in zip(found.layers, found.activations, found.gradients, strict=True):
-        checks += [(f"activations of layer {name!r}", activation), (f"gradients of layer {name!r}", gradient)]
+    for what, tensors in (("activations", found.activations), ("gradients", found.gradients)):
+        checks += [
+            (f"{what} of layer {name!r}", tensor) for name, tensor in zip(found.layers, tensors, strict=False)
+        ]
     for what, tensor in checks:
         bad = _not_finite(tensor)
         if bad:

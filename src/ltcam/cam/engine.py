@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam.capture import Capture, Reshape, capture
+from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
 from ltcam.cam.layers import Taps
-from ltcam.cam.methods import GradientMethod, method_named
-from ltcam.cam.targets import Target
+from ltcam.cam.methods import GradientMethod, Method, Probe, ProbingMethod, method_named
+from ltcam.cam.modes import evaluating
+from ltcam.cam.targets import Target, resolved
 from ltcam.cam.truncation import Truncation, kept
 
 Relu = Literal["stage", "none"]
@@ -26,8 +28,8 @@ class CAM:
     Holds settings and never tensors: call it with any model and images, from any thread.
 
     Attributes:
-        method: name of a gradient method or an own `GradientMethod`.
-        truncation: None for the plain method, a `Truncation` for its LT form.
+        method: name of a method or an own one.
+        truncation: None for the plain method, a `Truncation` for its LT form (gradient methods only).
         layers: names of layers; None takes the model's stages, found by itself.
         taps: where found stages are tapped, `after` or `before` their pooling.
         fusion: how stage maps become one heatmap; see `ltcam.cam.fusion.fuse`.
@@ -37,12 +39,13 @@ class CAM:
             signed (linear bottlenecks), where a positive gradient times a negative activation would
             count against the class.
         reshape: for layers that put out no maps.
+        chunk: images that a probing method gives the network at once; memory grows with it, results don't.
 
     Raises:
         ValueError: unknown names.
     """
 
-    method: str | GradientMethod = "grad-cam"
+    method: str | Method = "grad-cam"
     truncation: Truncation | None = None
     layers: tuple[str, ...] | None = None
     taps: Taps = "after"
@@ -51,39 +54,73 @@ class CAM:
     relu: Relu = "stage"
     positive_activations: bool = False
     reshape: Reshape | None = None
+    chunk: int = 8
 
     def __post_init__(self) -> None:
-        method_named(self.method)
+        method = method_named(self.method)
         check_fusion(self.fusion, self.stage_scale)
         if self.truncation is not None and not isinstance(self.truncation, Truncation):
             raise ValueError(
                 f"truncation={self.truncation!r} is no Truncation; write Truncation(percentile) or None"
             )
+        if self.truncation is not None and isinstance(method, ProbingMethod):
+            raise ValueError(f"{method.title} has no gradients to truncate; use percentile=None")
+        if self.chunk < 1:
+            raise ValueError(f"chunk={self.chunk} must be at least 1")
         if self.relu not in get_args(Relu):
             raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
 
     def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
         """Heatmaps (N, H, W), raw, float32 (float64 of float64), at the size of the images (N, 3, H, W)."""
-        return self.heatmaps(self.capture(model, images, target))
+        return self.explain(model, images, target).heatmaps
+
+    def explain(self, model: nn.Module, images: Tensor, target: Target = None) -> Explanation:
+        """Heatmaps together with the output and scores of the same pass."""
+        method = method_named(self.method)
+        captured = self.capture(model, images, target)
+        if isinstance(method, ProbingMethod):
+            probe = Probe(model, images, resolved(captured.output, target), captured, self.chunk)
+            with evaluating(model), torch.inference_mode(False), torch.no_grad():
+                maps = tuple(self._probed_map(method, probe, index) for index in range(len(captured.layers)))
+        else:
+            maps = self.stage_maps(captured)
+        return Explanation(self._fused(maps, captured), captured.output, captured.scores)
 
     def capture(self, model: nn.Module, images: Tensor, target: Target = None) -> Capture:
-        """What this map needs of the model: one forward and one backward pass."""
-        return capture(model, images, target, layers=self.layers, taps=self.taps, reshape=self.reshape)
-
-    def heatmaps(self, captured: Capture) -> Tensor:
-        """Heatmaps (N, H, W) of a capture."""
-        return fuse(
-            self.stage_maps(captured), captured.input_size, fusion=self.fusion, stage_scale=self.stage_scale
+        """What this map needs of the model: one forward pass and, for gradient methods, one backward pass."""
+        return capture(
+            model,
+            images,
+            target,
+            layers=self.layers,
+            taps=self.taps,
+            reshape=self.reshape,
+            gradients=isinstance(method_named(self.method), GradientMethod),
         )
 
-    def stage_maps(self, captured: Capture) -> tuple[Tensor, ...]:
-        """One map (N, h, w) per layer of a capture, at the layer's own size."""
-        self._warn_of_signed_activations(captured)
-        pairs = zip(captured.activations, captured.gradients, strict=True)
-        return tuple(self._stage_map(activations, gradients) for activations, gradients in pairs)
+    def heatmaps(self, captured: Capture) -> Tensor:
+        """Heatmaps (N, H, W) of a capture, by a gradient method."""
+        return self._fused(self.stage_maps(captured), captured)
 
-    def _warn_of_signed_activations(self, captured: Capture) -> None:
+    def stage_maps(self, captured: Capture) -> tuple[Tensor, ...]:
+        """One map (N, h, w) per layer of a capture, at the layer's own size, by a gradient method.
+
+        Raises:
+            ValueError: for a method that needs the network itself; call the CAM on it instead.
+        """
         method = method_named(self.method)
+        if not isinstance(method, GradientMethod):
+            raise ValueError(
+                f"{method.title} needs the network, not a capture alone; call the CAM with model and images"
+            )
+        self._warn_of_signed_activations(method, captured)
+        pairs = zip(captured.activations, captured.gradients, strict=True)
+        return tuple(self._stage_map(method, activations, gradients) for activations, gradients in pairs)
+
+    def _fused(self, maps: tuple[Tensor, ...], captured: Capture) -> Tensor:
+        return fuse(maps, captured.input_size, fusion=self.fusion, stage_scale=self.stage_scale)
+
+    def _warn_of_signed_activations(self, method: GradientMethod, captured: Capture) -> None:
         if self.positive_activations or not method.divides_by_activations:
             return
         signed = [
@@ -99,10 +136,18 @@ class CAM:
             )
 
     @torch.no_grad()
-    def _stage_map(self, activations: Tensor, gradients: Tensor) -> Tensor:
+    def _stage_map(self, method: GradientMethod, activations: Tensor, gradients: Tensor) -> Tensor:
         if self.positive_activations:
             activations = activations.clamp_min(0)
-        stage_map = weighted_sum(method_named(self.method), activations, gradients, self.truncation)
+        return self._cut(weighted_sum(method, activations, gradients, self.truncation))
+
+    def _probed_map(self, method: ProbingMethod, probe: Probe, layer: int) -> Tensor:
+        activations = probe.captured.activations[layer]
+        if self.positive_activations:
+            activations = activations.clamp_min(0)
+        return self._cut(_sum_over_channels(method.weights(probe, layer), activations))
+
+    def _cut(self, stage_map: Tensor) -> Tensor:
         return stage_map.clamp_min(0) if self.relu == "stage" else stage_map
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from ltcam.cam.engine import CAM
 from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.cam.layers import Taps
-from ltcam.cam.methods import GradientMethod
+from ltcam.cam.methods import Method
 from ltcam.cam.truncation import Reading, Scope, Truncation
 
 
 def truncated(
-    method: str | GradientMethod,
+    method: str | Method,
     percentile: float | None = 50,
     *,
     scope: Scope = "channel",

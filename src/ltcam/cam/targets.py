@@ -48,8 +48,8 @@ def log_odds(classes: Sequence[int]) -> TargetFunction:
     return score
 
 
-def target_scores(output: object, target: Target, count: int) -> Tensor:
-    """One differentiable score per image.
+def target_scores(output: object, target: Target, count: int, *, differentiable: bool = True) -> Tensor:
+    """One score per image.
 
     Args:
         output: what the model returned; for indices logits (N, K), for a callable anything that can
@@ -58,6 +58,7 @@ def target_scores(output: object, target: Target, count: int) -> Tensor:
             for all images, a sequence of one index per image, or a callable. With one output
             (sigmoid), class 1 is z and class 0 is -z.
         count: N, number of images.
+        differentiable: whether a callable's score has to carry a gradient.
 
     Returns:
         Scores (N,).
@@ -66,7 +67,9 @@ def target_scores(output: object, target: Target, count: int) -> Tensor:
         ValueError: wrong shapes, indices out of range, or a callable without a differentiable scalar.
     """
     if callable(target):
-        return torch.stack([_called(target, _of_image(output, index, count)) for index in range(count)])
+        return torch.stack(
+            [_called(target, _of_image(output, index, count), differentiable) for index in range(count)]
+        )
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] == 0:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"the model must return logits (N, K), got {shape}; give a target callable instead")
@@ -83,6 +86,20 @@ def target_scores(output: object, target: Target, count: int) -> Tensor:
             signs = torch.tensor([1.0 if index == 1 else -1.0 for index in indices], device=output.device)
             return output[:, 0] * signs.to(output.dtype)
     return output[torch.arange(count, device=output.device), torch.tensor(indices, device=output.device)]
+
+
+def resolved(output: object, target: Target) -> Target:
+    """The same target with None replaced by what it stood for: one class index per image.
+
+    For methods that ask a network again with changed activations, where the largest logit may be another.
+
+    Args:
+        output: what the model returned for the unchanged images.
+        target: as for `target_scores`.
+    """
+    if target is None and isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1:
+        return [int(index) for index in output.argmax(1)]
+    return target
 
 
 def _indices(target: object, count: int, classes: int) -> list[int]:
@@ -116,12 +133,12 @@ def _of_image(output: object, index: int, count: int) -> object:
     return output[index]
 
 
-def _called(target: TargetFunction, logits: object) -> Tensor:
+def _called(target: TargetFunction, logits: object, differentiable: bool) -> Tensor:
     score = target(logits)
     if not isinstance(score, Tensor) or score.numel() != 1:
         shape = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"the target callable must return one number per image, got {shape}")
-    if not score.requires_grad:
+    if differentiable and not score.requires_grad:
         raise ValueError(
             "the target callable returned a score without a gradient; is something detached in it?"
         )

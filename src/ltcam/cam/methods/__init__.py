@@ -1,15 +1,16 @@
-"""The gradient methods, one file each.
+"""The methods, one file each.
 
-A method is its channel weights: a pure function of one layer's activations and gradients. The map is
-always the weighted sum over channels, so truncation, ReLU, resizing and fusing exist once, outside.
+A method is its channel weights: for a gradient method a pure function of one layer's activations and
+gradients, for a probing method a function that may ask the network again. The map is always the weighted sum
+over channels, so truncation, ReLU, resizing and fusing exist once, outside.
 """
 
 from __future__ import annotations
 
 from ltcam.cam.methods import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam, xgrad_cam
-from ltcam.cam.methods.method import GradientMethod
+from ltcam.cam.methods.method import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod
 
-_METHODS = {
+_METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         grad_cam.GRAD_CAM,
@@ -21,25 +22,43 @@ _METHODS = {
 }
 
 
-def methods() -> tuple[GradientMethod, ...]:
-    """All registered methods, in the order they were registered."""
+def methods() -> tuple[Method, ...]:
+    """All registered methods, in the order they were registered, with source and one sentence each."""
     return tuple(_METHODS.values())
 
 
-def method_named(name: str | GradientMethod) -> GradientMethod:
+def gradient_methods() -> tuple[GradientMethod, ...]:
+    """The registered methods that one forward and one backward pass serve, and that have an LT form."""
+    return tuple(method for method in methods() if isinstance(method, GradientMethod))
+
+
+def method_named(name: str | Method) -> Method:
     """The method of this name (a method is given back as it is).
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
     """
-    if isinstance(name, GradientMethod):
+    if isinstance(name, Method):
         return name
     if name not in _METHODS:
         raise ValueError(f"method={name!r} is unknown; choose from {', '.join(_METHODS)}")
     return _METHODS[name]
 
 
-def register(method: GradientMethod) -> GradientMethod:
+def gradient_method_named(name: str | Method) -> GradientMethod:
+    """The gradient method of this name.
+
+    Raises:
+        ValueError: an unknown name, or a method that is none.
+    """
+    method = method_named(name)
+    if not isinstance(method, GradientMethod):
+        known = ", ".join(known.name for known in gradient_methods())
+        raise ValueError(f"{method.title} is no gradient method; choose from {known}")
+    return method
+
+
+def register(method: Method) -> Method:
     """Make an own method known by its name, to `CAM`, the command line and the comparisons.
 
     Raises:
@@ -51,4 +70,15 @@ def register(method: GradientMethod) -> GradientMethod:
     return method
 
 
-__all__ = ["GradientMethod", "method_named", "methods", "register"]
+__all__ = [
+    "GradientMethod",
+    "Method",
+    "NetworkMethod",
+    "Probe",
+    "ProbingMethod",
+    "gradient_method_named",
+    "gradient_methods",
+    "method_named",
+    "methods",
+    "register",
+]

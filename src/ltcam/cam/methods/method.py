@@ -1,11 +1,14 @@
-"""What a gradient method is."""
+"""What a method is: its weights, and what it needs to find them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from ltcam.cam.capture import Capture
+from ltcam.cam.targets import Target
 
 Weights = Callable[[Tensor, Tensor], Tensor]
 """(activations (N,C,H,W), gradients (N,C,H,W)) -> weights (N,C,1,1) or (N,C,H,W)."""
@@ -31,3 +34,68 @@ class GradientMethod:
     sentence: str
     weights: Weights
     divides_by_activations: bool = False
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a probing method may ask: the network itself, and what a first forward pass left behind.
+
+    Attributes:
+        model: the network; in evaluation mode while the method runs.
+        images: (N, 3, H, W), as captured.
+        target: what is explained; indices are fixed (None was resolved by the first pass), so that changed
+            activations cannot change the class asked for.
+        captured: activations, output and scores of the images; gradients are empty.
+        chunk: how many images the network may be given at once.
+    """
+
+    model: nn.Module
+    images: Tensor
+    target: Target
+    captured: Capture
+    chunk: int
+
+
+ProbingWeights = Callable[[Probe, int], Tensor]
+"""(probe, index of the layer in probe.captured.layers) -> weights (N,C,1,1)."""
+
+
+@dataclass(frozen=True)
+class ProbingMethod:
+    """A class activation map whose channel weights come from asking the network again.
+
+    It has no gradients to truncate, so no LT form, only the layerized one.
+
+    Attributes:
+        name: how users spell it.
+        title: how papers spell it.
+        source: paper and equation.
+        sentence: what it does, in one sentence.
+        weights: the weights w of one layer; the map is relu(sum_k w_k A_k).
+    """
+
+    name: str
+    title: str
+    source: str
+    sentence: str
+    weights: ProbingWeights
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """A map made of the whole network's layers instead of a few stages: FullGrad.
+
+    Attributes:
+        name: how users spell it.
+        title: how papers spell it.
+        source: paper and equation.
+        sentence: what it does, in one sentence.
+    """
+
+    name: str
+    title: str
+    source: str
+    sentence: str
+
+
+Method = GradientMethod | ProbingMethod | NetworkMethod

@@ -146,7 +146,7 @@ def test_results_of_all_kinds(run, folder, tmp_path):
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
     images = [image["image"] for image in values["images"]]
     assert images == ["a/1.png", "a/c/1.tif", "b/10.JPG", "b/2.png"]
-    assert set(values["settings"]) == {"run", "cam", "mask", "verdict"}
+    assert set(values["settings"]) == {"run", "cam", "sharpening", "mask", "verdict"}
     json.dumps(summary.to_json(), allow_nan=False)
 
 

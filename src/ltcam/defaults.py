@@ -32,3 +32,15 @@ def default_cam(stages: tuple[str, ...], signed: bool) -> CamSettings:
         fusion="product",
         positive_activations=signed,
     )
+
+
+def classic_cam(stages: tuple[str, ...], signed: bool) -> CamSettings:  # noqa: ARG001  # as `default_cam`
+    """The paper's pipeline: LTGrad-CAM (eq. 11 after 9), percentile 50, all stages summed.
+
+    Args:
+        stages: names of the classifier's stages, shallow to deep.
+        signed: makes no difference.
+    """
+    return CamSettings(
+        method="grad-cam", percentile=50, stages=stages, fusion="sum", positive_activations=False
+    )

@@ -11,25 +11,35 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam import CAM, Explanation, Truncation, log_odds
 from ltcam.cam.layers import map_names
 from ltcam.models.classifier import Classifier
-from ltcam.runs import RUN_FILE, CamSettings, MaskSettings, Run, read_classifier, read_run
+from ltcam.runs import (
+    RUN_FILE,
+    CamSettings,
+    MaskSettings,
+    Run,
+    SharpeningSettings,
+    read_classifier,
+    read_run,
+)
 from ltcam_runtime.errors import InputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import fixed, otsu
 from ltcam_runtime.regions import drop_small, find_regions
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.sharpening import Contrast, sharpen
 from ltcam_runtime.verdicts import decide
 
 _READERS = 2
+_S = TypeVar("_S", CamSettings, MaskSettings, SharpeningSettings)
 
 
 @dataclass(frozen=True)
@@ -88,19 +98,28 @@ class Inspector:
             _check_maps(classifier, run.cam.stages, run)
         except ValueError as error:
             raise RunError(f"{Path(folder) / RUN_FILE}: field 'cam': {error}") from error
-        chosen = choose_device(device)
+        return cls.of(run, classifier, device=choose_device(device))
+
+    @classmethod
+    def of(cls, run: Run, classifier: Classifier, *, device: torch.device) -> Inspector:
+        """An inspector from a run and its classifier at hand, which is moved to the device and frozen."""
         memory_format = torch.channels_last if run.evidence.get("channels_last") else torch.contiguous_format
-        moved = classifier.to(device=chosen, memory_format=memory_format)  # type: ignore[call-overload]
-        return cls(run, moved, chosen)
+        moved = classifier.eval().requires_grad_(False)
+        moved = moved.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+        return cls(run, moved, device)
 
     def with_settings(
-        self, cam: Mapping[str, Any] | None = None, mask: Mapping[str, Any] | None = None
+        self,
+        cam: Mapping[str, Any] | None = None,
+        mask: Mapping[str, Any] | None = None,
+        sharpening: Mapping[str, Any] | None = None,
     ) -> Inspector:
-        """The same classifier with other map or mask settings.
+        """The same classifier with other map, sharpening or mask settings.
 
         Args:
             cam: fields of `CamSettings` to replace; `stages` may hold numbers (1 is S1) or names.
             mask: fields of `MaskSettings` to replace.
+            sharpening: fields of `SharpeningSettings` to replace.
 
         Raises:
             SettingsError: a value that cannot be used.
@@ -111,8 +130,9 @@ class Inspector:
         try:
             run = self.run.model_copy(
                 update={
-                    "cam": CamSettings.model_validate({**self.run.cam.model_dump(), **changed}),
-                    "mask": MaskSettings.model_validate({**self.run.mask.model_dump(), **(mask or {})}),
+                    "cam": _changed(self.run.cam, changed),
+                    "mask": _changed(self.run.mask, mask or {}),
+                    "sharpening": _changed(self.run.sharpening, sharpening or {}),
                 }
             )
             make_cam(run.cam)
@@ -199,21 +219,31 @@ class Inspector:
         heatmaps, probabilities = self._look(shrunk)
         seconds = (time.perf_counter() - started) / len(images)
         return [
-            self._judge(name, image.shape[:2], heatmap, scores, gate, seconds)
+            self._judge(name, image, heatmap, scores, gate, seconds)
             for name, image, heatmap, scores in zip(names, images, heatmaps, probabilities, strict=True)
         ]
 
     def _look(self, shrunk: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Heatmaps (N, H, W) at network size and class probabilities (N, K)."""
-        cam = make_cam(self.run.cam)
-        defects = range(1, len(self.run.classes))
+        found = self.explain(shrunk)
+        logits = found.output
+        assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
+        return found.heatmaps.cpu().numpy(), logits.double().softmax(1).cpu().numpy()
+
+    def explain(self, shrunk: Sequence[NDArray[np.uint8]]) -> Explanation:
+        """Heatmaps, logits and log-odds of being defective, of images at the network's size.
+
+        Args:
+            shrunk: (H, W, 3) uint8 RGB each.
+
+        Raises:
+            RunError: the run cannot be used.
+        """
+        target = log_odds(range(1, len(self.run.classes)))
         try:
-            captured = cam.capture(self.classifier, self.normalised(shrunk), log_odds(list(defects)))
+            return make_cam(self.run.cam).explain(self.classifier, self.normalised(shrunk), target)
         except (ValueError, RuntimeError) as error:  # a run that was tampered with, or no memory left
             raise RunError(f"the run cannot be used on images: {error}") from error
-        logits = captured.output
-        assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
-        return cam.heatmaps(captured).cpu().numpy(), logits.double().softmax(1).cpu().numpy()
 
     def normalised(self, shrunk: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Images (H, W, 3) uint8 at the network's size to the batch (N, 3, H, W) that it wants."""
@@ -229,17 +259,17 @@ class Inspector:
     def _judge(  # one image's part of a batch
         self,
         name: str,
-        size: tuple[int, ...],
+        image: NDArray[np.uint8],
         heatmap: NDArray[np.float32],
         probabilities: NDArray[np.float64],
         gate: bool,
         seconds: float,
     ) -> Inspection:
         started = time.perf_counter()
-        height, width = int(size[0]), int(size[1])
+        height, width = image.shape[:2]
         score = float(1 - probabilities[0])
         verdict = decide(score, self.run.verdict.threshold, unsure_margin=self.run.verdict.unsure_margin)
-        own = resize_heatmap(heatmap, (height, width))
+        own = sharpened(resize_heatmap(heatmap, (height, width)), image, self.run.sharpening)
         emptied = gate and verdict == "ok"
         mask = np.zeros((height, width), bool) if emptied else make_mask(own, self.run.mask)
         defect = self.run.classes[1 + int(np.argmax(probabilities[1:]))]
@@ -316,9 +346,19 @@ def make_cam(settings: CamSettings) -> CAM:
     )
 
 
+def sharpened(
+    heatmap: NDArray[np.float32], image: NDArray[np.uint8], settings: SharpeningSettings
+) -> NDArray[np.float32]:
+    """Heatmap (H, W) and its image (H, W, 3) to the sharpened heatmap, as the settings say."""
+    if settings.polarity == "none":
+        return heatmap
+    return sharpen(heatmap, image, Contrast(settings.polarity, settings.window, settings.floor))
+
+
 def make_mask(heatmap: NDArray[np.float32], settings: MaskSettings) -> NDArray[np.bool_]:
     """Heatmap (H, W) to mask (H, W) as the settings say."""
-    mask = otsu(heatmap) if settings.threshold == "otsu" else fixed(heatmap, float(settings.threshold))
+    share = settings.threshold
+    mask = otsu(heatmap, settings.reach) if share == "otsu" else fixed(heatmap, share)
     return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
 
 
@@ -367,6 +407,11 @@ def _read_ahead(
 def _batches(items: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
     while batch := list(islice(items, size)):
         yield batch
+
+
+def _changed(settings: _S, fields: Mapping[str, Any]) -> _S:
+    """The same settings with some fields replaced, validated."""
+    return type(settings).model_validate({**settings.model_dump(), **fields})
 
 
 def _first_line(error: ValueError) -> str:

@@ -61,6 +61,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
     split: str = "auto",
     cam: Mapping[str, Any] | None = None,
     mask: Mapping[str, Any] | None = None,
+    sharpening: Mapping[str, Any] | None = None,
     batch_size: int = 4,
     device: str = "auto",
     bootstrap: int = 1000,
@@ -79,6 +80,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             with where this is the data it was trained on, else the data set's own test side, else all.
         cam: map settings to use instead of the run's.
         mask: mask settings to use instead of the run's.
+        sharpening: sharpening settings to use instead of the run's.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
         bootstrap: resamples of the intervals.
@@ -93,7 +95,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
     dataset = read_dataset(data, layout, one_class=True)
     samples, side = choose_samples(dataset, run, split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).with_settings(cam, mask)
+        inspector = Inspector.load(run, device=device).with_settings(cam, mask, sharpening)
         _check_classes(samples, inspector)
         records, histograms, failed = _measure(inspector, samples, batch_size, progress)
         if not records:
@@ -109,6 +111,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             "backbone": inspector.run.backbone,
             "seed": inspector.run.seed,
             "cam": inspector.run.cam.model_dump(mode="json"),
+            "sharpening": inspector.run.sharpening.model_dump(mode="json"),
             "mask": inspector.run.mask.model_dump(mode="json"),
             "verdict": inspector.run.verdict.model_dump(mode="json"),
             "image_size": list(inspector.run.image_size),

@@ -59,6 +59,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
     *,
     cam: Mapping[str, Any] | None = None,
     mask: Mapping[str, Any] | None = None,
+    sharpening: Mapping[str, Any] | None = None,
     verdict_threshold: float | None = None,
     batch_size: int = 4,
     device: str = "auto",
@@ -74,6 +75,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         out: folder to write; whole or not there.
         cam: map settings to use instead of the run's.
         mask: mask settings to use instead of the run's.
+        sharpening: sharpening settings to use instead of the run's.
         verdict_threshold: score from which an image is judged defective, instead of the run's.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
@@ -89,11 +91,12 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         torch.set_num_threads(threads)
     files = find_inputs(inputs, leave_out=out)
     with output_folder(out, marker=MARKER, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).with_settings(cam, mask)
+        inspector = Inspector.load(run, device=device).with_settings(cam, mask, sharpening)
         inspector = inspector.with_verdict_threshold(verdict_threshold)
         settings = {
             "run": str(run),
             "cam": inspector.run.cam.model_dump(mode="json"),
+            "sharpening": inspector.run.sharpening.model_dump(mode="json"),
             "mask": inspector.run.mask.model_dump(mode="json"),
             "verdict": inspector.run.verdict.model_dump(mode="json"),
         }

@@ -53,10 +53,19 @@ class CamSettings(_Settings):
     positive_activations: bool = True
 
 
+class SharpeningSettings(_Settings):
+    """Which of the image's own contrast sharpens a heatmap; see `ltcam_runtime.sharpening.Contrast`."""
+
+    polarity: Literal["none", "dark", "bright", "both", "colour"] = "none"
+    window: float = Field(0.12, gt=0, le=1)
+    floor: float = Field(0.0, ge=0, le=255)
+
+
 class MaskSettings(_Settings):
-    """How a heatmap becomes a mask."""
+    """How a heatmap becomes a mask. `reach`: share of Otsu's threshold down to which a mask follows a defect."""
 
     threshold: Literal["otsu"] | float = "otsu"
+    reach: float = Field(1.0, ge=0, le=1)
     min_area_px: int = Field(1, ge=1)
 
     @field_validator("threshold", mode="before")
@@ -87,6 +96,7 @@ class Run(_Settings):
     backbone: str
     stages: tuple[str, ...]
     cam: CamSettings
+    sharpening: SharpeningSettings = SharpeningSettings()
     mask: MaskSettings = MaskSettings()
     verdict: VerdictSettings = VerdictSettings()
     seed: int

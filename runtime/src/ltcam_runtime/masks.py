@@ -114,20 +114,25 @@ def otsu_level(levels: NDArray[np.uint8]) -> int:
     return best
 
 
-def otsu(heatmap: Heatmap) -> NDArray[np.bool_]:
-    """The pixels above Otsu's threshold of the 256-level heatmap.
+def otsu(heatmap: Heatmap, reach: float = 1.0) -> NDArray[np.bool_]:
+    """The pixels above Otsu's threshold of the 256-level heatmap, and what they reach down to.
 
     Args:
         heatmap: (H, W), float, at the image's own size.
+        reach: share of the threshold, 0 to 1, down to which pixels count that are 8-connected, through such
+            pixels, with one above the threshold. 1 is Otsu's threshold alone.
 
     Returns:
         (H, W) bool; empty for a constant heatmap.
 
     Raises:
-        ValueError: as for `heatmap_range`.
+        ValueError: reach outside 0..1, or as for `heatmap_range`.
     """
+    _check_share("reach", reach)
     levels = quantise(heatmap)
-    return np.asarray(levels > otsu_level(levels))
+    threshold = otsu_level(levels)
+    above = np.asarray(levels > threshold)
+    return above if reach == 1 else _connected(levels > reach * threshold, above)
 
 
 def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
@@ -166,9 +171,14 @@ def hysteresis(heatmap: Heatmap, low: float, high: float) -> NDArray[np.bool_]:
     if low > high:
         raise ValueError(f"low is {low} and high is {high}; low must not be above high")
     shares = to_shares(heatmap)
-    count, labels = cv2.connectedComponents((shares > low).astype(np.uint8), connectivity=8)
+    return _connected(shares > low, shares > high)
+
+
+def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The 8-connected pieces of `weak` that hold a pixel of `strong`."""
+    count, labels = cv2.connectedComponents(weak.astype(np.uint8), connectivity=8)
     keep = np.zeros(count, dtype=np.bool_)
-    keep[labels[shares > high]] = True
+    keep[labels[strong]] = True
     keep[0] = False
     return np.asarray(keep[labels])
 

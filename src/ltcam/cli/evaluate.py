@@ -20,10 +20,12 @@ from ltcam.cli.options import (
     Percentile,
     Reading,
     Scope,
+    Sharpening,
     Stages,
     Threshold,
     cam_overrides,
     mask_overrides,
+    sharpening_overrides,
 )
 
 app = typer.Typer(add_completion=False)
@@ -48,6 +50,7 @@ def evaluate(
     stages: Stages = None,
     fusion: Fusion = None,
     threshold: Threshold = None,
+    sharpen: Sharpening = None,
     batch_size: BatchSize = 4,
     device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
@@ -67,7 +70,7 @@ def evaluate(
             "fusion": fusion,
         }
     )
-    mask = mask_overrides(threshold)
+    mask = mask_overrides(threshold, sharpen)
     from ltcam.measuring import evaluate_run  # noqa: PLC0415  # torch is slow to import
 
     with progress("measuring") as advance:
@@ -79,6 +82,7 @@ def evaluate(
             split=split,
             cam=cam,
             mask=mask,
+            sharpening=sharpening_overrides(sharpen),
             batch_size=batch_size,
             device=device,
             bootstrap=bootstrap,

@@ -20,6 +20,13 @@ Fusion = Annotated[str | None, typer.Option(help="sum, mean, max or product")]
 Threshold = Annotated[
     str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")
 ]
+Sharpening = Annotated[
+    str | None,
+    typer.Option(
+        "--sharpen",
+        help="contrast that sharpens the masks: none, dark, bright, both, colour; default: the run's",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 
@@ -42,15 +49,23 @@ def cam_overrides(options: Mapping[str, str | None]) -> dict[str, Any]:
     return given
 
 
-def mask_overrides(threshold: str | None) -> dict[str, Any]:
+def mask_overrides(threshold: str | None, sharpen: str | None) -> dict[str, Any]:
     """Options to fields of the mask settings; only what was given.
+
+    Without sharpening a mask does not reach below its threshold: a coarse heatmap has no faint parts to follow.
 
     Raises:
         SettingsError: a threshold that is neither `otsu` nor a number.
     """
-    if threshold is None:
-        return {}
-    return {"threshold": "otsu" if threshold.lower() == "otsu" else _number("--threshold", threshold)}
+    given: dict[str, Any] = {"reach": 1.0} if sharpen == "none" else {}
+    if threshold is not None:
+        given["threshold"] = "otsu" if threshold.lower() == "otsu" else _number("--threshold", threshold)
+    return given
+
+
+def sharpening_overrides(sharpen: str | None) -> dict[str, Any]:
+    """The option to fields of the sharpening settings; only what was given."""
+    return {} if sharpen is None else {"polarity": sharpen}
 
 
 def _number(option: str, text: str) -> float:

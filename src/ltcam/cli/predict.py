@@ -16,10 +16,12 @@ from ltcam.cli.options import (
     Percentile,
     Reading,
     Scope,
+    Sharpening,
     Stages,
     Threshold,
     cam_overrides,
     mask_overrides,
+    sharpening_overrides,
 )
 
 app = typer.Typer(add_completion=False)
@@ -40,6 +42,7 @@ def predict(
     stages: Stages = None,
     fusion: Fusion = None,
     threshold: Threshold = None,
+    sharpen: Sharpening = None,
     verdict_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="score from which an image is a defect")
     ] = None,
@@ -65,7 +68,7 @@ def predict(
             "fusion": fusion,
         }
     )
-    mask = mask_overrides(threshold)
+    mask = mask_overrides(threshold, sharpen)
     from ltcam.predicting import predict_files  # noqa: PLC0415  # torch is slow to import
 
     with progress("inspecting") as advance:
@@ -75,6 +78,7 @@ def predict(
             out,
             cam=cam,
             mask=mask,
+            sharpening=sharpening_overrides(sharpen),
             verdict_threshold=verdict_threshold,
             batch_size=batch_size,
             device=device,

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,10 @@ def train(
     seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
     precision: Annotated[Precision, setting(TrainingSettings, "precision")] = "auto",
     memory_format: Annotated[MemoryFormat, setting(TrainingSettings, "memory_format")] = "auto",
+    classic: Annotated[
+        bool,
+        typer.Option("--classic", help="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
@@ -92,7 +97,7 @@ def train(
 
     work = _work_folder(out)
     if _is_helper():
-        _fit(read_dataset(data, layout), settings, work, device, devices)
+        _fit(read_dataset(data, layout), settings, work, device, devices, classic=classic)
         return DONE
     _check_unfinished(work, out, resume=resume, overwrite=overwrite)
     try:
@@ -100,7 +105,10 @@ def train(
             dataset = read_dataset(data, layout)
             if not resume:
                 shutil.rmtree(work, ignore_errors=True)
-            summary = _train(dataset, settings, out, folder, work, device, devices)
+            trained = _fit(dataset, settings, work, device, devices, classic=classic)
+            if not classic:
+                trained = _sharpened(trained, device)
+            summary = _write(trained, out, folder)
     except BaseException:
         if not _resumable(work):
             shutil.rmtree(work, ignore_errors=True)
@@ -114,21 +122,12 @@ def train(
     return SOME_FAILED if summary["failed"] else DONE
 
 
-def _train(
-    dataset: Dataset,
-    settings: TrainingSettings,
-    out: Path,
-    folder: Path,
-    work: Path,
-    device: str,
-    devices: int,
-) -> dict[str, Any]:
-    """Train and write the run into `folder`, which becomes `out`."""
+def _write(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
+    """Write the run into `folder`, which becomes `out`."""
     from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
     from ltcam.reports.run_page import run_page  # noqa: PLC0415
     from ltcam.runs import write_run  # noqa: PLC0415
 
-    trained = _fit(dataset, settings, work, device, devices)
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     page = run_page(trained.run, trained.history, failed, title=out.name)
     split = split_csv(trained.dataset, trained.contents)
@@ -141,9 +140,35 @@ def _train(
     }
 
 
-def _fit(dataset: Dataset, settings: TrainingSettings, work: Path, device: str, devices: int) -> Trained:
+def _sharpened(trained: Trained, device: str) -> Trained:
+    """The training with the sharpening that suits its images, chosen by their labels."""
+    from ltcam.inspector import Inspector, choose_device  # noqa: PLC0415  # torch is slow to import
+    from ltcam.sharpening_choice import choose_sharpening  # noqa: PLC0415
+
+    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
+    with progress("choosing the sharpening") as advance:
+        choice = choose_sharpening(
+            Inspector.of(trained.run, trained.classifier, device=choose_device(device)),
+            [sample.path for sample in samples if sample.defective],
+            [sample.path for sample in samples if not sample.defective],
+            advance,
+        )
+    run = trained.run.model_copy(
+        update={
+            "sharpening": choice.sharpening,
+            "mask": choice.mask,
+            "evidence": {**trained.run.evidence, "sharpening": choice.evidence},
+        }
+    )
+    say(f"sharpening by {choice.sharpening.polarity} contrast: {choice.evidence['sentence']}")
+    return replace(trained, run=run)
+
+
+def _fit(
+    dataset: Dataset, settings: TrainingSettings, work: Path, device: str, devices: int, *, classic: bool
+) -> Trained:
     """Train, and tell how far it is."""
-    from ltcam.defaults import default_cam  # noqa: PLC0415  # torch is slow to import
+    from ltcam.defaults import classic_cam, default_cam  # noqa: PLC0415  # torch is slow to import
     from ltcam.inspector import choose_device  # noqa: PLC0415
     from ltcam.training.train import Listener, train  # noqa: PLC0415
 
@@ -159,7 +184,7 @@ def _fit(dataset: Dataset, settings: TrainingSettings, work: Path, device: str, 
             dataset,
             settings,
             work,
-            default_cam,
+            classic_cam if classic else default_cam,
             listener=Listener() if _is_helper() else listener,
             device=kind,
             devices=devices,

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.masks import to_shares
+from ltcam_runtime.masks import heatmap_range
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
 
-# Heatmaps are smooth: neighbours differ little, and the differences hardly repeat, so a search for
-# repetitions takes twice the time and saves nothing (500 x 1250: 20 against 39 ms, 1.0 MB both).
-_OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY, "UP")
+# The low bits of a smooth 16-bit picture hardly repeat: the best compression saves a fifth of the bytes and
+# takes eight times as long as writing them as they are (500 x 1250: 1.09 MB in 24 ms, 1.25 MB in 3 ms).
+_OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, "NONE", level=0)
 
 
 class HeatmapWriter:
@@ -44,4 +44,8 @@ class HeatmapWriter:
 
 def write_heatmap(path: Path, heatmap: NDArray[np.floating[Any]]) -> None:
     """Write a (H, W) float heatmap as 16-bit PNG, stretched from its minimum to its maximum."""
-    write_picture(path, np.rint(to_shares(heatmap, 65535)).astype(np.uint16), _OPTIONS)
+    low, high = heatmap_range(heatmap)
+    levels = np.zeros(heatmap.shape, np.uint16)
+    if low < high:
+        cv2.normalize(heatmap, levels, 0, 65535, cv2.NORM_MINMAX, cv2.CV_16U)
+    write_picture(path, levels, _OPTIONS)

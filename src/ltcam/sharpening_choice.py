@@ -1,0 +1,231 @@
+"""Which contrast sharpens the masks of a run: chosen from image labels, with the classifier as the judge.
+
+A good mask is small, and the image looks flawless to the classifier once the mask's pixels are filled in from
+what is around them. So each candidate makes its masks of some defective images; the masks are filled in, the
+classifier looks again, and the candidate is valued by
+
+    mean of (score drop) - AREA_PRICE x mean of (area)
+
+with the score drop as a share of the way down to the OK images' score, and the area as a share of the
+unsharpened mask's. No pixel label takes part. `docs/accuracy.md` says how well that ranks masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltcam.cam import log_odds
+from ltcam.inspector import Inspector, make_mask, sharpened
+from ltcam.runs import MaskSettings, SharpeningSettings
+from ltcam_runtime.errors import InputError
+from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.sharpening import Contrast, local_contrast
+
+AREA_PRICE = 0.1  # how much of the score drop the whole area of the unsharpened mask is worth
+REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
+WINDOWS = (0.12, 0.25)  # shares of the shorter side; smaller ones cut off a defect's faint parts
+POLARITIES = ("dark", "bright", "both", "colour")
+MOST_DEFECTIVE, MOST_OK = 16, 12  # images looked at
+FEWEST_DEFECTIVE = 4
+
+# Half of the contrast that a tenth of an OK image's pixels exceed: a whole one cuts off defects' faint ends.
+_FLOOR_PERCENTILE, _FLOOR_SHARE = 90, 0.5
+_SURELY_GREY = 6  # largest difference of two colour channels that an image may have and count as grey
+_INPAINT_RADIUS_PX = 3
+_AT_ONCE = 8
+
+Image = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SharpeningChoice:
+    """What was chosen, and why.
+
+    Attributes:
+        sharpening: the best candidate's settings.
+        mask: mask settings that go with it.
+        evidence: as JSON values: one sentence, and per candidate its settings, drop, area and value.
+    """
+
+    sharpening: SharpeningSettings
+    mask: MaskSettings
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A defective image, ready to be masked and filled in."""
+
+    image: Image
+    heatmap: NDArray[np.float32]
+    shrunk: Image
+    score: float
+
+
+def choose_sharpening(
+    inspector: Inspector,
+    defective: Sequence[Path],
+    ok: Sequence[Path],
+    progress: Progress = lambda _done, _total: None,
+) -> SharpeningChoice:
+    """Value every candidate on a few images and take the best; none is a candidate like the others.
+
+    Args:
+        inspector: the trained classifier; its own sharpening plays no part.
+        defective: files of defective images, of the training or validation side.
+        ok: files of OK images, likewise.
+        progress: called with (done, total).
+    """
+    plain = inspector.with_settings(sharpening={"polarity": "none"}, mask={"reach": 1.0})
+    rng = np.random.default_rng(inspector.run.seed)
+    normal = _read_some(ok, MOST_OK, rng)
+    images = _read_some(defective, MOST_DEFECTIVE, rng)
+    if len(images) < FEWEST_DEFECTIVE or not normal:
+        return _none(
+            inspector,
+            f"none: {len(images)} defective images are too few to choose on; {FEWEST_DEFECTIVE} are enough",
+        )
+    normal_score = float(np.median(_scores(plain, [resize(i, plain.run.image_size) for i in normal])))
+    cases = [case for case in (_case(plain, image) for image in images) if case.score > normal_score]
+    if len(cases) < FEWEST_DEFECTIVE:
+        return _none(inspector, "none: the classifier does not tell the defective images from OK ones")
+    candidates = _candidates(normal)
+    marks: dict[SharpeningSettings, list[tuple[float, float]]] = {candidate: [] for candidate in candidates}
+    for number, case in enumerate(cases):
+        for candidate, mark in zip(candidates, _marks(plain, case, candidates, normal_score), strict=True):
+            marks[candidate].append(mark)
+        progress(number + 1, len(cases))
+    return _chosen(inspector, marks)
+
+
+def _candidates(normal: Sequence[Image]) -> list[SharpeningSettings]:
+    """No sharpening, and every polarity and window with the floor that OK images set."""
+    grey = all(int(np.ptp(image.astype(np.int16), axis=2).max()) <= _SURELY_GREY for image in normal)
+    found = [SharpeningSettings()]
+    for polarity in POLARITIES:
+        if polarity == "colour" and grey:
+            continue
+        for window in WINDOWS:
+            contrast = Contrast(polarity, window)  # type: ignore[arg-type]
+            reached = [np.percentile(local_contrast(image, contrast), _FLOOR_PERCENTILE) for image in normal]
+            floor = round(_FLOOR_SHARE * float(np.median(reached)), 2)
+            found.append(
+                SharpeningSettings.model_validate({"polarity": polarity, "window": window, "floor": floor})
+            )
+    return found
+
+
+def _marks(
+    inspector: Inspector, case: _Case, candidates: Sequence[SharpeningSettings], normal_score: float
+) -> list[tuple[float, float]]:
+    """(score drop, area) of each candidate's mask of one image."""
+    masks = [_mask(inspector, case, candidate) for candidate in candidates]
+    whole = max(float(make_mask(case.heatmap, inspector.run.mask).mean()), 1e-9)
+    scores = _scores(inspector, [filled_in(case.shrunk, mask) for mask in masks])
+    return [
+        (
+            float(np.clip((case.score - score) / (case.score - normal_score), -1, 1)),
+            float(mask.mean()) / whole,
+        )
+        for mask, score in zip(masks, scores, strict=True)
+    ]
+
+
+def _mask(inspector: Inspector, case: _Case, candidate: SharpeningSettings) -> NDArray[np.bool_]:
+    heatmap = sharpened(case.heatmap, case.image, candidate)
+    return make_mask(heatmap, _mask_settings(inspector.run.mask, candidate))
+
+
+def _mask_settings(mask: MaskSettings, sharpening: SharpeningSettings) -> MaskSettings:
+    return mask.model_copy(update={"reach": 1.0 if sharpening.polarity == "none" else REACH})
+
+
+def filled_in(image: Image, mask: NDArray[np.bool_]) -> Image:
+    """The image with the mask's pixels made up from what is around them.
+
+    Args:
+        image: (h, w, 3) uint8.
+        mask: (H, W) bool, of the same picture at another size.
+    """
+    height, width = image.shape[:2]
+    shares = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    # One pixel more on each side: the edge of a defect is half defect.
+    holes = cv2.dilate((shares > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.inpaint(image, holes, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8)
+
+
+def _value(marks: Sequence[tuple[float, float]]) -> float:
+    drop, area = np.mean(marks, axis=0)
+    return float(drop - AREA_PRICE * area)
+
+
+def _chosen(
+    inspector: Inspector,
+    marks: Mapping[SharpeningSettings, Sequence[tuple[float, float]]],
+) -> SharpeningChoice:
+    best = max(marks, key=lambda candidate: _value(marks[candidate]))
+    rows = [
+        {
+            **candidate.model_dump(mode="json"),
+            "drop": round(float(np.mean(found, axis=0)[0]), 4),
+            "area": round(float(np.mean(found, axis=0)[1]), 4),
+            "value": round(_value(found), 4),
+        }
+        for candidate, found in marks.items()
+    ]
+    count = len(marks[best])
+    sentence = (
+        f"best of {len(rows)} candidates by score drop against area on {count} defective images, by their "
+        "image labels"
+    )
+    evidence = {
+        "sentence": sentence,
+        "rule": f"score drop - {AREA_PRICE} x area",
+        "candidates": sorted(rows, key=lambda row: -row["value"]),
+    }
+    return SharpeningChoice(best, _mask_settings(inspector.run.mask, best), evidence)
+
+
+def _none(inspector: Inspector, sentence: str) -> SharpeningChoice:
+    return SharpeningChoice(SharpeningSettings(), inspector.run.mask, {"sentence": sentence})
+
+
+def _read_some(files: Sequence[Path], most: int, rng: np.random.Generator) -> list[Image]:
+    """Images of at most so many files, drawn at random; unreadable ones are passed over."""
+    images: list[Image] = []
+    for index in rng.permutation(len(files)):
+        if len(images) == most:
+            break
+        try:
+            images.append(read_image(files[index]))
+        except InputError:
+            continue
+    return images
+
+
+def _case(inspector: Inspector, image: Image) -> _Case:
+    shrunk = resize(image, inspector.run.image_size)
+    found = inspector.explain([shrunk])
+    heatmap = resize_heatmap(found.heatmaps[0].cpu().numpy(), image.shape[:2])
+    return _Case(image, heatmap, shrunk, float(found.scores[0]))
+
+
+@torch.no_grad()
+def _scores(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
+    """Log-odds of being defective."""
+    target = log_odds(range(1, len(inspector.run.classes)))
+    scores: list[float] = []
+    for start in range(0, len(shrunk), _AT_ONCE):
+        logits: Tensor = inspector.classifier(inspector.normalised(shrunk[start : start + _AT_ONCE]))
+        scores += [float(target(row)) for row in logits.double()]
+    return scores

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, Explanation, Truncation, log_odds
+from ltcam.cam import CAM, Explanation, Truncation, log_odds, method_named
 from ltcam.cam.layers import map_names
+from ltcam.cam.methods import NetworkMethod
 from ltcam.models.classifier import Classifier
 from ltcam.runs import (
     RUN_FILE,
@@ -336,6 +337,8 @@ def make_cam(settings: CamSettings) -> CAM:
     truncation = None
     if settings.percentile is not None:
         truncation = Truncation(settings.percentile, settings.scope, settings.reading)
+    if isinstance(method_named(settings.method), NetworkMethod):  # takes all layers, and adds them up
+        return CAM(method=settings.method, truncation=truncation)
     return CAM(
         method=settings.method,
         truncation=truncation,

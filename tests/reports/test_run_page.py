@@ -7,7 +7,7 @@ import pytest
 
 from ltcam.reports.run_page import run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
-from ltcam.runs import CamSettings, MaskSettings, VerdictSettings
+from ltcam.runs import CamSettings, MaskSettings, SharpeningSettings, VerdictSettings
 
 NAN = math.nan
 
@@ -157,3 +157,30 @@ def test_verdict_sentence_with_a_margin(run):
 )
 def test_plain(value, text):
     assert plain(value) == text
+
+
+def test_why_the_contrast_was_chosen_is_shown(run, parse):
+    candidates = [
+        {"polarity": "dark", "window": 0.12, "floor": 10.9, "drop": 0.9995, "area": 0.37, "value": 0.963},
+        {"polarity": "none", "window": 0.12, "floor": 0.0, "drop": 0.81, "area": 1.0, "value": 0.709},
+    ]
+    evidence = {"sentence": "best of 2 candidates", "rule": "drop - 0.1 x area", "candidates": candidates}
+    sharpening = SharpeningSettings(polarity="dark", window=0.12, floor=10.9)
+    sharp = run.model_copy(update={"sharpening": sharpening, "evidence": {"sharpening": evidence}})
+    text = parse(run_page(sharp, history(), [], title="x")).text
+    assert "Why this contrast" in text
+    assert "dark contrast" in text
+    assert "best of 2 candidates" in text
+    assert "0.963" in text
+    assert "Why this contrast" not in parse(run_page(run, history(), [], title="x")).text
+
+
+def test_why_nothing_is_sharpened_is_said(run, parse):
+    plain_run = run.model_copy(update={"evidence": {"sharpening": {"sentence": "none: too few images"}}})
+    assert "too few images" in parse(run_page(plain_run, history(), [], title="x")).text
+
+
+def test_reach_of_a_mask_in_words(run):
+    settings = MaskSettings(reach=0.15)
+    names = {row.name: row.value for row in map_rows(run.model_copy(update={"mask": settings}))}
+    assert names["Mask reaches down to"] == "0.15"

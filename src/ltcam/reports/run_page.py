@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ltcam.reports.chart import Chart, line_chart
 from ltcam.reports.html import number, render
-from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
+from ltcam.reports.settings_rows import CONTRASTS, SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
-_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by"}
+_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "sharpening"}
 
 
 def run_page(
@@ -46,6 +46,8 @@ def run_page(
         validated=any(math.isfinite(entry["val_ap"]) for entry in history),
         verdict_sentence=verdict_sentence(run),
         map_rows=map_rows(run),
+        sharpening=run.evidence.get("sharpening", {}),
+        contrasts=CONTRASTS,
         network_rows=_network_rows(run),
         weights=run.initial_weights,
         training_rows=_training_rows(run),

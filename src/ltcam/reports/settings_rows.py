@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
-    from ltcam.runs import CamSettings, MaskSettings, Run
+    from ltcam.runs import CamSettings, MaskSettings, Run, SharpeningSettings
 
 _FUSIONS = {
     "sum": "the stages' maps are added up",
@@ -19,6 +19,13 @@ _SCALES = {
     "max": "each stage's map is divided by its maximum before fusing",
     "minmax": "each stage's map is brought to 0 to 1 before fusing",
     "tanh": "each stage's map is scaled by tanh(2 M / max M) before fusing, which lifts weak places",
+}
+CONTRASTS = {
+    "none": "the heatmap is used as it is",
+    "dark": "multiplied by how much darker than its surroundings each pixel is",
+    "bright": "multiplied by how much brighter than its surroundings each pixel is",
+    "both": "multiplied by how much darker or brighter than its surroundings each pixel is",
+    "colour": "multiplied by how far each pixel's colour is from that of its surroundings",
 }
 _READINGS = {
     "gradient": "the truncated gradients replace the gradients in the method (eq. 9)",
@@ -47,6 +54,7 @@ def map_rows(run: Run) -> list[SettingRow]:
             "left out" if cam.positive_activations else "used",
             "only positive parts of the activations make the map" if cam.positive_activations else "",
         ),
+        *_sharpening_rows(run.sharpening),
         *_mask_rows(run.mask),
     ]
 
@@ -112,6 +120,21 @@ def _fusion_rows(cam: CamSettings) -> list[SettingRow]:
     )
 
 
+def _sharpening_rows(sharpening: SharpeningSettings) -> list[SettingRow]:
+    what = SettingRow("Sharpening", f"{sharpening.polarity} contrast", CONTRASTS[sharpening.polarity])
+    if sharpening.polarity == "none":
+        return [what._replace(value="none")]
+    return [
+        what,
+        SettingRow(
+            "Surroundings",
+            f"{100 * sharpening.window:g} %",
+            "side of the window, of the image's shorter side",
+        ),
+        SettingRow("Floor", f"{sharpening.floor:g}", "grey levels of contrast that do not count: grain"),
+    ]
+
+
 def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
     if mask.threshold == "otsu":
         threshold = SettingRow(
@@ -123,5 +146,9 @@ def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
             f"{mask.threshold:g}",
             "share of each heatmap's range, from its minimum to its maximum",
         )
+    reach = SettingRow(
+        "Mask reaches down to", f"{mask.reach:g}", "of the threshold, along a region that begins above it"
+    )
+    rows = [threshold] if mask.reach == 1 or mask.threshold != "otsu" else [threshold, reach]
     least = SettingRow("Smallest region", f"{mask.min_area_px} px", "smaller regions are dropped")
-    return [threshold, least] if mask.min_area_px > 1 else [threshold]
+    return [*rows, least] if mask.min_area_px > 1 else rows

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs bench-cam clean
 
 $(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ check: $(READY)
 	$(BIN)/ruff format --check src runtime/src tests runtime/tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-cam: $(READY)
+	$(BIN)/python benchmarks/cam_speed.py
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

@@ -12,9 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltcam.cam import percentile as module
-from ltcam.cam.percentile import rank, smallest_kept
+from ltcam.cam.percentile import rank, smallest_kept, smallest_kept_at
 
-PATHS = (module._by_sorting, module._by_selection)
+
+def path(way):
+    """One of the module's ways, as values."""
+
+    def by(rows, *percentiles):
+        bits = way(rows.view({4: torch.int32, 8: torch.int64}[rows.itemsize]), percentiles)
+        values = torch.where(bits > 0, bits.view(rows.dtype), torch.inf)
+        return values[:, 0] if len(percentiles) == 1 else values
+
+    return by
+
+
+PATHS = tuple(map(path, (module._by_sorting, module._by_selection, module._by_sorting_on_device)))
 
 
 def test_ranks_equal_fractions_for_all_small_counts_and_percents():
@@ -94,7 +106,7 @@ def test_ties_at_the_threshold_are_all_kept(by):
     ),
     p=st.one_of(st.integers(0, 100), st.floats(0, 100, allow_nan=False)),
 )
-def test_both_paths_agree_with_the_definition(rows, p, literal):
+def test_all_paths_agree_with_the_definition(rows, p, literal):
     table = torch.tensor(rows, dtype=torch.float64)
     exact = [literal.kept_list(row, p) for row in rows]
     wanted = [math.inf if value is None else value for value in exact]
@@ -102,13 +114,66 @@ def test_both_paths_agree_with_the_definition(rows, p, literal):
         assert values.tolist() == wanted
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 12).flatmap(
+        lambda width: st.lists(
+            st.lists(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 3.0, 7.0]), min_size=width, max_size=width),
+            min_size=1,
+            max_size=4,
+        )
+    ),
+    percentiles=st.lists(st.sampled_from([0, 0.1, 10, 33.3, 50, 50.0, 90, 100]), min_size=1, max_size=6),
+)
+def test_several_percentiles_in_any_order_equal_one_at_a_time(rows, percentiles):
+    table = torch.tensor(rows, dtype=torch.float64)
+    one_by_one = torch.stack([smallest_kept(table, p) for p in percentiles], 1)
+    assert torch.equal(smallest_kept_at(table, percentiles), one_by_one)
+    for by in PATHS:
+        assert torch.equal(by(table, *percentiles).reshape(len(table), -1), one_by_one)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_wide_rows_take_the_other_path_with_the_same_result(dtype, monkeypatch):
-    rows = torch.randn(3, 5000, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    by_rows = smallest_kept(rows, 37.5)
-    monkeypatch.setattr(module, "_SORTED_AT_ONCE", 5000)
-    assert torch.equal(by_rows, smallest_kept(rows, 37.5))
-    assert by_rows.dtype == dtype
+@pytest.mark.parametrize("zeros", [0.0, 0.75, 0.99, 1.0])
+def test_wide_rows_are_selected_from_with_the_result_of_sorting(dtype, zeros, monkeypatch):
+    random = torch.Generator().manual_seed(1)
+    rows = torch.randn(3, 9000, generator=random, dtype=dtype)
+    rows[torch.rand(rows.shape, generator=random) < zeros] = 0
+    rows[1] = rows[1].round(decimals=1)  # many ties
+    percentiles = (99, 37.5, 0, 100)
+    for some in (percentiles, percentiles[:1]):
+        by_rows = smallest_kept_at(rows, some)
+        assert by_rows.dtype == dtype
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_SORTED_AT_ONCE", 9000)
+            assert torch.equal(by_rows, smallest_kept_at(rows, some))
+        assert torch.equal(by_rows, path(module._by_sorting_on_device)(rows, *some).reshape(3, -1))
+
+
+def test_sorting_in_parts_changes_nothing(monkeypatch):
+    rows = torch.randn(7, 40, generator=torch.Generator().manual_seed(2))
+    whole = smallest_kept_at(rows, (10, 60))
+    for together in (1, 80, 130):
+        monkeypatch.setattr(module, "_SORTED_TOGETHER", together)
+        assert torch.equal(path(module._by_sorting_on_device)(rows, 10, 60), whole)
+
+
+def test_rows_are_left_as_they_were_and_may_lie_apart_in_memory():
+    rows = torch.randn(4, 6000, generator=torch.Generator().manual_seed(3))
+    before = rows.clone()
+    strided = rows.T.contiguous().T
+    assert not strided.is_contiguous()
+    for some in ((50,), (20, 80)):
+        assert torch.equal(smallest_kept_at(rows, some), smallest_kept_at(strided, some))
+        assert torch.equal(smallest_kept_at(rows[:, :50], some), smallest_kept_at(strided[:, :50], some))
+    assert torch.equal(rows, before)
+    assert torch.equal(smallest_kept(rows.requires_grad_(), 50), smallest_kept(before, 50))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_ordered_as_well(dtype):
+    rows = torch.tensor([[-1.0, 0.0, -0.0, 0.25, 3.0, 0.5], [-1.0, 0.0, -0.0, -2.0, -3.0, -4.0]], dtype=dtype)
+    assert smallest_kept_at(rows, (0, 50, 100)).tolist() == [[0.25, 0.5, 3.0], [math.inf] * 3]
 
 
 def test_more_values_than_torch_quantile_takes():

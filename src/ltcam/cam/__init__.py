@@ -4,14 +4,17 @@ images -> capture -> stage maps -> heatmap
 (N,3,H,W)  (capture)  (methods, truncation)  (fusion)
 """
 
+from ltcam.cam.biases import BiasCapture, BiasLayer, capture_biases
 from ltcam.cam.capture import Capture, capture
 from ltcam.cam.engine import CAM
 from ltcam.cam.explanation import Explanation
+from ltcam.cam.full_grad import FullGrad
 from ltcam.cam.fusion import fuse, resize_maps
 from ltcam.cam.layers import find_stages
 from ltcam.cam.methods import (
     GradientMethod,
     Method,
+    NetworkMethod,
     Probe,
     ProbingMethod,
     gradient_methods,
@@ -19,25 +22,41 @@ from ltcam.cam.methods import (
     methods,
     register,
 )
-from ltcam.cam.presets import LTGradCAM, LTGradCAMPlusPlus, LTHiResCAM, LTLayerCAM, LTXGradCAM, truncated
+from ltcam.cam.presets import (
+    LTFullGrad,
+    LTGradCAM,
+    LTGradCAMPlusPlus,
+    LTHiResCAM,
+    LTLayerCAM,
+    LTXGradCAM,
+    truncated,
+)
+from ltcam.cam.sweep import Answer, sweep
 from ltcam.cam.targets import log_odds
 from ltcam.cam.truncation import Truncation, kept
 
 __all__ = [
     "CAM",
+    "Answer",
+    "BiasCapture",
+    "BiasLayer",
     "Capture",
     "Explanation",
+    "FullGrad",
     "GradientMethod",
+    "LTFullGrad",
     "LTGradCAM",
     "LTGradCAMPlusPlus",
     "LTHiResCAM",
     "LTLayerCAM",
     "LTXGradCAM",
     "Method",
+    "NetworkMethod",
     "Probe",
     "ProbingMethod",
     "Truncation",
     "capture",
+    "capture_biases",
     "find_stages",
     "fuse",
     "gradient_methods",
@@ -47,5 +66,6 @@ __all__ = [
     "methods",
     "register",
     "resize_maps",
+    "sweep",
     "truncated",
 ]

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -17,6 +16,13 @@ from torch import Tensor, nn
 from ltcam.cam.layers import Taps, find_stages, resolve_layers
 from ltcam.cam.modes import evaluating, run
 from ltcam.cam.targets import Target, target_scores
+from ltcam.cam.tensors import (
+    at_least_float32,
+    detached,
+    not_finite,
+    refuse_not_finite,
+    warn_of_half_precision,
+)
 
 Reshape = Callable[[Tensor], Tensor]
 """A layer's output to maps (N, C, H, W), for networks that put out something else (tokens, say).
@@ -81,18 +87,19 @@ def capture(
         output, taken = _forward(model, source, names, modules)
         scores = target_scores(output, target, len(images), differentiable=gradients)
         slopes = _gradients(scores, names, taken) if gradients else ()
-    _warn_of_half_precision(names, taken)
+    half = [name for name, tensor in zip(names, taken, strict=True) if tensor.dtype.itemsize < 4]
+    warn_of_half_precision(half, stacklevel=2)
 
     def as_maps(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         pairs = zip(names, tensors, strict=False)  # no gradients where none were asked for
-        return tuple(_at_least_float32(_as_map(name, t.detach(), reshape, len(images))) for name, t in pairs)
+        return tuple(at_least_float32(_as_map(name, t.detach(), reshape, len(images))) for name, t in pairs)
 
     found = Capture(
         layers=names,
         activations=as_maps(taken),
         gradients=as_maps(slopes),
-        output=_detached(output),
-        scores=_at_least_float32(scores.detach()),
+        output=detached(output),
+        scores=at_least_float32(scores.detach()),
         input_size=(int(images.shape[2]), int(images.shape[3])),
     )
     _check_finite(found)
@@ -113,7 +120,7 @@ def check_images(images: Tensor) -> None:
         raise TypeError(f"images are {images.dtype}; convert to float and normalise them first")
     if images.numel() == 0:
         raise ValueError(f"images are empty: {tuple(images.shape)}; N, C, H and W must all be at least 1")
-    bad = _not_finite(images)
+    bad = not_finite(images)
     if bad:
         raise ValueError(f"images {bad} hold NaN or infinite values")
 
@@ -231,38 +238,6 @@ def _gradients(scores: Tensor, names: Sequence[str], taken: Sequence[Tensor]) ->
     return tuple(gradient for gradient in gradients if gradient is not None)
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _warn_of_half_precision(names: Sequence[str], taken: Sequence[Tensor]) -> None:
-    half = [name for name, tensor in zip(names, taken, strict=True) if tensor.dtype.itemsize < 4]
-    if half:
-        warnings.warn(
-            f"layers {', '.join(half)} ran in half precision: which gradients truncation keeps is then not "
-            "reproducible; use float32 for reference results",
-            stacklevel=3,
-        )
-
-
-def _detached(output: object) -> object:
-    if isinstance(output, Tensor):
-        return output.detach()
-    if isinstance(output, Mapping):
-        return {key: _detached(value) for key, value in output.items()}
-    if isinstance(output, (tuple, list)):
-        return tuple(map(_detached, output))
-    return output
-
-
-def _not_finite(tensor: Tensor) -> list[int]:
-    """Indices along the first axis that hold NaN or infinities. The sum tells at once that there are none."""
-    if bool(torch.isfinite(tensor.sum())):
-        return []
-    bad = ~torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else ~torch.isfinite(tensor)
-    return [int(index) for index in bad.nonzero().flatten()]
-
-
 def _check_finite(found: Capture) -> None:
     checks: list[tuple[str, Tensor]] = [("scores", found.scores)]
     if isinstance(found.output, Tensor):
@@ -272,8 +247,4 @@ def _check_finite(found: Capture) -> None:
             (f"{what} of layer {name!r}", tensor) for name, tensor in zip(found.layers, tensors, strict=False)
         ]
     for what, tensor in checks:
-        bad = _not_finite(tensor)
-        if bad:
-            raise ValueError(
-                f"{what} hold NaN or infinite values for images {bad}; are the model's weights finite?"
-            )
+        refuse_not_finite(what, tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -13,10 +13,10 @@ from ltcam.cam.capture import Capture, Reshape, capture
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
 from ltcam.cam.layers import Taps
-from ltcam.cam.methods import GradientMethod, Method, Probe, ProbingMethod, method_named
+from ltcam.cam.methods import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod, method_named
 from ltcam.cam.modes import evaluating
 from ltcam.cam.targets import Target, resolved
-from ltcam.cam.truncation import Truncation, kept
+from ltcam.cam.truncation import Truncation, selection
 
 Relu = Literal["stage", "none"]
 
@@ -65,6 +65,8 @@ class CAM:
             )
         if self.truncation is not None and isinstance(method, ProbingMethod):
             raise ValueError(f"{method.title} has no gradients to truncate; use percentile=None")
+        if isinstance(method, NetworkMethod):
+            self._refuse_settings_of_layers(method)
         if self.chunk < 1:
             raise ValueError(f"chunk={self.chunk} must be at least 1")
         if self.relu not in get_args(Relu):
@@ -77,6 +79,8 @@ class CAM:
     def explain(self, model: nn.Module, images: Tensor, target: Target = None) -> Explanation:
         """Heatmaps together with the output and scores of the same pass."""
         method = method_named(self.method)
+        if isinstance(method, NetworkMethod):
+            return method.explain(model, images, target, self.truncation, self.fusion)
         captured = self.capture(model, images, target)
         if isinstance(method, ProbingMethod):
             probe = Probe(model, images, resolved(captured.output, target), captured, self.chunk)
@@ -87,7 +91,16 @@ class CAM:
         return Explanation(self._fused(maps, captured), captured.output, captured.scores)
 
     def capture(self, model: nn.Module, images: Tensor, target: Target = None) -> Capture:
-        """What this map needs of the model: one forward pass and, for gradient methods, one backward pass."""
+        """What this map needs of the model: one forward pass and, for gradient methods, one backward pass.
+
+        Raises:
+            ValueError: as `ltcam.cam.capture`; and for a method of the whole network (FullGrad).
+        """
+        method = method_named(self.method)
+        if isinstance(method, NetworkMethod):
+            raise ValueError(
+                f"{method.title} takes all layers, not a capture of some; call the CAM with model and images"
+            )
         return capture(
             model,
             images,
@@ -95,7 +108,7 @@ class CAM:
             layers=self.layers,
             taps=self.taps,
             reshape=self.reshape,
-            gradients=isinstance(method_named(self.method), GradientMethod),
+            gradients=isinstance(method, GradientMethod),
         )
 
     def heatmaps(self, captured: Capture) -> Tensor:
@@ -113,26 +126,20 @@ class CAM:
             raise ValueError(
                 f"{method.title} needs the network, not a capture alone; call the CAM with model and images"
             )
-        self._warn_of_signed_activations(method, captured)
+        if not self.positive_activations:
+            warn_of_signed_activations(method, captured)
         pairs = zip(captured.activations, captured.gradients, strict=True)
         return tuple(self._stage_map(method, activations, gradients) for activations, gradients in pairs)
 
     def _fused(self, maps: tuple[Tensor, ...], captured: Capture) -> Tensor:
         return fuse(maps, captured.input_size, fusion=self.fusion, stage_scale=self.stage_scale)
 
-    def _warn_of_signed_activations(self, method: GradientMethod, captured: Capture) -> None:
-        if self.positive_activations or not method.divides_by_activations:
-            return
-        signed = [
-            name
-            for name, tensor in zip(captured.layers, captured.activations, strict=True)
-            if tensor.amin() < 0
-        ]
-        if signed:
-            warnings.warn(
-                f"{method.title} divides by sums of activations; {', '.join(signed)} put out negative ones: "
-                "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
-                stacklevel=3,
+    def _refuse_settings_of_layers(self, method: NetworkMethod) -> None:
+        chosen = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        meaningless = chosen & {"layers", "taps", "stage_scale", "relu", "positive_activations", "reshape"}
+        if meaningless:
+            raise ValueError(
+                f"{method.title} takes all layers of the network; leave out {', '.join(sorted(meaningless))}"
             )
 
     @torch.no_grad()
@@ -149,6 +156,20 @@ class CAM:
 
     def _cut(self, stage_map: Tensor) -> Tensor:
         return stage_map.clamp_min(0) if self.relu == "stage" else stage_map
+
+
+def warn_of_signed_activations(method: GradientMethod, captured: Capture) -> None:
+    """Warn the caller's caller of layers whose negative activations a method divides by."""
+    if not method.divides_by_activations:
+        return
+    pairs = zip(captured.layers, captured.activations, strict=True)
+    signed = [name for name, tensor in pairs if tensor.amin() < 0]
+    if signed:
+        warnings.warn(
+            f"{method.title} divides by sums of activations; {', '.join(signed)} put out negative ones: "
+            "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
+            stacklevel=3,
+        )
 
 
 def weighted_sum(
@@ -168,9 +189,9 @@ def weighted_sum(
     if truncation is None:
         weights = method.weights(activations, gradients)
     elif truncation.reading == "gradient":  # eq. 9: T g stands wherever g stood
-        weights = method.weights(activations, torch.where(kept(gradients, truncation), gradients, 0))
+        weights = method.weights(activations, selection(gradients, truncation).mul_(gradients))
     else:  # eq. 11: w from the whole g, T at each position
-        weights = method.weights(activations, gradients) * kept(gradients, truncation)
+        weights = method.weights(activations, gradients) * selection(gradients, truncation)
     return _sum_over_channels(weights, activations)
 
 
@@ -183,4 +204,4 @@ def _sum_over_channels(weights: Tensor, activations: Tensor) -> Tensor:
         )
     if weights.shape[2:] == (1, 1):
         return torch.einsum("nc,nchw->nhw", weights[:, :, 0, 0], activations)
-    return torch.einsum("nchw,nchw->nhw", weights, activations)
+    return (weights * activations).sum(1)  # several times faster on CPUs than the same sum as an einsum

@@ -22,10 +22,10 @@ def truncated(
     fusion: Fusion = "sum",
     stage_scale: StageScale = "none",
 ) -> CAM:
-    """The LT form of a gradient method: truncated gradients, all stages summed.
+    """The LT form of a method with gradients: truncated gradients, all stages summed.
 
     Args:
-        method: name of a gradient method, or an own one.
+        method: name of a gradient method or `fullgrad`, or an own one.
         percentile: delta of the paper, 0 to 100; None leaves the gradients whole (L without T).
         scope: `channel` or `stage`; whose positive gradients the percentile is taken of.
         reading: `gradient` (eq. 9) or `mask` (eq. 11).
@@ -60,3 +60,4 @@ LTGradCAMPlusPlus = _preset("grad-cam++", "GradCAMPlusPlus")
 LTXGradCAM = _preset("xgrad-cam", "XGradCAM")
 LTLayerCAM = _preset("layer-cam", "LayerCAM")
 LTHiResCAM = _preset("hires-cam", "HiResCAM")
+LTFullGrad = _preset("fullgrad", "FullGrad")

@@ -7,13 +7,15 @@ orthogonal to the method: the LT form of any gradient method is that method, giv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
-from ltcam.cam.percentile import smallest_kept
+from ltcam.cam.percentile import smallest_kept_at
 
 Scope = Literal["channel", "stage"]
 Reading = Literal["gradient", "mask"]
@@ -61,8 +63,34 @@ def kept(gradients: Tensor, truncation: Truncation) -> Tensor:
     Returns:
         (N, C, H, W) bool. An image's share does not depend on the other images.
     """
+    return gradients >= _threshold(gradients, truncation)  # delta > 0, so g > 0 is implied
+
+
+def selection(gradients: Tensor, truncation: Truncation) -> Tensor:
+    """T of eq. 9 as numbers, 1 where a gradient is kept and 0 elsewhere, in the gradients' type.
+
+    To be multiplied by: on CPUs that takes a tenth of the time that selecting by booleans takes.
+    """
+    gradients = gradients.detach()
+    return torch.ge(gradients, _threshold(gradients, truncation), out=torch.empty_like(gradients))
+
+
+def thresholds(gradients: Tensor, percentiles: Sequence[float], scope: Scope) -> Tensor:
+    """Smallest kept gradients: T at percentile p is `g >= threshold`.
+
+    Args:
+        gradients: (N, C, H, W), float32 or float64.
+        percentiles: P numbers, 0 to 100.
+        scope: what the percentiles are taken of.
+
+    Returns:
+        (N, C, P), with scope `stage` the same for all channels; all > 0, +inf where nothing is kept.
+    """
     n, channels = gradients.shape[:2]
-    rows = n * channels if truncation.scope == "channel" else n
-    delta = smallest_kept(gradients.reshape(rows, -1), truncation.percentile)
-    shape = (n, channels, 1, 1) if truncation.scope == "channel" else (n, 1, 1, 1)
-    return gradients >= delta.reshape(shape)  # delta > 0, so g > 0 is implied
+    rows = n * channels if scope == "channel" else n
+    found = smallest_kept_at(gradients.reshape(rows, -1), percentiles)
+    return found.reshape(n, -1, len(percentiles)).expand(n, channels, -1)
+
+
+def _threshold(gradients: Tensor, truncation: Truncation) -> Tensor:
+    return thresholds(gradients, (truncation.percentile,), truncation.scope)[..., None]

@@ -7,7 +7,19 @@ over channels, so truncation, ReLU, resizing and fusing exist once, outside.
 
 from __future__ import annotations
 
-from ltcam.cam.methods import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam, xgrad_cam
+from ltcam.cam.full_grad import FULL_GRAD
+from ltcam.cam.methods import (
+    ablation_cam,
+    cam,
+    grad_cam,
+    grad_cam_plus_plus,
+    hires_cam,
+    layer_cam,
+    lift_cam,
+    relevance_cam,
+    score_cam,
+    xgrad_cam,
+)
 from ltcam.cam.methods.method import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod
 
 _METHODS: dict[str, Method] = {
@@ -18,6 +30,12 @@ _METHODS: dict[str, Method] = {
         xgrad_cam.XGRAD_CAM,
         layer_cam.LAYER_CAM,
         hires_cam.HIRES_CAM,
+        FULL_GRAD,
+        cam.CAM,
+        lift_cam.LIFT_CAM,
+        relevance_cam.RELEVANCE_CAM,
+        score_cam.SCORE_CAM,
+        ablation_cam.ABLATION_CAM,
     )
 }
 

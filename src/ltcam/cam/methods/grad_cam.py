@@ -10,10 +10,16 @@ def weights(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001
     return gradients.mean((2, 3), keepdim=True)
 
 
+def terms(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001
+    """g_kij / Z. Returns (N, C, H, W)."""
+    return gradients / (gradients.shape[2] * gradients.shape[3])
+
+
 GRAD_CAM = GradientMethod(
     name="grad-cam",
     title="Grad-CAM",
     source="Selvaraju et al. 2017, eq. 1-2",
     sentence="Weighs each channel by its mean gradient.",
     weights=weights,
+    terms=terms,
 )

@@ -16,4 +16,5 @@ HIRES_CAM = GradientMethod(
     source="Draelos and Carin 2020, eq. 5",
     sentence="Weighs each position by its own gradient, signs included.",
     weights=weights,
+    terms=weights,
 )

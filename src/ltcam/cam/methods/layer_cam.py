@@ -16,4 +16,5 @@ LAYER_CAM = GradientMethod(
     source="Jiang et al. 2021, eq. 4-6",
     sentence="Weighs each position by its own gradient where that is positive.",
     weights=weights,
+    terms=weights,
 )

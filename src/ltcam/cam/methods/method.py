@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ltcam.cam.capture import Capture
+from ltcam.cam.explanation import Explanation
+from ltcam.cam.fusion import Fusion
 from ltcam.cam.targets import Target
+from ltcam.cam.truncation import Truncation
 
 Weights = Callable[[Tensor, Tensor], Tensor]
 """(activations (N,C,H,W), gradients (N,C,H,W)) -> weights (N,C,1,1) or (N,C,H,W)."""
@@ -26,6 +29,9 @@ class GradientMethod:
         weights: the weights w; the map is relu(sum_k w_k A_k).
         divides_by_activations: whether w has a sum of activations in a denominator, so that signed
             activations can make it vanish; `CAM` then warns.
+        terms: what each position adds to its channel's w, (N, C, H, W); `weights` itself where every position
+            has a weight of its own. Optional: only `sweep` asks for it, to be faster. It must be 0 where g is
+            0, take g of no other position and A of no other channel, so that truncating g only drops terms.
     """
 
     name: str
@@ -34,6 +40,12 @@ class GradientMethod:
     sentence: str
     weights: Weights
     divides_by_activations: bool = False
+    terms: Weights | None = None
+
+    @property
+    def by_position(self) -> bool:
+        """Whether the terms are the weights. Both readings of a truncation are then one map."""
+        return self.terms is self.weights
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,10 @@ class ProbingMethod:
     weights: ProbingWeights
 
 
+NetworkExplain = Callable[[nn.Module, Tensor, Target, Truncation | None, Fusion], Explanation]
+"""(model, images, target, truncation, fusion) -> explanation: heatmaps at the size of the images."""
+
+
 @dataclass(frozen=True)
 class NetworkMethod:
     """A map made of the whole network's layers instead of a few stages: FullGrad.
@@ -90,12 +106,14 @@ class NetworkMethod:
         title: how papers spell it.
         source: paper and equation.
         sentence: what it does, in one sentence.
+        explain: makes the heatmaps; choosing layers, capturing and fusing are its own business.
     """
 
     name: str
     title: str
     source: str
     sentence: str
+    explain: NetworkExplain
 
 
 Method = GradientMethod | ProbingMethod | NetworkMethod

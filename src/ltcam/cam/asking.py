@@ -1,0 +1,89 @@
+"""A network asked again, with images or activations of our making: scores only, in the fastest way to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam.modes import run
+from ltcam.cam.targets import Target, target_scores
+from ltcam.cam.tensors import at_least_float32
+
+REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What a network raises that cannot take a batch or a memory format."""
+
+_AGREES = 1e-2  # other kernels and half precision move a score by less, a way that is wrong by more
+_PIXELS_AT_ONCE = 2**20
+"""Of images given to a network on the CPU. One image of 256 x 704 or four of 256 x 256 keep the maps between
+layers in the cache and in memory that the allocator hands out again; in batches of 16 an EfficientNet-Lite0
+takes twice the time per image. Much smaller images are the faster the more of them go together."""
+
+
+def at_once(images: Tensor, chunk: int) -> int:
+    """How many images like these to give to a network at once.
+
+    Args:
+        images: (N, C, H, W).
+        chunk: at most so many.
+    """
+    if images.device.type != "cpu":
+        return chunk
+    return min(chunk, max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
+
+
+def memory_formats(images: Tensor) -> tuple[torch.memory_format, ...]:
+    """Memory formats to run a network in, fastest first; all give the same scores up to rounding.
+
+    On the CPU a forward pass is fastest with channels last. A network that reads its maps with `view` cannot
+    run so, hence the second one. Elsewhere, and in float64, images stay as they are.
+
+    Args:
+        images: (N, C, H, W).
+    """
+    if images.device.type == "cpu" and images.dtype != torch.float64:
+        return torch.channels_last, torch.contiguous_format
+    last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return (torch.channels_last if last else torch.contiguous_format,)
+
+
+def ask(
+    model: nn.Module,
+    images: Tensor,
+    target: Target,
+    memory_format: torch.memory_format,
+    count: int | None = None,
+) -> Tensor:
+    """Target scores (M,), float32 or float64, of images (M, 3, H, W).
+
+    Args:
+        model: the network, in evaluation mode.
+        images: given to it; it may write over them.
+        target: as for `targets.target_scores`.
+        memory_format: one of `memory_formats`.
+        count: M, where a hook makes a larger batch of the images.
+    """
+    output = run(model, images.contiguous(memory_format=memory_format))
+    scores = target_scores(output, target, count or len(images), differentiable=False)
+    return at_least_float32(scores.detach())
+
+
+def target_of(target: Target, images: Sequence[int]) -> Target:
+    """The target of a batch made of these images (indices, repeated or left out as need be)."""
+    if target is None or callable(target):
+        return target
+    values: Any = target.tolist() if hasattr(target, "tolist") else target
+    return [values[image] for image in images] if isinstance(values, Sequence) else values
+
+
+def agree(found: float, wanted: float, scale: float = 0.0) -> bool:
+    """Whether a score that was found in another way is the one wanted.
+
+    Args:
+        found: the score.
+        wanted: what it should be.
+        scale: size of what it is a difference of, where that is known.
+    """
+    return abs(found - wanted) <= _AGREES * max(abs(wanted), scale)

@@ -1,0 +1,64 @@
+"""Ablation-CAM (Desai and Ramaswamy 2020)."""
+
+import torch
+from torch import Tensor
+
+from ltcam.cam.methods.method import Probe, ProbingMethod
+from ltcam.cam.tail import tail_behind
+
+
+def weights(probe: Probe, layer: int) -> Tensor:
+    """w_k = (y - y_k) / |y|, with y_k the score when channel k of the layer is set to zero.
+
+    The paper divides by y; by |y| the weights keep their sign where y < 0: a channel that the score falls
+    without counts for it. Channels that are zero anyway have weight 0 and are not asked for.
+
+    Args:
+        probe: the network, and what it said of the images.
+        layer: index of the layer in `probe.captured.layers`.
+
+    Returns:
+        (N, C, 1, 1).
+
+    Raises:
+        ValueError: if a score is 0, which no drop can be measured against, or if the layer's output cannot
+            be replaced (see `tail_behind`).
+    """
+    scores = probe.captured.scores
+    if not bool(scores.all()):
+        none = (scores == 0).nonzero().flatten().tolist()
+        raise ValueError(
+            f"the target score of images {none} is 0, and Ablation-CAM divides by it; explain another target, "
+            "or use a method that does not"
+        )
+    drops = [scores[image] - _ablated(probe, layer, image) for image in range(len(scores))]
+    return (torch.stack(drops) / scores.abs()[:, None])[:, :, None, None]
+
+
+def _ablated(probe: Probe, layer: int, image: int) -> Tensor:
+    """y_k (C,) of one image."""
+    activations = probe.captured.activations[layer][image]
+    found = probe.captured.scores[image].repeat(len(activations))
+    alive = activations.flatten(1).any(1).nonzero().flatten()
+    tail = tail_behind(probe, layer, image)
+    for start in range(0, len(alive), tail.chunk):
+        channels = alive[start : start + tail.chunk]
+        changed = activations.repeat(len(channels), 1, 1, 1)
+        changed[torch.arange(len(channels), device=channels.device), channels] = 0
+        found[channels] = tail.scores(changed)
+    if not bool(found.isfinite().all()):
+        bad = (~found.isfinite()).nonzero().flatten().tolist()
+        raise ValueError(
+            f"layer {probe.captured.layers[layer]!r}: without channels {bad} the score of image {image} is NaN "
+            "or infinite"
+        )
+    return found
+
+
+ABLATION_CAM = ProbingMethod(
+    name="ablation-cam",
+    title="Ablation-CAM",
+    source="Desai and Ramaswamy 2020, eq. 4",
+    sentence="Weighs each channel by the share of the score that is lost without it.",
+    weights=weights,
+)

@@ -1,0 +1,136 @@
+"""The network from one layer's output on: its scores when that output is another.
+
+What stands in front of the layer runs once, on one image; a hook then puts a whole batch of changed outputs
+in place of the layer's own, so that only what stands behind it works for each of them. That needs no
+knowledge of the architecture. A network that cannot take it (maps from in front of the layer concatenated
+behind it, a batch size remembered from the images) is run as a whole, on copies of the image.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from ltcam.cam.asking import REFUSALS, agree, ask, at_once, memory_formats, target_of
+from ltcam.cam.methods.method import Probe
+from ltcam.cam.targets import Target
+
+_BYTES_AT_ONCE = 128 * 2**20  # changed outputs of one layer; all channels of most last stages fit in
+
+
+@dataclass(frozen=True)
+class Tail:
+    """One image's way from a layer's output to its score.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        layer: the layer's name.
+        image: (1, 3, H, W).
+        target: what is explained of this image.
+        memory_format: that the network is run in.
+        whole: whether the network has to run as a whole, on copies of the image.
+        chunk: how many changed outputs to ask for at once.
+    """
+
+    model: nn.Module
+    layer: str
+    image: Tensor
+    target: Target
+    memory_format: torch.memory_format
+    whole: bool
+    chunk: int
+
+    def scores(self, activations: Tensor) -> Tensor:
+        """Target scores (M,), float32 or float64, of changed outputs of the layer.
+
+        Args:
+            activations: (M, C, h, w), M at least 1; the network may write over them.
+
+        Raises:
+            ValueError: if the layer puts out something of another shape.
+        """
+        count = len(activations)
+        images = self.image.repeat(
+            count if self.whole else 1, 1, 1, 1
+        )  # copies, since networks write over them
+        target = target_of(self.target, [0] * count)
+        changed = activations.contiguous(memory_format=self.memory_format)
+        with _replacing(self.model, self.layer, changed):
+            return ask(self.model, images, target, self.memory_format, count)
+
+
+def tail_behind(probe: Probe, layer: int, image: int) -> Tail:
+    """The cheapest way on which the layer's own output gives the image's own score.
+
+    Args:
+        probe: the network, and what it said of the images.
+        layer: index of the layer in `probe.captured.layers`.
+        image: index of the image.
+
+    Raises:
+        ValueError: if there is none: the maps were made by a reshape callable, or the network is random or
+            couples the images of a batch.
+    """
+    own = probe.captured.activations[layer][image : image + 1]
+    copies = at_once(probe.images, probe.chunk)
+    failures: list[Exception] = []
+    for whole, memory_format in product((False, True), memory_formats(probe.images)):
+        tail = Tail(
+            model=probe.model,
+            layer=probe.captured.layers[layer],
+            image=probe.images[image : image + 1],
+            target=target_of(probe.target, [image]),
+            memory_format=memory_format,
+            whole=whole,
+            chunk=copies if whole else max(copies, _BYTES_AT_ONCE // own.nbytes),
+        )
+        failure = _failure(tail, own, float(probe.captured.scores[image]))
+        if failure is None:
+            return tail
+        failures.append(failure)
+    raise failures[-1]
+
+
+def _failure(tail: Tail, own: Tensor, score: float) -> Exception | None:
+    """Why the layer's own output (1, C, h, w) does not give the image's own score; None where it does."""
+    try:
+        found, ablated = tail.scores(torch.cat([own, torch.zeros_like(own)])).tolist()
+    except REFUSALS as error:
+        return error
+    change = abs(score - ablated)
+    if agree(found, score, scale=change if math.isfinite(change) else 0.0):
+        return None
+    return ValueError(
+        f"layer {tail.layer!r}: its own output put in its place gives the score {found:g} instead of {score:g}; "
+        "is the network random in evaluation mode, or does one image of a batch change another's score?"
+    )
+
+
+@contextmanager
+def _replacing(model: nn.Module, layer: str, activations: Tensor) -> Iterator[None]:
+    """Activations in place of the layer's output, for this thread; the hook is gone when the block is left."""
+    thread = threading.get_ident()
+
+    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
+        if not isinstance(output, Tensor) or output.shape[1:] != activations.shape[1:]:
+            shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"layer {layer!r} puts out {shape} per image, not the maps {tuple(activations.shape[1:])} of the "
+                "reshape callable, which cannot be undone; choose a layer that puts out maps (C, h, w)"
+            )
+        return activations.to(output.dtype)
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,237 @@
+"""Lift-CAM against DeepLIFT written out, its property that contributions add up, and exact cases."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from ltcam.cam import CAM, Probe, capture, log_odds, method_named
+from ltcam.cam.targets import resolved
+
+LIFT = method_named("lift-cam")
+
+
+def lift_weights(net, images, target, layer, chunk=8):
+    captured = capture(net, images, target, layers=(layer,), gradients=False)
+    with torch.no_grad():
+        return LIFT.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
+
+
+def difference(net, images, target, layer):
+    """y - y(layer's output set to 0)."""
+    module = dict(net.named_modules())[layer]
+    whole = capture(net, images, target, layers=(layer,), gradients=False).scores
+    handle = module.register_forward_hook(lambda _m, _i, output: output * 0)
+    try:
+        without = capture(net, images, target, layers=(layer,), gradients=False).scores
+    finally:
+        handle.remove()
+    return whole - without
+
+
+def by_hand(net, A, row):
+    """DeepLIFT of the tail conv, BN, ReLU, MaxPool, Linear, ReLU, Linear, in float64 numpy loops, for one image."""
+    conv, norm = net.features[8], net.features[9]
+    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().numpy()
+    w = conv.weight.detach().numpy() * scale[:, None, None, None]
+    b = scale * (conv.bias - norm.running_mean).detach().numpy() + norm.bias.detach().numpy()
+    first, last = net.head[0], net.head[2]
+    C, H, W = A.shape
+    K = len(b)
+
+    def convolve(maps):
+        padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+        out = np.zeros((K, H, W))
+        for k, i, j in itertools.product(range(K), range(H), range(W)):
+            out[k, i, j] = b[k] + (w[k] * padded[:, i : i + 3, j : j + 3]).sum()
+        return out
+
+    def pooled(maps):
+        places, out = {}, np.zeros((K, H // 2, W // 2))
+        for k, i, j in itertools.product(range(K), range(H // 2), range(W // 2)):
+            window = maps[k, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+            di, dj = divmod(int(window.argmax()), 2)
+            places[k, i, j], out[k, i, j] = (k, 2 * i + di, 2 * j + dj), window[di, dj]
+        return places, out
+
+    def rescale(x, r):
+        quotient = (np.maximum(x, 0) - np.maximum(r, 0)) / np.where(x == r, 1, x - r)
+        return np.where(x == r, (x > 0) * 1.0, quotient)
+
+    states = []
+    for maps in (A, np.zeros_like(A)):
+        u = convolve(maps)
+        places, p = pooled(np.maximum(u, 0))
+        hidden = first.weight.detach().numpy() @ p.reshape(-1) + first.bias.detach().numpy()
+        states.append((u, places, p, hidden))
+    (u, places, p, h), (u0, places0, p0, h0) = states
+    m = (last.weight.detach().numpy()[row] * rescale(h, h0)) @ first.weight.detach().numpy()
+    m = m.reshape(p.shape)
+    relu, relu0 = np.maximum(u, 0), np.maximum(u0, 0)
+    at_relu = np.zeros_like(relu)
+    for key in places:
+        place = places[key] if p[key] >= p0[key] else places0[key]
+        there = relu[place] - relu0[place]
+        at_relu[place] += m[key] * ((p[key] - p0[key]) / there if there else 1.0)
+    at_conv = at_relu * rescale(u, u0)
+    at_input = np.zeros((C, H + 2, W + 2))
+    for k, i, j in itertools.product(range(K), range(H), range(W)):
+        at_input[:, i : i + 3, j : j + 3] += at_conv[k, i, j] * w[k]
+    return (at_input[:, 1:-1, 1:-1] * A).sum((1, 2))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_equals_deeplift_by_hand(inplace, nets):
+    for seed in range(3):
+        net, images = nets.plain(seed, inplace=inplace), nets.images(seed)
+        found = lift_weights(net, images, [1, 0], "features.7")[:, :, 0, 0]
+        A = capture(net, images, 1, layers=("features.7",)).activations[0].numpy()
+        wanted = np.stack([by_hand(net, A[0], 1), by_hand(net, A[1], 0)])
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_pooled_linear_head_has_exact_shapley_values(nets):
+    net, images = nets.plain(head="gap"), nets.images(1)
+    captured = capture(net, images, 1, layers=("features",))
+    exact = (captured.activations[0] * captured.gradients[0]).sum((2, 3), keepdim=True)
+    assert torch.allclose(lift_weights(net, images, 1, "features"), exact, rtol=1e-12)
+
+
+class Gated(nn.Module):
+    """Squeeze-excite, a residual sum in place, smooth activations, and a skip around the tapped layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.tapped = nn.Conv2d(6, 6, 3, padding=1)
+        self.squeeze, self.excite = nn.Conv2d(6, 2, 1), nn.Conv2d(2, 6, 1)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, images):
+        stem = functional.silu(self.stem(images))
+        maps = self.tapped(stem)
+        gate = self.excite(functional.relu(self.squeeze(maps.mean((2, 3), keepdim=True)), inplace=True))
+        maps = maps * gate.sigmoid()
+        maps += stem
+        maps = functional.hardtanh(self.norm(maps), 0, 6, inplace=True)
+        maps = functional.gelu(functional.max_pool2d(maps, 3, 2, 1)) * maps.mean((2, 3), keepdim=True)
+        return self.head(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize("target", [0, [2, 1]])
+def test_contributions_add_up_behind_gates_skips_and_smooth_activations(target, nets):
+    net, images = nets.shaken(Gated()), nets.images(2)
+    weights = lift_weights(net, images, target, "tapped")
+    assert torch.allclose(weights.sum((1, 2, 3)), difference(net, images, target, "tapped"), rtol=1e-9)
+    gradient = capture(net, images, target, layers=("tapped",))
+    plain = (gradient.activations[0] * gradient.gradients[0]).sum((1, 2, 3))
+    assert not torch.allclose(weights.sum((1, 2, 3)), plain, rtol=0.01)  # the rules did something
+
+
+def pooled_vgg():
+    features = torchvision.models.vgg11_bn(num_classes=3).features
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 3))
+
+
+@pytest.mark.parametrize(("build", "layer"), [
+    (lambda: torchvision.models.resnet18(num_classes=3), "layer2"),
+    (pooled_vgg, "0.18"),
+    (lambda: timm.create_model("tf_efficientnet_lite0", num_classes=3), "blocks.4"),
+    (lambda: timm.create_model("mobilenetv3_small_050", num_classes=3), "blocks.1"),
+])  # fmt: skip
+def test_contributions_add_up_in_real_networks(build, layer):
+    torch.manual_seed(0)
+    net, images = build().eval().double(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights = lift_weights(net, images, 1, layer)
+    assert torch.allclose(weights.sum((1, 2, 3)), difference(net, images, 1, layer), rtol=1e-8)
+
+
+def test_log_odds_of_two_classes_is_the_difference(nets):
+    net, images = nets.plain(3), nets.images(3)
+    both = [lift_weights(net, images, c, "features.7") for c in (0, 1)]
+    odds = lift_weights(net, images, log_odds([1]), "features.7")
+    assert torch.allclose(odds, both[1] - both[0], rtol=1e-9, atol=1e-12)
+
+
+def test_portions_and_batches_do_not_matter(nets):
+    net, images = nets.plain(4), nets.images(4, n=5)
+    target = [0, 1, 1, 0, 1]
+    whole = lift_weights(net, images, target, "features.3", chunk=100)
+    assert torch.allclose(lift_weights(net, images, target, "features.3", chunk=4), whole, rtol=1e-10)
+    as_tensor = lift_weights(net, images, torch.tensor(target), "features.3", chunk=1)
+    assert torch.allclose(as_tensor, whole, rtol=1e-10)
+
+
+def test_warns_with_the_measured_gap_where_the_rule_does_not_stand(nets):
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+        *(nn.LayerNorm(16), nn.Linear(16, 2)),
+    )
+    net, images = nets.shaken(net), nets.images(5)
+    with pytest.warns(UserWarning, match=r"'1': contributions miss.*by \d+\.\d%.*\(layer_norm\)"):
+        lift_weights(net, images, 1, "1")
+
+
+def test_model_is_left_as_it_was_and_errors_leave_nothing(nets):
+    net, images = nets.plain(6).train(), nets.images(6)
+    net.head[0].weight.requires_grad_(False)
+    net.head[2].bias.grad = torch.ones(2, dtype=torch.float64)
+    CAM("lift-cam", layers=("features.7",))(net, images, 1)
+
+    def fails(module, inputs):
+        raise RuntimeError("on purpose")
+
+    handle = net.head[2].register_forward_pre_hook(fails)
+    probe = Probe(net, images, 1, capture_before(net, images, handle, fails), 8)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        LIFT.weights(probe, 0)
+    handle_ids = [hook for module in net.modules() for hook in module._forward_hooks]
+    assert handle_ids == []
+    assert torch.relu(torch.tensor([-1.0], requires_grad=True)).grad_fn.name() == "ReluBackward0"
+    assert net.training
+    assert [p.requires_grad for p in net.head.parameters()] == [False, True, True, True]
+    assert torch.equal(net.head[2].bias.grad, torch.ones(2, dtype=torch.float64))
+
+
+def capture_before(net, images, handle, fails):
+    """A capture of the working network; the failing hook is put back behind it."""
+    handle.remove()
+    captured = capture(net, images, 1, layers=("features.7",), gradients=False)
+    net.head[2].register_forward_pre_hook(fails)
+    return captured
+
+
+def test_another_thread_sees_the_network_as_it_is(nets):
+    net, images = nets.plain(7), nets.images(7)
+    wanted, wanted_weights = net(images).detach(), lift_weights(net, images, 1, "features.7")
+    seen, stop = [], threading.Event()
+
+    def other():
+        while not stop.is_set():
+            seen.append(bool(torch.equal(net(images).detach(), wanted)))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    found = [lift_weights(net, images, 1, "features.7") for _ in range(10)]
+    stop.set()
+    thread.join()
+    assert seen
+    assert all(seen)
+    assert all(torch.equal(weights, wanted_weights) for weights in found)
+
+
+def test_layers_that_put_out_no_maps_are_refused(nets):
+    with pytest.raises(ValueError, match="put"):
+        CAM("lift-cam", layers=("head.0",))(nets.plain(), nets.images(), 1)

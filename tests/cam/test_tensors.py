@@ -1,0 +1,57 @@
+"""Small things done to tensors."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from ltcam.cam.tensors import (
+    at_least_float32,
+    detached,
+    not_finite,
+    refuse_not_finite,
+    warn_of_half_precision,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")],
+)
+def test_half_precision_becomes_single(given, wanted):
+    tensor = torch.ones(2, dtype=getattr(torch, given))
+    found = at_least_float32(tensor)
+    assert found.dtype == getattr(torch, wanted)
+    assert (found is tensor) == (given == wanted)
+
+
+def test_every_tensor_of_an_output_is_detached():
+    z = torch.ones(2, requires_grad=True) * 2
+    found = detached({"logits": z, "parts": [z, (z, "name")], "count": 3})
+    assert not found["logits"].requires_grad
+    assert isinstance(found["parts"], tuple)
+    assert not found["parts"][1][0].requires_grad
+    assert found["parts"][1][1] == "name"
+    assert found["count"] == 3
+
+
+def test_rows_that_are_not_finite():
+    values = torch.zeros(4, 2, 3)
+    assert not_finite(values) == []
+    values[1, 0, 0], values[3, 1, 2] = torch.nan, torch.inf
+    assert not_finite(values) == [1, 3]
+    assert not_finite(torch.tensor([0, -torch.inf, torch.inf])) == [1, 2]
+    assert not_finite(torch.full((2, 1), 3e38)) == [], "a sum beyond the range is no infinite value"
+    with pytest.raises(ValueError, match=r"scores hold NaN or infinite values for images \[1, 3\]"):
+        refuse_not_finite("scores", values)
+
+
+def test_a_warning_of_half_precision_stands_where_it_is_said_to():
+    with pytest.warns(UserWarning, match="layers a, b ran in half precision") as caught:
+        warn_of_half_precision(["a", "b"], stacklevel=1)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_half_precision([], stacklevel=1)

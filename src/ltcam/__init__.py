@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CAM": "ltcam.cam",
     "Inspector": "ltcam.inspector",
+    "LTFullGrad": "ltcam.cam",
     "LTGradCAM": "ltcam.cam",
     "LTGradCAMPlusPlus": "ltcam.cam",
     "LTHiResCAM": "ltcam.cam",
@@ -30,6 +31,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from ltcam.cam import (
         CAM,
+        LTFullGrad,
         LTGradCAM,
         LTGradCAMPlusPlus,
         LTHiResCAM,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CAM",
     "Inspector",
+    "LTFullGrad",
     "LTGradCAM",
     "LTGradCAMPlusPlus",
     "LTHiResCAM",

@@ -197,15 +197,14 @@ class Inspector:
             batch_size: images per pass of the network; results do not depend on it.
             gate: whether a verdict of OK empties the mask.
         """
-        with ThreadPoolExecutor(_READERS) as pool:
-            for batch in _batches(_read_ahead(pool, files, self.run.image_size, 2 * batch_size), batch_size):
-                good = [item for item in batch if item.image is not None and item.shrunk is not None]
-                images = [item.image for item in good if item.image is not None]
-                shrunk = [item.shrunk for item in good if item.shrunk is not None]
-                found = iter(self._inspect(shrunk, images, [item.name for item in good], gate))
-                for item in batch:
-                    inspection = None if item.image is None else next(found)
-                    yield Inspected(item.name, item.image, inspection, item.reason)
+        for batch in read_batches(files, self.run.image_size, batch_size):
+            good = [item for item in batch if item.image is not None and item.shrunk is not None]
+            images = [item.image for item in good if item.image is not None]
+            shrunk = [item.shrunk for item in good if item.shrunk is not None]
+            found = iter(self._inspect(shrunk, images, [item.name for item in good], gate))
+            for item in batch:
+                inspection = None if item.image is None else next(found)
+                yield Inspected(item.name, item.image, inspection, item.reason)
 
     def _inspect(
         self,
@@ -378,27 +377,50 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-@dataclass(frozen=True)
-class _Read:
+@dataclass(frozen=True, eq=False)
+class ReadImage:
+    """One file of a longer list as it was read, or why it could not be.
+
+    Attributes:
+        name: of the image.
+        image: (H, W, 3) uint8 RGB; None if it could not be read.
+        shrunk: the same at the network's size, or None.
+        reason: why it could not be read, or "".
+    """
+
     name: str
     image: NDArray[np.uint8] | None
     shrunk: NDArray[np.uint8] | None
     reason: str = ""
 
 
-def _read(name: str, path: Path, size: tuple[int, int]) -> _Read:
+def read_batches(
+    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int
+) -> Iterator[list[ReadImage]]:
+    """Read any number of images in order, ahead of whoever asks; memory does not grow with their number.
+
+    Args:
+        files: (name, path) pairs.
+        size: (height, width) of the network.
+        batch_size: files per batch.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        yield from _batches(_read_ahead(pool, files, size, 2 * batch_size), batch_size)
+
+
+def _read(name: str, path: Path, size: tuple[int, int]) -> ReadImage:
     try:
         image = read_image(path)
     except InputError as error:
-        return _Read(name, None, None, error.reason)
-    return _Read(name, image, resize(image, size))
+        return ReadImage(name, None, None, error.reason)
+    return ReadImage(name, image, resize(image, size))
 
 
 def _read_ahead(
     pool: ThreadPoolExecutor, files: Iterable[tuple[str, Path]], size: tuple[int, int], ahead: int
-) -> Iterator[_Read]:
+) -> Iterator[ReadImage]:
     source = iter(files)
-    waiting: list[Future[_Read]] = [
+    waiting: list[Future[ReadImage]] = [
         pool.submit(_read, name, path, size) for name, path in islice(source, ahead)
     ]
     while waiting:
@@ -407,7 +429,7 @@ def _read_ahead(
         yield item
 
 
-def _batches(items: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+def _batches(items: Iterator[ReadImage], size: int) -> Iterator[list[ReadImage]]:
     while batch := list(islice(items, size)):
         yield batch
 

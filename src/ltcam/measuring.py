@@ -203,15 +203,7 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
     inspection = item.inspection
     if inspection is None:
         raise InputError(sample.path, item.reason)
-    truth = None
-    if sample.mask is not None:
-        truth = read_mask(sample.mask, threshold=sample.mask_threshold)
-        if truth.shape != inspection.size:
-            height, width = inspection.size
-            raise InputError(
-                sample.mask,
-                f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)",
-            )
+    truth = read_truth(sample, inspection.size)
     prediction = Prediction(
         mask=inspection.mask,
         boxes=[region.box for region in inspection.regions],
@@ -220,6 +212,28 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
         class_scores=inspection.class_scores,
     )
     return record_image(sample.id, sample.label, prediction, truth), truth
+
+
+def read_truth(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """The true mask of a sample, or None where it has none.
+
+    Args:
+        sample: whose mask to read.
+        size: (height, width) of its image.
+
+    Raises:
+        InputError: a mask that cannot be read, or is of another size than its image.
+    """
+    if sample.mask is None:
+        return None
+    truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+    if truth.shape != size:
+        height, width = size
+        raise InputError(
+            sample.mask,
+            f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)",
+        )
+    return truth
 
 
 def _images_csv(records: Sequence[ImageRecord]) -> str:

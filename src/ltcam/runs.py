@@ -14,6 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,6 +153,12 @@ def write_run(
     (folder / SPLIT_FILE).write_text(split, encoding="utf-8")
     (folder / HISTORY_FILE).write_text(_history_csv(history), encoding="utf-8")
     (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    names = ("ltcam", "torch", "timm", "lightning", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:

@@ -195,7 +195,7 @@ def test_a_cam_is_a_value():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"method": "cam"}, "method='cam'.*grad-cam, "),
+        ({"method": "eigen"}, "method='eigen'.*grad-cam, "),
         ({"fusion": "median"}, "fusion='median'.*sum, mean, max, product"),
         ({"stage_scale": "sum"}, "stage_scale='sum'.*none, max, minmax, tanh"),
         ({"relu": "last"}, "relu='last'.*stage, none"),

@@ -16,10 +16,10 @@ REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 """What a network raises that cannot take a batch or a memory format."""
 
 _AGREES = 1e-2  # other kernels and half precision move a score by less, a way that is wrong by more
-_PIXELS_AT_ONCE = 2**20
-"""Of images given to a network on the CPU. One image of 256 x 704 or four of 256 x 256 keep the maps between
-layers in the cache and in memory that the allocator hands out again; in batches of 16 an EfficientNet-Lite0
-takes twice the time per image. Much smaller images are the faster the more of them go together."""
+_PIXELS_AT_ONCE = 3 * 2**17
+"""Of images given to a network on the CPU: two of 256 x 704, six of 256 x 256. The maps between layers then
+stay in the cache and in memory that the allocator hands out again, while the weights of large linear layers
+still serve more than one image; EfficientNet-Lite0 takes twice the time per image in batches of 16."""
 
 
 def at_once(images: Tensor, chunk: int) -> int:

@@ -13,6 +13,7 @@ COMMANDS = {
     "train": ("ltcam.cli.train", "train a classifier on image labels; writes a run folder"),
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),
+    "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),
 }
 
 USAGE = """Usage: ltcam COMMAND [OPTIONS] ...

@@ -262,7 +262,7 @@ def summarise(
         "confusion": _confusion(ordered),
         "worst": _worst(defective, worst),
     }
-    plain: dict[str, Any] = _plain(summary)
+    plain: dict[str, Any] = plain_json(summary)
     return plain
 
 
@@ -427,12 +427,12 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Plain JSON: tuples as lists, NaN as None."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain_json(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -109,17 +109,17 @@ def metrics_markdown(metrics: Mapping[str, Any]) -> str:
     """The metrics as Markdown: counts, all rows with intervals, the three populations, the classes."""
     blocks = [
         _counts_sentence(metrics),
-        _markdown(
+        markdown_table(
             ("Metric", "Value", "95 % interval"),
             [(row.name, row.text, row.interval or NONE) for row in metrics_table(metrics)],
         ),
         "Pixels, in three populations: images labelled defective; all images; all images with the mask "
         "emptied where the verdict is OK.",
-        _markdown(("Metric", *POPULATIONS), _population_rows(metrics)),
+        markdown_table(("Metric", *POPULATIONS), _population_rows(metrics)),
     ]
     if metrics["classes"]:
         blocks.append(
-            _markdown(("Class", "Images", "Pixel IoU", "Found", "Named right"), _class_rows(metrics))
+            markdown_table(("Class", "Images", "Pixel IoU", "Found", "Named right"), _class_rows(metrics))
         )
     return "\n\n".join(blocks) + "\n"
 
@@ -154,7 +154,8 @@ def _class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table; all columns but the first are numbers. Cells may hold anything."""
     lines = [head, tuple("---" if not i else "---:" for i in range(len(head))), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

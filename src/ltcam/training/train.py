@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from ltcam.models.classifier import (
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
-from ltcam.runs import CamSettings, Run, VerdictSettings
+from ltcam.runs import CamSettings, Run, VerdictSettings, package_versions
 from ltcam.training.calibration import choose_threshold
 from ltcam.training.fit import Fitted, fit
 from ltcam.training.image_size import choose_image_size
@@ -155,7 +153,7 @@ def train(
         initial_weights=filled.to_json(),
         data=_data_facts(dataset, print_of_data, note),
         evidence=_evidence(fitted, chosen_by),
-        versions=_versions(),
+        versions=package_versions(),
         command=command,
     )
     failed = tuple(failure for part in parts.values() for failure in part.failed)
@@ -351,8 +349,3 @@ def _evidence(fitted: Fitted, chosen_by: str) -> dict[str, Any]:
         "bfloat16": fitted.arithmetic.bfloat16,
         "channels_last": fitted.arithmetic.channels_last,
     }
-
-
-def _versions() -> dict[str, str]:
-    names = ("ltcam", "torch", "timm", "lightning", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -336,7 +336,7 @@ def test_large_images_go_one_by_one_and_small_ones_together():
     batches: list[int] = []
     net = wide(16)
     net.register_forward_hook(lambda _module, inputs, _output: batches.append(len(inputs[0])))
-    for size, wanted in ((64, 8), (512, 1), (256, 4)):
+    for size, wanted in ((64, 8), (640, 1), (256, 6)):
         batches.clear()
         CAM("score-cam", layers=("2",))(net, torch.rand(1, 3, size, size), 1)
         assert max(batches) == wanted

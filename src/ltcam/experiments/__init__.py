@@ -1,0 +1,1 @@
+"""Experiments: programs made of the other rooms, that measure instead of inspect."""

@@ -1,0 +1,190 @@
+"""The maps that are compared, and making all of them of a few images.
+
+One forward and one backward pass serve every gradient method. FullGrad needs passes of its own, and Score-CAM
+and Ablation-CAM one per channel of their stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, gradient_methods, log_odds, sweep
+from ltcam.cam.methods import method_named
+from ltcam.inspector import Inspector, make_cam, sharpened
+from ltcam.runs import MaskSettings, SharpeningSettings
+from ltcam_runtime.errors import RunError
+from ltcam_runtime.images import resize_heatmap
+
+PROBING = ("score-cam", "ablation-cam")
+
+Stages = Literal["last", "all", "network", "run"]
+"""`last` stage, `all` stages added up raw, all layers of the `network` (FullGrad), or as the `run` says."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to make masks.
+
+    Attributes:
+        title: how papers spell it; LT in front where its gradients are truncated.
+        stages: of which stages its map is.
+        cam: makes the heatmaps. Its layers are among those that are captured, or it looks for itself.
+        sharpening: of the heatmap before it is cut into a mask.
+        mask: how a heatmap becomes a mask; the default is Otsu's threshold alone.
+    """
+
+    title: str
+    stages: Stages
+    cam: CAM
+    sharpening: SharpeningSettings = SharpeningSettings()
+    mask: MaskSettings = MaskSettings()
+
+    @property
+    def delta(self) -> float | None:
+        """Percentile of the truncation, or None."""
+        return None if self.cam.truncation is None else self.cam.truncation.percentile
+
+    @property
+    def shares_a_capture(self) -> bool:
+        """Whether a capture of the stages is all it needs."""
+        return isinstance(method_named(self.cam.method), GradientMethod)
+
+    def sharpen(self, heatmap: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The heatmap (h, w) at the size of its image (H, W, 3), sharpened if this contender does that."""
+        return sharpened(resize_heatmap(heatmap, image.shape[:2]), image, self.sharpening)
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """One contender's heatmaps of a few images.
+
+    Attributes:
+        contender: who made them.
+        heatmaps: (N, h, w) float32 at the network's size.
+        seconds: for all of them; the shared capture is not in it, passes of its own are.
+    """
+
+    contender: Contender
+    heatmaps: NDArray[np.float32]
+    seconds: float
+
+
+def contenders(
+    inspector: Inspector, *, percentile: float = 50, probing: bool = False, positive_activations: bool = False
+) -> tuple[Contender, ...]:
+    """What is compared: each gradient method in three forms, FullGrad in two, the run's own map.
+
+    Args:
+        inspector: whose stages and settings count.
+        percentile: of the truncated forms, 0 to 100.
+        probing: also Score-CAM and Ablation-CAM.
+        positive_activations: use only the positive part of activations, in all but FullGrad.
+
+    Raises:
+        ValueError: a percentile outside 0 to 100.
+    """
+    base = CAM(positive_activations=positive_activations)
+    stages, truncation = inspector.run.stages, Truncation(percentile)
+    found: list[Contender] = []
+    for method in gradient_methods():
+        whole = replace(base, method=method, layers=stages)
+        found += [
+            Contender(method.title, "last", replace(whole, layers=stages[-1:])),
+            Contender(method.title, "all", whole),
+            Contender(f"LT{method.title}", "all", replace(whole, truncation=truncation)),
+        ]
+    found += [
+        Contender("FullGrad", "network", CAM("fullgrad")),
+        Contender("LTFullGrad", "network", CAM("fullgrad", truncation)),
+    ]
+    if probing:
+        probed = [replace(base, method=name, layers=stages[-1:]) for name in PROBING]
+        found += [Contender(method_named(cam.method).title, "last", cam) for cam in probed]
+    return (*found, *_own(inspector))
+
+
+def _own(inspector: Inspector) -> list[Contender]:
+    """The run's own map, with its sharpening where it has any, and without."""
+    run = inspector.run
+    # What `--sharpen none` means: a mask that does not reach below its threshold.
+    bare = run.mask.model_copy(update={"reach": 1.0})
+    plain = Contender("This run, not sharpened", "run", make_cam(run.cam), mask=bare)
+    whole = replace(plain, title="This run", sharpening=run.sharpening, mask=run.mask)
+    return [whole] if run.sharpening.polarity == "none" else [whole, plain]
+
+
+def look(
+    inspector: Inspector, compared: Sequence[Contender], shrunk: Sequence[NDArray[np.uint8]]
+) -> tuple[float, Iterator[Maps]]:
+    """All contenders' maps of a few images.
+
+    Args:
+        inspector: whose classifier is asked; what is explained is the log-odds of being defective.
+        compared: who makes maps.
+        shrunk: (h, w, 3) uint8 RGB each, at the network's size.
+
+    Returns:
+        Seconds for the shared capture; and an iterator, so that the maps of one contender at a time are held.
+
+    Raises:
+        RunError: the run cannot be used; also while iterating.
+    """
+    images = inspector.normalised(shrunk)
+    layers = dict.fromkeys(
+        layer for each in compared if each.shares_a_capture for layer in each.cam.layers or ()
+    )
+    target = log_odds(range(1, len(inspector.run.classes)))
+    captured, seconds = _timed(
+        inspector, lambda: capture(inspector.classifier, images, target, layers=tuple(layers))
+    )
+    return seconds, (_maps(inspector, each, captured, images) for each in compared)
+
+
+def _maps(inspector: Inspector, contender: Contender, captured: Capture, images: Tensor) -> Maps:
+    def make() -> Tensor:
+        cam = contender.cam
+        if not contender.shares_a_capture:
+            target = log_odds(range(1, len(inspector.run.classes)))
+            return cam.explain(inspector.classifier, images, target).heatmaps
+        part = _part(captured, cam.layers or ())
+        percentile = None if cam.truncation is None else cam.truncation.percentile
+        options = {} if cam.truncation is None else {
+            "scopes": (cam.truncation.scope,), "readings": (cam.truncation.reading,)
+        }
+        return next(sweep(part, [cam.method], [percentile], [cam.fusion], base=cam, **options)).heatmaps
+
+    heatmaps, seconds = _timed(inspector, make)
+    return Maps(contender, heatmaps.float().cpu().numpy(), seconds)
+
+
+def _part(captured: Capture, layers: Sequence[str]) -> Capture:
+    """The capture of some of its layers."""
+    places = [captured.layers.index(layer) for layer in layers]
+    return replace(
+        captured,
+        layers=tuple(layers),
+        activations=tuple(captured.activations[place] for place in places),
+        gradients=tuple(captured.gradients[place] for place in places),
+    )
+
+
+def _timed(inspector: Inspector, make: Callable[[], _T]) -> tuple[_T, float]:
+    """What is made, and the seconds it took, until the device is done with it."""
+    started = time.perf_counter()
+    try:
+        made = make()
+        if inspector.device.type == "cuda":
+            torch.cuda.synchronize(inspector.device)
+    except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left
+        raise RunError(f"the run cannot be used on images: {error}") from error
+    return made, time.perf_counter() - started

@@ -1,0 +1,118 @@
+"""What the LT paper prints for KolektorSDD (tables 1 and 3), to stand beside what is measured.
+
+Two of its numbers contradict the others of their row, whose four numbers come from one pixel count; both are
+misprints. Here stands what the row's other numbers say, with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from ltcam.data.layouts import ksdd
+
+FEWEST_FOR_AN_ORDER = 3
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One row of the paper's tables; numbers are fractions.
+
+    Attributes:
+        table: its number in the paper.
+        iou: of the foreground, pooled over images.
+        precision: likewise.
+        recall: likewise.
+        f1: likewise; the paper's micro-F1.
+        delta: percentile of the truncation, None without one.
+        note: which number is corrected, and why; or "".
+    """
+
+    table: int
+    iou: float
+    precision: float
+    recall: float
+    f1: float
+    delta: float | None = None
+    note: str = ""
+
+
+_KSDD: Mapping[str, Printed] = {
+    "Grad-CAM": Printed(1, 0.1750, 0.1927, 0.6556, 0.2979),
+    "Grad-CAM++": Printed(1, 0.1722, 0.1897, 0.6514, 0.2938),
+    "XGrad-CAM": Printed(1, 0.1706, 0.1886, 0.6410, 0.2915),
+    "Ablation-CAM": Printed(
+        1,
+        0.1796,
+        0.1998,
+        0.6408,
+        0.3046,
+        note="precision is printed as 18.97 %; the row's other numbers leave only 19.98 %",
+    ),
+    "Score-CAM": Printed(1, 0.1763, 0.1950, 0.6476, 0.2998),
+    "LayerCAM": Printed(1, 0.1625, 0.1776, 0.6561, 0.2795),
+    "FullGrad": Printed(1, 0.1319, 0.1358, 0.8221, 0.2331),
+    "LTGrad-CAM": Printed(1, 0.2409, 0.2721, 0.6775, 0.3883, delta=50),
+    "LTFullGrad": Printed(
+        3,
+        0.1648,
+        0.1950,
+        0.5154,
+        0.2830,
+        delta=50,
+        note="IoU is printed as 16.84 %; the row's other numbers leave only 16.48 %",
+    ),
+}
+
+
+def printed_for(layout: str, method: str, delta: float | None) -> Printed | None:
+    """The paper's row for a method on a data set of this layout; None where it has none.
+
+    Args:
+        layout: name of the data set's layout.
+        method: as papers spell it.
+        delta: percentile of the truncation, None without one.
+    """
+    found = _KSDD.get(method) if layout == ksdd.NAME else None
+    return found if found is not None and found.delta == delta else None
+
+
+def agreement_of_orders(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Spearman's rank correlation between measured and printed IoU.
+
+    The paper does not say whether the maps it compares with are of the last stage or of all, so there is one
+    correlation for each; rows without a last stage (the LT forms, FullGrad) are in both.
+
+    Args:
+        rows: with `stages`, `iou` and `paper`.
+
+    Returns:
+        By `last` and `all`: `methods`, their number, and `spearman`, None where fewer than three or equal
+        values leave it undefined. None without any printed number.
+    """
+    known = [row for row in rows if row["paper"] is not None and row["iou"] is not None]
+    if not known:
+        return None
+    everywhere = [row for row in known if _has_no_last_stage(row, known)]
+    found = {}
+    for stages in ("last", "all"):
+        chosen = [row for row in known if row["stages"] == stages or row in everywhere]
+        found[stages] = {"methods": len(chosen), "spearman": _spearman(chosen)}
+    return found
+
+
+def _has_no_last_stage(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    last_only = {each["method"] for each in rows if each["stages"] == "last"}
+    return row["stages"] != "last" and row["method"] not in last_only
+
+
+def _spearman(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    measured, printed = ([row["iou"] for row in rows], [row["paper"]["iou"] for row in rows])
+    if len(rows) < FEWEST_FOR_AN_ORDER or len(set(measured)) < 2 or len(set(printed)) < 2:
+        return None
+    found = float(spearmanr(measured, printed).statistic)
+    return found if np.isfinite(found) else None

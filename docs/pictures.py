@@ -42,6 +42,7 @@ GALLERY = (
     "crack/ceramic-lot5/0000.png",
     "pit/cast-lot5/0000.png",
 )
+PLAIN = {"polarity": "none"}
 LAST_STAGE = {"method": "grad-cam", "percentile": None, "stages": [5], "fusion": "sum"}
 
 _HEAT = "inferno"
@@ -78,18 +79,19 @@ def flow(inspector: Inspector, data: Path) -> Figure:
         _panel(
             figure.add_subplot(grid[0, 1 + number]), one, f"S{number}, {one.shape[0]} x {one.shape[1]}{note}"
         )
-    _panel(figure.add_subplot(grid[1, 2]), found.heatmap, "heatmap")
-    _panel(figure.add_subplot(grid[1, 3]), found.mask, "mask")
-    _panel(_outlined(figure.add_subplot(grid[1, 4]), found.mask, _FOUND), image, "mask on the image")
+    plain = _inspect(inspector.with_settings(sharpening=PLAIN), image)
+    _panel(figure.add_subplot(grid[1, 2]), plain.heatmap, "heatmap")
+    _panel(figure.add_subplot(grid[1, 3]), found.heatmap, "sharpened by the image")
+    _panel(figure.add_subplot(grid[1, 4]), found.mask, "mask")
     _panel(figure.add_subplot(grid[1, 5]), truth, "true mask")
-    last = _inspect(inspector.with_settings(LAST_STAGE), image)
+    last = _inspect(inspector.with_settings(LAST_STAGE, {"reach": 1.0}, PLAIN), image)
     _panel(figure.add_subplot(grid[1, 6]), last.mask, "last-stage Grad-CAM")
     return figure
 
 
 def gallery(inspector: Inspector, data: Path) -> Figure:
     """A row per surface: truth, mask of last-stage Grad-CAM, mask of the run's own map."""
-    last = inspector.with_settings(LAST_STAGE)
+    last = inspector.with_settings(LAST_STAGE, {"reach": 1.0}, PLAIN)
     figure, rows = plt.subplots(len(GALLERY), 4, figsize=(11, 2.3 * len(GALLERY)))
     for name, axes in zip(GALLERY, rows, strict=True):
         image, truth = _pair(data, name)

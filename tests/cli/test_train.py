@@ -55,6 +55,32 @@ def test_same_seed_trains_the_same_weights_and_masks_play_no_part(
     assert weights_of(tmp_path / "other") != weights_of(trained)
 
 
+def test_a_bound_on_missed_defects(
+    ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Too few defects here for 2 %: said, with exit code 0 and the threshold that is chosen without a bound."""
+    words = ("train", data, "--out", tmp_path / "run", *fast, "--max-miss", "0.02", "--confidence", "0.95")
+    result = ltcam(*words)
+    assert result.code == 0, result.err
+    run, plain = (json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "run", trained))
+    sentence = run["verdict"]["evidence"]
+    assert "WARNING: at most 2 % missed defects with 95 % confidence cannot be guaranteed" in result.err
+    assert sentence in result.err
+    assert "that takes 149 defective validation images" in sentence
+    assert run["verdict"]["threshold"] == plain["verdict"]["threshold"]
+    assert weights_of(tmp_path / "run") == weights_of(trained)  # the bound plays no part in the training
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "that takes 149 defective validation images" in page
+    with (trained / "split.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == "val" and row["label"] != "ok"]
+    result = ltcam(*words[:-4], "--max-miss", "0.9", "--overwrite")
+    assert result.code == 0, result.err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert f"of {len(rows)} defective validation images' scores" in run["verdict"]["evidence"]
+    assert "caveat" in result.err
+    assert run["verdict"]["threshold"] <= plain["verdict"]["threshold"]
+
+
 def test_few_defects_train_without_validation_and_json_has_no_nan(
     ltcam: Call, dataset_of: Callable[..., Path], fast: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -111,6 +137,8 @@ def test_unreadable_images_are_listed_with_exit_code_1(
         (["--freeze", "8"], "--freeze 8"),
         (["--device", "abacus"], "--device 'abacus'"),
         (["--layout", "ksdd"], "ksdd"),
+        (["--max-miss", "2"], "--max-miss 2.0: Input should be less than 1"),
+        (["--confidence", "95"], "--confidence 95.0: Input should be less than 1"),
     ],
 )
 def test_refused_settings_leave_nothing(

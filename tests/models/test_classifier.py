@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ltcam.models.classifier import build_classifier, freeze_stages, has_signed_stages, stages_of
+from ltcam.models.classifier import build_classifier, freeze_stages, stages_of
 
 TINY = ("test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050", "lcnet_050")
 
@@ -105,10 +105,3 @@ def outputs(classifier: nn.Module, stages: tuple[str, ...], images: torch.Tensor
 
 def output_sizes(classifier: nn.Module, stages: tuple[str, ...], size: tuple[int, int]) -> list[int]:
     return [out.shape[2] * out.shape[3] for out in outputs(classifier, stages, torch.rand(1, 3, *size))]
-
-
-@pytest.mark.parametrize(("backbone", "signed"), [("test_resnet", False), ("tf_efficientnet_lite0", True)])
-def test_signed_stages_are_those_without_an_activation_at_their_end(backbone, signed):
-    classifier = build_classifier(backbone, 2)
-    stages = stages_of(classifier, (64, 64))
-    assert has_signed_stages(classifier, stages, (64, 64)) is signed

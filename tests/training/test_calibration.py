@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from ltcam.training.calibration import choose_threshold
+from ltcam.training.calibration import choose_threshold, guaranteed_threshold
 
 scores = st.one_of(
     st.floats(0, 1),
@@ -81,3 +83,145 @@ def test_the_order_of_the_images_does_not_matter(found, random):
     shuffled = list(found)
     random.shuffle(shuffled)
     assert choose_threshold(*split(found)) == choose_threshold(*split(shuffled))
+
+
+# ------------------------------------------------------------------------------ a bound on missed defects
+
+shares = st.floats(0.005, 0.5)
+confidences = st.floats(0.5, 0.999)
+
+
+def ranked(count):
+    """Scores that tell their rank: the k-th smallest is k."""
+    return [float(rank) for rank in range(count, 0, -1)]
+
+
+def rank_of(count, max_miss, confidence):
+    """0 where nothing can be promised."""
+    return guaranteed_threshold(ranked(count), max_miss, confidence)[0] or 0
+
+
+@pytest.mark.parametrize(
+    ("max_miss", "confidence", "needed"),
+    [(0.02, 0.95, 149), (0.05, 0.95, 59), (0.1, 0.9, 22), (0.01, 0.99, 459), (0.5, 0.75, 2), (0.9, 0.5, 1)],
+)
+def test_the_fewest_images_that_promise_anything(max_miss, confidence, needed):
+    """1 - (1 - max_miss)^n >= confidence; 59, 299 and 459 are the textbooks' sample sizes."""
+    threshold, evidence, found = guaranteed_threshold(ranked(needed), max_miss, confidence)
+    assert (threshold, found) == (1.0, needed)
+    assert f"rank 1 from the lowest of {needed} " in evidence
+    threshold, evidence, found = guaranteed_threshold(ranked(needed - 1), max_miss, confidence)
+    assert (threshold, found) == (None, needed)
+    assert f"takes {needed} defective validation images, 1 more than the {needed - 1} there are" in evidence
+
+
+def test_without_any_image():
+    threshold, evidence, needed = guaranteed_threshold([], 0.02, 0.95)
+    assert (threshold, needed) == (None, 149)
+    assert "at most 2 % missed defects with 95 % confidence cannot be guaranteed" in evidence
+    assert "149 more than the 0 there are" in evidence
+    assert "99.999999 % confidence" in guaranteed_threshold([], 0.02, 0.99999999)[1]  # not rounded to 100
+
+
+@pytest.mark.parametrize("count", [29, 30, 45, 46, 60, 61, 100, 181, 182, 1000])
+def test_ranks_of_ninety_per_cent_with_95_per_cent_confidence(count):
+    """The largest k of both forms of the bound, by trying all."""
+    by_beta = max(k for k in range(1, count) if stats.beta.sf(0.1, k, count - k + 1) <= 0.05)
+    by_binomial = max(k for k in range(1, count) if stats.binom.cdf(k - 1, count, 0.1) <= 0.05)
+    assert rank_of(count, 0.1, 0.95) == by_beta == by_binomial
+
+
+def test_a_small_case_by_hand():
+    # 5 scores, half may be missed: P[Binomial(5, 1/2) <= 0] = 1/32, <= 1: 6/32, <= 2: 16/32.
+    ranks = {0.98: 0, 0.96: 1, 0.82: 1, 0.81: 2, 0.51: 2, 0.5: 3, 0.49: 3}
+    assert {confidence: rank_of(5, 0.5, confidence) for confidence in ranks} == ranks
+
+
+@given(st.integers(0, 400), shares, confidences)
+def test_the_largest_rank_within_the_risk(count, max_miss, confidence):
+    rank = int(rank_of(count, max_miss, confidence))
+    risk = stats.binom.cdf(np.arange(-1, count), count, max_miss)  # by rank
+    assume(np.abs(risk - (1 - confidence)).min() > 1e-12)  # not a matter of rounding
+    assert rank == 0 or risk[rank] <= 1 - confidence
+    assert rank == count or risk[rank + 1] > 1 - confidence
+    needed = guaranteed_threshold(ranked(count), max_miss, confidence)[2]
+    assert (rank > 0) == (count >= needed)
+
+
+@given(st.integers(1, 300), st.tuples(shares, shares), st.tuples(confidences, confidences))
+def test_more_caution_never_raises_the_threshold_nor_asks_for_fewer_images(count, bounds, certainties):
+    cautious = min(bounds), max(certainties)
+    bold = max(bounds), min(certainties)
+    assert rank_of(count, *cautious) <= rank_of(count, *bold)
+    assert guaranteed_threshold([], *cautious)[2] >= guaranteed_threshold([], *bold)[2]
+    assert rank_of(count, *bold) <= rank_of(count + 1, *bold)
+
+
+@given(st.lists(scores, min_size=5, max_size=60), st.randoms())
+def test_the_threshold_is_a_score_and_the_order_does_not_matter(found, random):
+    threshold, _, _ = result = guaranteed_threshold(found, 0.4, 0.9)
+    assert threshold in found
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    assert guaranteed_threshold(shuffled, 0.4, 0.9) == result
+    assert sum(score < threshold for score in found) <= 0.4 * len(found)
+
+
+def test_equal_scores_are_all_found():
+    assert guaranteed_threshold([0.3] * 200, 0.02, 0.95)[0] == 0.3
+    assert guaranteed_threshold([0.0] * 50 + [0.9] * 150, 0.02, 0.95)[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("found", "max_miss", "confidence", "named"),
+    [
+        ([0.5], 0.0, 0.95, "max_miss"),
+        ([0.5], 1.0, 0.95, "max_miss"),
+        ([0.5], math.nan, 0.95, "max_miss"),
+        ([0.5], 0.02, 0.0, "confidence"),
+        ([0.5], 0.02, 95, "confidence"),
+        ([0.5, math.nan], 0.02, 0.95, "defective_scores"),
+    ],
+)
+def test_what_cannot_be_promised_is_named(found, max_miss, confidence, named):
+    with pytest.raises(ValueError, match=named):
+        guaranteed_threshold(found, max_miss, confidence)
+
+
+LINES = 1000
+DISTRIBUTIONS = {  # scores of defective images: (draw, share that lies strictly below)
+    "uniform": (lambda rng, n: rng.uniform(size=n), lambda t: t),
+    "hard to tell": (lambda rng, n: rng.beta(0.5, 0.5, n), stats.beta(0.5, 0.5).cdf),
+    "almost sure": (lambda rng, n: rng.beta(30, 0.4, n), stats.beta(30, 0.4).cdf),
+    "rarely tiny": (lambda rng, n: 10 ** -rng.exponential(2, n), lambda t: t ** (1 / (2 * math.log(10)))),
+    "twenty levels": (lambda rng, n: rng.integers(0, 20, n) / 20, lambda t: round(t * 20) / 20),
+    "a tenth at 0": (lambda rng, n: rng.uniform(size=n) * (rng.uniform(size=n) > 0.1), None),
+    "all saturated but 3 %": (
+        lambda rng, n: np.where(rng.uniform(size=n) < 0.03, rng.uniform(size=n), 1.0),
+        lambda t: 0.03 * t,
+    ),
+}
+
+
+def missed_on_a_line(rng, name, count, max_miss, confidence):
+    """The true share of missed defects with the threshold of a line's validation images."""
+    draw, below = DISTRIBUTIONS[name]
+    threshold, _, _ = guaranteed_threshold(draw(rng, count).tolist(), max_miss, confidence)
+    if name == "a tenth at 0":
+        return 0.0 if threshold == 0 else 0.1 + 0.9 * threshold
+    return below(threshold)
+
+
+@pytest.mark.parametrize(("count", "max_miss"), [(149, 0.02), (400, 0.02), (160, 0.1)])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_on_a_thousand_lines_the_bound_is_broken_in_at_most_a_twentieth(name, count, max_miss):
+    rng = np.random.default_rng(12)
+    broken = sum(missed_on_a_line(rng, name, count, max_miss, 0.95) > max_miss for _ in range(LINES))
+    assert broken <= stats.binom.ppf(0.9999, LINES, 0.05)  # 5 % and the error of a thousand draws
+    if name in {"uniform", "hard to tell", "almost sure", "rarely tiny"}:  # continuous: exactly the risk
+        rank = int(rank_of(count, max_miss, 0.95))
+        risk = stats.binom.cdf(rank - 1, count, max_miss)
+        low, high = stats.binom.ppf([0.00005, 0.99995], LINES, risk)
+        assert low <= broken <= high
+        # One rank higher would break the promise, so the bound is not kept by undue caution.
+        assert stats.binom.cdf(rank, count, max_miss) > 0.05

@@ -75,7 +75,7 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     assert run_.image_size == (64, 64)
     assert run_.backbone == "test_resnet"
     assert run_.training == settings.model_dump(mode="json")
-    assert run_.cam == default_cam(run_.stages, signed=False)
+    assert run_.cam == default_cam(run_.stages)
     assert run_.data["images"] == 60
     assert run_.data["labels"] == {OK: 40, "dent": 20}
     assert len(run_.data["fingerprint"]) == 64
@@ -178,6 +178,71 @@ def test_unreadable_images_are_listed_and_the_others_used(pictures, quick, tmp_p
     reasons = {sample.id: reason for sample, reason in found.failed}
     assert set(reasons) == {"dent/003.png", "ok/001.png"}
     assert reasons["dent/003.png"] == "the file is empty"
+
+
+# ------------------------------------------------------------------------- a bound on missed defects
+
+
+def test_a_promise_lowers_the_threshold_as_far_as_it_takes(pictures, quick, tmp_path, monkeypatch):
+    """Scores as a network might give them, defective images first; a second of training learns none."""
+    monkeypatch.setattr(module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
+    dataset = pictures(
+        ok=(18, None), dent=(18, None), split=lambda label, n: "val" if n < 10 else ("train", "test")[n % 2]
+    )
+    said = []
+    work = tmp_path / "work"
+    run(dataset, quick(), work)
+    bold = run(dataset, quick(), work).run.verdict
+    # With ten scores and nine tenths confidence the second from below bounds the missed ones by 34 %.
+    settings = quick(max_miss=0.34, confidence=0.9)
+    found = run(dataset, settings, work, listener=Listener(say=said.append))  # the same training goes on
+    verdict = found.run.verdict
+    assert 0.5 < bold.threshold < 0.9
+    assert verdict.threshold == pytest.approx(0.15 - 1e-6, abs=1e-9)
+    assert "at most 34 % missed defects with 90 % confidence by any threshold up to 0.15" in verdict.evidence
+    assert "9 of 10 OK validation images are judged defective too" in verdict.evidence
+    assert f"lowered from {bold.threshold:.4g} (best F1" in verdict.evidence
+    assert "caveat: the same images chose the epoch" in verdict.evidence
+    assert any(verdict.evidence in sentence for sentence in said)
+    assert found.run.training["max_miss"] == 0.34
+
+
+def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
+    dataset = pictures(ok=(15, None), dent=(15, None), split=lambda _l, n: "val" if n < 10 else "train")
+    bold = run(dataset, quick(), tmp_path / "work").run.verdict
+    careful = run(dataset, quick(max_miss=0.4), tmp_path / "work").run.verdict
+    assert careful.threshold == bold.threshold == pytest.approx(0.5)
+    assert "not lowered: best F1 (1.000)" in careful.evidence
+    assert "0 of 10 OK validation images" in careful.evidence
+
+
+def test_defective_images_alone_make_a_promise_too(pictures, quick, tmp_path, monkeypatch):
+    """They chose no epoch, so there is no caveat."""
+    monkeypatch.setattr(module, "_scores", lambda *_: [0.0, *[0.4] * 9])
+    dataset = pictures(
+        ok=(6, None), dent=(16, None), split=lambda label, n: "val" if label != OK and n < 10 else "train"
+    )
+    careful = run(dataset, quick(max_miss=0.21, confidence=0.9), tmp_path / "work").run.verdict
+    assert careful.threshold == 0.0
+    careful = run(dataset, quick(max_miss=0.4, confidence=0.9), tmp_path / "work").run.verdict
+    assert careful.threshold == pytest.approx(0.4, abs=2e-6)
+    assert "caveat" not in careful.evidence
+
+
+@pytest.mark.parametrize("held_back", [0, 4])
+def test_too_few_defects_for_a_promise_are_counted(held_back, pictures, quick, tmp_path):
+    dataset = pictures(ok=(12, None), dent=(9, None), split=lambda _l, n: "val" if n < held_back else "train")
+    settings = quick(validation_share=0.0)
+    said = []
+    plain = run(dataset, settings, tmp_path / "work").run.verdict
+    promised = settings.model_copy(update={"max_miss": 0.02})
+    verdict = run(dataset, promised, tmp_path / "work", listener=Listener(say=said.append)).run.verdict
+    assert verdict.threshold == plain.threshold
+    assert verdict.evidence.startswith("WARNING: at most 2 % missed defects with 95 % confidence cannot")
+    assert f"149 defective validation images, {149 - held_back} more than the {held_back}" in verdict.evidence
+    assert plain.evidence in verdict.evidence
+    assert any("WARNING" in sentence for sentence in said)
 
 
 # ---------------------------------------------------------------------------------------- hard data

@@ -57,6 +57,8 @@ def train(
     validation_share: Annotated[float, setting(TrainingSettings, "validation_share")] = _DEFAULTS[
         "validation_share"
     ],
+    max_miss: Annotated[float | None, setting(TrainingSettings, "max_miss")] = None,
+    confidence: Annotated[float, setting(TrainingSettings, "confidence")] = _DEFAULTS["confidence"],
     seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
     precision: Annotated[Precision, setting(TrainingSettings, "precision")] = "auto",
     memory_format: Annotated[MemoryFormat, setting(TrainingSettings, "memory_format")] = "auto",
@@ -87,6 +89,8 @@ def train(
             "weight_decay": weight_decay,
             "augment": augment,
             "validation_share": validation_share,
+            "max_miss": max_miss,
+            "confidence": confidence,
             "seed": seed,
             "precision": precision,
             "memory_format": memory_format,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -46,8 +46,8 @@ class Contender:
     title: str
     stages: Stages
     cam: CAM
-    sharpening: SharpeningSettings = SharpeningSettings()
-    mask: MaskSettings = MaskSettings()
+    sharpening: SharpeningSettings = field(default_factory=SharpeningSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
 
     @property
     def delta(self) -> float | None:
@@ -118,7 +118,7 @@ def _own(inspector: Inspector) -> list[Contender]:
     run = inspector.run
     # What `--sharpen none` means: a mask that does not reach below its threshold.
     bare = run.mask.model_copy(update={"reach": 1.0})
-    plain = Contender("This run, not sharpened", "run", make_cam(run.cam), mask=bare)
+    plain = Contender("This run, unsharpened", "run", make_cam(run.cam), mask=bare)
     whole = replace(plain, title="This run", sharpening=run.sharpening, mask=run.mask)
     return [whole] if run.sharpening.polarity == "none" else [whole, plain]
 
@@ -157,11 +157,17 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
             target = log_odds(range(1, len(inspector.run.classes)))
             return cam.explain(inspector.classifier, images, target).heatmaps
         part = _part(captured, cam.layers or ())
-        percentile = None if cam.truncation is None else cam.truncation.percentile
-        options = {} if cam.truncation is None else {
-            "scopes": (cam.truncation.scope,), "readings": (cam.truncation.reading,)
-        }
-        return next(sweep(part, [cam.method], [percentile], [cam.fusion], base=cam, **options)).heatmaps
+        truncation = cam.truncation or Truncation(50)  # of an untruncated map only its absence counts
+        answers = sweep(
+            part,
+            [cam.method],
+            [contender.delta],
+            [cam.fusion],
+            scopes=[truncation.scope],
+            readings=[truncation.reading],
+            base=cam,
+        )
+        return next(answers).heatmaps
 
     heatmaps, seconds = _timed(inspector, make)
     return Maps(contender, heatmaps.float().cpu().numpy(), seconds)

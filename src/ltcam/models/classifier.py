@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam import capture, find_stages
+from ltcam.cam import find_stages
 from ltcam.models.backbones import build_trunk, feature_count
 
 
@@ -45,14 +45,6 @@ def stages_of(classifier: nn.Module, image_size: tuple[int, int]) -> tuple[str, 
     parameter = next(classifier.parameters())
     example = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
     return find_stages(classifier, example)
-
-
-def has_signed_stages(classifier: nn.Module, stages: Sequence[str], image_size: tuple[int, int]) -> bool:
-    """Whether any stage puts out negative values for noise, as linear bottlenecks do and a ReLU does not."""
-    parameter = next(classifier.parameters())
-    noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
-    captured = capture(classifier, noise.to(parameter), 0, layers=stages)
-    return any(bool((activations < 0).any()) for activations in captured.activations)
 
 
 def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> int:

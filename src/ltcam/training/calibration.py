@@ -1,4 +1,8 @@
-"""The verdict's threshold, from image labels of images that the network was not trained on."""
+"""The verdict's threshold, from image labels of images that the network was not trained on.
+
+choose_threshold        where F1 is best
+guaranteed_threshold    the highest that keeps the share of missed defects below a bound
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+
+import numpy as np
+from scipy.special import bdtr
 
 _CLEAREST = (0.05, 0.95)  # a threshold nearer to 0 or 1 rests on scores that are only rounding apart
 
@@ -43,6 +50,69 @@ def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tupl
         f"best F1 ({best_f1:.3f}) on {len(ordered)} validation images ({total} defective), "
         f"between the scores {below:.3f} and {above:.3f}"
     )
+
+
+def guaranteed_threshold(
+    defective_scores: Sequence[float], max_miss: float, confidence: float
+) -> tuple[float | None, str, int]:
+    """The highest threshold that misses at most a share of all defects, with a given confidence.
+
+    A one-sided tolerance bound by order statistics (Wilks, 1941), whatever the scores' distribution. Let the
+    threshold be the k-th smallest of n scores. The share of all defective images that score less has, for
+    continuous scores, the distribution Beta(k, n - k + 1), so it exceeds `max_miss` with probability
+    P[Binomial(n, max_miss) <= k - 1]; k is the largest that keeps this within 1 - `confidence`. Where scores
+    can be equal, fewer lie strictly below, so the bound holds all the more.
+
+    The guarantee presupposes that the scores are of images drawn as the later ones are, independently of each
+    other and of the network.
+
+    Args:
+        defective_scores: of defective images, 0 to 1, in any order.
+        max_miss: share of the defective images that may be judged OK, above 0, below 1.
+        confidence: probability, over the draw of these images, that the bound holds; above 0, below 1.
+
+    Returns:
+        The threshold (None if there are too few images), one sentence of evidence, and the smallest number of
+        defective images with which there is a threshold.
+
+    Raises:
+        ValueError: `max_miss` or `confidence` out of range, or a score that is not finite.
+    """
+    for name, share in (("max_miss", max_miss), ("confidence", confidence)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name} is {share}; it must lie between 0 and 1")
+    if not all(map(math.isfinite, defective_scores)):
+        raise ValueError("defective_scores: not all are finite")
+    count, needed = len(defective_scores), _fewest(max_miss, confidence)
+    promise = f"at most {_percent(max_miss)} missed defects with {_percent(confidence)} confidence"
+    if count < needed:
+        return (
+            None,
+            f"{promise} cannot be guaranteed: that takes {needed} defective validation images, "
+            f"{needed - count} more than the {count} there are",
+            needed,
+        )
+    exceeded = bdtr(np.arange(count), count, max_miss)  # P[miss > max_miss] for k = 1, 2, ...; it increases
+    rank = max(int(np.searchsorted(exceeded, 1 - confidence, side="right")), 1)
+    threshold = float(sorted(defective_scores)[rank - 1])
+    return (
+        threshold,
+        f"{promise} by any threshold up to {threshold:.4g} "
+        f"(rank {rank} from the lowest of {count} defective validation images' scores)",
+        needed,
+    )
+
+
+def _fewest(max_miss: float, confidence: float) -> int:
+    """The smallest n with 1 - (1 - max_miss)^n >= confidence: the lowest score of n is a bound then."""
+    count = max(1, math.ceil(math.log1p(-confidence) / math.log1p(-max_miss)) - 1)  # rounding aside
+    while bdtr(0, count, max_miss) > 1 - confidence:
+        count += 1
+    return count
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.12g} %"
 
 
 def _gaps(ordered: Sequence[tuple[float, bool]]) -> Iterator[tuple[float, float]]:

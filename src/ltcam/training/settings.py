@@ -42,6 +42,15 @@ class TrainingSettings(BaseModel):
         lt=1,
         description="share of the training groups that chooses the epoch and the verdict's threshold",
     )
+    max_miss: float | None = Field(
+        None,
+        ge=1e-6,
+        lt=1,
+        description="share of defective images that the verdict may miss: lowers its threshold as far as it takes",
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="with which no more than the share of --max-miss is missed"
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
     precision: Precision = Field(
         "auto", description="arithmetic of the training; auto measures where it can gain"

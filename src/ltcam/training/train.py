@@ -22,12 +22,11 @@ from ltcam.models.classifier import (
     Classifier,
     build_classifier,
     freeze_stages,
-    has_signed_stages,
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
 from ltcam.runs import CamSettings, Run, VerdictSettings, package_versions
-from ltcam.training.calibration import choose_threshold
+from ltcam.training.calibration import choose_threshold, guaranteed_threshold
 from ltcam.training.fit import Fitted, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images
@@ -40,6 +39,8 @@ from ltcam_runtime.images import image_size
 FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
 SETTINGS_FILE = "settings.json"
 
+_ROUNDING = 1e-6  # more than float32 changes an image's score from one pass to another
+_CHOSEN_AFTERWARDS = {"max_miss", "confidence"}  # settings that play no part in the training itself
 _LEARNING_RATE = 1e-4
 _LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
 
@@ -86,7 +87,7 @@ def train(
     dataset: Dataset,
     settings: TrainingSettings,
     work: Path,
-    cam: Callable[[tuple[str, ...], bool], CamSettings],
+    cam: Callable[[tuple[str, ...]], CamSettings],
     *,
     listener: Listener | None = None,
     device: str = "auto",
@@ -99,7 +100,7 @@ def train(
         dataset: as read from disk. Its own test side is never looked at.
         settings: of the training.
         work: folder for checkpoints; a training found there is gone on with.
-        cam: stage names, and whether any stage puts out negative values, to the settings of the run's map.
+        cam: stage names to the settings of the run's map.
         listener: told about progress.
         device: `auto`, `cpu` or `cuda`.
         devices: number of GPUs.
@@ -138,7 +139,7 @@ def train(
         progress=listener.step,
         epoch_done=listener.epoch,
     )
-    threshold, evidence = _threshold(classifier, validation, settings, (mean, std))
+    verdict = _verdict(classifier, parts["val"], settings, (mean, std), listener)
     run = Run(
         classes=dataset.classes,
         image_size=size,
@@ -146,8 +147,8 @@ def train(
         std=std,
         backbone=settings.backbone,
         stages=stages,
-        cam=cam(stages, has_signed_stages(classifier, stages, size)),
-        verdict=VerdictSettings(threshold=threshold, evidence=evidence),
+        cam=cam(stages),
+        verdict=verdict,
         seed=settings.seed,
         training=settings.model_dump(mode="json"),
         initial_weights=filled.to_json(),
@@ -249,7 +250,7 @@ def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], d
         begun_settings = dict(begun["settings"])
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
-    for name, value in settings.model_dump(mode="json").items():
+    for name, value in settings.model_dump(mode="json", exclude=_CHOSEN_AFTERWARDS).items():
         if begun_settings.get(name) != value:
             option = "--" + name.replace("_", "-")
             raise RunError(
@@ -303,16 +304,59 @@ def _usable(validation: PreparedImages) -> tuple[PreparedImages | None, str]:
     return validation, "validation image AP, then loss"
 
 
-def _threshold(
+def _verdict(
     classifier: Classifier,
-    validation: PreparedImages | None,
+    held_back: PreparedImages,
     settings: TrainingSettings,
     statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
+    listener: Listener,
+) -> VerdictSettings:
+    """The verdict's threshold, lowered as far as `max_miss` takes, and how it was found."""
+    defective = [bool(label) for label in held_back.labels > 0]
+    scores: list[float] = []
+    threshold, evidence = 0.5, "0.5, since no OK and defective images were held back to choose it on"
+    if defective:
+        scores = _scores(classifier, held_back.images, settings.batch_size, statistics)
+    if _usable(held_back)[0] is not None:
+        threshold, evidence = choose_threshold(defective, scores)
+    if settings.max_miss is not None:
+        threshold, evidence = _bounded(
+            threshold, evidence, defective, scores, settings.max_miss, settings.confidence
+        )
+        listener.say(f"verdict threshold {threshold:.4g}: {evidence}")
+    return VerdictSettings(threshold=threshold, evidence=evidence)
+
+
+def _bounded(
+    threshold: float,
+    evidence: str,
+    defective: list[bool],
+    scores: list[float],
+    max_miss: float,
+    confidence: float,
 ) -> tuple[float, str]:
-    if validation is None:
-        return 0.5, "0.5, since no OK and defective images were held back to choose it on"
-    scores = _scores(classifier, validation.images, settings.batch_size, statistics)
-    return choose_threshold([bool(label) for label in validation.labels > 0], scores)
+    """The threshold or, where it is lower, the highest one that keeps to `max_miss`; and why."""
+    bound, promise, _ = guaranteed_threshold(
+        [score for score, is_defective in zip(scores, defective, strict=True) if is_defective],
+        max_miss,
+        confidence,
+    )
+    if bound is None:
+        return threshold, f"WARNING: {promise}; without a guarantee: {evidence}"
+    bounded = min(threshold, max(bound - _ROUNDING, 0.0))
+    alarms = [
+        score >= bounded for score, is_defective in zip(scores, defective, strict=True) if not is_defective
+    ]
+    words = [
+        promise,
+        f"lowered from {threshold:.4g} ({evidence})" if bounded < threshold else f"not lowered: {evidence}",
+    ]
+    if alarms:  # both kinds were held back, so they chose the epoch
+        words += [
+            f"{sum(alarms)} of {len(alarms)} OK validation images are judged defective too",
+            "caveat: the same images chose the epoch, and strictly the guarantee needs images that chose nothing",
+        ]
+    return bounded, "; ".join(words)
 
 
 @torch.no_grad()

@@ -1,0 +1,93 @@
+"""From the usual map to the default one, rung by rung: what each step gains on defective test images.
+
+    python benchmarks/accuracy_ladder.py RUN=DATA [RUN=DATA ...] --out docs/results/accuracy-ladder.json
+
+Pooled over the defective images of the run's test side, masks by Otsu's threshold. Pixel masks measure; nothing is
+chosen with them here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ltcam.data.layouts import read_dataset
+from ltcam.defaults import classic_cam
+from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
+from ltcam.inspector import Inspector
+from ltcam.measuring import choose_samples
+from ltcam.runs import read_run
+from ltcam.training.memory import keep_freed_memory
+from ltcam_runtime.images import read_mask
+
+UNSHARPENED = {"sharpening": {"polarity": "none"}, "mask": {"reach": 1.0}}
+
+
+def rungs(inspector: Inspector) -> dict[str, Inspector]:
+    paper = classic_cam(inspector.run.stages).model_dump()
+    last = {**paper, "percentile": None, "stages": inspector.run.stages[-1:]}
+    return {
+        "Grad-CAM, last stage": inspector.with_settings(cam=last, **UNSHARPENED),
+        "LTGrad-CAM 50 %, all stages, raw sum (paper)": inspector.with_settings(cam=paper, **UNSHARPENED),
+        "default map": inspector.with_settings(**UNSHARPENED),
+        "default map, sharpened": inspector,
+    }
+
+
+def measure(run: Path, data: Path) -> dict[str, Any]:
+    inspector = Inspector.load(run)
+    samples, side = choose_samples(read_dataset(data), run, "test")
+    chosen = [sample for sample in samples if sample.defective and sample.mask is not None]
+    rows = {}
+    for name, rung in rungs(inspector).items():
+        counts = PixelCounts(0, 0, 0, 0)
+        found = rung.inspect_files([(sample.id, sample.path) for sample in chosen], gate=False)
+        for sample, item in zip(chosen, found, strict=True):
+            assert item.inspection is not None
+            counts += count_pixels(
+                item.inspection.mask, read_mask(sample.mask, threshold=sample.mask_threshold)
+            )
+        rows[name] = {
+            "iou": iou(counts),
+            "precision": precision(counts),
+            "recall": recall(counts),
+            "f1": f1(counts),
+        }
+    settings = read_run(run)
+    return {
+        "backbone": settings.backbone,
+        "side": side,
+        "defective_images": len(chosen),
+        "sharpening": settings.sharpening.model_dump(mode="json"),
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    keep_freed_memory()
+    results = {}
+    for pair in options.pairs:
+        run, data = (Path(part) for part in pair.split("=", 1))
+        results[run.name] = measure(run, data)
+        table = Table(
+            "map", "IoU", "precision", "recall", "F1", title=f"{run.name}: {results[run.name]['side']}"
+        )
+        for name, row in results[run.name]["rows"].items():
+            table.add_row(name, *(f"{row[key]:.3f}" for key in ("iou", "precision", "recall", "f1")))
+        Console(width=120).print(table)
+        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

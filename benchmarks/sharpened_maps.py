@@ -1,0 +1,85 @@
+"""Which map serves best under sharpening: methods and stages, with and without it, from one capture per image.
+
+    python benchmarks/sharpened_maps.py RUN=DATA [RUN=DATA ...] --out docs/results/sharpened-maps.json [--most 30]
+
+Pooled IoU over defective images of the runs' validation and training sides, none of a test side; pixel masks are
+used for this measurement. Stages are put together by the geometric mean of their scaled maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ltcam.cam import CAM, fuse, log_odds
+from ltcam.data.layouts import read_dataset
+from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, recall
+from ltcam.inspector import Inspector, make_mask, sharpened
+from ltcam.measuring import choose_samples
+from ltcam.training.memory import keep_freed_memory
+from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+
+METHODS = ("layer-cam", "hires-cam")
+STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
+
+
+def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
+    inspector = Inspector.load(run)
+    dataset = read_dataset(data)
+    samples = [
+        sample
+        for side in ("val", "train")
+        for sample in choose_samples(dataset, run, side)[0]
+        if sample.defective and sample.mask is not None
+    ][:most]
+    settings, names = inspector.run, inspector.run.stages
+    plain_mask = settings.mask.model_copy(update={"reach": 1.0})
+    counts: dict[str, PixelCounts] = {}
+    for sample in samples:
+        image = read_image(sample.path)
+        truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        captured = CAM(layers=names).capture(
+            inspector.classifier,
+            inspector.normalised([resize(image, settings.image_size)]),
+            log_odds(range(1, len(settings.classes))),
+        )
+        for method, stages in itertools.product(METHODS, STAGES):
+            maps = CAM(method=method, layers=names, positive_activations=True).stage_maps(captured)
+            fused = fuse([maps[stage - 1] for stage in stages], captured.input_size, fusion="product")
+            own = resize_heatmap(fused[0].numpy(), image.shape[:2])
+            sharp = sharpened(own, image, settings.sharpening)
+            for name, mask in (
+                ("plain", make_mask(own, plain_mask)),
+                ("sharpened", make_mask(sharp, settings.mask)),
+            ):
+                key = f"{method} | {','.join(map(str, stages))} | {name}"
+                counts[key] = counts.get(key, PixelCounts()) + count_pixels(mask, truth)
+    ranked = sorted(counts.items(), key=lambda item: -iou(item[1]))
+    return {key: {"iou": iou(c), "precision": precision(c), "recall": recall(c)} for key, c in ranked}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA")
+    parser.add_argument("--most", type=int, default=30)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    keep_freed_memory()
+    results: dict[str, Any] = {}
+    for pair in options.pairs:
+        run, data = (Path(part) for part in pair.split("=", 1))
+        results[run.name] = measure(run, data, options.most)
+        for key, row in results[run.name].items():
+            Console().print(f"{run.name}: {key}: {row['iou']:.3f}")
+        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

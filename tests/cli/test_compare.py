@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+QUICK = ("--bootstrap", "20")
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def strict(text: str) -> Any:
+    """Parsed JSON; NaN and Infinity, which are none, are refused."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_table_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = ltcam("compare", trained, data, "--out", out, *QUICK, "--json", "--percentile", "20")
+    assert result.code == 0, result.err
+    assert left_in(out) == ["compare.csv", "compare.json", "compare.md", "report.html"]
+    comparison = strict((out / "compare.json").read_text(encoding="utf-8"))
+    assert strict(result.out) == comparison
+    assert comparison["split"] == "test side of the run"
+    assert comparison["images"]["measured"] == comparison["images"]["defective"] > 0
+    assert {row["delta"] for row in comparison["rows"] if row["method"].startswith("LT")} == {20}
+    again = ltcam("compare", trained, data, "--out", out, *QUICK)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    table = ltcam("compare", trained, data, "--out", out, *QUICK, "--overwrite", "--split", "all")
+    assert table.code == 0, table.err
+    assert "LTGrad-CAM++" in table.out
+    assert "XGrad-CAM" in table.out
+    assert strict((out / "compare.json").read_text())["images"]["measured"] == 16
+
+
+def test_wrong_files_are_listed_with_exit_code_1(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """An image that cannot be read, and a hostile name: listed, escaped, and the others are measured."""
+    root = Path(shutil.copytree(data, tmp_path / "<b>set"))
+    nasty = "<script>alert(1)<script>.png"
+    (root / "hole" / nasty).write_bytes(b"no image")
+    shutil.copy(root / "masks" / "hole" / "00.png", root / "masks" / "hole" / nasty)
+    out = tmp_path / "out"
+    result = ltcam("compare", trained, root, "--out", out, *QUICK, "--split", "all")
+    assert result.code == 1
+    assert f"not measured: hole/{nasty}: not an image file" in result.err
+    comparison = strict((out / "compare.json").read_text(encoding="utf-8"))
+    assert [each["image"] for each in comparison["failed"]] == [f"hole/{nasty}"]
+    assert comparison["images"] == {"defective": 17, "with_mask": 17, "measured": 16}
+    for file in ("report.html", "compare.md"):
+        text = (out / file).read_text(encoding="utf-8")
+        assert "<script>alert" not in text
+        assert "<b>set" not in text
+        assert "alert(1)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split", "half"], "--split 'half'"),
+        (["--percentile", "101"], "--percentile"),
+        (["--device", "abacus"], "--device"),
+        (["--layout", "ksdd"], "ksdd"),
+    ],
+)
+def test_refused_settings_leave_nothing(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    result = ltcam("compare", trained, data, "--out", tmp_path / "out", *words)
+    assert result.code == 2
+    assert said in result.err
+    assert "unexpected" not in result.err
+    assert left_in(tmp_path) == []
+
+
+def test_data_without_masks_are_refused(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(data, tmp_path / "set"))
+    shutil.rmtree(root / "masks")
+    result = ltcam("compare", trained, root, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "has a mask" in result.err
+    assert left_in(tmp_path) == ["set"]

@@ -167,6 +167,33 @@ def test_overrides_change_the_masks_and_are_kept(
 # -------------------------------------------------------------------------------------------- inputs
 
 
+def test_sharpening_changes_the_masks_and_is_kept(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    masks, kept = {}, {}
+    for polarity in ("none", "dark", "bright"):
+        out = tmp_path / polarity
+        result = ltcam("predict", trained, data / "hole", "--out", out, *ALL, "--sharpen", polarity)
+        assert result.code == 0, result.err
+        kept[polarity] = json.loads((out / "predictions.json").read_text())["settings"]
+        masks[polarity] = [np.asarray(Image.open(file)) for file in sorted((out / "masks").rglob("*.png"))]
+    assert kept["none"]["mask"]["reach"] == 1
+    assert [kept[name]["sharpening"]["polarity"] for name in kept] == ["none", "dark", "bright"]
+    truth = [np.asarray(Image.open(data / "masks" / "hole" / f"{number:02}.png")) > 0 for number in range(4)]
+
+    def inside(polarity: str) -> float:
+        found = sum(
+            int(((mask > 0) & true).sum()) for mask, true in zip(masks[polarity], truth, strict=False)
+        )
+        return found / max(1, sum(int((mask > 0).sum()) for mask in masks[polarity][: len(truth)]))
+
+    assert inside("dark") > inside("bright"), "the holes are dark"
+    refused = ltcam("predict", trained, data / "hole", "--out", tmp_path / "x", "--sharpen", "loud")
+    assert refused.code == 2
+    assert "polarity" in refused.err
+    assert "loud" in refused.err
+
+
 def test_files_folders_globs_and_manifests(
     ltcam: Call, trained: Path, picture: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,31 @@ def test_same_seed_trains_the_same_weights_and_masks_play_no_part(
     assert weights_of(tmp_path / "other") != weights_of(trained)
 
 
+def test_classic_is_the_papers_pipeline(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = ltcam("train", data, "--out", tmp_path / "run", *fast, "--classic")
+    assert result.code == 0, result.err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["cam"]["method"] == "grad-cam"
+    assert run["cam"]["percentile"] == 50
+    assert run["cam"]["stages"] == run["stages"]
+    assert run["cam"]["fusion"] == "sum"
+    assert run["sharpening"]["polarity"] == "none"
+    assert run["mask"] == {"threshold": "otsu", "reach": 1.0, "min_area_px": 1}
+    assert "sharpening" not in run["evidence"]
+
+
+def test_the_sharpening_is_chosen_and_kept_with_its_evidence(trained: Path) -> None:
+    run = json.loads((trained / "run.json").read_text())
+    evidence = run["evidence"]["sharpening"]
+    assert evidence["sentence"]
+    if evidence.get("candidates"):
+        best = evidence["candidates"][0]
+        assert best["polarity"] == run["sharpening"]["polarity"]
+        assert best["value"] == max(row["value"] for row in evidence["candidates"])
+
+
 def test_a_bound_on_missed_defects(
     ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...], tmp_path: Path
 ) -> None:

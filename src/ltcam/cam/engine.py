@@ -39,7 +39,7 @@ class CAM:
             signed (linear bottlenecks), where a positive gradient times a negative activation would
             count against the class.
         reshape: for layers that put out no maps.
-        chunk: images that a probing method gives the network at once; memory grows with it, results don't.
+        chunk: images, at most, that a probing method gives the network at once; results do not depend on it.
 
     Raises:
         ValueError: unknown names.

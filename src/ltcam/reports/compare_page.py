@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, read_metric
+from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text, read_metric
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
 HEAD = ("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1", "ms/image", "paper's IoU")
@@ -60,11 +60,11 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def compare_markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown: what was measured, all rows, what the paper says, what went wrong."""
     lines = [
-        _sentence(comparison),
+        markdown_text(_sentence(comparison)),
         markdown_table(HEAD, compare_rows(comparison)),
         "True masks were used for measuring only. " + _times(comparison),
         *(f"Order of the methods by IoU against the paper's: {text}." for text in _orders(comparison)),
-        *(f"{method}: {note}." for method, note in _paper_notes(comparison["rows"])),
+        *(markdown_text(f"{method}: {note}.") for method, note in _paper_notes(comparison["rows"])),
     ]
     if comparison["failed"]:
         found = [(each["image"], each["reason"]) for each in comparison["failed"]]

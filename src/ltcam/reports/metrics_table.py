@@ -157,10 +157,10 @@ def _class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; all columns but the first are numbers. Cells may hold anything."""
     lines = [head, tuple("---" if not i else "---:" for i in range(len(head))), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(markdown_text(cell) for cell in line) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that neither ends a cell nor starts HTML."""
     escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return escaped.replace("\\", "\\\\").replace("|", "\\|")

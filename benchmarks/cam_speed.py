@@ -22,6 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ltcam.models.torchvision_operators import prepare_torchvision
+
+prepare_torchvision()  # before the peers import torchvision
+
 from pytorch_grad_cam import AblationCAM, FullGrad, GradCAM, LayerCAM, ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from rich.console import Console
@@ -272,6 +277,8 @@ def main() -> None:
     )
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--rows", default="", help="only rows whose name holds this text")
+    parser.add_argument("--skip", default=None, help="not rows whose name holds this text")
+    parser.add_argument("--times", type=int, help="repetitions; default: by the row's cost")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("docs/results/cam-speed.json"))
@@ -284,10 +291,11 @@ def main() -> None:
         rows = {found["what"]: found for found in json.loads(options.out.read_text(encoding="utf-8"))["rows"]}
     for name in options.networks.split(","):
         for what, bar, sides, times in rows_of(name):
-            if options.rows not in what or (what in rows and not options.again):
+            left_out = options.rows not in what or (options.skip is not None and options.skip in what)
+            if left_out or (what in rows and not options.again):
                 continue
             ours, theirs = sides()
-            rows[what] = row(what, bar, *compare(ours, theirs, times))
+            rows[what] = row(what, bar, *compare(ours, theirs, options.times or times))
             console.print(f"{what}: {rows[what]['ratio']} ({bar})")
             write(options.out, rows)
     for extra in (score_cam_memory(), bfloat16_row()):

@@ -39,7 +39,9 @@ def entry(run: Path, metrics_folder: Path) -> dict[str, Any]:
     settings = read_run(run)
     pixel = {name: metrics["pixel"][name] for name in _PIXEL}
     return {
-        "method": settings.cam.model_dump(mode="json") | {"mask": settings.mask.model_dump(mode="json")},
+        "method": settings.cam.model_dump(mode="json")
+        | {"sharpening": settings.sharpening.model_dump(mode="json")}
+        | {"mask": settings.mask.model_dump(mode="json")},
         "pixel": pixel
         | {"boundary": metrics["pixel"]["boundary"], "intervals": metrics["pixel"]["intervals"]},
         "populations": {

@@ -6,8 +6,9 @@ image -> classifier -> Capture -> heatmap -> mask -> regions -> Inspection
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,7 @@ from ltcam_runtime.sharpening import Contrast, sharpen
 from ltcam_runtime.verdicts import decide
 
 _READERS = 2
+_MOST_WORKERS = 4  # batches in memory at once
 _S = TypeVar("_S", CamSettings, MaskSettings, SharpeningSettings)
 
 
@@ -197,14 +199,20 @@ class Inspector:
             batch_size: images per pass of the network; results do not depend on it.
             gate: whether a verdict of OK empties the mask.
         """
-        for batch in read_batches(files, self.run.image_size, batch_size):
-            good = [item for item in batch if item.image is not None and item.shrunk is not None]
-            images = [item.image for item in good if item.image is not None]
-            shrunk = [item.shrunk for item in good if item.shrunk is not None]
-            found = iter(self._inspect(shrunk, images, [item.name for item in good], gate))
-            for item in batch:
-                inspection = None if item.image is None else next(found)
-                yield Inspected(item.name, item.image, inspection, item.reason)
+        batches = read_batches(files, self.run.image_size, batch_size)
+        with _workers(self.device) as pool:
+            for batch, found in _in_order(pool, lambda batch: self._inspect_read(batch, gate), batches):
+                left = iter(found)
+                for item in batch:
+                    inspection = None if item.image is None else next(left)
+                    yield Inspected(item.name, item.image, inspection, item.reason)
+
+    def _inspect_read(self, batch: Sequence[ReadImage], gate: bool) -> list[Inspection]:
+        """The inspections of those images of a batch that could be read."""
+        good = [item for item in batch if item.image is not None and item.shrunk is not None]
+        images = [item.image for item in good if item.image is not None]
+        shrunk = [item.shrunk for item in good if item.shrunk is not None]
+        return self._inspect(shrunk, images, [item.name for item in good], gate)
 
     def _inspect(
         self,
@@ -254,7 +262,8 @@ class Inspector:
         memory_format = (
             torch.channels_last if self.run.evidence.get("channels_last") else torch.contiguous_format
         )
-        return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=memory_format)
+        values = pixels.to(torch.float32, memory_format=memory_format)
+        return values.mul_(1 / (255 * std)).sub_(mean / std)  # (x / 255 - mean) / std
 
     def _judge(  # one image's part of a batch
         self,
@@ -269,8 +278,10 @@ class Inspector:
         height, width = image.shape[:2]
         score = float(1 - probabilities[0])
         verdict = decide(score, self.run.verdict.threshold, unsure_margin=self.run.verdict.unsure_margin)
-        own = sharpened(resize_heatmap(heatmap, (height, width)), image, self.run.sharpening)
+        own = resize_heatmap(heatmap, (height, width))
         emptied = gate and verdict == "ok"
+        if not emptied:  # sharpening is for the mask's sake
+            own = sharpened(own, image, self.run.sharpening)
         mask = np.zeros((height, width), bool) if emptied else make_mask(own, self.run.mask)
         defect = self.run.classes[1 + int(np.argmax(probabilities[1:]))]
         return Inspection(
@@ -392,6 +403,39 @@ class ReadImage:
     image: NDArray[np.uint8] | None
     shrunk: NDArray[np.uint8] | None
     reason: str = ""
+
+
+@contextmanager
+def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Threads that inspect a batch each, and share the processor's cores among them.
+
+    Several batches at once on one core each are faster than one batch on several cores: while one of them
+    makes masks, another one computes, and nobody waits for the slowest core after every layer.
+    """
+    threads = torch.get_num_threads()
+    count = min(_MOST_WORKERS, threads) if device.type == "cpu" else 1
+    share = max(1, threads // count)
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[list[ReadImage]], list[Inspection]],
+    batches: Iterable[list[ReadImage]],
+) -> Iterator[tuple[list[ReadImage], list[Inspection]]]:
+    """Each batch with its results, in order; no more are begun than there are workers, and one waits."""
+    waiting: list[tuple[list[ReadImage], Future[list[Inspection]]]] = []
+    for batch in batches:
+        waiting.append((batch, pool.submit(work, batch)))
+        if len(waiting) > pool._max_workers:
+            first, future = waiting.pop(0)
+            yield first, future.result()
+    for batch, future in waiting:
+        yield batch, future.result()
 
 
 def read_batches(

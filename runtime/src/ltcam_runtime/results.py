@@ -57,7 +57,8 @@ class Inspection:
         verdict: `ok`, `unsure` or `defect`.
         score: probability of being defective, 0 to 1.
         class_scores: probability per class, in the classifier's order; sums to 1.
-        heatmap: (H, W) float32 at the image's own size, raw (not normalised), larger is more defective.
+        heatmap: (H, W) float32 at the image's own size, raw (not normalised), larger is more defective;
+            sharpened as the mask was cut from it, which is not done where the verdict is `ok`.
         mask: (H, W) bool at the image's own size; empty where the verdict is `ok`.
         regions: connected pieces of the mask, largest area first.
         timings: seconds per step, for information.

@@ -37,7 +37,6 @@ from torchcam.methods import ScoreCAM as TorchScoreCAM
 
 from ltcam.cam import CAM, LTGradCAM, LTLayerCAM, capture, find_stages, sweep
 from ltcam.models.classifier import build_classifier
-from ltcam.training.memory import keep_freed_memory
 
 SIZES = {"1 x 3 x 256 x 704": (1, 3, 256, 704), "4 x 3 x 640 x 256": (4, 3, 640, 256)}
 ONE = "1 x 3 x 256 x 704"
@@ -283,7 +282,6 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("docs/results/cam-speed.json"))
     options = parser.parse_args()
-    keep_freed_memory()
     torch.set_num_threads(options.threads)
     console = Console(width=150)
     rows: dict[str, dict[str, Any]] = {}

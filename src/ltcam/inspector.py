@@ -263,7 +263,7 @@ class Inspector:
             torch.channels_last if self.run.evidence.get("channels_last") else torch.contiguous_format
         )
         values = pixels.to(torch.float32, memory_format=memory_format)
-        return values.mul_(1 / (255 * std)).sub_(mean / std)  # (x / 255 - mean) / std
+        return values.div_(255).sub_(mean).div_(std)
 
     def _judge(  # one image's part of a batch
         self,

@@ -1,10 +1,10 @@
 """Five folds of KolektorSDD's commutators, and its paper split, from image labels only; resumes after a kill.
 
-    python benchmarks/accuracy_ksdd.py KSDD --work FOLDER [--folds 5] [--train-options "..."]
-                                       [--out docs/results/accuracy-ksdd.json]
+    python benchmarks/accuracy_ksdd.py KSDD --work FOLDER [--folds 5] [--only 2] [--train-options "..."]
+                                       [--students] [--distill-options "..."] [--out docs/results/accuracy-ksdd.json]
 
-Each fold holds back a fifth of the commutators (copies of one photograph on one side), trains on the rest with the
-default options, and is measured on the defective images held back; every choice (epoch, sharpening, threshold) is
+The paper's split comes first. Each fold then holds back a fifth of the commutators (copies of one photograph on one
+side), trains on the rest, and is measured on the images held back; every choice (epoch, sharpening, threshold) is
 made by image labels of the training side. FOLDER keeps the runs; what is there already is not done again.
 """
 
@@ -64,51 +64,72 @@ def folds_of(data: Path, count: int, seed: int, work: Path) -> list[Path]:
     return manifests
 
 
-def measure(data: Path, run: Path, options: list[str]) -> dict[str, Any]:
-    """Train and evaluate one side, unless that is done already."""
-    metrics = run.with_name(run.name + "-metrics")
-    ltcam = [sys.executable, "-m", "ltcam.cli"]
+def ltcam(*words: object) -> None:
+    subprocess.run([sys.executable, "-m", "ltcam.cli", *map(str, words)], check=True)
+
+
+def trained(data: Path, run: Path, options: list[str]) -> Path:
+    """A run of this side, unless it is there already."""
     if not (run / "run.json").is_file():
-        subprocess.run([*ltcam, "train", str(data), "--out", str(run), "--resume", *options], check=True)
-    for folder, extra in ((metrics, []), (run.with_name(run.name + "-plain"), ["--sharpen", "none"])):
-        if not (folder / "metrics.json").is_file():
-            subprocess.run(
-                [*ltcam, "evaluate", str(run), str(data), "--out", str(folder), "--split", "test", *extra],
-                check=True,
-            )
-    found = json.loads((metrics / "metrics.json").read_text(encoding="utf-8"))
-    plain = json.loads((run.with_name(run.name + "-plain") / "metrics.json").read_text(encoding="utf-8"))
+        ltcam("train", data, "--out", run, "--resume", *options)
+    return run
+
+
+def distilled(data: Path, run: Path, options: list[str]) -> Path:
+    """A student of a run, unless it is there already."""
+    student = run.with_name(run.name + "-student")
+    if not (student / "run.json").is_file():
+        ltcam("distill", run, data, "--out", student, "--resume", *options)
+    return student
+
+
+def measured(data: Path, run: Path) -> dict[str, Any]:
+    """A run on the images held back, unless that is done already."""
+    folder = run.with_name(run.name + "-metrics")
+    if not (folder / "metrics.json").is_file():
+        ltcam("evaluate", run, data, "--out", folder, "--split", "test")
+    found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    with (folder / "images.csv").open(encoding="utf-8") as text:
+        images = list(csv.DictReader(text))
+    pooled = [row for row in images if row["label"] != "ok" and row["tp"]]
+    ok = [row for row in images if row["label"] == "ok"]
     return {
         **{name: found["pixel"][name] for name in ("iou", "precision", "recall", "f1")},
-        "iou_unsharpened": plain["pixel"]["iou"],
         "f1_2px": found["pixel"]["boundary"]["2"]["f1"],
         "image_ap": found["image"]["ap"],
         "image_auroc": found["image"]["auroc"],
+        "ok_images": len(ok),
+        "ok_with_region": sum(row["verdict"] != "ok" and int(row["fp"]) > 0 for row in ok),
         "sharpening": read_run(run).sharpening.model_dump(mode="json"),
-        "counts": _counts(metrics / "images.csv"),
+        "counts": [sum(int(row[name]) for row in pooled) for name in ("tp", "fp", "fn")],
     }
-
-
-def _counts(file: Path) -> list[int]:
-    """Pooled true positives, false positives and misses over the defective images."""
-    with file.open(encoding="utf-8") as text:
-        rows = [row for row in csv.DictReader(text) if row["label"] != "ok" and row["tp"]]
-    return [sum(int(row[name]) for row in rows) for name in ("tp", "fp", "fn")]
 
 
 def summary(folds: list[dict[str, Any]], paper: dict[str, Any] | None) -> dict[str, Any]:
-    ious = [fold["iou"] for fold in folds]
-    tp, fp, fn = np.sum([fold["counts"] for fold in folds], axis=0).tolist()
-    return {
-        "iou_mean": float(np.mean(ious)),
-        "iou_std": float(np.std(ious)),
-        "iou_pooled": iou(PixelCounts(tp=tp, fp=fp, fn=fn, tn=0)),
-        "iou_unsharpened_mean": float(np.mean([fold["iou_unsharpened"] for fold in folds])),
-        "iou_paper_split": None if paper is None else paper["iou"],
-        "image_ap": float(np.mean([fold["image_ap"] for fold in folds])),
-        "folds": folds,
-        "paper_split": paper,
-    }
+    """Over the folds that are done; None where there is none."""
+    found: dict[str, Any] = {"folds": folds, "paper_split": paper}
+    found["iou_paper_split"] = None if paper is None else paper["iou"]
+    if folds:
+        tp, fp, fn = np.sum([fold["counts"] for fold in folds], axis=0).tolist()
+        found |= {
+            "iou_mean": float(np.mean([fold["iou"] for fold in folds])),
+            "iou_std": float(np.std([fold["iou"] for fold in folds])),
+            "iou_pooled": iou(PixelCounts(tp=tp, fp=fp, fn=fn, tn=0)),
+            "image_ap": float(np.mean([fold["image_ap"] for fold in folds])),
+            "image_auroc": float(np.mean([fold["image_auroc"] for fold in folds])),
+            "f1_2px_mean": float(np.mean([fold["f1_2px"] for fold in folds])),
+            "ok_with_region_share": sum(fold["ok_with_region"] for fold in folds)
+            / sum(fold["ok_images"] for fold in folds),
+        }
+    return found
+
+
+def write(file: Path, backbone: str, kind: str, values: dict[str, Any]) -> None:
+    """Put one backbone's results of one kind into the file; what else is there stays."""
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    results.setdefault(backbone, {})[kind] = values | machine
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -120,28 +141,32 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--only", type=int, help="so many of the folds, if time does not give more")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--paper-run", type=Path, help="a run trained on the paper's split")
     parser.add_argument("--train-options", default="")
+    parser.add_argument("--students", action="store_true", help="distil a student of each run as well")
+    parser.add_argument("--distill-options", default="")
     parser.add_argument("--out", type=Path, default=Path("docs/results/accuracy-ksdd.json"))
     options = parser.parse_args()
     train = ["--seed", str(options.seed), *shlex.split(options.train_options)]
-    paper = None if options.paper_run is None else measure(options.data, options.paper_run, train)
-    folds = []
-    for manifest in folds_of(options.data, options.folds, options.seed, options.work)[: options.only]:
-        run = options.work / f"run-{manifest.stem}"
-        folds.append(measure(manifest, run, train))
-        backbone = read_run(run).backbone
-        results = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
-        results[backbone] = {
-            "cam": summary(folds, paper)
-            | {
-                "folds_done": f"{len(folds)} of {options.folds}",
-                "command": f"ltcam train FOLD --out RUN {shlex.join(_without_paths(train))}",
+    distill = ["--seed", str(options.seed), *shlex.split(options.distill_options)]
+    commands = {
+        "cam": f"ltcam train FOLD --out RUN {shlex.join(_without_paths(train))}",
+        "student": f"ltcam distill RUN FOLD --out STUDENT {shlex.join(_without_paths(distill))}",
+    }
+    found: dict[str, tuple[list[dict[str, Any]], dict[str, Any] | None]] = {"cam": ([], None)}
+    if options.students:
+        found["student"] = ([], None)
+    manifests = folds_of(options.data, options.folds, options.seed, options.work)[: options.only]
+    for number, data in enumerate([options.data, *manifests]):
+        run = trained(data, options.work / ("run-paper" if number == 0 else f"run-{data.stem}"), train)
+        for kind, (folds, paper) in list(found.items()):
+            values = measured(data, run if kind == "cam" else distilled(data, run, distill))
+            found[kind] = ([], values) if number == 0 else ([*folds, values], paper)
+            facts = {
+                "folds_done": f"{number} of {options.folds}",
+                "command": commands[kind],
                 "seed": options.seed,
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             }
-        }
-        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write(options.out, read_run(run).backbone, kind, summary(*found[kind]) | facts)
 
 
 def _without_paths(words: list[str]) -> list[str]:

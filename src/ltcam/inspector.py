@@ -23,6 +23,7 @@ from ltcam.cam import CAM, Explanation, Truncation, log_odds, method_named
 from ltcam.cam.layers import map_names
 from ltcam.cam.methods import NetworkMethod
 from ltcam.models.classifier import Classifier
+from ltcam.models.student import STUDENT
 from ltcam.runs import (
     RUN_FILE,
     CamSettings,
@@ -34,7 +35,7 @@ from ltcam.runs import (
 )
 from ltcam_runtime.errors import InputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
-from ltcam_runtime.masks import fixed, otsu
+from ltcam_runtime.masks import above, fixed, otsu
 from ltcam_runtime.regions import drop_small, find_regions
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.sharpening import Contrast, sharpen
@@ -119,6 +120,9 @@ class Inspector:
     ) -> Inspector:
         """The same classifier with other map, sharpening or mask settings.
 
+        A map of another method than the student's own drawing is cut by Otsu's threshold unless `mask` says
+        otherwise: a threshold for probabilities means nothing there.
+
         Args:
             cam: fields of `CamSettings` to replace; `stages` may hold numbers (1 is S1) or names.
             mask: fields of `MaskSettings` to replace.
@@ -134,7 +138,7 @@ class Inspector:
             run = self.run.model_copy(
                 update={
                     "cam": _changed(self.run.cam, changed),
-                    "mask": _changed(self.run.mask, mask or {}),
+                    "mask": _changed(self._mask_for(changed.get("method")), mask or {}),
                     "sharpening": _changed(self.run.sharpening, sharpening or {}),
                 }
             )
@@ -296,6 +300,12 @@ class Inspector:
             timings={"capture": seconds, "mask": time.perf_counter() - started},
         )
 
+    def _mask_for(self, method: str | None) -> MaskSettings:
+        """The run's mask settings, or the default ones where a student's heatmap is to be another method's."""
+        if self.run.cam.method == STUDENT.name and method not in {None, STUDENT.name}:
+            return MaskSettings(min_area_px=self.run.mask.min_area_px)
+        return self.run.mask
+
     def _stage_names(self, stages: int | str | Sequence[int | str]) -> list[str]:
         names = []
         for stage in [stages] if isinstance(stages, (int, str)) else stages:
@@ -347,8 +357,9 @@ def make_cam(settings: CamSettings) -> CAM:
     truncation = None
     if settings.percentile is not None:
         truncation = Truncation(settings.percentile, settings.scope, settings.reading)
-    if isinstance(method_named(settings.method), NetworkMethod):  # takes all layers, and adds them up
-        return CAM(method=settings.method, truncation=truncation)
+    method = STUDENT if settings.method == STUDENT.name else method_named(settings.method)
+    if isinstance(method, NetworkMethod):  # takes all layers, and adds them up
+        return CAM(method=method, truncation=truncation)
     return CAM(
         method=settings.method,
         truncation=truncation,
@@ -371,7 +382,10 @@ def sharpened(
 def make_mask(heatmap: NDArray[np.float32], settings: MaskSettings) -> NDArray[np.bool_]:
     """Heatmap (H, W) to mask (H, W) as the settings say."""
     share = settings.threshold
-    mask = otsu(heatmap, settings.reach) if share == "otsu" else fixed(heatmap, share)
+    if share == "otsu":
+        mask = otsu(heatmap, settings.reach)
+    else:
+        mask = fixed(heatmap, share) if settings.of == "range" else above(heatmap, share)
     return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
 
 

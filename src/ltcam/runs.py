@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from ltcam.data.dataset import OK
 from ltcam.models.classifier import Classifier, build_classifier
+from ltcam.models.student import build_student
 from ltcam_runtime.errors import RunError, SettingsError
 
 RUN_SCHEMA_VERSION = 1
@@ -64,9 +65,14 @@ class SharpeningSettings(_Settings):
 
 
 class MaskSettings(_Settings):
-    """How a heatmap becomes a mask. `reach`: share of Otsu's threshold down to which a mask follows a defect."""
+    """How a heatmap becomes a mask.
+
+    `of`: whether a threshold that is a number is a share of the heatmap's own range, or a value, for heatmaps that are
+    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect.
+    """
 
     threshold: Literal["otsu"] | float = "otsu"
+    of: Literal["range", "value"] = "range"
     reach: float = Field(1.0, ge=0, le=1)
     min_area_px: int = Field(1, ge=1)
 
@@ -96,6 +102,7 @@ class Run(_Settings):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     backbone: str
+    network: Literal["classifier", "student"] = "classifier"
     stages: tuple[str, ...]
     cam: CamSettings
     sharpening: SharpeningSettings = SharpeningSettings()
@@ -219,7 +226,8 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
     try:
-        classifier = build_classifier(run.backbone, len(run.classes))
+        build = build_student if run.network == "student" else build_classifier
+        classifier = build(run.backbone, len(run.classes))
     except SettingsError as error:
         raise RunError(f"{folder / RUN_FILE}: field 'backbone': {error}") from error
     try:

@@ -95,7 +95,7 @@ def choose_sharpening(
             inspector,
             f"none: {len(images)} defective images are too few to choose on; {FEWEST_DEFECTIVE} are enough",
         )
-    normal_score = float(np.median(_scores(plain, [resize(i, plain.run.image_size) for i in normal])))
+    normal_score = float(np.median(log_odds_of(plain, [resize(i, plain.run.image_size) for i in normal])))
     cases = [case for case in (_case(plain, image) for image in images) if case.score > normal_score]
     if len(cases) < FEWEST_DEFECTIVE:
         return _none(inspector, "none: the classifier does not tell the defective images from OK ones")
@@ -131,7 +131,7 @@ def _marks(
     """(score drop, area) of each candidate's mask of one image."""
     masks = [_mask(inspector, case, candidate) for candidate in candidates]
     whole = max(float(make_mask(case.heatmap, inspector.run.mask).mean()), 1e-9)
-    scores = _scores(inspector, [filled_in(case.shrunk, mask) for mask in masks])
+    scores = log_odds_of(inspector, [filled_in(case.shrunk, mask) for mask in masks])
     return [
         (
             float(np.clip((case.score - score) / (case.score - normal_score), -1, 1)),
@@ -221,8 +221,13 @@ def _case(inspector: Inspector, image: Image) -> _Case:
 
 
 @torch.no_grad()
-def _scores(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
-    """Log-odds of being defective."""
+def log_odds_of(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
+    """Log-odds of being defective.
+
+    Args:
+        inspector: whose classifier is asked.
+        shrunk: (h, w, 3) uint8 RGB each, at the network's size.
+    """
     target = log_odds(range(1, len(inspector.run.classes)))
     scores: list[float] = []
     for start in range(0, len(shrunk), _AT_ONCE):

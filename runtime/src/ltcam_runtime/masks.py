@@ -152,6 +152,23 @@ def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
     return np.asarray(to_shares(heatmap) > share)
 
 
+def above(heatmap: Heatmap, value: float) -> NDArray[np.bool_]:
+    """The pixels above a value: for heatmaps that are probabilities, whose values mean the same in all images.
+
+    Args:
+        heatmap: (H, W), float.
+        value: in the heatmap's own unit.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: as for `heatmap_range`.
+    """
+    heatmap_range(heatmap)
+    return np.asarray(heatmap > value)
+
+
 def hysteresis(heatmap: Heatmap, low: float, high: float) -> NDArray[np.bool_]:
     """The pixels above `low` that are 8-connected, through such pixels, with one above `high`.
 

@@ -11,6 +11,7 @@ from ltcam import __version__
 COMMANDS = {
     "data": ("ltcam.cli.data", "check a data set, or make a synthetic one"),
     "train": ("ltcam.cli.train", "train a classifier on image labels; writes a run folder"),
+    "distill": ("ltcam.cli.distill", "train a student on a run's masks: one forward pass, no gradients"),
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),
     "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
 import shlex
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,14 +22,13 @@ from ltcam.cli.console import (
     setting,
     validated,
 )
+from ltcam.cli.trained import RUN_FILE, epoch_line, write_trained
+from ltcam.cli.unfinished import check_unfinished, checkpoints, forget, work_folder
 from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
-from ltcam_runtime.errors import OutputError
 
 if TYPE_CHECKING:
     from ltcam.data.dataset import Dataset
     from ltcam.training.train import Trained
-
-RUN_FILE = "run.json"  # as in ltcam.runs, which takes seconds to import
 
 app = typer.Typer(add_completion=False)
 
@@ -99,49 +95,21 @@ def train(
     from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
     from ltcam_runtime.folders import output_folder  # noqa: PLC0415
 
-    work = _work_folder(out)
     if _is_helper():
-        _fit(read_dataset(data, layout), settings, work, device, devices, classic=classic)
+        _fit(read_dataset(data, layout), settings, work_folder(out), device, devices, classic=classic)
         return DONE
-    _check_unfinished(work, out, resume=resume, overwrite=overwrite)
-    try:
-        with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
-            dataset = read_dataset(data, layout)
-            if not resume:
-                shutil.rmtree(work, ignore_errors=True)
+    check_unfinished(out, resume=resume, overwrite=overwrite)
+    with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
+        dataset = read_dataset(data, layout)
+        with checkpoints(out, resume=resume) as work:
             trained = _fit(dataset, settings, work, device, devices, classic=classic)
             if not classic:
                 trained = _sharpened(trained, device)
-            summary = _write(trained, out, folder)
-    except BaseException:
-        if not _resumable(work):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    for failure in summary["failed"]:
-        say(f"not used: {failure['image']}: {failure['reason']}")
-    say(f"run folder: {out} (report: {out / 'report.html'})")
+            summary = write_trained(trained, out, folder)
+    forget(out)
     if as_json:
         print_json(summary)
     return SOME_FAILED if summary["failed"] else DONE
-
-
-def _write(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
-    """Write the run into `folder`, which becomes `out`."""
-    from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
-    from ltcam.reports.run_page import run_page  # noqa: PLC0415
-    from ltcam.runs import write_run  # noqa: PLC0415
-
-    failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-    page = run_page(trained.run, trained.history, failed, title=out.name)
-    split = split_csv(trained.dataset, trained.contents)
-    write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
-    return {
-        "run": str(out),
-        "best_epoch": trained.run.evidence["best_epoch"],
-        "history": [_without_nan(entry) for entry in trained.history],
-        "failed": failed,
-    }
 
 
 def _sharpened(trained: Trained, device: str) -> Trained:
@@ -182,7 +150,7 @@ def _fit(
             say=say,
             reading=lambda done, total: steps(done, total) if done < total else None,
             step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
-            epoch=lambda entry: say(_epoch_line(entry, settings.epochs)),
+            epoch=lambda entry: say(epoch_line(entry, settings.epochs)),
         )
         return train(
             dataset,
@@ -199,35 +167,3 @@ def _fit(
 def _is_helper() -> bool:
     """Whether Lightning started this process to train along on another GPU; the first one writes the run."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
-
-
-def _work_folder(out: Path) -> Path:
-    """Where checkpoints are kept until the run is whole: hidden beside it, always under the same name."""
-    target = out.resolve()
-    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
-    return target.parent / f".{target.name[:60]}.{digest}.training"
-
-
-def _resumable(work: Path) -> bool:
-    return (work / "last.ckpt").is_file()
-
-
-def _check_unfinished(work: Path, out: Path, *, resume: bool, overwrite: bool) -> None:
-    """An epoch of work is neither thrown away unasked nor said to be there when it is not."""
-    if resume and not _resumable(work):
-        say(f"{out}: there is no unfinished training to go on with; starting at the first epoch")
-        shutil.rmtree(work, ignore_errors=True)
-    if not resume and not overwrite and _resumable(work):
-        raise OutputError(
-            f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
-        )
-
-
-def _without_nan(entry: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN, which stands for what was not measured."""
-    return {name: value if math.isfinite(value) else None for name, value in entry.items()}
-
-
-def _epoch_line(entry: dict[str, float], epochs: int) -> str:
-    validation = f", validation AP {entry['val_ap']:.3f}" if entry["val_ap"] == entry["val_ap"] else ""
-    return f"epoch {int(entry['epoch']) + 1}/{epochs}: loss {entry['train_loss']:.4f}{validation}"

@@ -44,6 +44,9 @@ class SettingRow(NamedTuple):
 def map_rows(run: Run) -> list[SettingRow]:
     """How a run makes heatmaps and masks."""
     cam = run.cam
+    if cam.method == "student":
+        drawn = "a decoder draws the probability of each pixel to be part of a defect, in the same pass"
+        return [SettingRow("Method", cam.method, drawn), *_mask_rows(run.mask)]
     return [
         SettingRow("Method", cam.method, "turns activations and gradients of one stage into a map"),
         SettingRow("Stages", stage_names(run), f"of {len(run.stages)}, S1 is the shallowest and finest"),
@@ -141,11 +144,10 @@ def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
             "Mask threshold", "Otsu", "splits each heatmap where its two halves differ most"
         )
     else:
-        threshold = SettingRow(
-            "Mask threshold",
-            f"{mask.threshold:g}",
-            "share of each heatmap's range, from its minimum to its maximum",
-        )
+        meaning = "share of each heatmap's range, from its minimum to its maximum"
+        if mask.of == "value":
+            meaning = "probability above which a pixel counts as part of a defect"
+        threshold = SettingRow("Mask threshold", f"{mask.threshold:g}", meaning)
     reach = SettingRow(
         "Mask reaches down to", f"{mask.reach:g}", "of the threshold, along a region that begins above it"
     )

@@ -16,11 +16,12 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Nothing is cut off: the one small defect of an image labelled defective may lie at its border.
 
     Args:
-        images: (N, 3, H, W) float, 0 to 1.
+        images: (N, 3 + M, H, W) float, 0 to 1. Channels behind the first three (what is known of each pixel,
+            say) are moved along, and not lit.
         generator: source of all randomness, on the CPU.
 
     Returns:
-        (N, 3, H, W) float, 0 to 1.
+        (N, 3 + M, H, W) float, 0 to 1.
     """
     count = images.shape[0]
     dice = torch.rand(count, 7, generator=generator).to(images.device)
@@ -37,5 +38,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     )
     contrast = (1 + _LIGHT * (2 * dice[:, 5] - 1)).view(-1, 1, 1, 1)
     brightness = (_LIGHT * (2 * dice[:, 6] - 1)).view(-1, 1, 1, 1)
-    mean = moved.mean((1, 2, 3), keepdim=True)
-    return ((moved - mean) * contrast + mean + brightness).clamp(0, 1)
+    pixels, along = moved[:, :3], moved[:, 3:]
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    lit = ((pixels - mean) * contrast + mean + brightness).clamp(0, 1)
+    return torch.cat([lit, along], 1) if along.shape[1] else lit

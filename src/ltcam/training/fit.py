@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ def fit(  # noqa: PLR0913  # what a training is made of
     checkpoints: Path,
     *,
     learning_rate: float,
+    along: Sequence[Tensor] = (),
+    make_module: Callable[..., TrainingModule] = TrainingModule,
     device: str = "auto",
     devices: int = 1,
     progress: EpochProgress | None = None,
@@ -76,6 +78,8 @@ def fit(  # noqa: PLR0913  # what a training is made of
         normalisation: mean and standard deviation per channel, of values 0 to 1.
         checkpoints: folder to write after every epoch and to go on from where it holds any.
         learning_rate: peak, of the trunk.
+        along: what else is known of each image to learn from, for modules that learn more than labels.
+        make_module: how it is trained: what makes a `TrainingModule` of the same arguments.
         device: `auto`, `cpu` or `cuda`.
         devices: number of GPUs (or processes).
         progress: called after every step.
@@ -96,9 +100,9 @@ def fit(  # noqa: PLR0913  # what a training is made of
         memory_format=settings.memory_format,
         name=settings.backbone,
     )
-    loader = _train_loader(train, settings)
+    loader = _train_loader(train, along, settings)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalisation)
-    module = TrainingModule(
+    module = make_module(
         classifier,
         settings,
         learning_rate,
@@ -115,10 +119,12 @@ def fit(  # noqa: PLR0913  # what a training is made of
     return Fitted(tuple(module.history), int(best["epoch"]), arithmetic)
 
 
-def _train_loader(train: PreparedImages, settings: TrainingSettings) -> DataLoader[Any]:
+def _train_loader(
+    train: PreparedImages, along: Sequence[Tensor], settings: TrainingSettings
+) -> DataLoader[Any]:
     sampler = _BalancedSampler(train.labels, settings.seed)
     return DataLoader(
-        TensorDataset(train.images, train.labels),
+        TensorDataset(train.images, train.labels, *along),
         settings.batch_size,
         sampler=sampler,
         drop_last=len(sampler) % settings.batch_size == 1,  # one image has no batch statistics

@@ -21,7 +21,7 @@ from ltcam.training.augmentation import augment  # noqa: E402
 from ltcam.training.settings import TrainingSettings  # noqa: E402
 from ltcam_runtime.errors import SettingsError  # noqa: E402
 
-_HEAD_FACTOR = 10  # the head starts from nothing, the trunk from pre-trained weights
+_NEW_FACTOR = 10  # a head starts from nothing, the trunk from pre-trained weights
 _WARM_UP = 0.1  # share of the steps
 
 
@@ -53,7 +53,7 @@ class TrainingModule(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self._losses: list[Tensor] = []
         self._outputs: list[tuple[Tensor, Tensor]] = []
-        self._generator = torch.Generator()
+        self.generator = torch.Generator()
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 or 0..1 images to what the network wants."""
@@ -63,7 +63,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Every epoch rolls its own dice, so that a training that is gone on with rolls the same ones."""
-        self._generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
+        self.generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
         if self.settings.pretrained or self.settings.batch_size == 1:
             freeze_normalisation(self.classifier)
         self._losses.clear()
@@ -71,15 +71,27 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Cross-entropy of a batch (images uint8 (N,3,H,W), labels (N,))."""
         images, labels = batch
-        # For dropout and stochastic depth. Here, since loaders draw from the same source at times of their own.
+        self.roll_dice(index)
+        values = self.varied(images.float() / 255)
+        return self.noted(functional.cross_entropy(self.classifier(self.normalise(values)), labels))
+
+    def roll_dice(self, index: int) -> None:
+        """Seed dropout and stochastic depth for a step: loaders draw from the same source at times of their own."""
         epoch = self.settings.seed * 100_003 + self.current_epoch
         torch.manual_seed((epoch * 1_000_003 + index) % 2**63)
-        values = images.float() / 255
-        if self.settings.augment:
-            values = augment(values, self._generator)
-        loss = functional.cross_entropy(self.classifier(self.normalise(values)), labels)
+
+    def varied(self, values: Tensor) -> Tensor:
+        """The images (N, 3 + M, H, W), 0 to 1, as the step sees them: augmented, where that is asked for."""
+        return augment(values, self.generator) if self.settings.augment else values
+
+    def noted(self, loss: Tensor) -> Tensor:
+        """The loss, remembered for the epoch's mean."""
         self._losses.append(loss.detach())
         return loss
+
+    def new_parts(self) -> tuple[nn.Module, ...]:
+        """What starts from nothing, while the rest starts from trained weights."""
+        return (self.classifier.head,)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Collects logits and labels."""
@@ -127,12 +139,12 @@ class TrainingModule(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW, the head ten times faster; short warm-up, then cosine to zero."""
-        head = {id(parameter) for parameter in self.classifier.head.parameters()}
+        """AdamW, new parts ten times faster; short warm-up, then cosine to zero."""
+        new = {id(parameter) for part in self.new_parts() for parameter in part.parameters()}
         trained = [p for p in self.classifier.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if id(p) not in head], "lr": self.peak},
-            {"params": [p for p in trained if id(p) in head], "lr": self.peak * _HEAD_FACTOR},
+            {"params": [p for p in trained if id(p) not in new], "lr": self.peak},
+            {"params": [p for p in trained if id(p) in new], "lr": self.peak * _NEW_FACTOR},
         ]
         steps = max(int(self.trainer.estimated_stepping_batches), 3)
         optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)

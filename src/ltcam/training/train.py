@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import find_duplicates, merge_groups
@@ -25,13 +24,13 @@ from ltcam.models.classifier import (
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
-from ltcam.runs import CamSettings, Run, VerdictSettings, package_versions
-from ltcam.training.calibration import choose_threshold, guaranteed_threshold
+from ltcam.runs import CamSettings, Run, package_versions
 from ltcam.training.fit import Fitted, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.settings import TrainingSettings
+from ltcam.training.verdict import choose_verdict, usable_for_choices
 from ltcam_runtime.errors import DataError, InputError, RunError, SettingsError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import image_size
@@ -39,7 +38,6 @@ from ltcam_runtime.images import image_size
 FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
 SETTINGS_FILE = "settings.json"
 
-_ROUNDING = 1e-6  # more than float32 changes an image's score from one pass to another
 _CHOSEN_AFTERWARDS = {"max_miss", "confidence"}  # settings that play no part in the training itself
 _LEARNING_RATE = 1e-4
 _LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
@@ -52,12 +50,14 @@ class Listener:
     Attributes:
         say: a sentence worth reading.
         reading: images read and resized so far, of how many.
+        masking: images whose mask a student will learn from, so far, of how many.
         step: epoch, epochs, step, steps.
         epoch: the history's entry of a finished epoch.
     """
 
     say: Callable[[str], None] = lambda _sentence: None
     reading: Callable[[int, int], None] = lambda _done, _total: None
+    masking: Callable[[int, int], None] = lambda _done, _total: None
     step: Callable[[int, int, int, int], None] = lambda *_numbers: None
     epoch: Callable[[dict[str, float]], None] = lambda _entry: None
 
@@ -122,9 +122,9 @@ def train(
     listener.say(filled.sentence())
     contents = content_hashes(dataset)
     print_of_data = fingerprint(dataset, contents)
-    _check_same(work, settings, size, print_of_data)
+    check_same_training(work, settings, size, print_of_data)
     parts = _read(dataset, size, work, listener)
-    validation, chosen_by = _usable(parts["val"])
+    validation, chosen_by = usable_for_choices(parts["val"])
     mean, std = input_statistics(classifier.trunk)
     fitted = fit(
         classifier,
@@ -133,13 +133,13 @@ def train(
         settings,
         (mean, std),
         work,
-        learning_rate=settings.learning_rate or _default_learning_rate(classifier),
+        learning_rate=settings.learning_rate or default_learning_rate(classifier),
         device=device,
         devices=devices,
         progress=listener.step,
         epoch_done=listener.epoch,
     )
-    verdict = _verdict(classifier, parts["val"], settings, (mean, std), listener)
+    verdict = choose_verdict(classifier, parts["val"], settings, (mean, std), listener.say)
     run = Run(
         classes=dataset.classes,
         image_size=size,
@@ -153,7 +153,7 @@ def train(
         training=settings.model_dump(mode="json"),
         initial_weights=filled.to_json(),
         data=_data_facts(dataset, print_of_data, note),
-        evidence=_evidence(fitted, chosen_by),
+        evidence=training_evidence(fitted, chosen_by),
         versions=package_versions(),
         command=command,
     )
@@ -233,12 +233,13 @@ def _build(
     return classifier, filled, stages
 
 
-def _default_learning_rate(classifier: Classifier) -> float:
+def default_learning_rate(classifier: Classifier) -> float:
+    """Peak learning rate of the trunk where none is asked for."""
     normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in classifier.modules())
     return _LEARNING_RATE if normalised else _LEARNING_RATE_WITHOUT_NORMALISATION
 
 
-def _check_same(work: Path, settings: TrainingSettings, size: tuple[int, int], data: str) -> None:
+def check_same_training(work: Path, settings: TrainingSettings, size: tuple[int, int], data: str) -> None:
     """A resumed training must be the one that was begun."""
     values = {"settings": settings.model_dump(mode="json"), "image_size": list(size), "data": data}
     file = work / SETTINGS_FILE
@@ -290,91 +291,6 @@ def _later(reading: Callable[[int, int], None], before: int, total: int, done: i
     reading(before + done, total)
 
 
-def _usable(validation: PreparedImages) -> tuple[PreparedImages | None, str]:
-    """The validation part if it can tell a good epoch from a bad one, and in words what chooses the epoch.
-
-    The loss of OK images alone is lowest where everything is called OK, so both kinds are needed.
-    """
-    if not len(validation.samples):
-        return None, "the last one: nothing was held back"
-    defective = validation.labels > 0
-    if bool(defective.all()) or not bool(defective.any()):
-        kind = "OK" if bool(defective.all()) else "defective"
-        return None, f"the last one: there are no {kind} images on the validation side"
-    return validation, "validation image AP, then loss"
-
-
-def _verdict(
-    classifier: Classifier,
-    held_back: PreparedImages,
-    settings: TrainingSettings,
-    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
-    listener: Listener,
-) -> VerdictSettings:
-    """The verdict's threshold, lowered as far as `max_miss` takes, and how it was found."""
-    defective = [bool(label) for label in held_back.labels > 0]
-    scores: list[float] = []
-    threshold, evidence = 0.5, "0.5, since no OK and defective images were held back to choose it on"
-    if defective:
-        scores = _scores(classifier, held_back.images, settings.batch_size, statistics)
-    if _usable(held_back)[0] is not None:
-        threshold, evidence = choose_threshold(defective, scores)
-    if settings.max_miss is not None:
-        threshold, evidence = _bounded(
-            threshold, evidence, defective, scores, settings.max_miss, settings.confidence
-        )
-        listener.say(f"verdict threshold {threshold:.4g}: {evidence}")
-    return VerdictSettings(threshold=threshold, evidence=evidence)
-
-
-def _bounded(
-    threshold: float,
-    evidence: str,
-    defective: list[bool],
-    scores: list[float],
-    max_miss: float,
-    confidence: float,
-) -> tuple[float, str]:
-    """The threshold or, where it is lower, the highest one that keeps to `max_miss`; and why."""
-    bound, promise, _ = guaranteed_threshold(
-        [score for score, is_defective in zip(scores, defective, strict=True) if is_defective],
-        max_miss,
-        confidence,
-    )
-    if bound is None:
-        return threshold, f"WARNING: {promise}; without a guarantee: {evidence}"
-    bounded = min(threshold, max(bound - _ROUNDING, 0.0))
-    alarms = [
-        score >= bounded for score, is_defective in zip(scores, defective, strict=True) if not is_defective
-    ]
-    words = [
-        promise,
-        f"lowered from {threshold:.4g} ({evidence})" if bounded < threshold else f"not lowered: {evidence}",
-    ]
-    if alarms:  # both kinds were held back, so they chose the epoch
-        words += [
-            f"{sum(alarms)} of {len(alarms)} OK validation images are judged defective too",
-            "caveat: the same images chose the epoch, and strictly the guarantee needs images that chose nothing",
-        ]
-    return bounded, "; ".join(words)
-
-
-@torch.no_grad()
-def _scores(
-    classifier: Classifier,
-    images: Tensor,
-    batch_size: int,
-    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
-) -> list[float]:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
-    classifier.eval()
-    scores: list[float] = []
-    for batch in torch.split(images, batch_size):
-        logits: Tensor = classifier((batch.float() / 255 - mean) / std)
-        scores += (1 - logits.double().softmax(1)[:, 0]).tolist()
-    return scores
-
-
 def _data_facts(dataset: Dataset, print_of_data: str, note: str) -> dict[str, Any]:
     return {
         "layout": dataset.layout,
@@ -385,7 +301,8 @@ def _data_facts(dataset: Dataset, print_of_data: str, note: str) -> dict[str, An
     }
 
 
-def _evidence(fitted: Fitted, chosen_by: str) -> dict[str, Any]:
+def training_evidence(fitted: Fitted, chosen_by: str) -> dict[str, Any]:
+    """What a run keeps of how its network was trained."""
     return {
         "best_epoch": fitted.best_epoch,
         "epoch_chosen_by": chosen_by,

@@ -1,0 +1,60 @@
+"""Where a training keeps its checkpoints until its run folder is whole, and going on from them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ltcam.cli.console import say
+from ltcam_runtime.errors import OutputError
+
+_CHECKPOINT = "last.ckpt"  # as in ltcam.training.fit, which takes seconds to import
+
+
+def work_folder(out: Path) -> Path:
+    """Where checkpoints of a run are kept: hidden beside it, always under the same name."""
+    target = out.resolve()
+    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
+    return target.parent / f".{target.name[:60]}.{digest}.training"
+
+
+def check_unfinished(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """An epoch of work is neither thrown away unasked nor said to be there when it is not.
+
+    Raises:
+        OutputError: there is an unfinished training, and no word of what to do with it.
+    """
+    found = _resumable(work_folder(out))
+    if resume and not found:
+        say(f"{out}: there is no unfinished training to go on with; starting at the first epoch")
+    if not resume and not overwrite and found:
+        raise OutputError(
+            f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
+        )
+
+
+@contextmanager
+def checkpoints(out: Path, *, resume: bool) -> Iterator[Path]:
+    """The folder for checkpoints; gone afterwards, but where a stopped training can be gone on with from it."""
+    work = work_folder(out)
+    if not (resume and _resumable(work)):
+        shutil.rmtree(work, ignore_errors=True)
+    try:
+        yield work
+    except BaseException:
+        if not _resumable(work):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def forget(out: Path) -> None:
+    """Remove the checkpoints of a run that is whole."""
+    shutil.rmtree(work_folder(out), ignore_errors=True)
+
+
+def _resumable(work: Path) -> bool:
+    return any(work.glob(_CHECKPOINT)) or any(work.glob(f"*/{_CHECKPOINT}"))

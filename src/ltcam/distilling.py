@@ -1,0 +1,257 @@
+"""Distil a run's masks into a student that draws them in one forward pass: the job behind `ltcam distill`.
+
+The run, the teacher, makes masks of the defective images it was trained on; OK images have none. A student that starts
+from the teacher's own classifier learns the verdicts from image labels and the drawing from these masks. Masks
+drawn by people are never opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltcam.data.dataset import Dataset
+from ltcam.data.duplicates import file_sha256
+from ltcam.data.fingerprint import content_hashes, fingerprint
+from ltcam.data.layouts import read_dataset
+from ltcam.data.splits import known_sides, read_split_csv
+from ltcam.inspector import Inspector
+from ltcam.models.classifier import freeze_stages
+from ltcam.models.student import STUDENT, Student, student_of
+from ltcam.runs import (
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    CamSettings,
+    MaskSettings,
+    SharpeningSettings,
+    package_versions,
+)
+from ltcam.sharpening_choice import filled_in, log_odds_of
+from ltcam.training.fit import fit
+from ltcam.training.images import PreparedImages, prepare_images
+from ltcam.training.memory import keep_freed_memory
+from ltcam.training.pasting import Patch, cut_patches
+from ltcam.training.settings import TrainingSettings
+from ltcam.training.student_module import StudentModule
+from ltcam.training.train import (
+    Listener,
+    Trained,
+    check_same_training,
+    default_learning_rate,
+    training_evidence,
+)
+from ltcam.training.verdict import choose_verdict
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.images import resize
+
+_EDGE_PX = 2  # at the student's size: how far around a mask nobody knows
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a student learns from.
+
+    Attributes:
+        targets: (N, 2, H, W) uint8: share of each pixel that is defect, and what is known of it; 0 to 255.
+        patches: defects that masks were sure of.
+        masked: number of defective images with a mask.
+    """
+
+    targets: Tensor
+    patches: tuple[Patch, ...]
+    masked: int
+
+
+def distill(  # noqa: PLR0913  # the options of a command
+    run: Path,
+    data: Path,
+    work: Path,
+    settings: TrainingSettings,
+    *,
+    layout: str | None = None,
+    rounds: int = 1,
+    listener: Listener | None = None,
+    device: str = "auto",
+    command: str = "",
+) -> Trained:
+    """Train a student on what a run's masks say of its own training images.
+
+    Args:
+        run: the teacher's run folder.
+        data: the data set that it was trained on.
+        work: folder for checkpoints; a training found there is gone on with.
+        settings: of the student's training; `backbone` and `weights` are the teacher's whatever they say.
+        layout: of the data; None finds it out.
+        rounds: in the second and every later one, the student before is the teacher.
+        listener: told about progress.
+        device: `auto`, `cpu` or `cuda`.
+        command: kept in the run.
+
+    Raises:
+        DataError: images that the run was not trained on, or no mask to learn from.
+        LtcamError: run or settings that cannot be used.
+    """
+    keep_freed_memory()
+    listener = listener or Listener()
+    torch.manual_seed(settings.seed)
+    teacher = Inspector.load(run, device=device)
+    settings = settings.model_copy(update={"backbone": teacher.run.backbone, "weights": None})
+    dataset, contents = _as_trained(read_dataset(data, layout), run)
+    size = settings.image_size or teacher.run.image_size
+    work.mkdir(parents=True, exist_ok=True)
+    check_same_training(work, settings, size, f"{fingerprint(dataset, contents)} by {_weights_of(run)}")
+    parts = {
+        side: prepare_images(
+            dataset.of_split(side), teacher.run.classes, size, work / f"images-{side}.bin", listener.reading
+        )
+        for side in ("train", "val")
+    }
+    for number in range(1, rounds + 1):
+        folder = work / f"round-{number}"
+        lesson = make_lesson(teacher, parts["train"], size, listener)
+        listener.say(
+            f"round {number} of {rounds}: masks of {lesson.masked} defective images, "
+            f"{len(lesson.patches)} pieces to paste"
+        )
+        student, history = _learn(teacher, parts, lesson, settings, folder, listener, device)
+        teacher = student
+    final = teacher.run.model_copy(
+        update={
+            "evidence": {
+                **teacher.run.evidence,
+                "teacher": {"run": run.name, "weights_sha256": _weights_of(run)},
+                "rounds": rounds,
+            },
+            "versions": package_versions(),
+            "command": command,
+        }
+    )
+    failed = tuple(failure for part in parts.values() for failure in part.failed)
+    return Trained(final, teacher.classifier.cpu(), dataset, contents, history, failed)
+
+
+def make_lesson(
+    teacher: Inspector, images: PreparedImages, size: tuple[int, int], listener: Listener
+) -> Lesson:
+    """Masks of the defective images by the teacher, empty ones for the OK images, and what nobody knows.
+
+    Nothing is known of a mask's edge, nor of a defective image that the teacher judges OK. Pieces to paste come
+    from masks without which the image is OK to the teacher.
+
+    Args:
+        teacher: whose masks are learned.
+        images: of the training side, at the student's size.
+        size: the student's (height, width).
+        listener: told about progress.
+    """
+    targets = torch.zeros(len(images.samples), 2, *size, dtype=torch.uint8)
+    targets[:, 1] = 255
+    patches: list[Patch] = []
+    masked = 0
+    defective = [index for index, label in enumerate(images.labels.tolist()) if label]
+    files = [(str(index), images.samples[index].path) for index in defective]
+    for done, item in enumerate(teacher.inspect_files(files, batch_size=1), start=1):
+        index = int(item.name)
+        mask = None if item.inspection is None else item.inspection.mask
+        if mask is None or not mask.any() or item.image is None:
+            targets[index, 1] = 0
+            continue
+        share = np.asarray(
+            cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA), np.float32
+        )
+        targets[index] = torch.from_numpy(_target(share))
+        masked += 1
+        if _is_the_defect(teacher, item.image, mask):
+            pixels = np.ascontiguousarray(images.images[index].permute(1, 2, 0).numpy())
+            patches += cut_patches(pixels, filled_in(pixels, mask), share)
+        listener.masking(done, len(files))
+    return Lesson(targets, tuple(patches), masked)
+
+
+def _target(share: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(2, H, W) uint8 of the share of each pixel that is defect: that share, and what is known."""
+    around = cv2.dilate(share, np.ones((3, 3), np.uint8), iterations=_EDGE_PX)
+    known = (around == 0) | (share > 0)
+    return np.stack([np.rint(255 * share), 255 * known]).astype(np.uint8)
+
+
+def _is_the_defect(teacher: Inspector, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
+    """Whether the image looks OK to the teacher once the mask is filled in."""
+    shrunk = resize(image, teacher.run.image_size)
+    before, after = log_odds_of(teacher, [shrunk, filled_in(shrunk, mask)])
+    return before > 0 > after
+
+
+def _learn(
+    teacher: Inspector,
+    parts: Mapping[str, PreparedImages],
+    lesson: Lesson,
+    settings: TrainingSettings,
+    folder: Path,
+    listener: Listener,
+    device: str,
+) -> tuple[Inspector, tuple[dict[str, float], ...]]:
+    """One round: a student of the teacher, ready to inspect, and its history."""
+    statistics = (teacher.run.mean, teacher.run.std)
+    classifier = teacher.classifier.cpu().requires_grad_(True)
+    student = classifier if isinstance(classifier, Student) else student_of(classifier)
+    student.train()
+    freeze_stages(student, teacher.run.stages, settings.freeze)
+    fitted = fit(
+        student,
+        parts["train"],
+        None,
+        settings,
+        statistics,
+        folder,
+        learning_rate=settings.learning_rate or default_learning_rate(classifier),
+        along=[lesson.targets],
+        make_module=partial(StudentModule, patches=lesson.patches),
+        device=device,
+        progress=listener.step,
+        epoch_done=listener.epoch,
+    )
+    run = teacher.run.model_copy(
+        update={
+            "network": "student",
+            "image_size": (int(lesson.targets.shape[2]), int(lesson.targets.shape[3])),
+            "cam": CamSettings(method=STUDENT.name, stages=teacher.run.stages),
+            "sharpening": SharpeningSettings(),
+            "mask": MaskSettings(threshold=0.5, of="value", min_area_px=teacher.run.mask.min_area_px),
+            "verdict": choose_verdict(student, parts["val"], settings, statistics, listener.say),
+            "seed": settings.seed,
+            "training": settings.model_dump(mode="json"),
+            "evidence": training_evidence(
+                fitted, "the last one: drawing goes on improving after the verdicts"
+            ),
+        }
+    )
+    return Inspector.of(run, student, device=teacher.device), fitted.history
+
+
+def _as_trained(dataset: Dataset, run: Path) -> tuple[Dataset, dict[str, str]]:
+    """The data set with the sides of the run that it trained, and the contents of its files.
+
+    Raises:
+        DataError: it holds none of the run's training images, or classes the run does not know.
+    """
+    contents = content_hashes(dataset)
+    sides = known_sides(read_split_csv(run / SPLIT_FILE), contents)
+    if "train" not in sides.values():
+        raise DataError(
+            f"{dataset.root} holds none of the images that {run} was trained on; give the data set of `ltcam train`"
+        )
+    samples = tuple(replace(sample, split=sides.get(sample.id, "test")) for sample in dataset.samples)
+    return dataset.with_samples(samples), contents
+
+
+def _weights_of(run: Path) -> str:
+    return file_sha256(run / WEIGHTS_FILE)

@@ -74,8 +74,8 @@ def test_a_student_of_a_student(ltcam, student, data, tmp_path):
 
 
 def test_other_images_than_the_teachers_are_refused(ltcam, trained, dataset_of, tmp_path):
-    other = dataset_of(tmp_path / "other", 3, 0)
-    for number, path in enumerate((other / "good").iterdir()):
+    other = dataset_of(tmp_path / "other", 3, 1)
+    for number, path in enumerate([*(other / "good").iterdir(), *(other / "hole").iterdir()]):
         Image.fromarray(np.full((64, 96, 3), 10 * number, np.uint8)).save(path)
     result = ltcam("distill", trained, other, "--out", tmp_path / "student")
     assert result.code == 2

@@ -38,10 +38,10 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 7.0,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
-    "image.interpolation": "nearest",
     "svg.hashsalt": "ltcam",  # names inside the file are random otherwise
 }
-_PNG_DPI = 200
+PNG_DPI = 200
+"""Pixels per inch of what is printed."""
 
 _Given = ParamSpec("_Given")
 
@@ -81,5 +81,5 @@ def encoded(figure: Figure, kind: str) -> bytes:
     stream = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     with mpl.rc_context(_STYLE):
-        figure.savefig(stream, format=kind, dpi=_PNG_DPI, metadata=metadata)
+        figure.savefig(stream, format=kind, dpi=PNG_DPI, metadata=metadata)
     return stream.getvalue()

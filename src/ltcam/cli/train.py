@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,14 +127,9 @@ def train(
 
 def _write(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
     """Write the run into `folder`, which becomes `out`."""
-    from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
-    from ltcam.reports.run_page import run_page  # noqa: PLC0415
-    from ltcam.runs import write_run  # noqa: PLC0415
+    from ltcam.learning import write_trained  # noqa: PLC0415  # torch is slow to import
 
-    failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-    page = run_page(trained.run, trained.history, failed, title=out.name)
-    split = split_csv(trained.dataset, trained.contents)
-    write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
+    failed = write_trained(trained, folder, title=out.name)
     return {
         "run": str(out),
         "best_epoch": trained.run.evidence["best_epoch"],
@@ -146,26 +140,13 @@ def _write(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
 
 def _sharpened(trained: Trained, device: str) -> Trained:
     """The training with the sharpening that suits its images, chosen by their labels."""
-    from ltcam.inspector import Inspector, choose_device  # noqa: PLC0415  # torch is slow to import
-    from ltcam.sharpening_choice import choose_sharpening  # noqa: PLC0415
+    from ltcam.learning import with_sharpening  # noqa: PLC0415  # torch is slow to import
 
-    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
     with progress("choosing the sharpening") as advance:
-        choice = choose_sharpening(
-            Inspector.of(trained.run, trained.classifier, device=choose_device(device)),
-            [sample.path for sample in samples if sample.defective],
-            [sample.path for sample in samples if not sample.defective],
-            advance,
-        )
-    run = trained.run.model_copy(
-        update={
-            "sharpening": choice.sharpening,
-            "mask": choice.mask,
-            "evidence": {**trained.run.evidence, "sharpening": choice.evidence},
-        }
-    )
-    say(f"sharpening by {choice.sharpening.polarity} contrast: {choice.evidence['sentence']}")
-    return replace(trained, run=run)
+        sharpened = with_sharpening(trained, device=device, progress=advance)
+    evidence = sharpened.run.evidence["sharpening"]
+    say(f"sharpening by {sharpened.run.sharpening.polarity} contrast: {evidence['sentence']}")
+    return sharpened
 
 
 def _fit(

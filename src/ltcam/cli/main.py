@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),
     "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),
+    "reproduce": ("ltcam.cli.reproduce", "run the paper's experiments on a data set and write a page"),
 }
 
 USAGE = """Usage: ltcam COMMAND [OPTIONS] ...

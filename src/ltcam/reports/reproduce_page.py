@@ -13,6 +13,7 @@ from ltcam.reports.compare_page import compare_rows, orders, paper_notes, paper_
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
+from ltcam_runtime.images import read_image
 
 _KINDS = {"ksdd": "KolektorSDD", "ksdd2": "KolektorSDD2", "synthetic": "a synthetic set"}
 _SPLITS = {
@@ -87,7 +88,7 @@ def reproduce_page(
 
 def picture_uri(file: Path) -> str:
     """A picture file as a `data:` address, as WebP and not wider than a page shows."""
-    picture = cv2.imread(str(file))
+    picture = cv2.cvtColor(read_image(file), cv2.COLOR_RGB2BGR)
     if picture.shape[1] > _WIDEST_PICTURE:
         height = round(picture.shape[0] * _WIDEST_PICTURE / picture.shape[1])
         picture = cv2.resize(picture, (_WIDEST_PICTURE, height), interpolation=cv2.INTER_AREA)
@@ -120,7 +121,7 @@ def choice_table(tuning: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple
         "behind train masks",
         "best on test",
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method in tuning["methods"]:
         best = method["best_on_test"]
         for choice in method["choices"]:

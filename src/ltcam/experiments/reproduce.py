@@ -68,7 +68,7 @@ class Plan:
         positive_activations: use only the positive part of activations in the methods compared with.
         tuning: IoU against delta, and delta chosen.
         questions: what the paper leaves open, answered by measurement.
-        folds: of groups, to train and compare on as well; 0 for none.
+        folds: of groups, to train and compare on as well, without probing; 0 for none.
         rows: images in each figure.
         bootstrap: resamples of the intervals.
         synthetic: the set to make, where `kind` is `synthetic`.
@@ -271,7 +271,7 @@ def _steps(work: _Work, *, train_first: bool) -> list[_Step]:
         _Step(
             "comparing methods",
             folder / "compare" / COMPARE_FILE,
-            lambda words: _compare(work, work.run, folder / "compare", words),
+            lambda words: _compare(work, work.run, folder / "compare", words, probing=plan.probing),
         )
     )
     found.append(
@@ -325,7 +325,7 @@ def _train_on(work: _Work, dataset: Dataset, run: Path, words: str) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _compare(work: _Work, run: Path, out: Path, words: str) -> None:
+def _compare(work: _Work, run: Path, out: Path, words: str, *, probing: bool) -> None:
     plan = work.plan
     with work.bar(words) as advance:
         compare_run(
@@ -334,7 +334,7 @@ def _compare(work: _Work, run: Path, out: Path, words: str) -> None:
             out,
             layout=work.layout,
             percentile=plan.percentile,
-            probing=plan.probing,
+            probing=probing,
             positive_activations=plan.positive_activations,
             device=work.device,
             bootstrap=plan.bootstrap,
@@ -371,6 +371,6 @@ def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
             dataset = merge_groups(dataset, find_duplicates(dataset.samples))
             fold = kfold(dataset, work.plan.folds, seed=work.plan.training.seed)[number - 1]
             _train_on(work, fold, run, f"{words}: training")
-        _compare(work, run, place / "compare", f"{words}: comparing")
+        _compare(work, run, place / "compare", f"{words}: comparing", probing=False)
 
     return do

@@ -8,26 +8,31 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ltcam.data.dataset import Sample
 from ltcam.data.layouts import read_dataset
-from ltcam.evaluation import counts as pixel
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.evaluation.evaluate import plain_json
+from ltcam.experiments.cases import (
+    METRICS,
+    Case,
+    Progress,
+    make_case,
+    metrics_of,
+    metrics_of_sums,
+    noting_warnings,
+)
 from ltcam.experiments.contenders import Contender, contenders, look
 from ltcam.experiments.printed import Printed, agreement_of_orders, printed_for
-from ltcam.inspector import Inspector, ReadImage, make_mask, read_batches
-from ltcam.measuring import choose_samples, read_truth
+from ltcam.inspector import Inspector, make_mask, read_batches
+from ltcam.measuring import choose_samples
 from ltcam.reports.compare_page import compare_markdown, compare_page
 from ltcam.runs import package_versions
 from ltcam.training.memory import keep_freed_memory
@@ -36,15 +41,6 @@ from ltcam_runtime.folders import output_folder
 
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
-
-_METRICS: Mapping[str, Callable[[PixelCounts], float]] = {
-    "iou": pixel.iou,
-    "precision": pixel.precision,
-    "recall": pixel.recall,
-    "f1": pixel.f1,
-}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -74,16 +70,6 @@ class _Tally:
     @property
     def measured(self) -> int:
         return len(next(iter(self.counts.values())))
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """An image with its true mask."""
-
-    name: str
-    image: NDArray[np.uint8]
-    shrunk: NDArray[np.uint8]
-    truth: NDArray[np.bool_]
 
 
 def compare_run(  # noqa: PLR0913  # the options of a command
@@ -201,28 +187,20 @@ def _measure(
     files = ((sample.id, sample.path) for sample in samples)
     done = 0
     for batch in read_batches(files, inspector.run.image_size, batch_size):
-        cases: list[_Case] = []
+        cases: list[Case] = []
         for item in batch:
             try:
-                cases.append(_case(by_id[item.name], item))
+                cases.append(make_case(by_id[item.name], item))
             except InputError as error:
                 tally.failed.append((item.name, error.reason))
-        with _noting_warnings(tally.notes):
+        with noting_warnings(tally.notes):
             _measure_cases(inspector, cases, tally)
         done += len(batch)
         progress(done, len(samples))
     return tally
 
 
-def _case(sample: Sample, item: ReadImage) -> _Case:
-    if item.image is None or item.shrunk is None:
-        raise InputError(sample.path, item.reason)
-    truth = read_truth(sample, item.image.shape[:2])
-    assert truth is not None  # noqa: S101  # only samples with a mask are measured
-    return _Case(item.name, item.image, item.shrunk, truth)
-
-
-def _measure_cases(inspector: Inspector, cases: Sequence[_Case], tally: _Tally) -> None:
+def _measure_cases(inspector: Inspector, cases: Sequence[Case], tally: _Tally) -> None:
     """Count the pixels of every contender's masks; an image that one of them cannot mask counts for none."""
     if not cases:
         return
@@ -246,15 +224,6 @@ def _measure_cases(inspector: Inspector, cases: Sequence[_Case], tally: _Tally) 
         tally.counts[contender] += [each for index, each in enumerate(counts) if index not in reasons]
 
 
-@contextmanager
-def _noting_warnings(notes: dict[str, None]) -> Iterator[None]:
-    """Keep what methods warn of, each warning once, instead of printing it per batch."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    notes.update(dict.fromkeys(str(each.message) for each in caught))
-
-
 def _row(contender: Contender, tally: _Tally, layout: str, bootstrap: int) -> dict[str, Any]:
     counts = tally.counts[contender]
     total = sum(counts, PixelCounts())
@@ -265,21 +234,13 @@ def _row(contender: Contender, tally: _Tally, layout: str, bootstrap: int) -> di
         "stages": contender.stages,
         "delta": contender.delta,
         "sharpening": contender.sharpening.polarity,
-        **_metrics(total),
-        "intervals": pooled_intervals(table, _measured, resamples=bootstrap),
+        **metrics_of(total),
+        "intervals": pooled_intervals(table, metrics_of_sums, resamples=bootstrap),
         "counts": {"tp": total.tp, "fp": total.fp, "fn": total.fn},
         "seconds": tally.seconds[contender] / tally.looked_at,
         "shares_capture": contender.shares_a_capture,
         "paper": None if printed is None else _paper(printed),
     }
-
-
-def _metrics(counts: PixelCounts) -> dict[str, float]:
-    return {name: formula(counts) for name, formula in _METRICS.items()}
-
-
-def _measured(sums: NDArray[np.float64]) -> dict[str, float]:
-    return _metrics(PixelCounts(*(int(value) for value in sums)))
 
 
 def _paper(printed: Printed) -> dict[str, Any]:
@@ -297,14 +258,14 @@ def _write(folder: Path, comparison: Mapping[str, Any], *, title: str) -> None:
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    bounds = [f"{name}{end}" for name in _METRICS for end in ("", "_low", "_high")]
-    paper = [f"paper_{name}" for name in _METRICS]
+    bounds = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
+    paper = [f"paper_{name}" for name in METRICS]
     writer.writerow(["method", "stages", "delta", "sharpening", *bounds, "tp", "fp", "fn", "seconds", *paper])
     for row in rows:
         values: list[float | None] = []
-        for name in _METRICS:
+        for name in METRICS:
             values += [row[name], *row["intervals"][name]]
-        printed = row["paper"] or dict.fromkeys(_METRICS)
+        printed = row["paper"] or dict.fromkeys(METRICS)
         writer.writerow(
             [
                 row["method"],
@@ -314,7 +275,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
                 *map(_fraction, values),
                 *(row["counts"][name] for name in ("tp", "fp", "fn")),
                 f"{row['seconds']:.6f}",
-                *(_fraction(printed[name]) for name in _METRICS),
+                *(_fraction(printed[name]) for name in METRICS),
             ]
         )
     return text.getvalue()

@@ -117,7 +117,8 @@ def open_journal(
         with stream:
             yield journal
     except BaseException:
-        if not journal:
+        # The file is asked: whoever interrupts while a line is being kept has kept it.
+        if (folder / LINES_FILE).stat().st_size == 0:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)

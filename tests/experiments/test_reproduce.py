@@ -12,6 +12,7 @@ from PIL import Image
 from ltcam.experiments import reproduce as job
 from ltcam.experiments.reproduce import Plan, SyntheticSet, reproduce
 from ltcam.experiments.reproduction import summary_of_folds
+from ltcam.reports.reproduce_page import reproduce_markdown, reproduce_page
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 
@@ -26,12 +27,11 @@ TRAINING = TrainingSettings(
 PLAN = Plan(
     "synthetic",
     TRAINING,
-    tuning=False,
-    questions=False,
     rows=2,
     bootstrap=20,
     synthetic=SyntheticSet(("cast",), 24, (96, 96)),
 )
+BARE = replace(PLAN, probing=False, tuning=False, questions=False)
 
 
 def run(plan, out, data=None, **options):
@@ -60,9 +60,12 @@ def test_a_whole_miniature_writes_page_figures_and_numbers(done):
     out, found = done
     assert json.loads((out / "reproduction.json").read_text()) == found
     assert found["compare"] == json.loads((out / "compare/compare.json").read_text())
+    assert found["tune"] == json.loads((out / "tune/tune.json").read_text())
+    assert found["questions"] == json.loads((out / "questions/questions.json").read_text())
+    assert found["questions_of_folds"] is None
     assert found["figures"] == json.loads((out / "figures/figures.json").read_text())
     assert hidden(out.parent) == []
-    for name in ("stages", "methods", "truncation", "layers"):
+    for name in ("stages", "methods", "truncation", "layers", "delta"):
         with Image.open(out / f"figures/{name}.png") as picture:
             assert picture.width > 600
         assert (out / f"figures/{name}.svg").read_text().startswith("<?xml")
@@ -82,7 +85,9 @@ def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done):
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page
     assert not re.search(r"<script|https?://|src=\"(?!data:)", page)
-    assert page.count("data:image/webp") == 4
+    assert page.count("data:image/webp") == 5
+    for words in ("What the paper leaves open", "behind the train masks&#39; choice", "LTLayerCAM"):
+        assert words in page
     assert "ltcam reproduce it" in page
     for row in found["compare"]["rows"]:
         assert row["method"] in page
@@ -120,7 +125,7 @@ def test_what_is_finished_is_not_repeated_after_an_interruption(done, tmp_path, 
         run(replace(PLAN, percentile=20), out, resume=True)
     with pytest.raises(RunError, match=r"other settings \(epochs\)"):
         run(replace(PLAN, training=TRAINING.model_copy(update={"epochs": 2})), out, resume=True)
-    for name in ("synthesise", "train", "compare_run"):
+    for name in ("synthesise", "train", "compare_run", "tune_run", "ask_runs"):
         monkeypatch.setattr(job, name, stopped)
     found = run(PLAN, out, resume=True)
     assert without_times(found) == without_times(done[1])
@@ -128,7 +133,7 @@ def test_what_is_finished_is_not_repeated_after_an_interruption(done, tmp_path, 
 
 
 def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypatch):
-    plan = replace(PLAN, training=TRAINING.model_copy(update={"epochs": 2}), probing=False)
+    plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
     said = []
 
     def after_training(*_given, **_named):
@@ -182,7 +187,7 @@ def ksdd2(root):
 def on_ksdd2(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ksdd2")
     training = TRAINING.model_copy(update={"image_size": (96, 64)})
-    plan = replace(PLAN, kind="ksdd2", training=training, percentile=0, folds=2)
+    plan = replace(PLAN, kind="ksdd2", training=training, percentile=0, folds=2, tuning=False)
     return folder / "out", run(plan, folder / "out", data=ksdd2(folder / "data"))
 
 
@@ -214,6 +219,8 @@ def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2):
     assert row["iou"]["std"] == pytest.approx(np.std(ious, ddof=1))
     assert "Score-CAM" not in {row["method"] for row in folds["rows"]}  # an hour per fold with VGG16
     assert not list(out.glob("folds/*/run"))
+    asked = json.loads((out / "questions-folds/questions.json").read_text())
+    assert [each["run"] for each in asked["runs"]] == ["fold-1", "fold-2"]
     assert f"{row['iou']['mean']:.3f} ± {row['iou']['std']:.3f}" in (out / "report.html").read_text()
 
 
@@ -234,7 +241,7 @@ def test_a_run_at_hand_is_measured_instead_of_trained(done, tmp_path, monkeypatc
     monkeypatch.setattr(job, "train", None)
     with pytest.raises(DataError, match="ksdd"):
         run(replace(PLAN, kind="ksdd"), tmp_path / "out", data=data, run=tmp_path / "run")
-    plan = replace(PLAN, probing=False)
+    plan = BARE
     found = run(plan, tmp_path / "out", run=tmp_path / "run")
     expected = {row["method"]: row["iou"] for row in done[1]["compare"]["rows"]}
     assert all(row["iou"] == expected[row["method"]] for row in found["compare"]["rows"])
@@ -255,3 +262,17 @@ def test_settings_that_cannot_be_used(plan, data, said, tmp_path):
     with pytest.raises(SettingsError, match=re.escape(said)):
         run(plan, tmp_path / "out", data=None if data is None else tmp_path / data)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_from_files_is_escaped(done):
+    found = json.loads(json.dumps(done[1]))
+    nasty = "<script>alert(1)</script>"
+    found["compare"]["failed"] = [{"image": nasty, "reason": nasty}]
+    found["compare"]["notes"] = [nasty]
+    found["command"] = nasty
+    found["run"]["initial_weights"] = {"source": nasty}
+    page = reproduce_page(found, {}, title=nasty)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "data:image" not in page
+    assert "<script" not in reproduce_markdown(found)

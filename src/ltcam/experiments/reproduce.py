@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,9 +24,12 @@ from ltcam.data.synth import SURFACES, synthesise
 from ltcam.data.synth.write import MARKER as SYNTH_FILE
 from ltcam.defaults import default_cam
 from ltcam.experiments.compare import COMPARE_FILE, compare_run
+from ltcam.experiments.delta_maps import DeltaMaps
 from ltcam.experiments.figures import FIGURES_FILE, make_figures
 from ltcam.experiments.journal import work_folder
+from ltcam.experiments.questions import QUESTIONS_FILE, ask_runs
 from ltcam.experiments.reproduction import assemble
+from ltcam.experiments.tune import TUNE_FILE, tune_run
 from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
@@ -274,6 +277,13 @@ def _steps(work: _Work, *, train_first: bool) -> list[_Step]:
             lambda words: _compare(work, work.run, folder / "compare", words, probing=plan.probing),
         )
     )
+    if plan.tuning:
+        found.append(_Step("tuning delta", folder / "tune" / TUNE_FILE, lambda words: _tune(work, words)))
+    if plan.questions:
+        out = folder / "questions"
+        found.append(
+            _Step("open questions", out / QUESTIONS_FILE, lambda words: _ask(work, [work.run], out, words))
+        )
     found.append(
         _Step("drawing figures", folder / "figures" / FIGURES_FILE, lambda words: _figures(work, words))
     )
@@ -281,6 +291,16 @@ def _steps(work: _Work, *, train_first: bool) -> list[_Step]:
         place = folder / "folds" / str(number)
         words = f"fold {number} of {plan.folds}"
         found.append(_Step(words, place / "compare" / COMPARE_FILE, _fold(work, number, place)))
+    if plan.questions and plan.folds:
+        out_of_folds = folder / "questions-folds"
+        runs = [_fold_run(work, number) for number in range(1, plan.folds + 1)]
+        found.append(
+            _Step(
+                "open questions, over folds",
+                out_of_folds / QUESTIONS_FILE,
+                lambda words: _ask(work, runs, out_of_folds, words),
+            )
+        )
     return found
 
 
@@ -338,6 +358,40 @@ def _compare(work: _Work, run: Path, out: Path, words: str, *, probing: bool) ->
             positive_activations=plan.positive_activations,
             device=work.device,
             bootstrap=plan.bootstrap,
+            batch_size=1 if probing else 4,  # an image takes minutes then, and is what a kill loses
+            resume=True,
+            command=work.command,
+            progress=advance,
+        )
+
+
+def _tune(work: _Work, words: str) -> None:
+    plan = work.plan
+    with work.bar(words) as advance:
+        tune_run(
+            work.run,
+            work.data,
+            work.folder / "tune",
+            layout=work.layout,
+            maps=DeltaMaps(positive_activations=plan.positive_activations),
+            device=work.device,
+            bootstrap=plan.bootstrap,
+            resume=True,
+            command=work.command,
+            progress=advance,
+        )
+
+
+def _ask(work: _Work, runs: Sequence[Path], out: Path, words: str) -> None:
+    with work.bar(words) as advance:
+        ask_runs(
+            runs,
+            work.data,
+            out,
+            layout=work.layout,
+            positive_activations=work.plan.positive_activations,
+            device=work.device,
+            bootstrap=work.plan.bootstrap,
             command=work.command,
             progress=advance,
         )
@@ -365,7 +419,7 @@ def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
 
     def do(words: str) -> None:
-        run = place / "run"
+        run = _fold_run(work, number)
         if not (run / RUN_FILE).is_file():
             dataset = read_dataset(work.data, work.layout)
             dataset = merge_groups(dataset, find_duplicates(dataset.samples))
@@ -374,3 +428,7 @@ def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
         _compare(work, run, place / "compare", f"{words}: comparing", probing=False)
 
     return do
+
+
+def _fold_run(work: _Work, number: int) -> Path:
+    return work.folder / "fold-runs" / f"fold-{number}"

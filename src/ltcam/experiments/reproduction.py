@@ -17,6 +17,8 @@ from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import paper_split
 from ltcam.experiments.compare import COMPARE_FILE
 from ltcam.experiments.figures import CAPTIONS, FIGURES_FILE
+from ltcam.experiments.questions import QUESTIONS_FILE
+from ltcam.experiments.tune import ORACLE, TUNE_FILE
 from ltcam.measuring import choose_samples
 from ltcam.reports.figures.delta_curves import delta_curves
 from ltcam.reports.figures.style import save_figure
@@ -26,7 +28,6 @@ from ltcam_runtime.errors import DataError
 
 REPRODUCTION_SCHEMA_VERSION = 1
 
-TUNE_FILE = "tune.json"
 _METRICS = ("iou", "precision", "recall", "f1")
 _ROW = ("method", "stages", "delta", "sharpening", *_METRICS, "counts", "classes", "paper")
 _RUN = (
@@ -68,7 +69,7 @@ def assemble(
     Returns:
         What was written to reproduction.json.
     """
-    for name in ("compare", "tune", "questions", "figures"):
+    for name in ("compare", "tune", "questions", "figures", "questions-folds"):
         if (work / name).is_dir():
             shutil.copytree(work / name, folder / name)
     if run.parent == work:
@@ -78,7 +79,7 @@ def assemble(
     )
     for fold in folds:  # their classifiers are large, and nothing that is shown depends on them any more
         shutil.copytree(fold / "compare", folder / "folds" / fold.name / "compare")
-        shutil.copy(fold / "run" / RUN_FILE, folder / "folds" / fold.name)
+        shutil.copy(work / "fold-runs" / f"fold-{fold.name}" / RUN_FILE, folder / "folds" / fold.name)
     comparison = _read(folder / "compare" / COMPARE_FILE)
     dataset = read_dataset(data, layout, one_class=True)
     settings = read_run(run)
@@ -89,7 +90,8 @@ def assemble(
         "run": {name: value for name, value in settings.model_dump(mode="json").items() if name in _RUN},
         "compare": comparison,
         "tune": _read(folder / "tune" / TUNE_FILE),
-        "questions": _read(folder / "questions" / "questions.json"),
+        "questions": _read(folder / "questions" / QUESTIONS_FILE),
+        "questions_of_folds": _read(folder / "questions-folds" / QUESTIONS_FILE),
         "figures": _read(folder / "figures" / FIGURES_FILE),
         "folds": summary_of_folds(
             [_read(folder / "folds" / fold.name / "compare" / COMPARE_FILE) for fold in folds]
@@ -207,7 +209,7 @@ def _delta_figure(tuning: Mapping[str, Any]) -> Any:
         )
         for each in methods
     }
-    rules = {"train_masks": "chosen with true masks of train", tuning["rule"]: "chosen without masks"}
+    rules = {ORACLE: "chosen with true masks of train", tuning["rule"]: "chosen without masks"}
     choices = {
         words: {
             each["method"]: next((c["delta"] for c in each["choices"] if c["rule"] == rule), None)

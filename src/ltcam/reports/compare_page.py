@@ -62,6 +62,23 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """Head and rows: pooled IoU of each defect class, its number of images behind its name; None where there is one.
+
+    Args:
+        comparison: as for `compare_rows`.
+    """
+    rows = [row for row in ranked(comparison) if row["classes"]]
+    if not rows:
+        return None
+    names = list(rows[0]["classes"])
+    head = ("method", "map of", *(f"{name} ({rows[0]['classes'][name]['images']})" for name in names))
+    return head, [
+        (row["method"], stage_words(row), *(fraction(row["classes"][name]["iou"]) for name in names))
+        for row in rows
+    ]
+
+
 def compare_markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown: what was measured, all rows, what the paper says, what went wrong."""
     lines = [
@@ -71,6 +88,9 @@ def compare_markdown(comparison: Mapping[str, Any]) -> str:
         *(f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)),
         *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])),
     ]
+    classes = class_table(comparison)
+    if classes is not None:
+        lines += ["IoU of each defect class, pooled over its images (how many):", markdown_table(*classes)]
     if comparison["failed"]:
         found = [(each["image"], each["reason"]) for each in comparison["failed"]]
         lines.append(markdown_table(("Not measured", "Reason"), found))
@@ -95,6 +115,7 @@ def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
         paper_rows=paper_rows(rows),
         paper_notes=paper_notes(rows),
         orders=orders(comparison),
+        classes=class_table(comparison),
         times=_times(comparison),
         setting_rows=_setting_rows(comparison),
     )

@@ -9,10 +9,22 @@ from typing import Any
 
 import cv2
 
-from ltcam.reports.compare_page import compare_rows, orders, paper_notes, paper_rows, ranked, stage_words
+from ltcam.reports.compare_page import (
+    class_table,
+    compare_rows,
+    orders,
+    paper_notes,
+    paper_rows,
+    ranked,
+    stage_words,
+)
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
+from ltcam.reports.questions_page import GAIN_HEAD, STAGE_HEAD, answer_rows, gain_rows, stage_rows
+from ltcam.reports.questions_page import HEAD as ANSWER_HEAD
 from ltcam.reports.settings_rows import SettingRow, plain
+from ltcam.reports.tune_page import HEAD as CHOICE_HEAD
+from ltcam.reports.tune_page import choice_rows
 from ltcam_runtime.images import read_image
 
 _KINDS = {"ksdd": "KolektorSDD", "ksdd2": "KolektorSDD2", "synthetic": "a synthetic set"}
@@ -24,6 +36,9 @@ _SPLITS = {
 }
 _WIDEST_PICTURE = 1800  # px
 _QUALITY = 88
+
+Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""Words, head and rows."""
 
 PAPER_HEAD = ("method", "map of", "IoU", "paper", "precision", "paper", "recall", "paper", "F1", "paper")
 
@@ -47,7 +62,9 @@ def reproduce_markdown(found: Mapping[str, Any]) -> str:
     if classes is not None:
         blocks.append(markdown_table(*classes))
     if found["tune"] is not None:
-        blocks.append(markdown_table(*choice_table(found["tune"])))
+        blocks.append(markdown_table(CHOICE_HEAD, choice_rows(found["tune"])))
+    for _, tables in _questions(found):
+        blocks += [markdown_table(head, rows) for _, head, rows in tables]
     if found["folds"] is not None:
         blocks.append(markdown_table(*fold_table(found["folds"])))
     return "\n\n".join(blocks) + "\n"
@@ -76,7 +93,8 @@ def reproduce_page(
         orders=orders(comparison),
         all_rows=compare_rows(comparison),
         classes=class_table(comparison),
-        choices=None if found["tune"] is None else choice_table(found["tune"]),
+        choices=None if found["tune"] is None else (CHOICE_HEAD, choice_rows(found["tune"])),
+        questions=_questions(found),
         folds=None if found["folds"] is None else fold_table(found["folds"]),
         figures={
             name: {"uri": picture_uri(file), "number": number, "words": words}
@@ -94,49 +112,6 @@ def picture_uri(file: Path) -> str:
         picture = cv2.resize(picture, (_WIDEST_PICTURE, height), interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1]
     return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
-
-
-def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
-    """Head and rows: pooled IoU of each defect class; None where there is one class only."""
-    rows = [row for row in ranked(comparison) if row.get("classes")]
-    if not rows:
-        return None
-    names = list(rows[0]["classes"])
-    head = ("method", "map of", *(f"{name} ({rows[0]['classes'][name]['images']})" for name in names))
-    return head, [
-        (row["method"], stage_words(row), *(fraction(row["classes"][name]["iou"]) for name in names))
-        for row in rows
-    ]
-
-
-def choice_table(tuning: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows: what delta was chosen by which rule, and what it costs on test."""
-    titles = {rule["name"]: rule["title"] for rule in tuning["rules"]}
-    head = (
-        "method",
-        "delta chosen by",
-        "pixel labels",
-        "delta",
-        "IoU on test",
-        "behind train masks",
-        "best on test",
-    )
-    rows: list[tuple[str, ...]] = []
-    for method in tuning["methods"]:
-        best = method["best_on_test"]
-        for choice in method["choices"]:
-            rows.append(
-                (
-                    method["method"],
-                    titles.get(choice["rule"], "IoU on the training side"),
-                    "yes" if choice["uses_pixel_labels"] else "no",
-                    NONE if choice["delta"] is None else f"{choice['delta']:g}",
-                    fraction(choice["test_iou"]),
-                    fraction(choice["behind_train_masks"]),
-                    NONE if best["iou"] is None else f"{best['iou']:.3f} at {best['delta']:g}",
-                )
-            )
-    return head, rows
 
 
 def fold_table(folds: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -158,6 +133,30 @@ def fold_table(folds: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
         )
         for row in ordered
     ]
+
+
+def _questions(found: Mapping[str, Any]) -> list[tuple[str, list[Table]]]:
+    """Of this run and of the folds, as far as they were asked: words, and the tables of their answers."""
+    asked = [
+        ("this run", found["questions"]),
+        (f"mean over {(found['folds'] or {}).get('folds', 0)} folds", found["questions_of_folds"]),
+    ]
+    return [(words, _answers(answers)) for words, answers in asked if answers is not None]
+
+
+def _answers(answers: Mapping[str, Any]) -> list[Table]:
+    tables: list[Table] = [
+        ("Each choice alone made otherwise than in the base setting", ANSWER_HEAD, answer_rows(answers)),
+        ("What truncation gains over Grad-CAM, all stages", GAIN_HEAD, gain_rows(answers)),
+    ]
+    best = answers["best_reading"]
+    if best is not None:
+        words = (
+            f"Each stage alone where the gain is largest: percentile of each {best['scope']}, truncation of the "
+            f"{best['reading']}"
+        )
+        tables.append((words, STAGE_HEAD, stage_rows(answers, best["scope"], best["reading"])))
+    return tables
 
 
 def _sentence(found: Mapping[str, Any]) -> str:

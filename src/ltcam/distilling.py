@@ -34,7 +34,7 @@ from ltcam.runs import (
     SharpeningSettings,
     package_versions,
 )
-from ltcam.sharpening_choice import filled_in, log_odds_of
+from ltcam.sharpening_choice import defect_scores, filled_in
 from ltcam.training.fit import fit
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.memory import keep_freed_memory
@@ -186,7 +186,7 @@ def _target(share: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _is_the_defect(teacher: Inspector, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
     """Whether the image looks OK to the teacher once the mask is filled in."""
     shrunk = resize(image, teacher.run.image_size)
-    before, after = log_odds_of(teacher, [shrunk, filled_in(shrunk, mask)])
+    before, after = defect_scores(teacher, [shrunk, filled_in(shrunk, mask)])
     return before > 0 > after
 
 

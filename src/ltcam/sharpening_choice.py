@@ -95,7 +95,7 @@ def choose_sharpening(
             inspector,
             f"none: {len(images)} defective images are too few to choose on; {FEWEST_DEFECTIVE} are enough",
         )
-    normal_score = float(np.median(log_odds_of(plain, [resize(i, plain.run.image_size) for i in normal])))
+    normal_score = float(np.median(defect_scores(plain, [resize(i, plain.run.image_size) for i in normal])))
     cases = [case for case in (_case(plain, image) for image in images) if case.score > normal_score]
     if len(cases) < FEWEST_DEFECTIVE:
         return _none(inspector, "none: the classifier does not tell the defective images from OK ones")
@@ -131,7 +131,7 @@ def _marks(
     """(score drop, area) of each candidate's mask of one image."""
     masks = [_mask(inspector, case, candidate) for candidate in candidates]
     whole = max(float(make_mask(case.heatmap, inspector.run.mask).mean()), 1e-9)
-    scores = log_odds_of(inspector, [filled_in(case.shrunk, mask) for mask in masks])
+    scores = defect_scores(inspector, [filled_in(case.shrunk, mask) for mask in masks])
     return [
         (
             float(np.clip((case.score - score) / (case.score - normal_score), -1, 1)),
@@ -221,7 +221,7 @@ def _case(inspector: Inspector, image: Image) -> _Case:
 
 
 @torch.no_grad()
-def log_odds_of(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
+def defect_scores(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
     """Log-odds of being defective.
 
     Args:

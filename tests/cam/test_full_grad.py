@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, Explanation, FullGrad, LTFullGrad, Truncation, capture_biases, method_named
-from ltcam.cam.full_grad import sum_of_scaled_channels
+from ltcam.cam.full_grad import full_grad_sweep, sum_of_scaled_channels
 
 
 def golden() -> tuple[nn.Module, torch.Tensor]:
@@ -361,3 +361,28 @@ def test_an_incomplete_model_warns_once_with_the_gap_at_the_callers_line(nets):
     assert len(caught) == 1
     assert "belongs to no layer" in str(caught[0].message)
     assert caught[0].filename == __file__
+
+
+# ---- many percentiles of one pass
+
+
+@pytest.mark.parametrize("scope", ["channel", "stage"])
+def test_sweep_gives_what_each_alone_gives(scope, nets):
+    net, images = nets.plain(0), nets.images(0)
+    percentiles = (50, None, 0, 90)
+    base = FullGrad(Truncation(1, scope), input_term="raw")
+    swept = list(full_grad_sweep(net, images, [1, 0], percentiles, base=base))
+    assert [percentile for percentile, _ in swept] == list(percentiles)
+    for percentile, heatmaps in swept:
+        truncation = None if percentile is None else Truncation(percentile, scope)
+        alone = FullGrad(truncation, input_term="raw")(net, images, [1, 0])
+        torch.testing.assert_close(heatmaps, alone, rtol=0, atol=0)
+
+
+def test_sweep_without_truncation_and_its_errors(nets):
+    net, images = nets.plain(0), nets.images(0)
+    ((percentile, heatmaps),) = full_grad_sweep(net, images, [1, 0], [None])
+    assert percentile is None
+    torch.testing.assert_close(heatmaps, FullGrad()(net, images, [1, 0]), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="percentile=101"):
+        full_grad_sweep(net, images, [1, 0], [101])

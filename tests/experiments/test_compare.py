@@ -200,11 +200,12 @@ def test_what_is_written(run, data, tmp_path):
     assert comparison["failed"] == []
     for row in comparison["rows"]:
         assert set(row) == {
-            *("method", "stages", "delta", "sharpening", *METRICS),
+            *("method", "stages", "delta", "sharpening", "classes", *METRICS),
             *("intervals", "counts", "seconds", "shares_capture", "paper"),
         }
         assert row["seconds"] > 0
         assert row["paper"] is None
+        assert row["classes"] is None  # there is one kind of defect only
     with (tmp_path / "out/compare.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [row["method"] for row in table] == [row["method"] for row in comparison["rows"]]
@@ -357,3 +358,57 @@ def test_a_network_that_a_method_fails_on(run, data, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="the run cannot be used on images: out of memory"):
         measure(run, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
+    (data / "hole").mkdir()
+    (data / "masks/hole").mkdir()
+    for number in (5, 6):
+        for folder in ("", "masks/"):
+            (data / f"{folder}dent/{number}.png").rename(data / f"{folder}hole/{number}.png")
+    found = measure(make_run(classes=("ok", "dent", "hole")), data, tmp_path / "out").comparison
+    for row in found["rows"]:
+        assert {name: each["images"] for name, each in row["classes"].items()} == {"dent": 2, "hole": 2}
+    for name in ("dent", "hole"):
+        alone = tmp_path / name
+        shutil.copytree(data, alone)
+        other = "hole" if name == "dent" else "dent"
+        shutil.rmtree(alone / "masks" / other)
+        single = measure(make_run(classes=("ok", "dent", "hole")), alone, tmp_path / f"out-{name}").comparison
+        for row, only in zip(found["rows"], single["rows"], strict=True):
+            for metric in METRICS:
+                assert row["classes"][name][metric] == pytest.approx(only[metric], abs=2e-3)
+    assert "hole (2)" in (tmp_path / "out/report.html").read_text()
+    assert "hole (2)" in (tmp_path / "out/compare.md").read_text()
+
+
+def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, monkeypatch):
+    whole = measure(run, data, tmp_path / "whole", batch_size=1).comparison
+    look, seen = compare.look, []
+
+    def stops(inspector, compared, shrunk):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(shrunk)
+        return look(inspector, compared, shrunk)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compare, "look", stops)
+        with pytest.raises(KeyboardInterrupt):
+            measure(run, data, tmp_path / "out", batch_size=1)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError, match="--resume"):
+        measure(run, data, tmp_path / "out", batch_size=1)
+    with pytest.raises(RunError, match="percentile"):
+        measure(run, data, tmp_path / "out", batch_size=1, resume=True, percentile=20)
+    counted = []
+    monkeypatch.setattr(compare, "look", lambda *given: counted.append(given) or look(*given))
+    progress = []
+    again = measure(
+        run, data, tmp_path / "out", batch_size=1, resume=True, progress=lambda *now: progress.append(now)
+    ).comparison
+    assert len(counted) == 2
+    assert progress == [(2, 4), (3, 4), (4, 4)]
+    for row, other in zip(again["rows"], whole["rows"], strict=True):
+        assert (row["counts"], row["intervals"]) == (other["counts"], other["intervals"])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

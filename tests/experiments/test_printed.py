@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ltcam.evaluation.counts import consistent_with_one_count
-from ltcam.experiments.printed import agreement_of_orders, printed_for
+from ltcam.experiments.printed import agreement_of_orders, printed_delta, printed_for
 
 METHODS = (
     *("Grad-CAM", "Grad-CAM++", "XGrad-CAM", "Ablation-CAM", "Score-CAM", "LayerCAM", "FullGrad"),
@@ -25,6 +25,18 @@ def test_each_row_can_come_from_one_pixel_count(method):
     found = printed_for("ksdd", method, 50 if method.startswith("LT") else None)
     assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
     assert bool(found.note) == (method in {"Ablation-CAM", "LTFullGrad"})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_row_of_ksdd2_can_come_from_one_pixel_count(method):
+    found = printed_for("ksdd2", method, 0 if method.startswith("LT") else None)
+    assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
+    assert bool(found.note) == (method == "LTFullGrad")
+    assert found.table == (3 if method == "LTFullGrad" else 2)
+
+
+def test_deltas_of_the_paper():
+    assert [printed_delta(layout) for layout in ("ksdd", "ksdd2", "folders")] == [50, 0, None]
 
 
 def test_only_where_the_paper_has_the_same():

@@ -8,7 +8,7 @@ from ltcam.cam.biases import BiasCapture, BiasLayer, capture_biases
 from ltcam.cam.capture import Capture, capture
 from ltcam.cam.engine import CAM
 from ltcam.cam.explanation import Explanation
-from ltcam.cam.full_grad import FullGrad
+from ltcam.cam.full_grad import FullGrad, full_grad_sweep
 from ltcam.cam.fusion import fuse, resize_maps
 from ltcam.cam.layers import find_stages
 from ltcam.cam.methods import (
@@ -58,6 +58,7 @@ __all__ = [
     "capture",
     "capture_biases",
     "find_stages",
+    "full_grad_sweep",
     "fuse",
     "gradient_methods",
     "kept",

@@ -7,8 +7,8 @@ S = Psi(g^x x) + sum over layers and channels of Psi(b g), with Psi = resize of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -19,7 +19,7 @@ from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, check_fusion, fuse
 from ltcam.cam.methods.method import NetworkMethod
 from ltcam.cam.targets import Target
-from ltcam.cam.truncation import Truncation, selection
+from ltcam.cam.truncation import Truncation, selection, thresholds
 
 InputTerm = Literal["scaled", "raw", "none"]
 
@@ -149,6 +149,76 @@ def sum_of_scaled_channels(values: Tensor, bias: Tensor | None = None) -> Tensor
             counts = counts & (bias[start : start + step, None] != 0)
         total += scaled.sub_(low).div_(torch.where(counts, high - low, torch.inf)).sum(1)
     return total.reshape(n, height, width)
+
+
+def full_grad_sweep(
+    model: nn.Module,
+    images: Tensor,
+    target: Target = None,
+    percentiles: Sequence[float | None] = (None, 50),
+    *,
+    base: FullGrad | None = None,
+) -> Iterator[tuple[float | None, Tensor]]:
+    """FullGrad's heatmaps at many percentiles, from one forward and one backward pass.
+
+    Each layer's gradients are sorted once for all percentiles, and only its maps are kept. The passes are made
+    in the call; a heatmap is put together when its turn comes.
+
+    Args:
+        model: a CNN; left as it was.
+        images: (N, C, H, W), floating point, normalised as the model wants it.
+        target: what is explained.
+        percentiles: 0 to 100; None among them asks for the untruncated map.
+        base: other settings; of its truncation only the scope counts.
+
+    Returns:
+        (percentile, heatmaps (N, H, W)), in the order given, as `FullGrad` makes them one by one.
+
+    Raises:
+        TypeError: images of an integer or boolean type.
+        ValueError: as `FullGrad`; a percentile that is none.
+
+    Warns:
+        UserWarning: the model is not complete.
+    """
+    base = base or FullGrad()
+    scope = "channel" if base.truncation is None else base.truncation.scope
+    each = [
+        replace(base, truncation=None if percentile is None else Truncation(percentile, scope))
+        for percentile in percentiles
+    ]
+
+    def take(layer: BiasLayer) -> list[Tensor] | None:
+        if not layer.is_map:
+            return None
+        truncations = [settings.truncation for settings in each]
+        return [
+            sum_of_scaled_channels(g, layer.bias) for g in _truncated_by_each(layer.gradient, truncations)
+        ]
+
+    maps, found = visit_biases(model, images, target, take)
+    warn_if_incomplete(found, stacklevel=2)
+    present = [layer_maps for layer_maps in maps if layer_maps is not None]
+    return (
+        (percentile, settings._fused([layer_maps[place] for layer_maps in present], found))
+        for place, (percentile, settings) in enumerate(zip(percentiles, each, strict=True))
+    )
+
+
+def _truncated_by_each(gradient: Tensor, truncations: Sequence[Truncation | None]) -> Iterator[Tensor]:
+    """The gradient under each truncation, all of one scope; held one at a time."""
+    given = [truncation for truncation in truncations if truncation is not None]
+    if not given:
+        yield from (gradient for _ in truncations)
+        return
+    delta = thresholds(gradient, [truncation.percentile for truncation in given], given[0].scope)
+    places = iter(range(len(given)))
+    for truncation in truncations:
+        if truncation is None:
+            yield gradient
+        else:
+            kept = torch.ge(gradient, delta[:, :, next(places), None, None], out=torch.empty_like(gradient))
+            yield kept.mul_(gradient)
 
 
 def _truncated(gradient: Tensor, truncation: Truncation) -> Tensor:

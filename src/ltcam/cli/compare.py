@@ -53,7 +53,12 @@ def compare(
     batch_size: BatchSize = 4,
     device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with a comparison that was stopped")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the comparison as JSON instead of a table")
     ] = False,
@@ -74,6 +79,7 @@ def compare(
             batch_size=batch_size,
             device=device,
             bootstrap=bootstrap,
+            resume=resume,
             overwrite=overwrite,
             command=shlex.join(["ltcam", *sys.argv[1:]]),
             progress=advance,

@@ -20,7 +20,7 @@ from ltcam.cli.console import (
     setting,
     validated,
 )
-from ltcam.cli.trained import RUN_FILE, epoch_line, write_trained
+from ltcam.cli.trained import RUN_FILE, epoch_line, finish
 from ltcam.cli.unfinished import check_unfinished, checkpoints, forget
 from ltcam.training.settings import TrainingSettings
 
@@ -103,7 +103,7 @@ def distill(
                 device=device,
                 command=shlex.join(["ltcam", *sys.argv[1:]]),
             )
-        summary = write_trained(trained, out, folder)
+        summary = finish(trained, out, folder)
     forget(out)
     if as_json:
         print_json(summary)

@@ -15,6 +15,9 @@ COMMANDS = {
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),
     "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),
+    "tune": ("ltcam.cli.tune", "choose delta of the truncation, with masks and without"),
+    "questions": ("ltcam.cli.questions", "measure the choices that the paper leaves open"),
+    "reproduce": ("ltcam.cli.reproduce", "run the paper's experiments on a data set and write a page"),
 }
 
 USAGE = """Usage: ltcam COMMAND [OPTIONS] ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ from ltcam.cli.console import (
     setting,
     validated,
 )
-from ltcam.cli.trained import RUN_FILE, epoch_line, write_trained
+from ltcam.cli.trained import RUN_FILE, epoch_line, finish
 from ltcam.cli.unfinished import check_unfinished, checkpoints, forget, work_folder
 from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
 
@@ -105,7 +104,7 @@ def train(
             trained = _fit(dataset, settings, work, device, devices, classic=classic)
             if not classic:
                 trained = _sharpened(trained, device)
-            summary = write_trained(trained, out, folder)
+            summary = finish(trained, out, folder)
     forget(out)
     if as_json:
         print_json(summary)
@@ -114,26 +113,13 @@ def train(
 
 def _sharpened(trained: Trained, device: str) -> Trained:
     """The training with the sharpening that suits its images, chosen by their labels."""
-    from ltcam.inspector import Inspector, choose_device  # noqa: PLC0415  # torch is slow to import
-    from ltcam.sharpening_choice import choose_sharpening  # noqa: PLC0415
+    from ltcam.learning import with_sharpening  # noqa: PLC0415  # torch is slow to import
 
-    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
     with progress("choosing the sharpening") as advance:
-        choice = choose_sharpening(
-            Inspector.of(trained.run, trained.classifier, device=choose_device(device)),
-            [sample.path for sample in samples if sample.defective],
-            [sample.path for sample in samples if not sample.defective],
-            advance,
-        )
-    run = trained.run.model_copy(
-        update={
-            "sharpening": choice.sharpening,
-            "mask": choice.mask,
-            "evidence": {**trained.run.evidence, "sharpening": choice.evidence},
-        }
-    )
-    say(f"sharpening by {choice.sharpening.polarity} contrast: {choice.evidence['sentence']}")
-    return replace(trained, run=run)
+        sharpened = with_sharpening(trained, device=device, progress=advance)
+    evidence = sharpened.run.evidence["sharpening"]
+    say(f"sharpening by {sharpened.run.sharpening.polarity} contrast: {evidence['sentence']}")
+    return sharpened
 
 
 def _fit(

@@ -14,20 +14,15 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"  # as in ltcam.runs, which takes seconds to import
 
 
-def write_trained(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
+def finish(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
     """Write the run into `folder`, which becomes `out`, and say so.
 
     Returns:
         What was done, as JSON values.
     """
-    from ltcam.data.splits import split_csv  # noqa: PLC0415  # torch is slow to import
-    from ltcam.reports.run_page import run_page  # noqa: PLC0415
-    from ltcam.runs import write_run  # noqa: PLC0415
+    from ltcam.learning import write_trained  # noqa: PLC0415  # torch is slow to import
 
-    failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-    page = run_page(trained.run, trained.history, failed, title=out.name)
-    split = split_csv(trained.dataset, trained.contents)
-    write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
+    failed = write_trained(trained, folder, title=out.name)
     for failure in failed:
         say(f"not used: {failure['image']}: {failure['reason']}")
     say(f"run folder: {out} (report: {out / 'report.html'})")

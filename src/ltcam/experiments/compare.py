@@ -1,6 +1,7 @@
 """Measure a run's masks by many map methods side by side: the job behind `ltcam compare`.
 
-Each defective image with a mask is read and captured once. Of each map only its pixel counts are kept.
+Each defective image with a mask is read and captured once. Of each map only its pixel counts are kept, in a journal,
+so that a comparison that was stopped goes on at the next image.
 """
 
 from __future__ import annotations
@@ -8,9 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Sample
+from ltcam.data.duplicates import file_sha256
+from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import read_dataset
-from ltcam.evaluation import counts as pixel
 from ltcam.evaluation.bootstrap import pooled_intervals
-from ltcam.evaluation.counts import PixelCounts, count_pixels
+from ltcam.evaluation.counts import count_pixels
 from ltcam.evaluation.evaluate import plain_json
+from ltcam.experiments.cases import (
+    METRICS,
+    Case,
+    Progress,
+    make_case,
+    metrics_of_sums,
+    noting_warnings,
+)
 from ltcam.experiments.contenders import Contender, contenders, look
+from ltcam.experiments.journal import Journal, open_journal
 from ltcam.experiments.printed import Printed, agreement_of_orders, printed_for
-from ltcam.inspector import Inspector, ReadImage, make_mask, read_batches
-from ltcam.measuring import choose_samples, read_truth
+from ltcam.inspector import Inspector, make_mask, read_batches
+from ltcam.measuring import choose_samples
 from ltcam.reports.compare_page import compare_markdown, compare_page
-from ltcam.runs import package_versions
+from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
@@ -37,14 +46,7 @@ from ltcam_runtime.folders import output_folder
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
 
-_METRICS: Mapping[str, Callable[[PixelCounts], float]] = {
-    "iou": pixel.iou,
-    "precision": pixel.precision,
-    "recall": pixel.recall,
-    "f1": pixel.f1,
-}
-
-Progress = Callable[[int, int], None]
+_WORK = "comparison"
 
 
 @dataclass(frozen=True)
@@ -61,29 +63,19 @@ class Compared:
 
 
 @dataclass
-class _Tally:
-    """What is kept while images go by: no maps, no images."""
+class _Work:
+    """What is done with, and what went wrong; counts and times are in the journal, no maps, no images."""
 
-    counts: dict[Contender, list[PixelCounts]]
-    seconds: dict[Contender, float]
-    capture_seconds: float = 0.0
-    looked_at: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    notes: dict[str, None] = field(default_factory=dict)
+    inspector: Inspector
+    compared: Sequence[Contender]
+    journal: Journal
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
-    def measured(self) -> int:
-        return len(next(iter(self.counts.values())))
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """An image with its true mask."""
-
-    name: str
-    image: NDArray[np.uint8]
-    shrunk: NDArray[np.uint8]
-    truth: NDArray[np.bool_]
+    def measured(self) -> list[dict[str, Any]]:
+        """The journal's entries of images that every contender could mask, by name."""
+        found = [self.journal[name] for name in sorted(self.journal)]
+        return [entry for entry in found if "counts" in entry]
 
 
 def compare_run(  # noqa: PLR0913  # the options of a command
@@ -99,6 +91,7 @@ def compare_run(  # noqa: PLR0913  # the options of a command
     batch_size: int = 4,
     device: str = "auto",
     bootstrap: int = 1000,
+    resume: bool = False,
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda _done, _total: None,
@@ -119,7 +112,8 @@ def compare_run(  # noqa: PLR0913  # the options of a command
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
         bootstrap: resamples of the intervals.
-        overwrite: replace existing results.
+        resume: go on with a comparison that was stopped.
+        overwrite: replace existing results, and unfinished ones.
         command: kept in the results.
         progress: called with (done, total).
 
@@ -138,17 +132,39 @@ def compare_run(  # noqa: PLR0913  # the options of a command
             f"{data}: none of the {len(defective)} defective images ({side}) has a mask, so there is nothing to "
             "compare; add masks, or try --split all"
         )
-    with output_folder(out, marker=COMPARE_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device)
-        compared = contenders(
-            inspector, percentile=percentile, probing=probing, positive_activations=positive_activations
-        )
-        tally = _measure(inspector, compared, masked, batch_size, progress)
-        if not tally.measured:
-            raise DataError(
-                f"{data}: none of the {len(masked)} images could be measured; the first: {tally.failed[0]}"
-            )
-        rows = [_row(each, tally, dataset.layout, bootstrap) for each in compared]
+    inspector = Inspector.load(run, device=device)
+    compared = contenders(
+        inspector, percentile=percentile, probing=probing, positive_activations=positive_activations
+    )
+    settings = {
+        "percentile": percentile,
+        "probing": probing,
+        "positive_activations": positive_activations,
+        "layout": dataset.layout,
+        "device": inspector.device.type,
+    }
+    begun = {
+        **settings,
+        "split": split,
+        "run": [file_sha256(run / name) for name in (RUN_FILE, WEIGHTS_FILE)],
+        "data": fingerprint(dataset, content_hashes(dataset)),
+    }
+    with (
+        open_journal(out, _WORK, begun, resume=resume, overwrite=overwrite) as journal,
+        output_folder(out, marker=COMPARE_FILE, overwrite=overwrite) as folder,
+    ):
+        work = _Work(inspector, compared, journal)
+        _measure(work, masked, batch_size, progress)
+        measured = work.measured
+        if not measured:
+            first = next(iter(work.failed.items()))
+            raise DataError(f"{data}: none of the {len(masked)} images could be measured; the first: {first}")
+        classes = dataset.classes[1:]
+        rows = [
+            _row(each, place, measured, dataset.layout, classes, bootstrap)
+            for place, each in enumerate(compared)
+        ]
+        looked_at = list(journal.values())
         comparison: dict[str, Any] = plain_json(
             {
                 "schema_version": COMPARE_SCHEMA_VERSION,
@@ -157,129 +173,124 @@ def compare_run(  # noqa: PLR0913  # the options of a command
                 "images": {
                     "defective": len(defective),
                     "with_mask": len(masked),
-                    "measured": tally.measured,
+                    "measured": len(measured),
                 },
                 "rows": rows,
                 "paper_order": agreement_of_orders(rows),
-                "capture_seconds": tally.capture_seconds / tally.looked_at,
-                "notes": list(tally.notes),
+                "capture_seconds": float(np.mean([entry["capture_seconds"] for entry in looked_at])),
+                "notes": list(dict.fromkeys(note for entry in looked_at for note in entry["notes"])),
                 "settings": {
                     "run": str(run),
                     "data": str(data),
-                    "layout": dataset.layout,
-                    "percentile": percentile,
-                    "probing": probing,
-                    "positive_activations": positive_activations,
+                    **settings,
                     "stages": inspector.run.stages,
                     "image_size": inspector.run.image_size,
                     "run_cam": inspector.run.cam.model_dump(mode="json"),
                     "run_sharpening": inspector.run.sharpening.model_dump(mode="json"),
                     "run_mask": inspector.run.mask.model_dump(mode="json"),
                     "batch_size": batch_size,
-                    "device": inspector.device.type,
                     "bootstrap": bootstrap,
                 },
                 "seed": inspector.run.seed,
                 "versions": package_versions(),
                 "command": command,
-                "failed": [{"image": name, "reason": reason} for name, reason in tally.failed],
+                "failed": [{"image": name, "reason": reason} for name, reason in sorted(work.failed.items())],
             }
         )
         _write(folder, comparison, title=f"{run.name} on {data.name}")
-    return Compared(comparison, tuple(tally.failed))
+    return Compared(comparison, tuple(sorted(work.failed.items())))
 
 
-def _measure(
-    inspector: Inspector,
-    compared: Sequence[Contender],
-    samples: Sequence[Sample],
-    batch_size: int,
-    progress: Progress,
-) -> _Tally:
-    tally = _Tally({each: [] for each in compared}, dict.fromkeys(compared, 0.0))
-    by_id = {sample.id: sample for sample in samples}
-    files = ((sample.id, sample.path) for sample in samples)
-    done = 0
-    for batch in read_batches(files, inspector.run.image_size, batch_size):
-        cases: list[_Case] = []
+def _measure(work: _Work, samples: Sequence[Sample], batch_size: int, progress: Progress) -> None:
+    """Measure what the journal does not hold yet; files that cannot be read are tried again each time."""
+    work.failed |= {name: entry["reason"] for name, entry in work.journal.items() if "reason" in entry}
+    by_id = {sample.id: sample for sample in samples if sample.id not in work.journal}
+    done = len(samples) - len(by_id)
+    progress(done, len(samples))
+    files = ((sample.id, sample.path) for sample in by_id.values())
+    for batch in read_batches(files, work.inspector.run.image_size, batch_size):
+        cases: list[Case] = []
         for item in batch:
             try:
-                cases.append(_case(by_id[item.name], item))
+                cases.append(make_case(by_id[item.name], item))
             except InputError as error:
-                tally.failed.append((item.name, error.reason))
-        with _noting_warnings(tally.notes):
-            _measure_cases(inspector, cases, tally)
+                work.failed[item.name] = error.reason
+        if cases:
+            _measure_cases(work, cases, [by_id[case.name].label for case in cases])
         done += len(batch)
         progress(done, len(samples))
-    return tally
 
 
-def _case(sample: Sample, item: ReadImage) -> _Case:
-    if item.image is None or item.shrunk is None:
-        raise InputError(sample.path, item.reason)
-    truth = read_truth(sample, item.image.shape[:2])
-    assert truth is not None  # noqa: S101  # only samples with a mask are measured
-    return _Case(item.name, item.image, item.shrunk, truth)
-
-
-def _measure_cases(inspector: Inspector, cases: Sequence[_Case], tally: _Tally) -> None:
+def _measure_cases(work: _Work, cases: Sequence[Case], labels: Sequence[str]) -> None:
     """Count the pixels of every contender's masks; an image that one of them cannot mask counts for none."""
-    if not cases:
-        return
-    seconds, maps_of_each = look(inspector, list(tally.counts), [case.shrunk for case in cases])
-    found: dict[Contender, list[PixelCounts]] = {}
+    counts: list[list[list[int]]] = [[] for _ in cases]
+    times: list[float] = []
     reasons: dict[int, str] = {}
-    for maps in maps_of_each:
-        tally.seconds[maps.contender] += maps.seconds
-        found[maps.contender] = []
-        for index, (case, heatmap) in enumerate(zip(cases, maps.heatmaps, strict=True)):
-            try:
-                mask = make_mask(maps.contender.sharpen(heatmap, case.image), maps.contender.mask)
-            except ValueError as error:  # a heatmap that is not finite
-                reasons.setdefault(index, f"{maps.contender.title}: {error}")
-                mask = np.zeros_like(case.truth)
-            found[maps.contender].append(count_pixels(mask, case.truth))
-    tally.capture_seconds += seconds
-    tally.looked_at += len(cases)
-    tally.failed += [(cases[index].name, reason) for index, reason in sorted(reasons.items())]
-    for contender, counts in found.items():
-        tally.counts[contender] += [each for index, each in enumerate(counts) if index not in reasons]
+    notes: dict[str, None] = {}
+    with noting_warnings(notes):
+        seconds, maps_of_each = look(work.inspector, work.compared, [case.shrunk for case in cases])
+        for maps in maps_of_each:
+            times.append(maps.seconds / len(cases))
+            for index, (case, heatmap) in enumerate(zip(cases, maps.heatmaps, strict=True)):
+                try:
+                    mask = make_mask(maps.contender.sharpen(heatmap, case.image), maps.contender.mask)
+                except ValueError as error:  # a heatmap that is not finite
+                    reasons.setdefault(index, f"{maps.contender.title}: {error}")
+                    mask = np.zeros_like(case.truth)
+                found = count_pixels(mask, case.truth)
+                counts[index].append([found.tp, found.fp, found.fn, found.tn])
+    for index, (case, label) in enumerate(zip(cases, labels, strict=True)):
+        result = {"reason": reasons[index]} if index in reasons else {"counts": counts[index]}
+        entry = {
+            "label": label,
+            "seconds": times,
+            "capture_seconds": seconds / len(cases),
+            "notes": list(notes),
+        }
+        work.journal.add(case.name, {**entry, **result})
+        if index in reasons:
+            work.failed[case.name] = reasons[index]
 
 
-@contextmanager
-def _noting_warnings(notes: dict[str, None]) -> Iterator[None]:
-    """Keep what methods warn of, each warning once, instead of printing it per batch."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    notes.update(dict.fromkeys(str(each.message) for each in caught))
-
-
-def _row(contender: Contender, tally: _Tally, layout: str, bootstrap: int) -> dict[str, Any]:
-    counts = tally.counts[contender]
-    total = sum(counts, PixelCounts())
-    table = np.array([(each.tp, each.fp, each.fn, each.tn) for each in counts], np.float64)
+def _row(
+    contender: Contender,
+    place: int,
+    measured: Sequence[Mapping[str, Any]],
+    layout: str,
+    classes: Sequence[str],
+    bootstrap: int,
+) -> dict[str, Any]:
+    """The numbers of the contender that is `place`-th in the entries."""
+    table = np.array([entry["counts"][place] for entry in measured], np.float64)
+    tp, fp, fn, _ = (int(value) for value in table.sum(0))
     printed = printed_for(layout, contender.title, contender.delta)
     return {
         "method": contender.title,
         "stages": contender.stages,
         "delta": contender.delta,
         "sharpening": contender.sharpening.polarity,
-        **_metrics(total),
-        "intervals": pooled_intervals(table, _measured, resamples=bootstrap),
-        "counts": {"tp": total.tp, "fp": total.fp, "fn": total.fn},
-        "seconds": tally.seconds[contender] / tally.looked_at,
+        **metrics_of_sums(table.sum(0)),
+        "intervals": pooled_intervals(table, metrics_of_sums, resamples=bootstrap),
+        "classes": _by_class(table, [entry["label"] for entry in measured], classes),
+        "counts": {"tp": tp, "fp": fp, "fn": fn},
+        "seconds": float(np.mean([entry["seconds"][place] for entry in measured])),
         "shares_capture": contender.shares_a_capture,
         "paper": None if printed is None else _paper(printed),
     }
 
 
-def _metrics(counts: PixelCounts) -> dict[str, float]:
-    return {name: formula(counts) for name, formula in _METRICS.items()}
-
-
-def _measured(sums: NDArray[np.float64]) -> dict[str, float]:
-    return _metrics(PixelCounts(*(int(value) for value in sums)))
+def _by_class(
+    table: NDArray[np.float64], labels: Sequence[str], classes: Sequence[str]
+) -> dict[str, dict[str, float]] | None:
+    """The four numbers, pooled over the images of each defect class; None where the data set has one only."""
+    if len(classes) < 2:
+        return None
+    of = np.array(labels)
+    return {
+        name: {"images": int((of == name).sum()), **metrics_of_sums(table[of == name].sum(0))}
+        for name in classes
+        if (of == name).any()
+    }
 
 
 def _paper(printed: Printed) -> dict[str, Any]:
@@ -297,14 +308,14 @@ def _write(folder: Path, comparison: Mapping[str, Any], *, title: str) -> None:
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    bounds = [f"{name}{end}" for name in _METRICS for end in ("", "_low", "_high")]
-    paper = [f"paper_{name}" for name in _METRICS]
+    bounds = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
+    paper = [f"paper_{name}" for name in METRICS]
     writer.writerow(["method", "stages", "delta", "sharpening", *bounds, "tp", "fp", "fn", "seconds", *paper])
     for row in rows:
         values: list[float | None] = []
-        for name in _METRICS:
+        for name in METRICS:
             values += [row[name], *row["intervals"][name]]
-        printed = row["paper"] or dict.fromkeys(_METRICS)
+        printed = row["paper"] or dict.fromkeys(METRICS)
         writer.writerow(
             [
                 row["method"],
@@ -314,7 +325,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
                 *map(_fraction, values),
                 *(row["counts"][name] for name in ("tp", "fp", "fn")),
                 f"{row['seconds']:.6f}",
-                *(_fraction(printed[name]) for name in _METRICS),
+                *(_fraction(printed[name]) for name in METRICS),
             ]
         )
     return text.getvalue()

@@ -1,7 +1,7 @@
-"""What the LT paper prints for KolektorSDD (tables 1 and 3), to stand beside what is measured.
+"""What the LT paper prints for KolektorSDD and KolektorSDD2 (tables 1 to 3), to stand beside what is measured.
 
-Two of its numbers contradict the others of their row, whose four numbers come from one pixel count; both are
-misprints. Here stands what the row's other numbers say, with a note.
+Two of its numbers, both for KolektorSDD, contradict the others of their row, whose four numbers come from one
+pixel count; both are misprints. Here stands what the row's other numbers say, with a note.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-from ltcam.data.layouts import ksdd
+from ltcam.data.layouts import ksdd, ksdd2
 
 FEWEST_FOR_AN_ORDER = 3
 
@@ -68,6 +68,34 @@ _KSDD: Mapping[str, Printed] = {
     ),
 }
 
+_KSDD2: Mapping[str, Printed] = {
+    "Grad-CAM": Printed(2, 0.3867, 0.4919, 0.6441, 0.5578),
+    "Grad-CAM++": Printed(2, 0.3517, 0.4427, 0.6310, 0.5204),
+    "XGrad-CAM": Printed(2, 0.3967, 0.5103, 0.6406, 0.5681),
+    "Ablation-CAM": Printed(2, 0.2606, 0.3102, 0.6199, 0.4135),
+    "Score-CAM": Printed(2, 0.4080, 0.5672, 0.5925, 0.5796),
+    "LayerCAM": Printed(2, 0.4201, 0.6046, 0.5792, 0.5917),
+    "FullGrad": Printed(2, 0.3795, 0.4629, 0.6781, 0.5502),
+    "LTGrad-CAM": Printed(2, 0.4267, 0.6698, 0.5403, 0.5981, delta=0),
+    "LTFullGrad": Printed(
+        3,
+        0.3938,
+        0.5379,
+        0.5953,
+        0.5651,
+        delta=0,
+        note="table 3 names no delta; shown beside delta 0, the delta of table 2",
+    ),
+}
+
+_TABLES: Mapping[str, Mapping[str, Printed]] = {ksdd.NAME: _KSDD, ksdd2.NAME: _KSDD2}
+
+
+def printed_delta(layout: str) -> float | None:
+    """Percentile of the paper's LTGrad-CAM on a data set of this layout; None where it has none."""
+    table = _TABLES.get(layout)
+    return None if table is None else table["LTGrad-CAM"].delta
+
 
 def printed_for(layout: str, method: str, delta: float | None) -> Printed | None:
     """The paper's row for a method on a data set of this layout; None where it has none.
@@ -77,7 +105,7 @@ def printed_for(layout: str, method: str, delta: float | None) -> Printed | None
         method: as papers spell it.
         delta: percentile of the truncation, None without one.
     """
-    found = _KSDD.get(method) if layout == ksdd.NAME else None
+    found = _TABLES.get(layout, {}).get(method)
     return found if found is not None and found.delta == delta else None
 
 

@@ -34,6 +34,11 @@ def ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     )
 
 
+def stage_words(row: Mapping[str, Any]) -> str:
+    """Of which stages a row's map is."""
+    return _STAGES[row["stages"]]
+
+
 def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Texts in the order of `HEAD`, highest IoU first.
 
@@ -43,7 +48,7 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             row["method"],
-            _STAGES[row["stages"]],
+            stage_words(row),
             NONE if row["delta"] is None else f"{row['delta']:g}",
             fraction(row["iou"]),
             read_metric(row, "iou").interval or NONE,
@@ -57,15 +62,35 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """Head and rows: pooled IoU of each defect class, its number of images behind its name; None where there is one.
+
+    Args:
+        comparison: as for `compare_rows`.
+    """
+    rows = [row for row in ranked(comparison) if row["classes"]]
+    if not rows:
+        return None
+    names = list(rows[0]["classes"])
+    head = ("method", "map of", *(f"{name} ({rows[0]['classes'][name]['images']})" for name in names))
+    return head, [
+        (row["method"], stage_words(row), *(fraction(row["classes"][name]["iou"]) for name in names))
+        for row in rows
+    ]
+
+
 def compare_markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown: what was measured, all rows, what the paper says, what went wrong."""
     lines = [
         markdown_text(_sentence(comparison)),
         markdown_table(HEAD, compare_rows(comparison)),
         "True masks were used for measuring only. " + _times(comparison),
-        *(f"Order of the methods by IoU against the paper's: {text}." for text in _orders(comparison)),
-        *(markdown_text(f"{method}: {note}.") for method, note in _paper_notes(comparison["rows"])),
+        *(f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)),
+        *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])),
     ]
+    classes = class_table(comparison)
+    if classes is not None:
+        lines += ["IoU of each defect class, pooled over its images (how many):", markdown_table(*classes)]
     if comparison["failed"]:
         found = [(each["image"], each["reason"]) for each in comparison["failed"]]
         lines.append(markdown_table(("Not measured", "Reason"), found))
@@ -87,9 +112,10 @@ def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
         images=comparison["images"],
         cards=_cards(rows),
         rows=[_cells(row) for row in rows],
-        paper_rows=_paper_rows(rows),
-        paper_notes=_paper_notes(rows),
-        orders=_orders(comparison),
+        paper_rows=paper_rows(rows),
+        paper_notes=paper_notes(rows),
+        orders=orders(comparison),
+        classes=class_table(comparison),
         times=_times(comparison),
         setting_rows=_setting_rows(comparison),
     )
@@ -153,12 +179,12 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _paper_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def paper_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """(method, map of, (measured, printed) of each metric) of the methods that the paper has."""
     return [
         (
             row["method"],
-            _STAGES[row["stages"]],
+            stage_words(row),
             [
                 (fraction(row[name]), fraction(row["paper"][name]))
                 for name in ("iou", "precision", "recall", "f1")
@@ -169,12 +195,13 @@ def _paper_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[
     ]
 
 
-def _paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(method, what was corrected) of the paper's numbers that are not shown as printed."""
     notes = {row["method"]: row["paper"]["note"] for row in rows if row["paper"] is not None}
     return [(method, note) for method, note in notes.items() if note]
 
 
-def _orders(comparison: Mapping[str, Any]) -> list[str]:
+def orders(comparison: Mapping[str, Any]) -> list[str]:
     """What the rank correlations with the paper are, in words."""
     return [
         f"Spearman {'undefined' if each['spearman'] is None else format(each['spearman'], '.2f')} over "

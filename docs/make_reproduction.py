@@ -1,0 +1,152 @@
+"""Put the results of `ltcam reproduce` into the documentation.
+
+    ltcam reproduce synthetic --out OUT
+    python docs/make_reproduction.py OUT [OUT ...]
+
+Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, delta.svg, as far as they are there; of the
+synthetic set the figures too, as docs/images/reproduction/NAME.webp. Pictures of other data sets are not taken: their licences
+are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under docs/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+DOCS = Path(__file__).parent
+PAGE = DOCS / "reproduction.md"
+RESULTS = DOCS / "results"
+IMAGES = DOCS / "images" / "reproduction"
+MOST_BYTES = 190_000
+
+_STAGES = {"last": "last stage", "all": "all stages", "network": "every layer", "run": "its own settings"}
+_MARKED = re.compile(r"(<!-- numbers: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.S)
+
+
+def take(out: Path) -> None:
+    """Copy what may be published of a reproduction."""
+    found = json.loads((out / "reproduction.json").read_text(encoding="utf-8"))
+    folder = RESULTS / found["kind"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("compare.json", "folds.json"):
+        if (out / name).is_file():
+            shutil.copy(out / name, folder / name)
+    shutil.copy(out / "report.md", folder / "tables.md")
+    if (out / "figures" / "delta.svg").is_file():
+        shutil.copy(out / "figures" / "delta.svg", folder / "delta.svg")
+    if found["kind"] == "synthetic":
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        for picture in sorted((out / "figures").glob("*.png")):
+            shrink(picture, IMAGES / f"{picture.stem}.webp")
+
+
+def shrink(source: Path, target: Path) -> None:
+    """A picture as WebP that is small enough for the repository."""
+    with Image.open(source) as opened:
+        picture = opened.convert("RGB")
+    for quality in (85, 75, 65, 50):
+        picture.save(target, quality=quality, method=6)
+        if target.stat().st_size <= MOST_BYTES:
+            return
+    picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)).save(target, quality=65, method=6)
+
+
+def filled(page: str) -> str:
+    """The page with the tables between its markers made anew."""
+    return _MARKED.sub(lambda found: f"{found[1]}\n{block(found[2], found[3])}\n\n{found[4]}", page)
+
+
+def block(kind: str, what: str) -> str:
+    """Table `paper`, `methods` or `folds` of a data set; or that there is none yet."""
+    file = RESULTS / kind / ("folds.json" if what == "folds" else "compare.json")
+    if not file.is_file():
+        return "*Not measured yet.*"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {"paper": paper, "methods": methods, "folds": folds}[what](found)
+
+
+def paper(found: Mapping[str, Any]) -> str:
+    """The methods that the paper has too, its numbers beside."""
+    head = ("method", "map of", "IoU", "paper", "precision", "paper", "recall", "paper", "F1", "paper")
+    rows = [
+        (
+            row["method"],
+            _STAGES[row["stages"]],
+            *(cell for name in ("iou", "precision", "recall", "f1") for cell in (row[name], row["paper"][name])),
+        )
+        for row in ranked(found)
+        if row.get("paper")
+    ]
+    orders = [
+        f"{order['spearman']:.2f} with the maps of {'the last stage' if stages == 'last' else 'all stages'}"
+        for stages, order in (found.get("paper_order") or {}).items()
+        if order["spearman"] is not None
+    ]
+    sentence = f"\n\nSpearman's rank correlation of the order by IoU: {', '.join(orders)}." if orders else ""
+    return table(head, rows) + sentence
+
+
+def methods(found: Mapping[str, Any]) -> str:
+    """All rows."""
+    rows = [
+        (
+            row["method"],
+            _STAGES[row["stages"]],
+            "" if row["delta"] is None else f"{row['delta']:g}",
+            *(row[name] for name in ("iou", "precision", "recall", "f1")),
+        )
+        for row in ranked(found)
+    ]
+    return table(("method", "map of", "delta", "IoU", "precision", "recall", "F1"), rows)
+
+
+def folds(found: Mapping[str, Any]) -> str:
+    """Mean and standard deviation over folds."""
+    rows = [
+        (
+            row["method"],
+            _STAGES[row["stages"]],
+            *(f"{row[name]['mean']:.3f} ± {row[name]['std']:.3f}" for name in ("iou", "precision", "recall", "f1")),
+        )
+        for row in sorted(found["rows"], key=lambda row: -(row["iou"]["mean"] or 0))
+        if row["iou"]["mean"] is not None
+    ]
+    return table(("method", "map of", "IoU", "precision", "recall", "F1"), rows)
+
+
+def ranked(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return sorted(found["rows"], key=lambda row: -1.0 if row["iou"] is None else row["iou"], reverse=True)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", nargs="*", type=Path, help="folders of `ltcam reproduce`")
+    for out in parser.parse_args().out:
+        take(out)
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`ltcam reproduce ksdd|ksdd2|synthetic [DATA] --out DIR`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ltcam.cli.console import (
+    DONE,
+    SOME_FAILED,
+    command,
+    parse_size,
+    print_json,
+    progress,
+    say,
+    setting,
+    validated,
+)
+from ltcam.cli.options import Device
+from ltcam.models.names import DEFAULT_BACKBONE
+from ltcam.training.settings import TrainingSettings
+
+app = typer.Typer(add_completion=False)
+
+_DEFAULTS = {name: field.default for name, field in TrainingSettings.model_fields.items()}
+_BACKBONES = {"ksdd": "vgg16", "ksdd2": "vgg16", "synthetic": DEFAULT_BACKBONE}
+_SIZES = {"ksdd": (640, 256)}
+_DELTAS = {"ksdd2": 0.0}
+_DELTA = 50.0
+
+
+@app.command()
+@command
+def reproduce(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="ksdd, ksdd2 or synthetic")],
+    out: Annotated[Path, typer.Option(help="folder to write the page, the figures and the numbers to")],
+    data: Annotated[
+        Path | None, typer.Argument(help="folder of KolektorSDD or KolektorSDD2; synthetic makes its own set")
+    ] = None,
+    weights: Annotated[str | None, setting(TrainingSettings, "weights")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run folder of `ltcam train` to measure instead of training one")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: that of KIND")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="timm's name of a CNN; default: vgg16, for synthetic the usual one")
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="height and width the network sees; default: 640x256 for ksdd, else from the data",
+        ),
+    ] = None,
+    freeze: Annotated[int, setting(TrainingSettings, "freeze")] = _DEFAULTS["freeze"],
+    epochs: Annotated[int, setting(TrainingSettings, "epochs")] = _DEFAULTS["epochs"],
+    batch_size: Annotated[int, setting(TrainingSettings, "batch_size")] = _DEFAULTS["batch_size"],
+    learning_rate: Annotated[float | None, setting(TrainingSettings, "learning_rate")] = None,
+    seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
+    percentile: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=100, help="truncation of the LT forms; default: the paper's, 50, and 0 for ksdd2"
+        ),
+    ] = None,
+    probing: Annotated[
+        bool,
+        typer.Option(
+            "--probing/--no-probing", help="also Score-CAM and Ablation-CAM; with VGG16 minutes per image"
+        ),
+    ] = True,
+    positive_activations: Annotated[
+        bool,
+        typer.Option(
+            "--positive-activations", help="leave negative activations out of all methods but FullGrad"
+        ),
+    ] = False,
+    tuning: Annotated[
+        bool, typer.Option("--tuning/--no-tuning", help="IoU against delta, and delta chosen")
+    ] = True,
+    questions: Annotated[
+        bool,
+        typer.Option(
+            "--questions/--no-questions", help="what the paper leaves open, answered by measurement"
+        ),
+    ] = True,
+    folds: Annotated[
+        int, typer.Option(min=0, help="folds of groups to train and compare on as well; 0 for none")
+    ] = 0,
+    rows: Annotated[int, typer.Option(min=1, max=12, help="images in each figure")] = 3,
+    images: Annotated[int, typer.Option(min=24, help="images per surface of the synthetic set")] = 75,
+    surfaces: Annotated[
+        str, typer.Option(help="surfaces of the synthetic set, separated by commas")
+    ] = "brushed,cast,fabric,ceramic",
+    synthetic_size: Annotated[
+        str, typer.Option(metavar="HxW", help="size of the images of the synthetic set")
+    ] = "256x352",
+    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
+    device: Device = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with a reproduction that was stopped")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print all numbers as JSON instead of a table")
+    ] = False,
+) -> int:
+    """Run the paper's experiments: train, compare, tune, draw its figures; one page, and every number as JSON.
+
+    The network is trained on image labels. Masks measure; a choice that uses them says so.
+    """
+    settings = validated(
+        TrainingSettings,
+        {
+            "backbone": backbone or _BACKBONES.get(kind, DEFAULT_BACKBONE),
+            "weights": weights,
+            "image_size": _SIZES.get(kind) if image_size is None else parse_size(image_size),
+            "freeze": freeze,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        },
+    )
+    from ltcam.experiments import reproduce as job  # noqa: PLC0415  # torch is slow to import
+
+    plan = job.Plan(
+        kind=kind,  # type: ignore[arg-type]  # checked there
+        training=settings,
+        percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
+        probing=probing,
+        positive_activations=positive_activations,
+        tuning=tuning,
+        questions=questions,
+        folds=folds,
+        rows=rows,
+        bootstrap=bootstrap,
+        synthetic=job.SyntheticSet(
+            tuple(part.strip() for part in surfaces.split(",") if part.strip()),
+            images,
+            parse_size(synthetic_size),
+        ),
+    )
+    found = job.reproduce(
+        plan,
+        data,
+        out,
+        run=run,
+        layout=layout,
+        device=device,
+        resume=resume,
+        overwrite=overwrite,
+        command=shlex.join(["ltcam", *sys.argv[1:]]),
+        bar=progress,
+        say=say,
+    )
+    if as_json:
+        print_json(found)
+    else:
+        _print_table(dict(found["compare"]))
+    for failure in found["compare"]["failed"]:
+        say(f"not measured: {failure['image']}: {failure['reason']}")
+    say(f"results: {out} (page: {out / 'report.html'})")
+    return SOME_FAILED if found["compare"]["failed"] else DONE
+
+
+def _print_table(comparison: dict[str, Any]) -> None:
+    from ltcam.reports.compare_page import HEAD, compare_rows  # noqa: PLC0415
+
+    shown = ("method", "map of", "IoU", "F1", "paper's IoU")
+    table = Table(title=f"Masks of {comparison['images']['measured']} defective images", box=SIMPLE_HEAD)
+    for place, column in enumerate(shown):
+        table.add_column(column, justify="left" if place < 2 else "right")
+    for row in compare_rows(comparison):
+        table.add_row(*(row[HEAD.index(column)] for column in shown))
+    Console().print(table)

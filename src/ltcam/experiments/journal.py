@@ -1,0 +1,160 @@
+"""Measurements that survive a kill: one JSON line per finished piece of work, in a hidden folder beside the results.
+
+A piece (an image, a fold) is written and flushed to the disk before the next one is begun, so at most one is
+lost. What was begun with other settings is never mixed in: the settings lie beside the lines and are compared
+when a measurement goes on. Once the results are whole, the folder is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ltcam_runtime.errors import OutputError, RunError
+from ltcam_runtime.folders import write_file
+
+SETTINGS_FILE = "settings.json"
+LINES_FILE = "done.jsonl"
+
+
+class Journal(Mapping[str, Any]):
+    """What is measured already, by key, in the order in which it was; grows by `add` alone.
+
+    Attributes:
+        folder: the hidden folder; other files of the same work may be kept there, and go with it.
+    """
+
+    def __init__(self, folder: Path, found: dict[str, Any], stream: BinaryIO) -> None:
+        self.folder = folder
+        self._found = found
+        self._stream = stream
+
+    def add(self, key: str, value: Any) -> None:
+        """Keep one piece of work; it is on the disk when this returns.
+
+        Args:
+            key: of the piece, such as `test/kos41/Part3`.
+            value: anything JSON can hold, without NaN.
+
+        Raises:
+            ValueError: a key that is there already, or a value that JSON cannot hold.
+            OSError: the disk is full or the like.
+        """
+        if key in self._found:
+            raise ValueError(f"{key!r} is in the journal already")
+        line = json.dumps({"key": key, "value": value}, allow_nan=False)
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._found[key] = json.loads(line)["value"]  # as a later run will read it
+
+    def __getitem__(self, key: str) -> Any:
+        return self._found[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def work_folder(out: Path, kind: str) -> Path:
+    """The hidden folder of unfinished work for results in `out`: beside it, always under the same name.
+
+    Args:
+        out: folder that the results are to be in.
+        kind: of work, such as `tuning`; others have folders of their own.
+    """
+    target = out.resolve()
+    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
+    return target.parent / f".{target.name[:60]}.{digest}.{kind}"
+
+
+@contextmanager
+def open_journal(
+    out: Path, kind: str, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> Iterator[Journal]:
+    """The journal of the work for `out`. Gone when the block ends well; kept, if it holds anything, when not.
+
+    Put the block that writes the results inside, so that nothing is forgotten before they are whole.
+
+    Args:
+        out: folder that the results are to be in.
+        kind: of work.
+        settings: all that the pieces depend on, as JSON values: options, fingerprints of run and data.
+        resume: go on with what is there; where nothing is, begin.
+        overwrite: throw away what is there.
+
+    Raises:
+        OutputError: unfinished work is there, and neither `resume` nor `overwrite` is said; or the folder
+            cannot be written.
+        RunError: with `resume`: work begun with other settings, or a damaged journal.
+    """
+    folder = work_folder(out, kind)
+    begun = (folder / LINES_FILE).is_file()
+    if begun and not resume and not overwrite:
+        raise OutputError(
+            f"{out}: unfinished work is kept for it; go on with --resume, or start anew with --overwrite"
+        )
+    if not resume or not begun:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_file(folder / SETTINGS_FILE, json.dumps(settings, indent=2, allow_nan=False) + "\n")
+    else:
+        _check_same(folder / SETTINGS_FILE, settings)
+    try:
+        found = _read(folder / LINES_FILE)
+        stream = (folder / LINES_FILE).open("ab")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
+    journal = Journal(folder, found, stream)
+    try:
+        with stream:
+            yield journal
+    except BaseException:
+        # The file is asked: whoever interrupts while a line is being kept has kept it.
+        if (folder / LINES_FILE).stat().st_size == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_same(file: Path, settings: Mapping[str, Any]) -> None:
+    """Work that goes on must be the work that was begun."""
+    try:
+        begun = json.loads(file.read_text(encoding="utf-8"))
+        wanted = json.loads(json.dumps(settings))
+        other = sorted(name for name in {*begun, *wanted} if begun.get(name) != wanted.get(name))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
+    if other:
+        raise RunError(
+            f"--resume: the work in {file.parent} was begun with other settings ({', '.join(other)}); give the "
+            "same ones, or start anew with --overwrite"
+        )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The lines of a journal. A last line that a kill tore off is cut away, so that the next one begins anew."""
+    if not file.is_file():
+        return {}
+    content = file.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with file.open("r+b") as stream:
+            stream.truncate(whole)
+    found: dict[str, Any] = {}
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            found[entry["key"]] = entry["value"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"--resume: line {number} of {file} is damaged; start anew with --overwrite"
+            ) from error
+    return found

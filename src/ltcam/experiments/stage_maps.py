@@ -1,0 +1,200 @@
+"""Stage maps of images, kept in files: captured once, and every question about putting them together is cheap.
+
+A file's name is a digest of all that its maps depend on (run, image, kinds), so a file that is there is right,
+whoever wrote it and however often a measurement was stopped. Files hold arrays only and are never unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ltcam.cam import CAM, Capture, Truncation, capture, find_stages, log_odds
+from ltcam.cam.fusion import Fusion, StageScale, fuse
+from ltcam.cam.layers import Taps
+from ltcam.cam.truncation import Reading, Scope
+from ltcam.data.duplicates import file_sha256
+from ltcam.inspector import Inspector
+from ltcam.runs import RUN_FILE, WEIGHTS_FILE
+from ltcam_runtime.errors import RunError
+from ltcam_runtime.folders import write_file
+
+_FORMAT = "ltcam stage maps 1"
+
+StageMaps = tuple[NDArray[np.float32], ...]
+"""Signed maps (h, w) of one image, one per stage, shallow to deep."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which stage maps.
+
+    Attributes:
+        method: name of a gradient method.
+        percentile: of the truncation, None without one.
+        scope: what the percentile is taken of.
+        reading: of the truncation.
+        taps: `after` or `before` each stage's pooling.
+    """
+
+    method: str
+    percentile: float | None = None
+    scope: Scope = "channel"
+    reading: Reading = "gradient"
+    taps: Taps = "after"
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """As the CAM engine has it."""
+        return None if self.percentile is None else Truncation(self.percentile, self.scope, self.reading)
+
+
+@dataclass(frozen=True)
+class StageMapFiles:
+    """Where stage maps are kept, and how they are made where they are not there.
+
+    Attributes:
+        inspector: whose classifier is asked.
+        run_hash: of the run's settings and weights.
+        folder: of the files; made when needed.
+        positive_activations: use only the positive part of activations.
+    """
+
+    inspector: Inspector
+    run_hash: str
+    folder: Path
+    positive_activations: bool = False
+
+    @classmethod
+    def of(
+        cls, run: Path, inspector: Inspector, folder: Path, *, positive_activations: bool
+    ) -> StageMapFiles:
+        """Those of a run folder."""
+        digest = hashlib.sha256()
+        for name in (RUN_FILE, WEIGHTS_FILE):
+            digest.update(file_sha256(run / name).encode())
+        return cls(inspector, digest.hexdigest(), folder, positive_activations)
+
+    def layers(self, taps: Taps) -> tuple[str, ...]:
+        """Names of the stages' layers; the same for both taps where no stage ends in a pooling."""
+        if taps == "after":
+            return self.inspector.run.stages
+        height, width = self.inspector.run.image_size
+        example = torch.zeros(1, 3, height, width, device=self.inspector.device)
+        found = find_stages(self.inspector.classifier, example, taps="before")
+        return found if len(found) == len(self.inspector.run.stages) else self.inspector.run.stages
+
+    def get(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
+        """The maps of an image, from its file or from a look of the network.
+
+        Args:
+            shrunk: (h, w, 3) uint8 RGB at the network's size.
+            kinds: which maps.
+
+        Raises:
+            RunError: the run cannot be used on images.
+            OutputError: the file cannot be written.
+        """
+        file = self.folder / f"{self._digest(shrunk, kinds)}.npz"
+        found = _read(file, kinds)
+        if found is None:
+            found = self._make(shrunk, kinds)
+            arrays = {
+                f"{place}.{stage}": stage_map
+                for place, kind in enumerate(kinds)
+                for stage, stage_map in enumerate(found[kind])
+            }
+            content = io.BytesIO()
+            np.savez(content, allow_pickle=False, **arrays)
+            write_file(file, content.getvalue())
+        return found
+
+    def _digest(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> str:
+        words = (
+            _FORMAT,
+            self.run_hash,
+            self.positive_activations,
+            self.inspector.device.type,
+            shrunk.shape,
+            list(kinds),
+        )
+        digest = hashlib.sha256(repr(words).encode())
+        digest.update(np.ascontiguousarray(shrunk).tobytes())
+        return digest.hexdigest()[:40]
+
+    def _make(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
+        images = self.inspector.normalised([shrunk])
+        target = log_odds(range(1, len(self.inspector.run.classes)))
+        found: dict[Kind, StageMaps] = {}
+        try:
+            for taps in dict.fromkeys(kind.taps for kind in kinds):
+                captured = capture(self.inspector.classifier, images, target, layers=self.layers(taps))
+                for kind in kinds:
+                    if kind.taps == taps:
+                        found[kind] = self._maps(kind, captured)
+        except (
+            ValueError,
+            RuntimeError,
+        ) as error:  # a network that a method cannot work on, or no memory left
+            raise RunError(f"the run cannot be used on images: {error}") from error
+        return {kind: found[kind] for kind in kinds}
+
+    def _maps(self, kind: Kind, captured: Capture) -> StageMaps:
+        cam = CAM(kind.method, kind.truncation, relu="none", positive_activations=self.positive_activations)
+        return tuple(np.asarray(each[0].float().cpu().numpy()) for each in cam.stage_maps(captured))
+
+
+def _read(file: Path, kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps] | None:
+    """The maps of a file; None where it is not there or damaged, so that it is made anew."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            stages = len(arrays.files) // len(kinds)
+            return {
+                kind: tuple(arrays[f"{place}.{stage}"] for stage in range(stages))
+                for place, kind in enumerate(kinds)
+            }
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a heatmap is put together from stage maps.
+
+    Attributes:
+        kind: of the stage maps.
+        fusion: how they become one.
+        stage_scale: scaling before fusing.
+        relu: whether each stage map is cut at 0 first.
+        stage: number of the only stage that counts (1 is the shallowest); None takes all.
+    """
+
+    kind: Kind
+    fusion: Fusion = "sum"
+    stage_scale: StageScale = "none"
+    relu: bool = True
+    stage: int | None = None
+
+    def heatmap(self, maps: StageMaps, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Stage maps of this recipe's kind to a heatmap of (height, width)."""
+        chosen = maps if self.stage is None else maps[self.stage - 1 : self.stage]
+        tensors = [torch.from_numpy(each)[None] for each in chosen]
+        if self.relu:
+            tensors = [each.clamp_min(0) for each in tensors]
+        fused = fuse(tensors, size, fusion=self.fusion, stage_scale=self.stage_scale)
+        return np.asarray(fused[0].numpy())
+
+
+def shares_of_stages(maps: StageMaps) -> list[float]:
+    """What share of the raw sum's total each stage brings, 0 to 1; 0 for all where nothing is positive."""
+    means = [float(np.maximum(each, 0).mean(dtype=np.float64)) for each in maps]  # resizing keeps means
+    total = sum(means)
+    return [mean / total if total else 0.0 for mean in means]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SIDE_OF_DENT = {0: "train", 1: "train", 2: "train", 3: "test", 4: "test"}
+
+
+@pytest.fixture
+def sided(tmp_path, make_run):
+    """A run, and the data it was trained on: five dents with masks and sizes of their own, three to train on."""
+    root, rows = tmp_path / "sided", ["path,label,group,split,sha256"]
+
+    def add(name, pixels, side):
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        rows.append(f"{name},{'ok' if name.startswith('good') else 'dent'},{name},{side},{digest}")
+
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        pixels = rng.integers(100, 200, (44 + number, 64), dtype=np.uint8)
+        if number < 5:
+            mask = np.zeros_like(pixels)
+            pixels[10:30, 20:44], mask[10:30, 20:44] = 20, 255
+            add(f"dent/{number}.png", pixels, SIDE_OF_DENT[number])
+            (root / "masks/dent").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(root / f"masks/dent/{number}.png")
+        else:
+            add(f"good/{number}.png", pixels, "train" if number < 7 else "test")
+    return make_run(split="\n".join(rows) + "\n"), root

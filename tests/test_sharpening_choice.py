@@ -72,8 +72,10 @@ def test_the_polarity_of_the_defects_is_found(tmp_path, depth, sign, expected):
     ok = write_images(tmp_path / "ok", 8, 0, decoy=-depth // 2)
     choice = choose_sharpening(inspector(sign), defective, ok)
     assert choice.sharpening.polarity == expected
+    assert not choice.mask.fill_holes, "lines have no holes"
     assert choice.mask.reach == REACH
-    by_polarity = {(row["polarity"], row["window"]): row for row in choice.evidence["candidates"]}
+    rows = [row for row in choice.evidence["candidates"] if not row["fill_holes"]]
+    by_polarity = {(row["polarity"], row["window"]): row for row in rows}
     chosen = by_polarity[expected, choice.sharpening.window]
     plain = by_polarity["none", SharpeningSettings().window]
     assert plain["area"] == 1
@@ -88,7 +90,7 @@ def test_it_is_the_same_twice_and_tells_its_progress(tmp_path):
     one = choose_sharpening(inspector(1.0), defective, ok, lambda *step: steps.append(step))
     two = choose_sharpening(inspector(1.0), defective, ok)
     assert one == two
-    assert steps == [(number, 5) for number in range(1, 6)]
+    assert steps == [(number, 10) for number in range(1, 11)]
 
 
 def test_too_few_images_choose_nothing(tmp_path):
@@ -110,7 +112,7 @@ def test_a_classifier_that_sees_no_defects_chooses_nothing(tmp_path):
 def test_unreadable_images_are_passed_over(tmp_path):
     defective, ok = write_images(tmp_path / "defect", 6, 70), write_images(tmp_path / "ok", 4, 0)
     defective[0].write_bytes(b"no image")
-    assert choose_sharpening(inspector(1.0), defective, ok).sharpening.polarity in {"dark", "both"}
+    assert choose_sharpening(inspector(1.0), defective, ok).sharpening.polarity == "dark"
 
 
 def test_filling_in_removes_a_line_and_leaves_the_rest():
@@ -122,3 +124,29 @@ def test_filling_in_removes_a_line_and_leaves_the_rest():
     assert np.abs(filled.astype(int) - 120).max() <= 3
     untouched = filled_in(image, np.zeros((80, 120), bool))
     assert (untouched == image).all()
+
+
+def write_discs(folder, count, depth):
+    """Images with a disc, darker still at its rim."""
+    folder.mkdir()
+    paths = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        x, y = int(rng.integers(30, 98)), int(rng.integers(30, 66))
+        inside, rim = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+        cv2.circle(inside, (x, y), 16, 1, -1)
+        cv2.circle(rim, (x, y), 16, 1, 2)
+        grey = rng.normal(140, 1, SIZE) - depth * (inside + 0.6 * rim)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(np.repeat(grey.clip(0, 255).astype(np.uint8)[:, :, None], 3, 2)).save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize(("windows", "filled"), [((0.12,), True), ((0.12, 0.6), False)])
+def test_a_broad_defect_is_filled_or_seen_in_wider_surroundings(tmp_path, monkeypatch, windows, filled):
+    monkeypatch.setattr("ltcam.sharpening_choice.WINDOWS", windows)
+    defective, ok = write_discs(tmp_path / "defect", 6, 55), write_discs(tmp_path / "ok", 4, 0)
+    choice = choose_sharpening(inspector(1.0), defective, ok)
+    assert choice.sharpening.polarity != "none"
+    assert choice.sharpening.window == windows[-1]
+    assert choice.mask.fill_holes is filled

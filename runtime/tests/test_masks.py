@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ltcam_runtime.masks import fixed, heatmap_range, hysteresis, otsu, otsu_level, quantise, to_shares
+from ltcam_runtime.masks import (
+    above,
+    fill_holes,
+    fixed,
+    heatmap_range,
+    hysteresis,
+    otsu,
+    otsu_level,
+    quantise,
+    to_shares,
+)
 
 G4 = np.array([[136, 115, 73, 52], [111, 97, 69, 55], [61, 61, 61, 61], [36, 43, 57, 64]]) / 64
 G4_WHOLE = np.array([[8, 6, 2, 0], [6, 5, 3, 2], [2, 3, 5, 6], [0, 2, 6, 8]]) / 16
@@ -164,6 +174,36 @@ def test_fixed_takes_a_share_of_the_range() -> None:
     assert fixed(heatmap, 0.25).tolist() == [[False, False, True, True]]
     assert fixed(heatmap, 0.5).tolist() == [[False, False, False, True]]
     assert not fixed(heatmap, 1).any()
+
+
+def test_holes_are_what_the_border_does_not_reach() -> None:
+    mask = np.array(
+        [
+            [1, 1, 1, 0, 0, 1],
+            [1, 0, 1, 0, 1, 0],
+            [1, 1, 1, 0, 0, 1],
+            [0, 0, 0, 0, 0, 0],
+        ],
+        bool,
+    )
+    expected = mask.copy()
+    expected[1, 1] = True
+    assert np.array_equal(fill_holes(mask), expected)
+    assert np.array_equal(fill_holes(expected), expected)
+    assert fill_holes(np.ones((3, 3), bool)).all()
+    assert not fill_holes(np.zeros((3, 3), bool)).any()
+
+
+def test_a_diagonal_wall_holds_water() -> None:
+    ring = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
+    assert fill_holes(ring)[1, 1], "an 8-connected ring encloses its middle"
+
+
+def test_above_takes_the_value_as_it_is() -> None:
+    heatmap = np.array([[0.2, 0.5], [0.51, 0.4]], np.float32)
+    assert np.array_equal(above(heatmap, 0.5), [[False, False], [True, False]])
+    assert not above(np.full((2, 2), 0.3), 0.5).any()
+    assert above(np.full((2, 2), 0.7), 0.5).all(), "a constant probability is one all the same"
 
 
 def test_hysteresis_keeps_what_hangs_together() -> None:

@@ -35,7 +35,17 @@ def iou(mask, truth):
     return (mask & truth).sum() / (mask | truth).sum()
 
 
-@pytest.mark.parametrize(("depth", "polarity"), [(50, "dark"), (-50, "bright"), (50, "both"), (-50, "both")])
+@pytest.mark.parametrize(
+    ("depth", "polarity"),
+    [
+        (50, "dark"),
+        (-50, "bright"),
+        (50, "both"),
+        (-50, "both"),
+        (50, "either"),
+        (-50, "either"),
+    ],
+)
 def test_a_coarse_heatmap_gets_the_lines_own_width(depth, polarity):
     image, truth, heatmap = crack(depth)
     sharp = sharpen(heatmap, image, Contrast(polarity, 0.12, 5))
@@ -49,6 +59,20 @@ def test_the_wrong_polarity_misses_the_line():
     image, truth, heatmap = crack(50)
     sharp = sharpen(heatmap, image, Contrast("bright", 0.12, 5))
     assert iou(otsu(sharp, 0.15), truth) < 0.1
+
+
+def test_either_takes_the_stronger_sign_of_the_hot_part_and_leaves_the_other_out():
+    image, _, heatmap = crack(60)
+    image[70:72, 60:75] = 200  # a faint glint beside the dark line, in the hot part too
+    heatmap = cv2.GaussianBlur(np.maximum(heatmap, 0.4 * (image[:, :, 0] == 200)), (0, 0), 4)
+    either, dark, both = (
+        sharpen(heatmap, image, Contrast(polarity, 0.12, 5)) for polarity in ("either", "dark", "both")
+    )
+    assert np.array_equal(either, dark)
+    assert not either[70:72, 62:73].any()
+    assert both[70:72, 62:73].any()
+    negative = 255 - image
+    assert np.allclose(sharpen(heatmap, negative, Contrast("either", 0.12, 5)), either, atol=1e-3)
 
 
 def test_colour_sees_what_grey_cannot():

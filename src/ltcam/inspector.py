@@ -35,7 +35,7 @@ from ltcam.runs import (
 )
 from ltcam_runtime.errors import InputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
-from ltcam_runtime.masks import above, fixed, otsu
+from ltcam_runtime.masks import above, fill_holes, fixed, otsu
 from ltcam_runtime.regions import drop_small, find_regions
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.sharpening import Contrast, sharpen
@@ -386,6 +386,8 @@ def make_mask(heatmap: NDArray[np.float32], settings: MaskSettings) -> NDArray[n
         mask = otsu(heatmap, settings.reach)
     else:
         mask = fixed(heatmap, share) if settings.of == "range" else above(heatmap, share)
+    if settings.fill_holes:
+        mask = fill_holes(mask)
     return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
 
 

@@ -59,7 +59,7 @@ class CamSettings(_Settings):
 class SharpeningSettings(_Settings):
     """Which of the image's own contrast sharpens a heatmap; see `ltcam_runtime.sharpening.Contrast`."""
 
-    polarity: Literal["none", "dark", "bright", "both", "colour"] = "none"
+    polarity: Literal["none", "dark", "bright", "either", "both", "colour"] = "none"
     window: float = Field(0.12, gt=0, le=1)
     floor: float = Field(0.0, ge=0, le=255)
 
@@ -68,12 +68,14 @@ class MaskSettings(_Settings):
     """How a heatmap becomes a mask.
 
     `of`: whether a threshold that is a number is a share of the heatmap's own range, or a value, for heatmaps that are
-    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect.
+    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect. `fill_holes`: whether what
+    a mask encloses belongs to it.
     """
 
     threshold: Literal["otsu"] | float = "otsu"
     of: Literal["range", "value"] = "range"
     reach: float = Field(1.0, ge=0, le=1)
+    fill_holes: bool = False
     min_area_px: int = Field(1, ge=1)
 
     @field_validator("threshold", mode="before")

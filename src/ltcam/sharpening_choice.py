@@ -32,10 +32,12 @@ from ltcam_runtime.sharpening import Contrast, local_contrast
 
 AREA_PRICE = 0.1  # how much of the score drop the whole area of the unsharpened mask is worth
 REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
-WINDOWS = (0.12, 0.25)  # shares of the shorter side; smaller ones cut off a defect's faint parts
-POLARITIES = ("dark", "bright", "both", "colour")
+WINDOWS = (0.12, 0.25, 0.6)  # shares of the shorter side; smaller ones cut off a defect's faint parts
+POLARITIES = ("dark", "bright", "either", "both", "colour")
 MOST_DEFECTIVE, MOST_OK = 16, 12  # images looked at
 FEWEST_DEFECTIVE = 4
+_AS_GOOD = 0.005  # of value; of candidates this close to the best the first, simplest one is taken
+_FILLED = 3  # candidates, the best ones, that are tried with their holes filled as well
 
 # Half of the contrast that a tenth of an OK image's pixels exceed: a whole one cuts off defects' faint ends.
 _FLOOR_PERCENTILE, _FLOOR_SHARE = 90, 0.5
@@ -60,6 +62,14 @@ class SharpeningChoice:
     sharpening: SharpeningSettings
     mask: MaskSettings
     evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way from a heatmap to a mask."""
+
+    sharpening: SharpeningSettings
+    mask: MaskSettings
 
 
 @dataclass(frozen=True)
@@ -99,16 +109,18 @@ def choose_sharpening(
     cases = [case for case in (_case(plain, image) for image in images) if case.score > normal_score]
     if len(cases) < FEWEST_DEFECTIVE:
         return _none(inspector, "none: the classifier does not tell the defective images from OK ones")
-    candidates = _candidates(normal)
-    marks: dict[SharpeningSettings, list[tuple[float, float]]] = {candidate: [] for candidate in candidates}
-    for number, case in enumerate(cases):
-        for candidate, mark in zip(candidates, _marks(plain, case, candidates, normal_score), strict=True):
-            marks[candidate].append(mark)
-        progress(number + 1, len(cases))
-    return _chosen(inspector, marks)
+    unfilled = [Candidate(each, _mask_settings(plain.run.mask, each)) for each in _sharpenings(normal)]
+    marks = _marks_of_all(plain, cases, unfilled, normal_score, lambda done: progress(done, 2 * len(cases)))
+    # Holes are filled for the best only: it changes little where it is not needed.
+    best = sorted(unfilled, key=lambda candidate: -_value(marks[candidate]))[:_FILLED]
+    filled = [Candidate(each.sharpening, each.mask.model_copy(update={"fill_holes": True})) for each in best]
+    marks |= _marks_of_all(
+        plain, cases, filled, normal_score, lambda done: progress(len(cases) + done, 2 * len(cases))
+    )
+    return _chosen(marks)
 
 
-def _candidates(normal: Sequence[Image]) -> list[SharpeningSettings]:
+def _sharpenings(normal: Sequence[Image]) -> list[SharpeningSettings]:
     """No sharpening, and every polarity and window with the floor that OK images set."""
     grey = all(int(np.ptp(image.astype(np.int16), axis=2).max()) <= _SURELY_GREY for image in normal)
     found = [SharpeningSettings()]
@@ -125,13 +137,35 @@ def _candidates(normal: Sequence[Image]) -> list[SharpeningSettings]:
     return found
 
 
+def _marks_of_all(
+    inspector: Inspector,
+    cases: Sequence[_Case],
+    candidates: Sequence[Candidate],
+    normal_score: float,
+    done: Callable[[int], None],
+) -> dict[Candidate, list[tuple[float, float]]]:
+    """(score drop, area) of each candidate's mask of each image."""
+    marks: dict[Candidate, list[tuple[float, float]]] = {candidate: [] for candidate in candidates}
+    for number, case in enumerate(cases, start=1):
+        for candidate, mark in zip(
+            candidates, _marks(inspector, case, candidates, normal_score), strict=True
+        ):
+            marks[candidate].append(mark)
+        done(number)
+    return marks
+
+
 def _marks(
-    inspector: Inspector, case: _Case, candidates: Sequence[SharpeningSettings], normal_score: float
+    inspector: Inspector, case: _Case, candidates: Sequence[Candidate], normal_score: float
 ) -> list[tuple[float, float]]:
     """(score drop, area) of each candidate's mask of one image."""
-    masks = [_mask(inspector, case, candidate) for candidate in candidates]
+    masks = _masks(case, candidates)
     whole = max(float(make_mask(case.heatmap, inspector.run.mask).mean()), 1e-9)
-    scores = defect_scores(inspector, [filled_in(case.shrunk, mask) for mask in masks])
+    # Many candidates make the same mask (one without holes, say): the network is asked about each mask once.
+    different = {mask.tobytes(): mask for mask in masks}
+    asked = defect_scores(inspector, [filled_in(case.shrunk, mask) for mask in different.values()])
+    score_of = dict(zip(different, asked, strict=True))
+    scores = [score_of[mask.tobytes()] for mask in masks]
     return [
         (
             float(np.clip((case.score - score) / (case.score - normal_score), -1, 1)),
@@ -141,9 +175,13 @@ def _marks(
     ]
 
 
-def _mask(inspector: Inspector, case: _Case, candidate: SharpeningSettings) -> NDArray[np.bool_]:
-    heatmap = sharpened(case.heatmap, case.image, candidate)
-    return make_mask(heatmap, _mask_settings(inspector.run.mask, candidate))
+def _masks(case: _Case, candidates: Sequence[Candidate]) -> list[NDArray[np.bool_]]:
+    """Each candidate's mask; a heatmap is sharpened once for all that differ in their mask settings only."""
+    heatmaps = {
+        sharpening: sharpened(case.heatmap, case.image, sharpening)
+        for sharpening in {candidate.sharpening for candidate in candidates}
+    }
+    return [make_mask(heatmaps[candidate.sharpening], candidate.mask) for candidate in candidates]
 
 
 def _mask_settings(mask: MaskSettings, sharpening: SharpeningSettings) -> MaskSettings:
@@ -170,13 +208,14 @@ def _value(marks: Sequence[tuple[float, float]]) -> float:
 
 
 def _chosen(
-    inspector: Inspector,
-    marks: Mapping[SharpeningSettings, Sequence[tuple[float, float]]],
+    marks: Mapping[Candidate, Sequence[tuple[float, float]]],
 ) -> SharpeningChoice:
-    best = max(marks, key=lambda candidate: _value(marks[candidate]))
+    most = max(map(_value, marks.values()))
+    best = next(candidate for candidate, found in marks.items() if _value(found) >= most - _AS_GOOD)
     rows = [
         {
-            **candidate.model_dump(mode="json"),
+            **candidate.sharpening.model_dump(mode="json"),
+            "fill_holes": candidate.mask.fill_holes,
             "drop": round(float(np.mean(found, axis=0)[0]), 4),
             "area": round(float(np.mean(found, axis=0)[1]), 4),
             "value": round(_value(found), 4),
@@ -185,15 +224,15 @@ def _chosen(
     ]
     count = len(marks[best])
     sentence = (
-        f"best of {len(rows)} candidates by score drop against area on {count} defective images, by their "
-        "image labels"
+        f"best of {len(rows)} candidates (of equals the simplest) by score drop against area on {count} "
+        "defective images, by their image labels"
     )
     evidence = {
         "sentence": sentence,
         "rule": f"score drop - {AREA_PRICE} x area",
         "candidates": sorted(rows, key=lambda row: -row["value"]),
     }
-    return SharpeningChoice(best, _mask_settings(inspector.run.mask, best), evidence)
+    return SharpeningChoice(best.sharpening, best.mask, evidence)
 
 
 def _none(inspector: Inspector, sentence: str) -> SharpeningChoice:

@@ -152,6 +152,21 @@ def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
     return np.asarray(to_shares(heatmap) > share)
 
 
+def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask with what it encloses: a broad defect may stand out at its rim only.
+
+    Args:
+        mask: (H, W).
+
+    Returns:
+        (H, W) bool. Background that is 4-connected with the image's border stays background.
+    """
+    padded = np.pad(mask.astype(np.uint8), 1)
+    count, labels = cv2.connectedComponents(1 - padded, connectivity=4)
+    outside = labels[0, 0]
+    return np.asarray(labels[1:-1, 1:-1] != outside) if count > 2 else mask
+
+
 def above(heatmap: Heatmap, value: float) -> NDArray[np.bool_]:
     """The pixels above a value: for heatmaps that are probabilities, whose values mean the same in all images.
 

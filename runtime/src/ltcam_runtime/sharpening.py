@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.masks import heatmap_range, otsu
 
-Polarity = Literal["dark", "bright", "both", "colour"]
-"""Darker than the surroundings, brighter, either, or of another colour (distance in Lab)."""
+Polarity = Literal["dark", "bright", "either", "both", "colour"]
+"""Darker than the surroundings; brighter; one of the two, whichever is stronger where this image's heatmap is hot; both
+at once; or of another colour (distance in Lab)."""
 
 _WINDOW_PX = 15  # the median's window where it is computed; larger ones are computed on a smaller image
 _SMALLEST_WINDOW_PX = 5
@@ -60,23 +61,28 @@ def local_contrast(image: NDArray[np.uint8], contrast: Contrast) -> NDArray[np.f
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        contrast: which differences count, and from where on.
+        contrast: which differences count, and from where on. Without a heatmap, `either` is `both`.
 
     Returns:
         (H, W) float32, grey levels >= 0.
     """
+    return np.maximum.reduce(_contrasts(image, contrast))
+
+
+def _contrasts(image: NDArray[np.uint8], contrast: Contrast) -> list[NDArray[np.float32]]:
+    """The local contrast (H, W), grey levels >= 0; of `either` the dark and the bright one."""
     if contrast.polarity == "colour":
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.uint8, copy=False)
         planes = [np.ascontiguousarray(lab[:, :, channel]) for channel in range(3)]
         squares = [np.square(_below_surroundings(plane, contrast.window)) for plane in planes]
-        found = np.sqrt(np.sum(squares, axis=0))
+        found = [np.sqrt(np.sum(squares, axis=0))]
     else:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
         below = _below_surroundings(grey, contrast.window)
-        signs = {"dark": below, "bright": -below, "both": np.abs(below)}
+        signs = {"dark": [below], "bright": [-below], "either": [below, -below], "both": [np.abs(below)]}
         found = signs[contrast.polarity]
-    smooth = cv2.GaussianBlur(np.maximum(found, 0), (0, 0), _BLUR_PX)
-    return np.asarray(np.maximum(smooth - contrast.floor, 0), np.float32)
+    smooth = [cv2.GaussianBlur(np.maximum(each, 0), (0, 0), _BLUR_PX) for each in found]
+    return [np.asarray(np.maximum(each - contrast.floor, 0), np.float32) for each in smooth]
 
 
 def sharpen(
@@ -105,8 +111,11 @@ def sharpen(
     low, high = heatmap_range(heatmap)
     if low == high:
         return heatmap
-    found = local_contrast(image, contrast)
-    full = float(np.percentile(found[otsu(heatmap)], _STRONG))
+    hot = otsu(heatmap)
+    full, found = max(
+        ((float(np.percentile(each[hot], _STRONG)), each) for each in _contrasts(image, contrast)),
+        key=lambda strength_and_contrast: strength_and_contrast[0],
+    )
     if full <= 0:
         return heatmap
     return np.asarray((heatmap - low) * np.minimum(found / full, _MOST), np.float32)

@@ -24,7 +24,7 @@ Sharpening = Annotated[
     str | None,
     typer.Option(
         "--sharpen",
-        help="contrast that sharpens the masks: none, dark, bright, both, colour; default: the run's",
+        help="contrast that sharpens the masks: none, dark, bright, either, both, colour; default: the run's",
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]

@@ -24,6 +24,8 @@ CONTRASTS = {
     "none": "the heatmap is used as it is",
     "dark": "multiplied by how much darker than its surroundings each pixel is",
     "bright": "multiplied by how much brighter than its surroundings each pixel is",
+    "either": "multiplied by how much darker, or brighter, than its surroundings each pixel is: whichever is stronger "
+    "where the heatmap is hot",
     "both": "multiplied by how much darker or brighter than its surroundings each pixel is",
     "colour": "multiplied by how far each pixel's colour is from that of its surroundings",
 }
@@ -152,5 +154,7 @@ def _mask_rows(mask: MaskSettings) -> list[SettingRow]:
         "Mask reaches down to", f"{mask.reach:g}", "of the threshold, along a region that begins above it"
     )
     rows = [threshold] if mask.reach == 1 or mask.threshold != "otsu" else [threshold, reach]
+    if mask.fill_holes:
+        rows.append(SettingRow("Holes", "filled", "what a mask encloses belongs to it"))
     least = SettingRow("Smallest region", f"{mask.min_area_px} px", "smaller regions are dropped")
     return [*rows, least] if mask.min_area_px > 1 else rows

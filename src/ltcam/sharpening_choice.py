@@ -26,6 +26,7 @@ from torch import Tensor
 from ltcam.cam import log_odds
 from ltcam.inspector import Inspector, make_mask, sharpened
 from ltcam.runs import MaskSettings, SharpeningSettings
+from ltcam.training.hardware import has_bfloat16
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.sharpening import Contrast, local_contrast
@@ -261,15 +262,18 @@ def _case(inspector: Inspector, image: Image) -> _Case:
 
 @torch.no_grad()
 def defect_scores(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
-    """Log-odds of being defective.
+    """Log-odds of being defective, in the arithmetic that the run was trained in: these only rank masks.
 
     Args:
         inspector: whose classifier is asked.
         shrunk: (h, w, 3) uint8 RGB each, at the network's size.
     """
     target = log_odds(range(1, len(inspector.run.classes)))
+    half = bool(inspector.run.evidence.get("bfloat16")) and has_bfloat16(inspector.device)
     scores: list[float] = []
     for start in range(0, len(shrunk), _AT_ONCE):
-        logits: Tensor = inspector.classifier(inspector.normalised(shrunk[start : start + _AT_ONCE]))
+        images = inspector.normalised(shrunk[start : start + _AT_ONCE])
+        with torch.autocast(inspector.device.type, torch.bfloat16, enabled=half):
+            logits: Tensor = inspector.classifier(images)
         scores += [float(target(row)) for row in logits.double()]
     return scores

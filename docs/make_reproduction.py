@@ -4,8 +4,9 @@
     python docs/make_reproduction.py OUT [OUT ...]
 
 Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, delta.svg, as far as they are there; of the
-synthetic set the figures too, as docs/images/reproduction/NAME.webp. Pictures of other data sets are not taken: their licences
-are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under docs/results.
+synthetic set the figures too, as docs/images/reproduction/NAME.webp. Pictures of other data sets are not taken:
+their licences are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under
+docs/results.
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ def paper(found: Mapping[str, Any]) -> str:
         (
             row["method"],
             _STAGES[row["stages"]],
-            *(cell for name in ("iou", "precision", "recall", "f1") for cell in (row[name], row["paper"][name])),
+            *(
+                cell
+                for name in ("iou", "precision", "recall", "f1")
+                for cell in (row[name], row["paper"][name])
+            ),
         )
         for row in ranked(found)
         if row.get("paper")
@@ -113,7 +118,10 @@ def folds(found: Mapping[str, Any]) -> str:
         (
             row["method"],
             _STAGES[row["stages"]],
-            *(f"{row[name]['mean']:.3f} ± {row[name]['std']:.3f}" for name in ("iou", "precision", "recall", "f1")),
+            *(
+                f"{row[name]['mean']:.3f} ± {row[name]['std']:.3f}"
+                for name in ("iou", "precision", "recall", "f1")
+            ),
         )
         for row in sorted(found["rows"], key=lambda row: -(row["iou"]["mean"] or 0))
         if row["iou"]["mean"] is not None
@@ -122,6 +130,7 @@ def folds(found: Mapping[str, Any]) -> str:
 
 
 def ranked(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows, highest IoU first."""
     return sorted(found["rows"], key=lambda row: -1.0 if row["iou"] is None else row["iou"], reverse=True)
 
 
@@ -133,12 +142,14 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def cell(value: Any) -> str:
+    """A number with three digits, a dash, or words."""
     if value is None:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
+    """Take what is named, and fill the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

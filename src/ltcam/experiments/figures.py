@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.evaluate import plain_json
+from ltcam.experiments.cases import noting_warnings
 from ltcam.experiments.contenders import Contender
 from ltcam.experiments.figure_maps import (
     ImageMaps,
@@ -124,14 +125,15 @@ def make_figures(  # noqa: PLR0913  # the options of a command
         rows = []
         for done, pictured in enumerate(chosen, start=1):
             shown = read_shown(pictured)
-            maps = maps_of(
-                inspector,
-                compared,
-                shown,
-                percentile=percentile,
-                positive_activations=positive_activations,
-                kept=None if kept is None else kept / f"{done:03}.npz",
-            )
+            with noting_warnings({}):  # the comparison tells them
+                maps = maps_of(
+                    inspector,
+                    compared,
+                    shown,
+                    percentile=percentile,
+                    positive_activations=positive_activations,
+                    kept=None if kept is None else kept / f"{done:03}.npz",
+                )
             answers = zip(compared, maps.methods, strict=True)
             rows.append(_Row(pictured, shown, maps, tuple(answer_of(*each, shown) for each in answers)))
             progress(done, len(chosen))

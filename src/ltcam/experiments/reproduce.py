@@ -55,7 +55,7 @@ class SyntheticSet:
     """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.data.synth.synthesise`."""
 
     surfaces: tuple[str, ...] = SURFACES
-    images: int = 75
+    images: int = 48
     size: tuple[int, int] = (256, 352)
 
 

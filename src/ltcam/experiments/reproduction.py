@@ -72,6 +72,7 @@ def assemble(
     for name in ("compare", "tune", "questions", "figures", "questions-folds"):
         if (work / name).is_dir():
             shutil.copytree(work / name, folder / name)
+            _forget_place(folder / name, work)
     if run.parent == work:
         shutil.copytree(run, folder / "run")
     folds = sorted(
@@ -79,6 +80,7 @@ def assemble(
     )
     for fold in folds:  # their classifiers are large, and nothing that is shown depends on them any more
         shutil.copytree(fold / "compare", folder / "folds" / fold.name / "compare")
+        _forget_place(folder / "folds" / fold.name / "compare", work)
         shutil.copy(work / "fold-runs" / f"fold-{fold.name}" / RUN_FILE, folder / "folds" / fold.name)
     comparison = _read(folder / "compare" / COMPARE_FILE)
     dataset = read_dataset(data, layout, one_class=True)
@@ -222,6 +224,15 @@ def _delta_figure(tuning: Mapping[str, Any]) -> Any:
         for each in methods
     }
     return delta_curves(curves, choices, untruncated)
+
+
+def _forget_place(folder: Path, work: Path) -> None:
+    """Name runs and data by where they are in the results: the hidden work folder is gone by then."""
+    place = json.dumps(f"{work}/")[1:-1]
+    for file in folder.glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        if place in text:
+            file.write_text(text.replace(place, ""), encoding="utf-8")
 
 
 def _read(file: Path) -> Any:

@@ -23,17 +23,49 @@ def heat(shape, seed=1):
 
 
 def pictures(figure):
-    """Axes that hold a picture, by their left and top."""
-    return [axes for axes in figure.axes if axes.get_images()]
+    """Pictures, in the order drawn: of each panel the whole, then the part. The last of all is the colour bar."""
+    (axes,) = figure.axes
+    return axes.get_images()[:-1]
 
 
 def words(figure):
-    return [text.get_text() for text in figure.texts]
+    return [text.get_text() for text in figure.axes[0].texts]
 
 
-def outlines(axes):
-    """Colours of the lines along masks."""
-    return {to_hex(c.get_edgecolor()[0]) for c in axes.collections}
+def inside(picture, points):
+    """Whether all points (N, 2) lie on a picture, to within a line's width."""
+    left, right, bottom, top = picture.get_extent()
+    x, y = np.transpose(points)
+    return (
+        left - 0.02 <= x.min()
+        and x.max() <= right + 0.02
+        and top - 0.02 <= y.min()
+        and y.max() <= bottom + 0.02
+    )
+
+
+def outlines(picture):
+    """Colours of the lines along masks in a picture."""
+    found = [
+        each for each in picture.axes.collections if inside(picture, np.concatenate(each.get_segments()))
+    ]
+    return {to_hex(each.get_edgecolor()[0]) for each in found}
+
+
+def frames(picture):
+    """Left, top, width and height of the frames inside a picture, as shares of it."""
+    left, right, bottom, top = picture.get_extent()
+    found = [each for each in picture.axes.patches if inside(picture, each.get_bbox().get_points())]
+    across, down = right - left, bottom - top
+    return [
+        (
+            (each.get_x() - left) / across,
+            (each.get_y() - top) / down,
+            each.get_width() / across,
+            each.get_height() / down,
+        )
+        for each in found
+    ]
 
 
 # ---------------------------------------------------------------------------------------- the window
@@ -76,16 +108,12 @@ def test_whole_and_part_of_every_panel_with_the_part_framed():
     )
     whole, part, other_whole, other_part = pictures(figure)
     rows, columns = close_window(image.truth)
-    assert part.get_xlim() == (columns.start - 0.5, columns.stop - 0.5)
-    assert part.get_ylim() == (rows.stop - 0.5, rows.start - 0.5)
-    assert whole.get_xlim() == (-0.5, 159.5)
-    (frame,) = whole.patches
-    assert to_hex(frame.get_edgecolor()) == FRAME
-    assert (frame.get_x(), frame.get_y()) == (columns.start - 0.5, rows.start - 0.5)
-    assert (frame.get_width(), frame.get_height()) == (
-        columns.stop - columns.start,
-        rows.stop - rows.start,
-    )
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    for picture in (whole, other_whole):
+        (frame,) = frames(picture)
+        assert frame == pytest.approx((columns.start / 160, rows.start / 400, width / 160, height / 400))
+    assert frames(part) == [pytest.approx((0, 0, 1, 1))]
+    assert {to_hex(each.get_edgecolor()) for each in figure.axes[0].patches} == {FRAME}
     # Masks are outlined where they can be seen: in the larger part, and not in the image itself.
     assert outlines(whole) == outlines(part) == outlines(other_whole) == set()
     assert outlines(other_part) == {TRUE, FOUND}
@@ -96,12 +124,26 @@ def test_whole_and_part_of_every_panel_with_the_part_framed():
     encoded(figure, "svg")
 
 
+def test_outlines_run_along_the_mask():
+    image = shown()
+    panel = Panel(heat((400, 160)))
+    (_, part) = pictures(grid([Head("map")], [Strip(image, ((panel,),))]))
+    (line,) = part.axes.collections
+    points = np.concatenate(line.get_segments())
+    left, right, bottom, top = part.get_extent()
+    rows, columns = close_window(image.truth)
+    x = columns.start + (points[:, 0] - left) / (right - left) * (columns.stop - columns.start)
+    y = rows.start + (points[:, 1] - top) / (bottom - top) * (rows.stop - rows.start)
+    assert (x.min(), x.max()) == pytest.approx((30, 80), abs=0.2)  # the mask's first and last border
+    assert (y.min(), y.max()) == pytest.approx((100, 110), abs=0.2)
+
+
 def test_without_a_part_the_whole_is_outlined():
     image = shown(box=(slice(0, 390), slice(0, 150)))
     figure = grid([Head("map")], [Strip(image, ((Panel(heat((400, 160))),),))])
     (whole,) = pictures(figure)
     assert outlines(whole) == {TRUE}
-    assert not whole.patches
+    assert not figure.axes[0].patches
     assert "part shown larger below" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
@@ -117,34 +159,31 @@ def test_pictures_keep_their_shape_and_nothing_lies_outside_or_on_another():
     figure = grid([Head("one"), Head("two\nlines", "detail")], strips)
     across, down = figure.get_size_inches()
     boxes = []
-    for axes in pictures(figure):
-        box = axes.get_position()
-        left, right = axes.get_xlim()
-        bottom, top = axes.get_ylim()
-        assert (box.width * across) / (box.height * down) == pytest.approx(
-            (right - left) / (bottom - top), rel=0.02
-        )
-        assert box.x0 >= 0
-        assert box.y0 > 0
-        assert box.x1 <= 1
-        assert box.y1 < 1
-        boxes.append(box)
-    for place, box in enumerate(boxes):
+    for place, picture in enumerate(pictures(figure)):
+        left, right, bottom, top = picture.get_extent()
+        truth = strips[place // 8].shown.truth
+        rows, columns = close_window(truth)
+        shape = (rows.stop - rows.start, columns.stop - columns.start) if place % 2 else truth.shape
+        assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0])
+        assert 0 <= left < right <= across
+        assert 0 < top < bottom < down
+        boxes.append((left, right, bottom, top))
+    assert len(boxes) == 24
+    for place, (left, right, bottom, top) in enumerate(boxes):
         for other in boxes[:place]:
-            apart = box.x1 <= other.x0 or other.x1 <= box.x0 or box.y1 <= other.y0 or other.y1 <= box.y0
-            assert apart
+            assert right <= other[0] or other[1] <= left or bottom <= other[3] or other[2] <= top
 
 
 def test_colours_run_from_the_maps_own_minimum_to_its_maximum():
     image = shown(box=(slice(0, 390), slice(0, 150)))
     values = np.linspace(-5, 20, 400 * 160, dtype=np.float32).reshape(400, 160)
-    (axes,) = pictures(grid([Head("map")], [Strip(image, ((Panel(values),),))]))
-    drawn = axes.get_images()[0].get_array()
+    (picture,) = pictures(grid([Head("map")], [Strip(image, ((Panel(values),),))]))
+    drawn = picture.get_array()
     ends = [[round(255 * part) for part in to_rgba(colour)[:3]] for colour in ("#000004", "#fcffa4")]
     np.testing.assert_allclose(drawn[0, 0], ends[0], atol=6)
     np.testing.assert_allclose(drawn[-1, -1], ends[1], atol=12)
     flat = grid([Head("map")], [Strip(image, ((Panel(np.ones((400, 160), np.float32)),),))])
-    assert len(np.unique(pictures(flat)[0].get_images()[0].get_array().reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(pictures(flat)[0].get_array().reshape(-1, 3), axis=0)) == 1
 
 
 def test_what_does_not_fit_together():
@@ -189,7 +228,7 @@ def test_methods_show_their_masks_and_iou():
     }
     figure = methods_figure([image], answers)
     assert "1.00" in words(figure)
-    drawn = [outlines(axes) for axes in pictures(figure)]
+    drawn = [outlines(picture) for picture in pictures(figure)]
     assert drawn.count({TRUE, FOUND}) == 1
     assert drawn.count({TRUE}) == 1
     with pytest.raises(ValueError, match="Grad-CAM: 1 answers for 2 images"):

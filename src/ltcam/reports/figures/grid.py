@@ -13,10 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -89,11 +88,6 @@ class Head:
 
     title: str
     detail: str = ""
-
-    @property
-    def lines(self) -> int:
-        """Number of lines."""
-        return self.title.count("\n") + 1 + bool(self.detail)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,12 +189,13 @@ def grid(columns: Sequence[Head], strips: Sequence[Strip], *, found: str = "", n
     column = (TEXT_WIDTH - left) / len(columns) - _GAP
     column = min(max(column, _NARROWEST), _WIDEST)
     width = max(left + len(columns) * (column + _GAP), 4.6)
-    head = _HEAD * max(each.lines for each in columns) + 0.05
+    detailed = any(each.detail for each in columns)
+    head = _HEAD * (max(each.title.count("\n") + 1 for each in columns) + detailed) + 0.05
     windows = [close_window(strip.shown.truth) for strip in strips]
     sizes = [_sizes(strip, window, column, left) for strip, window in zip(strips, windows, strict=True)]
     heights = [_TITLE + len(strip.bands) * each.band for strip, each in zip(strips, sizes, strict=True)]
     canvas = _Canvas(new_figure(width, head + sum(heights) + _FOOT))
-    lift = _HEAD * any(each.detail for each in columns)
+    lift = _HEAD * detailed
     for place, each in enumerate(columns):
         middle = sizes[0].x(place) + column / 2
         canvas.text(middle, head - 0.03 - lift, each.title, weight="bold", va="baseline", size=6.8)
@@ -223,24 +218,87 @@ def _sizes(strip: Strip, window: Window | None, column: float, left: float) -> _
 # --------------------------------------------------------------------------------------- drawing
 
 
-@dataclass(frozen=True)
 class _Canvas:
-    """A figure with places in inches from its top left corner."""
+    """A figure with places in inches from its top left corner; one pair of axes for all, since many are slow."""
 
-    figure: Figure
-
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Empty axes without ticks."""
-        across, down = self.figure.get_size_inches()
-        axes = self.figure.add_axes((x / across, 1 - (y + height) / down, width / across, height / down))
-        axes.set_axis_off()
-        return axes
+    def __init__(self, figure: Figure):
+        self.figure = figure
+        across, down = figure.get_size_inches()
+        self.axes = figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0, across)
+        self.axes.set_ylim(down, 0)
 
     def text(self, x: float, y: float, words: str, **options: Any) -> None:
         """Words, by default in the middle of x, and below y."""
-        across, down = self.figure.get_size_inches()
         given = {"ha": "center", "va": "top", "size": 7.0, "linespacing": 1.15, **options}
-        self.figure.text(x / across, 1 - y / down, words, **given)
+        self.axes.text(x, y, words, **given)
+
+    def picture(self, raster: NDArray[np.uint8], place: _Place) -> None:
+        """Pixels (h, w, 3) where the place is."""
+        drawn = AxesImage(self.axes, extent=place.extent, origin="upper", interpolation="none")
+        drawn.set_data(raster)
+        self.axes.add_image(drawn)
+
+    def frame(self, place: _Place, *, dark: bool = False) -> None:
+        """The frame of a part."""
+        left, right, bottom, top = place.extent
+        self.axes.add_patch(
+            Rectangle(
+                (left, top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor=FRAME,
+                linewidth=_THIN,
+                path_effects=_DARK if dark else None,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a part of an image is drawn.
+
+    Attributes:
+        x: left of it, in inches; y is its top.
+        y: see there.
+        inches: of one pixel.
+        rows: of the image.
+        columns: of the image.
+    """
+
+    x: float
+    y: float
+    inches: float
+    rows: slice
+    columns: slice
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top in inches."""
+        right = self.x + self.inches * (self.columns.stop - self.columns.start)
+        return self.x, right, self.y + self.inches * (self.rows.stop - self.rows.start), self.y
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the print."""
+        left, right, bottom, top = self.extent
+        return max(1, round(PNG_DPI * (bottom - top))), max(1, round(PNG_DPI * (right - left)))
+
+    def part(self, rows: slice, columns: slice) -> _Place:
+        """Where a part of it is."""
+        x = self.x + self.inches * (columns.start - self.columns.start)
+        y = self.y + self.inches * (rows.start - self.rows.start)
+        return _Place(x, y, self.inches, rows, columns)
+
+
+def _fitted(box: tuple[float, float, float, float], rows: slice, columns: slice) -> _Place:
+    """As large as fits into the middle of the box (x, y, width, height)."""
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    x, y, across, down = box
+    inches = min(across / width, down / height)
+    return _Place(x + (across - inches * width) / 2, y + (down - inches * height) / 2, inches, rows, columns)
 
 
 def _draw_strip(canvas: _Canvas, strip: Strip, window: Window | None, sizes: _Sizes, top: float) -> None:
@@ -276,63 +334,29 @@ def _draw_panel(
     scale: bool,
 ) -> None:
     x, y = corner
-    place = x, y, sizes.column, sizes.whole
-    whole = _draw_picture(canvas, shown, panel, None, place, closer=window is None, scale=scale)
+    everything = slice(0, shown.truth.shape[0]), slice(0, shown.truth.shape[1])
+    whole = _fitted((x, y, sizes.column, sizes.whole), *everything)
+    _draw_picture(canvas, shown, panel, whole, closer=window is None, scale=scale)
     if window is not None:
-        rows, columns = window
-        whole.add_patch(
-            Rectangle(
-                (columns.start - 0.5, rows.start - 0.5),
-                columns.stop - columns.start,
-                rows.stop - rows.start,
-                fill=False,
-                edgecolor=FRAME,
-                linewidth=_THIN,
-                path_effects=_DARK,
-                clip_on=False,
-            )
-        )
-        place = x, y + sizes.whole + _GAP, sizes.column, sizes.crop
-        part = _draw_picture(canvas, shown, panel, window, place, closer=True, scale=scale)
-        part.add_patch(
-            Rectangle((0, 0), 1, 1, transform=part.transAxes, fill=False, edgecolor=FRAME, linewidth=_THIN)
-        )
+        canvas.frame(whole.part(*window), dark=True)
+        part = _fitted((x, y + sizes.whole + _GAP, sizes.column, sizes.crop), *window)
+        _draw_picture(canvas, shown, panel, part, closer=True, scale=scale)
+        canvas.frame(part)
     if panel.note:
         canvas.text(x + sizes.column / 2, y + sizes.band - _NOTE + 0.015, panel.note, size=5.8, color=_SOFT)
 
 
 def _draw_picture(
-    canvas: _Canvas,
-    shown: Shown,
-    panel: Panel,
-    window: Window | None,
-    box: tuple[float, float, float, float],
-    *,
-    closer: bool,
-    scale: bool,
-) -> Axes:
-    """The panel's picture, or a part of it, as large as fits into the middle of the box; masks outlined if `closer`."""
-    rows, columns = window or (slice(0, shown.truth.shape[0]), slice(0, shown.truth.shape[1]))
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    x, y, across, down = box
-    inches = min(across / width, down / height)
-    axes = canvas.axes(
-        x + (across - inches * width) / 2, y + (down - inches * height) / 2, inches * width, inches * height
-    )
-    extent = (columns.start - 0.5, columns.stop - 0.5, rows.stop - 0.5, rows.start - 0.5)
-    size = max(1, round(PNG_DPI * inches * height)), max(1, round(PNG_DPI * inches * width))
-    axes.imshow(
-        _raster(panel.picture, (rows, columns), size), extent=extent, aspect="auto", interpolation="none"
-    )
+    canvas: _Canvas, shown: Shown, panel: Panel, place: _Place, *, closer: bool, scale: bool
+) -> None:
+    """A part of the panel's picture; with the masks outlined if `closer`."""
+    canvas.picture(_raster(panel.picture, (place.rows, place.columns), place.size), place)
     if closer:
         for mask, colour in ((shown.truth if panel.outlined else None, TRUE), (panel.found, FOUND)):
             if mask is not None:
-                _outline(axes, mask, rows, columns, colour)
-    axes.set_xlim(extent[0], extent[1])
-    axes.set_ylim(extent[2], extent[3])
+                _outline(canvas, mask, place, colour)
     if scale:
-        _scale_bar(axes, rows, columns)
-    return axes
+        _scale_bar(canvas, place)
 
 
 def _raster(picture: Picture, window: Window, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -356,34 +380,29 @@ def _raster(picture: Picture, window: Window, size: tuple[int, int]) -> NDArray[
     return np.asarray(colours[..., :3], np.uint8)
 
 
-def _outline(axes: Axes, mask: Mask, rows: slice, columns: slice, colour: str) -> None:
+def _outline(canvas: _Canvas, mask: Mask, place: _Place, colour: str) -> None:
     """A line along the border of the mask; it is a drawn line, so that thin masks do not vanish in small pictures."""
-    part = mask[rows, columns]
-    if part.any():
-        padded = np.pad(part, 1).astype(np.float32)  # so that the line closes at the border
-        x = np.arange(columns.start - 1, columns.stop + 1)
-        y = np.arange(rows.start - 1, rows.stop + 1)
-        axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=0.5)
+    part = np.pad(mask[place.rows, place.columns], 1)  # so that the line closes at the border
+    if not part.any():
+        return
+    # Contours run through the middles of border pixels; of a mask three times as large, a sixth of a pixel inside.
+    large = np.repeat(np.repeat(part.astype(np.uint8), 3, axis=0), 3, axis=1)
+    found, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    corner = np.array([place.x, place.y])
+    lines = [corner + place.inches * ((line[:, 0] + 0.5) / 3 - 1) for line in found]
+    closed = [np.concatenate([line, line[:1]]) for line in lines]
+    canvas.axes.add_collection(LineCollection(closed, colors=[colour], linewidths=0.5), autolim=False)
 
 
-def _scale_bar(axes: Axes, rows: slice, columns: slice) -> None:
+def _scale_bar(canvas: _Canvas, place: _Place) -> None:
     """A line of a round number of pixels, at the lower left."""
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    length = round_length(0.45 * width)
-    x, y = columns.start + 0.06 * width, rows.stop - 0.5 - 0.06 * min(height, width)
-    axes.plot(
-        [x, x + length], [y, y], color="white", linewidth=1.2, solid_capstyle="butt", path_effects=_DARK
-    )
-    axes.annotate(
-        f"{length} px",
-        (x, y),
-        (0, 1.6),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        size=5.2,
-        color="white",
-        path_effects=_DARK,
+    left, right, bottom, top = place.extent
+    length = round_length(0.45 * (place.columns.stop - place.columns.start))
+    x, y = left + 0.06 * (right - left), bottom - 0.06 * min(right - left, bottom - top)
+    ends = [x, x + place.inches * length]
+    canvas.axes.add_line(Line2D(ends, [y, y], color="white", linewidth=1.2, path_effects=_DARK))
+    canvas.text(
+        x, y - 0.02, f"{length} px", ha="left", va="bottom", size=5.2, color="white", path_effects=_DARK
     )
 
 
@@ -395,12 +414,15 @@ def round_length(most: float) -> int:
 
 def _draw_foot(canvas: _Canvas, top: float, found: str, notes: str, *, framed: bool) -> None:
     """The colours, what the lines are, and what the notes are."""
-    bar = canvas.axes(0.22, top, 1.1, 0.075)
-    bar.set_axis_on()
-    colours = ScalarMappable(Normalize(0, 1), HEAT)
-    made = canvas.figure.colorbar(colours, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
-    made.outline.set_linewidth(0.4)
-    bar.tick_params(labelsize=5.8, length=1.5, pad=1.2, width=0.4)
+    left, right, bottom = 0.22, 1.32, top + 0.075
+    colours = np.repeat(colormaps[HEAT](np.arange(256), bytes=True)[None, :, :3], 8, axis=0)
+    drawn = AxesImage(canvas.axes, extent=(left, right, bottom, top), origin="upper", interpolation="none")
+    drawn.set_data(colours)
+    canvas.axes.add_image(drawn)
+    for share in (0, 0.5, 1):
+        x = left + share * (right - left)
+        canvas.axes.add_line(Line2D([x, x], [bottom, bottom + 0.025], color="black", linewidth=0.5))
+        canvas.text(x, bottom + 0.035, f"{share:g}", size=5.8)
     words = "from each map's own minimum (0) to its maximum (1)" + (
         f"; below the maps: {notes}" if notes else ""
     )

@@ -14,16 +14,11 @@ if TYPE_CHECKING:  # drawing is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEAD = (
-    "choice",
-    "method",
-    "IoU",
-    "against the base",
-    "95 % / spread",
-    "mean IoU per image",
-    "against the base",
-)
+HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
 """Columns of `answer_rows`."""
+
+NARROW = HEAD[:4]
+"""Those that a terminal of 80 letters has room for."""
 
 GAIN_HEAD = (
     "percentile of",
@@ -35,6 +30,9 @@ GAIN_HEAD = (
     "95 % / spread",
 )
 """Columns of `gain_rows`."""
+
+GAIN_NARROW = GAIN_HEAD[:6]
+"""Likewise."""
 
 STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain")
 """Columns of `stage_rows`."""

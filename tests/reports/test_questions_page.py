@@ -47,6 +47,7 @@ def gain_of(scope, reading, stage, iou, plain, delta=50, taps="after"):
         "gain": None if iou is None else iou - plain,
         "share": 0.25,
         "grad_cam_share": 0.5,
+        "moved": None if stage == "all" else 0.125,
         "intervals": {"gain": [None, None] if iou is None else [0.01, 0.05]},
         "spread": {"gain": None},
     }
@@ -127,7 +128,7 @@ def test_gains_and_stages():
     assert rows[2][0] == "channel (before pooling)"
     stages = stage_rows(questions_of(), "channel", "gradient")
     assert all(len(row) == len(STAGE_HEAD) for row in stages)
-    assert stages[1] == ("S2", "50.0 %", "0.300", "25.0 %", "0.220", "-0.080")
+    assert stages[1] == ("S2", "50.0 %", "0.300", "25.0 %", "0.220", "-0.080", "12.5 %")
 
 
 def test_page_names_the_best_reading(parse):

@@ -34,7 +34,7 @@ GAIN_HEAD = (
 GAIN_NARROW = GAIN_HEAD[:6]
 """Likewise."""
 
-STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain")
+STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain", "moved by delta")
 """Columns of `stage_rows`."""
 
 _CHOICES = {
@@ -97,6 +97,7 @@ def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[t
             _percent(row["share"]),
             fraction(row["iou"]),
             _signed(row["gain"]),
+            _percent(row["moved"]),
         )
         for row in _stage_gains(questions, scope, reading)
     ]

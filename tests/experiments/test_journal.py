@@ -53,6 +53,14 @@ def test_stopped_work_without_a_piece_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_work_killed_before_its_first_piece_is_in_nobodys_way(tmp_path):
+    folder = work_folder(tmp_path / "out", "work")
+    folder.mkdir()
+    (folder / LINES_FILE).touch()
+    with open_journal(tmp_path / "out", "work", SETTINGS) as journal:
+        assert len(journal) == 0
+
+
 def test_resume_where_nothing_is_begins(tmp_path):
     with open_journal(tmp_path / "out", "work", SETTINGS, resume=True) as journal:
         assert len(journal) == 0

@@ -126,6 +126,14 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
             assert row["grad_cam_iou"] == rows["stages", row["stage"], "Grad-CAM"]
         if (row["scope"], row["reading"], row["delta"], row["stage"]) == ("channel", "mask", 50, "all"):
             assert row["iou"] == rows["reading", "mask", "LTGrad-CAM"]
+    last = {
+        row["delta"]: row["moved"]
+        for row in after
+        if (row["scope"], row["reading"], row["stage"]) == ("channel", "gradient", f"S{stages}")
+    }
+    # The last stage goes into a global average: one gradient per channel, of which no percentile drops any.
+    assert last == pytest.approx(dict.fromkeys(GAIN_DELTAS, 0), abs=1e-6)
+    assert any(row["moved"] > 0.01 for row in after if row["delta"] == 90 and row["stage"] != "all")
     for name in ("share", "grad_cam_share"):
         one = [row[name] for row in after[: stages + 1]]
         assert one[0] == 1

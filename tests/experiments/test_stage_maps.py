@@ -7,7 +7,7 @@ from torch import nn
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.experiments import stage_maps
-from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, shares_of_stages
+from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.inspector import Inspector
 
 SHRUNK = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -108,6 +108,15 @@ def test_shares():
     maps = (np.array([[1.0, -5.0]], np.float32), np.full((4, 4), 1.5, np.float32))
     assert shares_of_stages(maps) == pytest.approx([0.25, 0.75])
     assert shares_of_stages((np.zeros((2, 2), np.float32),)) == [0.0]
+
+
+def test_moved_knows_shapes_and_no_scales():
+    one = (np.array([[1.0, 2.0, -9.0]]), np.array([[1.0, 0.0]]), np.zeros((2, 2)))
+    other = (np.array([[10.0, 20.0, -1.0]]), np.array([[0.0, 3.0]]), np.ones((2, 2)))
+    same, turned, nothing = moved(one, other)
+    assert same == pytest.approx(0, abs=1e-12)
+    assert turned == 1
+    assert np.isnan(nothing)
 
 
 def test_an_even_share_is_that_of_the_resized_maps():

@@ -18,6 +18,9 @@ from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
 
+WIDE = 110
+"""Columns of a terminal that has room for intervals."""
+
 KEPT = "stage maps made so far are kept, the same command goes on from them"
 
 
@@ -85,16 +88,25 @@ def questions(
 
 
 def _print_tables(found: dict[str, Any]) -> None:
-    from ltcam.reports.questions_page import GAIN_HEAD, HEAD, answer_rows, gain_rows  # noqa: PLC0415
+    from ltcam.reports import questions_page as page  # noqa: PLC0415
 
     console = Console()
-    for title, head, rows, words in (
-        ("Each choice alone, against the base setting", HEAD, answer_rows(found), 2),
-        ("LTGrad-CAM over Grad-CAM, all stages", GAIN_HEAD, gain_rows(found), 2),
+    wide = console.width >= WIDE
+    for title, head, rows in (
+        (
+            "Each choice alone, against the base setting",
+            page.HEAD if wide else page.NARROW,
+            page.answer_rows(found),
+        ),
+        (
+            "LTGrad-CAM over Grad-CAM, all stages",
+            page.GAIN_HEAD if wide else page.GAIN_NARROW,
+            page.gain_rows(found),
+        ),
     ):
         table = Table(title=title, box=SIMPLE_HEAD)
         for place, column in enumerate(head):
-            table.add_column(column, justify="left" if place < words else "right")
+            table.add_column(column, justify="left" if place < 2 else "right")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*row[: len(head)])
         console.print(table)

@@ -97,7 +97,7 @@ def open_journal(
         RunError: with `resume`: work begun with other settings, or a damaged journal.
     """
     folder = work_folder(out, kind)
-    begun = (folder / LINES_FILE).is_file()
+    begun = _size(folder / LINES_FILE) > 0
     if begun and not resume and not overwrite:
         raise OutputError(
             f"{out}: unfinished work is kept for it; go on with --resume, or start anew with --overwrite"
@@ -118,10 +118,14 @@ def open_journal(
             yield journal
     except BaseException:
         # The file is asked: whoever interrupts while a line is being kept has kept it.
-        if (folder / LINES_FILE).stat().st_size == 0:
+        if _size(folder / LINES_FILE) == 0:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _check_same(file: Path, settings: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +28,7 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import METRICS, Progress, make_case, metrics_of, noting_warnings
 from ltcam.experiments.journal import work_folder
-from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, shares_of_stages
+from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.inspector import Inspector, read_batches
 from ltcam.measuring import choose_samples
 from ltcam.reports.curves import write_figure
@@ -85,6 +85,7 @@ class _Tally:
 
     counts: dict[Recipe, list[PixelCounts]]
     shares: dict[Kind, list[list[float]]]
+    moves: dict[Kind, list[list[float]]]
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
@@ -330,7 +331,9 @@ def _measure(
     files: StageMapFiles, recipes: Sequence[Recipe], samples: Sequence[Sample], progress: Progress
 ) -> _Tally:
     kinds = list(dict.fromkeys(recipe.kind for recipe in recipes))
-    tally = _Tally({recipe: [] for recipe in recipes}, {kind: [] for kind in kinds})
+    tally = _Tally(
+        {recipe: [] for recipe in recipes}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
+    )
     read = read_batches(((sample.id, sample.path) for sample in samples), files.inspector.run.image_size, 1)
     for done, (sample, (item,)) in enumerate(zip(samples, read, strict=True), start=1):
         try:
@@ -348,8 +351,15 @@ def _measure(
                 tally.counts[recipe].append(each)
             for kind in kinds:
                 tally.shares[kind].append(shares_of_stages(maps[kind]))
+                tally.moves[kind].append(moved(maps[kind], maps[_at_zero(kind, maps)]))
         progress(done, len(samples))
     return tally
+
+
+def _at_zero(kind: Kind, kinds: Container[Kind]) -> Kind:
+    """The same kind at delta 0, which only drops what is not positive; itself where that was not made."""
+    zero = replace(kind, percentile=0)
+    return zero if kind.percentile is not None and zero in kinds else kind
 
 
 def _count(heatmap: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelCounts:
@@ -375,6 +385,7 @@ def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int
     recipes = _by_stage(kind, stages)
     half = len(recipes) // 2
     shares = [np.mean(tally.shares[recipe.kind], axis=0) for recipe in (recipes[0], recipes[half])]
+    moves = np.array(tally.moves[kind], np.float64)
     rows = []
     for truncated, plain in zip(recipes[:half], recipes[half:], strict=True):
         place = None if truncated.stage is None else truncated.stage - 1
@@ -390,9 +401,15 @@ def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int
                 **_against(tally.table(truncated), tally.table(plain), bootstrap),
                 "share": 1.0 if place is None else float(shares[0][place]),
                 "grad_cam_share": 1.0 if place is None else float(shares[1][place]),
+                "moved": None if place is None else _known_mean(moves[:, place]),
             }
         )
     return rows
+
+
+def _known_mean(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
 
 
 def _against(table: NDArray[np.float64], other: NDArray[np.float64], bootstrap: int) -> dict[str, Any]:
@@ -503,7 +520,7 @@ def _csv(answers: Sequence[Mapping[str, Any]]) -> str:
 
 def _gains_csv(answers: Sequence[Mapping[str, Any]]) -> str:
     which = ("taps", "scope", "reading", "delta", "stage")
-    names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share")
+    names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
     lines: list[list[Any]] = [["run", *which, *names, "gain_low", "gain_high"]]
     for answer in answers:
         for row in answer["gains"]:

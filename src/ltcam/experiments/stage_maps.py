@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -191,6 +192,20 @@ class Recipe:
             tensors = [each.clamp_min(0) for each in tensors]
         fused = fuse(tensors, size, fusion=self.fusion, stage_scale=self.stage_scale)
         return np.asarray(fused[0].numpy())
+
+
+def moved(maps: StageMaps, other: StageMaps) -> list[float]:
+    """How far each stage's map differs from the other one's in shape, whatever their scales.
+
+    Returns:
+        Per stage 1 - cosine of the positive parts: 0 (the same but for a factor) to 1; NaN where one is all 0.
+    """
+    found = []
+    for one, two in zip(maps, other, strict=True):
+        a, b = (np.maximum(each, 0).ravel().astype(np.float64) for each in (one, two))
+        size = float(np.linalg.norm(a) * np.linalg.norm(b))
+        found.append(max(0.0, 1 - float(a @ b) / size) if size else math.nan)
+    return found
 
 
 def shares_of_stages(maps: StageMaps) -> list[float]:

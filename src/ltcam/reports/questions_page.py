@@ -14,16 +14,11 @@ if TYPE_CHECKING:  # drawing is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HEAD = (
-    "choice",
-    "method",
-    "IoU",
-    "against the base",
-    "95 % / spread",
-    "mean IoU per image",
-    "against the base",
-)
+HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
 """Columns of `answer_rows`."""
+
+NARROW = HEAD[:4]
+"""Those that a terminal of 80 letters has room for."""
 
 GAIN_HEAD = (
     "percentile of",
@@ -36,7 +31,10 @@ GAIN_HEAD = (
 )
 """Columns of `gain_rows`."""
 
-STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain")
+GAIN_NARROW = GAIN_HEAD[:6]
+"""Likewise."""
+
+STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain", "moved by delta")
 """Columns of `stage_rows`."""
 
 _CHOICES = {
@@ -99,6 +97,7 @@ def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[t
             _percent(row["share"]),
             fraction(row["iou"]),
             _signed(row["gain"]),
+            _percent(row["moved"]),
         )
         for row in _stage_gains(questions, scope, reading)
     ]

@@ -66,7 +66,7 @@ def local_contrast(image: NDArray[np.uint8], contrast: Contrast) -> NDArray[np.f
     Returns:
         (H, W) float32, grey levels >= 0.
     """
-    return np.maximum.reduce(_contrasts(image, contrast))
+    return np.asarray(np.maximum.reduce(_contrasts(image, contrast)), np.float32)
 
 
 def _contrasts(image: NDArray[np.uint8], contrast: Contrast) -> list[NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
-from ltcam.cli.options import BatchSize, Device
+from ltcam.cli.options import BatchSize, Device, ProbingBfloat16
 
 app = typer.Typer(add_completion=False)
 
@@ -43,6 +43,7 @@ def compare(
             help="also Score-CAM and Ablation-CAM; slow: they ask the network once per channel of the last stage",
         ),
     ] = False,
+    probing_bfloat16: ProbingBfloat16 = False,
     positive_activations: Annotated[
         bool,
         typer.Option(
@@ -75,6 +76,7 @@ def compare(
             split=split,
             percentile=percentile,
             probing=probing,
+            probing_bfloat16=probing_bfloat16,
             positive_activations=positive_activations,
             batch_size=batch_size,
             device=device,

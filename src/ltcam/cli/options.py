@@ -20,6 +20,13 @@ Fusion = Annotated[str | None, typer.Option(help="sum, mean, max or product")]
 Threshold = Annotated[
     str | None, typer.Option(help="of the mask: otsu, or a share of the heatmap's range, 0 to 1")
 ]
+ProbingBfloat16 = Annotated[
+    bool,
+    typer.Option(
+        "--probing-bfloat16",
+        help="Score-CAM and Ablation-CAM ask the network in bfloat16: faster where there are instructions for it",
+    ),
+]
 Sharpening = Annotated[
     str | None,
     typer.Option(

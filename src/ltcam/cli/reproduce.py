@@ -23,7 +23,7 @@ from ltcam.cli.console import (
     setting,
     validated,
 )
-from ltcam.cli.options import Device
+from ltcam.cli.options import Device, ProbingBfloat16
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
 
@@ -76,6 +76,7 @@ def reproduce(
             "--probing/--no-probing", help="also Score-CAM and Ablation-CAM; with VGG16 minutes per image"
         ),
     ] = True,
+    probing_bfloat16: ProbingBfloat16 = False,
     positive_activations: Annotated[
         bool,
         typer.Option(
@@ -138,6 +139,7 @@ def reproduce(
         training=settings,
         percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
         probing=probing,
+        probing_bfloat16=probing_bfloat16,
         positive_activations=positive_activations,
         tuning=tuning,
         questions=questions,

@@ -87,6 +87,7 @@ def compare_run(  # noqa: PLR0913  # the options of a command
     split: str = "auto",
     percentile: float = 50,
     probing: bool = False,
+    probing_bfloat16: bool = False,
     positive_activations: bool = False,
     batch_size: int = 4,
     device: str = "auto",
@@ -108,6 +109,8 @@ def compare_run(  # noqa: PLR0913  # the options of a command
         split: as for `ltcam.measuring.choose_samples`; `auto` is the test side where there is one.
         percentile: of the truncated forms, 0 to 100.
         probing: also Score-CAM and Ablation-CAM, which ask the network once per channel.
+        probing_bfloat16: these two ask it in bfloat16, which is several times faster where there are instructions for
+            it; their rows say so.
         positive_activations: use only the positive part of activations in the methods compared with.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
@@ -134,11 +137,16 @@ def compare_run(  # noqa: PLR0913  # the options of a command
         )
     inspector = Inspector.load(run, device=device)
     compared = contenders(
-        inspector, percentile=percentile, probing=probing, positive_activations=positive_activations
+        inspector,
+        percentile=percentile,
+        probing=probing,
+        probing_bfloat16=probing_bfloat16,
+        positive_activations=positive_activations,
     )
     settings = {
         "percentile": percentile,
         "probing": probing,
+        "probing_bfloat16": probing_bfloat16,
         "positive_activations": positive_activations,
         "layout": dataset.layout,
         "device": inspector.device.type,
@@ -269,6 +277,7 @@ def _row(
         "stages": contender.stages,
         "delta": contender.delta,
         "sharpening": contender.sharpening.polarity,
+        "bfloat16": contender.bfloat16,
         **metrics_of_sums(table.sum(0)),
         "intervals": pooled_intervals(table, metrics_of_sums, resamples=bootstrap),
         "classes": _by_class(table, [entry["label"] for entry in measured], classes),

@@ -41,6 +41,7 @@ class Contender:
         cam: makes the heatmaps. Its layers are among those that are captured, or it looks for itself.
         sharpening: of the heatmap before it is cut into a mask.
         mask: how a heatmap becomes a mask; the default is Otsu's threshold alone.
+        bfloat16: whether the network is asked in bfloat16, where it is not captured with the others.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Contender:
     cam: CAM
     sharpening: SharpeningSettings = field(default_factory=SharpeningSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
+    bfloat16: bool = False
 
     @property
     def delta(self) -> float | None:
@@ -80,7 +82,12 @@ class Maps:
 
 
 def contenders(
-    inspector: Inspector, *, percentile: float = 50, probing: bool = False, positive_activations: bool = False
+    inspector: Inspector,
+    *,
+    percentile: float = 50,
+    probing: bool = False,
+    probing_bfloat16: bool = False,
+    positive_activations: bool = False,
 ) -> tuple[Contender, ...]:
     """What is compared: each gradient method in three forms, FullGrad in two, the run's own map.
 
@@ -88,6 +95,7 @@ def contenders(
         inspector: whose stages and settings count.
         percentile: of the truncated forms, 0 to 100.
         probing: also Score-CAM and Ablation-CAM.
+        probing_bfloat16: these two ask the network in bfloat16.
         positive_activations: use only the positive part of activations, in all but FullGrad.
 
     Raises:
@@ -109,7 +117,10 @@ def contenders(
     ]
     if probing:
         probed = [replace(base, method=name, layers=stages[-1:]) for name in PROBING]
-        found += [Contender(method_named(cam.method).title, "last", cam) for cam in probed]
+        found += [
+            Contender(method_named(cam.method).title, "last", cam, bfloat16=probing_bfloat16)
+            for cam in probed
+        ]
     return (*found, *_own(inspector))
 
 
@@ -155,7 +166,8 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
         cam = contender.cam
         if not contender.shares_a_capture:
             target = log_odds(range(1, len(inspector.run.classes)))
-            return cam.explain(inspector.classifier, images, target).heatmaps
+            with torch.autocast(inspector.device.type, torch.bfloat16, enabled=contender.bfloat16):
+                return cam.explain(inspector.classifier, images, target).heatmaps
         part = _part(captured, cam.layers or ())
         truncation = cam.truncation or Truncation(50)  # of an untruncated map only its absence counts
         answers = sweep(

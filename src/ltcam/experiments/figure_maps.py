@@ -123,11 +123,20 @@ def read_shown(pictured: Pictured) -> Shown:
 
 
 def shown_contenders(
-    inspector: Inspector, *, percentile: float, probing: bool, positive_activations: bool
+    inspector: Inspector,
+    *,
+    percentile: float,
+    probing: bool,
+    probing_bfloat16: bool,
+    positive_activations: bool,
 ) -> tuple[Contender, ...]:
     """Those of `SHOWN_METHODS` that there are, in that order."""
     every = contenders(
-        inspector, percentile=percentile, probing=probing, positive_activations=positive_activations
+        inspector,
+        percentile=percentile,
+        probing=probing,
+        probing_bfloat16=probing_bfloat16,
+        positive_activations=positive_activations,
     )
     by_name = {(each.title, each.stages): each for each in every}
     return tuple(by_name[name] for name in SHOWN_METHODS if name in by_name)

@@ -74,6 +74,7 @@ def make_figures(  # noqa: PLR0913  # the options of a command
     split: str = "auto",
     percentile: float = 50,
     probing: bool = False,
+    probing_bfloat16: bool = False,
     positive_activations: bool = False,
     images: int = 3,
     device: str = "auto",
@@ -94,6 +95,7 @@ def make_figures(  # noqa: PLR0913  # the options of a command
         split: as for `ltcam.measuring.choose_samples`.
         percentile: of the truncated maps, 0 to 100.
         probing: also Score-CAM and Ablation-CAM.
+        probing_bfloat16: these two ask the network in bfloat16.
         positive_activations: use only the positive part of activations in the methods compared with.
         images: rows of each figure.
         device: `auto`, `cpu` or `cuda`.
@@ -120,7 +122,11 @@ def make_figures(  # noqa: PLR0913  # the options of a command
     with output_folder(out, marker=FIGURES_FILE, overwrite=overwrite) as folder:
         inspector = Inspector.load(run, device=device)
         compared = shown_contenders(
-            inspector, percentile=percentile, probing=probing, positive_activations=positive_activations
+            inspector,
+            percentile=percentile,
+            probing=probing,
+            probing_bfloat16=probing_bfloat16,
+            positive_activations=positive_activations,
         )
         rows = []
         for done, pictured in enumerate(chosen, start=1):

@@ -68,6 +68,7 @@ class Plan:
         training: of the classifier, on the paper's split and on every fold; its seed is that of everything.
         percentile: delta of the LT forms that are compared and drawn, 0 to 100.
         probing: also Score-CAM and Ablation-CAM.
+        probing_bfloat16: these two ask the network in bfloat16.
         positive_activations: use only the positive part of activations in the methods compared with.
         tuning: IoU against delta, and delta chosen.
         questions: what the paper leaves open, answered by measurement.
@@ -81,6 +82,7 @@ class Plan:
     training: TrainingSettings
     percentile: float = 50
     probing: bool = True
+    probing_bfloat16: bool = False
     positive_activations: bool = False
     tuning: bool = True
     questions: bool = True
@@ -355,6 +357,7 @@ def _compare(work: _Work, run: Path, out: Path, words: str, *, probing: bool) ->
             layout=work.layout,
             percentile=plan.percentile,
             probing=probing,
+            probing_bfloat16=plan.probing_bfloat16,
             positive_activations=plan.positive_activations,
             device=work.device,
             bootstrap=plan.bootstrap,
@@ -407,6 +410,7 @@ def _figures(work: _Work, words: str) -> None:
             layout=work.layout,
             percentile=plan.percentile,
             probing=plan.probing,
+            probing_bfloat16=plan.probing_bfloat16,
             positive_activations=plan.positive_activations,
             images=plan.rows,
             device=work.device,

@@ -168,6 +168,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         words += f", delta {row['delta']:g}"
     if row["sharpening"] != "none":
         words += f", {row['sharpening']} contrast"
+    if row.get("bfloat16"):
+        words += ", in bfloat16"
     return {
         "name": row["method"],
         "words": words,

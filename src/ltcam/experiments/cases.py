@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -76,3 +76,11 @@ def noting_warnings(notes: dict[str, None]) -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     notes.update(dict.fromkeys(str(each.message) for each in caught))
+
+
+def of_each_kind(notes: Iterable[str]) -> list[str]:
+    """The first of the notes that begin alike; what follows the colon is about one image."""
+    first: dict[str, str] = {}
+    for note in notes:
+        first.setdefault(note.partition(":")[0], note)
+    return list(first.values())

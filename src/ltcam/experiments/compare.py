@@ -31,6 +31,7 @@ from ltcam.experiments.cases import (
     make_case,
     metrics_of_sums,
     noting_warnings,
+    of_each_kind,
 )
 from ltcam.experiments.contenders import Contender, contenders, look
 from ltcam.experiments.journal import Journal, open_journal
@@ -186,7 +187,7 @@ def compare_run(  # noqa: PLR0913  # the options of a command
                 "rows": rows,
                 "paper_order": agreement_of_orders(rows),
                 "capture_seconds": float(np.mean([entry["capture_seconds"] for entry in looked_at])),
-                "notes": list(dict.fromkeys(note for entry in looked_at for note in entry["notes"])),
+                "notes": of_each_kind(note for entry in looked_at for note in entry["notes"]),
                 "settings": {
                     "run": str(run),
                     "data": str(data),

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ltcam.experiments.cases import (
     metrics_of,
     metrics_of_sums,
     noting_warnings,
+    of_each_kind,
 )
 from ltcam.experiments.delta_maps import DeltaMaps, heatmaps_by_delta
 from ltcam.experiments.journal import Journal, open_journal
@@ -182,7 +183,7 @@ def tune_run(  # noqa: PLR0913  # the options of a command
                     "normal_score": normal_score,
                 },
                 "methods": [_method(journal, maps, method, bootstrap) for method in maps.methods],
-                "notes": list(_of_each_kind(note for value in journal.values() for note in value["notes"])),
+                "notes": of_each_kind(note for value in journal.values() for note in value["notes"]),
                 "settings": {"run": str(run), "data": str(data), **settings, "bootstrap": bootstrap},
                 "seed": inspector.run.seed,
                 "versions": package_versions(),
@@ -305,14 +306,6 @@ def _judge(work: _Work, images: _Images) -> float | None:
 
 
 # -------------------------------------------------------------------------------------- summing up
-
-
-def _of_each_kind(notes: Iterable[str]) -> Iterable[str]:
-    """The first of the notes that begin alike; what follows the colon is about one image."""
-    first: dict[str, str] = {}
-    for note in notes:
-        first.setdefault(note.partition(":")[0], note)
-    return first.values()
 
 
 def _entries(journal: Journal, side: str) -> list[dict[str, Any]]:

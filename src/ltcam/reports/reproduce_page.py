@@ -162,10 +162,11 @@ def _answers(answers: Mapping[str, Any]) -> list[Table]:
 def _sentence(found: Mapping[str, Any]) -> str:
     images, run = found["compare"]["images"], found["run"]
     height, width = run["image_size"]
+    name = _KINDS[found["kind"]]
     return (
-        f"{_KINDS[found['kind']]}, {_SPLITS[found['split']]}: {images['measured']} of {images['defective']} defective "
-        f"images measured, pixels pooled over them; {run['backbone']} at {height} × {width} px, trained on image "
-        "labels."
+        f"{name[0].upper()}{name[1:]}, {_SPLITS[found['split']]}: {images['measured']} of {images['defective']} "
+        f"defective images measured, pixels pooled over them; {run['backbone']} at {height} × {width} px, trained on "
+        "image labels."
     )
 
 

@@ -161,7 +161,7 @@ def test_nothing_finished_leaves_nothing(tmp_path, monkeypatch):
     def broken(*_given, **_named):
         raise SettingsError("weights that do not fit")
 
-    monkeypatch.setattr(job, "train", broken)
+    monkeypatch.setattr("ltcam.training.train.prepare_images", broken)
     with pytest.raises(SettingsError):
         reproduce(replace(PLAN, kind="ksdd2"), ksdd2(tmp_path / "data"), tmp_path / "out", device="cpu")
     assert hidden(tmp_path) == []

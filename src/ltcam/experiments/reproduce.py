@@ -33,6 +33,7 @@ from ltcam.experiments.tune import TUNE_FILE, tune_run
 from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
+from ltcam.training.fit import LAST
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import Listener, train
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
@@ -326,7 +327,7 @@ def _train(work: _Work, words: str) -> None:
 def _train_on(work: _Work, dataset: Dataset, run: Path, words: str) -> None:
     """Train as `ltcam train` does, into `run`; goes on at the next epoch with what an earlier try left."""
     checkpoints = run.with_name(f"{run.name}.training")
-    with output_folder(run, marker=RUN_FILE) as folder:
+    with _worth_keeping(checkpoints), output_folder(run, marker=RUN_FILE) as folder:
         with work.bar(words) as advance:
             listener = Listener(
                 say=work.say,
@@ -345,6 +346,17 @@ def _train_on(work: _Work, dataset: Dataset, run: Path, words: str) -> None:
             trained = with_sharpening(trained, device=work.device, progress=advance)
         write_trained(trained, folder, title=f"{work.plan.kind}: {run.name}")
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+@contextmanager
+def _worth_keeping(checkpoints: Path) -> Iterator[None]:
+    """A training that fails before its first epoch is over leaves nothing to go on from."""
+    try:
+        yield
+    except BaseException:
+        if not (checkpoints / LAST).is_file():
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
 
 
 def _compare(work: _Work, run: Path, out: Path, words: str, *, probing: bool) -> None:

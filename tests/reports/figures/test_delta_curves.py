@@ -48,6 +48,17 @@ def test_choices_and_untruncated_forms_are_marked():
     assert sorted(names) == sorted({*lines, *other})
 
 
+def test_a_long_legend_fits_into_the_figure():
+    choices = {f"chosen with true masks of {side}": {"LTGrad-CAM": 50} for side in ("train", "test")}
+    figure = delta_curves(CURVES, choices, {"LTGrad-CAM": (0.1, 0.1)})
+    encoded(figure, "png")  # places it
+    box = figure.legends[0].get_window_extent()
+    across, down = figure.get_size_inches() * figure.dpi
+    assert box.x0 >= 0
+    assert box.x1 <= across
+    assert box.y1 <= down
+
+
 def test_all_panels_share_an_axis_that_holds_every_value():
     figure = delta_curves({**CURVES, "high": (DELTAS, [0.9] * 3, [0.95] * 3), "fourth": CURVES["LTGrad-CAM"]})
     assert len(figure.axes) == 4

@@ -17,7 +17,7 @@ Curves = tuple[Sequence[float], Values, Values]
 _MOST_IN_A_ROW = 3
 _ROW_HEIGHT = 2.25
 _LEGEND_HEIGHT = 0.42
-_LETTERS_OF_A_LINE = 110
+_LETTERS_OF_A_LINE = 80
 _CHOICE_LINES = ((0, (1, 1.4)), (0, (5, 1.6)), (0, (3, 1.2, 1, 1.2)))
 
 

@@ -19,6 +19,7 @@ from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, check_fusion, fuse
 from ltcam.cam.methods.method import NetworkMethod
 from ltcam.cam.targets import Target
+from ltcam.cam.tensors import contiguous
 from ltcam.cam.truncation import Truncation, selection, thresholds
 
 InputTerm = Literal["scaled", "raw", "none"]
@@ -136,6 +137,7 @@ def sum_of_scaled_channels(values: Tensor, bias: Tensor | None = None) -> Tensor
         (N, h, w). A constant channel adds 0.
     """
     n, channels, height, width = values.shape
+    values = contiguous(values)
     total = values.new_zeros(n, height * width)
     step = max(1, min(channels, _VALUES_AT_ONCE // max(1, n * height * width)))
     # Memory that is written for the first time is dear, so all parts share one buffer.

@@ -114,7 +114,7 @@ def test_networks_that_need_contiguous_images(kind, method):
 
 
 @pytest.mark.filterwarnings("ignore:FullGrad is not complete")  # squares, and a function of its own
-def test_fullgrad_of_a_network_that_needs_contiguous_images(capability):  # noqa: ARG001
+def test_fullgrad_of_a_network_that_needs_contiguous_images(capability):
     for kind in (Viewing, PickyBackwards):
         net, images = made(kind), images_of()
         torch.manual_seed(0)
@@ -139,7 +139,7 @@ def test_layouts_agree_in_float32(nets, monkeypatch):
         torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].max()))
 
 
-def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):  # noqa: ARG001
+def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):
     net, images = made(Recording), images_of()
 
     def broken(_logits):

@@ -108,7 +108,7 @@ class FullGrad:
     def _layer_map(self, layer: BiasLayer) -> Tensor | None:
         if not layer.is_map:
             return None
-        gradient = layer.gradient
+        gradient = contiguous(layer.gradient)
         if self.truncation is not None:
             gradient = _truncated(gradient, self.truncation)
         return sum_of_scaled_channels(gradient, layer.bias)
@@ -213,6 +213,7 @@ def _truncated_by_each(gradient: Tensor, truncations: Sequence[Truncation | None
     if not given:
         yield from (gradient for _ in truncations)
         return
+    gradient = contiguous(gradient)  # once for all
     delta = thresholds(gradient, [truncation.percentile for truncation in given], given[0].scope)
     places = iter(range(len(given)))
     for truncation in truncations:

@@ -4,7 +4,8 @@
                                      [--out docs/results/cam-profile.json]
 
 One image of 3 x 256 x 704, networks as in `cam_speed.py`. `before` is ltcam with images handed on as they came,
-as it does on processors where channels last gains nothing. Milliseconds of the core, the best of three runs.
+as it does on processors where channels last gains nothing; `80 maps` is the
+sweep of `cam_speed.py`. Milliseconds of the core, the best of three runs.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from cam_speed import (  # beside this script; imports the peers in the order th
     LayerCAM,
     TorchLayerCAM,
     bare,
+    bfloat16_side,
     grad_cam_side,
     images_of,
     machine,
     network,
+    sweep_side,
     torchcam_side,
 )
 from torch.profiler import ProfilerActivity, profile
@@ -39,6 +42,7 @@ GROUPS = {
     "batch normalisation": ("batch_norm",),
     "activation functions": ("threshold_backward", "clamp_min_", "relu", "hardtanh", "aten::clamp"),
     "pooling": ("pool",),
+    "resizing": ("upsample",),
     "copies and zeros": ("copy_", "fill_", "zero", "clone", "empty", "resize"),
 }
 """The first group one of whose words is in the operator's name; everything else is `other`."""
@@ -62,6 +66,8 @@ def sides_of(name: str) -> dict[str, Callable[[], object]]:
         "ltcam": ours,
         "grad-cam": partial(grad_cam_side, LayerCAM, model, images, layers),
         "torchcam": partial(torchcam_side, TorchLayerCAM, model, images, layers),
+        "ltcam, bfloat16": partial(bfloat16_side, model, images, layers),
+        "ltcam, 80 maps": partial(sweep_side, model, images, layers),
     }
 
 

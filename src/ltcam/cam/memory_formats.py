@@ -22,7 +22,7 @@ REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 _BACKWARD_TOO = frozenset({"AVX512", "AMX"})
 """Capabilities of processors on which both passes together are faster with channels last, for all networks
-measured. With AVX2 the forward pass is, but on one such machine VGG16's backward pass took 1.5 times as long."""
+measured. With AVX2 the forward pass is; the backward pass of VGG16 was seen to be much slower there."""
 
 _AGREES = 1e-2  # other kernels and half precision move outputs by less, a way that is wrong by more
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from ltcam.cam import capture
 from ltcam.cam.percentile import rank, smallest_kept, smallest_kept_at
+from ltcam.cam.truncation import Scope, thresholds
 from ltcam.models.classifier import build_classifier
 
 PERCENTILE = 50
@@ -132,15 +134,15 @@ def comparison() -> list[dict[str, object]]:
     return table
 
 
-def beside_backward() -> dict[str, object]:
+def beside_backward() -> dict[str, Any]:
     """The percentile of VGG16's first stage before its pooling, and the backward pass to it."""
     model = build_classifier("vgg16", 2).eval().requires_grad_(False)
     images = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     forward = seconds(lambda: capture(model, images, 1, layers=[LAYER], gradients=False), 2)
     both = seconds(lambda: capture(model, images, 1, layers=[LAYER]), 2)
-    rows = capture(model, images, 1, layers=[LAYER]).gradients[0].reshape(64, -1)
-    by_scope = {"channel": rows, "stage": rows.reshape(1, -1)}
-    times = {scope: seconds(partial(ours, some)) for scope, some in by_scope.items()}
+    gradients = capture(model, images, 1, layers=[LAYER]).gradients[0]  # as the pass left them in memory
+    scopes: tuple[Scope, ...] = get_args(Scope)
+    times = {scope: seconds(partial(thresholds, gradients, (PERCENTILE,), scope)) for scope in scopes}
     ratio = max(times.values()) / (both - forward)
     return {
         "what": "percentile of 46 million values against the backward pass",

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 
+from ltcam.cam import tensors
 from ltcam.cam.tensors import (
     at_least_float32,
     detached,
@@ -55,3 +56,13 @@ def test_a_warning_of_half_precision_stands_where_it_is_said_to():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_half_precision([], stacklevel=1)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 4, 5), (2, 3, 1, 1), (1, 5, 1, 7)])
+def test_contiguous_maps_hold_the_same_values(shape):
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    for view in (maps, maps.contiguous(memory_format=torch.channels_last), maps.mT.contiguous().mT):
+        found = tensors.contiguous(view)
+        assert found.is_contiguous()
+        assert torch.equal(found, maps)
+    assert tensors.contiguous(maps) is maps

@@ -12,9 +12,6 @@ from ltcam.cam.modes import run
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import at_least_float32
 
-REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-"""What a network raises that cannot take a batch or a memory format."""
-
 _AGREES = 1e-2  # other kernels and half precision move a score by less, a way that is wrong by more
 _PIXELS_AT_ONCE = 3 * 2**17
 """Of images given to a network on the CPU: two of 256 x 704, six of 256 x 256. The maps between layers then
@@ -34,21 +31,6 @@ def at_once(images: Tensor, chunk: int) -> int:
     return min(chunk, max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
 
 
-def memory_formats(images: Tensor) -> tuple[torch.memory_format, ...]:
-    """Memory formats to run a network in, fastest first; all give the same scores up to rounding.
-
-    On the CPU a forward pass is fastest with channels last. A network that reads its maps with `view` cannot
-    run so, hence the second one. Elsewhere, and in float64, images stay as they are.
-
-    Args:
-        images: (N, C, H, W).
-    """
-    if images.device.type == "cpu" and images.dtype != torch.float64:
-        return torch.channels_last, torch.contiguous_format
-    last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    return (torch.channels_last if last else torch.contiguous_format,)
-
-
 def ask(
     model: nn.Module,
     images: Tensor,
@@ -62,7 +44,7 @@ def ask(
         model: the network, in evaluation mode.
         images: given to it; it may write over them.
         target: as for `targets.target_scores`.
-        memory_format: one of `memory_formats`.
+        memory_format: one of `memory_formats.formats_of_scores`.
         count: M, where a hook makes a larger batch of the images.
     """
     output = run(model, images.contiguous(memory_format=memory_format))

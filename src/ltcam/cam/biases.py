@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ltcam.cam.capture import check_images
+from ltcam.cam.memory_formats import in_fastest_format
 from ltcam.cam.modes import evaluating, run
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import at_least_float32, detached, refuse_not_finite, warn_of_half_precision
@@ -133,11 +134,19 @@ def visit_biases(
     """
     check_images(images)
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-        source = images.detach().clone().requires_grad_()
-        output, watch = _forward(model, source, take)
-        scores = target_scores(output, target, len(images))
-        _refuse_not_finite_output(output, scores)
-        (input_gradient,) = torch.autograd.grad(scores.sum(), [source], allow_unused=True)
+        values = images.detach().clone()
+
+        def passes(images: Tensor) -> tuple[Tensor, object, _Watch[T], Tensor, Tensor | None]:
+            source = images.detach().requires_grad_()
+            output, watch = _forward(model, source, take)
+            scores = target_scores(output, target, len(images))
+            _refuse_not_finite_output(output, scores)
+            (slope,) = torch.autograd.grad(scores.sum(), [source], allow_unused=True)
+            return source, output, watch, scores, slope
+
+        source, output, watch, scores, input_gradient = in_fastest_format(
+            model, values, passes, gradients=True
+        )
     if input_gradient is None:
         raise ValueError(
             "the target score has no gradient with respect to the images: the model detaches something, or "
@@ -400,4 +409,5 @@ def _precise(tensor: Tensor) -> Tensor:
 
 def _inner(one: Tensor, other: Tensor) -> Tensor:
     """Sum of products per image, (N,) float64."""
-    return _precise((at_least_float32(one) * at_least_float32(other)).flatten(1).sum(1))
+    product = at_least_float32(one) * at_least_float32(other)
+    return _precise(product.sum(tuple(range(1, product.ndim))) if product.ndim > 1 else product)

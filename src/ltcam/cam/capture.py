@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam.layers import Taps, find_stages, resolve_layers
+from ltcam.cam.memory_formats import in_fastest_format
 from ltcam.cam.modes import evaluating, run
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import (
@@ -36,7 +37,7 @@ class Capture:
 
     Attributes:
         layers: names of the layers, in the order asked for (found by itself: shallow to deep).
-        activations: per layer (N, C, h, w), float32 or float64.
+        activations: per layer (N, C, h, w), float32 or float64, in the memory format of the passes.
         gradients: per layer, same shape: gradient of each image's target score; empty if not asked for.
         output: what the model returned, its tensors detached; logits (N, K) for classifiers.
         scores: target score of each image (N,), before any softmax.
@@ -84,9 +85,13 @@ def capture(
     modules = resolve_layers(model, names, images)
     with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
         source = images.clone() if images.is_inference() else images.detach()
-        output, taken = _forward(model, source, names, modules)
-        scores = target_scores(output, target, len(images), differentiable=gradients)
-        slopes = _gradients(scores, names, taken) if gradients else ()
+
+        def passes(images: Tensor) -> tuple[object, tuple[Tensor, ...], Tensor, tuple[Tensor, ...]]:
+            output, taken = _forward(model, images, names, modules)
+            scores = target_scores(output, target, len(images), differentiable=gradients)
+            return output, taken, scores, _gradients(scores, names, taken) if gradients else ()
+
+        output, taken, scores, slopes = in_fastest_format(model, source, passes, gradients=gradients)
     half = [name for name, tensor in zip(names, taken, strict=True) if tensor.dtype.itemsize < 4]
     warn_of_half_precision(half, stacklevel=2)
 

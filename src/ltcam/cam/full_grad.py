@@ -19,6 +19,7 @@ from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, check_fusion, fuse
 from ltcam.cam.methods.method import NetworkMethod
 from ltcam.cam.targets import Target
+from ltcam.cam.tensors import contiguous
 from ltcam.cam.truncation import Truncation, selection, thresholds
 
 InputTerm = Literal["scaled", "raw", "none"]
@@ -107,7 +108,7 @@ class FullGrad:
     def _layer_map(self, layer: BiasLayer) -> Tensor | None:
         if not layer.is_map:
             return None
-        gradient = layer.gradient
+        gradient = contiguous(layer.gradient)
         if self.truncation is not None:
             gradient = _truncated(gradient, self.truncation)
         return sum_of_scaled_channels(gradient, layer.bias)
@@ -136,6 +137,7 @@ def sum_of_scaled_channels(values: Tensor, bias: Tensor | None = None) -> Tensor
         (N, h, w). A constant channel adds 0.
     """
     n, channels, height, width = values.shape
+    values = contiguous(values)
     total = values.new_zeros(n, height * width)
     step = max(1, min(channels, _VALUES_AT_ONCE // max(1, n * height * width)))
     # Memory that is written for the first time is dear, so all parts share one buffer.
@@ -211,6 +213,7 @@ def _truncated_by_each(gradient: Tensor, truncations: Sequence[Truncation | None
     if not given:
         yield from (gradient for _ in truncations)
         return
+    gradient = contiguous(gradient)  # once for all
     delta = thresholds(gradient, [truncation.percentile for truncation in given], given[0].scope)
     places = iter(range(len(given)))
     for truncation in truncations:

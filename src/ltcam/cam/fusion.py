@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Literal, get_args
 
 import torch
@@ -91,15 +92,15 @@ def fuse(
 
 
 def _combine(maps: list[Tensor], fusion: Fusion) -> Tensor:
-    stacked = torch.stack(maps)
-    if fusion == "sum":
-        return stacked.sum(0)
-    if fusion == "mean":
-        return stacked.mean(0)
+    if fusion in ("sum", "mean"):
+        total = torch.zeros_like(maps[0])
+        for heatmap in maps:  # not stacked: that would write all of them once more
+            total += heatmap
+        return total if fusion == "sum" else total / len(maps)
     if fusion == "max":
-        return stacked.amax(0)
+        return reduce(torch.maximum, maps)
     # exp(mean log): raw products of five maps underflow float32
-    return stacked.clamp_min(0).log().mean(0).exp()
+    return torch.stack(maps).clamp_min(0).log().mean(0).exp()
 
 
 def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:

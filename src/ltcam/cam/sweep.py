@@ -20,6 +20,7 @@ from ltcam.cam.engine import CAM, warn_of_signed_activations, weighted_sum
 from ltcam.cam.fusion import Fusion, fuse
 from ltcam.cam.methods import GradientMethod, Method, gradient_method_named, gradient_methods
 from ltcam.cam.methods.method import Weights
+from ltcam.cam.tensors import contiguous
 from ltcam.cam.truncation import Reading, Scope, Truncation, thresholds
 
 _AT_ONCE = {"cpu": 2**18, "cuda": 2**24}  # values of a tensor T is applied to at once
@@ -135,6 +136,7 @@ def _stage_maps(
     settings: Sequence[_Setting], activations: Tensor, gradients: Tensor, base: CAM
 ) -> dict[_Setting, Tensor]:
     """One map (N, h, w) of a stage for each setting."""
+    activations, gradients = contiguous(activations), contiguous(gradients)  # gone through by channels, often
     if base.positive_activations:
         activations = activations.clamp_min(0)
     maps: dict[_Setting, Tensor] = {}

@@ -18,7 +18,8 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.asking import REFUSALS, agree, ask, at_once, memory_formats, target_of
+from ltcam.cam.asking import agree, ask, at_once, target_of
+from ltcam.cam.memory_formats import REFUSALS, formats_of_scores
 from ltcam.cam.methods.method import Probe
 from ltcam.cam.targets import Target
 
@@ -81,7 +82,7 @@ def tail_behind(probe: Probe, layer: int, image: int) -> Tail:
     own = probe.captured.activations[layer][image : image + 1]
     copies = at_once(probe.images, probe.chunk)
     failures: list[Exception] = []
-    for whole, memory_format in product((False, True), memory_formats(probe.images)):
+    for whole, memory_format in product((False, True), formats_of_scores(probe.images)):
         tail = Tail(
             model=probe.model,
             layer=probe.captured.layers[layer],

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ltcam.cam.percentile import smallest_kept_at
+from ltcam.cam.tensors import contiguous
 
 Scope = Literal["channel", "stage"]
 Reading = Literal["gradient", "mask"]
@@ -88,7 +89,7 @@ def thresholds(gradients: Tensor, percentiles: Sequence[float], scope: Scope) ->
     """
     n, channels = gradients.shape[:2]
     rows = n * channels if scope == "channel" else n
-    found = smallest_kept_at(gradients.reshape(rows, -1), percentiles)
+    found = smallest_kept_at(contiguous(gradients).view(rows, -1), percentiles)
     return found.reshape(n, -1, len(percentiles)).expand(n, channels, -1)
 
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ltcam.cam.asking import REFUSALS, agree, ask, at_once, memory_formats, target_of
+from ltcam.cam.asking import ask, at_once, target_of
+from ltcam.cam.memory_formats import fastest_format
 from ltcam.cam.methods.method import Probe, ProbingMethod
 
 _ROUNDINGS = 16  # of the largest value: resizing a constant map leaves differences of up to 2.3
@@ -29,7 +30,7 @@ def weights(probe: Probe, layer: int) -> Tensor:
     activations = probe.captured.activations[layer]
     q = torch.full_like(activations[:, :, 0, 0], -torch.inf)
     varying = (~_constant(*_range(activations))).flatten(1).nonzero()
-    memory_format = _memory_format(probe)
+    memory_format = fastest_format(probe.model, probe.images, gradients=False)
     count = at_once(probe.images, probe.chunk)
     for start in range(0, len(varying), count):
         images, channels = varying[start : start + count].unbind(1)
@@ -62,19 +63,6 @@ def _range(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _constant(low: Tensor, high: Tensor) -> Tensor:
     return high - low <= _ROUNDINGS * torch.finfo(low.dtype).eps * torch.maximum(high.abs(), low.abs())
-
-
-def _memory_format(probe: Probe) -> torch.memory_format:
-    """The first memory format that gives the first image its own score."""
-    *faster, plain = memory_formats(probe.images)
-    for memory_format in faster:
-        try:
-            found = ask(probe.model, probe.images[:1].clone(), target_of(probe.target, [0]), memory_format)
-        except REFUSALS:
-            continue
-        if agree(float(found), float(probe.captured.scores[0])):
-            return memory_format
-    return plain
 
 
 SCORE_CAM = ProbingMethod(

@@ -1,0 +1,176 @@
+"""Which memory format a network is run in, and that results do not depend on it."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture, memory_formats
+
+LAYERS = ("features.3", "features.7", "features.11")
+
+
+@pytest.fixture(params=["AVX512", "AVX2"])
+def capability(request, monkeypatch):
+    """The same tests on processors of both kinds, as far as the choice goes."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    return request.param
+
+
+class Recording(nn.Module):
+    """Keeps how the images it was given lay in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.stage = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(4, 2)
+        self.last = []
+
+    def forward(self, images):
+        self.last.append(images.is_contiguous(memory_format=torch.channels_last))
+        return self.head(self.stage(images).mean((2, 3)))
+
+
+class Viewing(Recording):
+    """Cannot run channels last: `view` refuses."""
+
+    def forward(self, images):
+        maps = self.stage(images)
+        self.last.append(images.is_contiguous(memory_format=torch.channels_last))
+        return self.head(maps.view(len(maps), -1).unflatten(1, (4, -1)).mean(2))
+
+
+class Strided(Recording):
+    """Runs channels last, and says something else."""
+
+    def forward(self, images):
+        self.last.append(images.is_contiguous(memory_format=torch.channels_last))
+        maps = self.stage(images)
+        n, c, h, w = maps.shape
+        return self.head(maps.as_strided((n, c, h * w), (c * h * w, h * w, 1)).mean(2))
+
+
+class _Picky(torch.autograd.Function):
+    @staticmethod
+    def forward(context, maps):
+        context.last = maps.is_contiguous(memory_format=torch.channels_last)
+        return maps.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        if context.last:
+            raise RuntimeError("channels last")
+        return gradient
+
+
+class PickyBackwards(Recording):
+    """Runs channels last, but not backwards."""
+
+    def forward(self, images):
+        self.last.append(images.is_contiguous(memory_format=torch.channels_last))
+        return self.head(_Picky.apply(self.stage(images)).square().mean((2, 3)))
+
+
+def images_of(seed=0, n=2):
+    return torch.randn(n, 3, 8, 12, generator=torch.Generator().manual_seed(seed))
+
+
+def in_float64(kind, method, images):
+    torch.manual_seed(0)
+    return CAM(method, layers=("stage",))(kind().double().eval(), images.double(), 1)
+
+
+def made(kind):
+    torch.manual_seed(0)
+    return kind().eval()
+
+
+@pytest.mark.parametrize(("method", "backward"), [("layer-cam", True), ("score-cam", False)])
+def test_channels_last_where_it_is_faster(method, backward, capability):
+    net, images = made(Recording), images_of()
+    found = CAM(method, layers=("stage",))(net, images, 1)
+    faster = capability == "AVX512" or not backward
+    passes = net.last[2:] if faster else net.last  # two trials of the first image come first
+    assert set(passes) == {faster}
+    assert net.last[:2] == [True, False] or not faster
+    torch.testing.assert_close(found.double(), in_float64(Recording, method, images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Viewing, Strided, PickyBackwards])
+@pytest.mark.parametrize("method", ["layer-cam", "grad-cam", "score-cam"])
+@pytest.mark.usefixtures("capability")
+def test_networks_that_need_contiguous_images(kind, method):
+    net, images = made(kind), images_of()
+    cam = CAM(method, layers=("stage",))
+    torch.testing.assert_close(
+        cam(net, images, 1).double(), in_float64(kind, method, images), rtol=1e-5, atol=1e-6
+    )
+    if method != "score-cam" or kind is not PickyBackwards:
+        net.last.clear()
+        cam(net, images, 1)
+        assert not any(net.last), "what failed once is not tried again"
+
+
+@pytest.mark.filterwarnings("ignore:FullGrad is not complete")  # squares, and a function of its own
+def test_fullgrad_of_a_network_that_needs_contiguous_images(capability):
+    for kind in (Viewing, PickyBackwards):
+        net, images = made(kind), images_of()
+        torch.manual_seed(0)
+        wanted = LTFullGrad(50)(kind().double().eval(), images.double(), 1)
+        torch.testing.assert_close(LTFullGrad(50)(net, images, 1).double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_layouts_agree_in_float32(nets, monkeypatch):
+    net, images = nets.plain().float(), nets.images(n=2, size=(16, 24)).float()
+    found = {}
+    for kind in ("AVX512", "AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda kind=kind: kind)
+        captured = capture(net, images, 1, layers=LAYERS)
+        last = captured.activations[0].is_contiguous(memory_format=torch.channels_last)
+        assert last == (kind == "AVX512")
+        found[kind] = captured
+    for name in ("activations", "gradients"):
+        for one, other in zip(getattr(found["AVX512"], name), getattr(found["AVX2"], name), strict=True):
+            assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+    for method in ("grad-cam", "layer-cam", "grad-cam++"):
+        maps = [CAM(method, layers=LAYERS).heatmaps(captured) for captured in found.values()]
+        torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].max()))
+
+
+def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):
+    net, images = made(Recording), images_of()
+
+    def broken(_logits):
+        raise RuntimeError("of the user's own making")
+
+    with pytest.raises(RuntimeError, match="own making"):
+        CAM("layer-cam", layers=("stage",))(net, images, broken)
+    assert memory_formats._takes_last.get(net, True)
+
+
+def test_float64_and_user_chosen_formats_stay(capability):
+    net, images = made(Recording), images_of().contiguous(memory_format=torch.channels_last)
+    LTLayerCAM(50, layers=["stage"])(net, images, 1)
+    assert net.last[-1]
+    double = made(Recording).double()
+    for last in (True, False):
+        own = images.double() if last else images.double().contiguous()
+        LTLayerCAM(50, layers=["stage"])(double, own, 1)
+        assert double.last == [last], capability
+        double.last.clear()
+
+
+@pytest.mark.usefixtures("capability")
+def test_neither_images_nor_weights_change_and_no_model_is_kept():
+    net, images = made(Recording), images_of()
+    before = images.clone()
+    CAM("layer-cam", layers=("stage",))(net, images, 1)
+    assert torch.equal(images, before)
+    assert images.is_contiguous()
+    assert all(parameter.is_contiguous() for parameter in net.parameters())
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None

@@ -21,6 +21,7 @@ def row_of(method, iou, stages="last", **fields):
         "seconds": 0.0123,
         "shares_capture": True,
         "paper": None,
+        "classes": None,
         **fields,
     }
 

@@ -161,15 +161,33 @@ def test_plain(value, text):
 
 def test_why_the_contrast_was_chosen_is_shown(run, parse):
     candidates = [
-        {"polarity": "dark", "window": 0.12, "floor": 10.9, "drop": 0.9995, "area": 0.37, "value": 0.963},
-        {"polarity": "none", "window": 0.12, "floor": 0.0, "drop": 0.81, "area": 1.0, "value": 0.709},
+        {
+            "polarity": "dark",
+            "window": 0.12,
+            "floor": 10.9,
+            "drop": 0.9995,
+            "area": 0.37,
+            "value": 0.963,
+            "fill_holes": True,
+        },
+        {
+            "polarity": "none",
+            "window": 0.12,
+            "floor": 0.0,
+            "drop": 0.81,
+            "area": 1.0,
+            "value": 0.709,
+            "fill_holes": False,
+        },
     ]
+    candidates = [{"window": 0.12, **candidate} for candidate in candidates]
     evidence = {"sentence": "best of 2 candidates", "rule": "drop - 0.1 x area", "candidates": candidates}
     sharpening = SharpeningSettings(polarity="dark", window=0.12, floor=10.9)
     sharp = run.model_copy(update={"sharpening": sharpening, "evidence": {"sharpening": evidence}})
     text = parse(run_page(sharp, history(), [], title="x")).text
     assert "Why this contrast" in text
     assert "dark contrast" in text
+    assert "dark, holes filled" in text
     assert "best of 2 candidates" in text
     assert "0.963" in text
     assert "Why this contrast" not in parse(run_page(run, history(), [], title="x")).text

@@ -16,6 +16,7 @@ from ltcam.data.splits import split_csv, straddling_groups
 from ltcam.defaults import default_cam
 from ltcam.models.backbones import build_trunk
 from ltcam.training import train as module
+from ltcam.training import verdict as verdict_module
 from ltcam.training.train import FEWEST_FOR_VALIDATION, Listener, prepare_split, train
 from ltcam_runtime.errors import DataError, RunError, SettingsError
 
@@ -185,7 +186,7 @@ def test_unreadable_images_are_listed_and_the_others_used(pictures, quick, tmp_p
 
 def test_a_promise_lowers_the_threshold_as_far_as_it_takes(pictures, quick, tmp_path, monkeypatch):
     """Scores as a network might give them, defective images first; a second of training learns none."""
-    monkeypatch.setattr(module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
+    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
     dataset = pictures(
         ok=(18, None), dent=(18, None), split=lambda label, n: "val" if n < 10 else ("train", "test")[n % 2]
     )
@@ -208,7 +209,7 @@ def test_a_promise_lowers_the_threshold_as_far_as_it_takes(pictures, quick, tmp_
 
 
 def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
+    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
     dataset = pictures(ok=(15, None), dent=(15, None), split=lambda _l, n: "val" if n < 10 else "train")
     bold = run(dataset, quick(), tmp_path / "work").run.verdict
     careful = run(dataset, quick(max_miss=0.4), tmp_path / "work").run.verdict
@@ -219,7 +220,7 @@ def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeyp
 
 def test_defective_images_alone_make_a_promise_too(pictures, quick, tmp_path, monkeypatch):
     """They chose no epoch, so there is no caveat."""
-    monkeypatch.setattr(module, "_scores", lambda *_: [0.0, *[0.4] * 9])
+    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.0, *[0.4] * 9])
     dataset = pictures(
         ok=(6, None), dent=(16, None), split=lambda label, n: "val" if label != OK and n < 10 else "train"
     )
@@ -434,4 +435,4 @@ def test_damaged_settings_of_a_begun_training(content, pictures, quick, tmp_path
 
 @pytest.mark.parametrize(("backbone", "rate"), [("test_resnet", 1e-4), ("test_convnext", 5e-5)])
 def test_networks_without_batch_normalisation_learn_more_slowly(backbone, rate):
-    assert module._default_learning_rate(module.build_classifier(backbone, 2)) == rate
+    assert module.default_learning_rate(module.build_classifier(backbone, 2)) == rate

@@ -192,7 +192,9 @@ def test_command_reference_names_every_option_and_no_other() -> None:
     known = script("make_reference").commands()
     assert set(sections) == set(known)
     for name, command in known.items():
-        named = set(re.findall(r"--[a-z-]+", " ".join(re.findall(r"^\| `(-.*?)` \|", sections[name], re.M))))
+        named = set(
+            re.findall(r"--[a-z0-9-]+", " ".join(re.findall(r"^\| `(-.*?)` \|", sections[name], re.M)))
+        )
         options = {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
         assert named == {flag for flag in options if flag.startswith("--")}
 

@@ -159,6 +159,7 @@ def make_lesson(
     defective = [index for index, label in enumerate(images.labels.tolist()) if label]
     files = [(str(index), images.samples[index].path) for index in defective]
     for done, item in enumerate(teacher.inspect_files(files, batch_size=1), start=1):
+        listener.masking(done, len(files))
         index = int(item.name)
         mask = None if item.inspection is None else item.inspection.mask
         if mask is None or not mask.any() or item.image is None:
@@ -172,7 +173,6 @@ def make_lesson(
         if _is_the_defect(teacher, item.image, mask):
             pixels = np.ascontiguousarray(images.images[index].permute(1, 2, 0).numpy())
             patches += cut_patches(pixels, filled_in(pixels, mask), share)
-        listener.masking(done, len(files))
     return Lesson(targets, tuple(patches), masked)
 
 

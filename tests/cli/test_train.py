@@ -66,7 +66,13 @@ def test_classic_is_the_papers_pipeline(
     assert run["cam"]["stages"] == run["stages"]
     assert run["cam"]["fusion"] == "sum"
     assert run["sharpening"]["polarity"] == "none"
-    assert run["mask"] == {"threshold": "otsu", "reach": 1.0, "min_area_px": 1}
+    assert run["mask"] == {
+        "threshold": "otsu",
+        "of": "range",
+        "reach": 1.0,
+        "fill_holes": False,
+        "min_area_px": 1,
+    }
     assert "sharpening" not in run["evidence"]
 
 
@@ -336,7 +342,7 @@ def test_asked_to_end_by_the_system(
         return "an epoch"
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("ltcam.cli.train._epoch_line", epoch_line)
+    monkeypatch.setattr("ltcam.cli.train.epoch_line", epoch_line)
     result = ltcam("train", data, "--out", tmp_path / "run", *fast)
     assert result.code == 130
     assert "--resume" in result.err
@@ -373,7 +379,7 @@ def test_trained_but_not_written_is_not_trained_again(
 
     words = ("train", data, "--out", tmp_path / "run", *fast)
     with monkeypatch.context() as patch:
-        patch.setattr("ltcam.runs.write_run", full)
+        patch.setattr("ltcam.learning.write_run", full)
         result = ltcam(*words)
     assert result.code == 2
     assert "disk is full" in result.err

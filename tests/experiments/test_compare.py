@@ -201,7 +201,7 @@ def test_what_is_written(run, data, tmp_path):
     for row in comparison["rows"]:
         assert set(row) == {
             *("method", "stages", "delta", "sharpening", "classes", *METRICS),
-            *("intervals", "counts", "seconds", "shares_capture", "paper"),
+            *("bfloat16", "intervals", "counts", "seconds", "shares_capture", "paper"),
         }
         assert row["seconds"] > 0
         assert row["paper"] is None

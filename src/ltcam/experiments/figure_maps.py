@@ -127,7 +127,7 @@ def shown_contenders(
     *,
     percentile: float,
     probing: bool,
-    probing_bfloat16: bool,
+    probing_bfloat16: bool = False,
     positive_activations: bool,
 ) -> tuple[Contender, ...]:
     """Those of `SHOWN_METHODS` that there are, in that order."""

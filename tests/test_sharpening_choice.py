@@ -74,6 +74,10 @@ def test_the_polarity_of_the_defects_is_found(tmp_path, depth, sign, expected):
     assert choice.sharpening.polarity == expected
     assert not choice.mask.fill_holes, "lines have no holes"
     assert choice.mask.reach == REACH
+    first = choice.evidence["candidates"][0]
+    assert (first["polarity"], first["window"]) == (expected, choice.sharpening.window), (
+        "the chosen one is first"
+    )
     rows = [row for row in choice.evidence["candidates"] if not row["fill_holes"]]
     by_polarity = {(row["polarity"], row["window"]): row for row in rows}
     chosen = by_polarity[expected, choice.sharpening.window]

@@ -230,7 +230,7 @@ def _learn(
             "seed": settings.seed,
             "training": settings.model_dump(mode="json"),
             "evidence": training_evidence(
-                fitted, "the last one: drawing goes on improving after the verdicts"
+                fitted, "being the last, since drawing goes on improving after the verdicts"
             ),
         }
     )

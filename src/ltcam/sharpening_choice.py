@@ -223,6 +223,7 @@ def _chosen(
         }
         for candidate, found in marks.items()
     ]
+    chosen = rows[list(marks).index(best)]
     count = len(marks[best])
     sentence = (
         f"best of {len(rows)} candidates (of equals the simplest) by score drop against area on {count} "
@@ -231,7 +232,7 @@ def _chosen(
     evidence = {
         "sentence": sentence,
         "rule": f"score drop - {AREA_PRICE} x area",
-        "candidates": sorted(rows, key=lambda row: -row["value"]),
+        "candidates": sorted(rows, key=lambda row: (row is not chosen, -row["value"])),
     }
     return SharpeningChoice(best.sharpening, best.mask, evidence)
 

@@ -202,3 +202,24 @@ def test_reach_of_a_mask_in_words(run):
     settings = MaskSettings(reach=0.15)
     names = {row.name: row.value for row in map_rows(run.model_copy(update={"mask": settings}))}
     assert names["Mask reaches down to"] == "0.15"
+
+
+def test_a_students_page_says_whose_masks_it_learned(run, parse):
+    student = run.model_copy(
+        update={
+            "network": "student",
+            "cam": run.cam.model_copy(update={"method": "student"}),
+            "mask": MaskSettings(threshold=0.5, of="value"),
+            "evidence": {
+                "best_epoch": 1,
+                "teacher": {"run": "<teacher>"},
+                "epoch_chosen_by": "being the last",
+            },
+        }
+    )
+    text = parse(run_page(student, history(), [], title="x")).text
+    assert "masks that the run <teacher> made of image labels" in text
+    assert "probability above which a pixel counts" in text
+    assert "No image was held back" not in text
+    assert "starts untrained" not in text
+    assert "Fusion" not in text

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ltcam.cam import Explanation, NetworkMethod, Truncation
 from ltcam.cam.fusion import Fusion
+from ltcam.cam.memory_formats import in_fastest_format
 from ltcam.cam.modes import evaluating
 from ltcam.cam.targets import Target, target_scores
 from ltcam.models.backbones import build_trunk
@@ -119,7 +120,7 @@ def _drawn(
     """The student's own map: probability (N, H, W), 0 to 1, of each pixel being part of a defect."""
     assert isinstance(model, Student)  # noqa: S101  # a run says `student` only of students
     with evaluating(model), torch.no_grad():
-        logits, drawn = model.segment(images)
+        logits, drawn = in_fastest_format(model, images, model.segment, gradients=False)
         scores = target_scores(logits, target, len(images), differentiable=False)
     return Explanation(drawn.float().sigmoid(), logits, scores)
 

@@ -95,6 +95,7 @@ def measured(data: Path, run: Path) -> dict[str, Any]:
     ok = [row for row in images if row["label"] == "ok"]
     return {
         **{name: found["pixel"][name] for name in ("iou", "precision", "recall", "f1")},
+        "iou_interval": found["pixel"]["intervals"]["iou"],
         "f1_2px": found["pixel"]["boundary"]["2"]["f1"],
         "image_ap": found["image"]["ap"],
         "image_auroc": found["image"]["auroc"],

@@ -8,7 +8,6 @@ from ltcam.reports.questions_page import (
     HEAD,
     STAGE_HEAD,
     answer_rows,
-    effects_figure,
     gain_rows,
     questions_markdown,
     questions_page,
@@ -179,17 +178,6 @@ def test_markdown():
     assert "| stages fused by max | Grad-CAM | 0.300 | +0.100 |" in text
     assert "| S2 | 50.0 % | 0.300 |" in text
     assert "True masks were used for measuring only" in text
-
-
-def test_figure():
-    choices, stages = effects_figure(questions_of()).axes
-    assert [label.get_text() for label in choices.get_yticklabels()] == [
-        "base setting",
-        "stages fused by max",
-    ]
-    lines = {line.get_label(): line for line in stages.lines}
-    assert list(lines["Grad-CAM"].get_ydata()) == [0.1, 0.3]
-    assert list(lines["LT, channel, gradient"].get_ydata()) == [0.11, 0.22]
 
 
 def test_the_page_needs_no_torch():

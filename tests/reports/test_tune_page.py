@@ -3,8 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from ltcam.reports.tune_page import (
     HEAD,
     choice_rows,
@@ -154,21 +152,17 @@ def test_markdown():
     assert "| a\\|b.png | empty |" in text
 
 
-def test_figure_has_a_line_per_method_and_side():
-    figure = curve_figure(tuning_of())
-    train, test = figure.axes
-    for axis in (train, test):
-        lines = {line.get_label(): line for line in axis.lines}
-        assert list(lines["LTGrad-CAM"].get_xdata()) == list(DELTAS)
-        assert list(lines["LTGrad-CAM"].get_ydata()) == [0.1, 0.4, 0.2]
-        crosses = [
-            line for line in axis.lines if line.get_marker() == "x" and list(line.get_xdata()) not in ([],)
-        ]
-        assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses] == [(50, 0.4)]
-    assert "7 defective" in test.get_title()
+def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices():
+    panels = {panel.get_title(): panel for panel in curve_figure(tuning_of()).axes}
+    assert list(panels) == [method["method"] for method in tuning_of()["methods"]]
+    panel = panels["LTGrad-CAM"]
+    lines = {line.get_label(): line for line in panel.lines}
+    for side in ("train", "test"):
+        assert list(lines[side].get_xdata()) == list(DELTAS)
+        assert list(lines[side].get_ydata()) == [0.1, 0.4, 0.2]
+    assert lines["chosen without masks"].get_xdata()[0] == 50
 
 
-@pytest.mark.parametrize("module", ["tune_page", "curves"])
-def test_neither_needs_torch(module):
-    code = f"import ltcam.reports.{module}, sys; assert 'torch' not in sys.modules"
+def test_the_page_needs_no_torch():
+    code = "import ltcam.reports.tune_page, sys; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

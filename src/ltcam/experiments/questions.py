@@ -31,8 +31,9 @@ from ltcam.experiments.journal import work_folder
 from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.inspector import Inspector, read_batches
 from ltcam.measuring import choose_samples
-from ltcam.reports.curves import write_figure
-from ltcam.reports.questions_page import effects_figure, questions_markdown, questions_page
+from ltcam.reports.figures.effects import effects_figure
+from ltcam.reports.figures.style import save_figure
+from ltcam.reports.questions_page import questions_markdown, questions_page
 from ltcam.runs import package_versions
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError, SettingsError
@@ -501,7 +502,7 @@ def _write(folder: Path, questions: Mapping[str, Any], *, title: str) -> None:
     (folder / "gains.csv").write_text(_gains_csv(questions["runs"]), encoding="utf-8")
     (folder / "questions.md").write_text(questions_markdown(questions), encoding="utf-8")
     (folder / "report.html").write_text(questions_page(questions, title=title), encoding="utf-8")
-    write_figure(effects_figure(questions), folder, "effects")
+    save_figure(effects_figure(questions), folder, "effects")
 
 
 def _csv(answers: Sequence[Mapping[str, Any]]) -> str:

@@ -18,11 +18,11 @@ from ltcam.data.splits import paper_split
 from ltcam.experiments.compare import COMPARE_FILE
 from ltcam.experiments.figures import CAPTIONS, FIGURES_FILE
 from ltcam.experiments.questions import QUESTIONS_FILE
-from ltcam.experiments.tune import ORACLE, TUNE_FILE
+from ltcam.experiments.tune import TUNE_FILE
 from ltcam.measuring import choose_samples
-from ltcam.reports.figures.delta_curves import delta_curves
 from ltcam.reports.figures.style import save_figure
 from ltcam.reports.reproduce_page import reproduce_markdown, reproduce_page
+from ltcam.reports.tune_page import curve_figure
 from ltcam.runs import RUN_FILE, package_versions, read_run
 from ltcam_runtime.errors import DataError
 
@@ -105,7 +105,7 @@ def assemble(
         "command": command,
     }
     if found["tune"] is not None:
-        save_figure(_delta_figure(found["tune"]), folder / "figures", "delta")
+        save_figure(curve_figure(found["tune"]), folder / "figures", "delta")
     _write_json(folder / "reproduction.json", found)
     _write_json(folder / "compare.json", table_for_docs(found["split"], comparison))
     if found["folds"] is not None:
@@ -199,31 +199,6 @@ def _pooled_iou(rows: Sequence[Mapping[str, Any]]) -> float | None:
     sums = {name: sum(row["counts"][name] for row in rows) for name in ("tp", "fp", "fn")}
     total = sum(sums.values())
     return sums["tp"] / total if total else None
-
-
-def _delta_figure(tuning: Mapping[str, Any]) -> Any:
-    methods = tuning["methods"]
-    curves = {
-        each["method"]: (
-            [point["delta"] for point in each["curve"]],
-            [point["train"]["iou"] for point in each["curve"]],
-            [point["test"]["iou"] for point in each["curve"]],
-        )
-        for each in methods
-    }
-    rules = {ORACLE: "chosen with true masks of train", tuning["rule"]: "chosen without masks"}
-    choices = {
-        words: {
-            each["method"]: next((c["delta"] for c in each["choices"] if c["rule"] == rule), None)
-            for each in methods
-        }
-        for rule, words in rules.items()
-    }
-    untruncated = {
-        each["method"]: (each["untruncated"]["train"]["iou"], each["untruncated"]["test"]["iou"])
-        for each in methods
-    }
-    return delta_curves(curves, choices, untruncated)
 
 
 def _forget_place(folder: Path, work: Path) -> None:

@@ -40,7 +40,7 @@ from ltcam.experiments.judging import judge_image
 from ltcam.experiments.label_free import RULE, RULES, best
 from ltcam.inspector import Inspector, read_batches
 from ltcam.measuring import choose_samples
-from ltcam.reports.curves import write_figure
+from ltcam.reports.figures.style import save_figure
 from ltcam.reports.tune_page import curve_figure, tune_markdown, tune_page
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
 from ltcam.sharpening_choice import MOST_OK, defect_scores
@@ -404,7 +404,7 @@ def _write(folder: Path, tuning: Mapping[str, Any], *, title: str) -> None:
     (folder / "tune.csv").write_text(_csv(tuning["methods"]), encoding="utf-8")
     (folder / "tune.md").write_text(tune_markdown(tuning), encoding="utf-8")
     (folder / "report.html").write_text(tune_page(tuning, title=title), encoding="utf-8")
-    write_figure(curve_figure(tuning), folder, "curves")
+    save_figure(curve_figure(tuning), folder, "curves")
 
 
 def _csv(methods: Sequence[Mapping[str, Any]]) -> str:

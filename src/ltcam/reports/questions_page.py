@@ -1,18 +1,14 @@
-"""Answers to the paper's open questions: as rows, as Markdown, as a page, and as a figure."""
+"""Answers to the paper's open questions: as rows, as Markdown and as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ltcam.reports.chart import Chart, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
-
-if TYPE_CHECKING:  # drawing is slow to import
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
 """Columns of `answer_rows`."""
@@ -99,7 +95,7 @@ def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[t
             _signed(row["gain"]),
             _percent(row["moved"]),
         )
-        for row in _stage_gains(questions, scope, reading)
+        for row in stage_gains(questions, scope, reading)
     ]
 
 
@@ -121,7 +117,7 @@ def questions_markdown(questions: Mapping[str, Any]) -> str:
         *(
             f"Each stage alone, delta {questions['base']['delta']}, percentile of each {scope}, truncation acts on "
             f"the {reading}:\n\n{markdown_table(STAGE_HEAD, rows)}"
-            for scope, reading, rows in _stage_tables(questions)
+            for scope, reading, rows in stage_tables(questions)
         ),
     ]
     failed = _failed(questions)
@@ -155,7 +151,7 @@ def questions_page(questions: Mapping[str, Any], *, title: str) -> str:
         stage_head=STAGE_HEAD,
         stage_tables=[
             (scope, reading, _stage_chart(questions, scope, reading), rows)
-            for scope, reading, rows in _stage_tables(questions)
+            for scope, reading, rows in stage_tables(questions)
         ],
         run_head=run_head,
         run_rows=run_rows,
@@ -163,65 +159,6 @@ def questions_page(questions: Mapping[str, Any], *, title: str) -> str:
         notes=list(dict.fromkeys(note for run in questions["runs"] for note in run["notes"])),
         setting_rows=_setting_rows(questions),
     )
-
-
-def effects_figure(questions: Mapping[str, Any]) -> Figure:
-    """Left: IoU of every choice, a mark per method. Right: each stage alone, Grad-CAM and LTGrad-CAM."""
-    from ltcam.reports.curves import new_figure, styled  # noqa: PLC0415  # drawing is slow to import
-
-    rows = [row for row in questions["rows"] if row["question"] != "stages"]
-    choices = list(dict.fromkeys(choice_words(row) for row in rows))
-    with styled():
-        figure, axes = new_figure(1, 2, width=7.2, height=1.4 + 0.19 * len(choices))
-        _draw_choices(axes[0], questions, rows, choices)
-        _draw_stages(axes[1], questions)
-    return figure
-
-
-def _draw_choices(
-    axis: Axes, questions: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], choices: Sequence[str]
-) -> None:
-    from ltcam.reports.curves import COLOURS, MARKERS  # noqa: PLC0415
-
-    for place, method in enumerate(questions["base"]["methods"]):
-        own = [row for row in rows if row["method"] == method and row["iou"] is not None]
-        colour = COLOURS[place]
-        axis.plot(
-            [row["iou"] for row in own],
-            [choices.index(choice_words(row)) + 0.18 * (place - 1) for row in own],
-            MARKERS[place],
-            color=colour,
-            markersize=4,
-            label=method,
-        )
-        for row in own:
-            if row["question"] == "base":
-                axis.axvline(row["iou"], color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
-    axis.set_yticks(range(len(choices)), choices)
-    axis.invert_yaxis()
-    axis.set_xlim(left=0)
-    axis.set_xlabel("pooled IoU (dotted: base setting)")
-    axis.legend(frameon=False, fontsize=8)
-
-
-def _draw_stages(axis: Axes, questions: Mapping[str, Any]) -> None:
-    from ltcam.reports.curves import COLOURS, MARKERS  # noqa: PLC0415
-
-    tables = [(scope, reading) for scope, reading, _ in _stage_tables(questions)]
-    for place, (scope, reading) in enumerate(tables):
-        rows = _stage_gains(questions, scope, reading)
-        names = [row["stage"] for row in rows]
-        if place == 0:
-            ious = [_nan(row["grad_cam_iou"]) for row in rows]
-            axis.plot(names, ious, "--", color="#5b6673", marker="x", markersize=5, label="Grad-CAM")
-        ious = [_nan(row["iou"]) for row in rows]
-        label = f"LT, {scope}, {reading}"
-        axis.plot(names, ious, color=COLOURS[place], marker=MARKERS[place], markersize=4, label=label)
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel(f"each stage alone, δ = {questions['base']['delta']}")
-    axis.set_ylabel("pooled IoU")
-    if tables:
-        axis.legend(frameon=False, fontsize=8)
 
 
 def _nan(value: float | None) -> float:
@@ -234,7 +171,8 @@ def _by_question(questions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(questions["rows"], key=lambda row: order.index(choice_words(row)))
 
 
-def _stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list[Mapping[str, Any]]:
+def stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list[Mapping[str, Any]]:
+    """What LTGrad-CAM gains at each stage alone, shallow to deep, with this population and reading."""
     wanted = ("after", scope, reading, questions["base"]["delta"])
     return [
         row
@@ -243,7 +181,7 @@ def _stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list
     ]
 
 
-def _stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tuple[str, ...]]]]:
+def stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tuple[str, ...]]]]:
     """(scope, reading, rows); none for a network of one stage."""
     pairs = dict.fromkeys((row["scope"], row["reading"]) for row in questions["gains"])
     tables = [(scope, reading, stage_rows(questions, scope, reading)) for scope, reading in pairs]
@@ -251,7 +189,7 @@ def _stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tup
 
 
 def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> Chart:
-    rows = _stage_gains(questions, scope, reading)
+    rows = stage_gains(questions, scope, reading)
     series = {
         "LTGrad-CAM": [_nan(row["iou"]) for row in rows],
         "Grad-CAM": [_nan(row["grad_cam_iou"]) for row in rows],

@@ -11,7 +11,6 @@ from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown
 from ltcam.reports.settings_rows import SettingRow, plain
 
 if TYPE_CHECKING:  # drawing is slow to import
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 HEAD = ("method", "chosen by", "sees masks", "delta", "IoU (test)", "behind the train masks' choice")
@@ -98,43 +97,27 @@ def tune_page(tuning: Mapping[str, Any], *, title: str) -> str:
 
 
 def curve_figure(tuning: Mapping[str, Any]) -> Figure:
-    """IoU against delta on both sides, a line per method; the crosses are what the label-free rule chose."""
-    from ltcam.reports.curves import new_figure, styled  # noqa: PLC0415  # drawing is slow to import
+    """IoU against delta, a panel per method; the choice with and the one without masks are marked."""
+    from ltcam.reports.figures.delta_curves import delta_curves  # noqa: PLC0415  # drawing is slow to import
 
-    with styled():
-        figure, axes = new_figure(1, 2, width=7.2, height=3.0, share_y=True)
-        for axis, side in zip(axes, ("train", "test"), strict=True):
-            _draw(axis, tuning, side)
-        axes[0].set_ylabel("pooled IoU")
-        axes[0].set_ylim(bottom=0)
-        figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    methods = tuning["methods"]
+    curves = {
+        each["method"]: (
+            [point["delta"] for point in each["curve"]],
+            [point["train"]["iou"] for point in each["curve"]],
+            [point["test"]["iou"] for point in each["curve"]],
         )
-    return figure
-
-
-def _draw(axis: Axes, tuning: Mapping[str, Any], side: str) -> None:
-    from ltcam.reports.curves import COLOURS, MARKERS  # noqa: PLC0415
-
-    for place, method in enumerate(tuning["methods"]):
-        colour, marker = COLOURS[place], MARKERS[place]
-        deltas = [point["delta"] for point in method["curve"]]
-        ious = [_number(point[side]["iou"]) for point in method["curve"]]
-        axis.plot(
-            deltas, ious, color=colour, marker=marker, markersize=4, linewidth=1.4, label=method["method"]
-        )
-        axis.axhline(
-            _number(method["untruncated"][side]["iou"]), color=colour, linewidth=0.9, linestyle=(0, (1, 2))
-        )
-        chosen = _choice_of(tuning, method)["delta"]
-        if chosen is not None:
-            at = deltas.index(chosen)
-            axis.plot(deltas[at], ious[at], "x", color=colour, markersize=9, markeredgewidth=1.8)
-    axis.plot([], [], "x", color="#1a2027", markersize=7, label="chosen without masks")
-    axis.axhline(0, color="none", label="_")
-    count = tuning["sides"][side]["measured"]
-    axis.set_title(f"{'Training' if side == 'train' else 'Test'} side, {count} defective images", fontsize=9)
-    axis.set_xlabel("percentile δ (dotted: not truncated)")
+        for each in methods
+    }
+    choices = {
+        "chosen with true masks of train": {each["method"]: each["choices"][0]["delta"] for each in methods},
+        "chosen without masks": {each["method"]: _choice_of(tuning, each)["delta"] for each in methods},
+    }
+    untruncated = {
+        each["method"]: (each["untruncated"]["train"]["iou"], each["untruncated"]["test"]["iou"])
+        for each in methods
+    }
+    return delta_curves(curves, choices, untruncated)
 
 
 def _number(value: float | None) -> float:

@@ -3,7 +3,8 @@
     ltcam reproduce synthetic --out OUT
     python docs/make_reproduction.py OUT [OUT ...]
 
-Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, delta.svg, as far as they are there; of the
+Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, the answers to the open questions as questions.csv,
+gains.csv, questions.md and effects.svg, and delta.svg, as far as they are there; of the
 synthetic set the figures too, as docs/images/reproduction/NAME.webp. Pictures of other data sets are not taken:
 their licences are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under
 docs/results.
@@ -40,6 +41,9 @@ def take(out: Path) -> None:
         if (out / name).is_file():
             shutil.copy(out / name, folder / name)
     shutil.copy(out / "report.md", folder / "tables.md")
+    for name in ("questions.csv", "gains.csv", "questions.md", "effects.svg"):
+        if (out / "questions" / name).is_file():
+            shutil.copy(out / "questions" / name, folder / name)
     if (out / "figures" / "delta.svg").is_file():
         shutil.copy(out / "figures" / "delta.svg", folder / "delta.svg")
     if found["kind"] == "synthetic":

@@ -94,14 +94,6 @@ def fast() -> tuple[str, ...]:
     return FAST
 
 
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Measured arithmetic is remembered per user; tests must neither read nor leave any."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 def paint(seed: int, *, hole: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A noisy grey picture and its mask, both (64, 96); with a dark square if asked for."""
     rng = np.random.default_rng(seed)

@@ -145,3 +145,11 @@ def test_markdown_has_everything(rows):
 def test_the_page_needs_no_torch():
     code = "import ltcam.reports.compare_page, sys; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_row_in_half_precision_says_so():
+    rows = [row_of("Score-CAM", 0.2, bfloat16=True), row_of("Grad-CAM", 0.1)]
+    first, second = compare_rows(comparison_of(rows))
+    assert first[1] == "last stage, in bfloat16"
+    assert second[1] == "last stage"
+    assert "last stage, in bfloat16" in compare_page(comparison_of(rows), title="a on b")

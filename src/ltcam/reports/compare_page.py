@@ -35,8 +35,8 @@ def ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def stage_words(row: Mapping[str, Any]) -> str:
-    """Of which stages a row's map is."""
-    return _STAGES[row["stages"]]
+    """Of which stages a row's map is, and in which arithmetic where that is not float32."""
+    return _STAGES[row["stages"]] + (", in bfloat16" if row.get("bfloat16") else "")
 
 
 def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -163,13 +163,11 @@ def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     metrics: list[MetricRow] = [read_metric(row, name) for name in ("iou", "precision", "recall", "f1")]
-    words = _STAGES[row["stages"]]
+    words = stage_words(row)
     if row["delta"] is not None:
         words += f", delta {row['delta']:g}"
     if row["sharpening"] != "none":
         words += f", {row['sharpening']} contrast"
-    if row.get("bfloat16"):
-        words += ", in bfloat16"
     return {
         "name": row["method"],
         "words": words,

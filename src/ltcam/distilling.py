@@ -88,7 +88,7 @@ def distill(  # noqa: PLR0913  # the options of a command
         run: the teacher's run folder.
         data: the data set that it was trained on.
         work: folder for checkpoints; a training found there is gone on with.
-        settings: of the student's training; `backbone` and `weights` are the teacher's whatever they say.
+        settings: of the student's training; `backbone`, `head` and `weights` are the teacher's whatever they say.
         layout: of the data; None finds it out.
         rounds: in the second and every later one, the student before is the teacher.
         listener: told about progress.
@@ -103,7 +103,9 @@ def distill(  # noqa: PLR0913  # the options of a command
     listener = listener or Listener()
     torch.manual_seed(settings.seed)
     teacher = Inspector.load(run, device=device)
-    settings = settings.model_copy(update={"backbone": teacher.run.backbone, "weights": None})
+    settings = settings.model_copy(
+        update={"backbone": teacher.run.backbone, "head": teacher.run.head, "weights": None}
+    )
     dataset, contents = _as_trained(read_dataset(data, layout), run)
     size = settings.image_size or teacher.run.image_size
     work.mkdir(parents=True, exist_ok=True)

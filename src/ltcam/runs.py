@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from ltcam.data.dataset import OK
 from ltcam.models.classifier import Classifier, build_classifier
+from ltcam.models.names import Head
 from ltcam.models.student import build_student
 from ltcam_runtime.errors import RunError, SettingsError
 
@@ -104,6 +105,7 @@ class Run(_Settings):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     backbone: str
+    head: Head = "pooled"
     network: Literal["classifier", "student"] = "classifier"
     stages: tuple[str, ...]
     cam: CamSettings
@@ -229,9 +231,9 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
             raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
     try:
         build = build_student if run.network == "student" else build_classifier
-        classifier = build(run.backbone, len(run.classes))
+        classifier = build(run.backbone, len(run.classes), run.head)
     except SettingsError as error:
-        raise RunError(f"{folder / RUN_FILE}: field 'backbone': {error}") from error
+        raise RunError(f"{folder / RUN_FILE}: field 'backbone' or 'head': {error}") from error
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:

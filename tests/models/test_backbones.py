@@ -38,6 +38,18 @@ def test_vgg_loses_its_fully_connected_layers_and_takes_any_size():
         assert trunk.eval()(torch.rand(1, 3, 64, 40)).shape == (1, 512)
 
 
+def test_vgg_keeps_its_fully_connected_layers_where_they_are_asked_for():
+    trunk = build_trunk("vgg11", "fully-connected")
+    assert feature_count(trunk) == 4096
+    with torch.no_grad():
+        assert trunk.eval()(torch.rand(1, 3, 64, 40)).shape == (1, 4096)
+
+
+def test_a_network_without_fully_connected_layers_is_refused():
+    with pytest.raises(SettingsError, match="resnet18 has no fully connected layers"):
+        build_trunk("resnet18", "fully-connected")
+
+
 def test_an_unknown_name_is_refused_with_close_ones():
     with pytest.raises(SettingsError, match=r"--backbone 'resnet81'.*resnet18"):
         build_trunk("resnet81")

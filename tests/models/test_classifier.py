@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ltcam.cam import capture
 from ltcam.models.classifier import build_classifier, freeze_stages, stages_of
 
 TINY = ("test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050", "lcnet_050")
@@ -34,6 +35,21 @@ def test_stages_are_found_shallow_to_deep(backbone):
 def test_stages_of_vgg_are_its_poolings():
     stages = stages_of(build_classifier("vgg11", 2), (64, 64))
     assert stages == tuple(f"trunk.features.{index}" for index in (2, 5, 10, 15, 20))
+
+
+def test_fully_connected_layers_are_no_stage():
+    stages = stages_of(build_classifier("vgg11", 2, "fully-connected"), (320, 288))
+    assert stages == tuple(f"trunk.features.{index}" for index in (2, 5, 10, 15, 20))
+
+
+def test_gradients_behind_fully_connected_layers_differ_from_place_to_place():
+    """Behind global pooling alone they do not: truncation has something to cut here."""
+    images = torch.rand(1, 3, 288, 288, generator=torch.Generator().manual_seed(0))
+    for head, varies in (("pooled", False), ("fully-connected", True)):
+        torch.manual_seed(0)
+        classifier = build_classifier("vgg11", 2, head).eval()
+        last = capture(classifier, images, 1, layers=["trunk.features.20"]).gradients[0]
+        assert bool((last.amax((2, 3)) > last.amin((2, 3)) + 1e-12).any()) == varies
 
 
 @pytest.mark.parametrize("backbone", TINY)

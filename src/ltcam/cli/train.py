@@ -23,6 +23,7 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.trained import RUN_FILE, epoch_line, finish
 from ltcam.cli.unfinished import check_unfinished, checkpoints, forget, work_folder
+from ltcam.models.names import Head
 from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def train(
     out: Annotated[Path, typer.Option(help="run folder to write")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
     backbone: Annotated[str, setting(TrainingSettings, "backbone")] = _DEFAULTS["backbone"],
+    head: Annotated[Head, setting(TrainingSettings, "head")] = "pooled",
     weights: Annotated[str | None, setting(TrainingSettings, "weights")] = None,
     image_size: Annotated[str | None, setting(TrainingSettings, "image_size", metavar="HxW")] = None,
     freeze: Annotated[int, setting(TrainingSettings, "freeze")] = _DEFAULTS["freeze"],
@@ -75,6 +77,7 @@ def train(
         TrainingSettings,
         {
             "backbone": backbone,
+            "head": head,
             "weights": weights,
             "image_size": None if image_size is None else parse_size(image_size),
             "freeze": freeze,

@@ -1,4 +1,4 @@
-"""Backbones by their timm name, without their own classification head."""
+"""Backbones by their timm name, without the linear layer of their own classification head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 
 from torch import nn
 
+from ltcam.models.names import Head
 from ltcam.models.torchvision_operators import prepare_torchvision
 from ltcam_runtime.errors import SettingsError
 
@@ -13,14 +14,15 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def build_trunk(backbone: str) -> nn.Module:
+def build_trunk(backbone: str, head: Head = "pooled") -> nn.Module:
     """A randomly initialised timm network that maps images (N, 3, H, W) to pooled features (N, F).
 
     Args:
         backbone: timm's name of a CNN, without a weights tag.
+        head: `fully-connected` keeps the fully connected layers that VGG has before its pooling.
 
     Raises:
-        SettingsError: an unknown name, with close ones, or a network that is no CNN.
+        SettingsError: an unknown name, with close ones, a network that is no CNN, or one without such layers.
     """
     prepare_torchvision()
     import timm  # noqa: PLC0415  # costs start-up time
@@ -34,7 +36,12 @@ def build_trunk(backbone: str) -> nn.Module:
     except (RuntimeError, TypeError, AssertionError) as error:
         raise SettingsError(f"--backbone {backbone!r} cannot be built as a pooled CNN: {error}") from error
     features = getattr(trunk, "features", None)
-    if hasattr(trunk, "pre_logits") and isinstance(features, nn.Sequential):
+    has_layers = hasattr(trunk, "pre_logits") and isinstance(features, nn.Sequential)
+    if head == "fully-connected" and not has_layers:
+        raise SettingsError(
+            f"--head fully-connected: {backbone} has no fully connected layers of its own; VGG has; use --head pooled"
+        )
+    if head == "pooled" and has_layers and isinstance(features, nn.Sequential):
         _drop_fully_connected(trunk, features)
     return trunk
 

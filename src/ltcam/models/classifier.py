@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from ltcam.cam import find_stages
 from ltcam.models.backbones import build_trunk, feature_count
+from ltcam.models.names import Head
+
+_HEAD = "trunk.pre_logits"  # VGG's fully connected layers, as convolutions
 
 
 class Classifier(nn.Module):
@@ -31,20 +34,20 @@ class Classifier(nn.Module):
         return logits
 
 
-def build_classifier(backbone: str, classes: int) -> Classifier:
+def build_classifier(backbone: str, classes: int, head: Head = "pooled") -> Classifier:
     """A randomly initialised classifier.
 
     Raises:
-        SettingsError: an unknown backbone.
+        SettingsError: an unknown backbone, or one without such a head.
     """
-    return Classifier(build_trunk(backbone), classes)
+    return Classifier(build_trunk(backbone, head), classes)
 
 
 def stages_of(classifier: nn.Module, image_size: tuple[int, int]) -> tuple[str, ...]:
-    """Names of the classifier's stages S1, S2, ... for images of this (height, width)."""
+    """Names of the classifier's stages S1, S2, ... for images of this (height, width); its head is none."""
     parameter = next(classifier.parameters())
     example = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
-    return find_stages(classifier, example)
+    return tuple(name for name in find_stages(classifier, example) if not name.startswith(_HEAD))
 
 
 def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> int:

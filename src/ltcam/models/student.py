@@ -20,6 +20,7 @@ from ltcam.cam.modes import evaluating
 from ltcam.cam.targets import Target, target_scores
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import Classifier
+from ltcam.models.names import Head
 from ltcam_runtime.errors import SettingsError
 
 _FINEST_CHANNELS, _MOST_CHANNELS = 16, 64  # at the image's size; doubled with every halving up to the most
@@ -94,13 +95,13 @@ def _convolution(channels: int, width: int, kernel: int) -> nn.Sequential:
     )
 
 
-def build_student(backbone: str, classes: int) -> Student:
+def build_student(backbone: str, classes: int, head: Head = "pooled") -> Student:
     """A randomly initialised student.
 
     Raises:
-        SettingsError: an unknown backbone, or one that does not tell its stages.
+        SettingsError: an unknown backbone, one without such a head, or one that does not tell its stages.
     """
-    return Student(build_trunk(backbone), classes)
+    return Student(build_trunk(backbone, head), classes)
 
 
 def student_of(classifier: Classifier) -> Student:

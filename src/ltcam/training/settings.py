@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ltcam.models.names import DEFAULT_BACKBONE
+from ltcam.models.names import DEFAULT_BACKBONE, Head
 
 Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
@@ -18,6 +18,10 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = Field(DEFAULT_BACKBONE, description="timm's name of a CNN")
+    head: Head = Field(
+        "pooled",
+        description="before the linear layer: the mean over all places, or VGG's own fully connected layers too",
+    )
     weights: str | None = Field(
         None,
         description="safetensors file (a trunk alone too), 'hub' or 'random'; default: the backbone's own",

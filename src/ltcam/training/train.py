@@ -146,6 +146,7 @@ def train(
         mean=mean,
         std=std,
         backbone=settings.backbone,
+        head=settings.head,
         stages=stages,
         cam=cam(stages),
         verdict=verdict,
@@ -219,7 +220,7 @@ def _sizes(samples: tuple[Sample, ...]) -> list[tuple[int, int]]:
 def _build(
     settings: TrainingSettings, classes: int, size: tuple[int, int]
 ) -> tuple[Classifier, Filled, tuple[str, ...]]:
-    classifier = build_classifier(settings.backbone, classes)
+    classifier = build_classifier(settings.backbone, classes, settings.head)
     filled = load_initial_weights(classifier.trunk, settings.backbone, settings.weights)
     try:
         stages = stages_of(classifier, size)

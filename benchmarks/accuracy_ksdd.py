@@ -1,7 +1,8 @@
 """Five folds of KolektorSDD's commutators, and its paper split, from image labels only; resumes after a kill.
 
     python benchmarks/accuracy_ksdd.py KSDD --work FOLDER [--folds 5] [--only 2] [--train-options "..."]
-                                       [--students] [--distill-options "..."] [--out docs/results/accuracy-ksdd.json]
+                                       [--students] [--distill-options "..."] [--at-once 1]
+                                       [--out docs/results/accuracy-ksdd.json]
 
 The paper's split comes first. Each fold then holds back a fifth of the commutators (copies of one photograph on one
 side), trains on the rest, and is measured on the images held back; every choice (epoch, sharpening, threshold) is
@@ -19,10 +20,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import find_duplicates, merge_groups
@@ -128,8 +131,9 @@ def summary(folds: list[dict[str, Any]], paper: dict[str, Any] | None) -> dict[s
 def write(file: Path, backbone: str, kind: str, values: dict[str, Any]) -> None:
     """Put one backbone's results of one kind into the file; what else is there stays."""
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    machine = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
-    results.setdefault(backbone, {})[kind] = values | machine
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores{gpu}"
+    results.setdefault(backbone, {})[kind] = values | {"machine": machine}
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
@@ -145,6 +149,7 @@ def main() -> None:
     parser.add_argument("--train-options", default="")
     parser.add_argument("--students", action="store_true", help="distil a student of each run as well")
     parser.add_argument("--distill-options", default="")
+    parser.add_argument("--at-once", type=int, default=1, help="sides worked on at a time")
     parser.add_argument("--out", type=Path, default=Path("docs/results/accuracy-ksdd.json"))
     options = parser.parse_args()
     train = ["--seed", str(options.seed), *shlex.split(options.train_options)]
@@ -157,17 +162,28 @@ def main() -> None:
     if options.students:
         found["student"] = ([], None)
     manifests = folds_of(options.data, options.folds, options.seed, options.work)[: options.only]
-    for number, data in enumerate([options.data, *manifests]):
-        run = trained(data, options.work / ("run-paper" if number == 0 else f"run-{data.stem}"), train)
-        for kind, (folds, paper) in list(found.items()):
-            values = measured(data, run if kind == "cam" else distilled(data, run, distill))
-            found[kind] = ([], values) if number == 0 else ([*folds, values], paper)
-            facts = {
-                "folds_done": f"{number} of {options.folds}",
-                "command": commands[kind],
-                "seed": options.seed,
-            }
-            write(options.out, read_run(run).backbone, kind, summary(*found[kind]) | facts)
+    sides = [options.data, *manifests]
+    runs = [
+        options.work / ("run-paper" if number == 0 else f"run-{data.stem}")
+        for number, data in enumerate(sides)
+    ]
+
+    def work(data: Path, run: Path) -> None:
+        measured(data, trained(data, run, train))
+        if options.students:
+            measured(data, distilled(data, run, distill))
+
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for number, (data, run, _) in enumerate(zip(sides, runs, pool.map(work, sides, runs), strict=True)):
+            for kind, (folds, paper) in list(found.items()):
+                values = measured(data, run if kind == "cam" else distilled(data, run, distill))
+                found[kind] = ([], values) if number == 0 else ([*folds, values], paper)
+                facts = {
+                    "folds_done": f"{number} of {options.folds}",
+                    "command": commands[kind],
+                    "seed": options.seed,
+                }
+                write(options.out, read_run(run).backbone, kind, summary(*found[kind]) | facts)
 
 
 def _without_paths(words: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """The CAM engine against the bare passes and against grad-cam and torchcam, side by side in one process.
 
     python benchmarks/cam_speed.py [--networks vgg16,tf_efficientnet_lite0,resnet50] [--rows TEXT] [--skip TEXT]
-                                   [--run RUN --images DATA] [--threads 2] [--out docs/results/cam-speed.json]
+                                   [--run RUN --images DATA] [--threads 2] [--device cpu|cuda]
+                                   [--out docs/results/cam-speed.json]
 
 Networks have two classes, random weights and frozen parameters (peers need inputs with gradients then: they get
 them). The sides of a row run in turn; the best of several counts, in seconds on the clock (`ratio`) and of all cores
@@ -85,13 +86,13 @@ class Race:
         return f"{self.network}, {self.size}: {what}"
 
 
-def network(name: str) -> nn.Module:
+def network(name: str, device: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_classifier(name, 2).eval().requires_grad_(False)
+    return build_classifier(name, 2).eval().requires_grad_(False).to(device)
 
 
-def images_of(size: str) -> Tensor:
-    return torch.randn(SIZES[size], generator=torch.Generator().manual_seed(1))
+def images_of(size: str, device: str) -> Tensor:
+    return torch.randn(SIZES[size], generator=torch.Generator().manual_seed(1)).to(device)
 
 
 def peers_input(images: Tensor) -> Tensor:
@@ -147,19 +148,21 @@ def best_of(sides: Sequence[Side], times: int) -> list[tuple[float, float]]:
             gc.collect()
             clock, cores = time.perf_counter(), time.process_time()
             side()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             found = time.perf_counter() - clock, time.process_time() - cores
             best[index] = min(best[index][0], found[0]), min(best[index][1], found[1])
     return best
 
 
 def bfloat16_side(model: nn.Module, images: Tensor, layers: tuple[str, ...]) -> None:
-    with torch.autocast("cpu", torch.bfloat16), warnings.catch_warnings():
+    with torch.autocast(images.device.type, torch.bfloat16), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of half precision
         CAM("layer-cam", layers=layers)(model, images, 1)
 
 
-def races_of(network: str) -> list[Race]:
-    """All races of one network."""
+def races_of(network: str, device: str) -> list[Race]:
+    """All races of one network on a device."""
     repetitions = {"vgg16": 5, "resnet50": 7}.get(network, 12)
 
     def cam(method: str, last: bool = False) -> Callable[..., Side]:
@@ -194,7 +197,7 @@ def races_of(network: str) -> list[Race]:
     races.append(Race(network, ONE, many_maps, (row,), repetitions))
     row = ("FullGrad against grad-cam", ">= 2.5 faster", grad_cam(FullGrad))
     races.append(Race(network, ONE, lambda m, x, _s: partial(CAM("fullgrad"), m, x, 1), (row,), 2))
-    if has_bfloat16():
+    if has_bfloat16(device):
         row = (
             "LayerCAM in bfloat16, all stages, against torchcam in float32",
             ">= 1.8 faster",
@@ -216,9 +219,9 @@ def races_of(network: str) -> list[Race]:
     return races
 
 
-def run_race(race: Race, wanted: set[str], times: int | None) -> list[dict[str, Any]]:
+def run_race(race: Race, wanted: set[str], times: int | None, device: str) -> list[dict[str, Any]]:
     """Rows of a race, of those wanted."""
-    model, images = network(race.network), images_of(race.size)
+    model, images = network(race.network, device), images_of(race.size, device)
     layers = find_stages(model, images)
     others = [other for other in race.theirs if race.name(other[0]) in wanted]
     sides = [make(model, images, layers) for make in (race.ours, *(make for _, _, make in others))]
@@ -326,7 +329,9 @@ def percentile_row() -> dict[str, Any]:
     }
 
 
-def has_bfloat16() -> bool:
+def has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8") if info.exists() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags
@@ -360,15 +365,15 @@ def trained_on_squares() -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def agreement_rows(run: Path | None, data: Path | None) -> list[dict[str, Any]]:
+def agreement_rows(run: Path | None, data: Path | None, device: str) -> list[dict[str, Any]]:
     """How well masks in bfloat16 agree with those in float32: pooled IoU of Otsu masks of heatmaps."""
     cams: dict[str, CAM] = {"LayerCAM": CAM("layer-cam"), "LTLayerCAM 50 %": LTLayerCAM(50)}
     if run is None or data is None:
-        model, target = trained_on_squares(), log_odds([1])
-        batches = [image[None] for image in squares(40, 1000)[0][1::2]]
+        model, target = trained_on_squares().to(device), log_odds([1])
+        batches = [image[None].to(device) for image in squares(40, 1000)[0][1::2]]
         of = "a small network trained on squares"
     else:
-        inspector = Inspector.load(run, device="cpu")
+        inspector = Inspector.load(run, device=device)
         model, target = inspector.classifier, log_odds(range(1, len(inspector.run.classes)))
         files = [sample.path for sample in read_dataset(data).samples if sample.defective][:MOST_IMAGES]
         batches = [
@@ -393,12 +398,12 @@ def agreement_rows(run: Path | None, data: Path | None) -> list[dict[str, Any]]:
 
 
 def _masks(cam: CAM, model: nn.Module, images: Tensor, target: Any, half: bool) -> NDArray[np.bool_]:
-    with torch.autocast("cpu", torch.bfloat16, enabled=half), warnings.catch_warnings():
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=half), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of half precision
-        return otsu(cam(model, images, target)[0].numpy())
+        return otsu(cam(model, images, target)[0].cpu().numpy())
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str) -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
@@ -407,24 +412,26 @@ def machine() -> dict[str, Any]:
         "cores": len(names),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": has_bfloat16(),
-    }
+        "bfloat16": has_bfloat16(device),
+    } | ({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {})
 
 
-def write(file: Path, rows: dict[str, dict[str, Any]]) -> None:
+def write(file: Path, rows: dict[str, dict[str, Any]], device: str) -> None:
     packages = ("torch", "timm", "grad-cam", "torchcam")
     contents = {
-        "machine": machine(),
+        "machine": machine(device),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "rows": list(rows.values()),
     }
     file.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
 
 
-def extras(run: Path | None, data: Path | None) -> list[tuple[str, Callable[[], list[dict[str, Any]]]]]:
+def extras(
+    run: Path | None, data: Path | None, device: str
+) -> list[tuple[str, Callable[[], list[dict[str, Any]]]]]:
     """(how their names begin, what makes them) of the rows that are no races."""
-    half: Callable[[], list[dict[str, Any]]] = partial(agreement_rows, run, data)
-    if not has_bfloat16():
+    half: Callable[[], list[dict[str, Any]]] = partial(agreement_rows, run, data, device)
+    if not has_bfloat16(device):
         reason = "left out: this processor has no bfloat16 instructions"
         row = {
             "what": "masks in bfloat16",
@@ -434,6 +441,8 @@ def extras(run: Path | None, data: Path | None) -> list[tuple[str, Callable[[], 
             "reason": reason,
         }
         half = lambda: [row]  # noqa: E731
+    if device != "cpu":  # what the other rows measure is the processor's
+        return [("masks in bfloat16", half)]
     return [
         ("memory of five-stage Score-CAM", lambda: [memory_row()]),
         ("percentile of 46 M values", lambda: [percentile_row()]),
@@ -451,6 +460,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--skip", help="not rows whose name holds this text")
     parser.add_argument("--times", type=int, help="repetitions; default: by the row's cost")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--run", type=Path, help="a trained run, for the masks in bfloat16")
     parser.add_argument("--images", type=Path, help="a data set with defective images for it")
@@ -468,11 +478,11 @@ def measure_all(
 ) -> None:
     """Every row that is wanted, handed to `keep` as soon as it is there."""
     for name in options.networks.split(","):
-        for race in races_of(name):
+        for race in races_of(name, options.device):
             names = {race.name(what) for what, _, _ in race.theirs}
             if left := set(filter(wanted, names)):
-                keep(run_race(race, left, options.times))
-    for word, make in extras(options.run, options.images):
+                keep(run_race(race, left, options.times, options.device))
+    for word, make in extras(options.run, options.images, options.device):
         known = any(what.startswith(word) for what in rows)
         if options.rows in word and (options.again or not known):
             keep(make())
@@ -497,7 +507,7 @@ def main() -> None:
         for each in found:
             rows[each["what"]] = each
             console.print(f"{each['what']}: {each['ratio']} ({each['bar']})", highlight=False)
-        write(options.out, rows)
+        write(options.out, rows, options.device)
 
     measure_all(options, wanted, keep, rows)
     table = Table("what", "ratio", "bar", "holds")

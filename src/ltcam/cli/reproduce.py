@@ -48,6 +48,10 @@ def reproduce(
     run: Annotated[
         Path | None, typer.Option(help="run folder of `ltcam train` to measure instead of training one")
     ] = None,
+    fold_run: Annotated[
+        list[Path] | None,
+        typer.Option(help="run folder of one fold, to measure instead of training --folds; once per fold"),
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: that of KIND")] = None,
     backbone: Annotated[
         str | None, typer.Option(help="timm's name of a CNN; default: vgg16, for synthetic the usual one")
@@ -157,6 +161,7 @@ def reproduce(
         data,
         out,
         run=run,
+        fold_runs=fold_run or [],
         layout=layout,
         device=device,
         resume=resume,

@@ -109,6 +109,7 @@ class _Work:
     layout: str | None
     folder: Path
     run: Path
+    fold_runs: tuple[Path, ...]
     device: str
     command: str
     bar: Bar
@@ -136,6 +137,7 @@ def reproduce(  # noqa: PLR0913  # the options of a command
     out: Path,
     *,
     run: Path | None = None,
+    fold_runs: Sequence[Path] = (),
     layout: str | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -153,6 +155,7 @@ def reproduce(  # noqa: PLR0913  # the options of a command
         data: data set; None for `synthetic`, which makes its own.
         out: folder to write report.html, reproduction.json, and a folder per step to.
         run: a run folder to use instead of training one.
+        fold_runs: run folders, one per fold, to use instead of training `plan.folds` of them.
         layout: of the data; None takes that of the kind.
         device: `auto`, `cpu` or `cuda`.
         resume: go on with a reproduction that was stopped.
@@ -168,18 +171,28 @@ def reproduce(  # noqa: PLR0913  # the options of a command
         LtcamError: data, settings, weights or output that cannot be used.
         KeyboardInterrupt: saying how to go on.
     """
-    _check(plan, data)
+    _check(plan, data, fold_runs)
     choose_device(device)
     work = work_folder(out, _WORK)
     layout = layout or _LAYOUTS.get(plan.kind)
     with output_folder(out, marker=REPRODUCTION_FILE, overwrite=overwrite) as folder:
-        begun = {"plan": plan.to_json(), "layout": layout, "run": None if run is None else _hash_of(run)}
+        begun = {
+            "plan": plan.to_json(),
+            "layout": layout,
+            "run": None if run is None else _hash_of(run),
+            "fold_runs": [_hash_of(fold_run) for fold_run in fold_runs],
+        }
         if data is not None:
             dataset = read_dataset(data, layout)
             begun["data"] = fingerprint(dataset, content_hashes(dataset))
         with _unfinished(work, out, begun, resume=resume, overwrite=overwrite):
             own = run or work / "run"
-            shared = _Work(plan, data or work / "data", layout, work, own, device, command, bar, say)
+            of_folds = tuple(fold_runs) or tuple(
+                work / "fold-runs" / f"fold-{number}" for number in range(1, plan.folds + 1)
+            )
+            shared = _Work(
+                plan, data or work / "data", layout, work, own, of_folds, device, command, bar, say
+            )
             steps = _steps(shared, train_first=run is None)
             for number, step in enumerate(steps, start=1):
                 if not step.made.is_file():
@@ -188,6 +201,7 @@ def reproduce(  # noqa: PLR0913  # the options of a command
                 folder,
                 work,
                 run=own,
+                fold_runs=of_folds,
                 data=shared.data,
                 layout=layout,
                 plan=plan.to_json(),
@@ -196,7 +210,7 @@ def reproduce(  # noqa: PLR0913  # the options of a command
             )
 
 
-def _check(plan: Plan, data: Path | None) -> None:
+def _check(plan: Plan, data: Path | None, fold_runs: Sequence[Path]) -> None:
     if plan.kind not in get_args(Kind):
         raise SettingsError(f"{plan.kind} is unknown; choose from {', '.join(get_args(Kind))}")
     if (plan.kind == "synthetic") != (data is None):
@@ -204,6 +218,8 @@ def _check(plan: Plan, data: Path | None) -> None:
         raise SettingsError(f"ltcam reproduce {plan.kind} {wanted}")
     if plan.folds == 1 or plan.folds < 0:
         raise SettingsError(f"--folds {plan.folds}: give 2 or more, or 0 for none")
+    if fold_runs and plan.folds:
+        raise SettingsError("--folds trains runs, --fold-run names trained ones; give one of them")
     if not 0 <= plan.percentile <= 100:
         raise SettingsError(f"--percentile {plan.percentile:g}: must be 0 to 100")
 
@@ -290,18 +306,17 @@ def _steps(work: _Work, *, train_first: bool) -> list[_Step]:
     found.append(
         _Step("drawing figures", folder / "figures" / FIGURES_FILE, lambda words: _figures(work, words))
     )
-    for number in range(1, plan.folds + 1):
+    for number in range(1, len(work.fold_runs) + 1):
         place = folder / "folds" / str(number)
-        words = f"fold {number} of {plan.folds}"
+        words = f"fold {number} of {len(work.fold_runs)}"
         found.append(_Step(words, place / "compare" / COMPARE_FILE, _fold(work, number, place)))
-    if plan.questions and plan.folds:
+    if plan.questions and work.fold_runs:
         out_of_folds = folder / "questions-folds"
-        runs = [_fold_run(work, number) for number in range(1, plan.folds + 1)]
         found.append(
             _Step(
                 "open questions, over folds",
                 out_of_folds / QUESTIONS_FILE,
-                lambda words: _ask(work, runs, out_of_folds, words),
+                lambda words: _ask(work, work.fold_runs, out_of_folds, words),
             )
         )
     return found
@@ -435,7 +450,7 @@ def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
 
     def do(words: str) -> None:
-        run = _fold_run(work, number)
+        run = work.fold_runs[number - 1]
         if not (run / RUN_FILE).is_file():
             dataset = read_dataset(work.data, work.layout)
             dataset = merge_groups(dataset, find_duplicates(dataset.samples))
@@ -444,7 +459,3 @@ def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
         _compare(work, run, place / "compare", f"{words}: comparing", probing=False)
 
     return do
-
-
-def _fold_run(work: _Work, number: int) -> Path:
-    return work.folder / "fold-runs" / f"fold-{number}"

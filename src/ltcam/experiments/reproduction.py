@@ -43,11 +43,12 @@ _RUN = (
 )
 
 
-def assemble(
+def assemble(  # noqa: PLR0913  # what results are made of
     folder: Path,
     work: Path,
     *,
     run: Path,
+    fold_runs: Sequence[Path],
     data: Path,
     layout: str | None,
     plan: Mapping[str, Any],
@@ -60,6 +61,7 @@ def assemble(
         folder: of the results; empty.
         work: folder of the finished steps.
         run: the run that was measured; copied too where it was trained here.
+        fold_runs: those of the folds.
         data: data set.
         layout: of the data.
         plan: what was asked for, as JSON values.
@@ -75,13 +77,11 @@ def assemble(
             _forget_place(folder / name, work)
     if run.parent == work:
         shutil.copytree(run, folder / "run")
-    folds = sorted(
-        (path for path in (work / "folds").glob("*") if path.is_dir()), key=lambda path: int(path.name)
-    )
-    for fold in folds:  # their classifiers are large, and nothing that is shown depends on them any more
-        shutil.copytree(fold / "compare", folder / "folds" / fold.name / "compare")
-        _forget_place(folder / "folds" / fold.name / "compare", work)
-        shutil.copy(work / "fold-runs" / f"fold-{fold.name}" / RUN_FILE, folder / "folds" / fold.name)
+    folds = [folder / "folds" / str(number) for number in range(1, len(fold_runs) + 1)]
+    for fold, fold_run in zip(folds, fold_runs, strict=True):
+        shutil.copytree(work / "folds" / fold.name / "compare", fold / "compare")
+        _forget_place(fold / "compare", work)
+        shutil.copy(fold_run / RUN_FILE, fold)  # classifiers are large, and nothing that is shown needs them
     comparison = _read(folder / "compare" / COMPARE_FILE)
     dataset = read_dataset(data, layout, one_class=True)
     settings = read_run(run)
@@ -95,9 +95,7 @@ def assemble(
         "questions": _read(folder / "questions" / QUESTIONS_FILE),
         "questions_of_folds": _read(folder / "questions-folds" / QUESTIONS_FILE),
         "figures": _read(folder / "figures" / FIGURES_FILE),
-        "folds": summary_of_folds(
-            [_read(folder / "folds" / fold.name / "compare" / COMPARE_FILE) for fold in folds]
-        ),
+        "folds": summary_of_folds([_read(fold / "compare" / COMPARE_FILE) for fold in folds]),
         "plan": dict(plan),
         "seed": settings.seed,
         "versions": package_versions(),

@@ -1,11 +1,13 @@
 """Put the results of `ltcam reproduce` into the documentation.
 
     ltcam reproduce synthetic --out OUT
-    python docs/make_reproduction.py OUT [OUT ...]
+    python docs/make_reproduction.py OUT [OUT ...] [--runs ksdd QUESTIONS]
 
 Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, the answers to the open questions as questions.csv,
-gains.csv, questions.md and effects.svg, and delta.svg, as far as they are there; of the
-synthetic set the figures too, as docs/images/reproduction/NAME.webp. Pictures of other data sets are not taken:
+gains.csv, questions.md and effects.svg, those over folds as questions-folds.csv and .md, the choice of delta as
+tune.csv, tune.md and delta.svg, as far as they are there; of the
+synthetic set the figures too, as docs/images/reproduction/NAME.webp. Of QUESTIONS, the results of `ltcam questions` for
+runs that differ in head or size, questions-runs.csv and .md beside them. Pictures of other data sets are not taken:
 their licences are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under
 docs/results.
 """
@@ -28,6 +30,13 @@ RESULTS = DOCS / "results"
 IMAGES = DOCS / "images" / "reproduction"
 MOST_BYTES = 190_000
 
+_TAKEN = {
+    **{f"questions/{name}": name for name in ("questions.csv", "gains.csv", "questions.md", "effects.svg")},
+    **{f"questions-folds/questions.{kind}": f"questions-folds.{kind}" for kind in ("csv", "md")},
+    **{f"tune/{name}": name for name in ("tune.csv", "tune.md")},
+    "figures/delta.svg": "delta.svg",
+}
+
 _STAGES = {"last": "last stage", "all": "all stages", "network": "every layer", "run": "its own settings"}
 _MARKED = re.compile(r"(<!-- numbers: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.S)
 
@@ -41,11 +50,9 @@ def take(out: Path) -> None:
         if (out / name).is_file():
             shutil.copy(out / name, folder / name)
     shutil.copy(out / "report.md", folder / "tables.md")
-    for name in ("questions.csv", "gains.csv", "questions.md", "effects.svg"):
-        if (out / "questions" / name).is_file():
-            shutil.copy(out / "questions" / name, folder / name)
-    if (out / "figures" / "delta.svg").is_file():
-        shutil.copy(out / "figures" / "delta.svg", folder / "delta.svg")
+    for source, target in _TAKEN.items():
+        if (out / source).is_file():
+            shutil.copy(out / source, folder / target)
     if found["kind"] == "synthetic":
         IMAGES.mkdir(parents=True, exist_ok=True)
         for picture in sorted((out / "figures").glob("*.png")):
@@ -158,8 +165,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", nargs="*", type=Path, help="folders of `ltcam reproduce`")
-    for out in parser.parse_args().out:
+    parser.add_argument(
+        "--runs", nargs=2, metavar=("KIND", "QUESTIONS"), help="of runs that differ in settings"
+    )
+    options = parser.parse_args()
+    for out in options.out:
         take(out)
+    if options.runs:
+        kind, questions = options.runs
+        for ending in ("csv", "md"):
+            shutil.copy(Path(questions) / f"questions.{ending}", RESULTS / kind / f"questions-runs.{ending}")
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 

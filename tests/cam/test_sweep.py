@@ -176,12 +176,15 @@ def test_stage_maps_are_made_once_in_the_call(monkeypatch):
     monkeypatch.setattr(
         module, "fuse", lambda *maps, **how: fused.append(how["fusion"]) or fuse(*maps, **how)
     )
-    answers = sweep(captured, ("grad-cam",), (50,), ("sum", "mean", "max"))
+    height, width = captured.input_size
+    monkeypatch.setattr(module, "_FUSED_AT_ONCE", 3 * height * width)  # values of three settings' maps
+    answers = sweep(captured, ("grad-cam",), (0, 50, 60, 70, 80), ("sum", "max"))
     monkeypatch.setattr(module, "_stage_maps", None)
     assert not fused, "heatmaps are made when their turn comes"
     next(answers)
-    assert fused == ["sum"]
-    assert len(list(answers)) == 2
+    assert fused == ["sum", "max"]
+    assert len(list(answers)) == 9
+    assert fused == ["sum", "max"] * 2
 
 
 def _mixing(activations, gradients):

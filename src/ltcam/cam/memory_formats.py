@@ -6,7 +6,7 @@ the same images give the same bits again; `docs/explanation/speed.md` has the me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam.modes import run
+from ltcam.cam.tensors import tensors_in
 
 T = TypeVar("T")
 
@@ -104,21 +105,11 @@ def _same_in_both(model: nn.Module, image: Tensor) -> bool:
     """
     with torch.autocast(image.device.type, enabled=False):
         try:
-            last = _tensors(run(model, image.clone(memory_format=torch.channels_last)))
-            plain = _tensors(run(model, image.clone(memory_format=torch.contiguous_format)))
+            last = tensors_in(run(model, image.clone(memory_format=torch.channels_last)))
+            plain = tensors_in(run(model, image.clone(memory_format=torch.contiguous_format)))
         except REFUSALS:
             return False
     return bool(plain) and all(
         one.shape == other.shape and bool((one - other).abs().amax() <= _AGREES * other.abs().amax())
         for one, other in zip(last, plain, strict=True)
     )
-
-
-def _tensors(output: object) -> list[Tensor]:
-    """The floating-point tensors with values in what a model returned, in order."""
-    if isinstance(output, Tensor):
-        return [output] if output.is_floating_point() and output.numel() else []
-    entries = output.values() if isinstance(output, Mapping) else output
-    if isinstance(entries, str) or not hasattr(entries, "__iter__"):
-        return []
-    return [tensor for entry in entries for tensor in _tensors(entry)]

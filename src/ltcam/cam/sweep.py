@@ -24,6 +24,7 @@ from ltcam.cam.tensors import contiguous
 from ltcam.cam.truncation import Reading, Scope, Truncation, thresholds
 
 _AT_ONCE = {"cpu": 2**18, "cuda": 2**24}  # values of a tensor T is applied to at once
+_FUSED_AT_ONCE = 2**22  # values of the heatmaps that are made together: 16 MiB
 
 _Value = TypeVar("_Value")
 _Setting = tuple[GradientMethod, Truncation | None]
@@ -69,7 +70,7 @@ def sweep(
 
     Returns:
         An iterator over `Answer`, by method, scope, reading, percentile and fusion in the order given. Stage
-        maps are made in the call, each heatmap when its turn comes, so that many need no memory together.
+        maps are made in the call, heatmaps a few at a time, so that many need no memory together.
 
     Raises:
         ValueError: unknown names, methods without gradients, a capture without gradients.
@@ -95,7 +96,7 @@ def sweep(
         _stage_maps(settings, activations, gradients, base)
         for activations, gradients in zip(captured.activations, captured.gradients, strict=True)
     ]
-    return _answers(cams, stages, captured.input_size)
+    return _answers(settings, cams, stages, captured.input_size)
 
 
 def _several(name: str, values: Iterable[_Value]) -> list[_Value]:
@@ -124,18 +125,30 @@ def _settings(
 
 
 def _answers(
-    cams: Sequence[CAM], stages: Sequence[dict[_Setting, Tensor]], size: tuple[int, int]
+    settings: Sequence[_Setting],
+    cams: Sequence[CAM],
+    stages: Sequence[Tensor],
+    size: tuple[int, int],
 ) -> Iterator[Answer]:
-    for cam in cams:
-        maps = [stage[gradient_method_named(cam.method), cam.truncation] for stage in stages]
-        yield Answer(cam, fuse(maps, size, fusion=cam.fusion, stage_scale=cam.stage_scale))
+    """Answers by setting and fusion, as `cams` are, of maps (S, N, h, w); a few settings are fused together."""
+    images = stages[0].shape[1]
+    step = max(1, _FUSED_AT_ONCE // (images * size[0] * size[1]))
+    fusions = len(cams) // len(settings)
+    for first in range(0, len(settings), step):
+        maps = [stage[first : first + step].flatten(0, 1) for stage in stages]
+        of_fusions = [
+            fuse(maps, size, fusion=cam.fusion, stage_scale=cam.stage_scale).reshape(-1, images, *size)
+            for cam in cams[:fusions]
+        ]
+        asked = cams[first * fusions :]
+        for index, heatmaps in enumerate(zip(*of_fusions, strict=True)):
+            for cam, each in zip(asked[index * fusions :], heatmaps, strict=False):
+                yield Answer(cam, each)
 
 
 @torch.no_grad()
-def _stage_maps(
-    settings: Sequence[_Setting], activations: Tensor, gradients: Tensor, base: CAM
-) -> dict[_Setting, Tensor]:
-    """One map (N, h, w) of a stage for each setting."""
+def _stage_maps(settings: Sequence[_Setting], activations: Tensor, gradients: Tensor, base: CAM) -> Tensor:
+    """Maps (S, N, h, w) of a stage, one for each of S settings."""
     activations, gradients = contiguous(activations), contiguous(gradients)  # gone through by channels, often
     if base.positive_activations:
         activations = activations.clamp_min(0)
@@ -151,9 +164,8 @@ def _stage_maps(
     for method, truncation in settings:
         if (method, truncation) not in maps:
             maps[method, truncation] = weighted_sum(method, activations, gradients, truncation)
-    if base.relu == "stage":
-        maps = {setting: stage_map.clamp_min(0) for setting, stage_map in maps.items()}
-    return maps
+    found = torch.stack([maps[setting] for setting in settings])
+    return found.clamp_min_(0) if base.relu == "stage" else found
 
 
 @dataclass(frozen=True)
@@ -189,9 +201,13 @@ def _truncated_maps(
     images = zip(activations, gradients, delta, strict=True)
     maps = torch.stack([_image_maps(ways, *image) for image in images], 2)
     order = product((*ways.positional, *ways.masked, *ways.pooled), percentiles)
-    return {
-        (method, Truncation(percentile, scope, reading)): stage_map
+    found = {
+        (method, reading, percentile): stage_map
         for ((method, reading), percentile), stage_map in zip(order, maps.flatten(0, 1), strict=True)
+    }
+    return {
+        (method, truncation): found[method, truncation.reading, truncation.percentile]
+        for method, truncation in settings
     }
 
 

@@ -39,6 +39,16 @@ def detached(output: object) -> object:
     return output
 
 
+def tensors_in(output: object) -> list[Tensor]:
+    """The floating-point tensors with values in what a model returned or takes, in order."""
+    if isinstance(output, Tensor):
+        return [output] if output.is_floating_point() and output.numel() else []
+    entries = output.values() if isinstance(output, Mapping) else output
+    if isinstance(entries, str) or not hasattr(entries, "__iter__"):
+        return []
+    return [tensor for entry in entries for tensor in tensors_in(entry)]
+
+
 def not_finite(tensor: Tensor) -> list[int]:
     """Indices along the first axis that hold NaN or infinities. The sum tells at once that there are none."""
     if bool(torch.isfinite(tensor.sum())):

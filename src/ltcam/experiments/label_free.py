@@ -157,9 +157,9 @@ RULES = (
     ),
 )
 
-RULE = "separability"
-"""The rule that decides. Provisional: too few runs were tuned to tell it from `drop_for_area`; of the two it asks
-the network least."""
+RULE = "drop_for_area"
+"""The rule that decides, as it does where sharpening is chosen; how far each rule fell behind true masks is in
+docs/how-to/tune.md."""
 
 
 def best(deltas: Sequence[int], values: Sequence[float | None]) -> int | None:

@@ -16,7 +16,7 @@ Curves = tuple[Sequence[float], Values, Values]
 
 _MOST_IN_A_ROW = 3
 _ROW_HEIGHT = 2.25
-_LEGEND_HEIGHT = 0.42
+_LEGEND_HEIGHT, _TITLE_HEIGHT = 0.4, 0.22
 _LETTERS_OF_A_LINE = 80
 _CHOICE_LINES = ((0, (1, 1.4)), (0, (5, 1.6)), (0, (3, 1.2, 1, 1.2)))
 
@@ -46,10 +46,10 @@ def delta_curves(
     columns = min(len(curves), _MOST_IN_A_ROW)
     rows = math.ceil(len(curves) / columns)
     figure = new_figure(TEXT_WIDTH, rows * _ROW_HEIGHT + _LEGEND_HEIGHT)
-    top = 1 - _LEGEND_HEIGHT / figure.get_figheight()
+    top = 1 - (_LEGEND_HEIGHT + _TITLE_HEIGHT) / figure.get_figheight()
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     figure.subplots_adjust(
-        left=0.072, right=0.99, bottom=0.42 / figure.get_figheight(), top=top - 0.03, wspace=0.07, hspace=0.42
+        left=0.085, right=0.99, bottom=0.42 / figure.get_figheight(), top=top, wspace=0.07, hspace=0.42
     )
     highest = _highest(curves, untruncated or {})
     for axes, (title, curve) in zip(panels.flat, curves.items(), strict=False):
@@ -99,7 +99,7 @@ def _panel(
     low, high = min(deltas), max(deltas)
     room = max(1.0, 0.03 * (high - low))
     axes.set_xlim(low - room, high + room)
-    axes.set_xticks(_round_deltas(low, high))
+    axes.set_xticks(_round_deltas(low, high + room))
     axes.grid(axis="y", color="#d8dce2", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_title(title, fontweight="bold")

@@ -1,0 +1,130 @@
+"""Forward passes with folded normalisations: the same values, and nothing left behind."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ltcam.cam import CAM
+from ltcam.cam.folding import folded
+from ltcam.cam.methods import score_cam
+
+
+class Counted(nn.Module):
+    """Two convolutions with normalisations, put together as `way` says."""
+
+    def __init__(self, way="plain", bias=False, affine=True):
+        super().__init__()
+        self.way = way
+        self.first, self.second = (
+            nn.Conv2d(3, 4, 3, padding=1, bias=bias),
+            nn.Conv2d(4, 4, 3, padding="same", groups=2),
+        )
+        self.one, self.two = nn.BatchNorm2d(4, affine=affine), nn.BatchNorm2d(4, eps=1e-2)
+        self.head = nn.Linear(4, 2)
+        for normalisation in (self.one, self.two):
+            normalisation.running_mean.normal_()
+            normalisation.running_var.uniform_(0.1, 3)
+        nn.init.normal_(self.two.weight)
+        nn.init.normal_(self.two.bias)
+
+    def forward(self, images):
+        maps = self.first(images)
+        normalised = self.one(maps)
+        if self.way == "read twice":
+            normalised = normalised + maps
+        if self.way == "normalised twice":
+            normalised = normalised + self.two(maps)
+        if self.way == "written over":
+            normalised = self.one(self.first(images).relu_())
+        if self.way == "used twice":
+            normalised = normalised + self.two(self.first(images + 1))
+        maps = self.second(functional.relu(normalised))
+        last = self.two(maps)
+        if self.way == "given out":
+            return self.head(last.mean((2, 3))), maps
+        return self.head(last.mean((2, 3)))
+
+
+@pytest.fixture
+def normalisations(monkeypatch):
+    """How many normalisations were really computed."""
+    count = []
+    real = torch.batch_norm
+    monkeypatch.setattr(torch, "batch_norm", lambda *args: count.append(1) or real(*args))
+    return count
+
+
+def build(way="plain", **options):
+    torch.manual_seed(0)
+    net = Counted(way, **options).double().eval()
+    return net, torch.rand(2, 3, 9, 7, dtype=torch.float64)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("bias", "affine"), [(False, True), (True, False)])
+def test_values_are_the_same_and_no_normalisation_is_computed(normalisations, bias, affine, memory_format):
+    net, images = build(bias=bias, affine=affine)
+    wanted = net(images)
+    with folded(net, images.contiguous(memory_format=memory_format)):
+        normalisations.clear()
+        found = net(images)
+        assert not normalisations
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("way", "left"),
+    [("read twice", 1), ("normalised twice", 2), ("written over", 2), ("used twice", 2), ("given out", 1)],
+)
+def test_what_anything_else_reads_is_left_alone(way, left, normalisations):
+    net, images = build(way)
+    wanted = net(images)
+    with folded(net, images):
+        normalisations.clear()
+        found = net(images)
+    assert len(normalisations) >= left
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+@torch.no_grad()
+def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations):
+    net, images = build()
+    handle = net.first.register_forward_hook(lambda *_: None)
+    with folded(net, images):
+        normalisations.clear()
+        net(images)
+    assert len(normalisations) == 2
+    handle.remove()
+    net.float()
+    with torch.autocast("cpu", torch.bfloat16), folded(net, images.float()):
+        normalisations.clear()
+        net(images.float())
+    assert len(normalisations) == 2
+
+
+@torch.no_grad()
+def test_the_model_is_as_before_also_after_an_exception(normalisations):
+    net, images = build()
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ZeroDivisionError), folded(net, images):
+        _ = 1 / 0
+    normalisations.clear()
+    net(images)
+    assert len(normalisations) == 2
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_score_cam_is_the_same_with_and_without(monkeypatch):
+    net, images = build()
+    cam = CAM("score-cam", layers=["two"])
+    found = cam(net, images, 1)
+    monkeypatch.setattr(score_cam, "folded", lambda *_: torch.no_grad())
+    torch.testing.assert_close(found, cam(net, images, 1), rtol=1e-10, atol=1e-12)

@@ -7,7 +7,7 @@
 Networks have two classes, random weights and frozen parameters (peers need inputs with gradients then: they get
 them). The sides of a row run in turn; the best of several counts, in seconds on the clock (`ratio`) and of all cores
 (`cpu_ratio`, which other programs disturb less). Rows are written as soon as they are measured, and those in the file
-already are not measured again unless --again is given. Score-CAM and Ablation-CAM, whose peers run the network
+already are not measured again unless --again is given; rows measured elsewhere than the file's first name their machine. Score-CAM and Ablation-CAM, whose peers run the network
 hundreds of times, are measured at a quarter of the pixels.
 
 Whether masks in bfloat16 agree with those in float32 is measured on the defective images of DATA with the classifier
@@ -412,10 +412,15 @@ def machine(device: str) -> dict[str, Any]:
     } | ({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {})
 
 
+def machine_of(file: Path, device: str) -> dict[str, Any]:
+    """That of the rows that name none: where the file was begun."""
+    return json.loads(file.read_text(encoding="utf-8"))["machine"] if file.is_file() else machine(device)
+
+
 def write(file: Path, rows: dict[str, dict[str, Any]], device: str) -> None:
     packages = ("torch", "timm", "grad-cam", "torchcam")
     contents = {
-        "machine": machine(device),
+        "machine": machine_of(file, device),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "rows": list(rows.values()),
     }
@@ -500,8 +505,10 @@ def main() -> None:
         return chosen and (options.again or what not in rows)
 
     def keep(found: Sequence[dict[str, Any]]) -> None:
+        here = machine(options.device)
+        named = {} if here == machine_of(options.out, options.device) else {"machine": here}
         for each in found:
-            rows[each["what"]] = each
+            rows[each["what"]] = each | named
             console.print(f"{each['what']}: {each['ratio']} ({each['bar']})", highlight=False)
         write(options.out, rows, options.device)
 

@@ -40,6 +40,8 @@ def test_stages_of_vgg_are_its_poolings():
 def test_fully_connected_layers_are_no_stage():
     stages = stages_of(build_classifier("vgg11", 2, "fully-connected"), (320, 288))
     assert stages == tuple(f"trunk.features.{index}" for index in (2, 5, 10, 15, 20))
+    before = stages_of(build_classifier("vgg11", 2, "fully-connected"), (320, 288), "before")
+    assert before == tuple(f"trunk.features.{index}" for index in (1, 4, 9, 14, 19))
 
 
 def test_gradients_behind_fully_connected_layers_differ_from_place_to_place():

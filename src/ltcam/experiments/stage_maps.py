@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ltcam.cam import CAM, Capture, Truncation, capture, find_stages, log_odds
+from ltcam.cam import CAM, Capture, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale, fuse
 from ltcam.cam.layers import Taps
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.data.duplicates import file_sha256
 from ltcam.inspector import Inspector
+from ltcam.models.classifier import stages_of
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.folders import write_file
@@ -88,9 +89,7 @@ class StageMapFiles:
         """Names of the stages' layers; the same for both taps where no stage ends in a pooling."""
         if taps == "after":
             return self.inspector.run.stages
-        height, width = self.inspector.run.image_size
-        example = torch.zeros(1, 3, height, width, device=self.inspector.device)
-        found = find_stages(self.inspector.classifier, example, taps="before")
+        found = stages_of(self.inspector.classifier, self.inspector.run.image_size, "before")
         return found if len(found) == len(self.inspector.run.stages) else self.inspector.run.stages
 
     def get(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:

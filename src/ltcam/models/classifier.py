@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam import find_stages
+from ltcam.cam.layers import Taps
 from ltcam.models.backbones import build_trunk, feature_count
 from ltcam.models.names import Head
 
@@ -43,11 +44,15 @@ def build_classifier(backbone: str, classes: int, head: Head = "pooled") -> Clas
     return Classifier(build_trunk(backbone, head), classes)
 
 
-def stages_of(classifier: nn.Module, image_size: tuple[int, int]) -> tuple[str, ...]:
-    """Names of the classifier's stages S1, S2, ... for images of this (height, width); its head is none."""
+def stages_of(classifier: nn.Module, image_size: tuple[int, int], taps: Taps = "after") -> tuple[str, ...]:
+    """Names of the classifier's stages S1, S2, ... for images of this (height, width); its head is none.
+
+    `taps`: whether a stage is taken after or before its pooling.
+    """
     parameter = next(classifier.parameters())
     example = torch.zeros(1, 3, *image_size, dtype=parameter.dtype, device=parameter.device)
-    return tuple(name for name in find_stages(classifier, example) if not name.startswith(_HEAD))
+    found = find_stages(classifier, example, taps=taps)
+    return tuple(name for name in found if not name.startswith(_HEAD))
 
 
 def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> int:

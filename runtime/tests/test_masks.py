@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from ltcam_runtime.masks import (
     above,
@@ -197,6 +198,36 @@ def test_holes_are_what_the_border_does_not_reach() -> None:
 def test_a_diagonal_wall_holds_water() -> None:
     ring = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
     assert fill_holes(ring)[1, 1], "an 8-connected ring encloses its middle"
+
+
+def ring_with_gap(gap: int) -> NDArray[np.bool_]:
+    """A ring of radius 30, three pixels wide, in an image of 200 x 240, with a gap on its right side."""
+    y, x = np.mgrid[:200, :240]
+    distance = np.hypot(y - 100, x - 120)
+    ring = (distance > 28) & (distance < 32)
+    return np.asarray(ring & ~((x > 120) & (np.abs(y - 100) < gap / 2)))
+
+
+@pytest.mark.parametrize(("gap", "filled"), [(0, True), (16, True), (24, False)])
+def test_a_rim_with_a_gap_encloses_what_is_broad(gap: int, filled: bool) -> None:
+    mask = ring_with_gap(gap)
+    found = fill_holes(mask)
+    assert (found >= mask).all()
+    assert found[100, 110] == filled
+    y, x = np.mgrid[:200, :240]
+    assert not found[np.hypot(y - 100, x - 120) > 34].any(), "nothing outside the ring"
+
+
+def test_thin_defects_side_by_side_enclose_nothing() -> None:
+    mask = np.zeros((200, 240), bool)
+    mask[60:140, 100:102] = mask[60:140, 108:110] = mask[100, 60:180] = True
+    assert np.array_equal(fill_holes(mask), mask)
+
+
+def test_filling_does_not_depend_on_where_in_the_image_the_mask_is() -> None:
+    mask = ring_with_gap(12)
+    moved = np.roll(mask, (-60, -80), (0, 1))
+    assert np.array_equal(np.roll(fill_holes(mask), (-60, -80), (0, 1)), fill_holes(moved))
 
 
 def test_above_takes_the_value_as_it_is() -> None:

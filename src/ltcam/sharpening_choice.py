@@ -114,7 +114,7 @@ def choose_sharpening(
     marks = _marks_of_all(plain, cases, unfilled, normal_score, lambda done: progress(done, 2 * len(cases)))
     # Holes are filled for the best only: it changes little where it is not needed.
     best = sorted(unfilled, key=lambda candidate: -_value(marks[candidate]))[:_FILLED]
-    filled = [Candidate(each.sharpening, each.mask.model_copy(update={"fill_holes": True})) for each in best]
+    filled = [_filled(each) for each in best]
     marks |= _marks_of_all(
         plain, cases, filled, normal_score, lambda done: progress(len(cases) + done, 2 * len(cases))
     )
@@ -208,11 +208,18 @@ def _value(marks: Sequence[tuple[float, float]]) -> float:
     return float(drop - AREA_PRICE * area)
 
 
+def _filled(candidate: Candidate) -> Candidate:
+    """The same, with what masks enclose."""
+    return Candidate(candidate.sharpening, candidate.mask.model_copy(update={"fill_holes": True}))
+
+
 def _chosen(
     marks: Mapping[Candidate, Sequence[tuple[float, float]]],
 ) -> SharpeningChoice:
     most = max(map(_value, marks.values()))
     best = next(candidate for candidate, found in marks.items() if _value(found) >= most - _AS_GOOD)
+    if _filled(best) in marks and _value(marks[_filled(best)]) > _value(marks[best]):
+        best = _filled(best)  # no less simple: where nothing is enclosed it is the same mask
     rows = [
         {
             **candidate.sharpening.model_dump(mode="json"),

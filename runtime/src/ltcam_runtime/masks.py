@@ -18,6 +18,8 @@ Heatmap = NDArray[np.floating[Any]]
 # Bilinear resizing of a constant map leaves rounding noise, which must not be stretched to full range.
 _CONSTANT_EPS = 16
 
+_GAP = 0.1  # of the shorter side: how wide a gap in a rim may be
+
 
 def heatmap_range(heatmap: Heatmap) -> tuple[float, float]:
     """(minimum, maximum) of a heatmap; twice the minimum where it is constant but for rounding.
@@ -153,14 +155,50 @@ def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask with what it encloses: a broad defect may stand out at its rim only.
+    """The mask with what it encloses: a broad defect may stand out at its rim only, and there with gaps.
+
+    Holes are filled as they are. Gaps in a rim, of up to a tenth of the image's shorter side, count as
+    closed, and of what is enclosed so only broad parts are filled: thin defects that run side by side enclose nothing.
 
     Args:
         mask: (H, W).
 
     Returns:
-        (H, W) bool. Background that is 4-connected with the image's border stays background.
+        (H, W) bool, never less than the mask. Background that is 4-connected with the image's border stays
+        background.
     """
+    radius = _GAP / 2 * min(mask.shape)
+    if radius < 1 or not mask.any():
+        return _without_holes(mask)
+    found = mask.copy()
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # outside nothing is enclosed
+    found[part] = _without_holes(mask[part]) | _opened(_enclosed(mask[part], radius), radius)
+    return found
+
+
+def _enclosed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """What a rim with gaps of up to twice the radius encloses: grown until they close, filled, and shrunk again."""
+    wide = int(np.ceil(radius)) + 1
+    grown = _distance_to(np.pad(mask, wide)) <= radius
+    return np.asarray(_distance_to(~_without_holes(grown)) > radius)[wide:-wide, wide:-wide]
+
+
+def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Morphological opening by a disc."""
+    core = _distance_to(np.pad(~mask, 1, constant_values=True)) > radius
+    return np.asarray(_distance_to(core) <= radius)[1:-1, 1:-1]
+
+
+def _distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How far each pixel is from the mask, in pixels; very far where the mask is empty."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away, np.float32)
+
+
+def _without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded = np.pad(mask.astype(np.uint8), 1)
     count, labels = cv2.connectedComponents(1 - padded, connectivity=4)
     outside = labels[0, 0]

@@ -82,7 +82,7 @@ def test_wrong_files_are_listed_with_exit_code_1(
         file.write_bytes(b"no image")
     result = ltcam("tune", trained, root, "--out", tmp_path / "out", *QUICK)
     assert result.code == 1
-    assert "not used: hole/00.png" in result.err
+    assert "not measured: hole/00.png" in result.err
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def ablation(inspector, images, target):
     ],
 )
 def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, data, tmp_path):
-    found = measure(run, data, tmp_path / "out", percentile=30, probing=True).comparison
+    found = measure(run, data, tmp_path / "out", percentile=30, probing=True).values
     row = row_of(found, method, stages)
     expected = by_hand(run, data, heatmap_of)
     tolerance = 4  # pixels whose level rounding moves across the threshold
@@ -131,7 +131,7 @@ def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, dat
     ],
 )
 def test_the_runs_own_map_is_what_evaluate_measures(title, options, run, data, tmp_path):
-    row = row_of(measure(run, data, tmp_path / "out").comparison, title, "run")
+    row = row_of(measure(run, data, tmp_path / "out").values, title, "run")
     evaluated = evaluate_run(run, data, tmp_path / "m", device="cpu", bootstrap=20, **options).metrics
     for name in METRICS:
         assert row[name] == pytest.approx(evaluated["pixel"][name], abs=1e-3), name
@@ -151,7 +151,7 @@ def test_the_runs_own_map_is_what_evaluate_measures(title, options, run, data, t
 )
 def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
     run = make_run(cam=cam)
-    found = measure(run, data, tmp_path / "out").comparison
+    found = measure(run, data, tmp_path / "out").values
     assert [row["method"] for row in found["rows"] if row["stages"] == "run"] == ["This run"]
     evaluated = evaluate_run(run, data, tmp_path / "m", device="cpu", bootstrap=20).metrics
     own = row_of(found, "This run", "run")
@@ -163,7 +163,7 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
 def test_what_is_compared(run, data, tmp_path):
     titles = [method.title for method in gradient_methods()]
     assert {"Grad-CAM", "Grad-CAM++", "XGrad-CAM", "LayerCAM", "HiResCAM"} <= set(titles)
-    rows = measure(run, data, tmp_path / "out", percentile=70).comparison["rows"]
+    rows = measure(run, data, tmp_path / "out", percentile=70).values["rows"]
     found = {(row["method"], row["stages"], row["delta"]) for row in rows}
     expected = {(title, stages, None) for title in titles for stages in ("last", "all")}
     expected |= {(f"LT{title}", "all", 70) for title in titles}
@@ -171,7 +171,7 @@ def test_what_is_compared(run, data, tmp_path):
     expected |= {("This run", "run", None), ("This run, unsharpened", "run", None)}
     assert found == expected
     assert len(rows) == len(expected)
-    probed = measure(run, data, tmp_path / "probed", probing=True).comparison["rows"]
+    probed = measure(run, data, tmp_path / "probed", probing=True).values["rows"]
     extra = {(row["method"], row["stages"]) for row in probed} - {(name, stages) for name, stages, _ in found}
     assert extra == {("Score-CAM", "last"), ("Ablation-CAM", "last")}
 
@@ -189,7 +189,7 @@ def test_what_is_written(run, data, tmp_path):
     }
     assert calls[-1] == (4, 4)
     comparison = json.loads((tmp_path / "out/compare.json").read_text())
-    assert comparison == found.comparison
+    assert comparison == found.values
     assert comparison["schema_version"] == 1
     assert (comparison["split"], comparison["backbone"], comparison["seed"]) == ("all", "test_resnet", 0)
     assert comparison["command"] == "ltcam compare a b"
@@ -233,7 +233,7 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
                 pixels[20:30, 5:30], mask[20:30, 5:30] = 20, 255
             Image.fromarray(pixels).save(folder / f"Part{part}.jpg")
             Image.fromarray(mask).save(folder / f"Part{part}_label.bmp")
-    found = measure(run, root, tmp_path / "out", probing=True).comparison
+    found = measure(run, root, tmp_path / "out", probing=True).values
     assert found["settings"]["layout"] == "ksdd"
     assert row_of(found, "LTGrad-CAM", "all")["paper"]["iou"] == 0.2409
     for stages in ("last", "all"):
@@ -246,13 +246,13 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
     page = (tmp_path / "out/report.html").read_text()
     assert "0.241" in page
     assert "Spearman" in page
-    other = measure(run, root, tmp_path / "other", percentile=20).comparison
+    other = measure(run, root, tmp_path / "other", percentile=20).values
     assert row_of(other, "LTGrad-CAM", "all")["paper"] is None  # the paper's is of delta 50
 
 
 def test_only_defective_images_with_a_mask_count(run, data, tmp_path):
     (data / "masks/dent/4.png").unlink()
-    found = measure(run, data, tmp_path / "out").comparison
+    found = measure(run, data, tmp_path / "out").values
     assert found["images"] == {"defective": 4, "with_mask": 3, "measured": 3}
     counts = found["rows"][0]["counts"]
     assert counts["tp"] + counts["fn"] == 3 * 20 * 24
@@ -266,9 +266,9 @@ def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path):
     reasons = dict(found.failed)
     assert set(reasons) == {"dent/3.png", "dent/5.png"}
     assert "the mask is 48 x 60, its image 49 x 64" in reasons["dent/5.png"]
-    assert found.comparison["images"]["measured"] == 2
-    assert {each["image"]: each["reason"] for each in found.comparison["failed"]} == reasons
-    for row in found.comparison["rows"]:
+    assert found.values["images"]["measured"] == 2
+    assert {each["image"]: each["reason"] for each in found.values["failed"]} == reasons
+    for row in found.values["rows"]:
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
@@ -290,7 +290,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(run, data, tmp_pat
     found = measure(run, data, tmp_path / "out", batch_size=3)
     assert [name for name, _ in found.failed] == ["dent/3.png", "dent/6.png"]
     assert all(reason.startswith("XGrad-CAM: ") for _, reason in found.failed)
-    for row in found.comparison["rows"]:
+    for row in found.values["rows"]:
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
@@ -315,8 +315,8 @@ def test_settings_that_cannot_be_used(run, data, tmp_path):
 
 
 def test_batch_size_changes_nothing(run, data, tmp_path):
-    one = measure(run, data, tmp_path / "1", batch_size=1).comparison["rows"]
-    three = measure(run, data, tmp_path / "3", batch_size=3).comparison["rows"]
+    one = measure(run, data, tmp_path / "1", batch_size=1).values["rows"]
+    three = measure(run, data, tmp_path / "3", batch_size=3).values["rows"]
     for each, other in zip(one, three, strict=True):
         assert each["method"] == other["method"]
         assert each["iou"] == pytest.approx(other["iou"], abs=2e-3), each["method"]
@@ -343,7 +343,7 @@ def test_warnings_of_methods_become_notes(run, data, tmp_path, monkeypatch):
         return whole(*arguments, **options)
 
     monkeypatch.setattr(contenders, "sweep", warning)
-    found = measure(run, data, tmp_path / "out").comparison
+    found = measure(run, data, tmp_path / "out").values
     assert "beware of <b>this</b>" in found["notes"]
     assert len(found["notes"]) == len(set(found["notes"]))
     page = (tmp_path / "out/report.html").read_text()
@@ -366,7 +366,7 @@ def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
     for number in (5, 6):
         for folder in ("", "masks/"):
             (data / f"{folder}dent/{number}.png").rename(data / f"{folder}hole/{number}.png")
-    found = measure(make_run(classes=("ok", "dent", "hole")), data, tmp_path / "out").comparison
+    found = measure(make_run(classes=("ok", "dent", "hole")), data, tmp_path / "out").values
     for row in found["rows"]:
         assert {name: each["images"] for name, each in row["classes"].items()} == {"dent": 2, "hole": 2}
     for name in ("dent", "hole"):
@@ -374,7 +374,7 @@ def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
         shutil.copytree(data, alone)
         other = "hole" if name == "dent" else "dent"
         shutil.rmtree(alone / "masks" / other)
-        single = measure(make_run(classes=("ok", "dent", "hole")), alone, tmp_path / f"out-{name}").comparison
+        single = measure(make_run(classes=("ok", "dent", "hole")), alone, tmp_path / f"out-{name}").values
         for row, only in zip(found["rows"], single["rows"], strict=True):
             for metric in METRICS:
                 assert row["classes"][name][metric] == pytest.approx(only[metric], abs=2e-3)
@@ -383,7 +383,7 @@ def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
 
 
 def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, monkeypatch):
-    whole = measure(run, data, tmp_path / "whole", batch_size=1).comparison
+    whole = measure(run, data, tmp_path / "whole", batch_size=1).values
     look, seen = compare.look, []
 
     def stops(inspector, compared, shrunk):
@@ -406,7 +406,7 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, mon
     progress = []
     again = measure(
         run, data, tmp_path / "out", batch_size=1, resume=True, progress=lambda *now: progress.append(now)
-    ).comparison
+    ).values
     assert len(counted) == 2
     assert progress == [(2, 4), (3, 4), (4, 4)]
     for row, other in zip(again["rows"], whole["rows"], strict=True):

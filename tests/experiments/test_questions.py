@@ -175,7 +175,7 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the maps are gone
     assert calls[-1] == (200, 200)
     questions = json.loads((out / "questions.json").read_text())
-    assert questions == found.questions
+    assert questions == found.values
     assert [each["run"] for each in questions["runs"]] == [run.name, other.name]
     assert questions["runs"][0] == alone
     ious = [
@@ -201,14 +201,14 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
 
 def test_a_rerun_from_kept_maps_asks_the_network_nothing(answer, tmp_path, monkeypatch):
     run, data, alone = answer
-    first = ask_runs([run], data, tmp_path / "a", maps=tmp_path / "maps", **OPTIONS).questions
+    first = ask_runs([run], data, tmp_path / "a", maps=tmp_path / "maps", **OPTIONS).values
     assert len(list((tmp_path / "maps").iterdir())) == 3
 
     def refuse(*_given, **_named):
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(stage_maps, "capture", refuse)
-    again = ask_runs([run], data, tmp_path / "b", maps=tmp_path / "maps", **OPTIONS).questions
+    again = ask_runs([run], data, tmp_path / "b", maps=tmp_path / "maps", **OPTIONS).values
     assert again["runs"] == first["runs"] == [alone]
 
 
@@ -224,7 +224,7 @@ def test_a_stopped_measurement_goes_on_from_its_maps(answer, tmp_path, monkeypat
     looks = []
     look = stage_maps.capture
     monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
-    found = ask_runs([run], data, tmp_path / "out", **OPTIONS).questions
+    found = ask_runs([run], data, tmp_path / "out", **OPTIONS).values
     assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
     assert found["runs"] == [alone]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -236,7 +236,7 @@ def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path)
     (data / "dent/3.png").write_bytes(b"no image")
     found = ask_runs([run], data, tmp_path / "out", **OPTIONS)
     assert [name for name, _ in found.failed] == ["dent/3.png"]
-    assert found.questions["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
+    assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
 
 
 def test_what_cannot_be_asked(answer, tmp_path):

@@ -51,7 +51,7 @@ def by_hand(sided, numbers, cam):
     ],
 )
 def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
-    tuning = measure(sided, tmp_path / "out", maps=DeltaMaps((50,))).tuning
+    tuning = measure(sided, tmp_path / "out", maps=DeltaMaps((50,))).values
     (found,) = [each for each in tuning["methods"] if each["method"] == method]
     (point,) = [each for each in found["curve"] if each["delta"] == 50]
     tolerance = 4  # pixels whose level rounding moves across the threshold
@@ -69,7 +69,7 @@ def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
 
 
 def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
-    tuning = measure(sided, tmp_path / "out").tuning
+    tuning = measure(sided, tmp_path / "out").values
     assert tuning["sides"]["train"]["measured"] == 3
     assert tuning["sides"]["test"]["measured"] == 2
     assert tuning["judged"]["images"] == 3
@@ -92,11 +92,11 @@ def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
 
 
 def test_the_rules_see_no_mask(sided, tmp_path):
-    before = measure(sided, tmp_path / "before").tuning
+    before = measure(sided, tmp_path / "before").values
     for file in (sided[1] / "masks/dent").iterdir():
         mask = np.asarray(Image.open(file))
         Image.fromarray(np.roll(mask, 17, axis=1)).save(file)
-    after = measure(sided, tmp_path / "after").tuning
+    after = measure(sided, tmp_path / "after").values
     for one, other in zip(before["methods"], after["methods"], strict=True):
         assert one["rule_values"] == other["rule_values"]
         assert one["curve"] != other["curve"]
@@ -111,7 +111,7 @@ def test_what_is_written(sided, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the journal is gone
     assert calls[-1] == (8, 8)
     tuning = json.loads((out / "tune.json").read_text())
-    assert tuning == found.tuning
+    assert tuning == found.values
     assert tuning["schema_version"] == 1
     assert (tuning["backbone"], tuning["seed"], tuning["command"]) == ("test_resnet", 0, "ltcam tune a b")
     assert tuning["settings"]["deltas"] == [0, 50, 90]
@@ -128,7 +128,7 @@ def test_what_is_written(sided, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         measure(sided, out)
     again = measure(sided, out, overwrite=True, command="ltcam tune a b")
-    assert again.tuning == found.tuning
+    assert again.values == found.values
 
 
 def stopped(after):
@@ -143,7 +143,7 @@ def stopped(after):
 
 @pytest.mark.parametrize("after", [2, 4, 7])
 def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monkeypatch):
-    whole = measure(sided, tmp_path / "whole").tuning
+    whole = measure(sided, tmp_path / "whole").values
     with pytest.raises(KeyboardInterrupt):
         measure(sided, tmp_path / "out", progress=stopped(after))
     assert not (tmp_path / "out").exists()
@@ -156,7 +156,7 @@ def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monk
     judge = tune.judge_image
     monkeypatch.setattr(tune, "heatmaps_by_delta", lambda *given: (looks.append(1), look(*given))[1])
     monkeypatch.setattr(tune, "judge_image", lambda *given: (looks.append(1), judge(*given))[1])
-    resumed = measure(sided, tmp_path / "out", resume=True).tuning
+    resumed = measure(sided, tmp_path / "out", resume=True).values
     assert len(looks) == 8 - after
     assert resumed == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "sided", "whole"]
@@ -167,12 +167,12 @@ def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path):
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/1.png")
     found = measure(sided, tmp_path / "out")
     assert [name for name, _ in found.failed] == ["dent/1.png"]
-    assert found.tuning["sides"]["train"]["measured"] == 2
-    assert found.tuning["judged"]["images"] == 3  # the rules need no mask
+    assert found.values["sides"]["train"]["measured"] == 2
+    assert found.values["judged"]["images"] == 3  # the rules need no mask
 
 
 def test_fewer_images(sided, tmp_path):
-    tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).tuning
+    tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values
     assert (tuning["sides"]["train"]["chosen"], tuning["sides"]["train"]["measured"]) == (2, 2)
     assert tuning["judged"]["images"] == 1
 
@@ -180,7 +180,7 @@ def test_fewer_images(sided, tmp_path):
 def test_without_ok_images_nothing_is_judged(sided, tmp_path):
     for number in (5, 6):  # those of the training side
         (sided[1] / f"good/{number}.png").unlink()
-    tuning = measure(sided, tmp_path / "out").tuning
+    tuning = measure(sided, tmp_path / "out").values
     assert tuning["judged"] == {"images": 0, "normal_score": None}
     for method in tuning["methods"]:
         oracle, *rules = method["choices"]

@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import command, progress
+from ltcam.cli.measured import tell
 from ltcam.cli.options import BatchSize, Device, ProbingBfloat16
 
 app = typer.Typer(add_completion=False)
@@ -86,16 +87,7 @@ def compare(
             command=shlex.join(["ltcam", *sys.argv[1:]]),
             progress=advance,
         )
-    if as_json:
-        print_json(compared.comparison)
-    else:
-        _print_table(dict(compared.comparison))
-    for note in compared.comparison["notes"]:
-        say(f"note: {note}")
-    for name, reason in compared.failed:
-        say(f"not measured: {name}: {reason}")
-    say(f"results: {out} (report: {out / 'report.html'})")
-    return SOME_FAILED if compared.failed else DONE
+    return tell(compared, out, _print_table, as_json=as_json)
 
 
 def _print_table(comparison: dict[str, Any]) -> None:

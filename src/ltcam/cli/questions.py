@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import command, progress
+from ltcam.cli.measured import tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 
@@ -77,14 +78,7 @@ def questions(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(KEPT) from None
-    if as_json:
-        print_json(answered.questions)
-    else:
-        _print_tables(dict(answered.questions))
-    for name, reason in answered.failed:
-        say(f"not measured: {name}: {reason}")
-    say(f"results: {out} (report: {out / 'report.html'})")
-    return SOME_FAILED if answered.failed else DONE
+    return tell(answered, out, _print_tables, as_json=as_json)
 
 
 def _print_tables(found: dict[str, Any]) -> None:

@@ -100,13 +100,13 @@ def reproduce(
         int, typer.Option(min=0, help="folds of groups to train and compare on as well; 0 for none")
     ] = 0,
     rows: Annotated[int, typer.Option(min=1, max=12, help="images in each figure")] = 3,
-    images: Annotated[int, typer.Option(min=24, help="images per surface of the synthetic set")] = 48,
+    images: Annotated[int, typer.Option(min=24, help="images per surface of the synthetic set")] = 36,
     surfaces: Annotated[
         str, typer.Option(help="surfaces of the synthetic set, separated by commas")
     ] = "brushed,cast,fabric,ceramic",
     synthetic_size: Annotated[
         str, typer.Option(metavar="HxW", help="size of the images of the synthetic set")
-    ] = "256x352",
+    ] = "192x256",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
     device: Device = "auto",
     resume: Annotated[

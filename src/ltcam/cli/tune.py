@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import command, progress
+from ltcam.cli.measured import tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 
@@ -88,16 +89,7 @@ def tune(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(KEPT) from None
-    if as_json:
-        print_json(tuned.tuning)
-    else:
-        _print_table(dict(tuned.tuning))
-    for note in tuned.tuning["notes"]:
-        say(f"note: {note}")
-    for name, reason in tuned.failed:
-        say(f"not used: {name}: {reason}")
-    say(f"results: {out} (report: {out / 'report.html'})")
-    return SOME_FAILED if tuned.failed else DONE
+    return tell(tuned, out, _print_table, as_json=as_json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What experiments share: an image with its true mask, the four numbers of pixel counts, warnings kept as notes."""
+"""What experiments share: results, an image with its true mask, the four numbers of pixel counts, warnings as notes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,19 @@ METRICS: Mapping[str, Callable[[PixelCounts], float]] = {
     "recall": pixel.recall,
     "f1": pixel.f1,
 }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an experiment found.
+
+    Attributes:
+        values: as written to its JSON file.
+        failed: (image, reason) of images that could not be used.
+    """
+
+    values: Mapping[str, Any]
+    failed: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)

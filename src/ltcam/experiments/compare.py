@@ -27,6 +27,7 @@ from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import (
     METRICS,
     Case,
+    Found,
     Progress,
     make_case,
     metrics_of_sums,
@@ -48,19 +49,6 @@ COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
 
 _WORK = "comparison"
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What a comparison found.
-
-    Attributes:
-        comparison: as written to compare.json.
-        failed: (image, reason) of images that could not be measured.
-    """
-
-    comparison: Mapping[str, Any]
-    failed: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -97,7 +85,7 @@ def compare_run(  # noqa: PLR0913  # the options of a command
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda _done, _total: None,
-) -> Compared:
+) -> Found:
     """Measure the masks of many methods on the defective images that have a mask, and on no others.
 
     Masks are used for this measurement and for nothing else.
@@ -207,7 +195,7 @@ def compare_run(  # noqa: PLR0913  # the options of a command
             }
         )
         _write(folder, comparison, title=f"{run.name} on {data.name}")
-    return Compared(comparison, tuple(sorted(work.failed.items())))
+    return Found(comparison, tuple(sorted(work.failed.items())))
 
 
 def _measure(work: _Work, samples: Sequence[Sample], batch_size: int, progress: Progress) -> None:

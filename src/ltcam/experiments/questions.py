@@ -26,7 +26,7 @@ from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
 from ltcam.evaluation.evaluate import plain_json
-from ltcam.experiments.cases import METRICS, Progress, make_case, metrics_of, noting_warnings
+from ltcam.experiments.cases import METRICS, Found, Progress, make_case, metrics_of, noting_warnings
 from ltcam.experiments.journal import work_folder
 from ltcam.experiments.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.inspector import Inspector, read_batches
@@ -55,19 +55,6 @@ BASES: Mapping[str, Kind] = {
 }
 
 _WORK = "questions"
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What was found.
-
-    Attributes:
-        questions: as written to questions.json.
-        failed: (image, reason) of images that could not be measured.
-    """
-
-    questions: Mapping[str, Any]
-    failed: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -191,7 +178,7 @@ def ask_runs(  # noqa: PLR0913  # the options of a command
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda _done, _total: None,
-) -> Answered:
+) -> Found:
     """Ask each run, and write what they say and how far they differ.
 
     Args:
@@ -255,7 +242,7 @@ def ask_runs(  # noqa: PLR0913  # the options of a command
     if maps is None:
         _remove(work)
     failed = {each["image"]: each["reason"] for answer in answers for each in answer["failed"]}
-    return Answered(questions, tuple(failed.items()))
+    return Found(questions, tuple(failed.items()))
 
 
 def _part(progress: Progress, place: int, parts: int) -> Progress:

@@ -56,8 +56,8 @@ class SyntheticSet:
     """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.data.synth.synthesise`."""
 
     surfaces: tuple[str, ...] = SURFACES
-    images: int = 48
-    size: tuple[int, int] = (256, 352)
+    images: int = 36
+    size: tuple[int, int] = (192, 256)
 
 
 @dataclass(frozen=True)

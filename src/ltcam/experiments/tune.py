@@ -27,6 +27,7 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import (
     METRICS,
+    Found,
     Progress,
     make_case,
     metrics_of,
@@ -57,19 +58,6 @@ ORACLE = "train_masks"
 """Name of the choice that uses true masks."""
 
 _WORK = "tuning"
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What a tuning found.
-
-    Attributes:
-        tuning: as written to tune.json.
-        failed: (image, reason) of images that could not be used.
-    """
-
-    tuning: Mapping[str, Any]
-    failed: tuple[tuple[str, str], ...]
 
 
 @dataclass
@@ -123,7 +111,7 @@ def tune_run(  # noqa: PLR0913  # the options of a command
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda _done, _total: None,
-) -> Tuned:
+) -> Found:
     """Measure the masks of both sides at every delta, and choose delta with and without true masks.
 
     Args:
@@ -192,7 +180,7 @@ def tune_run(  # noqa: PLR0913  # the options of a command
             }
         )
         _write(folder, tuning, title=f"{run.name} on {data.name}")
-    return Tuned(tuning, tuple(work.failed.items()))
+    return Found(tuning, tuple(work.failed.items()))
 
 
 def _check_deltas(deltas: Sequence[int]) -> None:

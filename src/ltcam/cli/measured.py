@@ -1,0 +1,31 @@
+"""What the commands that measure a run have in common: how they tell what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
+
+if TYPE_CHECKING:
+    from ltcam.experiments.cases import Found
+
+
+def tell(found: Found, out: Path, print_tables: Callable[[dict[str, Any]], None], *, as_json: bool) -> int:
+    """Print what an experiment found, what it noted, what failed, and where the results are.
+
+    Returns:
+        The exit code.
+    """
+    values = dict(found.values)
+    if as_json:
+        print_json(values)
+    else:
+        print_tables(values)
+    for note in values.get("notes", ()):
+        say(f"note: {note}")
+    for name, reason in found.failed:
+        say(f"not measured: {name}: {reason}")
+    say(f"results: {out} (report: {out / 'report.html'})")
+    return SOME_FAILED if found.failed else DONE

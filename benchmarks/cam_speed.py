@@ -7,8 +7,9 @@
 Networks have two classes, random weights and frozen parameters (peers need inputs with gradients then: they get
 them). The sides of a row run in turn; the best of several counts, in seconds on the clock (`ratio`) and of all cores
 (`cpu_ratio`, which other programs disturb less). Rows are written as soon as they are measured, and those in the file
-already are not measured again unless --again is given; rows measured elsewhere than the file's first name their machine. Score-CAM and Ablation-CAM, whose peers run the network
-hundreds of times, are measured at a quarter of the pixels.
+already are not measured again unless --again is given; rows measured elsewhere than the file's first name their
+machine. Score-CAM and Ablation-CAM, whose peers run the network hundreds of times, are measured at a quarter of the
+pixels.
 
 Whether masks in bfloat16 agree with those in float32 is measured on the defective images of DATA with the classifier
 of RUN (masks of the set are not looked at); without them on a small network trained here on bright squares.

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import FullGrad, capture_biases
-from ltcam.cam.biases import effective_bias, visit_biases
+from ltcam.cam import FullGrad, biases, capture_biases
+from ltcam.cam.biases import BiasCapture, effective_bias, visit_biases, warn_if_incomplete
 
 
 def explained(captured) -> torch.Tensor:
@@ -593,3 +593,16 @@ def test_not_finite_gradients_and_logits_are_named(nets):
     broken.head[2].bias.data.fill_(torch.inf)
     with pytest.raises(ValueError, match="logits hold NaN"):
         capture_biases(broken, nets.images(), 1)
+
+
+@pytest.mark.parametrize(
+    ("tf32", "share", "warns"), [(False, 1e-3, True), (True, 1e-3, False), (True, 3e-2, True)]
+)
+def test_a_gpus_shorter_float32_is_no_missing_layer(monkeypatch, tf32, share, warns):
+    monkeypatch.setattr(biases, "_rounds_to_tf32", lambda _device: tf32)
+    scores, terms = torch.tensor([50.0]), torch.tensor([60.0], dtype=torch.float64)
+    found = BiasCapture((), scores, scores, scores, scores, (1, 1), gap=terms * share, terms=terms)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_if_incomplete(found, stacklevel=1)
+    assert bool(caught) == warns

@@ -41,6 +41,16 @@ def test_resizing_never_leaves_the_range_and_keeps_equal_sizes_as_they_are():
     assert torch.equal(resize_maps(stage_map, (2, 3)), stage_map)
 
 
+@pytest.mark.parametrize("size", [(41, 63), (16, 24), (4, 7)])
+def test_small_and_large_steps_are_resized_alike(size):
+    """Many pixels per pixel are made by matrices, few by torch's own function."""
+    stage_map = maps(3)[2].float()
+    wanted = torch.nn.functional.interpolate(stage_map[:, None], size=size, mode="bilinear")[:, 0]
+    with torch.inference_mode():  # what is kept from here is used outside as well
+        resize_maps(stage_map, size)
+    torch.testing.assert_close(resize_maps(stage_map.requires_grad_(), size), wanted, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("size", [(0, 4), (4, 0), (-1, 2)])
 def test_sizes_below_one_are_refused(size):
     with pytest.raises(ValueError, match="at least 1"):

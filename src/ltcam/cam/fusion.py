@@ -136,9 +136,12 @@ def _matrices(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def _interpolation(old: int, new: int, dtype: torch.dtype) -> Tensor:
     """Linear interpolation of `old` values to `new` ones as a matrix (new, old): rows of weights that sum to 1."""
     # The centre of pixel i lies at (i + 1/2) old / new - 1/2; beyond the first and last centre values stay.
-    place = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
-    distance = (place[:, None] - torch.arange(old, dtype=torch.float64)).abs()
-    return (1 - distance).clamp_min(0).to(dtype)
+    with torch.inference_mode(False):  # it is kept, and must not be what only inference may use
+        place = ((torch.arange(new, dtype=torch.float64, device="cpu") + 0.5) * old / new - 0.5).clamp(
+            0, old - 1
+        )
+        distance = (place[:, None] - torch.arange(old, dtype=torch.float64, device="cpu")).abs()
+        return (1 - distance).clamp_min(0).to(dtype)
 
 
 def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -208,7 +208,7 @@ def ring_with_gap(gap: int) -> NDArray[np.bool_]:
     return np.asarray(ring & ~((x > 120) & (np.abs(y - 100) < gap / 2)))
 
 
-@pytest.mark.parametrize(("gap", "filled"), [(0, True), (16, True), (24, False)])
+@pytest.mark.parametrize(("gap", "filled"), [(0, True), (6, True), (16, True), (24, False)])
 def test_a_rim_with_a_gap_encloses_what_is_broad(gap: int, filled: bool) -> None:
     mask = ring_with_gap(gap)
     found = fill_holes(mask)
@@ -218,10 +218,25 @@ def test_a_rim_with_a_gap_encloses_what_is_broad(gap: int, filled: bool) -> None
     assert not found[np.hypot(y - 100, x - 120) > 34].any(), "nothing outside the ring"
 
 
-def test_thin_defects_side_by_side_enclose_nothing() -> None:
-    mask = np.zeros((200, 240), bool)
-    mask[60:140, 100:102] = mask[60:140, 108:110] = mask[100, 60:180] = True
-    assert np.array_equal(fill_holes(mask), mask)
+@pytest.mark.parametrize("gap", [3, 6, 12, 18, 25])
+def test_defects_side_by_side_enclose_nothing(gap: int) -> None:
+    bars, squares, dots = np.zeros((3, 200, 240), bool)
+    bars[60:140, 100:102] = bars[60:140, 102 + gap : 104 + gap] = True
+    squares[150:180, 100:130] = squares[150:180, 130 + gap : 160 + gap] = True
+    dots[10:90:gap, 10:90:gap] = True
+    for mask in (bars, squares, dots):
+        assert np.array_equal(fill_holes(mask), mask)
+
+
+@pytest.mark.parametrize("side", [60, 200, 400])
+def test_small_rims_and_large_ones(side: int) -> None:
+    """Rims of a fifteenth to a third of the side, all with a small gap."""
+    for radius in (side // 15, side // 8, side // 3):
+        y, x = np.mgrid[:side, :side] - side // 2
+        distance = np.hypot(y, x)
+        rim = (distance > radius - 1.5) & (distance < radius + 1.5)
+        rim &= ~((x > 0) & (np.abs(y) < side / 60))
+        assert fill_holes(rim)[side // 2, side // 2]
 
 
 def test_filling_does_not_depend_on_where_in_the_image_the_mask_is() -> None:

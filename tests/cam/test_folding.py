@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ltcam.cam import CAM
-from ltcam.cam.folding import folded
+from ltcam.cam.folding import FoldedPasses
 from ltcam.cam.methods import score_cam
 
 
@@ -34,7 +35,7 @@ class Counted(nn.Module):
 
     def forward(self, images):
         maps = self.first(images)
-        normalised = self.one(maps)
+        normalised = self.one(maps) if not self.way.startswith("dark") else self.darkened(images, maps)
         if self.way == "read twice":
             normalised = normalised + maps
         if self.way == "normalised twice":
@@ -43,11 +44,32 @@ class Counted(nn.Module):
             normalised = self.one(self.first(images).relu_())
         if self.way == "used twice":
             normalised = normalised + self.two(self.first(images + 1))
+        if self.way == "kept":
+            self.maps = maps
+        if self.way == "compared":
+            normalised = normalised * (maps > 0.3).flatten(1).any(1)[:, None, None, None]
+        if self.way == "set":
+            maps[:, 0] = 0
+        if self.way == "arrays":
+            normalised = normalised.type(torch.DoubleTensor) * torch.as_tensor(np.array(2.0))
         maps = self.second(functional.relu(normalised))
         last = self.two(maps)
         if self.way == "given out":
             return self.head(last.mean((2, 3))), maps
         return self.head(last.mean((2, 3)))
+
+    def darkened(self, images, maps):
+        """The first normalisation; of dark images something else."""
+        if images.mean() > 0.6:
+            return self.one(maps)
+        ways = {
+            "another normalisation": lambda: self.two(maps),
+            "none": lambda: maps,
+            "one by one": lambda: torch.cat([self.one(each) for each in maps.split(1)]),
+            "read in the dark": lambda: self.one(maps) + maps,
+            "of the batch": lambda: functional.batch_norm(maps, None, None, training=True),
+        }
+        return ways[self.way.removeprefix("dark: ")]()
 
 
 @pytest.fixture
@@ -71,42 +93,73 @@ def build(way="plain", **options):
 def test_values_are_the_same_and_no_normalisation_is_computed(normalisations, bias, affine, memory_format):
     net, images = build(bias=bias, affine=affine)
     wanted = net(images)
-    with folded(net, images.contiguous(memory_format=memory_format)):
-        normalisations.clear()
-        found = net(images)
-        assert not normalisations
+    folded = FoldedPasses(net, images[:1].contiguous(memory_format=memory_format))
+    normalisations.clear()
+    found = folded(lambda: net(images))
+    assert not normalisations
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("way", "left"),
-    [("read twice", 1), ("normalised twice", 2), ("written over", 2), ("used twice", 2), ("given out", 1)],
+    [
+        ("read twice", 1),
+        ("normalised twice", 2),
+        ("written over", 2),
+        ("used twice", 2),
+        ("given out", 1),
+        ("kept", 1),
+        ("compared", 1),
+        ("set", 1),
+    ],
 )
 def test_what_anything_else_reads_is_left_alone(way, left, normalisations):
     net, images = build(way)
     wanted = net(images)
-    with folded(net, images):
-        normalisations.clear()
-        found = net(images)
+    folded = FoldedPasses(net, images[:1])
+    normalisations.clear()
+    found = folded(lambda: net(images))
     assert len(normalisations) >= left
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    "way", ["another normalisation", "none", "one by one", "read in the dark", "of the batch"]
+)
+def test_a_pass_that_goes_another_way_is_run_as_it_is(way):
+    """The image that is watched is bright and alone; these are dark and several."""
+    net, images = build(f"dark: {way}")
+    folded = FoldedPasses(net, images[:1] + 1)
+    bright = images[:1] + 2
+    torch.testing.assert_close(folded(lambda: net(bright)), net(bright), rtol=1e-12, atol=1e-14)
+    for _ in range(2):
+        torch.testing.assert_close(folded(lambda: net(images / 9)), net(images / 9), rtol=1e-12, atol=1e-14)
+
+
+@torch.no_grad()
+def test_arrays_and_types_that_a_network_hands_to_torch_are_no_trouble():
+    net, images = build("arrays")
+    folded = FoldedPasses(net, images[:1])
+    torch.testing.assert_close(folded(lambda: net(images)), net(images), rtol=1e-12, atol=1e-14)
+
+
+@torch.no_grad()
 def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations):
     net, images = build()
     handle = net.first.register_forward_hook(lambda *_: None)
-    with folded(net, images):
-        normalisations.clear()
-        net(images)
+    folded = FoldedPasses(net, images[:1])
+    normalisations.clear()
+    folded(lambda: net(images))
     assert len(normalisations) == 2
     handle.remove()
     net.float()
-    with torch.autocast("cpu", torch.bfloat16), folded(net, images.float()):
+    with torch.autocast("cpu", torch.bfloat16):
+        folded = FoldedPasses(net, images[:1].float())
         normalisations.clear()
-        net(images.float())
+        folded(lambda: net(images.float()))
     assert len(normalisations) == 2
 
 
@@ -114,8 +167,8 @@ def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations):
 def test_the_model_is_as_before_also_after_an_exception(normalisations):
     net, images = build()
     before = copy.deepcopy(net.state_dict())
-    with pytest.raises(ZeroDivisionError), folded(net, images):
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        FoldedPasses(net, images[:1])(lambda: net(images) / (1 // 0))
     normalisations.clear()
     net(images)
     assert len(normalisations) == 2
@@ -126,5 +179,5 @@ def test_score_cam_is_the_same_with_and_without(monkeypatch):
     net, images = build()
     cam = CAM("score-cam", layers=["two"])
     found = cam(net, images, 1)
-    monkeypatch.setattr(score_cam, "folded", lambda *_: torch.no_grad())
+    monkeypatch.setattr(score_cam, "FoldedPasses", lambda *_: lambda one_pass: one_pass())
     torch.testing.assert_close(found, cam(net, images, 1), rtol=1e-10, atol=1e-12)

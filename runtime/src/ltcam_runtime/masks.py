@@ -157,37 +157,39 @@ def fixed(heatmap: Heatmap, share: float) -> NDArray[np.bool_]:
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask with what it encloses: a broad defect may stand out at its rim only, and there with gaps.
 
-    Holes are filled as they are. Gaps in a rim, of up to a tenth of the image's shorter side, count as
-    closed, and of what is enclosed so only broad parts are filled: thin defects that run side by side enclose nothing.
+    Gaps of up to about a tenth of the image's shorter side count as closed, if what they open into is wider than they
+    are. Where a rim has no gap, its inside is the background that is not 4-connected with the image's border.
 
     Args:
         mask: (H, W).
 
     Returns:
-        (H, W) bool, never less than the mask. Background that is 4-connected with the image's border stays
-        background.
+        (H, W) bool, never less than the mask.
     """
-    radius = _GAP / 2 * min(mask.shape)
-    if radius < 1 or not mask.any():
-        return _without_holes(mask)
     found = mask.copy()
+    if not mask.any():
+        return found
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # outside nothing is enclosed
-    found[part] = _without_holes(mask[part]) | _opened(_enclosed(mask[part], radius), radius)
+    largest = _GAP / 2 * min(mask.shape)
+    found[part] = _without_holes(mask[part])
+    for radius in (largest, largest / 2, largest / 4):
+        if radius >= 1:
+            found[part] |= _behind_gaps(mask[part], radius)
     return found
 
 
-def _enclosed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """What a rim with gaps of up to twice the radius encloses: grown until they close, filled, and shrunk again."""
+def _behind_gaps(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """What a rim with gaps of up to twice the radius encloses.
+
+    These are the holes that are left when the rim is grown by the radius, and what is no farther than that from them;
+    of narrow holes, as between four dots, nothing.
+    """
     wide = int(np.ceil(radius)) + 1
     grown = _distance_to(np.pad(mask, wide)) <= radius
-    return np.asarray(_distance_to(~_without_holes(grown)) > radius)[wide:-wide, wide:-wide]
-
-
-def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
-    """Morphological opening by a disc."""
-    core = _distance_to(np.pad(~mask, 1, constant_values=True)) > radius
-    return np.asarray(_distance_to(core) <= radius)[1:-1, 1:-1]
+    holes = _without_holes(grown) & ~grown
+    inside = _distance_to(~holes) > radius / 2
+    return np.asarray(_distance_to(inside) <= 1.5 * radius)[wide:-wide, wide:-wide]
 
 
 def _distance_to(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -112,7 +112,7 @@ def _sum(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     if total is first:
         total = first.clone()
     for stage_map in others:
-        if _by_matrices(stage_map, size):
+        if _by_matrices(stage_map, size) and stage_map.dtype == total.dtype:
             rows, columns = _matrices(stage_map, size)
             with torch.autocast("cpu", enabled=False):
                 total.baddbmm_(rows.expand(len(total), -1, -1), stage_map @ columns)
@@ -122,8 +122,9 @@ def _sum(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 def _by_matrices(maps: Tensor, size: tuple[int, int]) -> bool:
+    exact = torch.get_float32_matmul_precision() == "highest" or maps.dtype == torch.float64
     few = _SMALL * maps.shape[1] * maps.shape[2] <= size[0] * size[1]
-    return few and maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.float64)
+    return few and exact and maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.float64)
 
 
 def _matrices(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

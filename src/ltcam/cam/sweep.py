@@ -70,7 +70,8 @@ def sweep(
 
     Returns:
         An iterator over `Answer`, by method, scope, reading, percentile and fusion in the order given. Stage
-        maps are made in the call, heatmaps a few at a time, so that many need no memory together.
+        maps are made in the call, heatmaps a few at a time, so that many need no memory together. Those made
+        together share their memory: clone what is kept for long.
 
     Raises:
         ValueError: unknown names, methods without gradients, a capture without gradients.

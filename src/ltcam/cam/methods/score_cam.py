@@ -1,11 +1,13 @@
 """Score-CAM (Wang et al. 2020)."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ltcam.cam.asking import ask, at_once, target_of
-from ltcam.cam.folding import folded
+from ltcam.cam.folding import FoldedPasses
 from ltcam.cam.memory_formats import fastest_format
 from ltcam.cam.methods.method import Probe, ProbingMethod
 
@@ -33,20 +35,24 @@ def weights(probe: Probe, layer: int) -> Tensor:
     varying = (~_constant(*_range(activations))).flatten(1).nonzero()
     memory_format = fastest_format(probe.model, probe.images, gradients=False)
     count = at_once(probe.images, probe.chunk)
-    with folded(probe.model, probe.images[:1].contiguous(memory_format=memory_format)):
-        for start in range(0, len(varying), count):
-            images, channels = varying[start : start + count].unbind(1)
-            masks, constant = _masks(activations[images, channels], probe.captured.input_size)
-            masked = (probe.images[images] * masks).to(probe.images.dtype)
-            target = target_of(probe.target, images.tolist())
-            scores = ask(probe.model, masked, target, memory_format)
-            if not bool(scores.isfinite().all()):
-                raise ValueError(
-                    f"layer {probe.captured.layers[layer]!r}: masked by one of the channels {channels.tolist()} an "
-                    "image has a NaN or infinite score"
-                )
-            q[images, channels] = torch.where(constant, -torch.inf, scores).to(q.dtype)
+    folded = FoldedPasses(probe.model, probe.images[:1].contiguous(memory_format=memory_format))
+    for start in range(0, len(varying), count):
+        images, channels = varying[start : start + count].unbind(1)
+        masks, constant = _masks(activations[images, channels], probe.captured.input_size)
+        scores = folded(partial(_scores, probe, images, masks, memory_format))
+        if not bool(scores.isfinite().all()):
+            raise ValueError(
+                f"layer {probe.captured.layers[layer]!r}: masked by one of the channels {channels.tolist()} an "
+                "image has a NaN or infinite score"
+            )
+        q[images, channels] = torch.where(constant, -torch.inf, scores).to(q.dtype)
     return torch.where(q.isneginf(), 0, q.softmax(1))[:, :, None, None]
+
+
+def _scores(probe: Probe, images: Tensor, masks: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Target scores (M,) of the images with these indices (M,), seen through masks (M, 1, H, W)."""
+    masked = (probe.images[images] * masks).to(probe.images.dtype)
+    return ask(probe.model, masked, target_of(probe.target, images.tolist()), memory_format)
 
 
 def _masks(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

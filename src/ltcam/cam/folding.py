@@ -252,9 +252,10 @@ class _Folding(TorchFunctionMode):
                 found = _normalisation(*args, **kwargs)
                 if found is None or not found.is_same(pair.normalisation):
                     self._fail()
-                self.given[id(output)] = weakref.ref(output)
+                self._remember(output)
                 return output.detach()
-        if func not in _FOR_EVERYBODY and any(map(self._is_folded, _given(args, kwargs))):
+        watched = (self.made or self.given) and func not in _FOR_EVERYBODY
+        if watched and any(map(self._is_folded, _given(args, kwargs))):
             self._fail()
         if func is functional.conv2d:
             known = self.pairs.get(id(_weight_and_bias(*args, **kwargs)[0]))
@@ -264,9 +265,13 @@ class _Folding(TorchFunctionMode):
                 return output
         return func(*args, **kwargs)
 
+    def _remember(self, output: Tensor) -> None:
+        """As long as anybody keeps it, which hardly any network does."""
+        key = id(output)
+        self.given[key] = weakref.ref(output, lambda _gone: self.given.pop(key, None))
+
     def _is_folded(self, tensor: Tensor) -> bool:
-        given = self.given.get(id(tensor))
-        return id(tensor) in self.made or (given is not None and given() is tensor)
+        return id(tensor) in self.made or id(tensor) in self.given
 
     def _fail(self) -> NoReturn:
         self.failed = True

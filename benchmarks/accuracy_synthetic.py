@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from accuracy_ksdd import ltcam  # beside this script
 from rich.console import Console
 from rich.table import Table
 
@@ -34,10 +33,6 @@ SETS = {
 """Name to surfaces, size of the images, images per surface."""
 
 BAR = 2.0
-
-
-def ltcam(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "ltcam.cli", *map(str, words)], check=True)
 
 
 def made(file: Path, *words: object) -> Path:

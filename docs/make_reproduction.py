@@ -3,13 +3,13 @@
     ltcam reproduce synthetic --out OUT
     python docs/make_reproduction.py OUT [OUT ...] [--runs ksdd QUESTIONS]
 
-Of each OUT: docs/results/KIND/compare.json, folds.json, tables.md, the answers to the open questions as questions.csv,
-gains.csv, questions.md and effects.svg, those over folds as questions-folds.csv and .md, the choice of delta as
-tune.csv, tune.md and delta.svg, as far as they are there; of the
-synthetic set the figures too, as docs/images/reproduction/NAME.webp. Of QUESTIONS, the results of `ltcam questions` for
-runs that differ in head or size, questions-runs.csv and .md beside them. Pictures of other data sets are not taken:
-their licences are not ours. Then the tables between the markers of docs/reproduction.md are made of the files under
-docs/results.
+Of each OUT, as far as they are there, to docs/results/KIND: compare.json, folds.json, tables.md; the answers to the
+open questions as questions.csv, gains.csv, questions.md and effects.svg, those over folds as questions-folds.csv, .md;
+the choice of delta as tune.csv, tune.md and delta.svg. To docs/images/reproduction: the figures of the synthetic set as
+NAME.webp; of other data sets, whose licences are not ours, the curves alone, as delta-KIND.webp. Of QUESTIONS, the
+results of `ltcam questions` for runs that differ in head or size: questions-runs.csv and .md.
+
+Then the tables between the markers of docs/reproduction.md are made of the files under docs/results.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ def take(out: Path) -> None:
     for source, target in _TAKEN.items():
         if (out / source).is_file():
             shutil.copy(out / source, folder / target)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    curves = out / "figures" / "delta.png"  # lines, no pictures
+    if found["kind"] != "synthetic" and curves.is_file():
+        shrink(curves, IMAGES / f"delta-{found['kind']}.webp")
     if found["kind"] == "synthetic":
-        IMAGES.mkdir(parents=True, exist_ok=True)
         for picture in sorted((out / "figures").glob("*.png")):
             shrink(picture, IMAGES / f"{picture.stem}.webp")
 

@@ -299,6 +299,15 @@ def test_the_site_loads_nothing_from_elsewhere() -> None:
     assert not {"extra_css", "extra_javascript"} & set(settings)
 
 
+def test_pictures_are_part_of_the_site() -> None:
+    """What mkdocs leaves out of the site can be linked to in the repository, but not shown on a page."""
+    shown = [
+        link for page in PAGES for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    ]
+    assert shown
+    assert not [link for link in shown if "results/" in link]
+
+
 @pytest.mark.parametrize("picture", sorted((DOCS / "images").rglob("*.*")), ids=lambda path: path.name)
 def test_pictures_are_small_and_used(picture: Path) -> None:
     assert picture.stat().st_size < 200_000

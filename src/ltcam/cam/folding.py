@@ -31,9 +31,8 @@ from ltcam.cam.tensors import tensors_in
 T = TypeVar("T")
 
 _AGREES = 1e-4  # of the largest value: folding rounds otherwise, a wrong pair gives other values
-_OWN_REFERENCES = (
-    2  # to an output that nothing but this module keeps: its own, and that of the question itself
-)
+_OWN_REFERENCES = 2
+"""To an output that nothing but this module keeps: its own, and that of the question itself."""
 
 _FOR_EVERYBODY = frozenset(
     {

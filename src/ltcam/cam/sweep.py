@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import TypeVar
 
 import torch
@@ -97,7 +97,7 @@ def sweep(
         _stage_maps(settings, activations, gradients, base)
         for activations, gradients in zip(captured.activations, captured.gradients, strict=True)
     ]
-    return _answers(settings, cams, stages, captured.input_size)
+    return _answers(cams, stages, captured.input_size)
 
 
 def _several(name: str, values: Iterable[_Value]) -> list[_Value]:
@@ -125,26 +125,19 @@ def _settings(
     return list(found)
 
 
-def _answers(
-    settings: Sequence[_Setting],
-    cams: Sequence[CAM],
-    stages: Sequence[Tensor],
-    size: tuple[int, int],
-) -> Iterator[Answer]:
+def _answers(cams: Sequence[CAM], stages: Sequence[Tensor], size: tuple[int, int]) -> Iterator[Answer]:
     """Answers by setting and fusion, as `cams` are, of maps (S, N, h, w); a few settings are fused together."""
-    images = stages[0].shape[1]
+    settings, images = stages[0].shape[:2]
     step = max(1, _FUSED_AT_ONCE // (images * size[0] * size[1]))
-    fusions = len(cams) // len(settings)
-    for first in range(0, len(settings), step):
+    fusions = len(cams) // settings
+    for first in range(0, settings, step):
         maps = [stage[first : first + step].flatten(0, 1) for stage in stages]
         of_fusions = [
             fuse(maps, size, fusion=cam.fusion, stage_scale=cam.stage_scale).reshape(-1, images, *size)
             for cam in cams[:fusions]
         ]
-        asked = cams[first * fusions :]
-        for index, heatmaps in enumerate(zip(*of_fusions, strict=True)):
-            for cam, each in zip(asked[index * fusions :], heatmaps, strict=False):
-                yield Answer(cam, each)
+        heatmaps = chain.from_iterable(zip(*of_fusions, strict=True))
+        yield from map(Answer, cams[first * fusions :], heatmaps)
 
 
 @torch.no_grad()

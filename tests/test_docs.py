@@ -26,10 +26,10 @@ import ltcam
 import ltcam.cam
 from ltcam.cam.methods import methods
 from ltcam.data.layouts import LAYOUTS
-from ltcam.data.synth import synthesise
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.runs import CamSettings, MaskSettings, Run, VerdictSettings, write_run
+from ltcam.synth import synthesise
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.writers.csv import COLUMNS
 

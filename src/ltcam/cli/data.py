@@ -72,7 +72,7 @@ def synth(
 ) -> int:
     """Make a synthetic inspection set with exact masks: textured surfaces, five kinds of defect, lots."""
     from ltcam.cli.console import parse_size  # noqa: PLC0415
-    from ltcam.data.synth import synthesise  # noqa: PLC0415
+    from ltcam.synth import synthesise  # noqa: PLC0415
 
     with progress("drawing") as advance:
         synthesise(

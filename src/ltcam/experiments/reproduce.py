@@ -20,8 +20,6 @@ from ltcam.data.duplicates import file_sha256, find_duplicates, merge_groups
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import ksdd, ksdd2, read_dataset
 from ltcam.data.splits import kfold
-from ltcam.data.synth import SURFACES, synthesise
-from ltcam.data.synth.write import MARKER as SYNTH_FILE
 from ltcam.defaults import default_cam
 from ltcam.experiments.compare import COMPARE_FILE, compare_run
 from ltcam.experiments.delta_maps import DeltaMaps
@@ -33,6 +31,8 @@ from ltcam.experiments.tune import TUNE_FILE, tune_run
 from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
+from ltcam.synth import SURFACES, synthesise
+from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.fit import LAST
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import Listener, train
@@ -53,7 +53,7 @@ _SETTINGS_FILE = "settings.json"
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.data.synth.synthesise`."""
+    """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.synth.synthesise`."""
 
     surfaces: tuple[str, ...] = SURFACES
     images: int = 36

@@ -26,11 +26,11 @@ import cv2
 import numpy as np
 
 from ltcam.data.dataset import OK
-from ltcam.data.synth import blend
-from ltcam.data.synth.blend import Defect, Mask, Picture
-from ltcam.data.synth.defects import DEFECTS
-from ltcam.data.synth.lots import Lot
-from ltcam.data.synth.surfaces import SURFACES, draw_lot, draw_surface, expose, quantised
+from ltcam.synth import blend
+from ltcam.synth.blend import Defect, Mask, Picture
+from ltcam.synth.defects import DEFECTS
+from ltcam.synth.lots import Lot
+from ltcam.synth.surfaces import SURFACES, draw_lot, draw_surface, expose, quantised
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 
@@ -269,7 +269,7 @@ def _described(defect: Defect) -> dict[str, float]:
 
 def _record(parameters: dict[str, Any], found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     return {
-        "generator": "ltcam.data.synth",
+        "generator": "ltcam.synth",
         "schema_version": 1,
         "parameters": parameters,
         "constants": {

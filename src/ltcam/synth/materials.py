@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ltcam.data.synth import fields
-from ltcam.data.synth.fields import Field, Random, Size
-from ltcam.data.synth.lots import Lot
+from ltcam.synth import fields
+from ltcam.synth.fields import Field, Random, Size
+from ltcam.synth.lots import Lot
 
 Painter = Callable[[Random, Lot, Size, float], Field]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltcam.data.synth import DEFECTS, FAINT, SURFACES, Piece, contrast_to_noise, draw_piece, plan, synthesise
+from ltcam.synth import DEFECTS, FAINT, SURFACES, Piece, contrast_to_noise, draw_piece, plan, synthesise
 from ltcam_runtime.errors import OutputError, SettingsError
 
 SIZE = (96, 136)

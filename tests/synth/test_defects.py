@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ltcam.data.synth.blend import ALPHA
-from ltcam.data.synth.defects import DEFECTS, Shape
-from ltcam.data.synth.surfaces import SURFACES, Surface, draw_lot, draw_surface
+from ltcam.synth.blend import ALPHA
+from ltcam.synth.defects import DEFECTS, Shape
+from ltcam.synth.surfaces import SURFACES, Surface, draw_lot, draw_surface
 
 SIZE = (128, 176)
 

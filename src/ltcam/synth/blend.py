@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ltcam.data.synth import fields
-from ltcam.data.synth.defects import DEFECTS, Shape
-from ltcam.data.synth.fields import Field, Random
-from ltcam.data.synth.surfaces import Surface, expose, quantised
+from ltcam.synth import fields
+from ltcam.synth.defects import DEFECTS, Shape
+from ltcam.synth.fields import Field, Random
+from ltcam.synth.surfaces import Surface, expose, quantised
 
 Mask = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ltcam.data.synth import fields, marks
-from ltcam.data.synth.fields import Field, Random, Size
-from ltcam.data.synth.lots import Lot
-from ltcam.data.synth.materials import MATERIALS
+from ltcam.synth import fields, marks
+from ltcam.synth.fields import Field, Random, Size
+from ltcam.synth.lots import Lot
+from ltcam.synth.materials import MATERIALS
 
 SURFACES: tuple[str, ...] = tuple(MATERIALS)
 """Names of the surfaces."""

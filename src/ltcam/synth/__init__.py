@@ -14,10 +14,10 @@ of the lot's lamp); only then come lens and sensor. So nothing looks pasted, and
 a defect differ nowhere else.
 """
 
-from ltcam.data.synth.blend import ALPHA, CLEAR, FAINT, Defect, contrast_to_noise
-from ltcam.data.synth.defects import DEFECTS
-from ltcam.data.synth.surfaces import SURFACES
-from ltcam.data.synth.write import Drawing, Piece, draw_piece, plan, synthesise
+from ltcam.synth.blend import ALPHA, CLEAR, FAINT, Defect, contrast_to_noise
+from ltcam.synth.defects import DEFECTS
+from ltcam.synth.surfaces import SURFACES
+from ltcam.synth.write import Drawing, Piece, draw_piece, plan, synthesise
 
 __all__ = [
     "ALPHA",

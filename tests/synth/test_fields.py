@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ltcam.data.synth import fields
+from ltcam.synth import fields
 
 SIZE = (240, 320)
 

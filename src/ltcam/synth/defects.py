@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ltcam.data.synth import fields
-from ltcam.data.synth.fields import SUPERSAMPLING, Field, Random, Size
-from ltcam.data.synth.surfaces import Surface
+from ltcam.synth import fields
+from ltcam.synth.fields import SUPERSAMPLING, Field, Random, Size
+from ltcam.synth.surfaces import Surface
 
 Colour = tuple[float, float, float]
 _NEUTRAL: Colour = (1.0, 1.0, 1.0)

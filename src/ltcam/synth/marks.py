@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from ltcam.data.synth import fields
-from ltcam.data.synth.fields import Field, Random, Size
-from ltcam.data.synth.lots import Lot
+from ltcam.synth import fields
+from ltcam.synth.fields import Field, Random, Size
+from ltcam.synth.lots import Lot
 
 
 def illumination(rng: Random, lot: Lot, size: Size) -> Field:

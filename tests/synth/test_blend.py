@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ltcam.data.synth import blend
-from ltcam.data.synth.blend import contrast_to_noise, hurt_surface, lay
-from ltcam.data.synth.defects import DEFECTS, Shape
-from ltcam.data.synth.surfaces import draw_lot, draw_surface, expose, quantised
+from ltcam.synth import blend
+from ltcam.synth.blend import contrast_to_noise, hurt_surface, lay
+from ltcam.synth.defects import DEFECTS, Shape
+from ltcam.synth.surfaces import draw_lot, draw_surface, expose, quantised
 
 SIZE = (128, 176)
 

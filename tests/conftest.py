@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ltcam.models.classifier import build_classifier, stages_of
+from ltcam.models.student import STUDENT, build_student
 from ltcam.models.torchvision_operators import prepare_torchvision
 from ltcam.runs import CamSettings, Run, VerdictSettings, write_run
 
@@ -41,8 +42,10 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(seed: int = 0, split: str = "path,label,group,split,sha256\n", **fields: Any) -> Path:
         classes = fields.pop("classes", ("ok", "dent"))
         torch.manual_seed(seed)
-        classifier = build_classifier("test_resnet", len(classes))
+        student = fields.get("network") == "student"
+        classifier = (build_student if student else build_classifier)("test_resnet", len(classes))
         stages = stages_of(classifier, (64, 64))
+        cam = CamSettings(method=STUDENT.name, stages=stages) if student else CamSettings(stages=stages[1:3])
         run = Run(
             **{
                 "classes": classes,
@@ -51,7 +54,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 "std": (0.25,) * 3,
                 "backbone": "test_resnet",
                 "stages": stages,
-                "cam": CamSettings(stages=stages[1:3]),
+                "cam": cam,
                 "verdict": VerdictSettings(threshold=0.0),
                 "seed": seed,
                 **fields,

@@ -24,7 +24,10 @@ from PIL import Image
 from ltcam.cli.main import run as main
 
 SIZE = (64, 96)
-FAST = ("--backbone", "test_resnet", "--weights", "random", "--image-size", "64x96", "--epochs", "3")
+FAST = (
+    *("--backbone", "test_resnet", "--weights", "random", "--image-size", "64x96", "--epochs", "3"),
+    *("--precision", "float32", "--memory-format", "contiguous"),  # the same on every machine
+)
 
 
 @dataclass(frozen=True)

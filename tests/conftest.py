@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +67,64 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+_VOID = frozenset({"meta", "img", "br", "wbr", "rect", "line", "circle", "polyline", "link"})
+_INLINE = frozenset({"wbr", "strong", "span", "code"})
+
+
+class Page(HTMLParser):
+    """A page taken apart: its text, its tags and its pictures; it must be well-formed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.source = text
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.attributes: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _VOID:
+            assert self._open.pop() == tag
+        if tag not in _INLINE:
+            self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.text += data
+
+    def assert_self_contained(self) -> None:
+        """Nothing that the page's content security policy would stop, and no foreign markup."""
+        assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in self.source
+        assert not {"script", "link", "iframe", "object", "base", "form"} & set(self.tags)
+        assert not {"href", "srcset", "action"} & set(self.attributes)
+        assert not [name for name in self.attributes if name.startswith("on")]
+        assert all(
+            (image["src"] or "").startswith("data:image/jpeg;base64,") and image["alt"]
+            for image in self.images
+        )
+        assert not re.search(r"url\(|@import|https?://", self.source)
+
+
+@pytest.fixture
+def parse() -> type[Page]:
+    return Page
+
+
+@pytest.fixture
+def evil() -> str:
+    """A name that must never reach a page as it is."""
+    return "<script>alert('x')</script>"

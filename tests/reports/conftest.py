@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import re
-from html.parser import HTMLParser
-
 import numpy as np
 import pytest
 
@@ -11,64 +8,7 @@ from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image,
 from ltcam.runs import CamSettings, MaskSettings, Run, VerdictSettings
 from ltcam.training.settings import TrainingSettings
 
-_VOID = frozenset({"meta", "img", "br", "wbr", "rect", "line", "circle", "polyline", "link"})
-_INLINE = frozenset({"wbr", "strong", "span", "code"})
-
-
-class Page(HTMLParser):
-    """A page taken apart: its text, its tags and its pictures; it must be well-formed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.source = text
-        self.tags, self.images, self.attributes, self.text = [], [], [], ""
-        self._open = []
-        self.feed(text)
-        assert self._open == []
-        self.text = re.sub(r"\s+", " ", self.text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in _VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in _VOID:
-            assert self._open.pop() == tag
-        if tag not in _INLINE:
-            self.text += " "
-
-    def handle_data(self, data):
-        if self._open[-1:] != ["style"]:
-            self.text += data
-
-    def assert_self_contained(self):
-        """Nothing that the page's content security policy would stop, and no foreign markup."""
-        assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in self.source
-        assert not {"script", "link", "iframe", "object", "base", "form"} & set(self.tags)
-        assert not {"href", "srcset", "action"} & set(self.attributes)
-        assert not [name for name in self.attributes if name.startswith("on")]
-        assert all(
-            image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in self.images
-        )
-        assert not re.search(r"url\(|@import|https?://", self.source)
-
-
-@pytest.fixture
-def parse():
-    return Page
-
-
 EVIL = "<script>alert('x')</script>"
-
-
-@pytest.fixture
-def evil():
-    """A name that must never reach a page as it is."""
-    return EVIL
 
 
 def make_metrics(classes=("crack", EVIL), *, masks=True, images=12):

@@ -66,7 +66,7 @@ def compare(
     ] = False,
 ) -> int:
     """Measure a run's masks by many map methods side by side: compare.json, .csv, .md and report.html."""
-    from ltcam.experiments.compare import compare_run  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.compare.measure import compare_run  # noqa: PLC0415  # torch is slow to import
 
     with progress("comparing") as advance:
         compared = compare_run(
@@ -91,7 +91,7 @@ def compare(
 
 
 def _print_table(comparison: dict[str, Any]) -> None:
-    from ltcam.reports.compare_page import HEAD, NARROW, compare_rows  # noqa: PLC0415
+    from ltcam.experiments.compare.page import HEAD, NARROW, compare_rows  # noqa: PLC0415
 
     console = Console()
     shown = HEAD if console.width >= WIDE else NARROW

@@ -57,7 +57,7 @@ def questions(
     """
     if len(places) < 2:
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
-    from ltcam.experiments.questions import ask_runs  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.ablation.measure import ask_runs  # noqa: PLC0415  # torch is slow to import
 
     *runs, data = places
     with progress("asking") as advance:
@@ -82,7 +82,7 @@ def questions(
 
 
 def _print_tables(found: dict[str, Any]) -> None:
-    from ltcam.reports import questions_page as page  # noqa: PLC0415
+    from ltcam.experiments.ablation import page  # noqa: PLC0415
 
     console = Console()
     wide = console.width >= WIDE

@@ -136,7 +136,7 @@ def reproduce(
             "seed": seed,
         },
     )
-    from ltcam.experiments import reproduce as job  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415  # torch is slow to import
 
     plan = job.Plan(
         kind=kind,  # type: ignore[arg-type]  # checked there
@@ -181,7 +181,7 @@ def reproduce(
 
 
 def _print_table(comparison: dict[str, Any]) -> None:
-    from ltcam.reports.compare_page import HEAD, compare_rows  # noqa: PLC0415
+    from ltcam.experiments.compare.page import HEAD, compare_rows  # noqa: PLC0415
 
     shown = ("method", "map of", "IoU", "F1", "paper's IoU")
     table = Table(title=f"Masks of {comparison['images']['measured']} defective images", box=SIMPLE_HEAD)

@@ -66,8 +66,8 @@ def tune(
     curves.svg and curves.png.
     """
     chosen = None if deltas is None else _numbers(deltas)
-    from ltcam.experiments.delta_maps import DELTAS, DeltaMaps  # noqa: PLC0415  # torch is slow to import
-    from ltcam.experiments.tune import tune_run  # noqa: PLC0415
+    from ltcam.experiments.tune.measure import tune_run  # noqa: PLC0415
+    from ltcam.experiments.tune.percentile_maps import DELTAS, DeltaMaps  # noqa: PLC0415  # torch is slow to import
 
     maps = DeltaMaps(chosen or DELTAS, scope, reading, positive_activations, fullgrad)
     with progress("tuning") as advance:
@@ -102,7 +102,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _print_table(tuning: dict[str, Any]) -> None:
-    from ltcam.reports.tune_page import HEAD, choice_rows  # noqa: PLC0415
+    from ltcam.experiments.tune.page import HEAD, choice_rows  # noqa: PLC0415
 
     sides = tuning["sides"]
     table = Table(

@@ -32,9 +32,15 @@ class Bar:
     count: int
 
 
-def render(template: str, **values: Any) -> str:
-    """Render a template of this package; every value is escaped."""
-    return _environment().get_template(template).render(**values)
+def render(template: str, *, beside: str | Path | None = None, **values: Any) -> str:
+    """Render a template; every value is escaped.
+
+    Args:
+        template: name of a template of this package, or of a file in the folder of `beside`.
+        beside: a page's module (`__file__`), where its template is not in this package.
+        values: what the template names.
+    """
+    return _environment(Path(beside).parent if beside else _TEMPLATES).get_template(template).render(**values)
 
 
 def write_page(path: Path, page: str) -> None:
@@ -91,9 +97,9 @@ def breakable(text: str) -> markupsafe.Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader([folder, _TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

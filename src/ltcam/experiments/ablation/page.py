@@ -1,0 +1,312 @@
+"""Answers to the paper's open questions: as rows, as Markdown and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ltcam.reports.chart import Chart, line_chart
+from ltcam.reports.html import render
+from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
+from ltcam.reports.settings_rows import SettingRow, plain
+
+HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
+"""Columns of `answer_rows`."""
+
+NARROW = HEAD[:4]
+"""Those that a terminal of 80 letters has room for."""
+
+GAIN_HEAD = (
+    "percentile of",
+    "truncation acts on",
+    "delta",
+    "Grad-CAM",
+    "LTGrad-CAM",
+    "gain",
+    "95 % / spread",
+)
+"""Columns of `gain_rows`."""
+
+GAIN_NARROW = GAIN_HEAD[:6]
+"""Likewise."""
+
+STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain", "moved by delta")
+"""Columns of `stage_rows`."""
+
+_CHOICES = {
+    "base": "base setting",
+    "scope": "percentile of each",
+    "reading": "truncation acts on the",
+    "fusion": "stages fused by",
+    "stage_scale": "stages scaled by",
+    "tap": "stages tapped",
+    "relu": "ReLU per stage:",
+    "stages": "only stage",
+}
+_VALUES = {("base", "paper"): "", ("tap", "before"): "before pooling"}
+
+
+def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Texts in the order of `HEAD`, question by question.
+
+    Args:
+        questions: of `ltcam.experiments.ablation.measure.ask_runs`, also as read back from `questions.json`.
+    """
+    return [
+        (
+            choice_words(row),
+            row["method"],
+            fraction(row["iou"]),
+            NONE if row["question"] == "base" else _signed(row["gain"]),
+            NONE if row["question"] == "base" else _uncertainty(row, "gain"),
+            fraction(row["mean_image_iou"]),
+            NONE if row["question"] == "base" else _signed(row["mean_image_gain"]),
+        )
+        for row in _by_question(questions)
+    ]
+
+
+def gain_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Texts in the order of `GAIN_HEAD`: LTGrad-CAM over Grad-CAM, all stages, per scope, reading and delta."""
+    return [
+        (
+            row["scope"] + (" (before pooling)" if row["taps"] == "before" else ""),
+            row["reading"],
+            f"{row['delta']:g}",
+            fraction(row["grad_cam_iou"]),
+            fraction(row["iou"]),
+            _signed(row["gain"]),
+            _uncertainty(row, "gain"),
+        )
+        for row in questions["gains"]
+        if row["stage"] == "all"
+    ]
+
+
+def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[tuple[str, ...]]:
+    """Texts in the order of `STAGE_HEAD`: each stage alone, at the base's delta."""
+    return [
+        (
+            row["stage"],
+            _percent(row["grad_cam_share"]),
+            fraction(row["grad_cam_iou"]),
+            _percent(row["share"]),
+            fraction(row["iou"]),
+            _signed(row["gain"]),
+            _percent(row["moved"]),
+        )
+        for row in stage_gains(questions, scope, reading)
+    ]
+
+
+def choice_words(row: Mapping[str, Any]) -> str:
+    """What is chosen otherwise in a row."""
+    which = (row["question"], row["value"])
+    return f"{_CHOICES[row['question']]} {_VALUES.get(which, row['value'])}".strip()
+
+
+def questions_markdown(questions: Mapping[str, Any]) -> str:
+    """The answers as Markdown: what was measured, every choice, the gains, each stage alone."""
+    lines = [markdown_text(_sentence(questions))]
+    if len(questions["runs"]) > 1:
+        lines.append(markdown_table(*_run_table(questions)))
+    lines += [
+        markdown_table(HEAD, answer_rows(questions)),
+        markdown_text(_best_sentence(questions)),
+        markdown_table(GAIN_HEAD, gain_rows(questions)),
+        *(
+            f"Each stage alone, delta {questions['base']['delta']}, percentile of each {scope}, truncation acts on "
+            f"the {reading}:\n\n{markdown_table(STAGE_HEAD, rows)}"
+            for scope, reading, rows in stage_tables(questions)
+        ),
+    ]
+    failed = _failed(questions)
+    if failed:
+        lines.append(markdown_table(("Not measured", "Reason"), failed))
+    return "\n\n".join(lines) + "\n"
+
+
+def questions_page(questions: Mapping[str, Any], *, title: str) -> str:
+    """The page as one self-contained HTML text.
+
+    Args:
+        questions: as for `answer_rows`.
+        title: heading, such as the names of runs and data.
+    """
+    run_head, run_rows = _run_table(questions)
+    return render(
+        "page.html.j2",
+        beside=__file__,
+        title=title,
+        questions=questions,
+        sentence=_sentence(questions),
+        best_sentence=_best_sentence(questions),
+        cards=_cards(questions),
+        head=HEAD,
+        rows=[
+            (row["question"] == "base", texts)
+            for row, texts in zip(_by_question(questions), answer_rows(questions), strict=True)
+        ],
+        gain_head=GAIN_HEAD,
+        gain_rows=gain_rows(questions),
+        stage_head=STAGE_HEAD,
+        stage_tables=[
+            (scope, reading, _stage_chart(questions, scope, reading), rows)
+            for scope, reading, rows in stage_tables(questions)
+        ],
+        run_head=run_head,
+        run_rows=run_rows,
+        failed=_failed(questions),
+        notes=list(dict.fromkeys(note for run in questions["runs"] for note in run["notes"])),
+        setting_rows=_setting_rows(questions),
+    )
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _by_question(questions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Rows with the methods of one choice beside each other."""
+    order = list(dict.fromkeys(choice_words(row) for row in questions["rows"]))
+    return sorted(questions["rows"], key=lambda row: order.index(choice_words(row)))
+
+
+def stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list[Mapping[str, Any]]:
+    """What LTGrad-CAM gains at each stage alone, shallow to deep, with this population and reading."""
+    wanted = ("after", scope, reading, questions["base"]["delta"])
+    return [
+        row
+        for row in questions["gains"]
+        if (row["taps"], row["scope"], row["reading"], row["delta"]) == wanted and row["stage"] != "all"
+    ]
+
+
+def stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tuple[str, ...]]]]:
+    """(scope, reading, rows); none for a network of one stage."""
+    pairs = dict.fromkeys((row["scope"], row["reading"]) for row in questions["gains"])
+    tables = [(scope, reading, stage_rows(questions, scope, reading)) for scope, reading in pairs]
+    return [table for table in tables if table[2]]
+
+
+def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> Chart:
+    rows = stage_gains(questions, scope, reading)
+    series = {
+        "LTGrad-CAM": [_nan(row["iou"]) for row in rows],
+        "Grad-CAM": [_nan(row["grad_cam_iou"]) for row in rows],
+    }
+    every = [row for row in questions["gains"] if row["stage"] != "all"]
+    top = max((row[name] or 0.0 for row in every for name in ("iou", "grad_cam_iou")), default=1.0)
+    return line_chart(list(range(1, len(rows) + 1)), series, low=0, high=top, x_name="stage")
+
+
+def _signed(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def _uncertainty(row: Mapping[str, Any], name: str) -> str:
+    """The interval over images of one run, or the spread over several."""
+    spread = row["spread"][name]
+    if spread is not None:
+        return f"{spread['low']:+.3f} to {spread['high']:+.3f}"
+    low, high = (row["intervals"] or {}).get(name) or (None, None)
+    return NONE if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+
+
+def _sentence(questions: Mapping[str, Any]) -> str:
+    runs = questions["runs"]
+    if len(runs) == 1:
+        words = f"{runs[0]['images']['measured']} defective images with a mask ({runs[0]['side']})"
+        what = "with 95 % intervals over images, the same ones drawn for both maps"
+    else:
+        words = f"{len(runs)} runs; means over them"
+        what = "with the lowest and highest of the runs"
+    return (
+        f"{words}. Each choice is varied alone against the paper's base setting: delta "
+        f"{questions['base']['delta']} of each channel, in the gradient, stages behind their pooling, each cut at 0, "
+        f"all added up raw, Otsu's threshold. IoU of pixels pooled over the images, {what}. True masks were used for "
+        "measuring only."
+    )
+
+
+def _best_sentence(questions: Mapping[str, Any]) -> str:
+    best = questions["best_reading"]
+    if best is None:
+        return "No reading has a known gain over Grad-CAM."
+    return (
+        f"LTGrad-CAM gains most over Grad-CAM with the percentile of each {best['scope']} and truncation acting on "
+        f"the {best['reading']}: IoU {fraction(best['iou'])} against {fraction(best['grad_cam_iou'])} "
+        f"({_signed(best['gain'])})."
+    )
+
+
+def _cards(questions: Mapping[str, Any]) -> list[dict[str, str]]:
+    cards = []
+    for method in questions["base"]["methods"]:
+        rows = [row for row in questions["rows"] if row["method"] == method and row["iou"] is not None]
+        base = next((row for row in rows if row["question"] == "base"), None)
+        if base is None:
+            continue
+        best = max(rows, key=lambda row: row["iou"])
+        cards.append(
+            {
+                "name": f"{method}: IoU, base setting",
+                "value": fraction(base["iou"]),
+                "detail": f"best single change: {choice_words(best)}, {fraction(best['iou'])}",
+                "tone": "accent",
+            }
+        )
+    return cards
+
+
+def _run_table(questions: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows: each run with the settings in which the runs differ, and its base rows."""
+    runs = questions["runs"]
+    settings = [
+        {"backbone": run["backbone"], "seed": run["seed"], **run["training"], "image_size": run["image_size"]}
+        for run in runs
+    ]
+    names = list(dict.fromkeys(name for each in settings for name in each))
+    differing = [name for name in names if len({repr(each.get(name)) for each in settings}) > 1]
+    methods = questions["base"]["methods"]
+    head = ("run", *(name.replace("_", " ") for name in differing), "images", *methods)
+    rows = [
+        (
+            run["run"],
+            *(plain(each.get(name)) for name in differing),
+            str(run["images"]["measured"]),
+            *(fraction(_base_iou(run, method)) for method in methods),
+        )
+        for run, each in zip(runs, settings, strict=True)
+    ]
+    return head, rows
+
+
+def _base_iou(run: Mapping[str, Any], method: str) -> float | None:
+    rows = [row for row in run["rows"] if row["question"] == "base" and row["method"] == method]
+    return rows[0]["iou"] if rows else None
+
+
+def _failed(questions: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(each["image"], each["reason"]) for run in questions["runs"] for each in run["failed"]]
+
+
+def _setting_rows(questions: Mapping[str, Any]) -> list[SettingRow]:
+    first = questions["runs"][0]
+    height, width = first["image_size"]
+    negative = "left out" if questions["settings"]["positive_activations"] else "used"
+    pooling = (
+        "stages end in a pooling" if first["pooling_stages"] else "no stage ends in a pooling: one tap only"
+    )
+    return [
+        SettingRow("Network", f"{first['backbone']}, {height} × {width} px", "of the first run"),
+        SettingRow("Stages", ", ".join(first["stages"]), pooling),
+        SettingRow("Negative activations", negative, ""),
+        SettingRow("Intervals", f"{questions['settings']['bootstrap']} resamples", "of whole images"),
+        SettingRow("Computed on", first["device"], ""),
+        SettingRow("Versions", plain(questions["versions"]), ""),
+    ]

@@ -1,0 +1,1 @@
+"""Methods side by side: what `ltcam compare` measures, and its page."""

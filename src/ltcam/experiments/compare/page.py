@@ -1,0 +1,248 @@
+"""A comparison of map methods: as rows, as Markdown, and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ltcam.reports.html import render
+from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text, read_metric
+from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
+
+HEAD = ("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1", "ms/image", "paper's IoU")
+"""Columns of `compare_rows`."""
+
+NARROW = ("method", "map of", "IoU", "precision", "recall", "F1", "ms/image")
+"""Those that a terminal of 80 letters has room for."""
+
+_STAGES = {
+    "last": "last stage",
+    "all": "all stages",
+    "network": "every layer",
+    "run": "its own settings",
+}
+_ORDERS = {
+    "last": "with the compared methods' maps of the last stage",
+    "all": "with the compared methods' maps of all stages",
+}
+
+
+def ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows, highest IoU first; undefined ones last."""
+    return sorted(
+        comparison["rows"], key=lambda row: -1.0 if row["iou"] is None else row["iou"], reverse=True
+    )
+
+
+def stage_words(row: Mapping[str, Any]) -> str:
+    """Of which stages a row's map is, and in which arithmetic where that is not float32."""
+    return _STAGES[row["stages"]] + (", in bfloat16" if row.get("bfloat16") else "")
+
+
+def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Texts in the order of `HEAD`, highest IoU first.
+
+    Args:
+        comparison: of `ltcam.experiments.compare.measure.compare_run`, also as read back from `compare.json`.
+    """
+    return [
+        (
+            row["method"],
+            stage_words(row),
+            NONE if row["delta"] is None else f"{row['delta']:g}",
+            fraction(row["iou"]),
+            read_metric(row, "iou").interval or NONE,
+            fraction(row["precision"]),
+            fraction(row["recall"]),
+            fraction(row["f1"]),
+            f"{1000 * row['seconds']:.1f}",
+            NONE if row["paper"] is None else fraction(row["paper"]["iou"]),
+        )
+        for row in ranked(comparison)
+    ]
+
+
+def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """Head and rows: pooled IoU of each defect class, its number of images behind its name; None where there is one.
+
+    Args:
+        comparison: as for `compare_rows`.
+    """
+    rows = [row for row in ranked(comparison) if row["classes"]]
+    if not rows:
+        return None
+    names = list(rows[0]["classes"])
+    head = ("method", "map of", *(f"{name} ({rows[0]['classes'][name]['images']})" for name in names))
+    return head, [
+        (row["method"], stage_words(row), *(fraction(row["classes"][name]["iou"]) for name in names))
+        for row in rows
+    ]
+
+
+def compare_markdown(comparison: Mapping[str, Any]) -> str:
+    """The comparison as Markdown: what was measured, all rows, what the paper says, what went wrong."""
+    lines = [
+        markdown_text(_sentence(comparison)),
+        markdown_table(HEAD, compare_rows(comparison)),
+        "True masks were used for measuring only. " + _times(comparison),
+        *(f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)),
+        *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])),
+    ]
+    classes = class_table(comparison)
+    if classes is not None:
+        lines += ["IoU of each defect class, pooled over its images (how many):", markdown_table(*classes)]
+    if comparison["failed"]:
+        found = [(each["image"], each["reason"]) for each in comparison["failed"]]
+        lines.append(markdown_table(("Not measured", "Reason"), found))
+    return "\n\n".join(lines) + "\n"
+
+
+def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
+    """The page as one self-contained HTML text.
+
+    Args:
+        comparison: as for `compare_rows`.
+        title: heading, such as the names of run and data.
+    """
+    rows = ranked(comparison)
+    return render(
+        "page.html.j2",
+        beside=__file__,
+        title=title,
+        comparison=comparison,
+        images=comparison["images"],
+        cards=_cards(rows),
+        rows=[_cells(row) for row in rows],
+        paper_rows=paper_rows(rows),
+        paper_notes=paper_notes(rows),
+        orders=orders(comparison),
+        classes=class_table(comparison),
+        times=_times(comparison),
+        setting_rows=_setting_rows(comparison),
+    )
+
+
+def _sentence(comparison: Mapping[str, Any]) -> str:
+    images = comparison["images"]
+    return (
+        f"{images['measured']} of {images['defective']} defective images ({comparison['split']}), those with a "
+        f"mask that could be read; maps of {comparison['backbone']}; pixels pooled over the images, masks by "
+        "Otsu's threshold, 95 % intervals over images."
+    )
+
+
+def _times(comparison: Mapping[str, Any]) -> str:
+    return (
+        "Times are for the map alone, per image; the maps of one or all stages share a capture of "
+        f"{1000 * comparison['capture_seconds']:.1f} ms per image, the others ask the network themselves and "
+        "have that in their time."
+    )
+
+
+def _cards(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    peers = [row for row in rows if row["stages"] != "run"]
+    untruncated = [row for row in peers if row["delta"] is None]
+    truncated = [row for row in peers if row["delta"] is not None]
+    chosen = [
+        ("This run", [row for row in rows if row["stages"] == "run"]),
+        ("Best truncated method", truncated),
+        ("Best other method", untruncated),
+    ]
+    return [_card(name, found[0]) for name, found in chosen if found]
+
+
+def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    iou = read_metric(row, "iou", row["method"])
+    interval = f", 95 %: {iou.interval}" if iou.interval else ""
+    return {
+        "name": f"{name}: IoU",
+        "value": iou.text,
+        "detail": f"{row['method']}, {_STAGES[row['stages']]}{interval}",
+        "tone": "accent",
+    }
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    metrics: list[MetricRow] = [read_metric(row, name) for name in ("iou", "precision", "recall", "f1")]
+    words = stage_words(row)
+    if row["delta"] is not None:
+        words += f", delta {row['delta']:g}"
+    if row["sharpening"] != "none":
+        words += f", {row['sharpening']} contrast"
+    return {
+        "name": row["method"],
+        "words": words,
+        "own": row["stages"] == "run",
+        "iou": metrics[0],
+        "cells": metrics,
+        "milliseconds": f"{1000 * row['seconds']:.1f}",
+        "own_pass": not row["shares_capture"],
+    }
+
+
+def paper_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """(method, map of, (measured, printed) of each metric) of the methods that the paper has."""
+    return [
+        (
+            row["method"],
+            stage_words(row),
+            [
+                (fraction(row[name]), fraction(row["paper"][name]))
+                for name in ("iou", "precision", "recall", "f1")
+            ],
+        )
+        for row in rows
+        if row["paper"] is not None
+    ]
+
+
+def paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(method, what was corrected) of the paper's numbers that are not shown as printed."""
+    notes = {row["method"]: row["paper"]["note"] for row in rows if row["paper"] is not None}
+    return [(method, note) for method, note in notes.items() if note]
+
+
+def orders(comparison: Mapping[str, Any]) -> list[str]:
+    """What the rank correlations with the paper are, in words."""
+    return [
+        f"Spearman {'undefined' if each['spearman'] is None else format(each['spearman'], '.2f')} over "
+        f"{each['methods']} methods, {_ORDERS[stages]}"
+        for stages, each in (comparison["paper_order"] or {}).items()
+    ]
+
+
+def _setting_rows(comparison: Mapping[str, Any]) -> list[SettingRow]:
+    settings = comparison["settings"]
+    height, width = settings["image_size"]
+    negative = "left out" if settings["positive_activations"] else "used"
+    polarity = settings["run_sharpening"]["polarity"]
+    return [
+        SettingRow(
+            "Network",
+            f"{comparison['backbone']}, {height} × {width} px",
+            "classifier and the size it sees",
+        ),
+        SettingRow("Images", comparison["split"], "of these the defective ones with a mask"),
+        SettingRow(
+            "Stages",
+            ", ".join(settings["stages"]),
+            "shallow to deep; all of them: their maps added up as they are",
+        ),
+        SettingRow(
+            "Truncation",
+            f"percentile {settings['percentile']:g}",
+            "of the LT forms: positive gradients of each channel below it are dropped",
+        ),
+        SettingRow(
+            "Negative activations", negative, "in the compared methods; the run's map has its own setting"
+        ),
+        SettingRow(
+            "Masks", "Otsu", "of the heatmap at the image's own size; the run's own as its settings say"
+        ),
+        SettingRow("The run's map", plain(settings["run_cam"]), ""),
+        SettingRow("The run's sharpening", polarity, CONTRASTS[polarity]),
+        SettingRow("The run's mask", plain(settings["run_mask"]), ""),
+        SettingRow("Intervals", f"{settings['bootstrap']} resamples", "of whole images, with replacement"),
+        SettingRow("Computed on", settings["device"], f"{settings['batch_size']} images at once"),
+        SettingRow("Versions", plain(comparison["versions"]), ""),
+    ]

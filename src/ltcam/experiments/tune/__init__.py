@@ -1,0 +1,1 @@
+"""Which percentile: what `ltcam tune` measures, its rules, and its page."""

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import csv
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam.fusion import Fusion, StageScale
+from ltcam.data.layouts import read_dataset
+from ltcam.evaluation.counts import PixelCounts, count_pixels
+from ltcam.experiments.ablation import stage_maps
+from ltcam.experiments.ablation.measure import GAIN_DELTAS, ask, ask_runs, over_runs
+from ltcam.inspector import Inspector
+from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.masks import otsu
+
+OPTIONS = {"device": "cpu", "bootstrap": 20}
+
+
+@pytest.fixture(scope="module")
+def answer(request, tmp_path_factory, make_run):
+    """One run asked once, for all tests that only read: (run, data, answer)."""
+    root = tmp_path_factory.mktemp("asked") / "data"
+    for number in range(5):
+        rng = np.random.default_rng(number)
+        pixels = rng.integers(100, 200, (44 + number, 64), dtype=np.uint8)
+        kind = "dent" if number < 3 else "good"
+        (root / kind).mkdir(parents=True, exist_ok=True)
+        if kind == "dent":
+            mask = np.zeros_like(pixels)
+            pixels[10:30, 20:44], mask[10:30, 20:44] = 20, 255
+            (root / "masks/dent").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(root / f"masks/dent/{number}.png")
+        Image.fromarray(pixels).save(root / f"{kind}/{number}.png")
+    run = make_run()
+    return run, root, ask(run, root, work=tmp_path_factory.mktemp("maps"), **OPTIONS)
+
+
+def by_hand(run, data, cam):
+    inspector = Inspector.load(run, device="cpu")
+    counts = []
+    for sample in read_dataset(data).samples:
+        if sample.mask is not None:
+            image = read_image(sample.path)
+            batch = inspector.normalised([resize(image, inspector.run.image_size)])
+            heatmap = cam(inspector.run.stages)(inspector.classifier, batch, log_odds([1]))[0].numpy()
+            counts.append(
+                count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
+            )
+    return sum(counts, PixelCounts())
+
+
+CASES = {
+    ("base", "paper", "Grad-CAM"): lambda stages: CAM(layers=stages),
+    ("base", "paper", "LTLayerCAM"): lambda stages: CAM("layer-cam", Truncation(50), stages),
+    ("scope", "stage", "LTGrad-CAM"): lambda stages: CAM("grad-cam", Truncation(50, "stage"), stages),
+    ("reading", "mask", "LTGrad-CAM"): lambda stages: CAM("grad-cam", Truncation(50, reading="mask"), stages),
+    ("fusion", "product", "LTGrad-CAM"): lambda stages: CAM(
+        "grad-cam", Truncation(50), stages, fusion="product"
+    ),
+    ("stage_scale", "tanh", "Grad-CAM"): lambda stages: CAM(layers=stages, stage_scale="tanh"),
+    ("relu", "none", "Grad-CAM"): lambda stages: CAM(layers=stages, relu="none"),
+    ("stages", "S2", "LTGrad-CAM"): lambda stages: CAM("grad-cam", Truncation(50), stages[1:2]),
+}
+
+
+@pytest.mark.parametrize("which", CASES, ids="-".join)
+def test_rows_are_what_the_engine_gives(which, answer):
+    run, data, found = answer
+    (row,) = [r for r in found["rows"] if (r["question"], r["value"], r["method"]) == which]
+    expected = by_hand(run, data, CASES[which])
+    tolerance = 4  # pixels whose level rounding moves across the threshold
+    for name in ("tp", "fp", "fn"):
+        assert abs(row["counts"][name] - getattr(expected, name)) <= tolerance, name
+    tp, fp, fn = (row["counts"][name] for name in ("tp", "fp", "fn"))
+    assert row["iou"] == tp / (tp + fp + fn)
+    (base,) = [r for r in found["rows"] if r["question"] == "base" and r["method"] == which[2]]
+    assert row["gain"] == pytest.approx(row["iou"] - base["iou"])
+    assert row["mean_image_gain"] == pytest.approx(row["mean_image_iou"] - base["mean_image_iou"])
+    low, high = row["intervals"]["gain"]
+    assert low <= high
+    if which[0] == "base":
+        assert (low, high) == (0, 0)
+
+
+def test_every_choice_is_varied_alone(answer):
+    _, _, found = answer
+    rows = found["rows"]
+    asked = {(row["question"], row["value"]) for row in rows if row["method"] == "LTGrad-CAM"}
+    stages = {("stages", f"S{place + 1}") for place in range(len(found["stages"]))}
+    expected = {("base", "paper"), ("scope", "stage"), ("reading", "mask"), ("relu", "none")}
+    expected |= {("fusion", fusion) for fusion in get_args(Fusion) if fusion != "sum"}
+    expected |= {("stage_scale", scale) for scale in get_args(StageScale) if scale != "none"}
+    expected |= stages
+    assert asked - {("tap", "before")} == expected
+    assert (("tap", "before") in asked) == found["pooling_stages"]
+    layer = {(row["question"], row["value"]) for row in rows if row["method"] == "LTLayerCAM"}
+    assert asked - layer == {("reading", "mask")}
+    plain = {(row["question"], row["value"]) for row in rows if row["method"] == "Grad-CAM"}
+    assert layer - plain == {("scope", "stage")}
+
+
+def test_mean_and_sum_are_one_mask(answer):
+    _, _, found = answer
+    for row in found["rows"]:
+        if (row["question"], row["value"]) == ("fusion", "mean"):
+            assert abs(row["gain"]) < 2e-3
+
+
+def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
+    _, _, found = answer
+    stages = len(found["stages"])
+    after = [row for row in found["gains"] if row["taps"] == "after"]
+    assert len(after) == 2 * 2 * len(GAIN_DELTAS) * (stages + 1)
+    rows = {(row["question"], row["value"], row["method"]): row["iou"] for row in found["rows"]}
+    for row in after:
+        assert row["gain"] == pytest.approx(row["iou"] - row["grad_cam_iou"])
+        if row["stage"] == "all":
+            assert row["grad_cam_iou"] == rows["base", "paper", "Grad-CAM"]
+        else:
+            assert row["grad_cam_iou"] == rows["stages", row["stage"], "Grad-CAM"]
+        if (row["scope"], row["reading"], row["delta"], row["stage"]) == ("channel", "mask", 50, "all"):
+            assert row["iou"] == rows["reading", "mask", "LTGrad-CAM"]
+    last = {
+        row["delta"]: row["moved"]
+        for row in after
+        if (row["scope"], row["reading"], row["stage"]) == ("channel", "gradient", f"S{stages}")
+    }
+    # The last stage goes into a global average: one gradient per channel, of which no percentile drops any.
+    assert last == pytest.approx(dict.fromkeys(GAIN_DELTAS, 0), abs=1e-6)
+    assert any(row["moved"] > 0.01 for row in after if row["delta"] == 90 and row["stage"] != "all")
+    for name in ("share", "grad_cam_share"):
+        one = [row[name] for row in after[: stages + 1]]
+        assert one[0] == 1
+        assert sum(one[1:]) == pytest.approx(1)
+
+
+def test_over_runs():
+    tables = [
+        [{"q": "a", "iou": 0.2, "gain": None, "intervals": {"gain": [0, 1]}}],
+        [
+            {"q": "a", "iou": 0.4, "gain": 0.1, "intervals": {"gain": [0, 1]}},
+            {"q": "b", "iou": 0.5, "gain": 0.2, "intervals": {"gain": [0.1, 0.3]}},
+        ],
+    ]
+    a, b = over_runs(tables, ("q",))
+    assert (a["q"], a["runs"], a["intervals"]) == ("a", 2, None)
+    assert a["iou"] == pytest.approx(0.3)
+    assert a["gain"] == 0.1
+    assert a["spread"]["iou"] == {"sd": pytest.approx(0.1 * 2**0.5), "low": 0.2, "high": 0.4}
+    assert a["spread"]["gain"] is None
+    assert (b["runs"], b["intervals"], b["spread"]["iou"]) == (1, {"gain": [0.1, 0.3]}, None)
+
+
+def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
+    run, data, alone = answer
+    other = make_run(seed=1)
+    calls = []
+    out = tmp_path / "results" / "out"
+    found = ask_runs(
+        [run, other],
+        data,
+        out,
+        command="ltcam questions a b c",
+        progress=lambda *call: calls.append(call),
+        **OPTIONS,
+    )
+    names = {"questions.json", "questions.csv", "gains.csv", "questions.md", "report.html"}
+    assert {path.name for path in out.iterdir()} == names | {"effects.svg", "effects.png"}
+    assert [path.name for path in out.parent.iterdir()] == ["out"]  # the maps are gone
+    assert calls[-1] == (200, 200)
+    questions = json.loads((out / "questions.json").read_text())
+    assert questions == found.values
+    assert [each["run"] for each in questions["runs"]] == [run.name, other.name]
+    assert questions["runs"][0] == alone
+    ious = [
+        next(row["iou"] for row in each["rows"] if row["method"] == "LTGrad-CAM")
+        for each in questions["runs"]
+    ]
+    row = next(row for row in questions["rows"] if row["method"] == "LTGrad-CAM")
+    assert row["iou"] == pytest.approx(np.mean(ious))
+    assert (row["spread"]["iou"]["low"], row["spread"]["iou"]["high"]) == (min(ious), max(ious))
+    gains = [
+        row for row in questions["gains"] if (row["taps"], row["stage"], row["delta"]) == ("after", "all", 50)
+    ]
+    assert questions["best_reading"]["gain"] == max(row["gain"] for row in gains)
+    with (out / "questions.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == sum(len(each["rows"]) for each in questions["runs"])
+    assert float(table[0]["iou"]) == pytest.approx(questions["runs"][0]["rows"][0]["iou"], abs=1e-6)
+    with (out / "gains.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == sum(len(each["gains"]) for each in questions["runs"])
+    with pytest.raises(OutputError, match="--overwrite"):
+        ask_runs([run], data, out, **OPTIONS)
+
+
+def test_a_rerun_from_kept_maps_asks_the_network_nothing(answer, tmp_path, monkeypatch):
+    run, data, alone = answer
+    first = ask_runs([run], data, tmp_path / "a", maps=tmp_path / "maps", **OPTIONS).values
+    assert len(list((tmp_path / "maps").iterdir())) == 3
+
+    def refuse(*_given, **_named):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(stage_maps, "capture", refuse)
+    again = ask_runs([run], data, tmp_path / "b", maps=tmp_path / "maps", **OPTIONS).values
+    assert again["runs"] == first["runs"] == [alone]
+
+
+def test_a_stopped_measurement_goes_on_from_its_maps(answer, tmp_path, monkeypatch):
+    run, data, alone = answer
+
+    def progress(done, _total):
+        if done >= 60:  # per cent: two of three images
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_runs([run], data, tmp_path / "out", progress=progress, **OPTIONS)
+    looks = []
+    look = stage_maps.capture
+    monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
+    found = ask_runs([run], data, tmp_path / "out", **OPTIONS).values
+    assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
+    assert found["runs"] == [alone]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path):
+    run, _, _ = answer
+    _, data = sided
+    (data / "dent/3.png").write_bytes(b"no image")
+    found = ask_runs([run], data, tmp_path / "out", **OPTIONS)
+    assert [name for name, _ in found.failed] == ["dent/3.png"]
+    assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
+
+
+def test_what_cannot_be_asked(answer, tmp_path):
+    run, data, _ = answer
+    with pytest.raises(SettingsError, match="RUN"):
+        ask_runs([run, run], data, tmp_path / "out", **OPTIONS)
+    with pytest.raises(DataError, match="there is no train side"):
+        ask_runs([run], data, tmp_path / "out", split="train", **OPTIONS)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.experiments.ablation import stage_maps
+from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
+from ltcam.inspector import Inspector
+
+SHRUNK = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+KINDS = (
+    Kind("grad-cam"),
+    Kind("grad-cam", 50, "stage", "mask"),
+    Kind("layer-cam", 90),
+    Kind("grad-cam", 50, taps="before"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(make_run):
+    return make_run()
+
+
+@pytest.fixture(scope="module")
+def inspector(run):
+    return Inspector.load(run, device="cpu")
+
+
+def files_of(run, inspector, folder, **options):
+    return StageMapFiles.of(run, inspector, folder, **{"positive_activations": False, **options})
+
+
+@pytest.mark.parametrize("relu", ["stage", "none"])
+@pytest.mark.parametrize(
+    ("fusion", "stage_scale"), [("sum", "none"), ("max", "tanh"), ("mean", "minmax"), ("sum", "max")]
+)
+def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, inspector, tmp_path):
+    found = files_of(run, inspector, tmp_path, positive_activations=True).get(SHRUNK, KINDS[:3])
+    batch, target = inspector.normalised([SHRUNK]), log_odds([1])
+    for kind, maps in found.items():
+        truncation = (
+            None if kind.percentile is None else Truncation(kind.percentile, kind.scope, kind.reading)
+        )
+        cam = CAM(
+            kind.method,
+            truncation,
+            inspector.run.stages,
+            fusion=fusion,
+            stage_scale=stage_scale,
+            relu=relu,
+            positive_activations=True,
+        )
+        expected = cam(inspector.classifier, batch, target)[0].numpy()
+        recipe = Recipe(kind, fusion, stage_scale, relu=relu == "stage")
+        np.testing.assert_allclose(recipe.heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_one_stage_alone(run, inspector, tmp_path):
+    kind = KINDS[0]
+    maps = files_of(run, inspector, tmp_path).get(SHRUNK, [kind])[kind]
+    alone = CAM("grad-cam", layers=inspector.run.stages[1:2])
+    expected = alone(inspector.classifier, inspector.normalised([SHRUNK]), log_odds([1]))[0].numpy()
+    np.testing.assert_allclose(Recipe(kind, stage=2).heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_in_a_file_is_not_made_again(run, inspector, tmp_path, monkeypatch):
+    looks = []
+    look = stage_maps.capture
+    monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
+    files = files_of(run, inspector, tmp_path)
+    made = files.get(SHRUNK, KINDS)
+    assert len(looks) == 2  # one per tap
+    again = files_of(run, inspector, tmp_path).get(SHRUNK, KINDS)
+    assert len(looks) == 2
+    assert list(again) == list(KINDS)
+    for kind in KINDS:
+        for one, other in zip(made[kind], again[kind], strict=True):
+            np.testing.assert_array_equal(one, other)
+    (file,) = tmp_path.iterdir()
+    files.get(255 - SHRUNK, KINDS)  # another image, other kinds, other settings: other files
+    files.get(SHRUNK, KINDS[:1])
+    files_of(run, inspector, tmp_path, positive_activations=True).get(SHRUNK, KINDS)
+    assert len(list(tmp_path.iterdir())) == 4
+    file.write_bytes(file.read_bytes()[:1000])  # torn off: made again
+    restored = files.get(SHRUNK, KINDS)
+    np.testing.assert_array_equal(restored[KINDS[1]][0], made[KINDS[1]][0])
+
+
+def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path):
+    files = files_of(run, inspector, tmp_path)
+    files.get(SHRUNK, KINDS[:1])
+    (file,) = tmp_path.iterdir()
+    with file.open("wb") as stream:
+        np.savez(stream, **{f"0.{stage}": np.array([print], object) for stage in range(5)})
+    assert files.get(SHRUNK, KINDS[:1])[KINDS[0]][0].dtype == np.float32
+
+
+def test_taps(run, inspector, tmp_path):
+    files = files_of(run, inspector, tmp_path)
+    assert files.layers("after") == inspector.run.stages
+    assert len(files.layers("before")) == len(inspector.run.stages)
+
+
+def test_shares():
+    maps = (np.array([[1.0, -5.0]], np.float32), np.full((4, 4), 1.5, np.float32))
+    assert shares_of_stages(maps) == pytest.approx([0.25, 0.75])
+    assert shares_of_stages((np.zeros((2, 2), np.float32),)) == [0.0]
+
+
+def test_moved_knows_shapes_and_no_scales():
+    one = (np.array([[1.0, 2.0, -9.0]]), np.array([[1.0, 0.0]]), np.zeros((2, 2)))
+    other = (np.array([[10.0, 20.0, -1.0]]), np.array([[0.0, 3.0]]), np.ones((2, 2)))
+    same, turned, nothing = moved(one, other)
+    assert same == pytest.approx(0, abs=1e-12)
+    assert turned == 1
+    assert np.isnan(nothing)
+
+
+def test_an_even_share_is_that_of_the_resized_maps():
+    """A stage's share of the raw sum is about that of its map before it is resized."""
+    maps = (
+        np.random.default_rng(0).random((32, 32)).astype(np.float32),
+        3 * np.random.default_rng(1).random((8, 8)).astype(np.float32),
+    )
+    resized = [
+        nn.functional.interpolate(torch.from_numpy(each)[None, None], (64, 64), mode="bilinear").mean()
+        for each in maps
+    ]
+    total = float(sum(resized))
+    assert shares_of_stages(maps) == pytest.approx([float(each) / total for each in resized], abs=0.02)

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltcam.experiments.reproduce import steps as job
+from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
+from ltcam.experiments.reproduce.results import summary_of_folds
+from ltcam.experiments.reproduce.steps import Plan, SyntheticSet, reproduce
+from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
+
+TRAINING = TrainingSettings(
+    backbone="test_resnet",
+    weights="random",
+    image_size=(64, 64),
+    epochs=1,
+    precision="float32",
+    memory_format="contiguous",
+)
+PLAN = Plan(
+    "synthetic",
+    TRAINING,
+    rows=2,
+    bootstrap=20,
+    synthetic=SyntheticSet(("cast",), 24, (96, 96)),
+)
+BARE = replace(PLAN, probing=False, tuning=False, questions=False)
+
+
+def run(plan, out, data=None, **options):
+    return reproduce(plan, data, out, device="cpu", command="ltcam reproduce it", **options)
+
+
+def without_times(value):
+    """The same numbers, less how long they took."""
+    if isinstance(value, dict):
+        return {name: without_times(each) for name, each in value.items() if "seconds" not in name}
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def hidden(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A whole miniature reproduction: folder and what was returned. Not to be changed."""
+    out = tmp_path_factory.mktemp("synthetic") / "out"
+    return out, run(PLAN, out)
+
+
+def test_a_whole_miniature_writes_page_figures_and_numbers(done):
+    out, found = done
+    assert json.loads((out / "reproduction.json").read_text()) == found
+    assert found["compare"] == json.loads((out / "compare/compare.json").read_text())
+    assert found["tune"] == json.loads((out / "tune/tune.json").read_text())
+    assert found["questions"] == json.loads((out / "questions/questions.json").read_text())
+    assert found["questions_of_folds"] is None
+    assert found["figures"] == json.loads((out / "figures/figures.json").read_text())
+    assert hidden(out.parent) == []
+    for name in ("stages", "methods", "truncation", "layers", "delta"):
+        with Image.open(out / f"figures/{name}.png") as picture:
+            assert picture.width > 600
+        assert (out / f"figures/{name}.svg").read_text().startswith("<?xml")
+    assert (out / "run/weights.safetensors").is_file()
+    assert (found["kind"], found["split"], found["seed"]) == ("synthetic", "lots", 0)
+    titles = {row["method"] for row in found["compare"]["rows"]}
+    assert {"Grad-CAM", "LTGrad-CAM", "Score-CAM", "Ablation-CAM", "LTFullGrad", "This run"} <= titles
+    assert found["run"]["initial_weights"]["source"] == "random initialisation"
+    assert found["versions"]["torch"]
+    table = json.loads((out / "compare.json").read_text())
+    assert (table["split"], table["backbone"]) == ("lots", "test_resnet")
+    assert [row["iou"] for row in table["rows"]] == [row["iou"] for row in found["compare"]["rows"]]
+
+
+def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done):
+    out, found = done
+    page = (out / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"<script|https?://|src=\"(?!data:)", page)
+    assert page.count("data:image/webp") == 5
+    for words in ("What the paper leaves open", "behind the train masks&#39; choice", "LTLayerCAM"):
+        assert words in page
+    assert "ltcam reproduce it" in page
+    for row in found["compare"]["rows"]:
+        assert row["method"] in page
+        assert f"{row['iou']:.3f}" in page
+    assert "random initialisation" in page
+
+
+def test_the_images_shown_are_chosen_by_area(done):
+    images = done[1]["figures"]["images"]
+    assert len(images) == 2
+    assert images[0]["defect_share"] <= images[1]["defect_share"]
+    assert [each["among"] for each in images] == [done[1]["compare"]["images"]["measured"]] * 2
+    for image in images:
+        assert {each["method"] for each in image["iou"]} >= {"Grad-CAM", "Score-CAM", "This run"}
+
+
+def test_the_same_seed_gives_the_same_numbers(done, tmp_path):
+    again = run(PLAN, tmp_path / "again")
+    assert without_times(again) == without_times(done[1])
+
+
+def test_what_is_finished_is_not_repeated_after_an_interruption(done, tmp_path, monkeypatch):
+    def stopped(*_given, **_named):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "make_figures", stopped)
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            run(PLAN, out)
+    assert not out.exists()
+    with pytest.raises(OutputError, match="--resume"):
+        run(PLAN, out)
+    with pytest.raises(RunError, match=r"other settings \(percentile\)"):
+        run(replace(PLAN, percentile=20), out, resume=True)
+    with pytest.raises(RunError, match=r"other settings \(epochs\)"):
+        run(replace(PLAN, training=TRAINING.model_copy(update={"epochs": 2})), out, resume=True)
+    for name in ("synthesise", "train", "compare_run", "tune_run", "ask_runs"):
+        monkeypatch.setattr(job, name, stopped)
+    found = run(PLAN, out, resume=True)
+    assert without_times(found) == without_times(done[1])
+    assert hidden(tmp_path) == []
+
+
+def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypatch):
+    plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
+    said = []
+
+    def after_training(*_given, **_named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "with_sharpening", after_training)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, tmp_path / "out")
+    (work,) = hidden(tmp_path)
+    assert (tmp_path / work / "run.training/last.ckpt").is_file()
+    steps = []
+    monkeypatch.setattr(job, "Listener", lambda say, step: job_listener(say, lambda *now: steps.append(now)))
+    run(plan, tmp_path / "out", resume=True, say=said.append)
+    assert steps == []  # both epochs were done
+
+
+def job_listener(say, step):
+    from ltcam.training.train import Listener  # noqa: PLC0415
+
+    return Listener(say=say, step=step)
+
+
+def test_nothing_finished_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*_given, **_named):
+        raise SettingsError("weights that do not fit")
+
+    monkeypatch.setattr("ltcam.training.train.prepare_images", broken)
+    with pytest.raises(SettingsError):
+        reproduce(replace(PLAN, kind="ksdd2"), ksdd2(tmp_path / "data"), tmp_path / "out", device="cpu")
+    assert hidden(tmp_path) == []
+
+
+def ksdd2(root):
+    """KolektorSDD2's official layout, tiny: 18 images to train on and 8 to test, a third of each with a dent."""
+    for side, count in (("train", 18), ("test", 8)):
+        for number in range(count):
+            rng = np.random.default_rng([number, len(side)])
+            pixels = rng.integers(100, 160, (96, 36, 3), dtype=np.uint8)
+            mask = np.zeros((96, 36), np.uint8)
+            if number % 3 == 0:
+                top = int(rng.integers(5, 70))
+                pixels[top : top + 16, 8:28], mask[top : top + 16, 8:28] = 20, 255
+            (root / side).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / side / f"{20000 + number}.png")
+            Image.fromarray(mask).save(root / side / f"{20000 + number}_GT.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def on_ksdd2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ksdd2")
+    training = TRAINING.model_copy(update={"image_size": (96, 64)})
+    plan = replace(PLAN, kind="ksdd2", training=training, percentile=0, folds=2, tuning=False)
+    return folder / "out", run(plan, folder / "out", data=ksdd2(folder / "data"))
+
+
+def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2):
+    out, found = on_ksdd2
+    assert (found["kind"], found["split"]) == ("ksdd2", "official")
+    assert found["compare"]["images"] == {"defective": 3, "with_mask": 3, "measured": 3}
+    paper = {row["method"]: row["paper"]["iou"] for row in found["compare"]["rows"] if row["paper"]}
+    assert paper["LTGrad-CAM"] == 0.4267
+    assert len(paper) == 9
+    assert found["compare"]["paper_order"]["last"]["methods"] == 9
+    page = (out / "report.html").read_text()
+    assert "0.427" in page
+    assert "KolektorSDD2" in page
+    assert "Spearman" in page
+    assert "synthetic" not in found["plan"]
+
+
+def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2):
+    out, _ = on_ksdd2
+    folds = json.loads((out / "folds.json").read_text())
+    assert (folds["split"], folds["folds"]) == ("folds", 2)
+    assert sum(folds["images"]) == 9  # every defective image once
+    each = [json.loads((out / f"folds/{n}/compare/compare.json").read_text()) for n in (1, 2)]
+    (row,) = [row for row in folds["rows"] if row["method"] == "LTGrad-CAM"]
+    ious = [r["iou"] for one in each for r in one["rows"] if r["method"] == "LTGrad-CAM"]
+    assert row["iou"]["folds"] == ious
+    assert row["iou"]["mean"] == pytest.approx(np.mean(ious))
+    assert row["iou"]["std"] == pytest.approx(np.std(ious, ddof=1))
+    assert "Score-CAM" not in {row["method"] for row in folds["rows"]}  # an hour per fold with VGG16
+    assert not list(out.glob("folds/*/run"))
+    asked = json.loads((out / "questions-folds/questions.json").read_text())
+    assert [each["run"] for each in asked["runs"]] == ["fold-1", "fold-2"]
+    assert f"{row['iou']['mean']:.3f} ± {row['iou']['std']:.3f}" in (out / "report.html").read_text()
+
+
+def test_undefined_values_of_folds():
+    row = {"method": "m", "stages": "last", "delta": None, "paper": None}
+    numbers = dict.fromkeys(("iou", "precision", "recall", "f1"))
+    one = {"images": {"measured": 1}, "rows": [{**row, **numbers, "counts": {"tp": 0, "fp": 0, "fn": 0}}]}
+    found = summary_of_folds([one])
+    assert found["rows"][0]["iou"] == {"mean": None, "std": None, "folds": [None]}
+    assert found["rows"][0]["pooled_iou"] is None
+    assert summary_of_folds([]) is None
+
+
+def test_a_run_at_hand_is_measured_instead_of_trained(done, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    job.synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
+    shutil.copytree(done[0] / "run", tmp_path / "run")
+    monkeypatch.setattr(job, "train", None)
+    with pytest.raises(DataError, match="ksdd"):
+        run(replace(PLAN, kind="ksdd"), tmp_path / "out", data=data, run=tmp_path / "run")
+    plan = BARE
+    found = run(plan, tmp_path / "out", run=tmp_path / "run")
+    expected = {(row["method"], row["stages"]): row["iou"] for row in done[1]["compare"]["rows"]}
+    for row in found["compare"]["rows"]:  # in batches of another size, so up to rounding
+        assert row["iou"] == pytest.approx(expected[row["method"], row["stages"]], abs=1e-3)
+    assert not (tmp_path / "out/run").exists()
+
+
+def test_runs_of_folds_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "train", None)
+    at_hand = done[0] / "run"
+    found = run(BARE, tmp_path / "out", run=at_hand, fold_runs=[at_hand, at_hand])
+    assert found["folds"]["folds"] == 2
+    compared = {(row["method"], row["stages"]): row["iou"] for row in found["compare"]["rows"]}
+    for row in found["folds"]["rows"]:
+        assert row["iou"]["folds"] == [compared[row["method"], row["stages"]]] * 2
+    assert (tmp_path / "out/folds/2/run.json").read_text() == (at_hand / "run.json").read_text()
+    with pytest.raises(SettingsError, match="--fold-run"):
+        run(replace(BARE, folds=2), tmp_path / "other", run=at_hand, fold_runs=[at_hand])
+
+
+@pytest.mark.parametrize(
+    ("plan", "data", "said"),
+    [
+        (replace(PLAN, kind="ksdd3"), None, "ksdd3"),
+        (PLAN, "here", "leave DATA out"),
+        (replace(PLAN, kind="ksdd"), None, "needs DATA"),
+        (replace(PLAN, folds=1), None, "--folds 1"),
+        (replace(PLAN, percentile=101), None, "--percentile 101"),
+    ],
+)
+def test_settings_that_cannot_be_used(plan, data, said, tmp_path):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        run(plan, tmp_path / "out", data=None if data is None else tmp_path / data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_from_files_is_escaped(done):
+    found = json.loads(json.dumps(done[1]))
+    nasty = "<script>alert(1)</script>"
+    found["compare"]["failed"] = [{"image": nasty, "reason": nasty}]
+    found["compare"]["notes"] = [nasty]
+    found["command"] = nasty
+    found["run"]["initial_weights"] = {"source": nasty}
+    page = reproduce_page(found, {}, title=nasty)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "data:image" not in page
+    assert "<script" not in reproduce_markdown(found)

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltcam.cam import FullGrad, Truncation, log_odds, truncated
+from ltcam.data.layouts import read_dataset
+from ltcam.evaluation.counts import PixelCounts, count_pixels
+from ltcam.experiments.tune import measure as tune
+from ltcam.experiments.tune.measure import ORACLE, tune_run
+from ltcam.experiments.tune.percentile_maps import DeltaMaps
+from ltcam.experiments.tune.rules import RULES
+from ltcam.inspector import Inspector
+from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
+from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.masks import otsu
+
+MAPS = DeltaMaps((0, 50, 90), full_grad=False)
+METRICS = ("iou", "precision", "recall", "f1")
+
+
+def measure(sided, out, **options):
+    run, data = sided
+    return tune_run(run, data, out, **{"maps": MAPS, "device": "cpu", "bootstrap": 20, **options})
+
+
+def by_hand(sided, numbers, cam):
+    run, data = sided
+    inspector = Inspector.load(run, device="cpu")
+    total = PixelCounts()
+    for sample in read_dataset(data).samples:
+        if sample.mask is not None and int(sample.path.stem) in numbers:
+            image = read_image(sample.path)
+            batch = inspector.normalised([resize(image, inspector.run.image_size)])
+            heatmap = cam(inspector)(inspector.classifier, batch, log_odds([1]))[0].numpy()
+            total += count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
+    return total
+
+
+@pytest.mark.parametrize(
+    ("method", "cam"),
+    [
+        ("LTGrad-CAM", lambda inspector: truncated("grad-cam", 50, layers=inspector.run.stages)),
+        ("LTLayerCAM", lambda inspector: truncated("layer-cam", 50, layers=inspector.run.stages)),
+        ("LTFullGrad", lambda _: FullGrad(Truncation(50))),
+    ],
+)
+def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
+    tuning = measure(sided, tmp_path / "out", maps=DeltaMaps((50,))).values
+    (found,) = [each for each in tuning["methods"] if each["method"] == method]
+    (point,) = [each for each in found["curve"] if each["delta"] == 50]
+    tolerance = 4  # pixels whose level rounding moves across the threshold
+    for side, numbers in (("train", {0, 1, 2}), ("test", {3, 4})):
+        expected = by_hand(sided, numbers, cam)
+        counts = point[side]["counts"]
+        for name in ("tp", "fp", "fn"):
+            assert abs(counts[name] - getattr(expected, name)) <= tolerance, (side, name)
+        tp, fp, fn = counts["tp"], counts["fp"], counts["fn"]
+        assert tp + fn == len(numbers) * 20 * 24
+        assert point[side]["iou"] == tp / (tp + fp + fn)
+        assert point[side]["f1"] == 2 * tp / (2 * tp + fp + fn)
+        low, high = point[side]["intervals"]["iou"]
+        assert 0 <= low <= high <= 1
+
+
+def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
+    tuning = measure(sided, tmp_path / "out").values
+    assert tuning["sides"]["train"]["measured"] == 3
+    assert tuning["sides"]["test"]["measured"] == 2
+    assert tuning["judged"]["images"] == 3
+    for method in tuning["methods"]:
+        iou = {
+            side: {point["delta"]: point[side]["iou"] for point in method["curve"]}
+            for side in ("train", "test")
+        }
+        oracle, *rules = method["choices"]
+        assert (oracle["rule"], oracle["uses_pixel_labels"]) == (ORACLE, True)
+        assert iou["train"][oracle["delta"]] == max(iou["train"].values())
+        assert [choice["rule"] for choice in rules] == [rule.name for rule in RULES]
+        assert not any(choice["uses_pixel_labels"] for choice in rules)
+        assert method["best_on_test"]["iou"] == max(iou["test"].values())
+        for choice in rules:
+            values = dict(zip(MAPS.deltas, method["rule_values"][choice["rule"]], strict=True))
+            assert values[choice["delta"]] == max(values.values())
+            assert choice["test_iou"] == iou["test"][choice["delta"]]
+            assert choice["behind_train_masks"] == pytest.approx(oracle["test_iou"] - choice["test_iou"])
+
+
+def test_the_rules_see_no_mask(sided, tmp_path):
+    before = measure(sided, tmp_path / "before").values
+    for file in (sided[1] / "masks/dent").iterdir():
+        mask = np.asarray(Image.open(file))
+        Image.fromarray(np.roll(mask, 17, axis=1)).save(file)
+    after = measure(sided, tmp_path / "after").values
+    for one, other in zip(before["methods"], after["methods"], strict=True):
+        assert one["rule_values"] == other["rule_values"]
+        assert one["curve"] != other["curve"]
+
+
+def test_what_is_written(sided, tmp_path):
+    calls = []
+    out = tmp_path / "results" / "out"
+    found = measure(sided, out, command="ltcam tune a b", progress=lambda *call: calls.append(call))
+    names = {"tune.json", "tune.csv", "tune.md", "report.html", "curves.svg", "curves.png"}
+    assert {path.name for path in out.iterdir()} == names
+    assert [path.name for path in out.parent.iterdir()] == ["out"]  # the journal is gone
+    assert calls[-1] == (8, 8)
+    tuning = json.loads((out / "tune.json").read_text())
+    assert tuning == found.values
+    assert tuning["schema_version"] == 1
+    assert (tuning["backbone"], tuning["seed"], tuning["command"]) == ("test_resnet", 0, "ltcam tune a b")
+    assert tuning["settings"]["deltas"] == [0, 50, 90]
+    assert tuning["failed"] == []
+    kinds = [note.partition(":")[0] for note in tuning["notes"]]
+    assert len(set(kinds)) == len(kinds)
+    with (out / "tune.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 2 * 4 * 2
+    first = tuning["methods"][0]["untruncated"]["train"]
+    assert (table[0]["method"], table[0]["delta"], table[0]["side"]) == ("LTGrad-CAM", "none", "train")
+    assert float(table[0]["iou"]) == pytest.approx(first["iou"], abs=1e-6)
+    assert int(table[0]["fn"]) == first["counts"]["fn"]
+    with pytest.raises(OutputError, match="--overwrite"):
+        measure(sided, out)
+    again = measure(sided, out, overwrite=True, command="ltcam tune a b")
+    assert again.values == found.values
+
+
+def stopped(after):
+    """A progress that stops the work like Ctrl-C once so many images are done."""
+
+    def progress(done, _total):
+        if done == after:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("after", [2, 4, 7])
+def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monkeypatch):
+    whole = measure(sided, tmp_path / "whole").values
+    with pytest.raises(KeyboardInterrupt):
+        measure(sided, tmp_path / "out", progress=stopped(after))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(OutputError, match="--resume"):
+        measure(sided, tmp_path / "out")
+    with pytest.raises(RunError, match="rule_images"):
+        measure(sided, tmp_path / "out", resume=True, rule_images=1)
+    looks = []
+    look = tune.heatmaps_by_delta
+    judge = tune.judge_image
+    monkeypatch.setattr(tune, "heatmaps_by_delta", lambda *given: (looks.append(1), look(*given))[1])
+    monkeypatch.setattr(tune, "judge_image", lambda *given: (looks.append(1), judge(*given))[1])
+    resumed = measure(sided, tmp_path / "out", resume=True).values
+    assert len(looks) == 8 - after
+    assert resumed == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "sided", "whole"]
+
+
+def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path):
+    _, data = sided
+    Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/1.png")
+    found = measure(sided, tmp_path / "out")
+    assert [name for name, _ in found.failed] == ["dent/1.png"]
+    assert found.values["sides"]["train"]["measured"] == 2
+    assert found.values["judged"]["images"] == 3  # the rules need no mask
+
+
+def test_fewer_images(sided, tmp_path):
+    tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values
+    assert (tuning["sides"]["train"]["chosen"], tuning["sides"]["train"]["measured"]) == (2, 2)
+    assert tuning["judged"]["images"] == 1
+
+
+def test_without_ok_images_nothing_is_judged(sided, tmp_path):
+    for number in (5, 6):  # those of the training side
+        (sided[1] / f"good/{number}.png").unlink()
+    tuning = measure(sided, tmp_path / "out").values
+    assert tuning["judged"] == {"images": 0, "normal_score": None}
+    for method in tuning["methods"]:
+        oracle, *rules = method["choices"]
+        assert oracle["delta"] is not None
+        assert {choice["delta"] for choice in rules} == {None}
+
+
+@pytest.mark.parametrize("deltas", [(), (50, 0), (0, 0), (0, 101), (-1,)])
+def test_deltas_that_are_none(deltas, sided, tmp_path):
+    with pytest.raises(SettingsError, match="--deltas"):
+        measure(sided, tmp_path / "out", maps=DeltaMaps(deltas))
+
+
+def test_data_that_cannot_be_used(sided, tmp_path, make_run):
+    run, data = sided
+    with pytest.raises(DataError, match="no train side"):
+        measure((make_run(), data), tmp_path / "out")
+    shutil.rmtree(data / "masks")
+    with pytest.raises(DataError, match="has a mask"):
+        measure((run, data), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["sided"]

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from ltcam.experiments.tune.page import (
+    HEAD,
+    choice_rows,
+    curve_figure,
+    curve_rows,
+    tune_markdown,
+    tune_page,
+)
+
+DELTAS = (0, 50, 90)
+RULES = [
+    {"name": "first", "title": "First rule", "sentence": "likes much"},
+    {"name": "second", "title": "Second rule", "sentence": "likes little"},
+]
+
+
+def measured(iou):
+    interval = [None, None] if iou is None else [iou - 0.01, iou + 0.01]
+    names = ("iou", "precision", "recall", "f1")
+    return {
+        **dict.fromkeys(names, iou),
+        "intervals": dict.fromkeys(names, interval),
+        "counts": {"tp": 1, "fp": 2, "fn": 3},
+    }
+
+
+def method_of(name, ious, chosen=50):
+    choices = [
+        {
+            "rule": "train_masks",
+            "uses_pixel_labels": True,
+            "delta": 90,
+            "test_iou": 0.3,
+            "behind_train_masks": 0,
+        },
+        {
+            "rule": "first",
+            "uses_pixel_labels": False,
+            "delta": 0,
+            "test_iou": 0.35,
+            "behind_train_masks": -0.05,
+        },
+        {
+            "rule": "second",
+            "uses_pixel_labels": False,
+            "delta": chosen,
+            "test_iou": 0.2,
+            "behind_train_masks": 0.1,
+        },
+    ]
+    return {
+        "method": name,
+        "untruncated": {"delta": None, "train": measured(0.11), "test": measured(0.12)},
+        "curve": [
+            {"delta": delta, "train": measured(iou), "test": measured(iou)}
+            for delta, iou in zip(DELTAS, ious, strict=True)
+        ],
+        "rule_values": {"first": [0.5, 0.25, None], "second": [0.1, 0.2, 0.3]},
+        "best_on_test": {"delta": 50, "iou": 0.4},
+        "choices": choices,
+    }
+
+
+def tuning_of(**fields):
+    return {
+        "backbone": "test_resnet",
+        "sides": {
+            side: {"side": f"{side} side of the run", "defective": 9, "chosen": 8, "measured": 7}
+            for side in ("train", "test")
+        },
+        "rule": "second",
+        "rules": RULES,
+        "judged": {"images": 6, "normal_score": -1.5},
+        "methods": [
+            method_of("LTGrad-CAM", (0.1, 0.4, 0.2)),
+            method_of("LTLayerCAM", (0.3, 0.2, None), None),
+        ],
+        "notes": [],
+        "settings": {
+            "deltas": list(DELTAS),
+            "scope": "channel",
+            "reading": "gradient",
+            "positive_activations": False,
+            "stages": ["a", "b"],
+            "image_size": [64, 96],
+            "device": "cpu",
+            "bootstrap": 20,
+        },
+        "seed": 3,
+        "versions": {"torch": "2"},
+        "command": "ltcam tune a b",
+        "failed": [],
+        **fields,
+    }
+
+
+def test_rows():
+    rows = choice_rows(tuning_of())
+    assert all(len(row) == len(HEAD) for row in rows)
+    assert rows[0] == ("LTGrad-CAM", "train masks", "yes", "90", "0.300", "–")
+    assert rows[1] == ("LTGrad-CAM", "Second rule", "no", "50", "0.200", "+0.100")  # the one that decides
+    assert rows[2] == ("LTGrad-CAM", "First rule", "no", "0", "0.350", "-0.050")
+    assert rows[4][3] == "–"
+    head, rows = curve_rows(tuning_of())
+    assert head == (
+        "delta",
+        "LTGrad-CAM (train)",
+        "LTGrad-CAM (test)",
+        "LTLayerCAM (train)",
+        "LTLayerCAM (test)",
+    )
+    assert rows[0] == ("not truncated", "0.110", "0.120", "0.110", "0.120")
+    assert rows[3] == ("90", "0.200", "0.200", "–", "–")
+
+
+def test_page_shows_the_numbers_and_who_saw_masks(parse):
+    page = parse(tune_page(tuning_of(), title="a on b"))
+    page.assert_self_contained()
+    assert (
+        "LTGrad-CAM: delta without masks 50 IoU on test 0.200; by train masks: delta 90, IoU 0.300"
+        in page.text
+    )
+    assert "chose delta with true masks" in page.text
+    assert "Second rule no 50 0.200 +0.100" in page.text
+    assert "train masks yes 90 0.300" in page.text
+    assert "7 defective images with a mask to tune on (train side of the run)" in page.text
+    assert "ltcam tune a b" in page.text
+    assert page.tags.count("polyline") == 4
+
+
+def test_everything_is_escaped(parse, evil):
+    hostile = tuning_of(
+        backbone=evil, command=evil, notes=[evil], failed=[{"image": f"a/{evil}", "reason": evil}]
+    )
+    text = tune_page(hostile, title=evil)
+    page = parse(text)
+    page.assert_self_contained()
+    assert "<script" not in text
+    assert page.text.count(evil) >= 5
+    assert "<script" not in tune_markdown(hostile)
+
+
+def test_markdown():
+    text = tune_markdown(tuning_of(failed=[{"image": "a|b.png", "reason": "empty"}]))
+    assert "| LTGrad-CAM | Second rule | no | 50 | 0.200 | +0.100 |" in text
+    assert "likes little" in text
+    assert "| a\\|b.png | empty |" in text
+
+
+def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices():
+    panels = {panel.get_title(): panel for panel in curve_figure(tuning_of()).axes}
+    assert list(panels) == [method["method"] for method in tuning_of()["methods"]]
+    panel = panels["LTGrad-CAM"]
+    lines = {line.get_label(): line for line in panel.lines}
+    for side in ("train", "test"):
+        assert list(lines[side].get_xdata()) == list(DELTAS)
+        assert list(lines[side].get_ydata()) == [0.1, 0.4, 0.2]
+    assert lines["chosen without masks"].get_xdata()[0] == 50
+
+
+def test_the_page_needs_no_torch():
+    code = "import ltcam.experiments.tune.page, sys; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,7 +24,7 @@ from torch import nn
 
 import ltcam
 import ltcam.cam
-from ltcam.cam.methods import methods
+from ltcam.cam.methods import list_methods, registry
 from ltcam.data.layouts import LAYOUTS
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
 from ltcam.models.classifier import build_classifier, stages_of
@@ -37,7 +37,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "runtime").glob("*.md")])
 
-METHOD_REGISTRY = sys.modules[methods.__module__]  # the package; `ltcam.cam.methods` is its function
 
 _BLOCK = re.compile(
     r"(?:<!-- file: (?P<file>\S+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```", re.M | re.S
@@ -119,7 +118,7 @@ def test_python_examples_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr(METHOD_REGISTRY, "_METHODS", {method.name: method for method in methods()})
+    monkeypatch.setattr(registry, "_METHODS", {method.name: method for method in list_methods()})
     names: dict[str, Any] = {"model": small_network, "images": torch.rand(2, 3, 64, 96)}
     for file, code in blocks(page, "python"):
         if not file:
@@ -137,7 +136,7 @@ def test_own_method_works_on_the_command_line(
 ) -> None:
     page = DOCS / "how-to" / "own-method.md"
     code = blocks(page, "python")
-    monkeypatch.setattr(METHOD_REGISTRY, "_METHODS", {method.name: method for method in methods()})
+    monkeypatch.setattr(registry, "_METHODS", {method.name: method for method in list_methods()})
     (tmp_path / "my_method.py").write_text(code[0][1])
     ((file, content),) = [block for block in code if block[0]]
     (tmp_path / file).write_text(content)
@@ -224,7 +223,7 @@ def test_run_folder_page_names_every_field() -> None:
     words = words_of("reference/run-folder.md")
     for model in (Run, CamSettings, MaskSettings, VerdictSettings):
         assert set(model.model_fields) <= words
-    assert {method.name for method in methods()} <= words
+    assert {method.name for method in list_methods()} <= words
 
 
 def test_results_page_names_every_column_and_key() -> None:

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, Explanation, Truncation, log_odds, method_named
-from ltcam.cam.layers import map_names
+from ltcam.cam import CAM, Explanation, Truncation, get_method, log_odds
 from ltcam.cam.methods import NetworkMethod
+from ltcam.cam.network.stages import map_names
 from ltcam.models.classifier import Classifier
 from ltcam.models.student import STUDENT
 from ltcam.runs import (
@@ -357,7 +357,7 @@ def make_cam(settings: CamSettings) -> CAM:
     truncation = None
     if settings.percentile is not None:
         truncation = Truncation(settings.percentile, settings.scope, settings.reading)
-    method = STUDENT if settings.method == STUDENT.name else method_named(settings.method)
+    method = STUDENT if settings.method == STUDENT.name else get_method(settings.method)
     if isinstance(method, NetworkMethod):  # takes all layers, and adds them up
         return CAM(method=method, truncation=truncation)
     return CAM(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ltcam.cam import CAM, Truncation, capture, find_stages, gradient_methods, resize_maps, truncated
+from ltcam.cam import CAM, Truncation, capture, find_stages, list_gradient_methods, resize_maps, truncated
 
-NAMES = [method.name for method in gradient_methods()]
+NAMES = [method.name for method in list_gradient_methods()]
 TRUNCATIONS = (
     None,
     Truncation(0),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ltcam.cam import CAM, Capture, Truncation, kept, method_named
+from ltcam.cam import CAM, Capture, Truncation, get_method, kept
 from ltcam.cam.engine import weighted_sum
 
 
@@ -34,11 +34,11 @@ def close(found: Tensor, wanted: str) -> None:
 
 
 def signed(name: str, truncation: Truncation | None = None, A: Tensor = A1, g: Tensor = G1) -> Tensor:
-    return weighted_sum(method_named(name), A, g, truncation)
+    return weighted_sum(get_method(name), A, g, truncation)
 
 
 def weights(name: str, A: Tensor, g: Tensor) -> list[float]:
-    return method_named(name).weights(A, g).flatten().tolist()
+    return get_method(name).weights(A, g).flatten().tolist()
 
 
 def ratios(*values: str) -> list[float]:

@@ -14,7 +14,7 @@ from ltcam.cam import (
     LTLayerCAM,
     LTXGradCAM,
     Truncation,
-    gradient_methods,
+    list_gradient_methods,
     truncated,
 )
 
@@ -36,7 +36,7 @@ def test_a_preset_is_truncation_and_the_sum_of_all_stages(name):
 
 
 def test_every_gradient_method_has_its_preset_also_at_the_top():
-    assert {method.name for method in gradient_methods()} == set(PRESETS)
+    assert {method.name for method in list_gradient_methods()} == set(PRESETS)
     for preset in PRESETS.values():
         assert getattr(ltcam, preset.__name__) is preset
 

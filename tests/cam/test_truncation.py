@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltcam.cam import Truncation, gradient_methods, kept
+from ltcam.cam import Truncation, kept, list_gradient_methods
 from ltcam.cam.engine import weighted_sum
-from ltcam.cam.methods import gradient_method_named
+from ltcam.cam.methods import get_gradient_method
 
 SCOPES = ("channel", "stage")
 READINGS = ("gradient", "mask")
@@ -52,7 +52,7 @@ def test_kept_is_the_literal_definition(scope, p, nets, literal):
 def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope, nets):
     A, g = nets.pair(5)
     assert torch.equal(kept(g, Truncation(0, scope)), g > 0)
-    for method in gradient_methods():
+    for method in list_gradient_methods():
         whole = weighted_sum(method, A, g, None)
         assert torch.equal(
             weighted_sum(method, A, g, Truncation(0, scope)), weighted_sum(method, A, g.clamp_min(0), None)
@@ -74,7 +74,7 @@ def test_p_100_keeps_the_maximum_and_its_ties():
 def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope):
     A, g = torch.rand(1, 2, 3, 3), -torch.rand(1, 2, 3, 3)
     for reading in READINGS:
-        for method in gradient_methods():
+        for method in list_gradient_methods():
             truncation = Truncation(50, scope, reading)
             assert not kept(g, truncation).any()
             assert not weighted_sum(method, A, g, truncation).any()
@@ -103,7 +103,7 @@ def test_support_falls_as_the_percentile_rises(seed, low, high, scope, nets):
     assert not (many & (g <= 0)).any()
     assert (few.flatten(2).any(2) == (g > 0).flatten(2).any(2)).all() or scope == "stage"
     for name in ("grad-cam", "layer-cam", "hires-cam"):
-        method = gradient_method_named(name)
+        method = get_gradient_method(name)
         wide, narrow = (weighted_sum(method, A, g, Truncation(p, scope)) for p in (low, high))
         assert (narrow <= wide + 1e-12).all(), name
 

@@ -4,24 +4,24 @@ images -> capture -> stage maps -> heatmap
 (N,3,H,W)  (capture)  (methods, truncation)  (fusion)
 """
 
-from ltcam.cam.biases import BiasCapture, BiasLayer, capture_biases
-from ltcam.cam.capture import Capture, capture
+from ltcam.cam.captures import Capture, capture
 from ltcam.cam.engine import CAM
 from ltcam.cam.explanation import Explanation
-from ltcam.cam.full_grad import FullGrad, full_grad_sweep
 from ltcam.cam.fusion import fuse, resize_maps
-from ltcam.cam.layers import find_stages
 from ltcam.cam.methods import (
     GradientMethod,
     Method,
     NetworkMethod,
     Probe,
     ProbingMethod,
-    gradient_methods,
-    method_named,
-    methods,
-    register,
+    get_method,
+    list_gradient_methods,
+    list_methods,
+    register_method,
 )
+from ltcam.cam.methods.bias_gradients import BiasCapture, BiasLayer, capture_biases
+from ltcam.cam.methods.full_grad import FullGrad, full_grad_sweep
+from ltcam.cam.network.stages import find_stages
 from ltcam.cam.presets import (
     LTFullGrad,
     LTGradCAM,
@@ -31,7 +31,7 @@ from ltcam.cam.presets import (
     LTXGradCAM,
     truncated,
 )
-from ltcam.cam.sweep import Answer, sweep
+from ltcam.cam.sweeps import Answer, sweep
 from ltcam.cam.targets import log_odds
 from ltcam.cam.truncation import Truncation, kept
 
@@ -60,12 +60,12 @@ __all__ = [
     "find_stages",
     "full_grad_sweep",
     "fuse",
-    "gradient_methods",
+    "get_method",
     "kept",
+    "list_gradient_methods",
+    "list_methods",
     "log_odds",
-    "method_named",
-    "methods",
-    "register",
+    "register_method",
     "resize_maps",
     "sweep",
     "truncated",

@@ -9,12 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.capture import Capture, Reshape, capture
+from ltcam.cam.captures import Capture, Reshape, capture
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
-from ltcam.cam.layers import Taps
-from ltcam.cam.methods import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod, method_named
-from ltcam.cam.modes import evaluating
+from ltcam.cam.methods import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod, get_method
+from ltcam.cam.network.eval_mode import evaluating
+from ltcam.cam.network.stages import Taps
 from ltcam.cam.targets import Target, resolved
 from ltcam.cam.truncation import Truncation, selection
 
@@ -38,7 +38,7 @@ class CAM:
         positive_activations: use only the positive part of activations. For layers whose outputs are
             signed (linear bottlenecks), where a positive gradient times a negative activation would
             count against the class.
-        reshape: for layers that put out no maps.
+        reshape: for layers that return no maps.
         chunk: images, at most, that a probing method gives the network at once; results do not depend on it.
 
     Raises:
@@ -57,7 +57,7 @@ class CAM:
     chunk: int = 8
 
     def __post_init__(self) -> None:
-        method = method_named(self.method)
+        method = get_method(self.method)
         check_fusion(self.fusion, self.stage_scale)
         if self.truncation is not None and not isinstance(self.truncation, Truncation):
             raise ValueError(
@@ -78,7 +78,7 @@ class CAM:
 
     def explain(self, model: nn.Module, images: Tensor, target: Target = None) -> Explanation:
         """Heatmaps together with the output and scores of the same pass."""
-        method = method_named(self.method)
+        method = get_method(self.method)
         if isinstance(method, NetworkMethod):
             return method.explain(model, images, target, self.truncation, self.fusion)
         captured = self.capture(model, images, target)
@@ -94,9 +94,9 @@ class CAM:
         """What this map needs of the model: one forward pass and, for gradient methods, one backward pass.
 
         Raises:
-            ValueError: as `ltcam.cam.capture`; and for a method of the whole network (FullGrad).
+            ValueError: as `ltcam.cam.captures`; and for a method of the whole network (FullGrad).
         """
-        method = method_named(self.method)
+        method = get_method(self.method)
         if isinstance(method, NetworkMethod):
             raise ValueError(
                 f"{method.title} takes all layers, not a capture of some; call the CAM with model and images"
@@ -121,7 +121,7 @@ class CAM:
         Raises:
             ValueError: for a method that needs the network itself; call the CAM on it instead.
         """
-        method = method_named(self.method)
+        method = get_method(self.method)
         if not isinstance(method, GradientMethod):
             raise ValueError(
                 f"{method.title} needs the network, not a capture alone; call the CAM with model and images"
@@ -166,7 +166,7 @@ def warn_of_signed_activations(method: GradientMethod, captured: Capture) -> Non
     signed = [name for name, tensor in pairs if tensor.amin() < 0]
     if signed:
         warnings.warn(
-            f"{method.title} divides by sums of activations; {', '.join(signed)} put out negative ones: "
+            f"{method.title} divides by sums of activations; {', '.join(signed)} return negative ones: "
             "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
             stacklevel=3,
         )

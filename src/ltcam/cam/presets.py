@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from ltcam.cam.engine import CAM
 from ltcam.cam.fusion import Fusion, StageScale
-from ltcam.cam.layers import Taps
 from ltcam.cam.methods import Method
+from ltcam.cam.network.stages import Taps
 from ltcam.cam.truncation import Reading, Scope, Truncation
 
 
@@ -26,7 +26,7 @@ def truncated(
 
     Args:
         method: name of a gradient method or `fullgrad`, or an own one.
-        percentile: delta of the paper, 0 to 100; None leaves the gradients whole (L without T).
+        percentile: p, 0 to 100; None leaves the gradients whole (L without T).
         scope: `channel` or `stage`; whose positive gradients the percentile is taken of.
         reading: `gradient` (eq. 9) or `mask` (eq. 11).
         layers: names of layers for networks whose stages are to be chosen by hand.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam import find_stages
-from ltcam.cam.layers import Taps
+from ltcam.cam.network.stages import Taps
 from ltcam.models.backbones import build_trunk, feature_count
 from ltcam.models.names import Head
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from ltcam.cam import Explanation, NetworkMethod, Truncation
 from ltcam.cam.fusion import Fusion
-from ltcam.cam.memory_formats import in_fastest_format
-from ltcam.cam.modes import evaluating
+from ltcam.cam.network.eval_mode import evaluating
+from ltcam.cam.network.memory_formats import in_fastest_format
 from ltcam.cam.targets import Target, target_scores
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import Classifier

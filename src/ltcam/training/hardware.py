@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam.modes import evaluating
+from ltcam.cam.network.eval_mode import evaluating
 from ltcam.training.settings import MemoryFormat, Precision
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.folders import write_file

@@ -10,9 +10,9 @@ import torch
 import torchvision
 from torch import nn
 
-from ltcam.cam import CAM, Probe, capture, log_odds, method_named
+from ltcam.cam import CAM, Probe, capture, get_method, log_odds
 
-CAM_METHOD = method_named("cam")
+CAM_METHOD = get_method("cam")
 
 
 def gap_net(nets, seed=0, classes=3):
@@ -54,7 +54,7 @@ def test_is_grad_cam_there_up_to_the_number_of_positions(nets):
     net, images = gap_net(nets), nets.images(3)
     ours = signed_map(net, images, 1, "features")
     grad_cam = CAM("grad-cam", layers=("features",), relu="none")(net, images, 1)
-    assert torch.allclose(ours, grad_cam * 2 * 3, rtol=1e-10)  # features puts out 2 x 3 positions
+    assert torch.allclose(ours, grad_cam * 2 * 3, rtol=1e-10)  # features returns 2 x 3 positions
 
 
 def test_a_difference_of_logits_has_the_difference_of_rows(nets):

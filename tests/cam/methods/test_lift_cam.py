@@ -14,10 +14,10 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Probe, capture, log_odds, method_named
+from ltcam.cam import CAM, Probe, capture, get_method, log_odds
 from ltcam.cam.targets import resolved
 
-LIFT = method_named("lift-cam")
+LIFT = get_method("lift-cam")
 
 
 def lift_weights(net, images, target, layer, chunk=8):
@@ -232,6 +232,6 @@ def test_another_thread_sees_the_network_as_it_is(nets):
     assert all(torch.equal(weights, wanted_weights) for weights in found)
 
 
-def test_layers_that_put_out_no_maps_are_refused(nets):
-    with pytest.raises(ValueError, match="put"):
+def test_layers_without_maps_are_refused(nets):
+    with pytest.raises(ValueError, match="return"):
         CAM("lift-cam", layers=("head.0",))(nets.plain(), nets.images(), 1)

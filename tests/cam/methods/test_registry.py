@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
-from ltcam.cam import CAM, GradientMethod, Truncation, method_named, methods, register
-from ltcam.cam import methods as list_methods
+from ltcam.cam import CAM, GradientMethod, Truncation, get_method, list_methods, register_method
 from ltcam.cam.engine import weighted_sum
+from ltcam.cam.methods import registry
 
 
 @pytest.fixture
 def clean_registry(monkeypatch):
-    registry = importlib.import_module("ltcam.cam.methods")  # `ltcam.cam.methods` itself is the function
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
 
 def test_an_own_method_in_ten_lines(clean_registry, nets):
-    @lambda weights: register(GradientMethod("sign-cam", "SignCAM", "this test", "Votes by sign.", weights))
+    @lambda weights: register_method(
+        GradientMethod("sign-cam", "SignCAM", "this test", "Votes by sign.", weights)
+    )
     def sign_cam(activations, gradients):
         return gradients.sign().mean((2, 3), keepdim=True)
 
@@ -28,7 +27,7 @@ def test_an_own_method_in_ten_lines(clean_registry, nets):
     captured = cam.capture(net, images, 1)
     T = captured.gradients[0].clamp_min(0).sign()
     assert cam(net, images, 1).shape == (2, 16, 24)
-    assert sign_cam in methods()
+    assert sign_cam in list_methods()
     whole = CAM(sign_cam, Truncation(0)).stage_maps(captured)[0]
     by_hand = (T.mean((2, 3), keepdim=True) * captured.activations[0]).sum(1)
     assert torch.allclose(whole, by_hand, rtol=1e-12)
@@ -44,18 +43,18 @@ def test_unknown_names_list_the_known_ones():
     with pytest.raises(
         ValueError, match=r"'gradcam'.*grad-cam, grad-cam\+\+, xgrad-cam, layer-cam, hires-cam"
     ):
-        method_named("gradcam")
+        get_method("gradcam")
 
 
 def test_a_taken_name_is_refused(clean_registry):
-    taken = method_named("layer-cam")
+    taken = get_method("layer-cam")
     with pytest.raises(ValueError, match="'layer-cam' exists already"):
-        register(taken)
+        register_method(taken)
 
 
 def test_a_method_need_not_be_registered():
     own = GradientMethod("own", "Own", "", "", lambda activations, gradients: gradients)
-    assert method_named(own) is own
+    assert get_method(own) is own
     assert CAM(own).method is own
 
 
@@ -69,7 +68,7 @@ def test_weights_of_a_wrong_shape_are_refused(shape, nets):
 
 
 def test_every_method_says_what_it_is_and_where_from():
-    for method in methods():
+    for method in list_methods():
         assert method.title
         assert method.source
         assert method.sentence.endswith(".")

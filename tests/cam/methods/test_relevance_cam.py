@@ -12,11 +12,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Probe, capture, log_odds, method_named
+from ltcam.cam import CAM, Probe, capture, get_method, log_odds
 from ltcam.cam.methods.relevance_cam import initial_relevance
 from ltcam.cam.targets import resolved
 
-RELEVANCE = method_named("relevance-cam")
+RELEVANCE = get_method("relevance-cam")
 
 
 def relevance_weights(net, images, target, layer, chunk=8):

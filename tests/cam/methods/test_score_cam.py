@@ -212,7 +212,7 @@ def test_tokens_with_a_reshape_callable(nets, literal):
 
 
 class Largest(TorchDispatchMode):
-    """Elements of the largest tensor that any operation puts out."""
+    """Elements of the largest tensor that any operation returns."""
 
     elements = 0
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltcam.cam import CAM, FullGrad, Truncation, gradient_methods, log_odds, truncated
+from ltcam.cam import CAM, FullGrad, Truncation, list_gradient_methods, log_odds, truncated
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.compare import contenders
@@ -162,7 +162,7 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
 
 
 def test_what_is_compared(run, data, tmp_path):
-    titles = [method.title for method in gradient_methods()]
+    titles = [method.title for method in list_gradient_methods()]
     assert {"Grad-CAM", "Grad-CAM++", "XGrad-CAM", "LayerCAM", "HiResCAM"} <= set(titles)
     rows = measure(run, data, tmp_path / "out", percentile=70).values["rows"]
     found = {(row["method"], row["stages"], row["delta"]) for row in rows}

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from ltcam.cam.methods.method import Probe, ProbingMethod
-from ltcam.cam.tail import tail_behind
+from ltcam.cam.network.partial_forward import Cut, tail_behind
+from ltcam.cam.network.scores import target_of
 
 
 def weights(probe: Probe, layer: int) -> Tensor:
@@ -40,7 +41,9 @@ def _ablated(probe: Probe, layer: int, image: int) -> Tensor:
     activations = probe.captured.activations[layer][image]
     found = probe.captured.scores[image].repeat(len(activations))
     alive = activations.flatten(1).any(1).nonzero().flatten()
-    tail = tail_behind(probe, layer, image)
+    cut = Cut(probe.captured.layers[layer], activations[None], float(probe.captured.scores[image]))
+    target = target_of(probe.target, [image])
+    tail = tail_behind(probe.model, probe.images[image : image + 1], target, cut, probe.chunk)
     for start in range(0, len(alive), tail.chunk):
         channels = alive[start : start + tail.chunk]
         changed = activations.repeat(len(channels), 1, 1, 1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.backward_rules import logit_slopes
+from ltcam.cam.methods.backward_rules import logit_slopes
 from ltcam.cam.methods.method import Probe, ProbingMethod
-from ltcam.cam.modes import run
+from ltcam.cam.network.eval_mode import run
+from ltcam.cam.network.hooks import Hooks
 
 _TOLERANCE, _HALF_TOLERANCE = 1e-4, 0.03
 """Relative; rounding in float32 (in half precision) stays far below, another layer's means are far above."""
@@ -67,7 +68,7 @@ class _Head:
 
 
 def _head(probe: Probe) -> _Head:
-    """The linear layer (or 1 x 1 convolution) that puts out the logits, found by watching one image."""
+    """The linear layer (or 1 x 1 convolution) that returns the logits, found by watching one image."""
     seen, output = _watched(probe.model, probe.images[:1])
     modules = dict(probe.model.named_modules())
     for name, (taken, given) in reversed(seen.items()):
@@ -97,26 +98,16 @@ def _head(probe: Probe) -> _Head:
 def _watched(model: nn.Module, image: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
     """First input and output of every module in one forward pass, in the order in which they ended."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    thread, handles = threading.get_ident(), []
-    try:
+
+    def note(name: str, inputs: tuple[object, ...], output: object) -> None:
+        taken = inputs[0] if inputs else None
+        if isinstance(taken, Tensor) and isinstance(output, Tensor):
+            seen[name] = (taken, output.clone())  # what follows may work in place
+
+    with Hooks() as hooks:
         for name, module in model.named_modules():
-
-            def hook(
-                _module: nn.Module, inputs: tuple[object, ...], output: object, name: str = name
-            ) -> None:
-                taken = inputs[0] if inputs else None
-                if (
-                    threading.get_ident() == thread
-                    and isinstance(taken, Tensor)
-                    and isinstance(output, Tensor)
-                ):
-                    seen[name] = (taken, output.clone())  # what follows may work in place
-
-            handles.append(module.register_forward_hook(hook))
+            hooks.behind(module, partial(note, name))
         output = run(model, image)
-    finally:
-        for handle in handles:
-            handle.remove()
     if not isinstance(output, Tensor):
         raise ValueError(
             f"CAM needs a model that returns logits (N, K), got {type(output).__name__}; take Grad-CAM"

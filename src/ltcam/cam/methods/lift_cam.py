@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ltcam.cam.backward_rules import (
+from ltcam.cam.methods.backward_rules import (
     ELEMENTWISE,
     MAX_POOLS,
     PRODUCTS,

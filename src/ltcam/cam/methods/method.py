@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ltcam.cam.capture import Capture
+from ltcam.cam.captures import Capture
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion
 from ltcam.cam.targets import Target

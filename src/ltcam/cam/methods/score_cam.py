@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ltcam.cam.asking import ask, at_once, target_of
-from ltcam.cam.folding import FoldedPasses
-from ltcam.cam.memory_formats import fastest_format
 from ltcam.cam.methods.method import Probe, ProbingMethod
+from ltcam.cam.network.folding import FoldedPasses
+from ltcam.cam.network.memory_formats import fastest_format
+from ltcam.cam.network.scores import ask, at_once, target_of
 
 _ROUNDINGS = 16  # of the largest value: resizing a constant map leaves differences of up to 2.3
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ltcam.cam import CAM, Capture, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale, fuse
-from ltcam.cam.layers import Taps
+from ltcam.cam.network.stages import Taps
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.data.duplicates import file_sha256
 from ltcam.inspector import Inspector

@@ -16,8 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, gradient_methods, log_odds, sweep
-from ltcam.cam.methods import method_named
+from ltcam.cam import (
+    CAM,
+    Capture,
+    GradientMethod,
+    Truncation,
+    capture,
+    list_gradient_methods,
+    log_odds,
+    sweep,
+)
+from ltcam.cam.methods import get_method
 from ltcam.inspector import Inspector, make_cam, sharpened
 from ltcam.runs import MaskSettings, SharpeningSettings
 from ltcam_runtime.errors import RunError
@@ -59,7 +68,7 @@ class Contender:
     @property
     def shares_a_capture(self) -> bool:
         """Whether a capture of the stages is all it needs."""
-        return isinstance(method_named(self.cam.method), GradientMethod)
+        return isinstance(get_method(self.cam.method), GradientMethod)
 
     def sharpen(self, heatmap: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The heatmap (h, w) at the size of its image (H, W, 3), sharpened if this contender does that."""
@@ -104,7 +113,7 @@ def contenders(
     base = CAM(positive_activations=positive_activations)
     stages, truncation = inspector.run.stages, Truncation(percentile)
     found: list[Contender] = []
-    for method in gradient_methods():
+    for method in list_gradient_methods():
         whole = replace(base, method=method, layers=stages)
         found += [
             Contender(method.title, "last", replace(whole, layers=stages[-1:])),
@@ -118,8 +127,7 @@ def contenders(
     if probing:
         probed = [replace(base, method=name, layers=stages[-1:]) for name in PROBING]
         found += [
-            Contender(method_named(cam.method).title, "last", cam, bfloat16=probing_bfloat16)
-            for cam in probed
+            Contender(get_method(cam.method).title, "last", cam, bfloat16=probing_bfloat16) for cam in probed
         ]
     return (*found, *_own(inspector))
 

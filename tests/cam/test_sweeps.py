@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import replace
 from itertools import product
@@ -13,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, gradient_methods
-from ltcam.cam.sweep import sweep
+from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, list_gradient_methods
+from ltcam.cam import sweeps as module
+from ltcam.cam.sweeps import sweep
 
-module = importlib.import_module("ltcam.cam.sweep")
-NAMES = [method.name for method in gradient_methods()]
+NAMES = [method.name for method in list_gradient_methods()]
 BY_POSITION = {"layer-cam", "hires-cam"}
 
 
@@ -219,7 +218,9 @@ def test_own_methods_are_swept_with_and_without_terms():
         torch.testing.assert_close(answer.heatmaps, answer.cam.heatmaps(captured), rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("method", [m for m in (*gradient_methods(), *OWN) if m.terms], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [m for m in (*list_gradient_methods(), *OWN) if m.terms], ids=lambda m: m.name
+)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), signed=st.booleans())
 def test_terms_are_what_weights_consist_of(method, seed, signed, nets):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture, memory_formats
+from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture
+from ltcam.cam.network import memory_formats
 
 LAYERS = ("features.3", "features.7", "features.11")
 

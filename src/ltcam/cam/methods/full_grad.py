@@ -14,9 +14,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.biases import BiasCapture, BiasLayer, visit_biases, warn_if_incomplete
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, check_fusion, fuse
+from ltcam.cam.methods.bias_gradients import BiasCapture, BiasLayer, visit_biases, warn_if_incomplete
 from ltcam.cam.methods.method import NetworkMethod
 from ltcam.cam.targets import Target
 from ltcam.cam.tensors import contiguous
@@ -214,13 +214,15 @@ def _truncated_by_each(gradient: Tensor, truncations: Sequence[Truncation | None
         yield from (gradient for _ in truncations)
         return
     gradient = contiguous(gradient)  # once for all
-    delta = thresholds(gradient, [truncation.percentile for truncation in given], given[0].scope)
+    smallest = thresholds(gradient, [truncation.percentile for truncation in given], given[0].scope)
     places = iter(range(len(given)))
     for truncation in truncations:
         if truncation is None:
             yield gradient
         else:
-            kept = torch.ge(gradient, delta[:, :, next(places), None, None], out=torch.empty_like(gradient))
+            kept = torch.ge(
+                gradient, smallest[:, :, next(places), None, None], out=torch.empty_like(gradient)
+            )
             yield kept.mul_(gradient)
 
 

@@ -1,6 +1,6 @@
 """Class activation maps called as the pytorch-grad-cam package calls them: one import changes, the rest stays.
 
-    from ltcam.cam.drop_in import GradCAM, ClassifierOutputTarget
+    from ltcam.compat.pytorch_grad_cam import GradCAM, ClassifierOutputTarget
 
     with GradCAM(model=model, target_layers=[model.layer4[-1]]) as cam:
         grayscale_cam = cam(input_tensor=images, targets=[ClassifierOutputTarget(281)])  # (N, H, W), 0 to 1
@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ltcam.cam.capture import Reshape
+from ltcam.cam.captures import Reshape
 from ltcam.cam.engine import CAM
 from ltcam.cam.fusion import fuse, scale_map
-from ltcam.cam.methods import GradientMethod, NetworkMethod, Probe, ProbingMethod, method_named
-from ltcam.cam.modes import evaluating
+from ltcam.cam.methods import GradientMethod, NetworkMethod, Probe, ProbingMethod, get_method
+from ltcam.cam.network.eval_mode import evaluating
 from ltcam.cam.targets import Target, resolved
 
 ModelTarget = Callable[[Any], Tensor]
@@ -123,7 +123,7 @@ class DropIn:
 
     def _explained(self, images: Tensor, target: Target, eigen_smooth: bool) -> tuple[Tensor, Any]:
         """Heatmaps (N, H, W) on any scale, and the model's output."""
-        net, method = _unwrapped(self.model), method_named(self.method)
+        net, method = _unwrapped(self.model), get_method(self.method)
         if isinstance(method, NetworkMethod):
             if eigen_smooth:
                 raise ValueError(

@@ -8,9 +8,9 @@ architecture: plain networks, residual networks and own modules are treated alik
 from __future__ import annotations
 
 import difflib
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import dropwhile
 from typing import Literal, get_args
 from weakref import WeakKeyDictionary
@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.modes import evaluating, run
+from ltcam.cam.network.eval_mode import evaluating, run
+from ltcam.cam.network.hooks import Hooks
 
 Taps = Literal["after", "before"]
 """Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
@@ -37,7 +38,7 @@ _SMALLEST_MAP = 2  # positions a side; what is pooled to one position has no pla
 
 @dataclass(frozen=True)
 class _Step:
-    """One module on the way from the image to the scores, with the size (h, w) it put out."""
+    """One module on the way from the image to the scores, with the size (h, w) it returned."""
 
     name: str
     size: tuple[int, int]
@@ -69,7 +70,7 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
             (`features.3, 8, 15, 22, 29`). Without pooling layers both are the same.
 
     Raises:
-        ValueError: if no module puts out a map of at least two by two positions, or `taps` is unknown.
+        ValueError: if no module returns a map of at least two by two positions, or `taps` is unknown.
     """
     if taps not in get_args(Taps):
         raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
@@ -83,14 +84,14 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
         known[key] = _stage_outputs(list(features), taps)
     if not known[key]:
         raise ValueError(
-            "no stage found: no module of the model puts out a 4-D map of at least 2 x 2 positions; name "
+            "no stage found: no module of the model returns a 4-D map of at least 2 x 2 positions; name "
             "layers=[...] yourself"
         )
     return known[key]
 
 
 def map_names(model: nn.Module, images: Tensor) -> tuple[str, ...]:
-    """Names of all modules that put out a 4-D tensor when the first image is run through the model."""
+    """Names of all modules that return a 4-D tensor when the first image is run through the model."""
     return tuple(
         name for name, call in _watch(model, images[:1]).items() if call.size_out is not None and name
     )
@@ -133,29 +134,17 @@ def _listed(names: Sequence[str], most: int = 40) -> str:
 def _watch(model: nn.Module, image: Tensor) -> dict[str, _Call]:
     """First call of every module in one forward pass of one image, in the order in which they were done."""
     calls: dict[str, _Call] = {}
-    handles = []
-    thread = threading.get_ident()
-    try:
+
+    def note(name: str, inputs: tuple[object, ...], output: object) -> None:
+        size_out = _map_size(output)
+        channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
+        call = calls.setdefault(name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels))
+        call.count += 1
+
+    with Hooks() as hooks, torch.no_grad(), evaluating(model):
         for name, module in model.named_modules():
-
-            def hook(
-                _module: nn.Module, inputs: tuple[object, ...], output: object, name: str = name
-            ) -> None:
-                if threading.get_ident() != thread:
-                    return
-                size_out = _map_size(output)
-                channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
-                call = calls.setdefault(
-                    name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels)
-                )
-                call.count += 1
-
-            handles.append(module.register_forward_hook(hook))
-        with torch.no_grad(), evaluating(model):
-            run(model, image)
-    finally:
-        for handle in handles:
-            handle.remove()
+            hooks.behind(module, partial(note, name))
+        run(model, image)
     return calls
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Explanation, FullGrad, LTFullGrad, Truncation, capture_biases, method_named
-from ltcam.cam.full_grad import full_grad_sweep, sum_of_scaled_channels
+from ltcam.cam import CAM, Explanation, FullGrad, LTFullGrad, Truncation, capture_biases, get_method
+from ltcam.cam.methods.full_grad import full_grad_sweep, sum_of_scaled_channels
 
 
 def golden() -> tuple[nn.Module, torch.Tensor]:
@@ -176,7 +176,7 @@ def test_channels_in_parts_equal_channels_at_once(monkeypatch):
     wanted = sum_of_scaled_channels(gradient)
     last = gradient.to(memory_format=torch.channels_last)
     for values in (1, 3 * 35, 4 * 3 * 35, 10**9):
-        monkeypatch.setattr("ltcam.cam.full_grad._VALUES_AT_ONCE", values)
+        monkeypatch.setattr("ltcam.cam.methods.full_grad._VALUES_AT_ONCE", values)
         torch.testing.assert_close(sum_of_scaled_channels(gradient), wanted, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(sum_of_scaled_channels(last), wanted, rtol=1e-12, atol=1e-12)
 
@@ -306,7 +306,7 @@ def test_cam_delegates(nets):
     assert torch.equal(explanation.scores, wanted.scores)
     assert LTFullGrad(80) == CAM("fullgrad", Truncation(80))
     assert LTFullGrad.__name__ == "LTFullGrad"
-    assert method_named("fullgrad").title == "FullGrad"
+    assert get_method("fullgrad").title == "FullGrad"
 
 
 def test_cam_refuses_what_has_no_meaning_for_it(nets):

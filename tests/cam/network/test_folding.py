@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from ltcam.cam import CAM
-from ltcam.cam.folding import FoldedPasses
 from ltcam.cam.methods import score_cam
+from ltcam.cam.network.folding import FoldedPasses
 
 
 class Counted(nn.Module):

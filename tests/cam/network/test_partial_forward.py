@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture
-from ltcam.cam.tail import tail_behind
+from ltcam.cam.network.partial_forward import Cut, Tail, tail_behind
+from ltcam.cam.network.scores import target_of
+
+
+def tail_of(probe: Probe, image: int) -> Tail:
+    captured = probe.captured
+    cut = Cut(captured.layers[0], captured.activations[0][image : image + 1], float(captured.scores[image]))
+    one = probe.images[image : image + 1]
+    return tail_behind(probe.model, one, target_of(probe.target, [image]), cut, probe.chunk)
 
 
 class Skipping(nn.Module):
@@ -95,7 +103,7 @@ def test_scores_are_those_of_whole_passes(make, layer, whole, dtype, nets):
     probe = probe_of(net, images, layer, target)
     for image in range(2):
         with torch.no_grad():
-            tail = tail_behind(probe, 0, image)
+            tail = tail_of(probe, image)
             changed = changed_outputs(probe.captured.activations[0][image])
             found = tail.scores(changed.clone())
         assert tail.whole is whole
@@ -109,14 +117,14 @@ def test_more_at_once_for_smaller_outputs(nets, monkeypatch):
     probe = probe_of(nets.plain(1), nets.images(1), nets.STAGES[1])
     one = probe.captured.activations[0][:1].nbytes
     for fitting, wanted in ((1, 3), (3, 3), (20, 20)):
-        monkeypatch.setattr("ltcam.cam.tail._BYTES_AT_ONCE", fitting * one)
-        assert tail_behind(probe, 0, 0).chunk == wanted
+        monkeypatch.setattr("ltcam.cam.network.partial_forward._BYTES_AT_ONCE", fitting * one)
+        assert tail_of(probe, 0).chunk == wanted
 
 
 def test_maps_of_a_reshape_callable_cannot_be_put_back(nets):
     net, images = nets.plain(2), nets.images(2)
     for reshape in (lambda maps: maps[:, :, 1:], lambda maps: maps.transpose(2, 3)):
-        with pytest.raises(ValueError, match=r"'features.3' puts out \(4, 8, 12\).*reshape callable"):
+        with pytest.raises(ValueError, match=r"'features.3' returns \(4, 8, 12\).*reshape callable"):
             CAM("ablation-cam", layers=("features.3",), reshape=reshape)(net, images, 1)
     with pytest.raises(ValueError, match=r"'features.3': its own output put in its place gives the score"):
         CAM("ablation-cam", layers=("features.3",), reshape=lambda maps: maps.flip(1))(net, images, 1)
@@ -158,13 +166,13 @@ def test_errors_of_the_network_itself_come_through(nets):
 
     net.head.register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="a wire is loose"):
-        tail_behind(probe, 0, 0)
+        tail_of(probe, 0)
     assert not net.get_submodule(nets.STAGES[1])._forward_hooks
 
 
 def test_hooks_are_gone_after_any_exception(nets):
     net, images = nets.plain(6), nets.images(6)
-    tail = tail_behind(probe_of(net, images, nets.STAGES[1]), 0, 0)
+    tail = tail_of(probe_of(net, images, nets.STAGES[1]), 0)
     with pytest.raises(ValueError, match="not the maps"):
         tail.scores(torch.zeros(2, 5, 4, 6, dtype=torch.float64))
     assert not any(module._forward_hooks for module in net.modules())
@@ -173,7 +181,7 @@ def test_hooks_are_gone_after_any_exception(nets):
 def test_another_thread_runs_the_same_network_unchanged(nets):
     """While this thread's pass stands behind the hooked layer, another one goes all the way through."""
     net, images = nets.plain(7), nets.images(7)
-    tail = tail_behind(probe_of(net, images, nets.STAGES[1]), 0, 0)
+    tail = tail_of(probe_of(net, images, nets.STAGES[1]), 0)
     wanted, found, thread = net(images), [], threading.get_ident()
 
     def visit(_module, _inputs):

@@ -9,18 +9,16 @@ behind it, a batch size remembered from the images) is run as a whole, on copies
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.asking import agree, ask, at_once, target_of
-from ltcam.cam.memory_formats import REFUSALS, formats_of_scores
-from ltcam.cam.methods.method import Probe
+from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.memory_formats import REFUSALS, formats_of_scores
+from ltcam.cam.network.scores import agree, ask, at_once, target_of
 from ltcam.cam.targets import Target
 
 _BYTES_AT_ONCE = 128 * 2**20  # changed outputs of one layer; all channels of most last stages fit in
@@ -55,7 +53,7 @@ class Tail:
             activations: (M, C, h, w), M at least 1; the network may write over them.
 
         Raises:
-            ValueError: if the layer puts out something of another shape.
+            ValueError: if the layer returns something of another shape.
         """
         count = len(activations)
         images = self.image.repeat(
@@ -63,36 +61,53 @@ class Tail:
         )  # copies, since networks write over them
         target = target_of(self.target, [0] * count)
         changed = activations.contiguous(memory_format=self.memory_format)
-        with _replacing(self.model, self.layer, changed):
+        with Hooks() as hooks:
+            hooks.behind(self.model.get_submodule(self.layer), _replaced(self.layer, changed))
             return ask(self.model, images, target, self.memory_format, count)
 
 
-def tail_behind(probe: Probe, layer: int, image: int) -> Tail:
+@dataclass(frozen=True)
+class Cut:
+    """What one image left behind at a layer when the whole network ran.
+
+    Attributes:
+        layer: the layer's name.
+        activations: its output (1, C, h, w).
+        score: the image's target score.
+    """
+
+    layer: str
+    activations: Tensor
+    score: float
+
+
+def tail_behind(model: nn.Module, image: Tensor, target: Target, cut: Cut, chunk: int) -> Tail:
     """The cheapest way on which the layer's own output gives the image's own score.
 
     Args:
-        probe: the network, and what it said of the images.
-        layer: index of the layer in `probe.captured.layers`.
-        image: index of the image.
+        model: the network, in evaluation mode.
+        image: (1, 3, H, W).
+        target: what is explained of this image.
+        cut: the layer, and what it should give.
+        chunk: images, at most, that the network is given at once.
 
     Raises:
         ValueError: if there is none: the maps were made by a reshape callable, or the network is random or
             couples the images of a batch.
     """
-    own = probe.captured.activations[layer][image : image + 1]
-    copies = at_once(probe.images, probe.chunk)
+    copies = at_once(image, chunk)
     failures: list[Exception] = []
-    for whole, memory_format in product((False, True), formats_of_scores(probe.images)):
+    for whole, memory_format in product((False, True), formats_of_scores(image)):
         tail = Tail(
-            model=probe.model,
-            layer=probe.captured.layers[layer],
-            image=probe.images[image : image + 1],
-            target=target_of(probe.target, [image]),
+            model=model,
+            layer=cut.layer,
+            image=image,
+            target=target,
             memory_format=memory_format,
             whole=whole,
-            chunk=copies if whole else max(copies, _BYTES_AT_ONCE // own.nbytes),
+            chunk=copies if whole else max(copies, _BYTES_AT_ONCE // cut.activations.nbytes),
         )
-        failure = _failure(tail, own, float(probe.captured.scores[image]))
+        failure = _failure(tail, cut.activations, cut.score)
         if failure is None:
             return tail
         failures.append(failure)
@@ -114,24 +129,16 @@ def _failure(tail: Tail, own: Tensor, score: float) -> Exception | None:
     )
 
 
-@contextmanager
-def _replacing(model: nn.Module, layer: str, activations: Tensor) -> Iterator[None]:
-    """Activations in place of the layer's output, for this thread; the hook is gone when the block is left."""
-    thread = threading.get_ident()
+def _replaced(layer: str, activations: Tensor) -> Callable[[object, object], Tensor]:
+    """A hook that puts activations in place of the layer's output."""
 
-    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor | None:
-        if threading.get_ident() != thread:
-            return None
+    def hook(_inputs: object, output: object) -> Tensor:
         if not isinstance(output, Tensor) or output.shape[1:] != activations.shape[1:]:
             shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(
-                f"layer {layer!r} puts out {shape} per image, not the maps {tuple(activations.shape[1:])} of the "
-                "reshape callable, which cannot be undone; choose a layer that puts out maps (C, h, w)"
+                f"layer {layer!r} returns {shape} per image, not the maps {tuple(activations.shape[1:])} of the "
+                "reshape callable, which cannot be undone; choose a layer that returns maps (C, h, w)"
             )
         return activations.to(output.dtype)
 
-    handle = model.get_submodule(layer).register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return hook

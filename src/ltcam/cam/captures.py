@@ -5,28 +5,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.layers import Taps, find_stages, resolve_layers
-from ltcam.cam.memory_formats import in_fastest_format
-from ltcam.cam.modes import evaluating, run
+from ltcam.cam.network.eval_mode import check_images, evaluating, run
+from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.memory_formats import in_fastest_format
+from ltcam.cam.network.stages import Taps, find_stages, resolve_layers
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import (
     at_least_float32,
     detached,
-    not_finite,
     refuse_not_finite,
     warn_of_half_precision,
 )
 
 Reshape = Callable[[Tensor], Tensor]
-"""A layer's output to maps (N, C, H, W), for networks that put out something else (tokens, say).
+"""A layer's output to maps (N, C, H, W), for networks that return something else (tokens, say).
 
 Gradients go the same way, so it may only move or leave out values (view, permute, slice), not change them."""
 
@@ -111,80 +110,36 @@ def capture(
     return found
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is no batch of finite floating-point images.
-
-    Raises:
-        TypeError: integer or boolean values.
-        ValueError: not 4-D, empty, or not finite.
-    """
-    if not isinstance(images, Tensor) or images.ndim != 4:
-        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"images must be a tensor (N, C, H, W), got {shape}")
-    if not images.is_floating_point():
-        raise TypeError(f"images are {images.dtype}; convert to float and normalise them first")
-    if images.numel() == 0:
-        raise ValueError(f"images are empty: {tuple(images.shape)}; N, C, H and W must all be at least 1")
-    bad = not_finite(images)
-    if bad:
-        raise ValueError(f"images {bad} hold NaN or infinite values")
-
-
 class _Tap:
-    """Hooks on layers for one forward pass of one thread; gone when the block is left."""
+    """Takes the outputs of layers during one forward pass."""
 
-    def __init__(self, names: Sequence[str], modules: Sequence[nn.Module], clone: bool):
+    def __init__(self, hooks: Hooks, names: Sequence[str], modules: Sequence[nn.Module], clone: bool):
         self.taken: dict[str, list[Tensor]] = {name: [] for name in names}
-        self.versions: dict[str, int] = {}
-        self._layers = list(zip(names, modules, strict=True))
+        self._versions: list[tuple[Tensor, int]] = []
         self._clone = clone
-        self._thread = threading.get_ident()
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        for name, module in zip(names, modules, strict=True):
+            hooks.behind(module, partial(self._take, name))
 
-    def __enter__(self) -> _Tap:
-        try:
-            for name, module in self._layers:
-                self._handles.append(module.register_forward_hook(self._hook(name)))
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-
-    def _hook(self, name: str) -> Callable[[nn.Module, object, object], Tensor | None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor | None:
-            if threading.get_ident() != self._thread:
-                return None
-            if not isinstance(output, Tensor):
-                raise ValueError(
-                    f"layer {name!r} puts out {type(output).__name__}, not a tensor; choose a layer inside "
-                    "or behind it"
-                )
-            if output.is_inference():
-                raise ValueError(
-                    f"layer {name!r} has no gradient: the model runs it under torch.inference_mode; take "
-                    "that out"
-                )
-            # Nothing below the first layer needs a gradient: cutting there saves its part of the backward
-            # pass and of the memory, whether or not parameters are frozen.
-            first = not any(self.taken.values())
-            leaf = output.detach().requires_grad_() if first or not output.requires_grad else output
-            self.taken[name].append(leaf)
-            self.versions[name] = leaf._version
-            return leaf.clone() if self._clone else leaf
-
-        return hook
+    def _take(self, name: str, _inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"layer {name!r} returns {type(output).__name__}, not a tensor; choose a layer inside or behind it"
+            )
+        if output.is_inference():
+            raise ValueError(
+                f"layer {name!r} has no gradient: the model runs it under torch.inference_mode; take that out"
+            )
+        # Nothing below the first layer needs a gradient: cutting there saves its part of the backward
+        # pass and of the memory, whether or not parameters are frozen.
+        first = not any(self.taken.values())
+        leaf = output.detach().requires_grad_() if first or not output.requires_grad else output
+        self.taken[name].append(leaf)
+        self._versions.append((leaf, leaf._version))
+        return leaf.clone() if self._clone else leaf
 
     def changed_in_place(self) -> bool:
         """Whether the network wrote over a tapped tensor after the hook had seen it."""
-        return any(
-            tensors[0]._version != self.versions[name] for name, tensors in self.taken.items() if tensors
-        )
+        return any(tensor._version != version for tensor, version in self._versions)
 
 
 def _forward(
@@ -192,7 +147,8 @@ def _forward(
 ) -> tuple[object, tuple[Tensor, ...]]:
     """The model's output and the tapped tensors; a second pass with copies if the first was written over."""
     for clone in (False, True):
-        with _Tap(names, modules, clone) as tap:
+        with Hooks() as hooks:
+            tap = _Tap(hooks, names, modules, clone)
             try:
                 output = run(model, images)
             except RuntimeError as error:
@@ -221,7 +177,7 @@ def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, count: int) -> T
         tensor = reshape(tensor)
     if not isinstance(tensor, Tensor) or tensor.ndim != 4 or len(tensor) != count:
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        source = "the reshape callable makes" if reshape is not None else "puts out"
+        source = "the reshape callable makes" if reshape is not None else "returns"
         raise ValueError(
             f"layer {name!r}: {source} {shape}; give a reshape callable returning (N, C, H, W), N = {count}"
         )

@@ -10,20 +10,19 @@ Gradients are seen while the backward pass goes by, one layer at a time, and kep
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ltcam.cam.capture import check_images
-from ltcam.cam.memory_formats import in_fastest_format
-from ltcam.cam.modes import evaluating, run
+from ltcam.cam.network.eval_mode import check_images, evaluating, run
+from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.memory_formats import in_fastest_format
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import at_least_float32, detached, refuse_not_finite, warn_of_half_precision
 
@@ -225,38 +224,25 @@ def effective_bias(module: nn.Module) -> Tensor | None:
 
 
 class _Watch(Generic[T]):
-    """Hooks on a model for one forward pass of one thread, and on its tensors for the backward pass.
+    """Looks on during one forward pass, and through hooks on tensors during the backward pass.
 
     Hooks on tensors get the gradient of the value the tensor had when they were set, so what the network
     writes over it later does no harm. Values are needed of activations with an implicit bias only.
     """
 
-    def __init__(self, model: nn.Module, count: int, take: Callable[[BiasLayer], T], copies: bool):
+    def __init__(
+        self, hooks: Hooks, model: nn.Module, count: int, take: Callable[[BiasLayer], T], copies: bool
+    ):
         self.results: dict[int, T] = {}
         self.explained = torch.zeros(count, dtype=torch.float64)
         self.terms = torch.zeros_like(self.explained)
         self.half: list[str] = []
-        self._model, self._count, self._take, self._copies = model, count, take, copies
+        self._count, self._take, self._copies = count, take, copies
         self._calls = 0
         self._inputs: dict[nn.Module, Tensor] = {}
         self._versions: list[tuple[Tensor, int]] = []
-        self._thread = threading.get_ident()
-        self._handles: list[RemovableHandle] = []
-
-    def __enter__(self) -> _Watch[T]:
-        try:
-            for name, module in self._model.named_modules():
-                self._register(name, module)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._handles:
-            self._handles.pop().remove()
+        for name, module in model.named_modules():
+            self._register(hooks, name, module)
 
     def explain(self, part: Tensor) -> None:
         """Count one part of the score (N,) as explained."""
@@ -268,49 +254,33 @@ class _Watch(Generic[T]):
         versions, self._versions = self._versions, []
         return any(tensor._version != version for tensor, version in versions)
 
-    def _register(self, name: str, module: nn.Module) -> None:
+    def _register(self, hooks: Hooks, name: str, module: nn.Module) -> None:
         bias = effective_bias(module)
         if bias is not None:
             inner = getattr(module, "drop", None)  # timm's normalisations hold their activation behind it
             if isinstance(inner, nn.Module) and not isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
-                self._handles.append(inner.register_forward_pre_hook(self._inner_hook(name, module, bias)))
+                hooks.before(inner, partial(self._before_inner, name, module, bias))
             else:
-                self._handles.append(module.register_forward_hook(self._bias_hook(name, module, bias)))
+                hooks.behind(module, partial(self._follow, name, module, bias))
         elif isinstance(module, nn.Hardtanh):
-            self._handles.append(module.register_forward_hook(self._limits_hook))
+            hooks.behind(module, partial(self._behind_limits, module))
         elif any(kind.__name__ in _WITH_IMPLICIT_BIAS for kind in type(module).__mro__):
-            self._handles.append(module.register_forward_pre_hook(self._before_activation))
-            self._handles.append(module.register_forward_hook(self._behind_activation))
-
-    def _elsewhere(self, tensor: object) -> bool:
-        """Whether a hook has nothing to do: another thread's pass, or nothing that could have a gradient."""
-        other = threading.get_ident() != self._thread
-        return other or not isinstance(tensor, Tensor) or not tensor.requires_grad
+            hooks.before(module, partial(self._before_activation, module))
+            hooks.behind(module, partial(self._behind_activation, module))
 
     # ---- layers with a bias
 
-    def _bias_hook(
-        self, name: str, module: nn.Module, bias: Tensor
-    ) -> Callable[[nn.Module, object, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            if not self._elsewhere(output):
-                self._follow(name, module, bias, output)
+    def _before_inner(self, name: str, module: nn.Module, bias: Tensor, inputs: tuple[Any, ...]) -> None:
+        self._follow(name, module, bias, (), *inputs[:1])
 
-        return hook
-
-    def _inner_hook(
-        self, name: str, module: nn.Module, bias: Tensor
-    ) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_inner: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if inputs and not self._elsewhere(inputs[0]):
-                self._follow(name, module, bias, inputs[0])
-
-        return hook
-
-    def _follow(self, name: str, module: nn.Module, bias: Tensor, output: Tensor) -> None:
+    def _follow(
+        self, name: str, module: nn.Module, bias: Tensor, _inputs: object, output: object = None
+    ) -> None:
+        if not _may_have_gradient(output):
+            return
         if len(output) != self._count:
             raise ValueError(
-                f"layer {name!r} puts out {tuple(output.shape)} for {self._count} images; FullGrad needs "
+                f"layer {name!r} returns {tuple(output.shape)} for {self._count} images; FullGrad needs "
                 "layers whose first axis counts the images"
             )
         index, self._calls = self._calls, self._calls + 1
@@ -332,9 +302,9 @@ class _Watch(Generic[T]):
 
     # ---- implicit biases, eta(z) - z eta'(z): they count for completeness and have no map
 
-    def _limits_hook(self, module: nn.Hardtanh, _inputs: object, output: Tensor) -> Tensor | None:
+    def _behind_limits(self, module: nn.Hardtanh, _inputs: object, output: object) -> Tensor | None:
         """Hardtanh and ReLU6: where they saturate they add their limit."""
-        if self._elsewhere(output):
+        if not _may_have_gradient(output):
             return None
         values = self._kept(output)
 
@@ -348,9 +318,9 @@ class _Watch(Generic[T]):
         _on_gradient(output, arrived)
         return output.clone() if self._copies else None
 
-    def _before_activation(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    def _before_activation(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Hands the activation a stand-in of its input, whose gradient is that of this one path only."""
-        if not inputs or self._elsewhere(inputs[0]):
+        if not inputs or not _may_have_gradient(inputs[0]):
             return None
         copies = self._copies or bool(getattr(module, "inplace", False))
         entering = inputs[0].clone() if copies else inputs[0].view_as(inputs[0])
@@ -358,8 +328,8 @@ class _Watch(Generic[T]):
         _on_gradient(entering, lambda gradient: self.explain(-_inner(gradient, values)))
         return (entering, *inputs[1:])
 
-    def _behind_activation(self, module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-        if self._elsewhere(output) or self._inputs.pop(module, None) is None:
+    def _behind_activation(self, module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+        if not _may_have_gradient(output) or self._inputs.pop(module, None) is None:
             return None
         values = self._kept(output)
         _on_gradient(output, lambda gradient: self.explain(_inner(gradient, values)))
@@ -378,7 +348,8 @@ def _forward(model: nn.Module, source: Tensor, take: Callable[[BiasLayer], T]) -
     The model gets a copy of the images, which it may write over as well.
     """
     for copies in (False, True):
-        with _Watch(model, len(source), take, copies) as watch:
+        with Hooks() as hooks:
+            watch = _Watch(hooks, model, len(source), take, copies)
             try:
                 output = run(model, source.clone())
             except RuntimeError as error:
@@ -388,6 +359,10 @@ def _forward(model: nn.Module, source: Tensor, take: Callable[[BiasLayer], T]) -
         if not watch.changed_in_place() or copies:
             break
     return output, watch
+
+
+def _may_have_gradient(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 def _on_gradient(tensor: Tensor, hook: Callable[[Tensor], None]) -> None:

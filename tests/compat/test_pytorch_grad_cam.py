@@ -8,7 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from ltcam.cam import capture, drop_in
+from ltcam.cam import capture
+from ltcam.compat import pytorch_grad_cam as drop_in
 
 peers = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)")
 model_targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
@@ -30,10 +31,6 @@ def ours(name, net, images, targets, layers, **settings):
         return cam(input_tensor=images, targets=targets, **settings)
 
 
-def small(nets, seed=0, classes=3, **settings):
-    return nets.plain(seed, classes=classes, **settings).float(), nets.images(seed, n=3).float()
-
-
 def modules(net, names):
     return [net.get_submodule(name) for name in names]
 
@@ -47,8 +44,8 @@ def assert_close(found, wanted, tolerance=1e-5):
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("targets", [None, [0, 2, 0], [1, 1, 1]])
-def test_equals_the_package_at_one_layer(name, targets, nets):
-    net, images = small(nets, 1)
+def test_equals_the_package_at_one_layer(name, targets, small):
+    net, images = small(1)
     given = targets and [model_targets.ClassifierOutputTarget(c) for c in targets]
     for layer in LAYERS:
         at = modules(net, [layer])
@@ -59,17 +56,17 @@ def test_equals_the_package_at_one_layer(name, targets, nets):
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_several_layers_are_the_mean_of_their_scaled_maps(name, nets):
-    net, images = small(nets, 2)
+def test_several_layers_are_the_mean_of_their_scaled_maps(name, small):
+    net, images = small(2)
     at = modules(net, LAYERS)
     given = [model_targets.ClassifierOutputTarget(1)] * 3
     # its epsilon of 1e-7 beside small maps is what remains
     assert_close(ours(name, net, images, given, at), theirs(name, net, images, given, at), 1e-3)
 
 
-def test_grad_cam_plus_plus_where_gradients_are_large(nets):
+def test_grad_cam_plus_plus_where_gradients_are_large(small):
     """Its 1e-6 beside squared gradients vanishes only there."""
-    net, images = small(nets, 3)
+    net, images = small(3)
     net.head[2].weight.data *= 1e4
     at = modules(net, LAYERS[-1:])
     given = [model_targets.ClassifierOutputTarget(2)] * 3
@@ -77,9 +74,9 @@ def test_grad_cam_plus_plus_where_gradients_are_large(nets):
     assert_close(ours("GradCAMPlusPlus", net, images, given, at), wanted)
 
 
-def test_ablation_cam_behind_a_relu(nets):
+def test_ablation_cam_behind_a_relu(small):
     """It ablates to 0 only where an image's smallest activation is 0, and turns the map where y < 0."""
-    net, images = small(nets, 4, head="gap")
+    net, images = small(4, head="gap")
     net.head[0].bias.data[:] = 5
     at = modules(net, ("features.10",))
     given = [model_targets.ClassifierOutputTarget(0)] * 3
@@ -87,16 +84,16 @@ def test_ablation_cam_behind_a_relu(nets):
     assert_close(ours("AblationCAM", net, images, given, at), wanted, 1e-4)
 
 
-def test_score_cam_up_to_its_corners(nets):
+def test_score_cam_up_to_its_corners(small):
     """It resizes masks with corners aligned, which moves them by up to half a position of the layer."""
-    net, images = small(nets, 5)
+    net, images = small(5)
     at = modules(net, LAYERS[:1])
     given = [model_targets.ClassifierOutputTarget(0)] * 3
     assert_close(ours("ScoreCAM", net, images, given, at), theirs("ScoreCAM", net, images, given, at), 0.08)
 
 
-def test_full_grad_of_layers_in_order(nets):
-    net, images = small(nets, 6)
+def test_full_grad_of_layers_in_order(small):
+    net, images = small(6)
     given = [model_targets.ClassifierOutputTarget(0)] * 3
     assert_close(ours("FullGrad", net, images, given, []), theirs("FullGrad", net, images, given, []), 1e-3)
 
@@ -146,8 +143,8 @@ def test_transformer_with_reshape_as_in_its_example(name):
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "LayerCAM"])
-def test_smoothing_by_augmentation(name, nets):
-    net, images = small(nets, 7)
+def test_smoothing_by_augmentation(name, small):
+    net, images = small(7)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
     wanted = theirs(name, net, images, given, at, aug_smooth=True)
@@ -157,8 +154,8 @@ def test_smoothing_by_augmentation(name, nets):
 
 
 @pytest.mark.parametrize("name", ["HiResCAM", "LayerCAM", "ScoreCAM"])
-def test_smoothing_by_the_first_component_up_to_its_sign(name, nets):
-    net, images = small(nets, 8)
+def test_smoothing_by_the_first_component_up_to_its_sign(name, small):
+    net, images = small(8)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
     wanted = theirs(name, net, images, given, at, eigen_smooth=True)
@@ -192,8 +189,8 @@ def test_own_targets_are_those_of_the_package():
         assert torch.equal(own, other)
 
 
-def test_one_output_is_explained_as_it_is(nets):
-    net, images = small(nets, 9, classes=1)
+def test_one_output_is_explained_as_it_is(small):
+    net, images = small(9, classes=1)
     at = modules(net, LAYERS[-1:])
     as_is = ours("LayerCAM", net, images, [drop_in.ClassifierOutputTarget(0)] * 3, at)
     assert np.array_equal(as_is, ours("LayerCAM", net, images, None, at))
@@ -201,8 +198,8 @@ def test_one_output_is_explained_as_it_is(nets):
     assert np.abs(as_is - turned).max() > 0.1
 
 
-def test_targets_that_ask_the_same_share_a_pass(nets):
-    net, images = small(nets, 10)
+def test_targets_that_ask_the_same_share_a_pass(small):
+    net, images = small(10)
     capture(
         net, images, 1, layers=LAYERS
     )  # the first pass of a model is preceded by trials of memory formats
@@ -217,8 +214,8 @@ def test_targets_that_ask_the_same_share_a_pass(nets):
     assert np.abs(mixed - np.stack(singles)).max() < 1e-5
 
 
-def test_outputs_are_those_of_the_model_in_the_images_order(nets):
-    net, images = small(nets, 11)
+def test_outputs_are_those_of_the_model_in_the_images_order(small):
+    net, images = small(11)
     cam = drop_in.GradCAM(net, modules(net, LAYERS[-1:]))
     assert cam.outputs is None
     cam(images, [drop_in.ClassifierOutputTarget(c) for c in (2, 0, 2)])
@@ -229,8 +226,8 @@ def test_outputs_are_those_of_the_model_in_the_images_order(nets):
     assert torch.allclose(full.outputs, net(images), atol=1e-6)
 
 
-def test_batch_size_bounds_what_the_network_is_given(nets):
-    net, images = small(nets, 12)
+def test_batch_size_bounds_what_the_network_is_given(small):
+    net, images = small(12)
     cam = drop_in.ScoreCAM(net, modules(net, LAYERS[-1:]))
     cam.batch_size = 2
     seen = []
@@ -241,8 +238,8 @@ def test_batch_size_bounds_what_the_network_is_given(nets):
     assert drop_in.AblationCAM(net, modules(net, LAYERS[-1:]), None, object(), 5).batch_size == 5
 
 
-def test_model_is_left_as_it_was(nets):
-    net, images = small(nets, 13)
+def test_model_is_left_as_it_was(small):
+    net, images = small(13)
     net.train()
     for parameter in net.parameters():
         parameter.requires_grad_(False)  # the package itself cannot explain a frozen model
@@ -255,22 +252,22 @@ def test_model_is_left_as_it_was(nets):
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_wrapped_models_and_their_modules(nets):
-    net, images = small(nets, 14)
+def test_wrapped_models_and_their_modules(small):
+    net, images = small(14)
     wrapped = nn.DataParallel(net)
     wanted = ours("GradCAM", net, images, None, modules(net, LAYERS))
     found = ours("GradCAM", wrapped, images, None, modules(wrapped.module, LAYERS))
     assert np.array_equal(found, wanted)
 
 
-def test_with_swallows_nothing(nets):
-    net, images = small(nets, 15)
+def test_with_swallows_nothing(small):
+    net, images = small(15)
     with pytest.raises(IndexError), drop_in.GradCAM(net, modules(net, LAYERS[:1])) as cam:
         cam(images, [drop_in.ClassifierOutputTarget(99)] * 3)
 
 
-def test_mistakes_are_named(nets):
-    net, images = small(nets, 16)
+def test_mistakes_are_named(small):
+    net, images = small(16)
     with pytest.raises(ValueError, match="targets has 1 entries for 3 images"):
         ours("GradCAM", net, images, [drop_in.ClassifierOutputTarget(0)], modules(net, LAYERS))
     with pytest.raises(ValueError, match="target_layers holds ReLU, which is no module of the model"):

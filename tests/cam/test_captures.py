@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltcam.cam import CAM, capture, gradient_methods
+from ltcam.cam import CAM, capture, list_gradient_methods
 
 
 def biases_behind(net: nn.Module, images: torch.Tensor, target: int, stage: str) -> torch.Tensor:
@@ -172,7 +172,7 @@ def lived_in(nets) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("method", gradient_methods(), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", list_gradient_methods(), ids=lambda method: method.name)
 @pytest.mark.parametrize("layers", [None, ("features.0", "features.7")], ids=["found", "in place"])
 def test_nothing_is_left_behind(method, layers, nets):
     net = lived_in(nets)
@@ -432,7 +432,7 @@ def test_layers_must_run_exactly_once():
 
 
 class Odd(nn.Module):
-    """A network whose middle puts out something else, or loses the gradient on one of many ways."""
+    """A network whose middle returns something else, or loses the gradient on one of many ways."""
 
     def __init__(self, way: str):
         super().__init__()
@@ -471,11 +471,11 @@ class Middle(nn.Module):
 @pytest.mark.parametrize(
     ("way", "layer", "parts"),
     [
-        ("tuple", "middle", ["'middle' puts out tuple"]),
+        ("tuple", "middle", ["'middle' returns tuple"]),
         (
             "tokens",
             "middle",
-            [r"'middle': puts out \(2, 64, 4\)", r"reshape callable returning \(N, C, H, W\)"],
+            [r"'middle': returns \(2, 64, 4\)", r"reshape callable returning \(N, C, H, W\)"],
         ),
         ("no_grad", "conv", ["'conv'", "no_grad"]),
         ("inference", "conv", ["'conv'", "inference_mode"]),

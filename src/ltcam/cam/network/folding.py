@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ltcam.cam.memory_formats import REFUSALS
-from ltcam.cam.modes import run
+from ltcam.cam.network.eval_mode import run
+from ltcam.cam.network.memory_formats import REFUSALS
 from ltcam.cam.tensors import tensors_in
 
 T = TypeVar("T")
@@ -241,7 +241,7 @@ class _Folding(TorchFunctionMode):
         """The folded answer to a convolution and to its normalisation, the call's own to all others.
 
         Raises:
-            _DoesNotFitError: anything but its normalisation reads what a folded convolution put out.
+            _DoesNotFitError: anything but its normalisation reads what a folded convolution returned.
         """
         kwargs = dict(kwargs or {})
         if func is functional.batch_norm and self.made:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ltcam.cam.modes import evaluating, run
+from ltcam.cam.network.eval_mode import evaluating, run
 
 
 def flags(net: nn.Module) -> list[bool]:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import FullGrad, biases, capture_biases
-from ltcam.cam.biases import BiasCapture, effective_bias, visit_biases, warn_if_incomplete
+from ltcam.cam import FullGrad, capture_biases
+from ltcam.cam.methods import bias_gradients
+from ltcam.cam.methods.bias_gradients import BiasCapture, effective_bias, visit_biases, warn_if_incomplete
 
 
 def explained(captured) -> torch.Tensor:
@@ -570,7 +571,7 @@ def test_bad_input_is_refused(nets):
         capture_biases(net, images, 1)
     with pytest.raises(ValueError, match="detaches something"):
         capture_biases(Detached(nets.plain()), nets.images(), 1)
-    with pytest.raises(ValueError, match=r"'conv' puts out \(4, 4, 14, 10\) for 2 images"):
+    with pytest.raises(ValueError, match=r"'conv' returns \(4, 4, 14, 10\) for 2 images"):
         capture_biases(nets.shaken(Folding()), nets.images(), 1)
 
 
@@ -599,7 +600,7 @@ def test_not_finite_gradients_and_logits_are_named(nets):
     ("tf32", "share", "warns"), [(False, 1e-3, True), (True, 1e-3, False), (True, 3e-2, True)]
 )
 def test_a_gpus_shorter_float32_is_no_missing_layer(monkeypatch, tf32, share, warns):
-    monkeypatch.setattr(biases, "_rounds_to_tf32", lambda _device: tf32)
+    monkeypatch.setattr(bias_gradients, "_rounds_to_tf32", lambda _device: tf32)
     scores, terms = torch.tensor([50.0]), torch.tensor([60.0], dtype=torch.float64)
     found = BiasCapture((), scores, scores, scores, scores, (1, 1), gap=terms * share, terms=terms)
     with warnings.catch_warnings(record=True) as caught:

@@ -10,7 +10,6 @@ are treated alike, the network itself is never changed, and no rule is left behi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ltcam.cam.asking import target_of
-from ltcam.cam.capture import Capture, capture
+from ltcam.cam.captures import Capture, capture
 from ltcam.cam.methods.method import Probe
+from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.scores import target_of
 from ltcam.cam.targets import Target, target_scores
 
 Function = Callable[..., Any]
@@ -99,25 +99,24 @@ def ruled_pass(
         edit: changes the layer's output before it goes on.
 
     Raises:
-        ValueError: a layer that puts out no maps.
+        ValueError: a layer that returns no maps.
     """
     name = probe.captured.layers[layer]
     module = dict(probe.model.named_modules(remove_duplicate=False))[name]
     mode = _Rules(rules)
-    thread = threading.get_ident()
 
-    def start(_module: nn.Module, _inputs: object, output: Any) -> Any:
-        if threading.get_ident() != thread:
-            return None
+    def start(_inputs: object, output: Any) -> Any:
         mode.active = True
         return None if edit is None else edit(output)
 
-    handle = module.register_forward_hook(start)
-    try:
-        with _not_compiled(probe.model), mode, torch.autocast(images.device.type, enabled=False):
-            captured = capture(probe.model, images, target, layers=(name,))
-    finally:
-        handle.remove()
+    with (
+        Hooks() as hooks,
+        _not_compiled(probe.model),
+        mode,
+        torch.autocast(images.device.type, enabled=False),
+    ):
+        hooks.behind(module, start)
+        captured = capture(probe.model, images, target, layers=(name,))
     return RuledPass(captured, tuple(sorted(mode.untreated)))
 
 

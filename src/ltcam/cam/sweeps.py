@@ -15,10 +15,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ltcam.cam.capture import Capture
+from ltcam.cam.captures import Capture
 from ltcam.cam.engine import CAM, warn_of_signed_activations, weighted_sum
 from ltcam.cam.fusion import Fusion, fuse
-from ltcam.cam.methods import GradientMethod, Method, gradient_method_named, gradient_methods
+from ltcam.cam.methods import GradientMethod, Method, get_gradient_method, list_gradient_methods
 from ltcam.cam.methods.method import Weights
 from ltcam.cam.tensors import contiguous
 from ltcam.cam.truncation import Reading, Scope, Truncation, thresholds
@@ -79,9 +79,9 @@ def sweep(
     if len(captured.gradients) != len(captured.layers):
         raise ValueError("the capture holds no gradients; make it with gradients=True")
     base = base or CAM()
-    chosen = gradient_methods() if methods is None else _several("methods", methods)
+    chosen = list_gradient_methods() if methods is None else _several("methods", methods)
     settings = _settings(
-        [gradient_method_named(method) for method in chosen],
+        [get_gradient_method(method) for method in chosen],
         _several("percentiles", percentiles),
         _several("scopes", scopes),
         _several("readings", readings),
@@ -191,8 +191,8 @@ def _truncated_maps(
         masked=tuple((m, reading) for m, reading in asked if not m.by_position and reading == "mask"),
         pooled=tuple((m, reading) for m, reading in asked if not m.by_position and reading == "gradient"),
     )
-    delta = thresholds(gradients, percentiles, scope)
-    images = zip(activations, gradients, delta, strict=True)
+    smallest_kept = thresholds(gradients, percentiles, scope)
+    images = zip(activations, gradients, smallest_kept, strict=True)
     maps = torch.stack([_image_maps(ways, *image) for image in images], 2)
     order = product((*ways.positional, *ways.masked, *ways.pooled), percentiles)
     found = {
@@ -205,29 +205,29 @@ def _truncated_maps(
     }
 
 
-def _image_maps(ways: _Ways, activations: Tensor, gradients: Tensor, delta: Tensor) -> Tensor:
+def _image_maps(ways: _Ways, activations: Tensor, gradients: Tensor, smallest_kept: Tensor) -> Tensor:
     """Maps (M, P, h, w) of one image, M methods in the order of `_Ways`.
 
     Args:
         ways: the methods.
         activations: (C, h, w).
         gradients: (C, h, w).
-        delta: thresholds (C, P).
+        smallest_kept: thresholds (C, P).
     """
     channels, height, width = activations.shape
-    count = delta.shape[1]
+    count = smallest_kept.shape[1]
     maps = activations.new_zeros(len(ways.positional) + len(ways.masked), count, height * width)
     sums = activations.new_zeros(len(ways.pooled), count, channels)
     step = max(1, _AT_ONCE.get(activations.device.type, 2**24) // (height * width))
     for first in range(0, channels, step):
         part = slice(first, first + step)
-        _add_channels(ways, activations[part], gradients[part], delta[part], maps, sums[:, :, part])
+        _add_channels(ways, activations[part], gradients[part], smallest_kept[part], maps, sums[:, :, part])
     pooled = sums @ activations.flatten(1)
     return torch.cat([maps, pooled]).reshape(-1, count, height, width)
 
 
 def _add_channels(
-    ways: _Ways, activations: Tensor, gradients: Tensor, delta: Tensor, maps: Tensor, sums: Tensor
+    ways: _Ways, activations: Tensor, gradients: Tensor, smallest_kept: Tensor, maps: Tensor, sums: Tensor
 ) -> None:
     """Add what some channels give to the maps (M, P, hw), and set their sums of terms (M, P, C)."""
 
@@ -239,7 +239,7 @@ def _add_channels(
     weights = [of(method.weights)[:, 0] for method, _ in ways.masked]
     terms = [of(method.terms) for method, _ in ways.pooled if method.terms is not None]
     T, room = torch.empty_like(g), torch.empty_like(g)
-    for index, smallest in enumerate(delta.unbind(1)):
+    for index, smallest in enumerate(smallest_kept.unbind(1)):
         torch.ge(g, smallest[:, None], out=T)
         for row, values in enumerate(products):
             maps[row, index] += torch.mul(T, values, out=room).sum(0)

@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from ltcam.cam.tensors import not_finite
+
 _lock = threading.Lock()
 _held: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Modules whose training flag is put off for now, and by how many blocks: threads may share a model."""
@@ -62,3 +64,22 @@ def run(model: nn.Module, images: Tensor) -> object:
             f"images {tuple(images.shape)} have {images.shape[1]} channels; the model's first layer takes "
             f"(N, {first.in_channels}, H, W)"
         ) from error
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of finite floating-point images.
+
+    Raises:
+        TypeError: integer or boolean values.
+        ValueError: not 4-D, empty, or not finite.
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (N, C, H, W), got {shape}")
+    if not images.is_floating_point():
+        raise TypeError(f"images are {images.dtype}; convert to float and normalise them first")
+    if images.numel() == 0:
+        raise ValueError(f"images are empty: {tuple(images.shape)}; N, C, H and W must all be at least 1")
+    bad = not_finite(images)
+    if bad:
+        raise ValueError(f"images {bad} hold NaN or infinite values")

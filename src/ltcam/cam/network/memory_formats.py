@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.modes import run
+from ltcam.cam.network.eval_mode import run
 from ltcam.cam.tensors import tensors_in
 
 T = TypeVar("T")

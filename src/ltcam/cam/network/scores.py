@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.modes import run
+from ltcam.cam.network.eval_mode import run
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import at_least_float32
 

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, capture, find_stages
-from ltcam.cam import layers as module
-from ltcam.cam.layers import resolve_layers
+from ltcam.cam.network import stages as module
+from ltcam.cam.network.stages import resolve_layers
 
 IMAGES = torch.zeros(1, 3, 64, 96)
 

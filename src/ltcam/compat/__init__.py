@@ -1,0 +1,1 @@
+"""Other packages' names and calls over ltcam's engine."""

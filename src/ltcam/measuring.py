@@ -17,6 +17,7 @@ from ltcam.data.dataset import Dataset, Sample, Split
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import known_sides, read_split_csv
+from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import iou
 from ltcam.evaluation.evaluate import (
     Histograms,
@@ -32,7 +33,6 @@ from ltcam.runs import SPLIT_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
-from ltcam_runtime.images import read_mask
 
 METRICS_FILE = "metrics.json"
 SPLITS = ("auto", "train", "val", "test", "all")
@@ -214,28 +214,6 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
     return record_image(sample.id, sample.label, prediction, truth), truth
 
 
-def read_truth(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """The true mask of a sample, or None where it has none.
-
-    Args:
-        sample: whose mask to read.
-        size: (height, width) of its image.
-
-    Raises:
-        InputError: a mask that cannot be read, or is of another size than its image.
-    """
-    if sample.mask is None:
-        return None
-    truth = read_mask(sample.mask, threshold=sample.mask_threshold)
-    if truth.shape != size:
-        height, width = size
-        raise InputError(
-            sample.mask,
-            f"the mask is {truth.shape[0]} x {truth.shape[1]}, its image {height} x {width} (height x width)",
-        )
-    return truth
-
-
 def _images_csv(records: Sequence[ImageRecord]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -266,9 +244,9 @@ def _worst_pictures(
         sample, record = by_id[item.name], record_of[item.name]
         if item.image is None or item.inspection is None or record.counts is None:
             continue
-        truth = np.zeros(item.inspection.size, bool)
-        if sample.mask is not None:
-            truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        truth = read_truth(sample, item.inspection.size)
+        if truth is None:
+            truth = np.zeros(item.inspection.size, bool)
         picture = comparison_picture(item.image, truth, item.inspection.mask, item.inspection.heatmap)
         pictures.append(WorstPicture(item.name, iou(record.counts), record.verdict, record.score, picture))
     return pictures

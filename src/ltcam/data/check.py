@@ -17,8 +17,9 @@ from PIL import Image
 from ltcam.data.dataset import OK, Dataset, Sample
 from ltcam.data.duplicates import DuplicateGroup, Signature, find_duplicates, merge_groups, signature
 from ltcam.data.splits import straddling_groups
+from ltcam.data.truth import read_marks
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
 
 FEW_DEFECTS = 10
 """Fewer images of a defect class than this are worth a warning."""
@@ -230,10 +231,8 @@ def _facts(sample: Sample) -> _Facts:
 
 
 def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str]:
-    if sample.mask is None:
-        return None, ""
     try:
-        return read_mask(sample.mask, threshold=sample.mask_threshold), ""
+        return read_marks(sample), ""
     except InputError as error:
         return None, f"{error.path}: {error.reason}"
 

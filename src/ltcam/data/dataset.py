@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ltcam.data.drawn import DrawnMask
+
 OK = "ok"
 """Name of the class without defect. It is always class 0."""
 
@@ -23,8 +25,8 @@ class Sample:
         label: `OK` or the name of a defect class.
         group: samples of one group (commutator, lot, part) never stand on two sides of a split.
         split: the side the data set itself names, or None where it names none.
-        mask: file with the defect's pixels, or None. For measurement only: nothing that trains
-            or chooses may read it.
+        mask: file with the defect's pixels, or what an annotation file draws, or None. For measurement
+            only: nothing that trains or chooses may read it.
         mask_threshold: mask pixels above this grey value are defect (0 to 254).
     """
 
@@ -33,7 +35,7 @@ class Sample:
     label: str
     group: str
     split: Split | None = None
-    mask: Path | None = None
+    mask: Path | DrawnMask | None = None
     mask_threshold: int = 0
 
     @property

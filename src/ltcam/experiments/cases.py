@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Sample
+from ltcam.data.truth import read_truth
 from ltcam.evaluation import counts as pixel
 from ltcam.evaluation.counts import PixelCounts
 from ltcam.inspector import ReadImage
-from ltcam.measuring import read_truth
 from ltcam_runtime.errors import InputError
 
 Progress = Callable[[int, int], None]

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ltcam.data.check import CheckReport, Spread
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import DuplicateGroup
+from ltcam.data.truth import read_marks
 from ltcam.reports.html import bars, image_uri, number, render, write_page
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, read_mask, resize
+from ltcam_runtime.images import read_image, resize
 
 THUMBNAILS_PER_CLASS = 24
 DUPLICATES_SHOWN = 12
@@ -212,10 +213,8 @@ def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail | None:
 
 
 def _marks(sample: Sample) -> NDArray[np.bool_] | None:
-    if sample.mask is None:
-        return None
     try:
-        return read_mask(sample.mask, threshold=sample.mask_threshold)
+        return read_marks(sample)
     except InputError:
         return None
 

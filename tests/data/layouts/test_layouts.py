@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,55 @@ def build_manifest(paint, mark):
     manifest.write_text("path,label\nx/a.png,ok\nx/b.png,dent\n")
 
 
+def two_images(paint):
+    paint("images/a.png")
+    return paint("images/b.png").parents[1]
+
+
+def build_coco(paint, mark):
+    images = [{"id": n, "file_name": f"{name}.png", "height": 48, "width": 64} for n, name in enumerate("ab")]
+    objects = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}]
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "dent"}]}
+    (two_images(paint) / "labels.json").write_text(json.dumps(content))
+
+
+def build_label_studio(paint, mark):
+    drawn = {"type": "choices", "value": {"choices": ["dent"]}}
+    tasks = [
+        {"data": {"image": f"{name}.png"}, "annotations": [{"result": result}]}
+        for name, result in (("a", []), ("b", [drawn]))
+    ]
+    (two_images(paint) / "export.json").write_text(json.dumps(tasks))
+
+
+def build_cvat(paint, mark):
+    images = '<image name="a.png" width="64" height="48"/>'
+    images += '<image name="b.png" width="64" height="48"><tag label="dent"/></image>'
+    (two_images(paint) / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+
+
+def build_lookout(paint, mark):
+    about = {"type": "groundtruth/image-classification"}
+    rows = [
+        json.dumps({"source-ref": f"s3://x/{name}.png", "label": number, "label-metadata": about})
+        for number, name in enumerate("ab")
+    ]
+    (two_images(paint) / "all.manifest").write_text("\n".join(rows))
+
+
+def build_yolo(paint, mark):
+    root = two_images(paint)
+    (root / "labels").mkdir()
+    (root / "labels" / "b.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "classes.txt").write_text("dent\n")
+
+
 BUILDERS = {
+    "coco": build_coco,
+    "label-studio": build_label_studio,
+    "cvat": build_cvat,
+    "lookout": build_lookout,
+    "yolo": build_yolo,
     "ksdd": build_ksdd,
     "ksdd2": build_ksdd2,
     "mvtec": build_mvtec,

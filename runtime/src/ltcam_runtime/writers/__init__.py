@@ -18,16 +18,22 @@ from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.coco import CocoWriter
 from ltcam_runtime.writers.csv import CsvWriter
+from ltcam_runtime.writers.cvat import CvatWriter
 from ltcam_runtime.writers.heatmaps import HeatmapWriter
 from ltcam_runtime.writers.json import JsonWriter
+from ltcam_runtime.writers.label_studio import LabelStudioWriter
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 from ltcam_runtime.writers.protocol import ResultWriter
+from ltcam_runtime.writers.yolo import YoloWriter
 
-__all__ = ["KINDS", "MARKER", "ResultWriter", "open_writers"]
+__all__ = ["DEFAULT_KINDS", "KINDS", "MARKER", "ResultWriter", "open_writers"]
 
-KINDS = ("csv", "json", "coco", "masks", "heatmaps", "overlays")
+KINDS = ("csv", "json", "coco", "yolo", "label-studio", "cvat", "masks", "heatmaps", "overlays")
 """What `open_writers` can write."""
+
+DEFAULT_KINDS = ("csv", "json", "coco", "masks", "heatmaps", "overlays")
+"""What it writes unless asked otherwise."""
 
 MARKER = "predictions.json"
 """The file that tells a folder of results; always written."""
@@ -39,7 +45,7 @@ def open_writers(
     *,
     defect_classes: Sequence[str],
     settings: Mapping[str, Any],
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = DEFAULT_KINDS,
 ) -> Iterator[ResultWriter]:
     """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
 
@@ -61,6 +67,9 @@ def open_writers(
         "csv": lambda: CsvWriter(folder / "predictions.csv", names),
         "json": lambda: JsonWriter(folder / MARKER, names, settings),
         "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
+        "yolo": lambda: YoloWriter(folder / "yolo", names, defect_classes),
+        "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),
+        "cvat": lambda: CvatWriter(folder / "cvat.xml", defect_classes),
         "masks": lambda: MaskWriter(folder / "masks", names),
         "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names),
         "overlays": lambda: OverlayWriter(folder / "overlays", names),

@@ -9,7 +9,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.layouts import folders, ksdd, ksdd2, magnetic_tile, manifest, mvtec
+from ltcam.data.layouts import (
+    coco,
+    cvat,
+    folders,
+    ksdd,
+    ksdd2,
+    label_studio,
+    lookout,
+    magnetic_tile,
+    manifest,
+    mvtec,
+    yolo,
+)
 from ltcam.data.layouts.mask_labels import listed
 from ltcam.data.layouts.tree import Tree, scan
 from ltcam_runtime.errors import DataError
@@ -48,6 +60,11 @@ _ALL = (
     Layout(ksdd2.NAME, ksdd2.WANTED, ksdd2.recognises, ksdd2.read),
     Layout(mvtec.NAME, mvtec.WANTED, mvtec.recognises, mvtec.read),
     Layout(magnetic_tile.NAME, magnetic_tile.WANTED, magnetic_tile.recognises, magnetic_tile.read),
+    Layout(coco.NAME, coco.WANTED, coco.recognises, coco.read),
+    Layout(label_studio.NAME, label_studio.WANTED, label_studio.recognises, label_studio.read),
+    Layout(cvat.NAME, cvat.WANTED, cvat.recognises, cvat.read),
+    Layout(lookout.NAME, lookout.WANTED, lookout.recognises, lookout.read),
+    Layout(yolo.NAME, yolo.WANTED, yolo.recognises, yolo.read),
     Layout(folders.NAME, folders.WANTED, folders.recognises, folders.read, specific=False),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ltcam_runtime.errors import DataError
@@ -29,6 +30,11 @@ class Tree:
     root: Path
     files: tuple[PurePosixPath, ...]
     skipped_links: tuple[PurePosixPath, ...] = ()
+
+    @cached_property
+    def lookup(self) -> frozenset[PurePosixPath]:
+        """The files, to ask whether one is there."""
+        return frozenset(self.files)
 
     @property
     def images(self) -> tuple[PurePosixPath, ...]:

@@ -18,13 +18,13 @@ from torch import Tensor
 from ltcam.cam import CAM, FullGrad, Truncation, capture, capture_biases, fuse, log_odds
 from ltcam.cam.targets import TargetFunction
 from ltcam.data.dataset import Sample
+from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import count_pixels, iou
 from ltcam.experiments.compare.contenders import Contender, contenders, look
 from ltcam.experiments.reproduce.figures.grid import Head, Shown
 from ltcam.experiments.reproduce.figures.layers import spread
 from ltcam.experiments.reproduce.figures.methods import Answer
 from ltcam.inspector import Inspector, make_mask
-from ltcam.measuring import read_truth
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import read_image, resize

@@ -1,0 +1,210 @@
+"""What the layouts of annotation tools have in common: objects drawn in images become labels of images.
+
+Any object makes an image defective; an image with none is OK. Where an image holds objects of several kinds, it is
+labelled with the kind that occurs most often. Objects and tags called good, ok or normal mark no defect. Polygons,
+run lengths and brush strokes are masks too, for measuring; a box says where a defect is, not which pixels
+it has, so an image with a box has no mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from ltcam.data.dataset import OK, Sample, Split
+from ltcam.data.drawn import DrawnMask, Shape
+from ltcam.data.layouts.mask_labels import listed
+from ltcam.data.layouts.tree import OK_NAMES, Tree
+from ltcam_runtime.errors import DataError
+
+MOST_BYTES = 1 << 30
+"""Annotation files above this size are refused."""
+
+_SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of what is uploaded
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One image of an annotation file.
+
+    Attributes:
+        name: as the file has it: a path, a URL, a name.
+        source: the annotation file.
+        kinds: the kind of each object in it.
+        shapes: their pixels, or None where those of an object are not known.
+        split: the side that the file names, or None.
+    """
+
+    name: str
+    source: Path
+    kinds: tuple[str, ...]
+    shapes: tuple[Shape, ...] | None
+    split: Split | None = None
+
+    @property
+    def label(self) -> str:
+        """The label of the whole image."""
+        counts = Counter(defects(self.kinds))
+        return max(counts, key=lambda kind: counts[kind]) if counts else OK
+
+
+def defects(kinds: Iterable[str]) -> list[str]:
+    """The kinds that mean a defect."""
+    return [kind for kind in kinds if kind.strip().lower() not in OK_NAMES]
+
+
+def read_text(path: Path) -> str:
+    """The text of an annotation file.
+
+    Raises:
+        DataError: it cannot be read, is not UTF-8, or is too large.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(
+                f"{path}: larger than {MOST_BYTES >> 30} GiB; split the export into several files"
+            )
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); export it again") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def mentions(path: Path, *words: str) -> bool:
+    """Whether a file can be read and holds all these words: a cheap guess before it is parsed."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return False
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return all(word.encode() in content for word in words)
+
+
+def files_ending(
+    tree: Tree, suffix: str, folders: Sequence[str] = ("annotations", "result", "labels")
+) -> list[Path]:
+    """Files of this suffix in the root, in folders that tools put annotations into, or in those of a side."""
+    wanted = {*folders, *_SPLITS}
+    return [
+        tree.root / path
+        for path in tree.files
+        if path.suffix.lower() == suffix
+        and (len(path.parts) == 1 or (len(path.parts) == 2 and path.parts[0].lower() in wanted))
+    ]
+
+
+def split_of(*texts: str) -> Split | None:
+    """The side that a path or a file's name speaks of: `images/val/a.png`, `instances_train2017.json`."""
+    for text in texts:
+        for word in re.split(r"[^a-z]+", text.lower()):
+            if word in _SPLITS:
+                return _SPLITS[word]
+    return None
+
+
+def samples_of(tree: Tree, entries: Iterable[Annotated]) -> list[Sample]:
+    """Samples of annotated images; an image that occurs several times has the objects of all.
+
+    Raises:
+        DataError: none of the images is there, or a name fits several files.
+    """
+    finder = ImageFinder(tree)
+    merged: dict[str, Annotated] = {}
+    missing: list[str] = []
+    for entry in entries:
+        path = finder.find(entry.name, entry.source)
+        if path is None:
+            missing.append(entry.name)
+        identity = str(path or _harmless(entry.name))
+        merged[identity] = _together(merged[identity], entry) if identity in merged else entry
+    if missing and len(missing) == len(merged):
+        raise DataError(
+            f"{tree.root}: none of the {len(missing)} images of the annotations is in this folder; they are called "
+            f"{listed(missing)}. Put the image files into the folder of the annotations."
+        )
+    return [_sample(tree, identity, entry) for identity, entry in merged.items()]
+
+
+def _together(first: Annotated, second: Annotated) -> Annotated:
+    shapes = None if first.shapes is None or second.shapes is None else (*first.shapes, *second.shapes)
+    return replace(
+        first, kinds=(*first.kinds, *second.kinds), shapes=shapes, split=first.split or second.split
+    )
+
+
+def _sample(tree: Tree, identity: str, entry: Annotated) -> Sample:
+    label = entry.label
+    drawn = DrawnMask(entry.source, entry.shapes) if label != OK and entry.shapes else None
+    return Sample(
+        id=identity, path=tree.root / identity, label=label, group=identity, split=entry.split, mask=drawn
+    )
+
+
+def _harmless(name: str) -> PurePosixPath:
+    """A relative path for an image that is not there, to be reported under."""
+    parts = [part for part in _plain(name).parts if part not in ("..", ".", "/")]
+    return PurePosixPath(*parts) if parts else PurePosixPath("image without a name")
+
+
+def _plain(name: str) -> PurePosixPath:
+    """The path in a name that may be a URL or a path of another machine."""
+    text = name.replace("\\", "/")
+    text = text.split("?d=", 1)[1] if "?d=" in text else text.split("?", 1)[0]
+    return PurePosixPath(re.sub(r"^[a-z0-9]+://", "", unquote(text)).replace("\0", "").lstrip("/"))
+
+
+class ImageFinder:
+    """Finds the file that is meant by a name: the one that agrees with most of its path, from the end."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.root = tree.root
+        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for path in tree.images:
+            self._by_name[path.name.lower()].append(path)
+
+    def find(self, name: str, source: Path) -> PurePosixPath | None:
+        """The image file, relative to the root, that an annotation file means by a name; None where there is none.
+
+        Raises:
+            DataError: several files fit equally well.
+        """
+        wanted = _plain(name)
+        files = self._by_name.get(wanted.name.lower(), [])
+        uploaded = _UPLOADED.fullmatch(wanted.name)
+        if not files and uploaded:
+            files = self._by_name.get(uploaded[1].lower(), [])
+        if len(files) < 2:
+            return files[0] if files else None
+        near = source.parent
+        rank = {path: (_shared(path, wanted), (self.root / path).is_relative_to(near)) for path in files}
+        best = max(rank.values())
+        fitting = [path for path in files if rank[path] == best]
+        if len(fitting) > 1:
+            names = listed([str(path) for path in fitting])
+            raise DataError(f"{source}: {name} may be any of {names}; give their folders in the names")
+        return fitting[0]
+
+
+def _shared(one: PurePosixPath, other: PurePosixPath) -> int:
+    """How many parts two paths have in common, from the end."""
+    count = 0
+    for left, right in zip(reversed(one.parts), reversed(other.parts), strict=False):
+        if left.lower() != right.lower():
+            break
+        count += 1
+    return count

@@ -1,0 +1,85 @@
+"""COCO: a JSON file with `images`, `annotations` and `categories`, and the images it names.
+
+The file lies in the root, in `annotations/`, or beside the images of its side (`train/_annotations.coco.json`, as
+Roboflow writes it). There may be several. https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.drawn import Runs, Shape, expand_runs, polygon
+from ltcam.data.layouts.annotated import Annotated, files_ending, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.tree import Tree
+from ltcam_runtime.errors import DataError
+
+NAME = "coco"
+WANTED = "a COCO file (images, annotations, categories) in the root or in annotations/, and its images"
+
+
+def recognises(tree: Tree) -> bool:
+    """Whether there is a file with the three members that make a COCO file."""
+    return bool(_files(tree))
+
+
+def read(tree: Tree) -> Dataset:
+    """Read the data set.
+
+    Raises:
+        DataError: a file that is no COCO file or is damaged; images that are not there.
+    """
+    entries = [entry for file in _files(tree) for entry in read_coco(file)]
+    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+
+
+def read_coco(file: Path) -> Iterator[Annotated]:
+    """The images of one COCO file.
+
+    Raises:
+        DataError: it is no COCO file, or is damaged.
+    """
+    try:
+        content = json.loads(read_text(file))
+        kinds = {each["id"]: str(each["name"]) for each in content["categories"]}
+        objects: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        for each in content["annotations"]:
+            objects[each["image_id"]].append(each)
+        for image in content["images"]:
+            name, size = str(image["file_name"]), (int(image["height"]), int(image["width"]))
+            own = objects[image["id"]]
+            shapes = [_shapes(each.get("segmentation"), size) for each in own]
+            yield Annotated(
+                name=name,
+                source=file,
+                kinds=tuple(kinds[each["category_id"]] for each in own),
+                shapes=None if None in shapes else tuple(shape for each in shapes for shape in each or ()),
+                split=split_of(name, *file.parts[-2:]),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{file}: not a COCO file that can be read ({_words(error)})") from None
+
+
+def _shapes(segmentation: object, size: tuple[int, int]) -> tuple[Shape, ...] | None:
+    """The shapes of one annotation; None where it has a box only."""
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        numbers = expand_runs(counts) if isinstance(counts, str) else tuple(int(count) for count in counts)
+        height, width = (int(side) for side in segmentation["size"])
+        return (Runs(numbers, (0, 0, width, height), (height, width), down=True),)
+    if isinstance(segmentation, list) and segmentation:
+        return tuple(polygon(each, size) for each in segmentation)
+    return None
+
+
+def _words(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+
+
+def _files(tree: Tree) -> list[Path]:
+    words = ('"images"', '"annotations"', '"categories"', '"file_name"')
+    return [path for path in files_ending(tree, ".json") if mentions(path, *words)]

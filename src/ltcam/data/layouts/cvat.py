@@ -1,0 +1,102 @@
+"""CVAT for images 1.1: annotations.xml, and the images it names.
+
+Masks, polygons and ellipses are masks; boxes, lines, points and tags label only. An image without any of them is OK.
+https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.etree.ElementTree import Element  # the type; defusedxml does the parsing
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.drawn import Polygon, Runs, Shape, polygon
+from ltcam.data.layouts.annotated import Annotated, files_ending, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.tree import Tree
+from ltcam_runtime.errors import DataError
+
+NAME = "cvat"
+WANTED = "annotations.xml of CVAT for images, and its images"
+
+_LABELLED = ("mask", "polygon", "ellipse", "box", "polyline", "points", "cuboid", "skeleton", "tag")
+_CORNERS = 90
+
+
+def recognises(tree: Tree) -> bool:
+    """Whether there is an XML file of annotated images."""
+    return bool(_files(tree))
+
+
+def read(tree: Tree) -> Dataset:
+    """Read the data set.
+
+    Raises:
+        DataError: a file that is no such export or is damaged; images that are not there.
+    """
+    entries = [entry for file in _files(tree) for entry in read_cvat(file)]
+    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+
+
+def read_cvat(file: Path) -> Iterator[Annotated]:
+    """The images of one file.
+
+    Raises:
+        DataError: it is no such file, is damaged, or declares entities, which no export does.
+    """
+    try:
+        root = fromstring(read_text(file))
+        if root.tag != "annotations":
+            raise ValueError(f"its root is {root.tag}")
+        if root.find("track") is not None:
+            raise ValueError("tracks of a video; export as CVAT for images")
+        for image in root.iter("image"):
+            yield _entry(file, image)
+    except (ParseError, DefusedXmlException, ValueError, KeyError) as error:
+        raise DataError(f"{file}: not a file of CVAT for images that can be read ({error})") from None
+
+
+def _entry(file: Path, image: Element) -> Annotated:
+    size = (int(image.attrib["height"]), int(image.attrib["width"]))
+    objects = [each for each in image if each.tag in _LABELLED]
+    shapes = [_shape(each, size) for each in objects]
+    return Annotated(
+        name=image.attrib["name"],
+        source=file,
+        kinds=tuple(each.attrib["label"] for each in objects),
+        shapes=None if None in shapes else tuple(shape for shape in shapes if shape is not None),
+        split=split_of(image.attrib.get("subset", ""), image.attrib["name"]),
+    )
+
+
+def _shape(element: Element, size: tuple[int, int]) -> Shape | None:
+    read = element.attrib
+    match element.tag:
+        case "mask":
+            box = (int(read["left"]), int(read["top"]), int(read["width"]), int(read["height"]))
+            counts = tuple(int(count) for count in read["rle"].replace(",", " ").split())
+            return Runs(counts, box, size, down=False)
+        case "polygon":
+            corners = [corner.split(",") for corner in read["points"].split(";")]
+            return polygon([float(number) for corner in corners for number in corner], size)
+        case "ellipse":
+            return _ellipse(read, size)
+        case _:
+            return None
+
+
+def _ellipse(read: Mapping[str, str], size: tuple[int, int]) -> Polygon:
+    x, y, radius_x, radius_y = (float(read[name]) for name in ("cx", "cy", "rx", "ry"))
+    turns = [2 * math.pi * step / _CORNERS for step in range(_CORNERS)]
+    numbers = [
+        number for turn in turns for number in (x + radius_x * math.cos(turn), y + radius_y * math.sin(turn))
+    ]
+    return polygon(numbers, size)
+
+
+def _files(tree: Tree) -> list[Path]:
+    return [path for path in files_ending(tree, ".xml") if mentions(path, "<annotations", "<image ")]

@@ -1,0 +1,123 @@
+"""Label Studio: its JSON export (a list of tasks), and the images that the tasks name.
+
+Polygons, ellipses and brush strokes are masks; rectangles, key points and choices label only. A task that nobody has
+finished (no annotation, or a skipped one) is left out; one that was finished without an object is OK. Where
+several people annotated a task, the last one counts. https://labelstud.io/guide/task_format
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.drawn import Brush, Polygon, Shape, polygon
+from ltcam.data.layouts.annotated import Annotated, files_ending, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.tree import Tree
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.images import IMAGE_SUFFIXES
+
+NAME = "label-studio"
+WANTED = "a JSON export of Label Studio in the root, and its images"
+
+_CORNERS = 90  # of an ellipse: the largest distance to it is 0.06 % of its radius
+
+
+def recognises(tree: Tree) -> bool:
+    """Whether there is a list of tasks."""
+    return bool(_files(tree))
+
+
+def read(tree: Tree) -> Dataset:
+    """Read the data set.
+
+    Raises:
+        DataError: a file that is no such export or is damaged; images that are not there.
+    """
+    entries = [entry for file in _files(tree) for entry in read_tasks(file)]
+    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+
+
+def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotations") -> Iterator[Annotated]:
+    """The finished tasks of an export.
+
+    Args:
+        file: the JSON file.
+        of: what people drew, or what a model proposed.
+
+    Raises:
+        DataError: it is no such export, or is damaged.
+    """
+    try:
+        for task in json.loads(read_text(file)):
+            finished = [each for each in task.get(of, ()) if not each.get("was_cancelled")]
+            if finished:
+                yield _entry(file, _image(task["data"]), finished[-1]["result"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{file}: not an export of Label Studio that can be read ({error})") from None
+
+
+def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annotated:
+    kinds: list[str] = []
+    shapes: list[Shape] = []
+    outlined = True
+    for result in results:
+        value = result.get("value", {})
+        own = value.get(str(result.get("type")))
+        if not isinstance(own, list):  # a relation, a text, a rating
+            continue
+        kinds += [str(kind) for kind in own]
+        shape = _shape(result)
+        shapes += [] if shape is None else [shape]
+        outlined &= shape is not None
+    return Annotated(name, file, tuple(kinds), tuple(shapes) if outlined else None, split_of(name))
+
+
+def _shape(result: Mapping[str, Any]) -> Shape | None:
+    value = result["value"]
+    match result["type"]:
+        case "polygonlabels":
+            return polygon([number for point in value["points"] for number in point], (100, 100))
+        case "ellipselabels":
+            return _ellipse(value, result["original_width"] / result["original_height"])
+        case "brushlabels" if value.get("format") == "rle":
+            return Brush(bytes(value["rle"]), (int(result["original_height"]), int(result["original_width"])))
+        case _:
+            return None
+
+
+def _ellipse(value: Mapping[str, float], aspect: float) -> Polygon:
+    """Corners around it; radii and centre are percent of width and height, the angle turns in pixels."""
+    angle = math.radians(value.get("rotation", 0))
+    corners = []
+    for turn in (2 * math.pi * step / _CORNERS for step in range(_CORNERS)):
+        along, across = value["radiusX"] * aspect * math.cos(turn), value["radiusY"] * math.sin(turn)
+        x = value["x"] + (along * math.cos(angle) - across * math.sin(angle)) / aspect
+        y = value["y"] + along * math.sin(angle) + across * math.cos(angle)
+        corners.append((x / 100, y / 100))
+    return Polygon(tuple(corners))
+
+
+def _image(data: Mapping[str, Any]) -> str:
+    """The value of a task that names an image; its key is up to the project."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    named = [text for text in texts if Path(text.split("&")[0]).suffix.lower() in IMAGE_SUFFIXES]
+    if not named:
+        raise ValueError(f"a task whose data name no image: {', '.join(data)}")
+    return named[0]
+
+
+def _files(tree: Tree) -> list[Path]:
+    words = ('"annotations"', '"result"', '"data"')
+    return [path for path in files_ending(tree, ".json") if _is_list(path) and mentions(path, *words)]
+
+
+def _is_list(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError:
+        return False

@@ -1,0 +1,354 @@
+"""Exports of annotation tools: any object makes an image defective, none makes it OK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.layouts import read_dataset
+from ltcam.data.truth import read_marks, read_truth
+from ltcam_runtime.errors import DataError
+
+Paint = Callable[..., Path]
+SIZE = (48, 64)
+SQUARE = np.zeros(SIZE, bool)
+SQUARE[10:20, 30:50] = True
+CORNERS = [30, 10, 50, 10, 50, 20, 30, 20]
+
+
+def by_id(dataset: Dataset) -> dict[str, Sample]:
+    return {sample.id: sample for sample in dataset.samples}
+
+
+def truth(sample: Sample) -> np.ndarray:
+    drawn = read_truth(sample, SIZE)
+    assert drawn is not None
+    assert np.array_equal(drawn, read_marks(sample))
+    return drawn
+
+
+# ---------------------------------------------------------------------------------------- coco
+
+
+def coco(path: Path, names: list[str], annotations: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [{"id": n, "file_name": name, "height": 48, "width": 64} for n, name in enumerate(names)]
+    kinds = [{"id": 3, "name": "crack"}, {"id": 7, "name": "dent"}, {"id": 8, "name": "OK"}]
+    content = {"images": images, "categories": kinds, "annotations": annotations}
+    path.write_text(json.dumps(content))
+
+
+def mark_of(image: int, kind: int, segmentation: Any = None) -> dict[str, Any]:
+    own = {} if segmentation is None else {"segmentation": segmentation}
+    return {"image_id": image, "category_id": kind, "bbox": [30, 10, 20, 10], **own}
+
+
+def test_coco(paint: Paint, tmp_path: Path) -> None:
+    names = [paint(f"pictures/{name}.png").name for name in "abcdef"]
+    runs = [30 * 48 + 10] + [10, 38] * 19 + [10, 28 + 14 * 48]
+    rows = [
+        mark_of(0, 7, [CORNERS]),
+        mark_of(1, 3, {"size": [48, 64], "counts": runs}),
+        mark_of(2, 3),
+        mark_of(2, 7, [CORNERS]),
+        mark_of(2, 7, [CORNERS]),
+        mark_of(4, 8, [CORNERS]),
+    ]
+    coco(tmp_path / "annotations" / "instances_val2017.json", names, rows)
+    dataset = read_dataset(tmp_path)
+    found = by_id(dataset)
+    assert dataset.layout == "coco"
+    assert dataset.classes == ("ok", "crack", "dent")
+    labels = [found[f"pictures/{name}.png"].label for name in "abcdef"]
+    assert labels == ["dent", "crack", "dent", "ok", "ok", "ok"]
+    assert np.array_equal(truth(found["pictures/a.png"]), SQUARE)
+    assert np.array_equal(truth(found["pictures/b.png"]), SQUARE)
+    assert found["pictures/c.png"].mask is None  # one of its objects is a box
+    assert found["pictures/d.png"].mask is None
+    assert {sample.split for sample in dataset.samples} == {"val"}
+
+
+def test_coco_files_beside_their_sides(paint: Paint, tmp_path: Path) -> None:
+    """Roboflow: the same name in two folders means two images."""
+    for side in ("train", "valid", "test"):
+        paint(f"{side}/a.png")
+        paint(f"{side}/b.png")
+        coco(tmp_path / side / "_annotations.coco.json", ["a.png", "b.png"], [mark_of(0, 3, [CORNERS])])
+    found = by_id(read_dataset(tmp_path))
+    assert len(found) == 6
+    assert [found[f"{side}/a.png"].split for side in ("train", "valid", "test")] == ["train", "val", "test"]
+    assert {sample.label for name, sample in found.items() if "/a" in name} == {"crack"}
+    assert {sample.label for name, sample in found.items() if "/b" in name} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"images": [{}], "annotations": [], "categories": [], "x": "file_name"}', "'file_name' is missing"),
+        ('{"images" "annotations" "categories" "file_name"', "not a COCO file"),
+        ('["images", "annotations", "categories", "file_name"]', "not a COCO file"),
+    ],
+)
+def test_damaged_coco(paint: Paint, tmp_path: Path, content: str, said: str) -> None:
+    paint("a.png")
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_dataset(tmp_path)
+
+
+def test_missing_images(paint: Paint, tmp_path: Path) -> None:
+    paint("a.png")
+    coco(tmp_path / "x.json", ["a.png", "../../b.png"], [mark_of(1, 3)])
+    found = by_id(read_dataset(tmp_path))
+    assert found["b.png"].path == tmp_path / "b.png"  # reported as not there, inside the folder
+    coco(tmp_path / "x.json", ["c.png", "d.png"], [mark_of(1, 3)])
+    with pytest.raises(DataError, match=r"none of the 2 images .* called c\.png, d\.png"):
+        read_dataset(tmp_path)
+
+
+def test_a_name_that_fits_two_files(paint: Paint, tmp_path: Path) -> None:
+    paint("one/a.png")
+    paint("two/a.png")
+    coco(tmp_path / "x.json", ["a.png"], [])
+    with pytest.raises(DataError, match=r"a\.png may be any of one/a\.png, two/a\.png"):
+        read_dataset(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- yolo
+
+POLYGON_ROW = " ".join(f"{value / side:.6f}" for value, side in zip(CORNERS, [64, 48] * 4, strict=True))
+
+
+def test_yolo(paint: Paint, tmp_path: Path) -> None:
+    for name in ("images/train/a", "images/train/b", "images/val/c", "images/val/d"):
+        paint(f"{name}.png")
+    rows = {"train/a": f"1 {POLYGON_ROW}\n", "train/b": "0 0.5 0.5 0.2 0.1\n", "val/c": "\n"}
+    for name, text in rows.items():
+        path = tmp_path / "labels" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "data.yaml").write_text("names:\n  0: crack\n  1: dent\n")
+    dataset = read_dataset(tmp_path)
+    found = by_id(dataset)
+    assert dataset.layout == "yolo"
+    assert [(sample.label, sample.split) for sample in dataset.samples] == [
+        ("dent", "train"),
+        ("crack", "train"),
+        ("ok", "val"),
+        ("ok", "val"),
+    ]
+    assert np.array_equal(truth(found["images/train/a.png"]), SQUARE)
+    assert found["images/train/b.png"].mask is None
+
+
+def test_yolo_with_all_files_in_one_folder(paint: Paint, tmp_path: Path) -> None:
+    """As CVAT exports it: obj.names, and text files beside the images."""
+    paint("obj_train_data/a.png")
+    paint("obj_train_data/b.png")
+    (tmp_path / "obj.names").write_text("crack\n")
+    (tmp_path / "obj_train_data" / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.93\n")
+    dataset = read_dataset(tmp_path)
+    assert [sample.label for sample in dataset.samples] == ["crack", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("5 0.1 0.1 0.1 0.1", "kind 5 has no name"),
+        ("0 0.1 0.1 0.1", "4 numbers"),
+        ("0 0.1 a 0.1 0.2", "could not convert"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "8 numbers"),
+        ("0 0.1 0.1 nan 0.2 0.3 0.3", "finite"),
+    ],
+)
+def test_damaged_yolo_rows(paint: Paint, tmp_path: Path, row: str, said: str) -> None:
+    paint("a.png")
+    paint("b.png")
+    (tmp_path / "classes.txt").write_text("crack\n")
+    (tmp_path / "a.txt").write_text(f"0 0.1 0.1 0.1 0.1\n{row}\n")
+    with pytest.raises(DataError, match=f"a.txt: line 2: .*{said}"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["nc: 2\n", "names: 3\n", "names: [a\n", "!!python/object/apply:os.getcwd []\n"]
+)
+def test_damaged_yolo_names(paint: Paint, tmp_path: Path, text: str) -> None:
+    paint("a.png")
+    (tmp_path / "a.txt").write_text("0 0.1 0.1 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match="no list called names"):
+        read_dataset(tmp_path)
+
+
+# -------------------------------------------------------------------------------- label studio
+
+
+def task(image: str, *results: dict[str, Any] | None, cancelled: bool = False) -> dict[str, Any]:
+    annotation = {"result": [each for each in results if each], "was_cancelled": cancelled}
+    return {"data": {"text": "x", "image": image}, "annotations": [annotation] if results else []}
+
+
+def result(kind: str, label: str, **value: Any) -> dict[str, Any]:
+    return {"type": kind, "original_width": 64, "original_height": 48, "value": {kind: [label], **value}}
+
+
+def percent(corners: list[int]) -> list[list[float]]:
+    return [[x / 0.64, y / 0.48] for x, y in zip(corners[::2], corners[1::2], strict=True)]
+
+
+def test_label_studio(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcdefg":
+        paint(f"in/{name} x.png")
+    tasks = [
+        task("/data/local-files/?d=in/a%20x.png", result("polygonlabels", "crack", points=percent(CORNERS))),
+        task("/data/upload/1/0123abcd-b x.png", None),
+        task("s3://bucket/in/c x.png", result("rectanglelabels", "dent", x=1, y=1, width=5, height=5)),
+        task("d x.png", result("choices", "OK")),
+        task("e x.png", result("choices", "dent")),
+        task("f x.png"),
+        task("g x.png", result("choices", "dent"), cancelled=True),
+    ]
+    (tmp_path / "project-1.json").write_text(json.dumps(tasks))
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "label-studio"
+    labels = {sample.id: sample.label for sample in dataset.samples}
+    expected = {"a": "crack", "b": "ok", "c": "dent", "d": "ok", "e": "dent"}  # f and g are not finished
+    assert labels == {f"in/{name} x.png": label for name, label in expected.items()}
+    found = by_id(dataset)
+    assert np.array_equal(truth(found["in/a x.png"]), SQUARE)
+    assert found["in/c x.png"].mask is None
+
+
+def test_ellipses_of_label_studio_turn_in_pixels(paint: Paint, tmp_path: Path) -> None:
+    paint("a.png")
+    paint("b.png")
+    turned = {"x": 50, "y": 50, "radiusX": 20 / 0.64, "radiusY": 5 / 0.48, "rotation": 90}
+    tasks = [task("a.png", result("ellipselabels", "dent", **turned)), task("b.png", None)]
+    (tmp_path / "x.json").write_text(json.dumps(tasks))
+    drawn = truth(by_id(read_dataset(tmp_path))["a.png"])
+    rows, columns = np.mgrid[:48, :64] + 0.5
+    expected = ((columns - 32) / 5) ** 2 + ((rows - 24) / 20) ** 2 <= 1
+    assert (drawn & expected).sum() / (drawn | expected).sum() > 0.97
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"annotations": [{"result": []}], "data": {}}]',
+        '["annotations", "result", "data"]',
+        '[{"annotations" "result" "data"',
+    ],
+)
+def test_damaged_label_studio(paint: Paint, tmp_path: Path, content: str) -> None:
+    paint("a.png")
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(DataError, match=r"x\.json: not an export of Label Studio"):
+        read_dataset(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- cvat
+
+
+def cvat(path: Path, body: str) -> None:
+    path.write_text(f"<?xml version='1.0'?><annotations><version>1.1</version>{body}</annotations>")
+
+
+def picture(name: str, body: str = "") -> str:
+    return f'<image id="0" name="{name}" width="64" height="48">{body}</image>'
+
+
+def test_cvat(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcdef":
+        paint(f"images/{name}.png")
+    corners = ";".join(f"{x}.0,{y}.0" for x, y in zip(CORNERS[::2], CORNERS[1::2], strict=True))
+    runs = 'rle="0, 200" left="30" top="10" width="20" height="10"'
+    body = [
+        picture("a.png", f'<polygon label="dent" points="{corners}"/>'),
+        picture("b.png", f'<mask label="crack" {runs}/>'),
+        picture("c.png", '<box label="crack" xtl="1" ytl="1" xbr="3" ybr="4"/>'),
+        picture("d.png", '<tag label="good"/>'),
+        picture("e.png"),
+        picture("f.png", '<tag label="dent"/><ellipse label="dent" cx="32" cy="24" rx="9" ry="9"/>'),
+    ]
+    cvat(tmp_path / "annotations.xml", "".join(body))
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "cvat"
+    assert [sample.label for sample in dataset.samples] == ["dent", "crack", "crack", "ok", "ok", "dent"]
+    found = by_id(dataset)
+    assert np.array_equal(truth(found["images/a.png"]), SQUARE)
+    assert np.array_equal(truth(found["images/b.png"]), SQUARE)
+    assert found["images/c.png"].mask is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<annotations><image id="0" name="a.png"/>',
+        '<annotations><image id="0" name="a.png"/></annotations>',
+        '<annotations><track/><image id="0" name="a.png"/></annotations>',
+        '<other><annotations/><image id="0" name="a.png"/></other>',
+        '<!DOCTYPE x [<!ENTITY a "b">]><annotations><image name="&a;"/></annotations>',
+    ],
+)
+def test_damaged_cvat(paint: Paint, tmp_path: Path, content: str) -> None:
+    paint("a.png")
+    (tmp_path / "annotations.xml").write_text(content)
+    with pytest.raises(DataError, match="not a file of CVAT for images"):
+        read_dataset(tmp_path)
+
+
+# ------------------------------------------------------------------------------------- lookout
+
+
+def row(name: str, value: int, kind: str | None, **more: Any) -> str:
+    about = {"type": "groundtruth/image-classification", "confidence": 1} | (
+        {"class-name": kind} if kind else {}
+    )
+    return json.dumps(
+        {"source-ref": f"s3://b/set/{name}", "anomaly-label": value, "anomaly-label-metadata": about, **more}
+    )
+
+
+def test_lookout(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcd":
+        paint(f"train/{name}.png")
+    mask = np.full((*SIZE, 3), 255, np.uint8)
+    mask[SQUARE] = (44, 160, 44)
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "b.png"), mask)
+    colours = {"0": {"class-name": "BACKGROUND", "hex-color": "#ffffff"}, "1": {"class-name": "dent"}}
+    drawn = {
+        "anomaly-mask-ref": "s3://b/masks/b.png",
+        "anomaly-mask-ref-metadata": {
+            "internal-color-map": colours,
+            "type": "groundtruth/semantic-segmentation",
+        },
+    }
+    rows = [
+        row("train/a.png", 0, "normal"),
+        row("train/b.png", 1, "anomaly", **drawn),
+        row("train/c.png", 0, None),
+        row("train/d.png", 1, None),
+    ]
+    (tmp_path / "train.manifest").write_text("\n".join(rows))
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "lookout"
+    assert [sample.label for sample in dataset.samples] == ["ok", "anomaly", "ok", "anomaly"]
+    assert {sample.split for sample in dataset.samples} == {"train"}
+    assert np.array_equal(truth(by_id(dataset)["train/b.png"]), SQUARE)
+
+
+@pytest.mark.parametrize("line", ['{"source-ref": "a.png"}', '{"source-ref"', '["source-ref"]'])
+def test_damaged_lookout(paint: Paint, tmp_path: Path, line: str) -> None:
+    paint("a.png")
+    (tmp_path / "x.manifest").write_text(row("a.png", 0, "normal") + f"\n{line}\n")
+    with pytest.raises(DataError, match=r"x\.manifest: line 2"):
+        read_dataset(tmp_path)

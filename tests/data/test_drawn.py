@@ -1,0 +1,111 @@
+"""Shapes of annotation files against independent rasterisers and decoders."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
+from skimage.measure import points_in_poly
+
+from ltcam.data.drawn import Brush, DrawnMask, Polygon, Runs, expand_runs, polygon
+from ltcam_runtime.errors import InputError
+from ltcam_runtime.outlines import outline
+from ltcam_runtime.writers.label_studio import pack
+
+MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
+
+
+def test_a_pixel_counts_where_its_centre_is_inside() -> None:
+    drawn = polygon([0.4, 0.4, 3.6, 0.4, 3.6, 2.4, 0.4, 2.4], (4, 5)).draw((4, 5))
+    expected = np.zeros((4, 5), bool)
+    expected[0:2, 0:4] = True
+    assert np.array_equal(drawn, expected)
+
+
+@given(st.lists(st.tuples(st.floats(-3, 23), st.floats(-3, 18)), min_size=3, max_size=9))
+def test_polygons_as_skimage_has_them(corners: list[tuple[float, float]]) -> None:
+    size = (15, 20)
+    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    centres = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    points = np.array(corners)
+    # A centre on the line itself may count either way.
+    shifted = [points_in_poly(centres + shift, points) for shift in (0, (1e-7, 2e-7), (-2e-7, -1e-7))]
+    agreed = (shifted[0] == shifted[1]) & (shifted[1] == shifted[2])
+    drawn = polygon(points.ravel().tolist(), size).draw(size).ravel()
+    assert np.array_equal(drawn[agreed], shifted[0][agreed])
+
+
+@given(MASKS)
+def test_an_outline_gives_its_mask_back(mask: np.ndarray) -> None:
+    corners = outline(mask)
+    if not mask.any():
+        assert len(corners) == 0
+        return
+    assert np.array_equal(polygon(corners.ravel().tolist(), mask.shape).draw(mask.shape), mask)
+
+
+def test_the_outline_of_a_square_has_four_corners() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2:6, 3:8] = True
+    assert sorted(map(tuple, outline(mask).tolist())) == [(3, 2), (3, 6), (8, 2), (8, 6)]
+
+
+@given(MASKS)
+def test_coco_runs_as_pycocotools_packs_them(mask: np.ndarray) -> None:
+    packed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    runs = expand_runs(packed["counts"].decode())
+    height, width = mask.shape
+    assert np.array_equal(
+        Runs(runs, (0, 0, width, height), (height, width), down=True).draw(mask.shape), mask
+    )
+
+
+@given(MASKS)
+def test_brush_masks_give_their_pixels_back(mask: np.ndarray) -> None:
+    flat = np.concatenate([[False], mask.ravel(), [True]])
+    borders = np.flatnonzero(np.diff(flat))
+    counts = np.diff(np.concatenate([[0], borders, [mask.size]])).tolist()
+    assert np.array_equal(Brush(bytes(pack(counts)), mask.shape).draw(mask.shape), mask)
+
+
+def test_a_brush_mask_with_blocks_of_all_kinds() -> None:
+    """Written by hand: 8 values of a 1 x 2 picture; a run of three, single values, a short length size."""
+    head = f"{8:032b}" + f"{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
+    run = "1" + "00" + f"{3 - 1:03b}" + f"{0:08b}"
+    singles = "0" + "01" + f"{5 - 1:04b}" + "".join(f"{value:08b}" for value in (0, 9, 9, 9, 255))
+    bits = head + run + singles
+    bits += "0" * (-len(bits) % 8)
+    data = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+    assert Brush(data, (1, 2)).draw((1, 2)).tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Polygon(((0.1, 0.1), (0.2, 0.2))),
+        Polygon(((0.1, 0.1), (0.2, math.nan), (0.3, 0.3))),
+        Runs((4, 9), (0, 0, 4, 3), (4, 4), down=True),
+        Runs((4, 4), (2, 0, 4, 4), (4, 4), down=True),
+        Runs((-1, 4), (0, 0, 4, 4), (4, 4), down=True),
+        Runs((1,), (0, 0, 2, 2), (8, 8), down=True),
+        Brush(b"", (4, 4)),
+        Brush(bytes(pack([3, 2])), (4, 4)),
+        Brush(bytes(pack([10, 6]))[:-2], (4, 4)),
+        Brush(bytes(pack([10, 6])), (2, 8)),
+    ],
+)
+def test_what_does_not_fit_is_named(shape: Polygon | Runs | Brush) -> None:
+    with pytest.raises(InputError, match=r"export\.json.*4 x 4"):
+        DrawnMask(Path("export.json"), (shape,)).draw((4, 4))
+
+
+@pytest.mark.parametrize("text", ["\u00ff", "o", " "])
+def test_damaged_run_lengths(text: str) -> None:
+    with pytest.raises(ValueError, match="run lengths"):
+        expand_runs(text)

@@ -6,6 +6,7 @@ import pytest
 from ltcam.synth import blend
 from ltcam.synth.blend import contrast_to_noise, hurt_surface, lay
 from ltcam.synth.defects import DEFECTS, Shape
+from ltcam.synth.materials import MATERIALS
 from ltcam.synth.surfaces import draw_lot, draw_surface, expose, quantised
 
 SIZE = (128, 176)
@@ -81,7 +82,7 @@ def test_strength_zero_takes_only_the_texture() -> None:
 @pytest.mark.parametrize("defect", list(DEFECTS))
 def test_contrasts_span_their_range(defect: str) -> None:
     rng = np.random.default_rng(6)
-    lot = draw_lot(rng, "brushed")
+    lot = draw_lot(rng, next(name for name in MATERIALS if defect in MATERIALS[name].defects))
     surface = draw_surface(rng, lot, SIZE)
     found = [each.contrast for _ in range(10) for each in hurt_surface(rng, surface, defect)[1]]
     assert min(found) >= blend.FAINT[defect]

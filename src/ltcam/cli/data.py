@@ -62,7 +62,9 @@ def check(
 def synth(
     out: Annotated[Path, typer.Argument(help="folder to write")],
     images: Annotated[int, typer.Option(min=24, help="images per surface")] = 75,
-    surfaces: Annotated[str, typer.Option(help="which, separated by commas")] = "brushed,cast,fabric,ceramic",
+    surfaces: Annotated[
+        str, typer.Option(help="which, separated by commas; also tile, concrete, steel, painted")
+    ] = "brushed,cast,fabric,ceramic",
     defect_share: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="share of images with a defect")
     ] = 0.25,
@@ -70,7 +72,7 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, help="another seed, another set")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing synthetic set")] = False,
 ) -> int:
-    """Make a synthetic inspection set with exact masks: textured surfaces, five kinds of defect, lots."""
+    """Make a synthetic inspection set with exact masks: textured surfaces, the kinds of defect that each has, lots."""
     from ltcam.cli.console import parse_size  # noqa: PLC0415
     from ltcam.synth import synthesise  # noqa: PLC0415
 

@@ -2,10 +2,10 @@
 
     fields.py     random fields, sub-pixel drawing
     lots.py       what the pieces of one lot share
-    materials.py  brushed metal, cast metal, woven fabric, glazed ceramic
+    materials.py  brushed metal, cast metal, woven fabric, glazed ceramic; ground tile, concrete, rolled steel, paint
     marks.py      uneven light, dust and other marks of a sound part
     surfaces.py   a sound piece, and the camera
-    defects.py    scratch, crack, pit, stain, inclusion
+    defects.py    scratch, crack, pit, stain, inclusion; break, fray, uneven, patch
     blend.py      defects laid on a surface at a measured contrast; masks
     write.py      the data set on disk
 
@@ -16,7 +16,7 @@ a defect differ nowhere else.
 
 from ltcam.synth.blend import ALPHA, CLEAR, FAINT, Defect, contrast_to_noise
 from ltcam.synth.defects import DEFECTS
-from ltcam.synth.surfaces import SURFACES
+from ltcam.synth.surfaces import MIXED, SURFACES
 from ltcam.synth.write import Drawing, Piece, draw_piece, plan, synthesise
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "CLEAR",
     "DEFECTS",
     "FAINT",
+    "MIXED",
     "SURFACES",
     "Defect",
     "Drawing",

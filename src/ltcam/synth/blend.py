@@ -33,14 +33,45 @@ ALPHA = 0.3
 """A pixel belongs to the mask where the defect's rendered alpha is at least this: where the defect covers
 three tenths of the pixel or more, or at a soft edge has three tenths of its full effect."""
 
-FAINT: dict[str, float] = {"scratch": 2.0, "crack": 2.0, "pit": 3.0, "stain": 2.8, "inclusion": 3.2}
+FAINT: dict[str, float] = {
+    "scratch": 2.0,
+    "crack": 2.0,
+    "pit": 3.0,
+    "stain": 2.8,
+    "inclusion": 3.2,
+    "break": 3.0,
+    "fray": 1.2,
+    "uneven": 1.8,
+    "patch": 2.0,
+}
 """Smallest contrast per class: a careful person still sees the defect."""
 
-CLEAR: dict[str, float] = {"scratch": 9.0, "crack": 10.0, "pit": 12.0, "stain": 6.5, "inclusion": 13.0}
+CLEAR: dict[str, float] = {
+    "scratch": 9.0,
+    "crack": 10.0,
+    "pit": 12.0,
+    "stain": 6.5,
+    "inclusion": 13.0,
+    "break": 12.0,
+    "fray": 3.5,
+    "uneven": 5.0,
+    "patch": 7.0,
+}
 """Contrast of the clearest defects per class."""
 
-_STRONGEST = {"scratch": 1.3, "crack": 2.4, "pit": 2.0, "stain": 0.6, "inclusion": 1.5}
-_LARGEST = 0.25  # of the image, all defects together
+_STRONGEST = {
+    "scratch": 1.3,
+    "crack": 2.4,
+    "pit": 2.0,
+    "stain": 0.6,
+    "inclusion": 1.5,
+    "break": 2.2,
+    "fray": 2.5,
+    "uneven": 1.0,
+    "patch": 1.2,
+}
+_LARGEST = {"fray": 0.45, "uneven": 0.4}  # of the image, all defects together; of the other classes:
+_LARGEST_OTHERS = 0.25
 _SMALLEST = 6  # pixels
 _APART = 9  # pixels between two defects
 _ARRANGEMENTS = 60
@@ -144,7 +175,7 @@ def _arrange(rng: Random, surface: Surface, sound: Picture, defect: str) -> list
         shape = DEFECTS[defect](rng, surface, surface.size)
         target = float(np.exp(rng.uniform(np.log(1.15 * FAINT[defect]), np.log(CLEAR[defect]))))
         mask = shape.alpha >= np.float32(ALPHA)
-        if _fits(mask, taken):
+        if _fits(mask, taken, _LARGEST.get(defect, _LARGEST_OTHERS)):
             strength, contrast = _strength(surface, sound, shape, mask, target, _STRONGEST[defect])
             if contrast >= 1.05 * FAINT[defect]:
                 laid.append((shape, mask, strength))
@@ -152,9 +183,9 @@ def _arrange(rng: Random, surface: Surface, sound: Picture, defect: str) -> list
     return laid
 
 
-def _fits(mask: Mask, taken: Mask) -> bool:
+def _fits(mask: Mask, taken: Mask, largest: float) -> bool:
     area = int(mask.sum())
-    if area < _SMALLEST or area + int(taken.sum()) > _LARGEST * mask.size:
+    if area < _SMALLEST or area + int(taken.sum()) > largest * mask.size:
         return False
     return not bool((mask & taken).any())
 

@@ -1,4 +1,4 @@
-"""Defect shapes: scratches, cracks, pits, stains, inclusions.
+"""Defect shapes: scratches, cracks, pits, stains, inclusions; breaks, frayed and uneven areas, patches.
 
 A shape says where a surface is hurt and how its light changes there, for a strength of 1. It knows the light
 of the lot, so that the lit and the shaded edge of a groove or a pit lie where they must. Every function here
@@ -96,6 +96,19 @@ def _along(rng: Random, count: int, knots: int) -> Field:
 # ------------------------------------------------------------------------------------------ scratch
 
 
+_BRIGHT_SCRATCHES = {
+    "brushed": 0.7,
+    "cast": 0.75,
+    "fabric": 0.5,
+    "ceramic": 0.25,
+    "tile": 0.6,
+    "concrete": 0.6,
+    "steel": 0.95,
+    "painted": 0.7,
+}
+"""Share of scratches that are brighter than the surface."""
+
+
 def scratch(rng: Random, surface: Surface, size: Size) -> Shape:
     """A curved stroke 1 to 4 px wide, of uneven pressure and here and there broken, with lit edges."""
     side = min(size)
@@ -130,9 +143,7 @@ def scratch(rng: Random, surface: Surface, size: Size) -> Shape:
     alpha, shade = _groove(
         target.astype(np.float32) / np.float32(255.0), size, surface.lot.light, 0.25 * width
     )
-    bright = (
-        rng.random() < {"brushed": 0.7, "cast": 0.75, "fabric": 0.5, "ceramic": 0.25}[surface.lot.surface]
-    )
+    bright = rng.random() < _BRIGHT_SCRATCHES[surface.lot.surface]
     tone = 1.0 if bright else -1.0
     change = np.float32(0.75 * tone) * alpha + np.float32(0.6) * shade
     return Shape(alpha, change, fill=0.45, smear=2.0)
@@ -334,11 +345,97 @@ def inclusion(rng: Random, surface: Surface, size: Size) -> Shape:
     return Shape(spot.placed(alpha), spot.placed(change), colour=colour, fill=fill, smear=5.0)
 
 
+# ----------------------------------------------------------------------- breaks, frayed and uneven areas
+
+
+def break_(rng: Random, surface: Surface, size: Size) -> Shape:
+    """A piece broken out: an angular dark area with a rough ground and a lit edge, mostly at the image's border."""
+    side = min(size)
+    radius = math.exp(float(rng.uniform(math.log(0.05 * side), math.log(0.16 * side))))
+    x, y = _place(rng, size, 0.0)
+    if rng.random() < 0.7:  # parts break at their edges
+        far = [(0.0, y), (size[1] - 1.0, y), (x, 0.0), (x, size[0] - 1.0)]
+        x, y = far[int(rng.integers(4))]
+    spot = _spot(size, (x, y), 2.8 * radius + 3.0)
+    rho = _distance(rng, spot, radius, uneven=0.25, stretch=2.5)
+    rough = np.abs(fields.fractal(rng, (rho.shape[0], rho.shape[1]), 1.2 * radius, 4, 0.6))
+    rho = np.asarray(rho + np.float32(0.12) * rough, dtype=np.float32)
+    inside = (rho < 1.0).astype(np.float32)
+    alpha = spot.shrunk(inside)
+    ground = fields.fractal(rng, spot.shape, max(1.5, 0.25 * radius), 3, 0.7)
+    wall = spot.shrunk(_lit(-np.minimum(rho, np.float32(1.3)), surface.lot.light) * inside)
+    change = alpha * (np.float32(-0.6) + np.float32(0.3) * ground) + np.float32(rng.uniform(0.2, 0.6)) * wall
+    return Shape(spot.placed(alpha), spot.placed(change), fill=0.8, smear=3.0)
+
+
+def _area(rng: Random, size: Size, share: tuple[float, float], rough: float) -> tuple[Field, float]:
+    """Signed distance to the edge (positive inside) and radius of a large area with an irregular edge.
+
+    Args:
+        rng: source of randomness.
+        size: `(H, W)`.
+        share: smallest and largest share of the image.
+        rough: how irregular its edge is, 0 to 1.
+    """
+    wanted = math.exp(float(rng.uniform(math.log(share[0]), math.log(share[1]))))
+    radius = math.sqrt(wanted * size[0] * size[1] / math.pi)
+    cx, cy = _place(rng, size, 0.6 * radius)
+    x, y = fields.coordinates(size)
+    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, 2.5)))
+    dx, dy = x - np.float32(cx), y - np.float32(cy)
+    cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
+    away = np.hypot((cos * dx + sin * dy) / np.float32(ratio), (cos * dy - sin * dx) * np.float32(ratio))
+    edge = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, 0.6)
+    inside = away < np.float32(radius) * (np.float32(1.0) + np.float32(rough) * edge)
+    return fields.blur(_signed_distance(inside), 1.0), radius
+
+
+def fray(rng: Random, surface: Surface, size: Size) -> Shape:
+    """A frayed area, up to a third of the image: the skin is torn into flakes along the texture, lit and dark."""
+    inward, radius = _area(rng, size, (0.08, 0.33), 0.3)
+    soft = float(rng.uniform(2.0, 6.0))
+    alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
+    length = max(4.0, 0.15 * radius)
+    torn = fields.streaks(
+        rng, size, surface.direction + 0.3 * float(rng.normal()), ((length, 1.6, 1.0), (4.0, 1.0, 0.7))
+    )
+    flakes = fields.relief(np.asarray(torn, dtype=np.float32), surface.lot.light)
+    flakes = flakes / np.float32(max(float(flakes.std()), 1e-6))
+    lean = np.float32(rng.choice((-0.25, 0.2)))
+    return Shape(alpha, alpha * (lean + np.float32(0.22) * flakes), fill=0.5, smear=2.0)
+
+
+def uneven(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
+    """An area ground too little or too much: another tone with a soft edge, its texture dulled."""
+    inward, radius = _area(rng, size, (0.04, 0.3), 0.25)
+    soft = float(rng.uniform(4.0, 0.25 * radius + 6.0))
+    alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
+    cloud = np.clip(
+        np.float32(0.85) + np.float32(0.15) * fields.fractal(rng, size, 0.4 * radius, 3), 0.4, 1.3
+    )
+    sign = np.float32(0.7 if rng.random() < 0.4 else -0.9)
+    return Shape(alpha, sign * alpha * cloud, fill=0.4, smear=2.0)
+
+
+def patch(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
+    """A blotch of scale that was rolled in: dark, sharp-edged, ragged, with a cloudy inside."""
+    inward, radius = _area(rng, size, (0.02, 0.2), 0.4)
+    alpha = fields.smoothstep(-1.0, 1.0, inward)
+    cloud = np.clip(
+        np.float32(0.8) + np.float32(0.25) * fields.fractal(rng, size, max(3.0, 0.3 * radius), 4), 0.2, 1.5
+    )
+    return Shape(alpha, -alpha * cloud, fill=0.5, smear=2.0)
+
+
 DEFECTS: dict[str, Callable[[Random, Surface, Size], Shape]] = {
     "scratch": scratch,
     "crack": crack,
     "pit": pit,
     "stain": stain,
     "inclusion": inclusion,
+    "break": break_,
+    "fray": fray,
+    "uneven": uneven,
+    "patch": patch,
 }
 """What draws the shapes of a defect class, by its name."""

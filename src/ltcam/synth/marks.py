@@ -33,9 +33,8 @@ def illumination(rng: Random, lot: Lot, size: Size) -> Field:
     return light.astype(np.float32)
 
 
-def benign(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
-    """Dust on every part; handling marks, a seam, rims of dried water on some."""
-    strength = np.float32({"brushed": 0.8, "cast": 1.2, "fabric": 1.2, "ceramic": 0.4}[lot.surface])
+def benign(rng: Random, strength: float, size: Size, direction: float) -> Field:
+    """Dust on every part; handling marks, a seam, rims of dried water on some; all `strength` times as strong."""
     change = _dust(rng, size)
     if rng.random() < 0.45:
         change += _handling(rng, size)
@@ -43,7 +42,7 @@ def benign(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
         change += _seam(rng, size, direction)
     if rng.random() < 0.3:
         change += _water(rng, size)
-    return strength * change
+    return np.float32(strength) * change
 
 
 def _dust(rng: Random, size: Size) -> Field:

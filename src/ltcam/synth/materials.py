@@ -1,4 +1,4 @@
-"""The textures: brushed metal, cast metal, woven fabric, glazed ceramic.
+"""The textures: brushed metal, cast metal, woven fabric, glazed ceramic; ground tile, concrete, rolled steel, paint.
 
 A painter takes `(rng, lot, size, direction)` and returns the light that a sound piece sends back, `(H, W, 3)`
 float32 with a mean near 1: texture and gloss, before lighting, tone and tint.
@@ -31,6 +31,8 @@ class Material:
         contrast: range of the relative strength of the texture.
         noise: range of the sensor's noise.
         turns: directions of the texture; a lot takes one of them, and turns it a little.
+        marks: strength of dust, rub marks and the like, relative to the ordinary one.
+        defects: defect classes that occur on it.
     """
 
     paint: Painter
@@ -39,6 +41,8 @@ class Material:
     contrast: tuple[float, float]
     noise: tuple[float, float]
     turns: tuple[float, ...]
+    marks: float
+    defects: tuple[str, ...] = ("scratch", "crack", "pit", "stain", "inclusion")
 
 
 def _grey(field: Field) -> Field:
@@ -208,6 +212,55 @@ def _lamp(rng: Random, lot: Lot, size: Size, skin: Field, direction: float) -> F
     return np.asarray(strength * (box + np.float32(0.35) * halo), dtype=np.float32)
 
 
+def _tile(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
+    """Sintered and ground: fine dark grain, grinding lines that come and go, slow clouds of tone."""
+    wide = lot.scale
+    ground = fields.streaks(rng, size, direction, ((30.0, 0.6 * wide, 1.0), (90.0, 1.5 * wide, 0.7)))
+    present = fields.smoothstep(-0.6, 1.2, fields.smooth(rng, size, 40.0))
+    tone = np.float32(0.07 * lot.contrast) * ground * present
+    tone += np.float32(0.05 * lot.contrast) * fields.fractal(rng, size, 5.0 * wide, 3)
+    tone += np.float32(0.07) * fields.fractal(rng, size, 60.0, 2)
+    area = size[0] * size[1]
+    pores = fields.dots(rng, size, int(rng.poisson(area / 1500)), (0.3, 0.8))
+    return _grey(np.exp(tone + np.float32(0.05) * fields.white(rng, size) - np.float32(0.35) * pores))
+
+
+def _concrete(rng: Random, lot: Lot, size: Size, direction: float) -> Field:  # noqa: ARG001
+    """Cement skin over sand: clouds of many sizes, grains, bubbles, faint trowel marks. It has no direction."""
+    wide = lot.scale
+    tone = np.float32(0.09 * lot.contrast) * fields.fractal(rng, size, 60.0 * wide, 6, 0.7)
+    tone += np.float32(0.05 * lot.contrast) * fields.relief(fields.smooth(rng, size, 1.6 * wide), lot.light)
+    area = size[0] * size[1]
+    bubbles = fields.dots(rng, size, int(rng.poisson(area / 2500)), (0.6, 2.2))
+    grains = fields.dots(rng, size, int(rng.poisson(area / 300)), (0.4, 1.0))
+    tone += np.float32(0.14) * grains - np.float32(0.4) * fields.blur(bubbles, 0.5)
+    return _grey(np.exp(tone + np.float32(0.03) * fields.white(rng, size)))
+
+
+def _steel(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
+    """Hot-rolled: clouds of scale, drawn out along the rolling, under grain as coarse as the film of a line camera."""
+    wide = lot.scale
+    drawn = fields.streaks(rng, size, direction, ((50.0, 4.0 * wide, 1.0), (25.0, 1.2 * wide, 0.6)))
+    tone = np.float32(0.06 * lot.contrast) * drawn
+    tone += np.float32(0.08 * lot.contrast) * fields.fractal(rng, size, 9.0 * wide, 4, 0.7)
+    tone += np.float32(0.12) * fields.fractal(rng, size, 90.0, 2)
+    return _grey(np.exp(tone + np.float32(0.05) * fields.white(rng, size)))
+
+
+def _painted(rng: Random, lot: Lot, size: Size, direction: float) -> Field:
+    """Orange peel: a smooth coat whose waves bend a broad soft light; single specks of dust below it."""
+    skin = fields.smooth(rng, size, 3.0 * lot.scale) + np.float32(1.5) * fields.smooth(
+        rng, size, 9.0 * lot.scale
+    )
+    tone = np.float32(0.05 * lot.contrast) * fields.relief(skin, lot.light)
+    tone += np.float32(0.008) * fields.smooth(rng, size, 0.8)
+    area = size[0] * size[1]
+    specks = fields.dots(rng, size, int(rng.poisson(area / 6000)), (0.3, 0.7))
+    base = np.exp(tone - np.float32(0.2) * specks)[:, :, None]
+    shine = np.float32(0.5) * _lamp(rng, lot, size, skin, direction)
+    return np.asarray(base + shine[:, :, None], dtype=np.float32)
+
+
 MATERIALS: dict[str, Material] = {
     "brushed": Material(
         paint=_brushed,
@@ -216,6 +269,7 @@ MATERIALS: dict[str, Material] = {
         contrast=(0.7, 1.35),
         noise=(0.006, 0.014),
         turns=(0.0, 0.0, math.pi / 2),
+        marks=0.8,
     ),
     "cast": Material(
         paint=_cast,
@@ -224,6 +278,7 @@ MATERIALS: dict[str, Material] = {
         contrast=(0.7, 1.3),
         noise=(0.006, 0.015),
         turns=(0.0,),
+        marks=1.2,
     ),
     "fabric": Material(
         paint=_fabric,
@@ -238,6 +293,7 @@ MATERIALS: dict[str, Material] = {
         contrast=(0.7, 1.2),
         noise=(0.006, 0.014),
         turns=(0.0, 0.04, math.pi / 4),
+        marks=1.2,
     ),
     "ceramic": Material(
         paint=_ceramic,
@@ -246,6 +302,47 @@ MATERIALS: dict[str, Material] = {
         contrast=(0.7, 1.3),
         noise=(0.004, 0.010),
         turns=(0.0, math.pi / 2, 0.7),
+        marks=0.4,
+    ),
+    "tile": Material(
+        paint=_tile,
+        tints=((1.0, 1.0, 1.0),),
+        tone=(0.22, 0.42),
+        contrast=(0.6, 1.3),
+        noise=(0.006, 0.014),
+        turns=(0.0, math.pi / 2),
+        marks=1.0,
+        defects=("pit", "crack", "break", "fray", "uneven"),
+    ),
+    "concrete": Material(
+        paint=_concrete,
+        tints=((1.02, 1.0, 0.96), (1.0, 1.0, 1.0)),
+        tone=(0.4, 0.65),
+        contrast=(0.7, 1.3),
+        noise=(0.006, 0.012),
+        turns=(0.0,),
+        marks=1.0,
+        defects=("crack",),
+    ),
+    "steel": Material(
+        paint=_steel,
+        tints=((1.0, 1.0, 1.0),),
+        tone=(0.3, 0.6),
+        contrast=(0.7, 1.3),
+        noise=(0.008, 0.016),
+        turns=(0.0, math.pi / 2),
+        marks=1.0,
+        defects=("patch", "scratch", "inclusion"),
+    ),
+    "painted": Material(
+        paint=_painted,
+        tints=((1.0, 1.0, 1.0), (0.8, 0.95, 1.25), (1.25, 0.92, 0.83), (0.9, 1.08, 1.02)),
+        tone=(0.3, 0.65),
+        contrast=(0.6, 1.3),
+        noise=(0.004, 0.010),
+        turns=(0.0, 0.7),
+        marks=0.5,
+        defects=("scratch", "pit", "stain"),
     ),
 }
 """The materials by name."""

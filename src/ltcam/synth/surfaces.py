@@ -16,6 +16,9 @@ from ltcam.synth.materials import MATERIALS
 SURFACES: tuple[str, ...] = tuple(MATERIALS)
 """Names of the surfaces."""
 
+MIXED: tuple[str, ...] = ("brushed", "cast", "fabric", "ceramic")
+"""The surfaces of a set where none are named."""
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -77,8 +80,9 @@ def draw_surface(rng: Random, lot: Lot, size: Size) -> Surface:
         size: `(H, W)` in pixels.
     """
     direction = lot.grain + float(rng.normal(0.0, 0.012))
-    texture = MATERIALS[lot.surface].paint(rng, lot, size, direction)
-    light = marks.illumination(rng, lot, size) + marks.benign(rng, lot, size, direction)
+    material = MATERIALS[lot.surface]
+    texture = material.paint(rng, lot, size, direction)
+    light = marks.illumination(rng, lot, size) + marks.benign(rng, material.marks, size, direction)
     exposure = lot.tone * math.exp(float(rng.normal(0.0, 0.05)))
     gains = (np.float32(exposure) * np.array(lot.tint, dtype=np.float32)).astype(np.float32)
     radiance = texture * np.exp(light)[:, :, None] * gains

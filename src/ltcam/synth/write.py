@@ -28,9 +28,9 @@ import numpy as np
 from ltcam.data.dataset import OK
 from ltcam.synth import blend
 from ltcam.synth.blend import Defect, Mask, Picture
-from ltcam.synth.defects import DEFECTS
 from ltcam.synth.lots import Lot
-from ltcam.synth.surfaces import SURFACES, draw_lot, draw_surface, expose, quantised
+from ltcam.synth.materials import MATERIALS
+from ltcam.synth.surfaces import MIXED, SURFACES, draw_lot, draw_surface, expose, quantised
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 
@@ -113,7 +113,7 @@ class Drawing:
 def synthesise(
     out: Path,
     *,
-    surfaces: Sequence[str] = SURFACES,
+    surfaces: Sequence[str] = MIXED,
     images_per_surface: int = 75,
     defect_share: float = 0.25,
     size: tuple[int, int] = (256, 352),
@@ -124,8 +124,8 @@ def synthesise(
     """Writes a synthetic inspection set with exact masks, in the plain-folder layout with a manifest.
 
     Each surface has `LOTS` lots, which differ in light, tone, coarseness and camera; the last `TEST_LOTS`
-    of them are the test side. Every side deals its defective images to the classes in turn, so that both
-    sides have all five as soon as each has five defective images.
+    of them are the test side. Every side deals its defective images to the classes of the surface in turn, so that
+    both sides have all five as soon as each has five defective images.
 
     Args:
         out: the folder to write; it must not exist or be empty, unless `overwrite`.
@@ -183,13 +183,14 @@ def plan(surfaces: Sequence[str], images_per_surface: int, defect_share: float) 
     pieces: list[Piece] = []
     turn = {"train": 0, "test": 0}
     for surface in surfaces:
+        defects = MATERIALS[surface].defects
         room = _dealt(images_per_surface, LOTS)
         hurt = _hurt_per_lot(room, math.floor(images_per_surface * defect_share + 0.5))
         for lot in range(LOTS):
             side = Piece(surface, lot, OK, 0).split
-            counts = dict.fromkeys(DEFECTS, 0)
+            counts = dict.fromkeys(defects, 0)
             for _ in range(hurt[lot]):
-                label = tuple(DEFECTS)[turn[side] % len(DEFECTS)]
+                label = defects[turn[side] % len(defects)]
                 pieces.append(Piece(surface, lot, label, counts[label]))
                 counts[label] += 1
                 turn[side] += 1
@@ -275,7 +276,9 @@ def _record(parameters: dict[str, Any], found: dict[str, list[dict[str, float]]]
         "constants": {
             "lots_per_surface": LOTS,
             "test_lots_per_surface": TEST_LOTS,
-            "classes": list(DEFECTS),
+            "classes": list(
+                dict.fromkeys(kind for name in parameters["surfaces"] for kind in MATERIALS[name].defects)
+            ),
             "mask_alpha": blend.ALPHA,
             "faintest_contrast": blend.FAINT,
             "clearest_contrast": blend.CLEAR,

@@ -31,7 +31,7 @@ from ltcam.experiments.tune.percentile_maps import DeltaMaps
 from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
-from ltcam.synth import SURFACES, synthesise
+from ltcam.synth import MIXED, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.fit import LAST
 from ltcam.training.settings import TrainingSettings
@@ -55,7 +55,7 @@ _SETTINGS_FILE = "settings.json"
 class SyntheticSet:
     """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.synth.synthesise`."""
 
-    surfaces: tuple[str, ...] = SURFACES
+    surfaces: tuple[str, ...] = MIXED
     images: int = 36
     size: tuple[int, int] = (192, 256)
 

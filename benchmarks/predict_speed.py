@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     keep_freed_memory()
-    files = find_inputs([options.images])[: options.number]
+    files = find_inputs([options.images]).files[: options.number]
     inspector = Inspector.load(options.run)
     bare_seconds(inspector, files[:8], options.batch_size)  # warm-up
     rows = []

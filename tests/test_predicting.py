@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from ltcam import predicting
-from ltcam.predicting import _unique_names, find_inputs, predict_files
-from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
-from ltcam_runtime.writers import MARKER
+from ltcam import inspector, predicting
+from ltcam.predicting import find_inputs, predict_files
+from ltcam_runtime import reading
+from ltcam_runtime.errors import OutputError, RunError, SettingsError
+from ltcam_runtime.listing import HIDDEN, NO_IMAGE
+from ltcam_runtime.writers import overlays
+from ltcam_runtime.writers.masks import MaskWriter
 
 
 def paint(path, seed=0, size=(40, 56)):
@@ -36,56 +36,17 @@ def run(make_run):
     return make_run()
 
 
-def names(found):
-    return [name for name, _ in found]
-
-
 # ------------------------------------------------------------------------------------------ inputs
-
-
-def test_a_folder_gives_its_images_by_their_path_inside(folder):
-    found = find_inputs([str(folder)])
-    assert names(found) == ["a/1.png", "a/c/1.tif", "b/10.JPG", "b/2.png"]
-    assert all(path == folder / name for name, path in found)
-
-
-def test_a_file_is_taken_whatever_its_suffix(folder):
-    assert find_inputs([str(folder / "notes.txt")]) == [("notes.txt", folder / "notes.txt")]
-
-
-def test_patterns(folder):
-    assert names(find_inputs([f"{folder}/b/*.png"])) == ["2.png"]
-    assert sorted(path.name for _, path in find_inputs([f"{folder}/**/1.*"])) == ["1.png", "1.tif"]
-
-
-def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
-    file = paint(tmp_path / "part[1].png")
-    assert find_inputs([str(file)]) == [("part[1].png", file)]
-
-
-def test_each_file_once(folder):
-    one = str(folder / "a/1.png")
-    found = find_inputs([one, str(folder / "a"), one, f"{folder}/a/*.png"])
-    assert names(found) == ["1.png", "c/1.tif"]
 
 
 def test_a_manifest_gives_its_images_and_those_that_are_missing(folder):
     manifest = folder / "list.csv"
     manifest.write_text("path,label\nb/2.png,ok\na/1.png,dent\na/gone.png,ok\n")
-    assert sorted(names(find_inputs([str(manifest)]))) == ["a/1.png", "a/gone.png", "b/2.png"]
-
-
-@pytest.mark.parametrize("text", ["nowhere", "nowhere/*.png", "nowhere.png", "*.nothing"])
-def test_an_input_that_stands_for_nothing_is_named(text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="is neither a file, a folder, a manifest nor a pattern"):
-        find_inputs([text])
-
-
-def test_a_folder_without_images_is_named_even_beside_others(folder, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no images; images end in"):
-        find_inputs([str(folder), str(tmp_path / "empty")])
+    assert sorted(name for name, _ in find_inputs([str(manifest)]).files) == [
+        "a/1.png",
+        "a/gone.png",
+        "b/2.png",
+    ]
 
 
 def test_a_run_folder_is_no_input(run):
@@ -93,40 +54,58 @@ def test_a_run_folder_is_no_input(run):
         find_inputs([str(run)])
 
 
-def test_results_below_the_folder_are_not_taken_for_images(folder):
-    """Predicting twice into a folder inside the images must not inspect the first one's masks."""
-    before = find_inputs([str(folder)])
-    paint(folder / "results" / "masks" / "a" / "1.png")
-    paint(folder / "results" / "heatmaps" / "1.png")
-    (folder / "results" / MARKER).write_text("{}")
-    assert find_inputs([str(folder)]) == before
-    assert names(find_inputs([str(folder / "results" / "masks")])) == ["a/1.png"]  # if asked for
+def test_what_was_left_out_is_said(run, folder, tmp_path):
+    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    counts = {item.reason: item.count for item in summary.left_out}
+    assert counts == {HIDDEN: 2, NO_IMAGE: 1}
+    kept = json.loads((tmp_path / "out" / "predictions.json").read_text())["left_out"]
+    assert kept == [item.to_json() for item in summary.left_out] == summary.to_json()["left_out"]
 
 
-def test_the_same_name_from_two_places(tmp_path):
-    files = [paint(tmp_path / place / "1.png") for place in ("a", "b", "c/a")]
-    found = find_inputs([str(file) for file in files])
-    assert names(found) == ["a/1.png", "b/1.png", "a-2/1.png"]
-    assert [path for _, path in found] == files
+def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path, monkeypatch):
+    """Sizes come from headers, so that the memory of the machine that tests this does not matter."""
+    Image.new("L", (4000, 3000)).save(folder / "huge.png")
+    monkeypatch.setattr(reading, "_LEAST_PIXELS", 2**10)
+    monkeypatch.setattr(reading, "available_memory", lambda: 2**30)
+    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    assert summary.inspected == 4
+    ((name, reason),) = summary.failed
+    assert name == "huge.png"
+    assert "12,000,000 pixels need about 2.2 GiB of memory, 1.0 GiB are free" in reason
 
 
-paths = st.lists(
-    st.lists(st.sampled_from(["a", "b", "a-2", "c"]), min_size=0, max_size=3).map(
-        lambda parts: Path("/", *parts, "1.png")
-    ),
-    unique=True,
-)
+def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path, monkeypatch):
+    original = inspector.find_regions
+
+    def hungry(mask, *arguments, **options):
+        if mask.shape == (64, 48):
+            raise MemoryError("Unable to allocate 748. MiB for an array")
+        return original(mask, *arguments, **options)
+
+    paint(folder / "b" / "hungry.png", size=(64, 48))
+    monkeypatch.setattr(inspector, "find_regions", hungry)
+    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu", batch_size=8)
+    assert summary.inspected == 4
+    assert [name for name, _ in summary.failed] == ["b/hungry.png"]
+    assert "not enough memory for its 3,072 pixels" in summary.failed[0][1]
 
 
-@given(paths, st.booleans())
-def test_names_are_unique_and_stay_below_the_results(found, deep):
-    pairs = [("a/1.png" if deep and len(p.parts) > 3 else p.name, p) for p in found]
-    unique = _unique_names(pairs)
-    assert [path for _, path in unique] == found
-    assert len({name for name, _ in unique}) == len(found)
-    for name, _ in unique:
-        assert not PurePosixPath(name).is_absolute()
-        assert ".." not in PurePosixPath(name).parts
+def test_memory_that_runs_out_while_results_are_written(run, folder, tmp_path, monkeypatch):
+    original = overlays.draw_overlay
+
+    def hungry(image, *arguments):
+        if image.shape[:2] == (64, 48):
+            raise MemoryError
+        return original(image, *arguments)
+
+    paint(folder / "b" / "hungry.png", size=(64, 48))
+    monkeypatch.setattr(overlays, "draw_overlay", hungry)
+    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    assert summary.inspected == 4
+    assert [name for name, _ in summary.failed] == ["b/hungry.png"]
+    values = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert "b/hungry.png" not in [image["image"] for image in values["images"]]
+    assert values["failed"][0]["image"] == "b/hungry.png"
 
 
 # ------------------------------------------------------------------------------------------ predicting
@@ -214,12 +193,12 @@ def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path):
 def test_a_disk_that_is_full_ends_it_and_leaves_nothing(fails_at, run, folder, tmp_path, monkeypatch):
     calls = []
 
-    def full(_writers, _item):
+    def full(_writer, _inspection, _image):
         calls.append(1)
         if len(calls) >= fails_at:
             raise OSError(28, "No space left on device", str(tmp_path / "somewhere"))
 
-    monkeypatch.setattr(predicting, "_write", full)
+    monkeypatch.setattr(MaskWriter, "add", full)
     for number in range(40):
         shutil.copy(folder / "a/1.png", folder / f"a/more{number}.png")
     with pytest.raises(OSError, match="No space left"):
@@ -228,11 +207,11 @@ def test_a_disk_that_is_full_ends_it_and_leaves_nothing(fails_at, run, folder, t
     assert len(calls) == fails_at
 
 
-def test_an_error_of_the_inspector_is_raised_and_the_writer_ends(run, folder, tmp_path, monkeypatch):
+def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(run, folder, tmp_path, monkeypatch):
     def broken(*_arguments):
-        raise ZeroDivisionError
+        raise RunError("the run cannot be used on images")
 
     monkeypatch.setattr("ltcam.inspector.make_mask", broken)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RunError, match="cannot be used"):
         predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()

@@ -1,3 +1,5 @@
+import errno
+import io
 import os
 import struct
 import time
@@ -180,6 +182,32 @@ def test_a_huge_header_is_refused_before_decoding(tmp_path: Path) -> None:
             read(path)
     assert time.perf_counter() - started < 0.5
     assert image_size(path) == (40000, 40000)
+
+
+@pytest.mark.parametrize("size", [(1_000_001, 1), (1, 1_000_001), (1_200_000, 3)])
+def test_a_side_that_no_mask_can_have(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = png_header(tmp_path / "a.png", *size)
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match="longer than 1,000,000 pixels"):
+            read(path)
+
+
+@pytest.mark.parametrize("when", ["first bytes", "pixels"])
+def test_a_bad_sector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """The system's own errors while a file is read; as of a share that is gone."""
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    opened = Path.open
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if when == "first bytes" or self.tell() >= 33:  # behind the header
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(Path, "open", lambda self, *a: Failing(opened(self, *a).read()))
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match="cannot be read: Input/output error"):
+            read(path)
 
 
 def test_the_limit_is_the_callers(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     writer.add_failure("\udcff.png", 'a "reason"\n')
     writer.close()
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert list(content) == ["schema_version", "settings", "images", "failed"]
+    assert list(content) == ["schema_version", "settings", "left_out", "images", "failed"]
     assert content["schema_version"] == 1
     assert content["settings"] == {"threshold": 0.5, "stages": ["s1", "ü"]}
     assert content["images"] == [
@@ -124,6 +124,7 @@ def test_json_without_images(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "p.json").read_text()) == {
         "schema_version": 1,
         "settings": {},
+        "left_out": [],
         "images": [],
         "failed": [],
     }

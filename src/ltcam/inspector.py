@@ -5,12 +5,12 @@ image -> classifier -> Capture -> heatmap -> mask -> regions -> Inspection
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,13 +36,14 @@ from ltcam.runs import (
 from ltcam_runtime.errors import InputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import above, fill_holes, fixed, otsu
+from ltcam_runtime.reading import Workers, process
 from ltcam_runtime.regions import drop_small, find_regions
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.sharpening import Contrast, sharpen
 from ltcam_runtime.verdicts import decide
 
-_READERS = 2
-_MOST_WORKERS = 4  # batches in memory at once
+_FEWEST_WORKERS, _MOST_WORKERS = 2, 4  # while one makes masks, another one computes
+_OF_THE_GPU = threading.Lock()  # whose memory is not shared by several batches
 _S = TypeVar("_S", CamSettings, MaskSettings, SharpeningSettings)
 
 
@@ -203,20 +204,22 @@ class Inspector:
             batch_size: images per pass of the network; results do not depend on it.
             gate: whether a verdict of OK empties the mask.
         """
-        batches = read_batches(files, self.run.image_size, batch_size)
-        with _workers(self.device) as pool:
-            for batch, found in _in_order(pool, lambda batch: self._inspect_read(batch, gate), batches):
-                left = iter(found)
-                for item in batch:
-                    inspection = None if item.image is None else next(left)
-                    yield Inspected(item.name, item.image, inspection, item.reason)
+        size = self.run.image_size
 
-    def _inspect_read(self, batch: Sequence[ReadImage], gate: bool) -> list[Inspection]:
-        """The inspections of those images of a batch that could be read."""
-        good = [item for item in batch if item.image is not None and item.shrunk is not None]
-        images = [item.image for item in good if item.image is not None]
-        shrunk = [item.shrunk for item in good if item.shrunk is not None]
-        return self._inspect(shrunk, images, [item.name for item in good], gate)
+        def read(name: str, path: Path) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+            image = read_image(path)
+            return name, image, resize(image, size)
+
+        def inspect(
+            items: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]],
+        ) -> list[tuple[NDArray[np.uint8], Inspection]]:
+            names, images, resized = zip(*items, strict=True)
+            return list(zip(images, self._inspect(resized, images, names, gate), strict=True))
+
+        with _workers(batch_size) as workers:
+            for outcome in process(files, read, inspect, workers):
+                image, inspection = outcome.value or (None, None)
+                yield Inspected(outcome.name, image, inspection, outcome.reason)
 
     def _inspect(
         self,
@@ -228,7 +231,8 @@ class Inspector:
         if not images:
             return []
         started = time.perf_counter()
-        heatmaps, probabilities = self._look(shrunk)
+        with nullcontext() if self.device.type == "cpu" else _OF_THE_GPU:
+            heatmaps, probabilities = self._look(shrunk)
         seconds = (time.perf_counter() - started) / len(images)
         return [
             self._judge(name, image, heatmap, scores, gate, seconds)
@@ -404,94 +408,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-@dataclass(frozen=True, eq=False)
-class ReadImage:
-    """One file of a longer list as it was read, or why it could not be.
-
-    Attributes:
-        name: of the image.
-        image: (H, W, 3) uint8 RGB; None if it could not be read.
-        shrunk: the same at the network's size, or None.
-        reason: why it could not be read, or "".
-    """
-
-    name: str
-    image: NDArray[np.uint8] | None
-    shrunk: NDArray[np.uint8] | None
-    reason: str = ""
-
-
 @contextmanager
-def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+def _workers(batch_size: int) -> Iterator[Workers]:
     """Threads that inspect a batch each, and share the processor's cores among them.
 
     Several batches at once on one core each are faster than one batch on several cores: while one of them
     makes masks, another one computes, and nobody waits for the slowest core after every layer.
     """
     threads = torch.get_num_threads()
-    count = min(_MOST_WORKERS, threads) if device.type == "cpu" else 1
+    count = min(_MOST_WORKERS, max(_FEWEST_WORKERS, threads))
     share = max(1, threads // count)
     try:
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-            yield pool
+        yield Workers(count, batch_size, start=partial(torch.set_num_threads, share))
     finally:
         torch.set_num_threads(threads)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[list[ReadImage]], list[Inspection]],
-    batches: Iterable[list[ReadImage]],
-) -> Iterator[tuple[list[ReadImage], list[Inspection]]]:
-    """Each batch with its results, in order; no more are begun than there are workers, and one waits."""
-    waiting: list[tuple[list[ReadImage], Future[list[Inspection]]]] = []
-    for batch in batches:
-        waiting.append((batch, pool.submit(work, batch)))
-        if len(waiting) > pool._max_workers:
-            first, future = waiting.pop(0)
-            yield first, future.result()
-    for batch, future in waiting:
-        yield batch, future.result()
-
-
-def read_batches(
-    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int
-) -> Iterator[list[ReadImage]]:
-    """Read any number of images in order, ahead of whoever asks; memory does not grow with their number.
-
-    Args:
-        files: (name, path) pairs.
-        size: (height, width) of the network.
-        batch_size: files per batch.
-    """
-    with ThreadPoolExecutor(_READERS) as pool:
-        yield from _batches(_read_ahead(pool, files, size, 2 * batch_size), batch_size)
-
-
-def _read(name: str, path: Path, size: tuple[int, int]) -> ReadImage:
-    try:
-        image = read_image(path)
-    except InputError as error:
-        return ReadImage(name, None, None, error.reason)
-    return ReadImage(name, image, resize(image, size))
-
-
-def _read_ahead(
-    pool: ThreadPoolExecutor, files: Iterable[tuple[str, Path]], size: tuple[int, int], ahead: int
-) -> Iterator[ReadImage]:
-    source = iter(files)
-    waiting: list[Future[ReadImage]] = [
-        pool.submit(_read, name, path, size) for name, path in islice(source, ahead)
-    ]
-    while waiting:
-        item = waiting.pop(0).result()
-        waiting += [pool.submit(_read, name, path, size) for name, path in islice(source, 1)]
-        yield item
-
-
-def _batches(items: Iterator[ReadImage], size: int) -> Iterator[list[ReadImage]]:
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def _changed(settings: _S, fields: Mapping[str, Any]) -> _S:

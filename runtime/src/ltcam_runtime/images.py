@@ -45,6 +45,9 @@ from ltcam_runtime.errors import InputError
 DEFAULT_MAX_PIXELS = 200_000_000
 """Images with more pixels than this are refused unless the caller says otherwise."""
 
+LONGEST_SIDE = 1_000_000
+"""Images with a longer side are refused: no mask of that size can be written as PNG."""
+
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".tif", ".tiff", ".webp"}
@@ -198,8 +201,9 @@ def _opened(path: Path | str) -> Iterator[tuple[ImageFile.ImageFile, int]]:
     """The image with its header read, and the orientation that is still to be applied."""
     path = Path(path)
     with _file(path) as stream:
-        head = stream.read(16)
-        stream.seek(0)
+        with _decoding(path):
+            head = stream.read(16)
+            stream.seek(0)
         if not head:
             raise InputError(path, "the file is empty")
         decoder = next((decoder for magic, decoder in _DECODERS if head.startswith(magic)), None)
@@ -241,16 +245,22 @@ def _decoding(path: Path | str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except MemoryError:
-        raise InputError(path, "not enough memory to decode it") from None
+    except MemoryError as error:
+        raise InputError(path, "not enough memory to decode it") from error
     except Image.DecompressionBombError as error:
         raise InputError(path, f"too large to be decoded safely: {error}") from error
+    except OSError as error:
+        if error.errno:  # the system's, not the decoder's: a bad sector, a share that is gone
+            raise InputError(path, f"cannot be read: {_words(error)}") from error
+        raise _damaged(path, error) from error
     except Exception as error:
-        if "truncated" in str(error).lower():
-            reason = f"the file is cut short ({_words(error)}); copy it again from its source"
-        else:
-            reason = f"damaged or of an unsupported kind, cannot be decoded ({_words(error)})"
-        raise InputError(path, reason) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path | str, error: Exception) -> InputError:
+    if "truncated" in str(error).lower():
+        return InputError(path, f"the file is cut short ({_words(error)}); copy it again from its source")
+    return InputError(path, f"damaged or of an unsupported kind, cannot be decoded ({_words(error)})")
 
 
 def _words(error: BaseException) -> str:
@@ -264,6 +274,12 @@ def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise InputError(path, f"the image has no pixels ({width} x {height})")
+    if max(width, height) > LONGEST_SIDE:
+        raise InputError(
+            path,
+            f"{width} x {height} pixels (width x height): a side is longer than {LONGEST_SIDE:,} pixels; cut the "
+            "image into tiles",
+        )
     if width * height > max_pixels:
         raise InputError(
             path,

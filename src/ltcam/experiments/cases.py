@@ -15,8 +15,8 @@ from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_truth
 from ltcam.evaluation import counts as pixel
 from ltcam.evaluation.counts import PixelCounts
-from ltcam.inspector import ReadImage
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.reading import ReadImage
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -65,12 +65,12 @@ def make_case(sample: Sample, item: ReadImage) -> Case:
     Raises:
         InputError: an image or mask that could not be read, or sizes that differ.
     """
-    if item.image is None or item.shrunk is None:
+    if item.image is None or item.resized is None:
         raise InputError(sample.path, item.reason)
     truth = read_truth(sample, item.image.shape[:2])
     if truth is None:
         raise InputError(sample.path, "there is no mask")
-    return Case(item.name, item.image, item.shrunk, truth)
+    return Case(item.name, item.image, item.resized, truth)
 
 
 def metrics_of(counts: PixelCounts) -> dict[str, float]:

@@ -46,6 +46,7 @@ def open_writers(
     defect_classes: Sequence[str],
     settings: Mapping[str, Any],
     kinds: Sequence[str] = DEFAULT_KINDS,
+    left_out: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[ResultWriter]:
     """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
 
@@ -54,6 +55,7 @@ def open_writers(
         defect_classes: names of the defect classes, in the order of their COCO category ids.
         settings: what the results were made with, as JSON values; kept in `predictions.json`.
         kinds: any of `KINDS`. "json" is always written, since it marks the folder as results.
+        left_out: what was found beside the images and is not inspected, as JSON values; kept in `predictions.json`.
 
     Raises:
         ValueError: an unknown kind, or settings that are no JSON values.
@@ -63,16 +65,17 @@ def open_writers(
     if unknown:
         raise ValueError(f"unknown kinds of results {unknown}; choose from {', '.join(KINDS)}")
     names = OutputNames()
+    # Tables come last: where a picture cannot be made, they shall not say that it is there.
     makers: dict[str, Callable[[], ResultWriter]] = {
+        "masks": lambda: MaskWriter(folder / "masks", names),
+        "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names),
+        "overlays": lambda: OverlayWriter(folder / "overlays", names),
         "csv": lambda: CsvWriter(folder / "predictions.csv", names),
-        "json": lambda: JsonWriter(folder / MARKER, names, settings),
+        "json": lambda: JsonWriter(folder / MARKER, names, settings, left_out),
         "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
         "yolo": lambda: YoloWriter(folder / "yolo", names, defect_classes),
         "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),
         "cvat": lambda: CvatWriter(folder / "cvat.xml", defect_classes),
-        "masks": lambda: MaskWriter(folder / "masks", names),
-        "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names),
-        "overlays": lambda: OverlayWriter(folder / "overlays", names),
     }
     with ExitStack() as stack:
         writers: list[ResultWriter] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,37 @@ from ltcam_runtime.writers.streams import JsonArrays
 
 
 class JsonWriter:
-    """Writes `{"schema_version", "settings": {...}, "images": [...], "failed": [...]}`.
+    """Writes `{"schema_version", "settings": {...}, "left_out": [...], "images": [...], "failed": [...]}`.
 
-    An item of `images` is `Inspection.to_json()` with `output`, the name of the image's mask, heatmap
-    and overlay without suffix; one of `failed` is `{"image", "reason"}`.
+    An item of `left_out` says what was found beside the images, how much of it, and why it was not inspected;
+    one of `images` is `Inspection.to_json()` with `output`, the name of the image's mask, heatmap and overlay
+    without suffix; one of `failed` is `{"image", "reason"}`.
     """
 
-    def __init__(self, path: Path, names: OutputNames, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: OutputNames,
+        settings: Mapping[str, Any],
+        left_out: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Begin the file.
 
         Args:
             path: the file.
             names: gives the images' output names.
             settings: what the results were made with, as JSON values.
+            left_out: what was not inspected, as JSON values.
 
         Raises:
             ValueError: NaN or infinite numbers in the settings.
             TypeError: a setting that JSON has no form for.
         """
-        head = {"schema_version": INSPECTION_SCHEMA_VERSION, "settings": dict(settings)}
+        head = {
+            "schema_version": INSPECTION_SCHEMA_VERSION,
+            "settings": dict(settings),
+            "left_out": list(left_out),
+        }
         self._arrays = JsonArrays(path, head, ("images", "failed"))
         self._names = names
 

@@ -31,7 +31,7 @@ from ltcam.experiments.ablation.page import questions_markdown, questions_page
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.cases import METRICS, Found, Progress, make_case, metrics_of, noting_warnings
 from ltcam.experiments.journal import work_folder
-from ltcam.inspector import Inspector, read_batches
+from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples
 from ltcam.reports.drawing import save_figure
 from ltcam.runs import package_versions
@@ -40,6 +40,7 @@ from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.reading import read_batches
 
 QUESTIONS_FILE = "questions.json"
 QUESTIONS_SCHEMA_VERSION = 1

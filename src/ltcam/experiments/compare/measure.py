@@ -38,12 +38,13 @@ from ltcam.experiments.compare.contenders import Contender, contenders, look
 from ltcam.experiments.compare.page import compare_markdown, compare_page
 from ltcam.experiments.compare.printed import Printed, agreement_of_orders, printed_for
 from ltcam.experiments.journal import Journal, open_journal
-from ltcam.inspector import Inspector, make_mask, read_batches
+from ltcam.inspector import Inspector, make_mask
 from ltcam.measuring import choose_samples
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
+from ltcam_runtime.reading import read_batches
 
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1

@@ -40,7 +40,7 @@ from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.page import curve_figure, tune_markdown, tune_page
 from ltcam.experiments.tune.percentile_maps import DeltaMaps, heatmaps_by_delta
 from ltcam.experiments.tune.rules import RULE, RULES, best
-from ltcam.inspector import Inspector, read_batches
+from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples
 from ltcam.reports.drawing import save_figure
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
@@ -50,6 +50,7 @@ from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.reading import read_batches
 
 TUNE_FILE = "tune.json"
 TUNE_SCHEMA_VERSION = 1
@@ -278,16 +279,16 @@ def _judge(work: _Work, images: _Images) -> float | None:
     if not images.judged or not images.normal:
         return None
     files = ((sample.id, sample.path) for sample in images.normal)
-    read = (item.shrunk for batch in read_batches(files, work.inspector.run.image_size, 1) for item in batch)
+    read = (item.resized for batch in read_batches(files, work.inspector.run.image_size, 1) for item in batch)
     normal = [shrunk for shrunk in read if shrunk is not None]
     if not normal:
         return None
     score = float(np.median(defect_scores(work.inspector, normal)))
 
     def take(sample: Sample, item: Any) -> dict[str, Any]:
-        if item.shrunk is None:
+        if item.resized is None:
             raise InputError(sample.path, item.reason)
-        return {"judged": plain_json(judge_image(work.inspector, work.maps, item.shrunk, score))}
+        return {"judged": plain_json(judge_image(work.inspector, work.maps, item.resized, score))}
 
     _each(work, "rule", images.judged, take)
     return score

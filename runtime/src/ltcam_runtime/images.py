@@ -75,6 +75,7 @@ _DECODERS: tuple[tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]], ...] 
 
 _KNOWN = "BMP, GIF, JPEG, JPEG 2000, PNM, PNG, TIFF and WebP"
 
+_RAMP = 16  # fewer greys in a palette may be classes
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 # EXIF orientation -> (transpose rows and columns, then flip these axes).
@@ -384,7 +385,7 @@ def _is_grey_ramp(image: Image.Image) -> bool:
     """Whether higher indices are brighter greys and the first is black, as in GIF files of grey pictures."""
     palette = np.asarray(image.getpalette("RGB") or [], dtype=np.int16).reshape(-1, 3)
     used = np.unique(np.asarray(image))
-    if len(used) < 3 or used[-1] >= len(palette):
+    if len(used) < _RAMP or used[-1] >= len(palette):
         return False
     colours = palette[used]
     grey = bool((colours == colours[:, :1]).all())

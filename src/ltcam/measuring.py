@@ -136,11 +136,19 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
     return Measured(metrics, tuple(failed))
 
 
-def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sample, ...], str]:
+def choose_samples(
+    dataset: Dataset, run: Path, split: str, hashes: Mapping[str, str] | None = None
+) -> tuple[tuple[Sample, ...], str]:
     """The samples to measure, and in words which they are.
 
     Images that the run was trained with are known by their contents. Where there are any, the sides are the
     run's, and images that it never saw count as test; else the sides are the data set's own.
+
+    Args:
+        dataset: the images.
+        run: run folder.
+        split: one of `SPLITS`; `auto` is what the run was not trained on.
+        hashes: of the images by sample id, where they are known already.
 
     Raises:
         SettingsError: an unknown split.
@@ -150,7 +158,7 @@ def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sampl
         raise SettingsError(f"--split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     if split == "all":
         return dataset.samples, "all"
-    known = _sides_in_run(dataset, run)
+    known = _sides_in_run(dataset, run, hashes)
     wanted = "test" if split == "auto" else split
     if known:
         samples = tuple(sample for sample in dataset.samples if known.get(sample.id, "test") == wanted)
@@ -163,10 +171,12 @@ def choose_samples(dataset: Dataset, run: Path, split: str) -> tuple[tuple[Sampl
     return samples, f"{wanted} side of the {'run' if known else 'data set'}"
 
 
-def _sides_in_run(dataset: Dataset, run: Path) -> dict[str, Split]:
+def _sides_in_run(dataset: Dataset, run: Path, hashes: Mapping[str, str] | None) -> dict[str, Split]:
     """Side by sample id, of the images that the run knows."""
     file = run / SPLIT_FILE
-    return known_sides(read_split_csv(file), content_hashes(dataset)) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    return known_sides(read_split_csv(file), content_hashes(dataset) if hashes is None else hashes)
 
 
 def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:

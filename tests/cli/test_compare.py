@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,8 @@ def test_wrong_files_are_listed_with_exit_code_1(
         (["--split", "half"], "--split 'half'"),
         (["--percentile", "101"], "--percentile"),
         (["--device", "abacus"], "--device"),
+        (["--methods", "no-cam"], "--methods"),
+        (["--methods", "os:path"], "--methods os:path"),
         (["--layout", "ksdd"], "ksdd"),
     ],
 )
@@ -93,3 +96,22 @@ def test_data_without_masks_are_refused(ltcam: Call, trained: Path, data: Path, 
     assert result.code == 2
     assert "has a mask" in result.err
     assert left_in(tmp_path) == ["set"]
+
+
+def test_own_methods_are_named_by_their_module(
+    process: Call, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_methods.py").write_text(
+        "from ltcam.cam import GradientMethod\n"
+        "OWN = GradientMethod(\n"
+        '    name="own", title="Own-CAM", source="here", sentence="gradients", weights=lambda a, g: g\n'
+        ")\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    out = tmp_path / "out"
+    words = ("compare", trained, data, "--out", out, *QUICK)
+    done = process(*words, "--methods", "own_methods:OWN,lift-cam")
+    assert done.wait(timeout=120) == 0, done.stderr.read()
+    comparison = strict((out / "compare.json").read_text(encoding="utf-8"))
+    named = {row["method"] for row in comparison["rows"] if row["stages"] != "run"}
+    assert named == {"Own-CAM", "LTOwn-CAM", "LIFT-CAM"}

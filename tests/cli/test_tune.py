@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ltcam.experiments.tune import measure
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20", "--deltas", "0,90", "--no-fullgrad", "--rule-images", "2")
@@ -42,28 +43,22 @@ def test_table_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: 
 
 
 def test_an_interrupted_tuning_goes_on(
-    process: Call, until: Call, ltcam: Call, trained: Path, data: Path, tmp_path: Path
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (
-        "tune",
-        trained,
-        data,
-        "--out",
-        tmp_path / "out",
-        "--bootstrap",
-        "20",
-        "--rule-images",
-        "2",
-        "--no-fullgrad",
-    )
-    begun = process(*words)
-    until(
-        lambda: any(file.stat().st_size for file in tmp_path.glob(".out*/done.jsonl")), begun
-    )  # an image is measured
-    begun.send_signal(signal.SIGINT)
-    _, said = begun.communicate(timeout=120)
-    assert begun.returncode == 130, said
-    assert "--resume" in said
+    words = ("tune", trained, data, "--out", tmp_path / "out", *QUICK)
+    heatmaps, looked = measure.heatmaps_by_percentile, []
+
+    def stopped(*given: Any) -> Any:
+        looked.append(given)
+        if len(looked) == 3:  # two images are measured
+            raise KeyboardInterrupt
+        return heatmaps(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "heatmaps_by_percentile", stopped)
+        interrupted = ltcam(*words)
+    assert interrupted.code == 130, interrupted.err
+    assert "--resume" in interrupted.err
     refused = ltcam(*words)
     assert refused.code == 2
     assert "--resume" in refused.err

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.console import command, progress
-from ltcam.cli.measured import tell
+from ltcam.cli.measured import called, print_table, tell
 from ltcam.cli.options import BatchSize, Device, ProbingBfloat16
+from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
 
@@ -34,6 +32,13 @@ def compare(
     split: Annotated[
         str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
     ] = "auto",
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="map methods, separated by commas: grad-cam,lift-cam; own ones as MODULE:NAME; default: every "
+            "gradient method, and FullGrad"
+        ),
+    ] = None,
     percentile: Annotated[
         float, typer.Option(min=0, max=100, help="truncation of the LT forms, 0 to 100")
     ] = 50,
@@ -66,43 +71,57 @@ def compare(
     ] = False,
 ) -> int:
     """Measure a run's masks by many map methods side by side: compare.json, .csv, .md and report.html."""
-    from ltcam.experiments.compare.measure import compare_run  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.compare.measure import CompareSettings, compare_run  # noqa: PLC0415
+    from ltcam.experiments.opened import Source  # noqa: PLC0415
+    from ltcam.experiments.results import Work  # noqa: PLC0415
 
+    maps = ContenderSettings(
+        named_methods(methods), percentile, probing, probing_bfloat16, positive_activations
+    )
+    settings = CompareSettings(maps, split, batch_size, bootstrap)
+    source = Source.open(run, data, layout=layout, device=device)
     with progress("comparing") as advance:
-        compared = compare_run(
-            run,
-            data,
-            out,
-            layout=layout,
-            split=split,
-            percentile=percentile,
-            probing=probing,
-            probing_bfloat16=probing_bfloat16,
-            positive_activations=positive_activations,
-            batch_size=batch_size,
-            device=device,
-            bootstrap=bootstrap,
-            resume=resume,
-            overwrite=overwrite,
-            command=shlex.join(["ltcam", *sys.argv[1:]]),
-            progress=advance,
-        )
+        compared = compare_run(source, settings, Work(out, resume, overwrite, called(), advance))
     return tell(compared, out, _print_table, as_json=as_json)
 
 
 def _print_table(comparison: dict[str, Any]) -> None:
     from ltcam.experiments.compare.page import HEAD, NARROW, compare_rows  # noqa: PLC0415
 
-    console = Console()
-    shown = HEAD if console.width >= WIDE else NARROW
-    measured = comparison["images"]["measured"]
-    table = Table(
-        title=f"Masks of {measured} defective images ({comparison['split']}); LT: delta "
-        f"{comparison['settings']['percentile']:g}",
-        box=SIMPLE_HEAD,
+    shown = HEAD if Console().width >= WIDE else NARROW
+    measured, settings = comparison["images"]["measured"], comparison["settings"]
+    print_table(
+        f"Masks of {measured} defective images ({comparison['split']}); LT: delta {settings['percentile']:g}",
+        shown,
+        [[row[HEAD.index(column)] for column in shown] for row in compare_rows(comparison)],
+        words=2,
     )
-    for place, column in enumerate(shown):
-        table.add_column(column, justify="left" if place < 2 else "right")
-    for row in compare_rows(comparison):
-        table.add_row(*(row[HEAD.index(column)] for column in shown))
-    console.print(table)
+
+
+def named_methods(text: str | None) -> tuple[str, ...] | None:
+    """Names of methods, own ones imported and registered; None for none given.
+
+    Raises:
+        SettingsError: a module that cannot be imported, or a name in it that is no method.
+    """
+    if text is None:
+        return None
+    from ltcam.cam import Method, list_methods, register_method  # noqa: PLC0415  # torch is slow to import
+
+    found = []
+    for name in (part.strip() for part in text.split(",") if part.strip()):
+        module, _, attribute = name.partition(":")
+        if not attribute:
+            found.append(name)
+            continue
+        try:
+            method = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise SettingsError(f"--methods {name}: cannot be imported ({error})") from None
+        if not isinstance(method, Method):
+            raise SettingsError(f"--methods {name}: is no method; give a GradientMethod, say")
+        if method not in list_methods():
+            register_method(method)
+        found.append(method.name)
+    return tuple(found)

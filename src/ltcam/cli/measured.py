@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
 
 if TYPE_CHECKING:
-    from ltcam.experiments.cases import Found
+    from ltcam.experiments.results import Found
 
 
 def tell(found: Found, out: Path, print_tables: Callable[[dict[str, Any]], None], *, as_json: bool) -> int:
@@ -29,3 +35,18 @@ def tell(found: Found, out: Path, print_tables: Callable[[dict[str, Any]], None]
         say(f"not measured: {name}: {reason}")
     say(f"results: {out} (report: {out / 'report.html'})")
     return SOME_FAILED if found.failed else DONE
+
+
+def called() -> str:
+    """The command as it was typed, for the results."""
+    return shlex.join(["ltcam", *sys.argv[1:]])
+
+
+def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
+    """Print a table on the output stream; its first `words` columns are words, the others numbers."""
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for place, column in enumerate(head):
+        table.add_column(column, justify="left" if place < words else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

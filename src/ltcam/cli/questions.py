@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.console import command, progress
-from ltcam.cli.measured import tell
+from ltcam.cli.measured import called, print_table, tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 
@@ -57,25 +54,18 @@ def questions(
     """
     if len(places) < 2:
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
-    from ltcam.experiments.ablation.measure import ask_runs  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs  # noqa: PLC0415  # torch is slow
+    from ltcam.experiments.opened import OpenData, Source  # noqa: PLC0415
+    from ltcam.experiments.results import Work  # noqa: PLC0415
 
-    *runs, data = places
+    *runs, root = places
+    data = OpenData.open(root, layout)
+    sources = [Source.open(run, data, device=device) for run in runs]
+    settings = AblationSettings(split, positive_activations, bootstrap)
+    work = Work(out, overwrite=overwrite, command=called())
     with progress("asking") as advance:
         try:
-            answered = ask_runs(
-                runs,
-                data,
-                out,
-                maps=maps,
-                layout=layout,
-                split=split,
-                positive_activations=positive_activations,
-                device=device,
-                bootstrap=bootstrap,
-                overwrite=overwrite,
-                command=shlex.join(["ltcam", *sys.argv[1:]]),
-                progress=advance,
-            )
+            answered = ablate_runs(sources, settings, replace(work, progress=advance), maps=maps)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(KEPT) from None
     return tell(answered, out, _print_tables, as_json=as_json)
@@ -84,23 +74,10 @@ def questions(
 def _print_tables(found: dict[str, Any]) -> None:
     from ltcam.experiments.ablation import page  # noqa: PLC0415
 
-    console = Console()
-    wide = console.width >= WIDE
-    for title, head, rows in (
-        (
-            "Each choice alone, against the base setting",
-            page.HEAD if wide else page.NARROW,
-            page.answer_rows(found),
-        ),
-        (
-            "LTGrad-CAM over Grad-CAM, all stages",
-            page.GAIN_HEAD if wide else page.GAIN_NARROW,
-            page.gain_rows(found),
-        ),
+    wide = Console().width >= WIDE
+    head, gain_head = (page.HEAD, page.GAIN_HEAD) if wide else (page.NARROW, page.GAIN_NARROW)
+    for title, shown, rows in (
+        ("Each choice alone, against the base setting", head, page.answer_rows(found)),
+        ("LTGrad-CAM over Grad-CAM, all stages", gain_head, page.gain_rows(found)),
     ):
-        table = Table(title=title, box=SIMPLE_HEAD)
-        for place, column in enumerate(head):
-            table.add_column(column, justify="left" if place < 2 else "right")
-        for row in rows:
-            table.add_row(*row[: len(head)])
-        console.print(table)
+        print_table(title, shown, [row[: len(shown)] for row in rows], words=2)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.console import (
     DONE,
@@ -23,6 +18,7 @@ from ltcam.cli.console import (
     setting,
     validated,
 )
+from ltcam.cli.measured import called, print_table
 from ltcam.cli.options import Device, ProbingBfloat16
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
@@ -136,15 +132,19 @@ def reproduce(
             "seed": seed,
         },
     )
-    from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415
+    from ltcam.experiments.results import Work  # noqa: PLC0415
 
     plan = job.Plan(
         kind=kind,  # type: ignore[arg-type]  # checked there
         training=settings,
-        percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
-        probing=probing,
-        probing_bfloat16=probing_bfloat16,
-        positive_activations=positive_activations,
+        maps=ContenderSettings(
+            percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
+            probing=probing,
+            probing_bfloat16=probing_bfloat16,
+            positive_activations=positive_activations,
+        ),
         tuning=tuning,
         questions=questions,
         folds=folds,
@@ -158,17 +158,10 @@ def reproduce(
     )
     found = job.reproduce(
         plan,
-        data,
-        out,
-        run=run,
-        fold_runs=fold_run or [],
-        layout=layout,
+        Work(out, resume, overwrite, called()),
+        job.AtHand(data, layout, run, tuple(fold_run or ())),
         device=device,
-        resume=resume,
-        overwrite=overwrite,
-        command=shlex.join(["ltcam", *sys.argv[1:]]),
-        bar=progress,
-        say=say,
+        telling=job.Telling(progress, say),
     )
     if as_json:
         print_json(found)
@@ -184,9 +177,5 @@ def _print_table(comparison: dict[str, Any]) -> None:
     from ltcam.experiments.compare.page import HEAD, compare_rows  # noqa: PLC0415
 
     shown = ("method", "map of", "IoU", "F1", "paper's IoU")
-    table = Table(title=f"Masks of {comparison['images']['measured']} defective images", box=SIMPLE_HEAD)
-    for place, column in enumerate(shown):
-        table.add_column(column, justify="left" if place < 2 else "right")
-    for row in compare_rows(comparison):
-        table.add_row(*(row[HEAD.index(column)] for column in shown))
-    Console().print(table)
+    rows = [[row[HEAD.index(column)] for column in shown] for row in compare_rows(comparison)]
+    print_table(f"Masks of {comparison['images']['measured']} defective images", shown, rows, words=2)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.console import command, progress
-from ltcam.cli.measured import tell
+from ltcam.cli.measured import called, print_table, tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
-
-KEPT = "images measured so far are kept, go on with --resume"
 
 
 @app.command()
@@ -66,29 +59,16 @@ def tune(
     curves.svg and curves.png.
     """
     chosen = None if deltas is None else _numbers(deltas)
-    from ltcam.experiments.tune.measure import tune_run  # noqa: PLC0415
-    from ltcam.experiments.tune.percentile_maps import DELTAS, DeltaMaps  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.opened import Source  # noqa: PLC0415  # torch is slow to import
+    from ltcam.experiments.results import Work  # noqa: PLC0415
+    from ltcam.experiments.tune.measure import TuneSettings, tune_run  # noqa: PLC0415
+    from ltcam.experiments.tune.percentile_maps import PERCENTILES, PercentileMaps  # noqa: PLC0415
 
-    maps = DeltaMaps(chosen or DELTAS, scope, reading, positive_activations, fullgrad)
+    maps = PercentileMaps(chosen or PERCENTILES, scope, reading, positive_activations, fullgrad)
+    settings = TuneSettings(maps, train_images, rule_images, bootstrap)
+    source = Source.open(run, data, layout=layout, device=device)
     with progress("tuning") as advance:
-        try:
-            tuned = tune_run(
-                run,
-                data,
-                out,
-                layout=layout,
-                maps=maps,
-                train_images=train_images,
-                rule_images=rule_images,
-                device=device,
-                bootstrap=bootstrap,
-                resume=resume,
-                overwrite=overwrite,
-                command=shlex.join(["ltcam", *sys.argv[1:]]),
-                progress=advance,
-            )
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(KEPT) from None
+        tuned = tune_run(source, settings, Work(out, resume, overwrite, called(), advance))
     return tell(tuned, out, _print_table, as_json=as_json)
 
 
@@ -104,13 +84,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _print_table(tuning: dict[str, Any]) -> None:
     from ltcam.experiments.tune.page import HEAD, choice_rows  # noqa: PLC0415
 
-    sides = tuning["sides"]
-    table = Table(
-        title=f"Delta: chosen on {sides['train']['measured']}, measured on {sides['test']['measured']} images",
-        box=SIMPLE_HEAD,
-    )
-    for place, column in enumerate(HEAD):
-        table.add_column(column, justify="left" if place < 3 else "right")
-    for row in choice_rows(tuning):
-        table.add_row(*row)
-    Console().print(table)
+    measured = {side: found["measured"] for side, found in tuning["sides"].items()}
+    title = f"Delta: chosen on {measured['train']}, measured on {measured['test']} images"
+    print_table(title, HEAD, choice_rows(tuning), words=3)

@@ -36,14 +36,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.evaluation.counts import AnyMask, BoolMask, as_mask, mask_pair, ratio
+from ltcam.evaluation.counts import AnyMask, BoolMask, Counts, as_mask, mask_pair, ratio
 
 TOLERANCES = (1, 2, 3)
 """Tolerances that a summary reports, in pixels."""
 
 
 @dataclass(frozen=True)
-class BoundaryCounts:
+class BoundaryCounts(Counts):
     """Pixels that are right within a tolerance. Counts add up.
 
     Attributes:
@@ -58,21 +58,13 @@ class BoundaryCounts:
     true: int = 0
     true_found: int = 0
 
-    def __add__(self, other: BoundaryCounts) -> BoundaryCounts:
-        return BoundaryCounts(
-            self.predicted + other.predicted,
-            self.predicted_right + other.predicted_right,
-            self.true + other.true,
-            self.true_found + other.true_found,
-        )
-
     def emptied(self) -> BoundaryCounts:
         """The counts had the prediction been empty: what a verdict of OK makes of a mask."""
         return BoundaryCounts(0, 0, self.true, 0)
 
 
 @dataclass(frozen=True)
-class CeilingCounts:
+class CeilingCounts(Counts):
     """The truth moved inwards and outwards. Counts add up.
 
     Attributes:
@@ -82,9 +74,6 @@ class CeilingCounts:
 
     inner: int = 0
     outer: int = 0
-
-    def __add__(self, other: CeilingCounts) -> CeilingCounts:
-        return CeilingCounts(self.inner + other.inner, self.outer + other.outer)
 
 
 def boundary_counts(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.evaluation.counts import AnyMask, as_mask, ratio
+from ltcam.evaluation.counts import AnyMask, Counts, as_mask, ratio
 
 Box = tuple[int, int, int, int]
 """(x, y, width, height) in pixels; origin top left."""
@@ -24,7 +24,7 @@ BOX_IOUS = (0.5, 0.1)
 
 
 @dataclass(frozen=True)
-class BoxCounts:
+class BoxCounts(Counts):
     """Boxes of one or many images. Counts add up.
 
     Attributes:
@@ -36,11 +36,6 @@ class BoxCounts:
     matched: int = 0
     predicted: int = 0
     true: int = 0
-
-    def __add__(self, other: BoxCounts) -> BoxCounts:
-        return BoxCounts(
-            self.matched + other.matched, self.predicted + other.predicted, self.true + other.true
-        )
 
     def emptied(self) -> BoxCounts:
         """The counts had nothing been predicted: what a verdict of OK makes of them."""

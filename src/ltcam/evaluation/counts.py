@@ -8,8 +8,9 @@ F1 = 2PR / (P + R) and IoU = F1 / (2 - F1) hold exactly. Averages over images ob
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,53 @@ AnyMask = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class PixelCounts:
+class Counts:
+    """Numbers of one image or of many. They add up field by field, also by `sum`.
+
+    Fields of a subclass are numbers, other counts, or mappings of counts that have the same keys in all images.
+    """
+
+    def __add__(self, other: Self) -> Self:
+        mine, others = self.numbers(), other.numbers()
+        return self.of_numbers(one + two for one, two in zip(mine, others, strict=True))
+
+    def __radd__(self, other: int) -> Self:
+        # sum() starts with 0.
+        if other != 0:
+            return NotImplemented
+        return self
+
+    def numbers(self) -> list[float]:
+        """All numbers in the order of the fields, one level: what a table of images is made of."""
+        return [number for field in fields(self) for number in _numbers(getattr(self, field.name))]
+
+    def of_numbers(self, numbers: Iterable[float]) -> Self:
+        """Counts of the same kind with these numbers, in the order of `numbers()`."""
+        source = iter(numbers)
+        return type(self)(
+            **{field.name: _filled(getattr(self, field.name), source) for field in fields(self)}
+        )
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, Mapping):
+        return [number for each in value.values() for number in _numbers(each)]
+    return value.numbers() if isinstance(value, Counts) else [value]
+
+
+def _filled(like: Any, source: Iterator[float]) -> Any:
+    if isinstance(like, Mapping):
+        return {key: _filled(each, source) for key, each in like.items()}
+    if isinstance(like, Counts):
+        return type(like)(
+            **{field.name: _filled(getattr(like, field.name), source) for field in fields(like)}
+        )
+    # Sums of whole numbers are exact in float64 up to 2^53.
+    return type(like)(next(source))
+
+
+@dataclass(frozen=True)
+class PixelCounts(Counts):
     """How prediction and truth agree, counted in pixels (or in images, for verdicts). Counts add up.
 
     Attributes:
@@ -34,15 +81,6 @@ class PixelCounts:
     fp: int = 0
     fn: int = 0
     tn: int = 0
-
-    def __add__(self, other: PixelCounts) -> PixelCounts:
-        return PixelCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
-
-    def __radd__(self, other: int) -> PixelCounts:
-        # sum() starts with 0.
-        if other != 0:
-            return NotImplemented
-        return self
 
     @property
     def total(self) -> int:
@@ -135,6 +173,25 @@ def recall(counts: PixelCounts) -> float:
 def f1(counts: PixelCounts) -> float:
     """2 TP / (2 TP + FP + FN), 0 to 1; NaN if nothing is defect in either."""
     return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+PIXEL_RATIOS: Mapping[str, Callable[[PixelCounts], float]] = {
+    "iou": iou,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+}
+"""The four numbers that every table of masks has, by their names in files."""
+
+
+def pixel_ratios(counts: PixelCounts) -> dict[str, float]:
+    """IoU, precision, recall and F1; NaN where undefined."""
+    return {name: formula(counts) for name, formula in PIXEL_RATIOS.items()}
+
+
+def ratios_of_sums(sums: NDArray[np.float64]) -> dict[str, float]:
+    """The same of (tp, fp, fn, tn), as resampling adds them up."""
+    return pixel_ratios(PixelCounts(*(int(value) for value in sums)))
 
 
 def background_iou(counts: PixelCounts) -> float:

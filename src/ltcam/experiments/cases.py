@@ -1,45 +1,20 @@
-"""What experiments share: results, an image with its true mask, the four numbers of pixel counts, warnings as notes."""
+"""Images with their true masks, read one after the other for an experiment; warnings kept as notes."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_truth
-from ltcam.evaluation import counts as pixel
-from ltcam.evaluation.counts import PixelCounts
+from ltcam.experiments.opened import Source
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.reading import ReadImage
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
-
-METRICS: Mapping[str, Callable[[PixelCounts], float]] = {
-    "iou": pixel.iou,
-    "precision": pixel.precision,
-    "recall": pixel.recall,
-    "f1": pixel.f1,
-}
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an experiment found.
-
-    Attributes:
-        values: as written to its JSON file.
-        failed: (image, reason) of images that could not be used.
-    """
-
-    values: Mapping[str, Any]
-    failed: tuple[tuple[str, str], ...]
+from ltcam_runtime.reading import ReadImage, read_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,40 +22,53 @@ class Case:
     """An image with its true mask.
 
     Attributes:
-        name: of the image.
+        sample: what the data set says of it.
         image: (H, W, 3) uint8 RGB.
-        shrunk: the same at the network's size.
+        resized: the same at the network's size.
         truth: (H, W) bool.
     """
 
-    name: str
+    sample: Sample
     image: NDArray[np.uint8]
-    shrunk: NDArray[np.uint8]
+    resized: NDArray[np.uint8]
     truth: NDArray[np.bool_]
 
+    @property
+    def name(self) -> str:
+        """Of the image."""
+        return self.sample.id
 
-def make_case(sample: Sample, item: ReadImage) -> Case:
-    """A sample that has a mask, with its image as it was read.
 
-    Raises:
-        InputError: an image or mask that could not be read, or sizes that differ.
+def read_cases(
+    source: Source, samples: Sequence[Sample], failed: dict[str, str], batch_size: int = 1
+) -> Iterator[list[Case]]:
+    """The images of each batch with their masks, read ahead; shorter by those that cannot be used.
+
+    Args:
+        source: whose network size counts.
+        samples: with a mask each.
+        failed: gets a reason for each image that cannot be read, or whose mask cannot.
+        batch_size: images of a batch.
     """
+    by_id = {sample.id: sample for sample in samples}
+    files = ((sample.id, sample.path) for sample in samples)
+    for batch in read_batches(files, source.inspector.run.image_size, batch_size):
+        cases = []
+        for item in batch:
+            try:
+                cases.append(_case(by_id[item.name], item))
+            except InputError as error:
+                failed[item.name] = error.reason
+        yield cases
+
+
+def _case(sample: Sample, item: ReadImage) -> Case:
     if item.image is None or item.resized is None:
         raise InputError(sample.path, item.reason)
     truth = read_truth(sample, item.image.shape[:2])
     if truth is None:
         raise InputError(sample.path, "there is no mask")
-    return Case(item.name, item.image, item.resized, truth)
-
-
-def metrics_of(counts: PixelCounts) -> dict[str, float]:
-    """IoU, precision, recall and F1; NaN where undefined."""
-    return {name: formula(counts) for name, formula in METRICS.items()}
-
-
-def metrics_of_sums(sums: NDArray[np.float64]) -> dict[str, float]:
-    """The same of (tp, fp, fn, tn), as resampling adds them up."""
-    return metrics_of(PixelCounts(*(int(value) for value in sums)))
+    return Case(sample, item.image, item.resized, truth)
 
 
 @contextmanager

@@ -77,70 +77,95 @@ def work_folder(out: Path, kind: str) -> Path:
 
 
 @contextmanager
-def open_journal(
+def kept_work(
     out: Path, kind: str, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
-) -> Iterator[Journal]:
-    """The journal of the work for `out`. Gone when the block ends well; kept, if it holds anything, when not.
+) -> Iterator[Path]:
+    """The hidden folder of the work for `out`. Gone when the block ends well; kept, if it holds anything, when not.
 
     Put the block that writes the results inside, so that nothing is forgotten before they are whole.
 
     Args:
         out: folder that the results are to be in.
         kind: of work.
-        settings: all that the pieces depend on, as JSON values: options, fingerprints of run and data.
-        resume: go on with what is there; where nothing is, begin.
+        settings: all that the work depends on, as JSON values: options, fingerprints of run and data.
+        resume: continue with what is there; where nothing is, begin.
         overwrite: throw away what is there.
 
     Raises:
         OutputError: unfinished work is there, and neither `resume` nor `overwrite` is said; or the folder
             cannot be written.
-        RunError: with `resume`: work begun with other settings, or a damaged journal.
+        RunError: with `resume`: work begun with other settings, or damaged.
+        KeyboardInterrupt: saying that finished work is kept, where it is.
     """
     folder = work_folder(out, kind)
-    begun = _size(folder / LINES_FILE) > 0
+    begun = _holds_work(folder)
     if begun and not resume and not overwrite:
         raise OutputError(
             f"{out}: unfinished work is kept for it; go on with --resume, or start anew with --overwrite"
         )
-    if not resume or not begun:
+    if begun and resume:
+        _check_same(folder / SETTINGS_FILE, settings)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
         write_file(folder / SETTINGS_FILE, json.dumps(settings, indent=2, allow_nan=False) + "\n")
-    else:
-        _check_same(folder / SETTINGS_FILE, settings)
     try:
-        found = _read(folder / LINES_FILE)
-        stream = (folder / LINES_FILE).open("ab")
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
-    journal = Journal(folder, found, stream)
-    try:
-        with stream:
-            yield journal
-    except BaseException:
-        # The file is asked: whoever interrupts while a line is being kept has kept it.
-        if _size(folder / LINES_FILE) == 0:
+        yield folder
+    except BaseException as stopped:
+        # The disk is asked: whoever interrupts while a piece is being kept has kept it.
+        if not _holds_work(folder):
             shutil.rmtree(folder, ignore_errors=True)
+        elif isinstance(stopped, KeyboardInterrupt):
+            raise KeyboardInterrupt("what is finished is kept, go on with --resume") from stopped
         raise
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else 0
+@contextmanager
+def open_journal(
+    out: Path, kind: str, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> Iterator[Journal]:
+    """The journal of the work for `out`; arguments and errors as for `kept_work`."""
+    with kept_work(out, kind, settings, resume=resume, overwrite=overwrite) as folder:
+        file = folder / LINES_FILE
+        try:
+            found = _read(file)
+            stream = file.open("ab")
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
+        with stream:
+            yield Journal(folder, found, stream)
+
+
+def _holds_work(folder: Path) -> bool:
+    """Whether there is more in the folder than settings and empty files."""
+    if not folder.is_dir():
+        return False
+    others = [path for path in folder.iterdir() if path.name != SETTINGS_FILE]
+    return any(path.is_dir() or path.stat().st_size for path in others)
 
 
 def _check_same(file: Path, settings: Mapping[str, Any]) -> None:
-    """Work that goes on must be the work that was begun."""
+    """Work that continues must be the work that was begun."""
     try:
-        begun = json.loads(file.read_text(encoding="utf-8"))
-        wanted = json.loads(json.dumps(settings))
-        other = sorted(name for name in {*begun, *wanted} if begun.get(name) != wanted.get(name))
-    except (OSError, ValueError, TypeError) as error:
+        begun = _leaves(json.loads(file.read_text(encoding="utf-8")))
+        wanted = _leaves(json.loads(json.dumps(settings)))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
+    other = sorted({path[-1] for path in {*begun, *wanted} if begun.get(path) != wanted.get(path)})
     if other:
         raise RunError(
             f"--resume: the work in {file.parent} was begun with other settings ({', '.join(other)}); give the "
             "same ones, or start anew with --overwrite"
         )
+
+
+def _leaves(settings: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Settings by their path from the outermost name to the innermost."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in settings.items():
+        inner = (*path, name)
+        found |= _leaves(value, inner) if isinstance(value, dict) else {inner: value}
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -13,13 +13,29 @@ from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.ablation import stage_maps
-from ltcam.experiments.ablation.measure import GAIN_DELTAS, ask, ask_runs, over_runs
+from ltcam.experiments.ablation.measure import (
+    GAIN_PERCENTILES,
+    AblationSettings,
+    ablate,
+    ablate_runs,
+    over_runs,
+)
+from ltcam.experiments.opened import Source
+from ltcam.experiments.results import Work
 from ltcam.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
-OPTIONS = {"device": "cpu", "bootstrap": 20}
+SETTINGS = AblationSettings(bootstrap=20)
+
+
+def opened(run, data):
+    return Source.open(run, data, device="cpu")
+
+
+def measure(runs, data, out, *, maps=None, settings=SETTINGS, **work):
+    return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +54,7 @@ def answer(request, tmp_path_factory, make_run):
             Image.fromarray(mask).save(root / f"masks/dent/{number}.png")
         Image.fromarray(pixels).save(root / f"{kind}/{number}.png")
     run = make_run()
-    return run, root, ask(run, root, work=tmp_path_factory.mktemp("maps"), **OPTIONS)
+    return run, root, ablate(opened(run, root), SETTINGS, maps=tmp_path_factory.mktemp("maps"))
 
 
 def by_hand(run, data, cam):
@@ -116,7 +132,7 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
     _, _, found = answer
     stages = len(found["stages"])
     after = [row for row in found["gains"] if row["taps"] == "after"]
-    assert len(after) == 2 * 2 * len(GAIN_DELTAS) * (stages + 1)
+    assert len(after) == 2 * 2 * len(GAIN_PERCENTILES) * (stages + 1)
     rows = {(row["question"], row["value"], row["method"]): row["iou"] for row in found["rows"]}
     for row in after:
         assert row["gain"] == pytest.approx(row["iou"] - row["grad_cam_iou"])
@@ -132,7 +148,7 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
         if (row["scope"], row["reading"], row["stage"]) == ("channel", "gradient", f"S{stages}")
     }
     # The last stage goes into a global average: one gradient per channel, of which no percentile drops any.
-    assert last == pytest.approx(dict.fromkeys(GAIN_DELTAS, 0), abs=1e-6)
+    assert last == pytest.approx(dict.fromkeys(GAIN_PERCENTILES, 0), abs=1e-6)
     assert any(row["moved"] > 0.01 for row in after if row["delta"] == 90 and row["stage"] != "all")
     for name in ("share", "grad_cam_share"):
         one = [row[name] for row in after[: stages + 1]]
@@ -162,13 +178,12 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
     other = make_run(seed=1)
     calls = []
     out = tmp_path / "results" / "out"
-    found = ask_runs(
+    found = measure(
         [run, other],
         data,
         out,
         command="ltcam questions a b c",
         progress=lambda *call: calls.append(call),
-        **OPTIONS,
     )
     names = {"questions.json", "questions.csv", "gains.csv", "questions.md", "report.html"}
     assert {path.name for path in out.iterdir()} == names | {"effects.svg", "effects.png"}
@@ -196,19 +211,19 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
     with (out / "gains.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(len(each["gains"]) for each in questions["runs"])
     with pytest.raises(OutputError, match="--overwrite"):
-        ask_runs([run], data, out, **OPTIONS)
+        measure([run], data, out)
 
 
 def test_a_rerun_from_kept_maps_asks_the_network_nothing(answer, tmp_path, monkeypatch):
     run, data, alone = answer
-    first = ask_runs([run], data, tmp_path / "a", maps=tmp_path / "maps", **OPTIONS).values
+    first = measure([run], data, tmp_path / "a", maps=tmp_path / "maps").values
     assert len(list((tmp_path / "maps").iterdir())) == 3
 
     def refuse(*_given, **_named):
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(stage_maps, "capture", refuse)
-    again = ask_runs([run], data, tmp_path / "b", maps=tmp_path / "maps", **OPTIONS).values
+    again = measure([run], data, tmp_path / "b", maps=tmp_path / "maps").values
     assert again["runs"] == first["runs"] == [alone]
 
 
@@ -220,11 +235,11 @@ def test_a_stopped_measurement_goes_on_from_its_maps(answer, tmp_path, monkeypat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ask_runs([run], data, tmp_path / "out", progress=progress, **OPTIONS)
+        measure([run], data, tmp_path / "out", progress=progress)
     looks = []
     look = stage_maps.capture
     monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
-    found = ask_runs([run], data, tmp_path / "out", **OPTIONS).values
+    found = measure([run], data, tmp_path / "out").values
     assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
     assert found["runs"] == [alone]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -234,7 +249,7 @@ def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path)
     run, _, _ = answer
     _, data = sided
     (data / "dent/3.png").write_bytes(b"no image")
-    found = ask_runs([run], data, tmp_path / "out", **OPTIONS)
+    found = measure([run], data, tmp_path / "out")
     assert [name for name, _ in found.failed] == ["dent/3.png"]
     assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
 
@@ -242,7 +257,7 @@ def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path)
 def test_what_cannot_be_asked(answer, tmp_path):
     run, data, _ = answer
     with pytest.raises(SettingsError, match="RUN"):
-        ask_runs([run, run], data, tmp_path / "out", **OPTIONS)
+        measure([run, run], data, tmp_path / "out")
     with pytest.raises(DataError, match="there is no train side"):
-        ask_runs([run], data, tmp_path / "out", split="train", **OPTIONS)
+        measure([run], data, tmp_path / "out", settings=AblationSettings("train"))
     assert list(tmp_path.iterdir()) == []

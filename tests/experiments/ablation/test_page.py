@@ -7,10 +7,10 @@ from ltcam.experiments.ablation.page import (
     GAIN_HEAD,
     HEAD,
     STAGE_HEAD,
+    ablation_markdown,
+    ablation_page,
     answer_rows,
     gain_rows,
-    questions_markdown,
-    questions_page,
     stage_rows,
 )
 
@@ -131,7 +131,7 @@ def test_gains_and_stages():
 
 
 def test_page_names_the_best_reading(parse):
-    page = parse(questions_page(questions_of(), title="a on b"))
+    page = parse(ablation_page(questions_of(), title="a on b"))
     page.assert_self_contained()
     assert "gains most over Grad-CAM with the percentile of each channel" in page.text
     assert "IoU 0.250 against 0.200 (+0.050)" in page.text
@@ -155,26 +155,26 @@ def test_runs_side_by_side_show_where_they_differ(parse):
         spread={"gain": spread, "mean_image_gain": spread},
     )
     found = questions_of(runs=runs, rows=[row])
-    page = parse(questions_page(found, title="x"))
+    page = parse(ablation_page(found, title="x"))
     assert "run freeze image size images Grad-CAM LTGrad-CAM run-a 0 64, 96 7 0.200 0.200" in page.text
     assert "seed" not in page.text
     assert "-0.200 to +0.300" in page.text
-    assert "| run-b | 2 | 128, 96 |" in questions_markdown(found)
+    assert "| run-b | 2 | 128, 96 |" in ablation_markdown(found)
 
 
 def test_everything_is_escaped(parse, evil):
     failed = [{"image": f"a/{evil}", "reason": evil}]
     hostile = questions_of(command=evil, runs=[run_of(evil, backbone=evil, failed=failed, notes=[evil])])
-    text = questions_page(hostile, title=evil)
+    text = ablation_page(hostile, title=evil)
     page = parse(text)
     page.assert_self_contained()
     assert "<script" not in text
     assert page.text.count(evil) >= 5
-    assert "<script" not in questions_markdown(hostile)
+    assert "<script" not in ablation_markdown(hostile)
 
 
 def test_markdown():
-    text = questions_markdown(questions_of())
+    text = ablation_markdown(questions_of())
     assert "| stages fused by max | Grad-CAM | 0.300 | +0.100 |" in text
     assert "| S2 | 50.0 % | 0.300 |" in text
     assert "True masks were used for measuring only" in text

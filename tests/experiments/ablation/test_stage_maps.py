@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.data.dataset import Dataset
 from ltcam.experiments.ablation import stage_maps
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
+from ltcam.experiments.opened import OpenData, Source
 from ltcam.inspector import Inspector
 
-SHRUNK = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+NO_DATA = OpenData(Path(), Dataset(Path(), "folders", (), ()))
+RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 KINDS = (
     Kind("grad-cam"),
     Kind("grad-cam", 50, "stage", "mask"),
@@ -30,7 +35,9 @@ def inspector(run):
 
 
 def files_of(run, inspector, folder, **options):
-    return StageMapFiles.of(run, inspector, folder, **{"positive_activations": False, **options})
+    return StageMapFiles.of(
+        Source(run, inspector, NO_DATA), folder, **{"positive_activations": False, **options}
+    )
 
 
 @pytest.mark.parametrize("relu", ["stage", "none"])
@@ -38,8 +45,8 @@ def files_of(run, inspector, folder, **options):
     ("fusion", "stage_scale"), [("sum", "none"), ("max", "tanh"), ("mean", "minmax"), ("sum", "max")]
 )
 def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, inspector, tmp_path):
-    found = files_of(run, inspector, tmp_path, positive_activations=True).get(SHRUNK, KINDS[:3])
-    batch, target = inspector.normalised([SHRUNK]), log_odds([1])
+    found = files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS[:3])
+    batch, target = inspector.normalised([RESIZED]), log_odds([1])
     for kind, maps in found.items():
         truncation = (
             None if kind.percentile is None else Truncation(kind.percentile, kind.scope, kind.reading)
@@ -60,9 +67,9 @@ def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, ins
 
 def test_one_stage_alone(run, inspector, tmp_path):
     kind = KINDS[0]
-    maps = files_of(run, inspector, tmp_path).get(SHRUNK, [kind])[kind]
+    maps = files_of(run, inspector, tmp_path).get(RESIZED, [kind])[kind]
     alone = CAM("grad-cam", layers=inspector.run.stages[1:2])
-    expected = alone(inspector.classifier, inspector.normalised([SHRUNK]), log_odds([1]))[0].numpy()
+    expected = alone(inspector.classifier, inspector.normalised([RESIZED]), log_odds([1]))[0].numpy()
     np.testing.assert_allclose(Recipe(kind, stage=2).heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -71,31 +78,31 @@ def test_what_is_in_a_file_is_not_made_again(run, inspector, tmp_path, monkeypat
     look = stage_maps.capture
     monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
     files = files_of(run, inspector, tmp_path)
-    made = files.get(SHRUNK, KINDS)
+    made = files.get(RESIZED, KINDS)
     assert len(looks) == 2  # one per tap
-    again = files_of(run, inspector, tmp_path).get(SHRUNK, KINDS)
+    again = files_of(run, inspector, tmp_path).get(RESIZED, KINDS)
     assert len(looks) == 2
     assert list(again) == list(KINDS)
     for kind in KINDS:
         for one, other in zip(made[kind], again[kind], strict=True):
             np.testing.assert_array_equal(one, other)
     (file,) = tmp_path.iterdir()
-    files.get(255 - SHRUNK, KINDS)  # another image, other kinds, other settings: other files
-    files.get(SHRUNK, KINDS[:1])
-    files_of(run, inspector, tmp_path, positive_activations=True).get(SHRUNK, KINDS)
+    files.get(255 - RESIZED, KINDS)  # another image, other kinds, other settings: other files
+    files.get(RESIZED, KINDS[:1])
+    files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS)
     assert len(list(tmp_path.iterdir())) == 4
     file.write_bytes(file.read_bytes()[:1000])  # torn off: made again
-    restored = files.get(SHRUNK, KINDS)
+    restored = files.get(RESIZED, KINDS)
     np.testing.assert_array_equal(restored[KINDS[1]][0], made[KINDS[1]][0])
 
 
 def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path):
     files = files_of(run, inspector, tmp_path)
-    files.get(SHRUNK, KINDS[:1])
+    files.get(RESIZED, KINDS[:1])
     (file,) = tmp_path.iterdir()
     with file.open("wb") as stream:
         np.savez(stream, **{f"0.{stage}": np.array([print], object) for stage in range(5)})
-    assert files.get(SHRUNK, KINDS[:1])[KINDS[0]][0].dtype == np.float32
+    assert files.get(RESIZED, KINDS[:1])[KINDS[0]][0].dtype == np.float32
 
 
 def test_taps(run, inspector, tmp_path):

@@ -11,12 +11,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltcam.cam import CAM, FullGrad, Truncation, list_gradient_methods, log_odds, truncated
+from ltcam.cam import (
+    CAM,
+    FullGrad,
+    GradientMethod,
+    Truncation,
+    list_gradient_methods,
+    log_odds,
+    register_method,
+    truncated,
+)
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
+from ltcam.evaluation.hits import HitCounts, count_hit
 from ltcam.experiments.compare import contenders
 from ltcam.experiments.compare import measure as compare
-from ltcam.experiments.compare.measure import compare_run
+from ltcam.experiments.compare.contenders import ContenderSettings
+from ltcam.experiments.compare.measure import CompareSettings, compare_run
+from ltcam.experiments.opened import Source
+from ltcam.experiments.results import Work
 from ltcam.inspector import Inspector
 from ltcam.measuring import evaluate_run
 from ltcam.runs import CamSettings, MaskSettings, SharpeningSettings
@@ -27,10 +40,12 @@ from ltcam_runtime.masks import otsu
 METRICS = ("iou", "precision", "recall", "f1")
 
 
-@pytest.fixture
-def data(tmp_path):
+QUICK = ("grad-cam", "xgrad-cam")
+"""Methods that a comparison takes where it does not matter which."""
+
+
+def make_data(root):
     """Three OK images, and four with a dent, a mask and sizes of their own."""
-    root = tmp_path / "data"
     for number in range(7):
         kind, height = ("good", 48) if number < 3 else ("dent", 44 + number)
         rng = np.random.default_rng(number)
@@ -46,13 +61,35 @@ def data(tmp_path):
     return root
 
 
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / "data")
+
+
 @pytest.fixture(scope="module")
 def run(make_run):
     return make_run(sharpening=SharpeningSettings(polarity="dark", window=0.5), mask=MaskSettings(reach=0.15))
 
 
-def measure(run, data, out, **options):
-    return compare_run(run, data, out, device="cpu", bootstrap=20, **options)
+@pytest.fixture(scope="module")
+def whole(run, tmp_path_factory):
+    """One comparison of all methods, for all tests that only read: (data, results' folder, what was found)."""
+    folder = tmp_path_factory.mktemp("whole")
+    data = make_data(folder / "data")
+    calls = []
+    maps = ContenderSettings(percentile=30, probing=True)
+    found = measure(
+        run, data, folder / "out", maps=maps, command="ltcam compare a b", progress=lambda *c: calls.append(c)
+    )
+    assert calls[-1] == (4, 4)
+    return data, folder / "out", found.values
+
+
+def measure(run, data, out, *, methods=QUICK, maps=None, percentile=50, split="auto", batch_size=4, **work):
+    settings = CompareSettings(
+        maps or ContenderSettings(methods, percentile), split, batch_size, bootstrap=20
+    )
+    return compare_run(Source.open(run, data, device="cpu"), settings, Work(out, **work))
 
 
 def row_of(comparison, method, stages):
@@ -106,8 +143,8 @@ def ablation(inspector, images, target):
         ("Ablation-CAM", "last", ablation),
     ],
 )
-def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, data, tmp_path):
-    found = measure(run, data, tmp_path / "out", percentile=30, probing=True).values
+def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, whole):
+    data, _, found = whole
     row = row_of(found, method, stages)
     expected = by_hand(run, data, heatmap_of)
     tolerance = 4  # pixels whose level rounding moves across the threshold
@@ -124,19 +161,16 @@ def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, dat
         assert 0 <= low <= high <= 1
 
 
-@pytest.mark.parametrize(
-    ("title", "options"),
-    [
-        ("This run", {}),
-        ("This run, unsharpened", {"sharpening": {"polarity": "none"}, "mask": {"reach": 1.0}}),
-    ],
-)
-def test_the_runs_own_map_is_what_evaluate_measures(title, options, run, data, tmp_path):
-    row = row_of(measure(run, data, tmp_path / "out").values, title, "run")
-    evaluated = evaluate_run(run, data, tmp_path / "m", device="cpu", bootstrap=20, **options).metrics
-    for name in METRICS:
-        assert row[name] == pytest.approx(evaluated["pixel"][name], abs=1e-3), name
-    assert row["sharpening"] == ("dark" if title == "This run" else "none")
+def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
+    data, _, found = whole
+    unsharpened = {"sharpening": {"polarity": "none"}, "mask": {"reach": 1.0}}
+    for title, options in (("This run", {}), ("This run, unsharpened", unsharpened)):
+        row = row_of(found, title, "run")
+        out = tmp_path / title
+        evaluated = evaluate_run(run, data, out, device="cpu", bootstrap=20, **options).metrics
+        for name in METRICS:
+            assert row[name] == pytest.approx(evaluated["pixel"][name], abs=1e-3), name
+        assert row["sharpening"] == ("dark" if title == "This run" else "none")
 
 
 @pytest.mark.parametrize(
@@ -161,36 +195,67 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
     assert own["shares_capture"] == (cam.method == "grad-cam")
 
 
-def test_what_is_compared(run, data, tmp_path):
+def test_what_is_compared(whole):
+    rows = whole[2]["rows"]
     titles = [method.title for method in list_gradient_methods()]
     assert {"Grad-CAM", "Grad-CAM++", "XGrad-CAM", "LayerCAM", "HiResCAM"} <= set(titles)
-    rows = measure(run, data, tmp_path / "out", percentile=70).values["rows"]
-    found = {(row["method"], row["stages"], row["delta"]) for row in rows}
     expected = {(title, stages, None) for title in titles for stages in ("last", "all")}
-    expected |= {(f"LT{title}", "all", 70) for title in titles}
-    expected |= {("FullGrad", "network", None), ("LTFullGrad", "network", 70)}
+    expected |= {(f"LT{title}", "all", 30) for title in titles}
+    expected |= {("FullGrad", "network", None), ("LTFullGrad", "network", 30)}
+    expected |= {("Score-CAM", "last", None), ("Ablation-CAM", "last", None)}
     expected |= {("This run", "run", None), ("This run, unsharpened", "run", None)}
-    assert found == expected
+    assert {(row["method"], row["stages"], row["delta"]) for row in rows} == expected
     assert len(rows) == len(expected)
-    probed = measure(run, data, tmp_path / "probed", probing=True).values["rows"]
-    extra = {(row["method"], row["stages"]) for row in probed} - {(name, stages) for name, stages, _ in found}
-    assert extra == {("Score-CAM", "last"), ("Ablation-CAM", "last")}
 
 
-def test_what_is_written(run, data, tmp_path):
-    calls = []
-    found = measure(
-        run, data, tmp_path / "out", command="ltcam compare a b", progress=lambda *c: calls.append(c)
+def test_any_registered_method_can_be_compared(run, data, tmp_path):
+    """Methods that are in no comparison by default, and an own one."""
+    own = GradientMethod(
+        name="test-own",
+        title="Own-CAM",
+        source="this test",
+        sentence="the gradient itself",
+        weights=lambda activations, gradients: gradients,
     )
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "compare.json",
-        "compare.csv",
-        "compare.md",
-        "report.html",
+    register_method(own)
+    names = ("test-own", "lift-cam", "relevance-cam", "cam", "fullgrad")
+    rows = measure(run, data, tmp_path / "out", methods=names).values["rows"]
+    found = [(row["method"], row["stages"]) for row in rows if row["stages"] != "run"]
+    assert found == [
+        *(("Own-CAM", "last"), ("Own-CAM", "all"), ("LTOwn-CAM", "all")),
+        *(("LIFT-CAM", "last"), ("Relevance-CAM", "last"), ("CAM", "last")),
+        *(("FullGrad", "network"), ("LTFullGrad", "network")),
+    ]
+    with pytest.raises(SettingsError, match=r"--methods: .*no-cam"):
+        measure(run, data, tmp_path / "other", methods=("no-cam",))
+
+
+def test_hits_are_where_the_highest_pixel_lies(run, whole):
+    data, _, found = whole
+    inspector = Inspector.load(run, device="cpu")
+    hits = HitCounts()
+    for sample in read_dataset(data).samples:
+        if sample.mask is not None:
+            image = read_image(sample.path)
+            batch = inspector.normalised([resize(image, inspector.run.image_size)])
+            heatmap = last_stage(inspector, batch, log_odds([1]))[0].numpy()
+            hits += count_hit(resize_heatmap(heatmap, image.shape[:2]), read_mask(sample.mask))
+    row = row_of(found, "Grad-CAM", "last")
+    assert hits.images == 4
+    assert (row["hit_8px"], row["hit_inside"]) == (hits.near / 4, hits.inside / 4)
+    assert row["mean_over_kinds"] == {
+        "iou": row["iou"],
+        "hit_8px": hits.near / 4,
+        "hit_inside": hits.inside / 4,
     }
-    assert calls[-1] == (4, 4)
-    comparison = json.loads((tmp_path / "out/compare.json").read_text())
-    assert comparison == found.values
+
+
+def test_what_is_written(run, whole):
+    data, out, found = whole
+    names = {"compare.json", "compare.csv", "compare.md", "report.html"}
+    assert {path.name for path in out.iterdir()} == names
+    comparison = json.loads((out / "compare.json").read_text())
+    assert comparison == found
     assert comparison["schema_version"] == 1
     assert (comparison["split"], comparison["backbone"], comparison["seed"]) == ("all", "test_resnet", 0)
     assert comparison["command"] == "ltcam compare a b"
@@ -203,22 +268,23 @@ def test_what_is_written(run, data, tmp_path):
         assert set(row) == {
             *("method", "stages", "delta", "sharpening", "classes", *METRICS),
             *("bfloat16", "intervals", "counts", "seconds", "shares_capture", "paper"),
+            *("hit_8px", "hit_inside", "mean_over_kinds"),
         }
         assert row["seconds"] > 0
         assert row["paper"] is None
         assert row["classes"] is None  # there is one kind of defect only
-    with (tmp_path / "out/compare.csv").open() as file:
+    with (out / "compare.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [row["method"] for row in table] == [row["method"] for row in comparison["rows"]]
     for written, row in zip(table, comparison["rows"], strict=True):
         assert float(written["iou"]) == pytest.approx(row["iou"], abs=1e-6)
         assert float(written["f1_high"]) == pytest.approx(row["intervals"]["f1"][1], abs=1e-6)
+        assert float(written["hit_8px"]) == pytest.approx(row["hit_8px"], abs=1e-6)
         assert int(written["tp"]) == row["counts"]["tp"]
         assert written["paper_iou"] == ""
-    assert "| LTGrad-CAM | all stages | 50 |" in (tmp_path / "out/compare.md").read_text()
+    assert "| LTGrad-CAM | all stages | 30 |" in (out / "compare.md").read_text()
     with pytest.raises(OutputError, match="--overwrite"):
-        measure(run, data, tmp_path / "out")
-    measure(run, data, tmp_path / "out", overwrite=True)
+        measure(run, data, out)
 
 
 def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
@@ -234,7 +300,8 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
                 pixels[20:30, 5:30], mask[20:30, 5:30] = 20, 255
             Image.fromarray(pixels).save(folder / f"Part{part}.jpg")
             Image.fromarray(mask).save(folder / f"Part{part}_label.bmp")
-    found = measure(run, root, tmp_path / "out", probing=True).values
+    maps = ContenderSettings(probing=True)
+    found = measure(run, root, tmp_path / "out", maps=maps).values
     assert found["settings"]["layout"] == "ksdd"
     assert row_of(found, "LTGrad-CAM", "all")["paper"]["iou"] == 0.2409
     for stages in ("last", "all"):
@@ -274,10 +341,10 @@ def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path):
 
 
 def test_an_image_that_one_method_cannot_mask_counts_for_none(run, data, tmp_path, monkeypatch):
-    whole = compare.look
+    look = compare.look
 
-    def one_not_finite(inspector, compared, shrunk):
-        seconds, maps = whole(inspector, compared, shrunk)
+    def one_not_finite(inspector, compared, resized):
+        seconds, maps = look(inspector, compared, resized)
 
         def spoilt():
             for each in maps:
@@ -387,11 +454,11 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, mon
     whole = measure(run, data, tmp_path / "whole", batch_size=1).values
     look, seen = compare.look, []
 
-    def stops(inspector, compared, shrunk):
+    def stops(inspector, compared, resized):
         if len(seen) == 2:
             raise KeyboardInterrupt
-        seen.append(shrunk)
-        return look(inspector, compared, shrunk)
+        seen.append(resized)
+        return look(inspector, compared, resized)
 
     with monkeypatch.context() as patch:
         patch.setattr(compare, "look", stops)

@@ -18,6 +18,7 @@ def row_of(method, iou, stages="last", **fields):
         **dict.fromkeys(("iou", "precision", "recall", "f1"), iou),
         "intervals": dict.fromkeys(("iou", "precision", "recall", "f1"), interval),
         "counts": {"tp": 1, "fp": 2, "fn": 3},
+        "hit_8px": 0.75,
         "seconds": 0.0123,
         "shares_capture": True,
         "paper": None,
@@ -82,6 +83,7 @@ def test_rows_are_sorted_and_undefined_ones_last(rows):
         "0.400",
         "0.400",
         "0.400",
+        "0.750",
         "12.3",
         "0.241",
     )

@@ -9,11 +9,14 @@ from PIL import Image
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
 from ltcam.data.dataset import Sample
+from ltcam.experiments.compare.contenders import ContenderSettings
+from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures import maps as figure_maps
-from ltcam.experiments.reproduce.figures.draw import make_figures
+from ltcam.experiments.reproduce.figures.draw import FigureSettings, make_figures
 from ltcam.experiments.reproduce.figures.maps import choose_pictured, maps_of, read_shown, shown_contenders
+from ltcam.experiments.results import Work
 from ltcam.inspector import Inspector
-from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.images import resize
 
 
@@ -41,6 +44,10 @@ def run(make_run):
     return make_run()
 
 
+def draw(run, data, out, **work):
+    return make_figures(Source.open(run, data, device="cpu"), FigureSettings(images=2), Work(out, **work))
+
+
 def sample(name: str, data: Path) -> Sample:
     return Sample(f"dent/{name}", data / "dent" / name, "dent", name, mask=data / "masks/dent" / name)
 
@@ -61,11 +68,12 @@ def test_images_are_chosen_by_area_and_name_alone(data):
 
 def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
     inspector = Inspector.load(run, device="cpu")
-    compared = shown_contenders(inspector, percentile=30, probing=True, positive_activations=False)
+    settings = ContenderSettings(percentile=30, probing=True)
+    compared = shown_contenders(inspector, settings)
     assert [each.title for each in compared] == [title for title, _ in figure_maps.SHOWN_METHODS]
     shown = read_shown(choose_pictured([sample("4.png", data)], 1)[0])
     file = tmp_path / "kept/1.npz"
-    found = maps_of(inspector, compared, shown, percentile=30, positive_activations=False, kept=file)
+    found = maps_of(inspector, compared, shown, settings, kept=file)
     images = inspector.normalised([resize(shown.image, inspector.run.image_size)])
     target, model, stages = log_odds([1]), inspector.classifier, inspector.run.stages
 
@@ -85,7 +93,7 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
     np.testing.assert_allclose(found.cut_layers[-1], of(FullGrad(truncation)), rtol=1e-4, atol=1e-4)
     assert len(found.stages) == len(found.cut_stages) == len(stages) + 1
     assert len(found.numbers) == len(found.layers) - 1 == 13
-    again = maps_of(None, compared, shown, percentile=30, positive_activations=False, kept=file)
+    again = maps_of(None, compared, shown, settings, kept=file)
     for part in ("stages", "cut_stages", "layers", "cut_layers", "methods"):
         for one, other in zip(getattr(found, part), getattr(again, part), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -94,9 +102,7 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
 
 def test_what_is_written(run, data, tmp_path):
     calls = []
-    found = make_figures(
-        run, data, tmp_path / "out", images=2, device="cpu", progress=lambda *now: calls.append(now)
-    )
+    found = draw(run, data, tmp_path / "out", progress=lambda *now: calls.append(now))
     names = [
         f"{name}.{kind}" for name in ("layers", "methods", "stages", "truncation") for kind in ("png", "svg")
     ]
@@ -110,14 +116,12 @@ def test_what_is_written(run, data, tmp_path):
         assert 0 <= top < bottom <= 120
         assert 0 <= left < right <= 48
     with pytest.raises(OutputError, match="--overwrite"):
-        make_figures(run, data, tmp_path / "out", images=2, device="cpu")
+        draw(run, data, tmp_path / "out")
 
 
 def test_what_cannot_be_drawn(run, data, tmp_path):
-    with pytest.raises(SettingsError, match="--percentile"):
-        make_figures(run, data, tmp_path / "out", percentile=-1, device="cpu")
     for file in (data / "masks/dent").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="has a mask"):
-        make_figures(run, data, tmp_path / "out", device="cpu")
+        draw(run, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()

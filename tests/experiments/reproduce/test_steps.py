@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltcam.experiments import opened
+from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.reproduce import steps as job
+from ltcam.experiments.reproduce.finished import summary_of_folds
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
-from ltcam.experiments.reproduce.results import summary_of_folds
-from ltcam.experiments.reproduce.steps import Plan, SyntheticSet, reproduce
+from ltcam.experiments.reproduce.steps import AtHand, Plan, SyntheticSet, Telling, reproduce
+from ltcam.experiments.results import Work
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 
@@ -31,11 +34,14 @@ PLAN = Plan(
     bootstrap=20,
     synthetic=SyntheticSet(("cast",), 24, (96, 96)),
 )
-BARE = replace(PLAN, probing=False, tuning=False, questions=False)
+QUICK = ContenderSettings(("grad-cam",))
+BARE = replace(PLAN, maps=QUICK, tuning=False, questions=False)
 
 
-def run(plan, out, data=None, **options):
-    return reproduce(plan, data, out, device="cpu", command="ltcam reproduce it", **options)
+def run(plan, out, *, resume=False, say=None, **at_hand):
+    telling = None if say is None else Telling(say=say)
+    work = Work(out, resume=resume, command="ltcam reproduce it")
+    return reproduce(plan, work, AtHand(**at_hand), device="cpu", telling=telling)
 
 
 def without_times(value):
@@ -50,10 +56,30 @@ def hidden(folder):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def opens():
+    """What the reproductions of this module open, in order: data sets that are scanned, runs that are loaded."""
+    return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(opens):
+    scan, load = opened.read_dataset, opened.Inspector.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opened, "read_dataset", lambda *a, **k: (opens.append("data"), scan(*a, **k))[1])
+        patch.setattr(opened.Inspector, "load", lambda *a, **k: (opens.append("run"), load(*a, **k))[1])
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(opens, tmp_path_factory):
     """A whole miniature reproduction: folder and what was returned. Not to be changed."""
     out = tmp_path_factory.mktemp("synthetic") / "out"
-    return out, run(PLAN, out)
+    opens.clear()
+    found = run(PLAN, out)
+    assert opens == ["data", "run"], (
+        "training, four measurements and the page share one scan and one loaded run"
+    )
+    return out, found
 
 
 def test_a_whole_miniature_writes_page_figures_and_numbers(done):
@@ -104,12 +130,7 @@ def test_the_images_shown_are_chosen_by_area(done):
         assert {each["method"] for each in image["iou"]} >= {"Grad-CAM", "Score-CAM", "This run"}
 
 
-def test_the_same_seed_gives_the_same_numbers(done, tmp_path):
-    again = run(PLAN, tmp_path / "again")
-    assert without_times(again) == without_times(done[1])
-
-
-def test_what_is_finished_is_not_repeated_after_an_interruption(done, tmp_path, monkeypatch):
+def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done, tmp_path, monkeypatch):
     def stopped(*_given, **_named):
         raise KeyboardInterrupt
 
@@ -122,10 +143,10 @@ def test_what_is_finished_is_not_repeated_after_an_interruption(done, tmp_path, 
     with pytest.raises(OutputError, match="--resume"):
         run(PLAN, out)
     with pytest.raises(RunError, match=r"other settings \(percentile\)"):
-        run(replace(PLAN, percentile=20), out, resume=True)
+        run(replace(PLAN, maps=replace(PLAN.maps, percentile=20)), out, resume=True)
     with pytest.raises(RunError, match=r"other settings \(epochs\)"):
         run(replace(PLAN, training=TRAINING.model_copy(update={"epochs": 2})), out, resume=True)
-    for name in ("synthesise", "train", "compare_run", "tune_run", "ask_runs"):
+    for name in ("synthesise", "train", "compare_run", "tune_run", "ablate_runs"):
         monkeypatch.setattr(job, name, stopped)
     found = run(PLAN, out, resume=True)
     assert without_times(found) == without_times(done[1])
@@ -147,7 +168,10 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypa
     assert (tmp_path / work / "run.training/last.ckpt").is_file()
     steps = []
     monkeypatch.setattr(job, "Listener", lambda say, step: job_listener(say, lambda *now: steps.append(now)))
-    run(plan, tmp_path / "out", resume=True, say=said.append)
+    monkeypatch.setattr(job, "compare_run", after_training)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, tmp_path / "out", resume=True, say=said.append)
+    assert (tmp_path / work / "run/run.json").is_file()
     assert steps == []  # both epochs were done
 
 
@@ -163,7 +187,7 @@ def test_nothing_finished_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("ltcam.training.train.prepare_images", broken)
     with pytest.raises(SettingsError):
-        reproduce(replace(PLAN, kind="ksdd2"), ksdd2(tmp_path / "data"), tmp_path / "out", device="cpu")
+        run(replace(PLAN, kind="ksdd2"), tmp_path / "out", data=ksdd2(tmp_path / "data"))
     assert hidden(tmp_path) == []
 
 
@@ -184,11 +208,22 @@ def ksdd2(root):
 
 
 @pytest.fixture(scope="module")
-def on_ksdd2(tmp_path_factory):
+def on_ksdd2(opens, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ksdd2")
     training = TRAINING.model_copy(update={"image_size": (96, 64)})
-    plan = replace(PLAN, kind="ksdd2", training=training, percentile=0, folds=2, tuning=False)
-    return folder / "out", run(plan, folder / "out", data=ksdd2(folder / "data"))
+    plan = replace(
+        PLAN,
+        kind="ksdd2",
+        training=training,
+        maps=ContenderSettings(percentile=0, probing=True),
+        folds=2,
+        tuning=False,
+    )
+    data = ksdd2(folder / "data")
+    opens.clear()
+    found = run(plan, folder / "out", data=data)
+    assert opens == ["data", "run", "run", "run"], "one scan; the run, and that of each fold, are loaded once"
+    return folder / "out", found
 
 
 def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2):
@@ -252,14 +287,14 @@ def test_a_run_at_hand_is_measured_instead_of_trained(done, tmp_path, monkeypatc
 def test_runs_of_folds_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "train", None)
     at_hand = done[0] / "run"
-    found = run(BARE, tmp_path / "out", run=at_hand, fold_runs=[at_hand, at_hand])
+    found = run(BARE, tmp_path / "out", run=at_hand, fold_runs=(at_hand, at_hand))
     assert found["folds"]["folds"] == 2
     compared = {(row["method"], row["stages"]): row["iou"] for row in found["compare"]["rows"]}
     for row in found["folds"]["rows"]:
         assert row["iou"]["folds"] == [compared[row["method"], row["stages"]]] * 2
     assert (tmp_path / "out/folds/2/run.json").read_text() == (at_hand / "run.json").read_text()
     with pytest.raises(SettingsError, match="--fold-run"):
-        run(replace(BARE, folds=2), tmp_path / "other", run=at_hand, fold_runs=[at_hand])
+        run(replace(BARE, folds=2), tmp_path / "other", run=at_hand, fold_runs=(at_hand,))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +304,6 @@ def test_runs_of_folds_at_hand_are_measured_instead_of_trained(done, tmp_path, m
         (PLAN, "here", "leave DATA out"),
         (replace(PLAN, kind="ksdd"), None, "needs DATA"),
         (replace(PLAN, folds=1), None, "--folds 1"),
-        (replace(PLAN, percentile=101), None, "--percentile 101"),
     ],
 )
 def test_settings_that_cannot_be_used(plan, data, said, tmp_path):

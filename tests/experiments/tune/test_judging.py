@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ltcam.experiments.tune.judging import JUDGEMENTS, judge_image
-from ltcam.experiments.tune.percentile_maps import DeltaMaps, heatmaps_by_delta
+from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, separability
 from ltcam.inspector import Inspector
 from ltcam.sharpening_choice import defect_scores, filled_in
 from ltcam_runtime.masks import otsu
 
-MAPS = DeltaMaps((0, 90))
+MAPS = PercentileMaps((0, 90))
 
 
 @pytest.fixture(scope="module")
@@ -27,40 +27,40 @@ def image_of(seed):
 
 
 def test_each_judgement_is_the_single_function(inspector):
-    shrunk = image_of(0)
-    score = defect_scores(inspector, [shrunk])[0]
-    found = judge_image(inspector, MAPS, shrunk, score - 2)
+    resized = image_of(0)
+    score = defect_scores(inspector, [resized])[0]
+    found = judge_image(inspector, MAPS, resized, score - 2)
     assert list(found) == list(MAPS.methods)
     masks = {}
-    for method, percentile, heatmap in heatmaps_by_delta(inspector, MAPS, shrunk):
-        place = MAPS.percentiles.index(percentile)
+    for method, percentile, heatmap in heatmaps_by_percentile(inspector, MAPS, resized):
+        place = MAPS.made_at.index(percentile)
         masks[method, percentile] = mask = otsu(heatmap)
         judged = {name: values[place] for name, values in found[method].items()}
         assert set(judged) == set(JUDGEMENTS)
         assert judged["separability"] == separability(heatmap)
-        assert judged["contrast"] == contrast(shrunk, mask)
+        assert judged["contrast"] == contrast(resized, mask)
         assert judged["area"] == pytest.approx(mask.sum() / masks[method, None].sum())
-        without = defect_scores(inspector, [filled_in(shrunk, mask)])[0]
+        without = defect_scores(inspector, [filled_in(resized, mask)])[0]
         assert judged["drop"] == pytest.approx(np.clip((score - without) / 2, -1, 1), abs=1e-3)
     mirrored = {
         (method, percentile): otsu(np.ascontiguousarray(heatmap[:, ::-1]))
-        for method, percentile, heatmap in heatmaps_by_delta(
-            inspector, MAPS, np.ascontiguousarray(shrunk[:, ::-1])
+        for method, percentile, heatmap in heatmaps_by_percentile(
+            inspector, MAPS, np.ascontiguousarray(resized[:, ::-1])
         )
     }
     upside = {
         (method, percentile): otsu(np.ascontiguousarray(heatmap[::-1]))
-        for method, percentile, heatmap in heatmaps_by_delta(
-            inspector, MAPS, np.ascontiguousarray(shrunk[::-1])
+        for method, percentile, heatmap in heatmaps_by_percentile(
+            inspector, MAPS, np.ascontiguousarray(resized[::-1])
         )
     }
     for (method, percentile), mask in masks.items():
         agreed = [agreement(mask, other[method, percentile]) for other in (mirrored, upside)]
-        assert found[method]["flip"][MAPS.percentiles.index(percentile)] == pytest.approx(np.mean(agreed))
+        assert found[method]["flip"][MAPS.made_at.index(percentile)] == pytest.approx(np.mean(agreed))
 
 
 def test_a_score_that_is_normal_judges_nothing(inspector):
-    shrunk = image_of(1)
-    found = judge_image(inspector, MAPS, shrunk, defect_scores(inspector, [shrunk])[0] + 1)
+    resized = image_of(1)
+    found = judge_image(inspector, MAPS, resized, defect_scores(inspector, [resized])[0] + 1)
     assert all(math.isnan(value) for judged in found.values() for value in judged["drop"])
     assert all(0 <= value <= 1 for judged in found.values() for value in judged["scale"])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
-from ltcam.experiments.tune.percentile_maps import VIEWS, DeltaMaps, View, heatmaps_by_delta
+from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, View, heatmaps_by_percentile
 from ltcam.inspector import Inspector
 
-SHRUNK = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +18,14 @@ def inspector(make_run):
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("reading", ["gradient", "mask"])
 def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
-    maps = DeltaMaps((0, 50), scope, reading, positive_activations=True)
-    found = {(method, delta): each for method, delta, each in heatmaps_by_delta(inspector, maps, SHRUNK)}
+    maps = PercentileMaps((0, 50), scope, reading, positive_activations=True)
+    found = {
+        (method, delta): each for method, delta, each in heatmaps_by_percentile(inspector, maps, RESIZED)
+    }
     assert list(found) == [
         (method, delta) for method in ("LTGrad-CAM", "LTLayerCAM", "LTFullGrad") for delta in (None, 0, 50)
     ]
-    batch, target = inspector.normalised([SHRUNK]), log_odds([1])
+    batch, target = inspector.normalised([RESIZED]), log_odds([1])
     for (method, delta), heatmap in found.items():
         truncation = None if delta is None else Truncation(delta, scope, reading)
         if method == "LTFullGrad":
@@ -36,7 +38,10 @@ def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
 
 
 def test_full_grad_can_be_left_out(inspector):
-    found = {method for method, *_ in heatmaps_by_delta(inspector, DeltaMaps((0,), full_grad=False), SHRUNK)}
+    found = {
+        method
+        for method, *_ in heatmaps_by_percentile(inspector, PercentileMaps((0,), full_grad=False), RESIZED)
+    }
     assert found == {"LTGrad-CAM", "LTLayerCAM"}
 
 
@@ -48,7 +53,7 @@ def test_views_lead_back():
         assert back.shape == (40, 64)
         if view.kind == "flip":
             np.testing.assert_allclose(back, heatmap, atol=1 / 255)
-    assert View("scale", scale=0.5).of(SHRUNK).shape == (32, 32, 3)
+    assert View("scale", scale=0.5).of(RESIZED).shape == (32, 32, 3)
     smooth = np.tile(np.linspace(0, 200, 64, dtype=np.uint8), (64, 1))
     larger = View("scale", scale=1.25)
     seen = larger.of(np.repeat(smooth[..., None], 3, axis=2))

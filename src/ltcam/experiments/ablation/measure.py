@@ -1,16 +1,14 @@
-"""The questions that the paper leaves open, answered by measurement: the job behind `ltcam questions`.
+"""The choices that the paper leaves open, measured: the job behind `ltcam questions`.
 
-Each choice is varied alone against the paper's base setting: delta 50 of each channel, in the gradient (eq. 9),
+Each choice is varied alone against the paper's base setting: percentile 50 of each channel, in the gradient (eq. 9),
 stages tapped behind their pooling, each cut at 0, all of them added up raw, Otsu. Head and input size are
 properties of a run; runs are measured one by one and stand side by side.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
+import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,40 +20,52 @@ from numpy.typing import NDArray
 from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.data.dataset import Sample
-from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.bootstrap import pooled_intervals
-from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
+from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, iou, pixel_ratios
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.ablation.figure import effects_figure
-from ltcam.experiments.ablation.page import questions_markdown, questions_page
+from ltcam.experiments.ablation.page import ablation_markdown, ablation_page
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
-from ltcam.experiments.cases import METRICS, Found, Progress, make_case, metrics_of, noting_warnings
+from ltcam.experiments.cases import Case, noting_warnings, read_cases
 from ltcam.experiments.journal import work_folder
-from ltcam.inspector import Inspector
-from ltcam.measuring import choose_samples
+from ltcam.experiments.opened import Source
+from ltcam.experiments.results import Found, Progress, Work, failures, silent, write_csv, write_json
 from ltcam.reports.drawing import save_figure
 from ltcam.runs import package_versions
-from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.folders import output_folder
+from ltcam_runtime.errors import DataError, SettingsError
+from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
-from ltcam_runtime.reading import read_batches
 
-QUESTIONS_FILE = "questions.json"
-QUESTIONS_SCHEMA_VERSION = 1
+ABLATION_FILE = "questions.json"
+ABLATION_SCHEMA_VERSION = 1
 
-BASE_DELTA = 50
-GAIN_DELTAS = (0, BASE_DELTA, 90)
-"""Deltas at which the gain over Grad-CAM is looked at: 0 only drops what is not positive."""
+BASE_PERCENTILE = 50
+GAIN_PERCENTILES = (0, BASE_PERCENTILE, 90)
+"""Percentiles at which the gain over Grad-CAM is looked at: 0 only drops what is not positive."""
 
 BASES: Mapping[str, Kind] = {
     "Grad-CAM": Kind("grad-cam"),
-    "LTGrad-CAM": Kind("grad-cam", BASE_DELTA),
-    "LTLayerCAM": Kind("layer-cam", BASE_DELTA),
+    "LTGrad-CAM": Kind("grad-cam", BASE_PERCENTILE),
+    "LTLayerCAM": Kind("layer-cam", BASE_PERCENTILE),
 }
 
 _WORK = "questions"
+
+
+@dataclass(frozen=True)
+class AblationSettings:
+    """What is measured, on what.
+
+    Attributes:
+        split: as for `ltcam.measuring.choose_samples`.
+        positive_activations: use only the positive part of activations.
+        bootstrap: resamples of the intervals.
+    """
+
+    split: str = "auto"
+    positive_activations: bool = False
+    bootstrap: int = 1000
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class _Tally:
     moves: dict[Kind, list[list[float]]]
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    measured: int = 0
 
     def table(self, recipe: Recipe) -> NDArray[np.float64]:
         """(N, 4): tp, fp, fn and IoU of each image."""
@@ -85,143 +96,96 @@ class _Tally:
         ).reshape(-1, 4)
 
 
-def ask(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    *,
-    work: Path,
-    layout: str | None = None,
-    split: str = "auto",
-    positive_activations: bool = False,
-    device: str = "auto",
-    bootstrap: int = 1000,
-    progress: Progress = lambda _done, _total: None,
+def ablate(
+    source: Source, settings: AblationSettings, *, maps: Path, progress: Progress = silent
 ) -> Mapping[str, Any]:
     """Vary each open choice alone, on the defective images of one run that have a mask.
 
     Masks are used for this measurement and for nothing else.
 
     Args:
-        run: run folder.
-        data: data set.
-        work: folder of stage maps: those that are there are used, others are added. May be shared by runs.
-        layout: of the data; None finds it out.
-        split: as for `ltcam.measuring.choose_samples`.
-        positive_activations: use only the positive part of activations.
-        device: `auto`, `cpu` or `cuda`.
-        bootstrap: resamples of the intervals.
+        source: run and data.
+        settings: what is measured.
+        maps: folder of stage maps: those that are there are used, others are added. May be shared by runs.
         progress: called with (done, total).
 
     Returns:
         As JSON values: `rows`, one per method, question and value; `gains`, of LTGrad-CAM over Grad-CAM by
-        scope, reading, delta and stage; what was measured; `failed`.
+        scope, reading, percentile and stage; what was measured; `failed`.
 
     Raises:
         LtcamError: run, data or settings that cannot be used.
     """
-    keep_freed_memory()
-    dataset = read_dataset(data, layout, one_class=True)
-    samples, side = choose_samples(dataset, run, split)
-    defective = [sample for sample in samples if sample.defective]
-    masked = [sample for sample in defective if sample.mask is not None]
-    if not masked:
-        raise DataError(
-            f"{data}: none of the {len(defective)} defective images ({side}) has a mask, so there is nothing to "
-            "measure; add masks, or try --split all"
-        )
-    inspector = Inspector.load(run, device=device)
-    files = StageMapFiles.of(run, inspector, work, positive_activations=positive_activations)
-    stages = len(inspector.run.stages)
-    pooled = files.layers("before") != files.layers("after")
-    variants = _variants(stages, pooled=pooled)
-    gains = _gain_kinds(pooled=pooled)
+    side = source.side(settings.split)
+    side.must_have_masks(source.data.root)
+    files = StageMapFiles.of(source, maps, positive_activations=settings.positive_activations)
+    run = source.inspector.run
+    stages, pooled = len(run.stages), files.layers("before") != files.layers("after")
+    variants, gains = _variants(stages, pooled=pooled), _gain_kinds(pooled=pooled)
     recipes = [variant.recipe for variant in variants]
     recipes += [recipe for _, kind in gains for recipe in _by_stage(kind, stages)]
-    tally = _measure(files, list(dict.fromkeys(recipes)), masked, progress)
-    measured = len(next(iter(tally.counts.values())))
-    if not measured:
-        raise DataError(f"{data}: none of the {len(masked)} images could be measured: {tally.failed}")
-    settings = inspector.run
+    tally = _measure(source, files, list(dict.fromkeys(recipes)), side.masked, progress)
+    if not tally.measured:
+        raise DataError(
+            f"{source.data.root}: none of the {len(side.masked)} images could be measured: {tally.failed}"
+        )
     found: dict[str, Any] = plain_json(
         {
-            "run": run.name,
-            "backbone": settings.backbone,
-            "image_size": settings.image_size,
-            "stages": settings.stages,
+            "run": source.run.name,
+            "backbone": run.backbone,
+            "image_size": run.image_size,
+            "stages": run.stages,
             "pooling_stages": pooled,
-            "training": settings.training,
-            "side": side,
-            "images": {"defective": len(defective), "with_mask": len(masked), "measured": measured},
-            "rows": [_row(variant, tally, bootstrap) for variant in variants],
+            "training": run.training,
+            "side": side.words,
+            "images": {
+                "defective": len(side.defective),
+                "with_mask": len(side.masked),
+                "measured": tally.measured,
+            },
+            "rows": [_row(variant, tally, settings.bootstrap) for variant in variants],
             "gains": [
-                row for taps, kind in gains for row in _gain_rows(taps, kind, stages, tally, bootstrap)
+                row
+                for taps, kind in gains
+                for row in _gain_rows(taps, kind, stages, tally, settings.bootstrap)
             ],
             "notes": list(tally.notes),
-            "seed": settings.seed,
-            "device": inspector.device.type,
-            "failed": [{"image": name, "reason": reason} for name, reason in tally.failed.items()],
+            "seed": run.seed,
+            "device": source.inspector.device.type,
+            "failed": failures(tally.failed),
         }
     )
     return found
 
 
-def ask_runs(  # noqa: PLR0913  # the options of a command
-    runs: Sequence[Path],
-    data: Path,
-    out: Path,
-    *,
-    maps: Path | None = None,
-    layout: str | None = None,
-    split: str = "auto",
-    positive_activations: bool = False,
-    device: str = "auto",
-    bootstrap: int = 1000,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = lambda _done, _total: None,
+def ablate_runs(
+    sources: Sequence[Source], settings: AblationSettings, work: Work, *, maps: Path | None = None
 ) -> Found:
-    """Ask each run, and write what they say and how far they differ.
+    """Vary each open choice on each run, and write what they say and how far they differ.
 
     Args:
-        runs: run folders: folds, or runs with another head or input size.
-        data: data set of all of them.
-        out: folder to write questions.json, .csv, .md, report.html and effects.svg, .png to.
-        maps: folder to keep stage maps in; None: a hidden one beside `out`, until the results are whole. A
-            measurement that was stopped goes on from the maps that are there.
-        layout: as for `ask`, and so are `split`, `positive_activations`, `device` and `bootstrap`.
-        split: see there.
-        positive_activations: see there.
-        device: see there.
-        bootstrap: see there.
-        overwrite: replace existing results.
-        command: kept in the results.
-        progress: called with (done, total) over the images of all runs.
+        sources: runs on one data set: folds, or runs with another head or input size.
+        settings: what is measured.
+        work: where questions.json, .csv, .md, gains.csv, report.html and effects.svg, .png are written to. A
+            measurement that was stopped continues from the maps that are there.
+        maps: folder to keep stage maps in; None: a hidden one beside `work.out`, until the results are whole.
 
     Raises:
         LtcamError: runs, data, settings or output that cannot be used.
     """
-    if len({run.resolve() for run in runs}) < len(runs) or not runs:
+    if len({source.run.resolve() for source in sources}) < len(sources) or not sources:
         raise SettingsError("RUN: give one run folder or several, each once")
-    work = maps or work_folder(out, _WORK)
-    with output_folder(out, marker=QUESTIONS_FILE, overwrite=overwrite) as folder:
+    kept = maps or work_folder(work.out, _WORK)
+    data = sources[0].data.root
+    with output_folder(work.out, marker=ABLATION_FILE, overwrite=work.overwrite) as folder:
         answers = [
-            ask(
-                run,
-                data,
-                work=work,
-                layout=layout,
-                split=split,
-                positive_activations=positive_activations,
-                device=device,
-                bootstrap=bootstrap,
-                progress=_part(progress, place, len(runs)),
-            )
-            for place, run in enumerate(runs)
+            ablate(source, settings, maps=kept, progress=part_of_progress(work.progress, place, len(sources)))
+            for place, source in enumerate(sources)
         ]
-        questions: dict[str, Any] = plain_json(
+        found: dict[str, Any] = plain_json(
             {
-                "schema_version": QUESTIONS_SCHEMA_VERSION,
-                "base": {"delta": BASE_DELTA, "methods": list(BASES)},
+                "schema_version": ABLATION_SCHEMA_VERSION,
+                "base": {"delta": BASE_PERCENTILE, "methods": list(BASES)},
                 "rows": over_runs([answer["rows"] for answer in answers], ("question", "value", "method")),
                 "gains": over_runs(
                     [answer["gains"] for answer in answers], ("taps", "scope", "reading", "delta", "stage")
@@ -229,33 +193,32 @@ def ask_runs(  # noqa: PLR0913  # the options of a command
                 "best_reading": _best_reading(answers),
                 "runs": answers,
                 "settings": {
-                    "runs": [str(run) for run in runs],
+                    "runs": [str(source.run) for source in sources],
                     "data": str(data),
-                    "positive_activations": positive_activations,
-                    "split": split,
-                    "bootstrap": bootstrap,
+                    "positive_activations": settings.positive_activations,
+                    "split": settings.split,
+                    "bootstrap": settings.bootstrap,
                 },
                 "versions": package_versions(),
-                "command": command,
+                "command": work.command,
             }
         )
-        _write(folder, questions, title=f"{', '.join(run.name for run in runs)} on {data.name}")
+        write_json(folder / ABLATION_FILE, found)
+        _write_csv(folder / "questions.csv", answers)
+        _write_gains_csv(folder / "gains.csv", answers)
+        write_file(folder / "questions.md", ablation_markdown(found))
+        title = f"{', '.join(source.run.name for source in sources)} on {data.name}"
+        write_file(folder / "report.html", ablation_page(found, title=title))
+        save_figure(effects_figure(found), folder, "effects")
     if maps is None:
-        _remove(work)
+        shutil.rmtree(kept, ignore_errors=True)
     failed = {each["image"]: each["reason"] for answer in answers for each in answer["failed"]}
-    return Found(questions, tuple(failed.items()))
+    return Found(found, tuple(failed.items()))
 
 
-def _part(progress: Progress, place: int, parts: int) -> Progress:
+def part_of_progress(progress: Progress, place: int, parts: int) -> Progress:
     """Progress of one of several runs, in hundredths of a run, since their numbers of images differ."""
     return lambda done, total: progress(100 * place + round(100 * done / max(total, 1)), 100 * parts)
-
-
-def _remove(folder: Path) -> None:
-    for file in folder.glob("*.npz"):
-        file.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 # ---------------------------------------------------------------------------------- what is varied
@@ -298,11 +261,11 @@ def _variants(stages: int, *, pooled: bool) -> list[_Variant]:
 def _gain_kinds(*, pooled: bool) -> list[tuple[str, Kind]]:
     """(tap, kind) of the truncated maps whose gain over Grad-CAM is looked at."""
     return [
-        (taps, Kind("grad-cam", delta, scope, reading, taps))
+        (taps, Kind("grad-cam", percentile, scope, reading, taps))
         for taps in (("after", "before") if pooled else ("after",))
         for scope in get_args(Scope)
         for reading in get_args(Reading)
-        for delta in (GAIN_DELTAS if taps == "after" else (BASE_DELTA,))
+        for percentile in (GAIN_PERCENTILES if taps == "after" else (BASE_PERCENTILE,))
     ]
 
 
@@ -317,36 +280,43 @@ def _by_stage(kind: Kind, stages: int) -> list[Recipe]:
 
 
 def _measure(
-    files: StageMapFiles, recipes: Sequence[Recipe], samples: Sequence[Sample], progress: Progress
+    source: Source,
+    files: StageMapFiles,
+    recipes: Sequence[Recipe],
+    samples: Sequence[Sample],
+    progress: Progress,
 ) -> _Tally:
     kinds = list(dict.fromkeys(recipe.kind for recipe in recipes))
     tally = _Tally(
         {recipe: [] for recipe in recipes}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
     )
-    read = read_batches(((sample.id, sample.path) for sample in samples), files.inspector.run.image_size, 1)
-    for done, (sample, (item,)) in enumerate(zip(samples, read, strict=True), start=1):
-        try:
-            case = make_case(sample, item)
-            with noting_warnings(tally.notes):
-                maps = files.get(case.shrunk, kinds)
-            size = (case.shrunk.shape[0], case.shrunk.shape[1])
-            counts = [_count(recipe.heatmap(maps[recipe.kind], size), case.truth) for recipe in recipes]
-        except InputError as error:
-            tally.failed[sample.id] = error.reason
-        except ValueError as error:  # a heatmap that is not finite
-            tally.failed[sample.id] = str(error)
-        else:
-            for recipe, each in zip(recipes, counts, strict=True):
-                tally.counts[recipe].append(each)
-            for kind in kinds:
-                tally.shares[kind].append(shares_of_stages(maps[kind]))
-                tally.moves[kind].append(moved(maps[kind], maps[_at_zero(kind, maps)]))
+    for done, batch in enumerate(read_cases(source, samples, tally.failed), start=1):
+        for case in batch:
+            try:
+                _add(tally, files, case)
+            except ValueError as error:  # a heatmap that is not finite
+                tally.failed[case.name] = str(error)
         progress(done, len(samples))
     return tally
 
 
+def _add(tally: _Tally, files: StageMapFiles, case: Case) -> None:
+    """Add an image, or nothing of it where one of its heatmaps is not finite."""
+    kinds = list(tally.shares)
+    with noting_warnings(tally.notes):
+        maps = files.get(case.resized, kinds)
+    size = (case.resized.shape[0], case.resized.shape[1])
+    counts = {recipe: _count(recipe.heatmap(maps[recipe.kind], size), case.truth) for recipe in tally.counts}
+    for recipe, each in counts.items():
+        tally.counts[recipe].append(each)
+    for kind in kinds:
+        tally.shares[kind].append(shares_of_stages(maps[kind]))
+        tally.moves[kind].append(moved(maps[kind], maps[_at_zero(kind, maps)]))
+    tally.measured += 1
+
+
 def _at_zero(kind: Kind, kinds: Container[Kind]) -> Kind:
-    """The same kind at delta 0, which only drops what is not positive; itself where that was not made."""
+    """The same kind at percentile 0, which only drops what is not positive; itself where that was not made."""
     zero = replace(kind, percentile=0)
     return zero if kind.percentile is not None and zero in kinds else kind
 
@@ -364,7 +334,7 @@ def _row(variant: _Variant, tally: _Tally, bootstrap: int) -> dict[str, Any]:
         "question": variant.question,
         "value": variant.value,
         "method": variant.method,
-        **metrics_of(counts),
+        **pixel_ratios(counts),
         "counts": {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn},
         **_against(tally.table(variant.recipe), tally.table(Recipe(BASES[variant.method])), bootstrap),
     }
@@ -461,13 +431,13 @@ def _mean_row(which: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _best_reading(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Scope and reading with the largest mean gain over Grad-CAM, of all stages at the base's delta."""
+    """Scope and reading with the largest mean gain over Grad-CAM, of all stages at the base's percentile."""
     rows = over_runs(
         [
             [
                 row
                 for row in answer["gains"]
-                if row["taps"] == "after" and row["stage"] == "all" and row["delta"] == BASE_DELTA
+                if row["taps"] == "after" and row["stage"] == "all" and row["delta"] == BASE_PERCENTILE
             ]
             for answer in answers
         ],
@@ -483,46 +453,31 @@ def _best_reading(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None
 # ----------------------------------------------------------------------------------------- writing
 
 
-def _write(folder: Path, questions: Mapping[str, Any], *, title: str) -> None:
-    text = json.dumps(questions, indent=2, allow_nan=False) + "\n"
-    (folder / QUESTIONS_FILE).write_text(text, encoding="utf-8")
-    (folder / "questions.csv").write_text(_csv(questions["runs"]), encoding="utf-8")
-    (folder / "gains.csv").write_text(_gains_csv(questions["runs"]), encoding="utf-8")
-    (folder / "questions.md").write_text(questions_markdown(questions), encoding="utf-8")
-    (folder / "report.html").write_text(questions_page(questions, title=title), encoding="utf-8")
-    save_figure(effects_figure(questions), folder, "effects")
-
-
-def _csv(answers: Sequence[Mapping[str, Any]]) -> str:
+def _write_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
     """A line per run and row."""
-    names = [*METRICS, "mean_image_iou", "gain", "mean_image_gain"]
-    bounds = [f"{name}_{end}" for name in ("gain", "mean_image_gain") for end in ("low", "high")]
-    lines: list[list[Any]] = [["run", "question", "value", "method", *names, *bounds, "tp", "fp", "fn"]]
-    for answer in answers:
-        for row in answer["rows"]:
-            ends = [each for name in ("gain", "mean_image_gain") for each in row["intervals"][name]]
-            numbers = [_number(value) for value in (*(row[name] for name in names), *ends)]
-            which = [row[name] for name in ("question", "value", "method")]
-            lines.append([answer["run"], *which, *numbers, *row["counts"].values()])
-    return _lines(lines)
+    which = ("question", "value", "method")
+    gains = ("gain", "mean_image_gain")
+    names = (*PIXEL_RATIOS, "mean_image_iou", *gains)
+    bounds = [f"{name}_{end}" for name in gains for end in ("low", "high")]
+    lines = [
+        [
+            answer["run"],
+            *(row[name] for name in (*which, *names)),
+            *(end for name in gains for end in row["intervals"][name]),
+            *row["counts"].values(),
+        ]
+        for answer in answers
+        for row in answer["rows"]
+    ]
+    write_csv(file, ["run", *which, *names, *bounds, "tp", "fp", "fn"], lines)
 
 
-def _gains_csv(answers: Sequence[Mapping[str, Any]]) -> str:
+def _write_gains_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
     which = ("taps", "scope", "reading", "delta", "stage")
     names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
-    lines: list[list[Any]] = [["run", *which, *names, "gain_low", "gain_high"]]
-    for answer in answers:
-        for row in answer["gains"]:
-            numbers = [*(row[name] for name in names), *row["intervals"]["gain"]]
-            lines.append([answer["run"], *(row[name] for name in which), *map(_number, numbers)])
-    return _lines(lines)
-
-
-def _lines(lines: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
+    lines = [
+        [answer["run"], *(row[name] for name in (*which, *names)), *row["intervals"]["gain"]]
+        for answer in answers
+        for row in answer["gains"]
+    ]
+    write_csv(file, ["run", *which, *names, "gain_low", "gain_high"], lines)

@@ -50,7 +50,7 @@ def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Texts in the order of `HEAD`, question by question.
 
     Args:
-        questions: of `ltcam.experiments.ablation.measure.ask_runs`, also as read back from `questions.json`.
+        questions: of `ltcam.experiments.ablation.measure.ablate_runs`, also as read back from `questions.json`.
     """
     return [
         (
@@ -105,7 +105,7 @@ def choice_words(row: Mapping[str, Any]) -> str:
     return f"{_CHOICES[row['question']]} {_VALUES.get(which, row['value'])}".strip()
 
 
-def questions_markdown(questions: Mapping[str, Any]) -> str:
+def ablation_markdown(questions: Mapping[str, Any]) -> str:
     """The answers as Markdown: what was measured, every choice, the gains, each stage alone."""
     lines = [markdown_text(_sentence(questions))]
     if len(questions["runs"]) > 1:
@@ -126,7 +126,7 @@ def questions_markdown(questions: Mapping[str, Any]) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def questions_page(questions: Mapping[str, Any], *, title: str) -> str:
+def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
     """The page as one self-contained HTML text.
 
     Args:

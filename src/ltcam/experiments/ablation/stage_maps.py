@@ -22,10 +22,9 @@ from ltcam.cam import CAM, Capture, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale, fuse
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.truncation import Reading, Scope
-from ltcam.data.duplicates import file_sha256
+from ltcam.experiments.opened import Source
 from ltcam.inspector import Inspector
 from ltcam.models.classifier import stages_of
-from ltcam.runs import RUN_FILE, WEIGHTS_FILE
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.folders import write_file
 
@@ -76,14 +75,10 @@ class StageMapFiles:
     positive_activations: bool = False
 
     @classmethod
-    def of(
-        cls, run: Path, inspector: Inspector, folder: Path, *, positive_activations: bool
-    ) -> StageMapFiles:
-        """Those of a run folder."""
-        digest = hashlib.sha256()
-        for name in (RUN_FILE, WEIGHTS_FILE):
-            digest.update(file_sha256(run / name).encode())
-        return cls(inspector, digest.hexdigest(), folder, positive_activations)
+    def of(cls, source: Source, folder: Path, *, positive_activations: bool) -> StageMapFiles:
+        """Those of a run."""
+        run_hash = hashlib.sha256("".join(source.run_hashes).encode()).hexdigest()
+        return cls(source.inspector, run_hash, folder, positive_activations)
 
     def layers(self, taps: Taps) -> tuple[str, ...]:
         """Names of the stages' layers; the same for both taps where no stage ends in a pooling."""
@@ -92,21 +87,21 @@ class StageMapFiles:
         found = stages_of(self.inspector.classifier, self.inspector.run.image_size, "before")
         return found if len(found) == len(self.inspector.run.stages) else self.inspector.run.stages
 
-    def get(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
+    def get(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
         """The maps of an image, from its file or from a look of the network.
 
         Args:
-            shrunk: (h, w, 3) uint8 RGB at the network's size.
+            resized: (h, w, 3) uint8 RGB at the network's size.
             kinds: which maps.
 
         Raises:
             RunError: the run cannot be used on images.
             OutputError: the file cannot be written.
         """
-        file = self.folder / f"{self._digest(shrunk, kinds)}.npz"
+        file = self.folder / f"{self._digest(resized, kinds)}.npz"
         found = _read(file, kinds)
         if found is None:
-            found = self._make(shrunk, kinds)
+            found = self._make(resized, kinds)
             arrays = {
                 f"{place}.{stage}": stage_map
                 for place, kind in enumerate(kinds)
@@ -117,21 +112,21 @@ class StageMapFiles:
             write_file(file, content.getvalue())
         return found
 
-    def _digest(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> str:
+    def _digest(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> str:
         words = (
             _FORMAT,
             self.run_hash,
             self.positive_activations,
             self.inspector.device.type,
-            shrunk.shape,
+            resized.shape,
             list(kinds),
         )
         digest = hashlib.sha256(repr(words).encode())
-        digest.update(np.ascontiguousarray(shrunk).tobytes())
+        digest.update(np.ascontiguousarray(resized).tobytes())
         return digest.hexdigest()[:40]
 
-    def _make(self, shrunk: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
-        images = self.inspector.normalised([shrunk])
+    def _make(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
+        images = self.inspector.normalised([resized])
         target = log_odds(range(1, len(self.inspector.run.classes)))
         found: dict[Kind, StageMaps] = {}
         try:

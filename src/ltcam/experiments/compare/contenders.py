@@ -20,16 +20,18 @@ from ltcam.cam import (
     CAM,
     Capture,
     GradientMethod,
+    Method,
+    NetworkMethod,
     Truncation,
     capture,
+    get_method,
     list_gradient_methods,
     log_odds,
     sweep,
 )
-from ltcam.cam.methods import get_method
 from ltcam.inspector import Inspector, make_cam, sharpened
 from ltcam.runs import MaskSettings, SharpeningSettings
-from ltcam_runtime.errors import RunError
+from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.images import resize_heatmap
 
 PROBING = ("score-cam", "ablation-cam")
@@ -90,46 +92,78 @@ class Maps:
     seconds: float
 
 
-def contenders(
-    inspector: Inspector,
-    *,
-    percentile: float = 50,
-    probing: bool = False,
-    probing_bfloat16: bool = False,
-    positive_activations: bool = False,
-) -> tuple[Contender, ...]:
-    """What is compared: each gradient method in three forms, FullGrad in two, the run's own map.
+@dataclass(frozen=True)
+class ContenderSettings:
+    """Which maps are compared.
+
+    Attributes:
+        methods: names of registered methods, own ones included; None takes every gradient method and FullGrad.
+        percentile: of the truncated forms, 0 to 100.
+        probing: also Score-CAM and Ablation-CAM, which ask the network once per channel.
+        probing_bfloat16: methods that ask the network themselves do so in bfloat16, which is several times faster
+            where there are instructions for it; their rows say so.
+        positive_activations: use only the positive part of activations in all methods but FullGrad.
+
+    Raises:
+        SettingsError: an unknown method, or a percentile outside 0 to 100.
+    """
+
+    methods: tuple[str, ...] | None = None
+    percentile: float = 50
+    probing: bool = False
+    probing_bfloat16: bool = False
+    positive_activations: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percentile <= 100:
+            raise SettingsError(f"--percentile {self.percentile:g}: must be 0 to 100")
+        try:
+            self.chosen()
+        except ValueError as error:
+            raise SettingsError(f"--methods: {error}") from None
+
+    def chosen(self) -> tuple[Method, ...]:
+        """The methods, each once."""
+        if self.methods is None:
+            names = [*(method.name for method in list_gradient_methods()), "fullgrad"]
+        else:
+            names = list(self.methods)
+        if self.probing:
+            names += PROBING
+        return tuple(get_method(name) for name in dict.fromkeys(names))
+
+
+def contenders(inspector: Inspector, settings: ContenderSettings) -> tuple[Contender, ...]:
+    """What is compared: of each method the forms it has, and the run's own map.
+
+    A gradient method has three: the last stage, all stages, and all stages truncated. A method that takes the whole
+    network has two, without and with truncation. A method that asks the network has the last stage.
 
     Args:
         inspector: whose stages and settings count.
-        percentile: of the truncated forms, 0 to 100.
-        probing: also Score-CAM and Ablation-CAM.
-        probing_bfloat16: these two ask the network in bfloat16.
-        positive_activations: use only the positive part of activations, in all but FullGrad.
-
-    Raises:
-        ValueError: a percentile outside 0 to 100.
+        settings: which methods.
     """
-    base = CAM(positive_activations=positive_activations)
-    stages, truncation = inspector.run.stages, Truncation(percentile)
-    found: list[Contender] = []
-    for method in list_gradient_methods():
-        whole = replace(base, method=method, layers=stages)
-        found += [
-            Contender(method.title, "last", replace(whole, layers=stages[-1:])),
-            Contender(method.title, "all", whole),
-            Contender(f"LT{method.title}", "all", replace(whole, truncation=truncation)),
+    forms = (form for method in settings.chosen() for form in _forms(method, inspector.run.stages, settings))
+    return (*forms, *_own(inspector))
+
+
+def _forms(method: Method, stages: tuple[str, ...], settings: ContenderSettings) -> list[Contender]:
+    truncation = Truncation(settings.percentile)
+    if isinstance(method, NetworkMethod):
+        cam = CAM(method)
+        return [
+            Contender(method.title, "network", cam),
+            Contender(f"LT{method.title}", "network", replace(cam, truncation=truncation)),
         ]
-    found += [
-        Contender("FullGrad", "network", CAM("fullgrad")),
-        Contender("LTFullGrad", "network", CAM("fullgrad", truncation)),
+    last = CAM(method, layers=stages[-1:], positive_activations=settings.positive_activations)
+    if not isinstance(method, GradientMethod):
+        return [Contender(method.title, "last", last, bfloat16=settings.probing_bfloat16)]
+    whole = replace(last, layers=stages)
+    return [
+        Contender(method.title, "last", last),
+        Contender(method.title, "all", whole),
+        Contender(f"LT{method.title}", "all", replace(whole, truncation=truncation)),
     ]
-    if probing:
-        probed = [replace(base, method=name, layers=stages[-1:]) for name in PROBING]
-        found += [
-            Contender(get_method(cam.method).title, "last", cam, bfloat16=probing_bfloat16) for cam in probed
-        ]
-    return (*found, *_own(inspector))
 
 
 def _own(inspector: Inspector) -> list[Contender]:
@@ -143,14 +177,14 @@ def _own(inspector: Inspector) -> list[Contender]:
 
 
 def look(
-    inspector: Inspector, compared: Sequence[Contender], shrunk: Sequence[NDArray[np.uint8]]
+    inspector: Inspector, compared: Sequence[Contender], resized: Sequence[NDArray[np.uint8]]
 ) -> tuple[float, Iterator[Maps]]:
     """All contenders' maps of a few images.
 
     Args:
         inspector: whose classifier is asked; what is explained is the log-odds of being defective.
         compared: who makes maps.
-        shrunk: (h, w, 3) uint8 RGB each, at the network's size.
+        resized: (h, w, 3) uint8 RGB each, at the network's size.
 
     Returns:
         Seconds for the shared capture; and an iterator, so that the maps of one contender at a time are held.
@@ -158,13 +192,13 @@ def look(
     Raises:
         RunError: the run cannot be used; also while iterating.
     """
-    images = inspector.normalised(shrunk)
+    images, stages = inspector.normalised(resized), inspector.run.stages
     layers = dict.fromkeys(
         layer for each in compared if each.shares_a_capture for layer in each.cam.layers or ()
     )
     target = log_odds(range(1, len(inspector.run.classes)))
     captured, seconds = _timed(
-        inspector, lambda: capture(inspector.classifier, images, target, layers=tuple(layers))
+        inspector, lambda: capture(inspector.classifier, images, target, layers=tuple(layers) or stages[-1:])
     )
     return seconds, (_maps(inspector, each, captured, images) for each in compared)
 

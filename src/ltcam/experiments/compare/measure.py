@@ -1,15 +1,12 @@
 """Measure a run's masks by many map methods side by side: the job behind `ltcam compare`.
 
-Each defective image with a mask is read and captured once. Of each map only its pixel counts are kept, in a journal,
-so that a comparison that was stopped goes on at the next image.
+Each defective image with a mask is read and captured once. Of each map only its counts are kept, in a journal, so
+that a comparison that was stopped continues at the next image.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,317 +15,307 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Sample
-from ltcam.data.duplicates import file_sha256
-from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.bootstrap import pooled_intervals
-from ltcam.evaluation.counts import count_pixels
+from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, pixel_ratios, ratios_of_sums
 from ltcam.evaluation.evaluate import plain_json
-from ltcam.experiments.cases import (
-    METRICS,
-    Case,
+from ltcam.evaluation.hits import HitCounts, count_hit, hit_rate, inside_rate
+from ltcam.experiments.cases import Case, noting_warnings, of_each_kind, read_cases
+from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
+from ltcam.experiments.compare.page import compare_markdown, compare_page
+from ltcam.experiments.compare.printed import agreement_of_orders, printed_for
+from ltcam.experiments.journal import Journal, open_journal
+from ltcam.experiments.opened import Source
+from ltcam.experiments.results import (
     Found,
     Progress,
-    make_case,
-    metrics_of_sums,
-    noting_warnings,
-    of_each_kind,
+    Work,
+    bounded,
+    failures,
+    with_bounds,
+    write_csv,
+    write_json,
 )
-from ltcam.experiments.compare.contenders import Contender, contenders, look
-from ltcam.experiments.compare.page import compare_markdown, compare_page
-from ltcam.experiments.compare.printed import Printed, agreement_of_orders, printed_for
-from ltcam.experiments.journal import Journal, open_journal
-from ltcam.inspector import Inspector, make_mask
-from ltcam.measuring import choose_samples
-from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
-from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.folders import output_folder
-from ltcam_runtime.reading import read_batches
+from ltcam.inspector import make_mask
+from ltcam.runs import package_versions
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.folders import output_folder, write_file
 
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
 
-_WORK = "comparison"
+_JOURNAL = "comparison"
 
 
-@dataclass
-class _Work:
-    """What is done with, and what went wrong; counts and times are in the journal, no maps, no images."""
+@dataclass(frozen=True)
+class CompareSettings:
+    """What is compared, on what.
 
-    inspector: Inspector
-    compared: Sequence[Contender]
-    journal: Journal
-    failed: dict[str, str] = field(default_factory=dict)
+    Attributes:
+        maps: which maps.
+        split: as for `ltcam.measuring.choose_samples`; `auto` is the test side where there is one.
+        batch_size: images per pass of the network.
+        bootstrap: resamples of the intervals.
+    """
 
-    @property
-    def measured(self) -> list[dict[str, Any]]:
-        """The journal's entries of images that every contender could mask, by name."""
-        found = [self.journal[name] for name in sorted(self.journal)]
-        return [entry for entry in found if "counts" in entry]
+    maps: ContenderSettings = field(default_factory=ContenderSettings)
+    split: str = "auto"
+    batch_size: int = 4
+    bootstrap: int = 1000
 
 
-def compare_run(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    out: Path,
-    *,
-    layout: str | None = None,
-    split: str = "auto",
-    percentile: float = 50,
-    probing: bool = False,
-    probing_bfloat16: bool = False,
-    positive_activations: bool = False,
-    batch_size: int = 4,
-    device: str = "auto",
-    bootstrap: int = 1000,
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = lambda _done, _total: None,
-) -> Found:
+@dataclass(frozen=True)
+class _Masked:
+    """One image's counts: of each contender, in their order."""
+
+    label: str
+    pixels: tuple[PixelCounts, ...]
+    hits: tuple[HitCounts, ...]
+    seconds: tuple[float, ...]
+
+
+def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found:
     """Measure the masks of many methods on the defective images that have a mask, and on no others.
 
     Masks are used for this measurement and for nothing else.
 
     Args:
-        run: run folder.
-        data: data set.
-        out: folder to write compare.json, compare.csv, compare.md and report.html to.
-        layout: of the data; None finds it out.
-        split: as for `ltcam.measuring.choose_samples`; `auto` is the test side where there is one.
-        percentile: of the truncated forms, 0 to 100.
-        probing: also Score-CAM and Ablation-CAM, which ask the network once per channel.
-        probing_bfloat16: these two ask it in bfloat16, which is several times faster where there are instructions for
-            it; their rows say so.
-        positive_activations: use only the positive part of activations in the methods compared with.
-        batch_size: images per pass of the network.
-        device: `auto`, `cpu` or `cuda`.
-        bootstrap: resamples of the intervals.
-        resume: go on with a comparison that was stopped.
-        overwrite: replace existing results, and unfinished ones.
-        command: kept in the results.
-        progress: called with (done, total).
+        source: run and data.
+        settings: what is compared.
+        work: where compare.json, compare.csv, compare.md and report.html are written to.
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
-    keep_freed_memory()
-    if not 0 <= percentile <= 100:
-        raise SettingsError(f"--percentile {percentile:g}: must be 0 to 100")
-    dataset = read_dataset(data, layout, one_class=True)
-    samples, side = choose_samples(dataset, run, split)
-    defective = [sample for sample in samples if sample.defective]
-    masked = [sample for sample in defective if sample.mask is not None]
-    if not masked:
-        raise DataError(
-            f"{data}: none of the {len(defective)} defective images ({side}) has a mask, so there is nothing to "
-            "compare; add masks, or try --split all"
-        )
-    inspector = Inspector.load(run, device=device)
-    compared = contenders(
-        inspector,
-        percentile=percentile,
-        probing=probing,
-        probing_bfloat16=probing_bfloat16,
-        positive_activations=positive_activations,
-    )
-    settings = {
-        "percentile": percentile,
-        "probing": probing,
-        "probing_bfloat16": probing_bfloat16,
-        "positive_activations": positive_activations,
-        "layout": dataset.layout,
-        "device": inspector.device.type,
+    side = source.side(settings.split)
+    side.must_have_masks(source.data.root)
+    run = source.inspector.run
+    compared = contenders(source.inspector, settings.maps)
+    options = {name: value for name, value in asdict(settings.maps).items() if value is not None} | {
+        "layout": source.data.dataset.layout,
+        "device": source.inspector.device.type,
     }
     begun = {
-        **settings,
-        "split": split,
-        "run": [file_sha256(run / name) for name in (RUN_FILE, WEIGHTS_FILE)],
-        "data": fingerprint(dataset, content_hashes(dataset)),
+        **options,
+        "counts": "pixels and hits",
+        "split": settings.split,
+        "run": list(source.run_hashes),
+        "data": source.data.fingerprint,
     }
     with (
-        open_journal(out, _WORK, begun, resume=resume, overwrite=overwrite) as journal,
-        output_folder(out, marker=COMPARE_FILE, overwrite=overwrite) as folder,
+        open_journal(work.out, _JOURNAL, begun, resume=work.resume, overwrite=work.overwrite) as journal,
+        output_folder(work.out, marker=COMPARE_FILE, overwrite=work.overwrite) as folder,
     ):
-        work = _Work(inspector, compared, journal)
-        _measure(work, masked, batch_size, progress)
-        measured = work.measured
+        failed = _measure(source, compared, side.masked, journal, settings.batch_size, work.progress)
+        measured = _measured(journal)
         if not measured:
-            first = next(iter(work.failed.items()))
-            raise DataError(f"{data}: none of the {len(masked)} images could be measured; the first: {first}")
-        classes = dataset.classes[1:]
+            raise DataError(
+                f"{source.data.root}: none of the {len(side.masked)} images could be measured; the first: "
+                f"{next(iter(failed.items()))}"
+            )
+        classes = source.data.dataset.classes[1:]
         rows = [
-            _row(each, place, measured, dataset.layout, classes, bootstrap)
+            {
+                **_row(each, place, measured, classes, settings.bootstrap),
+                "paper": _paper(source.data.dataset.layout, each),
+            }
             for place, each in enumerate(compared)
         ]
-        looked_at = list(journal.values())
+        entries = list(journal.values())
         comparison: dict[str, Any] = plain_json(
             {
                 "schema_version": COMPARE_SCHEMA_VERSION,
-                "split": side,
-                "backbone": inspector.run.backbone,
+                "split": side.words,
+                "backbone": run.backbone,
                 "images": {
-                    "defective": len(defective),
-                    "with_mask": len(masked),
+                    "defective": len(side.defective),
+                    "with_mask": len(side.masked),
                     "measured": len(measured),
                 },
                 "rows": rows,
                 "paper_order": agreement_of_orders(rows),
-                "capture_seconds": float(np.mean([entry["capture_seconds"] for entry in looked_at])),
-                "notes": of_each_kind(note for entry in looked_at for note in entry["notes"]),
+                "capture_seconds": float(np.mean([entry["capture_seconds"] for entry in entries])),
+                "notes": of_each_kind(note for entry in entries for note in entry["notes"]),
                 "settings": {
-                    "run": str(run),
-                    "data": str(data),
-                    **settings,
-                    "stages": inspector.run.stages,
-                    "image_size": inspector.run.image_size,
-                    "run_cam": inspector.run.cam.model_dump(mode="json"),
-                    "run_sharpening": inspector.run.sharpening.model_dump(mode="json"),
-                    "run_mask": inspector.run.mask.model_dump(mode="json"),
-                    "batch_size": batch_size,
-                    "bootstrap": bootstrap,
+                    "run": str(source.run),
+                    "data": str(source.data.root),
+                    **options,
+                    "stages": run.stages,
+                    "image_size": run.image_size,
+                    "run_cam": run.cam.model_dump(mode="json"),
+                    "run_sharpening": run.sharpening.model_dump(mode="json"),
+                    "run_mask": run.mask.model_dump(mode="json"),
+                    "batch_size": settings.batch_size,
+                    "bootstrap": settings.bootstrap,
                 },
-                "seed": inspector.run.seed,
+                "seed": run.seed,
                 "versions": package_versions(),
-                "command": command,
-                "failed": [{"image": name, "reason": reason} for name, reason in sorted(work.failed.items())],
+                "command": work.command,
+                "failed": failures(failed),
             }
         )
-        _write(folder, comparison, title=f"{run.name} on {data.name}")
-    return Found(comparison, tuple(sorted(work.failed.items())))
+        write_json(folder / COMPARE_FILE, comparison)
+        _write_csv(folder / "compare.csv", comparison["rows"])
+        write_file(folder / "compare.md", compare_markdown(comparison))
+        write_file(folder / "report.html", compare_page(comparison, title=source.title))
+    return Found(comparison, tuple(failed.items()))
 
 
-def _measure(work: _Work, samples: Sequence[Sample], batch_size: int, progress: Progress) -> None:
-    """Measure what the journal does not hold yet; files that cannot be read are tried again each time."""
-    work.failed |= {name: entry["reason"] for name, entry in work.journal.items() if "reason" in entry}
-    by_id = {sample.id: sample for sample in samples if sample.id not in work.journal}
-    done = len(samples) - len(by_id)
+@dataclass
+class _Looked:
+    """What is found in a batch of images, contender by contender; by place in the batch."""
+
+    pixels: list[list[PixelCounts]]
+    hits: list[list[HitCounts]]
+    seconds: list[float]
+    reasons: dict[int, str]
+
+
+def _measure(
+    source: Source,
+    compared: Sequence[Contender],
+    samples: Sequence[Sample],
+    journal: Journal,
+    batch_size: int,
+    progress: Progress,
+) -> dict[str, str]:
+    """Measure what the journal does not hold yet; why images could not be, by name.
+
+    Files that cannot be read are tried again each time.
+    """
+    unread: dict[str, str] = {}
+    left = [sample for sample in samples if sample.id not in journal]
+    done = len(samples) - len(left)
     progress(done, len(samples))
-    files = ((sample.id, sample.path) for sample in by_id.values())
-    for batch in read_batches(files, work.inspector.run.image_size, batch_size):
-        cases: list[Case] = []
-        for item in batch:
-            try:
-                cases.append(make_case(by_id[item.name], item))
-            except InputError as error:
-                work.failed[item.name] = error.reason
-        if cases:
-            _measure_cases(work, cases, [by_id[case.name].label for case in cases])
-        done += len(batch)
+    for batch in read_cases(source, left, unread, batch_size):
+        if batch:
+            for case, entry in zip(batch, _entries(source, compared, batch), strict=True):
+                journal.add(case.name, entry)
+        done = min(done + batch_size, len(samples))
         progress(done, len(samples))
+    unmasked = {name: entry["reason"] for name, entry in journal.items() if "reason" in entry}
+    return dict(sorted((unread | unmasked).items()))
 
 
-def _measure_cases(work: _Work, cases: Sequence[Case], labels: Sequence[str]) -> None:
-    """Count the pixels of every contender's masks; an image that one of them cannot mask counts for none."""
-    counts: list[list[list[int]]] = [[] for _ in cases]
-    times: list[float] = []
-    reasons: dict[int, str] = {}
+def _entries(
+    source: Source, compared: Sequence[Contender], cases: Sequence[Case]
+) -> Iterator[dict[str, Any]]:
+    """The journal's entry of each image; one that a contender cannot mask counts for none of them."""
+    found = _Looked([[] for _ in cases], [[] for _ in cases], [], {})
     notes: dict[str, None] = {}
     with noting_warnings(notes):
-        seconds, maps_of_each = look(work.inspector, work.compared, [case.shrunk for case in cases])
+        seconds, maps_of_each = look(source.inspector, compared, [case.resized for case in cases])
         for maps in maps_of_each:
-            times.append(maps.seconds / len(cases))
-            for index, (case, heatmap) in enumerate(zip(cases, maps.heatmaps, strict=True)):
+            found.seconds.append(maps.seconds / len(cases))
+            for place, (case, heatmap) in enumerate(zip(cases, maps.heatmaps, strict=True)):
                 try:
-                    mask = make_mask(maps.contender.sharpen(heatmap, case.image), maps.contender.mask)
+                    pixels, hits = _counted(maps.contender, heatmap, case)
                 except ValueError as error:  # a heatmap that is not finite
-                    reasons.setdefault(index, f"{maps.contender.title}: {error}")
-                    mask = np.zeros_like(case.truth)
-                found = count_pixels(mask, case.truth)
-                counts[index].append([found.tp, found.fp, found.fn, found.tn])
-    for index, (case, label) in enumerate(zip(cases, labels, strict=True)):
-        result = {"reason": reasons[index]} if index in reasons else {"counts": counts[index]}
-        entry = {
-            "label": label,
-            "seconds": times,
+                    found.reasons.setdefault(place, f"{maps.contender.title}: {error}")
+                else:
+                    found.pixels[place].append(pixels)
+                    found.hits[place].append(hits)
+    for place, case in enumerate(cases):
+        counts = {
+            "counts": [each.numbers() for each in found.pixels[place]],
+            "hits": [each.numbers() for each in found.hits[place]],
+        }
+        yield {
+            "label": case.sample.label,
+            "seconds": found.seconds,
             "capture_seconds": seconds / len(cases),
             "notes": list(notes),
+            **({"reason": found.reasons[place]} if place in found.reasons else counts),
         }
-        work.journal.add(case.name, {**entry, **result})
-        if index in reasons:
-            work.failed[case.name] = reasons[index]
+
+
+def _counted(contender: Contender, heatmap: NDArray[np.float32], case: Case) -> tuple[PixelCounts, HitCounts]:
+    own = contender.sharpen(heatmap, case.image)
+    return count_pixels(make_mask(own, contender.mask), case.truth), count_hit(own, case.truth)
+
+
+def _measured(journal: Journal) -> list[_Masked]:
+    """Images that every contender could mask, by name."""
+    entries = [journal[name] for name in sorted(journal)]
+    return [
+        _Masked(
+            entry["label"],
+            tuple(PixelCounts(*each) for each in entry["counts"]),
+            tuple(HitCounts(*each) for each in entry["hits"]),
+            tuple(entry["seconds"]),
+        )
+        for entry in entries
+        if "counts" in entry
+    ]
+
+
+# -------------------------------------------------------------------------------------- summing up
 
 
 def _row(
-    contender: Contender,
-    place: int,
-    measured: Sequence[Mapping[str, Any]],
-    layout: str,
-    classes: Sequence[str],
-    bootstrap: int,
+    contender: Contender, place: int, measured: Sequence[_Masked], classes: Sequence[str], bootstrap: int
 ) -> dict[str, Any]:
     """The numbers of the contender that is `place`-th in the entries."""
-    table = np.array([entry["counts"][place] for entry in measured], np.float64)
-    tp, fp, fn, _ = (int(value) for value in table.sum(0))
-    printed = printed_for(layout, contender.title, contender.delta)
+    counts = sum((each.pixels[place] for each in measured), PixelCounts())
+    table = np.array([each.pixels[place].numbers() for each in measured], np.float64)
+    kinds = _kinds(place, measured, classes)
     return {
         "method": contender.title,
         "stages": contender.stages,
         "delta": contender.delta,
         "sharpening": contender.sharpening.polarity,
         "bfloat16": contender.bfloat16,
-        **metrics_of_sums(table.sum(0)),
-        "intervals": pooled_intervals(table, metrics_of_sums, resamples=bootstrap),
-        "classes": _by_class(table, [entry["label"] for entry in measured], classes),
-        "counts": {"tp": tp, "fp": fp, "fn": fn},
-        "seconds": float(np.mean([entry["seconds"][place] for entry in measured])),
+        **pixel_ratios(counts),
+        "intervals": pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
+        **_hits(measured, place),
+        "mean_over_kinds": {
+            name: float(np.mean([each[name] for each in kinds.values()]))
+            for name in ("iou", "hit_8px", "hit_inside")
+        },
+        "classes": kinds if len(classes) > 1 else None,
+        "counts": {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn},
+        "seconds": float(np.mean([each.seconds[place] for each in measured])),
         "shares_capture": contender.shares_a_capture,
-        "paper": None if printed is None else _paper(printed),
     }
 
 
-def _by_class(
-    table: NDArray[np.float64], labels: Sequence[str], classes: Sequence[str]
-) -> dict[str, dict[str, float]] | None:
-    """The four numbers, pooled over the images of each defect class; None where the data set has one only."""
-    if len(classes) < 2:
+def _kinds(place: int, measured: Sequence[_Masked], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The numbers of each kind of defect, pooled over its images."""
+    found = {}
+    for name in classes:
+        own = [each for each in measured if each.label == name]
+        if own:
+            counts = sum((each.pixels[place] for each in own), PixelCounts())
+            found[name] = {"images": len(own), **pixel_ratios(counts), **_hits(own, place)}
+    return found
+
+
+def _hits(measured: Sequence[_Masked], place: int) -> dict[str, float]:
+    counts = sum((each.hits[place] for each in measured), HitCounts())
+    return {"hit_8px": hit_rate(counts), "hit_inside": inside_rate(counts)}
+
+
+def _paper(layout: str, contender: Contender) -> dict[str, Any] | None:
+    printed = printed_for(layout, contender.title, contender.delta)
+    if printed is None:
         return None
-    of = np.array(labels)
-    return {
-        name: {"images": int((of == name).sum()), **metrics_of_sums(table[of == name].sum(0))}
-        for name in classes
-        if (of == name).any()
-    }
-
-
-def _paper(printed: Printed) -> dict[str, Any]:
     return {name: value for name, value in asdict(printed).items() if name != "delta"}
 
 
-def _write(folder: Path, comparison: Mapping[str, Any], *, title: str) -> None:
-    text = json.dumps(comparison, indent=2, allow_nan=False) + "\n"
-    (folder / COMPARE_FILE).write_text(text, encoding="utf-8")
-    (folder / "compare.csv").write_text(_csv(comparison["rows"]), encoding="utf-8")
-    (folder / "compare.md").write_text(compare_markdown(comparison), encoding="utf-8")
-    (folder / "report.html").write_text(compare_page(comparison, title=title), encoding="utf-8")
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    bounds = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
-    paper = [f"paper_{name}" for name in METRICS]
-    writer.writerow(["method", "stages", "delta", "sharpening", *bounds, "tp", "fp", "fn", "seconds", *paper])
-    for row in rows:
-        values: list[float | None] = []
-        for name in METRICS:
-            values += [row[name], *row["intervals"][name]]
-        printed = row["paper"] or dict.fromkeys(METRICS)
-        writer.writerow(
-            [
-                row["method"],
-                row["stages"],
-                "" if row["delta"] is None else f"{row['delta']:g}",
-                row["sharpening"],
-                *map(_fraction, values),
-                *(row["counts"][name] for name in ("tp", "fp", "fn")),
-                f"{row['seconds']:.6f}",
-                *(_fraction(printed[name]) for name in METRICS),
-            ]
-        )
-    return text.getvalue()
-
-
-def _fraction(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
+def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    which, counts, hits = ("method", "stages"), ("tp", "fp", "fn"), ("hit_8px", "hit_inside")
+    paper = [f"paper_{name}" for name in PIXEL_RATIOS]
+    head = [*which, "delta", "sharpening", *with_bounds(), *counts, "seconds", *paper, *hits]
+    lines = [
+        [
+            *(row[name] for name in which),
+            None if row["delta"] is None else f"{row['delta']:g}",
+            row["sharpening"],
+            *bounded(row),
+            *(row["counts"][name] for name in counts),
+            row["seconds"],
+            *((row["paper"] or {}).get(name) for name in PIXEL_RATIOS),
+            *(row[name] for name in hits),
+        ]
+        for row in rows
+    ]
+    write_csv(file, head, lines)

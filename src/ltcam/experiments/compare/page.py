@@ -9,10 +9,13 @@ from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text, read_metric
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
-HEAD = ("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1", "ms/image", "paper's IoU")
-"""Columns of `compare_rows`."""
+HEAD = (
+    *("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1"),
+    *("hits", "ms/image", "paper's IoU"),
+)
+"""Columns of `compare_rows`; hits: share of images whose heatmap has its peak within 8 px of the true mask."""
 
-NARROW = ("method", "map of", "IoU", "precision", "recall", "F1", "ms/image")
+NARROW = ("method", "map of", "IoU", "precision", "recall", "F1", "hits")
 """Those that a terminal of 80 letters has room for."""
 
 _STAGES = {
@@ -55,6 +58,7 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
             fraction(row["precision"]),
             fraction(row["recall"]),
             fraction(row["f1"]),
+            fraction(row.get("hit_8px")),  # measured from the second version on
             f"{1000 * row['seconds']:.1f}",
             NONE if row["paper"] is None else fraction(row["paper"]["iou"]),
         )
@@ -63,20 +67,32 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
-    """Head and rows: pooled IoU of each defect class, its number of images behind its name; None where there is one.
+    """Head and rows: of each kind of defect the pooled IoU, and how often the heatmap's peak hits.
 
     Args:
         comparison: as for `compare_rows`.
+
+    Returns:
+        The number of images stands behind a kind's name, and the mean over kinds before them; None where there is
+        one kind only.
     """
     rows = [row for row in ranked(comparison) if row["classes"]]
     if not rows:
         return None
-    names = list(rows[0]["classes"])
-    head = ("method", "map of", *(f"{name} ({rows[0]['classes'][name]['images']})" for name in names))
+    kinds = [f"{name} ({numbers['images']})" for name, numbers in rows[0]["classes"].items()]
+    head = ("method", "map of", "mean IoU", *kinds, "mean hits", *(f"hits: {kind}" for kind in kinds))
     return head, [
-        (row["method"], stage_words(row), *(fraction(row["classes"][name]["iou"]) for name in names))
+        (row["method"], stage_words(row), *_over_kinds(row, "iou"), *_over_kinds(row, "hit_8px"))
         for row in rows
     ]
+
+
+def _over_kinds(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A number's mean over kinds, and of each kind."""
+    kinds = [numbers.get(name) for numbers in row["classes"].values()]
+    known = [value for value in kinds if value is not None]
+    mean = sum(known) / len(known) if len(known) == len(kinds) else None
+    return (fraction(mean), *map(fraction, kinds))
 
 
 def compare_markdown(comparison: Mapping[str, Any]) -> str:
@@ -90,7 +106,8 @@ def compare_markdown(comparison: Mapping[str, Any]) -> str:
     ]
     classes = class_table(comparison)
     if classes is not None:
-        lines += ["IoU of each defect class, pooled over its images (how many):", markdown_table(*classes)]
+        words = "Each kind of defect (images): pooled IoU, and hits."
+        lines += [words, markdown_table(*classes)]
     if comparison["failed"]:
         found = [(each["image"], each["reason"]) for each in comparison["failed"]]
         lines.append(markdown_table(("Not measured", "Reason"), found))
@@ -127,7 +144,8 @@ def _sentence(comparison: Mapping[str, Any]) -> str:
     return (
         f"{images['measured']} of {images['defective']} defective images ({comparison['split']}), those with a "
         f"mask that could be read; maps of {comparison['backbone']}; pixels pooled over the images, masks by "
-        "Otsu's threshold, 95 % intervals over images."
+        "Otsu's threshold, 95 % intervals over images; hits: share of images whose heatmap has its peak within 8 px of "
+        "the true mask."
     )
 
 
@@ -175,6 +193,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         "own": row["stages"] == "run",
         "iou": metrics[0],
         "cells": metrics,
+        "hits": fraction(row.get("hit_8px")),
+        "inside": fraction(row.get("hit_inside")),
         "milliseconds": f"{1000 * row['seconds']:.1f}",
         "own_pass": not row["shares_capture"],
     }

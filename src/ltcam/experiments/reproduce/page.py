@@ -11,6 +11,7 @@ import cv2
 
 from ltcam.experiments.ablation.page import GAIN_HEAD, STAGE_HEAD, answer_rows, gain_rows, stage_rows
 from ltcam.experiments.ablation.page import HEAD as ANSWER_HEAD
+from ltcam.experiments.compare.page import HEAD as COMPARE_HEAD
 from ltcam.experiments.compare.page import (
     class_table,
     compare_rows,
@@ -56,7 +57,7 @@ def reproduce_markdown(found: Mapping[str, Any]) -> str:
         )
         blocks += [f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)]
         blocks += [markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])]
-    head = ("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1")
+    head = COMPARE_HEAD[:9]
     blocks.append(markdown_table(head, [row[: len(head)] for row in compare_rows(comparison)]))
     classes = class_table(comparison)
     if classes is not None:
@@ -92,6 +93,7 @@ def reproduce_page(
         paper_rows=paper_rows(ranked(comparison)),
         paper_notes=paper_notes(comparison["rows"]),
         orders=orders(comparison),
+        compare_head=COMPARE_HEAD,
         all_rows=compare_rows(comparison),
         classes=class_table(comparison),
         choices=None if found["tune"] is None else (CHOICE_HEAD, choice_rows(found["tune"])),

@@ -11,23 +11,26 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import file_sha256, find_duplicates, merge_groups
-from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.layouts import ksdd, ksdd2, read_dataset
+from ltcam.data.layouts import ksdd, ksdd2
 from ltcam.data.splits import kfold
 from ltcam.defaults import default_cam
-from ltcam.experiments.ablation.measure import QUESTIONS_FILE, ask_runs
-from ltcam.experiments.compare.measure import COMPARE_FILE, compare_run
-from ltcam.experiments.journal import work_folder
-from ltcam.experiments.reproduce.figures.draw import FIGURES_FILE, make_figures
-from ltcam.experiments.reproduce.results import assemble
-from ltcam.experiments.tune.measure import TUNE_FILE, tune_run
-from ltcam.experiments.tune.percentile_maps import DeltaMaps
+from ltcam.experiments.ablation.measure import ABLATION_FILE, AblationSettings, ablate_runs
+from ltcam.experiments.compare.contenders import ContenderSettings
+from ltcam.experiments.compare.measure import COMPARE_FILE, CompareSettings, compare_run
+from ltcam.experiments.journal import kept_work
+from ltcam.experiments.opened import OpenData, Source
+from ltcam.experiments.reproduce.figures.draw import FIGURES_FILE, FigureSettings, make_figures
+from ltcam.experiments.reproduce.finished import Finished, assemble
+from ltcam.experiments.results import Progress, Work, silent
+from ltcam.experiments.tune.measure import TUNE_FILE, TuneSettings, tune_run
+from ltcam.experiments.tune.percentile_maps import PercentileMaps
 from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
 from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
@@ -36,19 +39,17 @@ from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.fit import LAST
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import Listener, train
-from ltcam_runtime.errors import OutputError, RunError, SettingsError
-from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.folders import output_folder
 
 REPRODUCTION_FILE = "reproduction.json"
 
 Kind = Literal["ksdd", "ksdd2", "synthetic"]
-Progress = Callable[[int, int], None]
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """Words for a step to a block in which its progress (done, total) is shown."""
 
 _LAYOUTS: Mapping[str, str] = {"ksdd": ksdd.NAME, "ksdd2": ksdd2.NAME}
 _WORK = "reproduction"
-_SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,7 @@ class Plan:
     Attributes:
         kind: the data set.
         training: of the classifier, on the paper's split and on every fold; its seed is that of everything.
-        percentile: delta of the LT forms that are compared and drawn, 0 to 100.
-        probing: also Score-CAM and Ablation-CAM.
-        probing_bfloat16: these two ask the network in bfloat16.
-        positive_activations: use only the positive part of activations in the methods compared with.
+        maps: the maps that are compared and drawn.
         tuning: IoU against delta, and delta chosen.
         questions: what the paper leaves open, answered by measurement.
         folds: of groups, to train and compare on as well, without probing; 0 for none.
@@ -81,10 +79,7 @@ class Plan:
 
     kind: Kind
     training: TrainingSettings
-    percentile: float = 50
-    probing: bool = True
-    probing_bfloat16: bool = False
-    positive_activations: bool = False
+    maps: ContenderSettings = field(default_factory=partial(ContenderSettings, probing=True))
     tuning: bool = True
     questions: bool = True
     folds: int = 0
@@ -95,25 +90,88 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         values = {**asdict(self), "training": self.training.model_dump(mode="json")}
+        values |= {name: value for name, value in values.pop("maps").items() if value is not None}
         if self.kind != "synthetic":
             del values["synthetic"]
         return dict(json.loads(json.dumps(values)))
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What all steps share."""
+class AtHand:
+    """What is there already, and need not be made.
+
+    Attributes:
+        data: data set; None for `synthetic`, which makes its own.
+        layout: of the data; None takes that of the kind.
+        run: a run folder to use instead of training one.
+        fold_runs: run folders, one per fold, to use instead of training `Plan.folds` of them.
+    """
+
+    data: Path | None = None
+    layout: str | None = None
+    run: Path | None = None
+    fold_runs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How people hear of what happens.
+
+    Attributes:
+        bar: called once per step that takes long.
+        say: told a sentence now and then.
+    """
+
+    bar: Bar = lambda _words: nullcontext(silent)
+    say: Callable[[str], None] = lambda _sentence: None
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all steps share. Data and runs are opened when first asked for, and once.
+
+    Attributes:
+        plan: what to do.
+        folder: of finished steps.
+        root: of the data.
+        opened: the data, unless a step draws them.
+        layout: of the data.
+        run: the run's folder.
+        fold_runs: those of the folds.
+        device: `auto`, `cpu` or `cuda`.
+        command: kept in the results.
+        telling: how people hear of it.
+        sources: runs that are open, by folder.
+    """
 
     plan: Plan
-    data: Path
-    layout: str | None
     folder: Path
+    root: Path
+    opened: OpenData | None
+    layout: str | None
     run: Path
     fold_runs: tuple[Path, ...]
     device: str
     command: str
-    bar: Bar
-    say: Callable[[str], None]
+    telling: Telling
+    sources: dict[Path, Source] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> OpenData:
+        return self.opened or OpenData.open(self.root, self.layout, one_class=False)
+
+    @cached_property
+    def folds(self) -> Sequence[Dataset]:
+        dataset = merge_groups(self.data.dataset, find_duplicates(self.data.dataset.samples))
+        return kfold(dataset, self.plan.folds, seed=self.plan.training.seed)
+
+    def source(self, run: Path) -> Source:
+        if run not in self.sources:
+            self.sources[run] = Source.open(run, self.data, device=self.device)
+        return self.sources[run]
+
+    def work(self, out: Path, progress: Progress) -> Work:
+        return Work(out, resume=True, command=self.command, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -123,28 +181,21 @@ class _Step:
     Attributes:
         words: what it does, for people.
         made: a file that is there once it is done.
-        work: does it.
+        do: does it; given the words to show.
     """
 
     words: str
     made: Path
-    work: Callable[[str], None]
+    do: Callable[[str], None]
 
 
-def reproduce(  # noqa: PLR0913  # the options of a command
+def reproduce(
     plan: Plan,
-    data: Path | None,
-    out: Path,
+    work: Work,
+    at_hand: AtHand | None = None,
     *,
-    run: Path | None = None,
-    fold_runs: Sequence[Path] = (),
-    layout: str | None = None,
     device: str = "auto",
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    bar: Bar = lambda _words: nullcontext(lambda _done, _total: None),
-    say: Callable[[str], None] = lambda _sentence: None,
+    telling: Telling | None = None,
 ) -> Mapping[str, Any]:
     """Run the paper's experiments and write a page, the figures, and every number.
 
@@ -152,76 +203,64 @@ def reproduce(  # noqa: PLR0913  # the options of a command
 
     Args:
         plan: what to do.
-        data: data set; None for `synthetic`, which makes its own.
-        out: folder to write report.html, reproduction.json, and a folder per step to.
-        run: a run folder to use instead of training one.
-        fold_runs: run folders, one per fold, to use instead of training `plan.folds` of them.
-        layout: of the data; None takes that of the kind.
+        work: where report.html, reproduction.json, and a folder per step are written to.
+        at_hand: data and runs that are there already.
         device: `auto`, `cpu` or `cuda`.
-        resume: go on with a reproduction that was stopped.
-        overwrite: replace existing results, and unfinished ones.
-        command: kept in the results.
-        bar: called once per step that takes long.
-        say: told a sentence now and then.
+        telling: how people hear of it.
 
     Returns:
         What was written to reproduction.json.
 
     Raises:
         LtcamError: data, settings, weights or output that cannot be used.
-        KeyboardInterrupt: saying how to go on.
+        KeyboardInterrupt: saying how to continue.
     """
-    _check(plan, data, fold_runs)
+    given, telling = at_hand or AtHand(), telling or Telling()
+    _check(plan, given)
     choose_device(device)
-    work = work_folder(out, _WORK)
-    layout = layout or _LAYOUTS.get(plan.kind)
-    with output_folder(out, marker=REPRODUCTION_FILE, overwrite=overwrite) as folder:
+    layout = given.layout or _LAYOUTS.get(plan.kind)
+    with output_folder(work.out, marker=REPRODUCTION_FILE, overwrite=work.overwrite) as folder:
+        data = None if given.data is None else OpenData.open(given.data, layout, one_class=False)
         begun = {
             "plan": plan.to_json(),
             "layout": layout,
-            "run": None if run is None else _hash_of(run),
-            "fold_runs": [_hash_of(fold_run) for fold_run in fold_runs],
+            "run": None if given.run is None else _hash_of(given.run),
+            "fold_runs": [_hash_of(fold_run) for fold_run in given.fold_runs],
+            "data": None if data is None else data.fingerprint,
         }
-        if data is not None:
-            dataset = read_dataset(data, layout)
-            begun["data"] = fingerprint(dataset, content_hashes(dataset))
-        with _unfinished(work, out, begun, resume=resume, overwrite=overwrite):
-            own = run or work / "run"
-            of_folds = tuple(fold_runs) or tuple(
-                work / "fold-runs" / f"fold-{number}" for number in range(1, plan.folds + 1)
+        with kept_work(work.out, _WORK, begun, resume=work.resume, overwrite=work.overwrite) as kept:
+            shared = _Shared(
+                plan,
+                kept,
+                given.data or kept / "data",
+                data,
+                layout,
+                given.run or kept / "run",
+                given.fold_runs or tuple(kept / "fold-runs" / f"fold-{n}" for n in range(1, plan.folds + 1)),
+                device,
+                work.command,
+                telling,
             )
-            shared = _Work(
-                plan, data or work / "data", layout, work, own, of_folds, device, command, bar, say
-            )
-            steps = _steps(shared, train_first=run is None)
+            steps = _steps(shared, train_first=given.run is None)
             for number, step in enumerate(steps, start=1):
                 if not step.made.is_file():
-                    step.work(f"{number}/{len(steps)} {step.words}")
-            return assemble(
-                folder,
-                work,
-                run=own,
-                fold_runs=of_folds,
-                data=shared.data,
-                layout=layout,
-                plan=plan.to_json(),
-                command=command,
-                title=out.name,
+                    step.do(f"{number}/{len(steps)} {step.words}")
+            finished = Finished(
+                kept, shared.source(shared.run), shared.fold_runs, plan.to_json(), work.command
             )
+            return assemble(folder, finished, title=work.out.name)
 
 
-def _check(plan: Plan, data: Path | None, fold_runs: Sequence[Path]) -> None:
+def _check(plan: Plan, given: AtHand) -> None:
     if plan.kind not in get_args(Kind):
         raise SettingsError(f"{plan.kind} is unknown; choose from {', '.join(get_args(Kind))}")
-    if (plan.kind == "synthetic") != (data is None):
-        wanted = "makes its own data; leave DATA out" if data is not None else "needs DATA, its folder"
+    if (plan.kind == "synthetic") != (given.data is None):
+        wanted = "makes its own data; leave DATA out" if given.data is not None else "needs DATA, its folder"
         raise SettingsError(f"ltcam reproduce {plan.kind} {wanted}")
     if plan.folds == 1 or plan.folds < 0:
         raise SettingsError(f"--folds {plan.folds}: give 2 or more, or 0 for none")
-    if fold_runs and plan.folds:
+    if given.fold_runs and plan.folds:
         raise SettingsError("--folds trains runs, --fold-run names trained ones; give one of them")
-    if not 0 <= plan.percentile <= 100:
-        raise SettingsError(f"--percentile {plan.percentile:g}: must be 0 to 100")
 
 
 def _hash_of(run: Path) -> str:
@@ -230,136 +269,96 @@ def _hash_of(run: Path) -> str:
     return file_sha256(run / RUN_FILE) + file_sha256(run / WEIGHTS_FILE)
 
 
-@contextmanager
-def _unfinished(
-    work: Path, out: Path, begun: Mapping[str, Any], *, resume: bool, overwrite: bool
-) -> Iterator[None]:
-    """The work folder while steps are done; gone when the block ends well, kept with what is finished when not.
-
-    Raises:
-        OutputError: unfinished work, and neither `resume` nor `overwrite` is said.
-        RunError: with `resume`: work begun with other settings.
-    """
-    settings = work / _SETTINGS_FILE
-    if settings.is_file() and not resume and not overwrite:
-        raise OutputError(
-            f"{out}: an unfinished reproduction is kept for it; go on with --resume, or start anew with --overwrite"
-        )
-    if resume and settings.is_file():
-        _check_same(settings, begun)
-    else:
-        shutil.rmtree(work, ignore_errors=True)
-        write_file(settings, json.dumps(begun, indent=2, allow_nan=False) + "\n")
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt("what is finished is kept, go on with --resume") from interrupt
-    finally:
-        if {path.name for path in work.iterdir()} <= {_SETTINGS_FILE}:
-            shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _check_same(file: Path, wanted: Mapping[str, Any]) -> None:
-    """Work that goes on must be the work that was begun."""
-    try:
-        begun = json.loads(file.read_text(encoding="utf-8"))
-        pairs = [({**begun, **begun["plan"]}, {**wanted, **wanted["plan"]})]
-        pairs.append((begun["plan"]["training"], wanted["plan"]["training"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
-    nested = {"plan", "training"}
-    other = [
-        name for had, has in pairs for name in sorted({*had, *has} - nested) if had.get(name) != has.get(name)
-    ]
-    if other:
-        raise RunError(
-            f"--resume: the reproduction in {file.parent} was begun with other settings ({', '.join(other)}); give "
-            "the same ones, or start anew with --overwrite"
-        )
-
-
 # ---------------------------------------------------------------------------------------- steps
 
 
-def _steps(work: _Work, *, train_first: bool) -> list[_Step]:
-    plan, folder = work.plan, work.folder
-    found = []
-    if plan.kind == "synthetic":
-        found.append(_Step("drawing the data", work.data / SYNTH_FILE, lambda words: _draw(work, words)))
-    if train_first:
-        found.append(_Step("training", work.run / RUN_FILE, lambda words: _train(work, words)))
-    found.append(
-        _Step(
-            "comparing methods",
-            folder / "compare" / COMPARE_FILE,
-            lambda words: _compare(work, work.run, folder / "compare", words, probing=plan.probing),
-        )
-    )
-    if plan.tuning:
-        found.append(_Step("tuning delta", folder / "tune" / TUNE_FILE, lambda words: _tune(work, words)))
-    if plan.questions:
-        out = folder / "questions"
-        found.append(
-            _Step("open questions", out / QUESTIONS_FILE, lambda words: _ask(work, [work.run], out, words))
-        )
-    found.append(
-        _Step("drawing figures", folder / "figures" / FIGURES_FILE, lambda words: _figures(work, words))
-    )
-    for number in range(1, len(work.fold_runs) + 1):
-        place = folder / "folds" / str(number)
-        words = f"fold {number} of {len(work.fold_runs)}"
-        found.append(_Step(words, place / "compare" / COMPARE_FILE, _fold(work, number, place)))
-    if plan.questions and work.fold_runs:
-        out_of_folds = folder / "questions-folds"
-        found.append(
+def _steps(shared: _Shared, *, train_first: bool) -> list[_Step]:
+    plan, folder = shared.plan, shared.folder
+    compared, asked, asked_folds = folder / "compare", folder / "questions", folder / "questions-folds"
+    own = [shared.run]
+    steps = [
+        (
+            plan.kind == "synthetic",
+            _Step("drawing the data", shared.root / SYNTH_FILE, partial(_draw, shared)),
+        ),
+        (train_first, _Step("training", shared.run / RUN_FILE, partial(_train, shared))),
+        (
+            True,
+            _Step(
+                "comparing methods", compared / COMPARE_FILE, partial(_compare, shared, shared.run, compared)
+            ),
+        ),
+        (plan.tuning, _Step("tuning delta", folder / "tune" / TUNE_FILE, partial(_tune, shared))),
+        (
+            plan.questions,
+            _Step("open questions", asked / ABLATION_FILE, partial(_ablate, shared, own, asked)),
+        ),
+        (True, _Step("drawing figures", folder / "figures" / FIGURES_FILE, partial(_figures, shared))),
+        *(
+            (
+                True,
+                _Step(
+                    f"fold {number} of {len(shared.fold_runs)}",
+                    _fold_folder(shared, number) / COMPARE_FILE,
+                    partial(_fold, shared, number),
+                ),
+            )
+            for number in range(1, len(shared.fold_runs) + 1)
+        ),
+        (
+            plan.questions and bool(shared.fold_runs),
             _Step(
                 "open questions, over folds",
-                out_of_folds / QUESTIONS_FILE,
-                lambda words: _ask(work, work.fold_runs, out_of_folds, words),
-            )
-        )
-    return found
+                asked_folds / ABLATION_FILE,
+                partial(_ablate, shared, shared.fold_runs, asked_folds),
+            ),
+        ),
+    ]
+    return [step for wanted, step in steps if wanted]
 
 
-def _draw(work: _Work, words: str) -> None:
-    wanted = work.plan.synthetic
-    with work.bar(words) as advance:
+def _fold_folder(shared: _Shared, number: int) -> Path:
+    return shared.folder / "folds" / str(number) / "compare"
+
+
+def _draw(shared: _Shared, words: str) -> None:
+    wanted = shared.plan.synthetic
+    with shared.telling.bar(words) as advance:
         synthesise(
-            work.data,
+            shared.root,
             surfaces=wanted.surfaces,
             images_per_surface=wanted.images,
             size=wanted.size,
-            seed=work.plan.training.seed,
+            seed=shared.plan.training.seed,
             progress=advance,
         )
 
 
-def _train(work: _Work, words: str) -> None:
-    _train_on(work, read_dataset(work.data, work.layout), work.run, words)
+def _train(shared: _Shared, words: str) -> None:
+    _train_on(shared, shared.data.dataset, shared.run, words)
 
 
-def _train_on(work: _Work, dataset: Dataset, run: Path, words: str) -> None:
-    """Train as `ltcam train` does, into `run`; goes on at the next epoch with what an earlier try left."""
+def _train_on(shared: _Shared, dataset: Dataset, run: Path, words: str) -> None:
+    """Train as `ltcam train` does, into `run`; continues at the next epoch with what an earlier try left."""
     checkpoints = run.with_name(f"{run.name}.training")
     with _worth_keeping(checkpoints), output_folder(run, marker=RUN_FILE) as folder:
-        with work.bar(words) as advance:
+        with shared.telling.bar(words) as advance:
             listener = Listener(
-                say=work.say,
+                say=shared.telling.say,
                 step=lambda epoch, epochs, step, steps: advance(epoch * steps + step, epochs * steps),
             )
             trained = train(
                 dataset,
-                work.plan.training,
+                shared.plan.training,
                 checkpoints,
                 default_cam,
                 listener=listener,
-                device=choose_device(work.device).type,
-                command=work.command,
+                device=choose_device(shared.device).type,
+                command=shared.command,
             )
-        with work.bar(f"{words}: sharpening") as advance:
-            trained = with_sharpening(trained, device=work.device, progress=advance)
-        write_trained(trained, folder, title=f"{work.plan.kind}: {run.name}")
+        with shared.telling.bar(f"{words}: sharpening") as advance:
+            trained = with_sharpening(trained, device=shared.device, progress=advance)
+        write_trained(trained, folder, title=f"{shared.plan.kind}: {run.name}")
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
@@ -374,88 +373,46 @@ def _worth_keeping(checkpoints: Path) -> Iterator[None]:
         raise
 
 
-def _compare(work: _Work, run: Path, out: Path, words: str, *, probing: bool) -> None:
-    plan = work.plan
-    with work.bar(words) as advance:
-        compare_run(
-            run,
-            work.data,
-            out,
-            layout=work.layout,
-            percentile=plan.percentile,
-            probing=probing,
-            probing_bfloat16=plan.probing_bfloat16,
-            positive_activations=plan.positive_activations,
-            device=work.device,
-            bootstrap=plan.bootstrap,
-            batch_size=1 if probing else 4,  # an image takes minutes then, and is what a kill loses
-            resume=True,
-            command=work.command,
-            progress=advance,
-        )
+def _compare(shared: _Shared, run: Path, out: Path, words: str, *, probing: bool | None = None) -> None:
+    maps = shared.plan.maps if probing is None else replace(shared.plan.maps, probing=probing)
+    # An image takes minutes where channels are probed, and is what a kill loses.
+    settings = CompareSettings(maps, batch_size=1 if maps.probing else 4, bootstrap=shared.plan.bootstrap)
+    with shared.telling.bar(words) as advance:
+        compare_run(shared.source(run), settings, shared.work(out, advance))
 
 
-def _tune(work: _Work, words: str) -> None:
-    plan = work.plan
-    with work.bar(words) as advance:
+def _tune(shared: _Shared, words: str) -> None:
+    maps = PercentileMaps(positive_activations=shared.plan.maps.positive_activations)
+    with shared.telling.bar(words) as advance:
         tune_run(
-            work.run,
-            work.data,
-            work.folder / "tune",
-            layout=work.layout,
-            maps=DeltaMaps(positive_activations=plan.positive_activations),
-            device=work.device,
-            bootstrap=plan.bootstrap,
-            resume=True,
-            command=work.command,
-            progress=advance,
+            shared.source(shared.run),
+            TuneSettings(maps, bootstrap=shared.plan.bootstrap),
+            shared.work(shared.folder / "tune", advance),
         )
 
 
-def _ask(work: _Work, runs: Sequence[Path], out: Path, words: str) -> None:
-    with work.bar(words) as advance:
-        ask_runs(
-            runs,
-            work.data,
-            out,
-            layout=work.layout,
-            positive_activations=work.plan.positive_activations,
-            device=work.device,
-            bootstrap=work.plan.bootstrap,
-            command=work.command,
-            progress=advance,
-        )
+def _ablate(shared: _Shared, runs: Sequence[Path], out: Path, words: str) -> None:
+    settings = AblationSettings(
+        positive_activations=shared.plan.maps.positive_activations, bootstrap=shared.plan.bootstrap
+    )
+    with shared.telling.bar(words) as advance:
+        ablate_runs([shared.source(run) for run in runs], settings, shared.work(out, advance))
 
 
-def _figures(work: _Work, words: str) -> None:
-    plan = work.plan
-    with work.bar(words) as advance:
+def _figures(shared: _Shared, words: str) -> None:
+    settings = FigureSettings(shared.plan.maps, images=shared.plan.rows)
+    with shared.telling.bar(words) as advance:
         make_figures(
-            work.run,
-            work.data,
-            work.folder / "figures",
-            layout=work.layout,
-            percentile=plan.percentile,
-            probing=plan.probing,
-            probing_bfloat16=plan.probing_bfloat16,
-            positive_activations=plan.positive_activations,
-            images=plan.rows,
-            device=work.device,
-            kept=work.folder / "figure-maps",
-            progress=advance,
+            shared.source(shared.run),
+            settings,
+            shared.work(shared.folder / "figures", advance),
+            kept=shared.folder / "figure-maps",
         )
 
 
-def _fold(work: _Work, number: int, place: Path) -> Callable[[str], None]:
+def _fold(shared: _Shared, number: int, words: str) -> None:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
-
-    def do(words: str) -> None:
-        run = work.fold_runs[number - 1]
-        if not (run / RUN_FILE).is_file():
-            dataset = read_dataset(work.data, work.layout)
-            dataset = merge_groups(dataset, find_duplicates(dataset.samples))
-            fold = kfold(dataset, work.plan.folds, seed=work.plan.training.seed)[number - 1]
-            _train_on(work, fold, run, f"{words}: training")
-        _compare(work, run, place / "compare", f"{words}: comparing", probing=False)
-
-    return do
+    run = shared.fold_runs[number - 1]
+    if not (run / RUN_FILE).is_file():
+        _train_on(shared, shared.folds[number - 1], run, f"{words}: training")
+    _compare(shared, run, _fold_folder(shared, number), f"{words}: comparing", probing=False)

@@ -1,53 +1,39 @@
-"""Which delta: the job behind `ltcam tune`.
+"""Which percentile, the paper's delta: the job behind `ltcam tune`.
 
-Pooled IoU against delta on the training and the test side, as in the paper's figures 8 and 9, and delta chosen
-twice: with the training side's true masks, as the paper does, and by rules that see image labels only. The two
-never meet: judging an image for the rules gets no mask.
+Pooled IoU against the percentile on the training and the test side, as in the paper's figures 8 and 9, and the
+percentile chosen twice: with the training side's true masks, as the paper does, and by rules that see image labels
+only. The two never meet: judging an image for the rules gets no mask.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ltcam.data.dataset import Dataset, Sample
-from ltcam.data.duplicates import file_sha256
-from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.layouts import read_dataset
+from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
-from ltcam.evaluation.counts import PixelCounts, count_pixels
+from ltcam.evaluation.counts import PixelCounts, count_pixels, ratios_of_sums
 from ltcam.evaluation.evaluate import plain_json
-from ltcam.experiments.cases import (
-    METRICS,
-    Found,
-    Progress,
-    make_case,
-    metrics_of,
-    metrics_of_sums,
-    noting_warnings,
-    of_each_kind,
-)
+from ltcam.experiments.cases import Case, noting_warnings, of_each_kind, read_cases
 from ltcam.experiments.journal import Journal, open_journal
+from ltcam.experiments.opened import Side, Source
+from ltcam.experiments.results import Found, Work, bounded, failures, with_bounds, write_csv, write_json
 from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.page import curve_figure, tune_markdown, tune_page
-from ltcam.experiments.tune.percentile_maps import DeltaMaps, heatmaps_by_delta
+from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import RULE, RULES, best
-from ltcam.inspector import Inspector
-from ltcam.measuring import choose_samples
 from ltcam.reports.drawing import save_figure
-from ltcam.runs import RUN_FILE, WEIGHTS_FILE, package_versions
+from ltcam.runs import package_versions
 from ltcam.sharpening_choice import MOST_OK, defect_scores
-from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.folders import output_folder
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.reading import read_batches
@@ -58,24 +44,24 @@ SIDES = ("train", "test")
 ORACLE = "train_masks"
 """Name of the choice that uses true masks."""
 
-_WORK = "tuning"
+_JOURNAL = "tuning"
 
 
-@dataclass
-class _Work:
-    """What is done with, and what went wrong; the numbers are in the journal."""
+@dataclass(frozen=True)
+class TuneSettings:
+    """What is tuned, on how much.
 
-    inspector: Inspector
-    maps: DeltaMaps
-    journal: Journal
-    progress: Progress
-    total: int
-    failed: dict[str, str] = field(default_factory=dict)
-    done: int = 0
+    Attributes:
+        maps: which maps and percentiles.
+        train_images: masks of the training side to measure, at most, drawn by the run's seed; None takes all.
+        rule_images: defective training images, at most, that the label-free rules look at.
+        bootstrap: resamples of the intervals.
+    """
 
-    def advance(self) -> None:
-        self.done += 1
-        self.progress(self.done, self.total)
+    maps: PercentileMaps = field(default_factory=PercentileMaps)
+    train_images: int | None = None
+    rule_images: int = 16
+    bootstrap: int = 1000
 
 
 @dataclass(frozen=True)
@@ -83,139 +69,146 @@ class _Images:
     """Which images are looked at, for what.
 
     Attributes:
-        words: which the sides are.
-        defective: how many images of each side are.
+        sides: all of each side.
         measured: those with a mask, by side.
         judged: defective training images that the rules see.
         normal: OK training images that say which score is normal.
     """
 
-    words: Mapping[str, str]
-    defective: Mapping[str, int]
+    sides: Mapping[str, Side]
     measured: Mapping[str, tuple[Sample, ...]]
     judged: tuple[Sample, ...]
     normal: tuple[Sample, ...]
 
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.measured.values())) + len(self.judged)
 
-def tune_run(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    out: Path,
-    *,
-    layout: str | None = None,
-    maps: DeltaMaps | None = None,
-    train_images: int | None = None,
-    rule_images: int = 16,
-    device: str = "auto",
-    bootstrap: int = 1000,
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = lambda _done, _total: None,
-) -> Found:
-    """Measure the masks of both sides at every delta, and choose delta with and without true masks.
+
+@dataclass
+class _Tuning:
+    """What is worked with, and what went wrong; the numbers are in the journal."""
+
+    source: Source
+    maps: PercentileMaps
+    journal: Journal
+    advance: Callable[[], None]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def entries(self, side: str) -> list[dict[str, Any]]:
+        """In the order of the images' names, so that a resumed tuning adds up in the same order."""
+        return [self.journal[key] for key in sorted(self.journal) if key.startswith(f"{side}/")]
+
+    def left(self, side: str, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples that the journal does not hold yet; those that it holds are counted as done."""
+        found = [sample for sample in samples if f"{side}/{sample.id}" not in self.journal]
+        for _ in range(len(samples) - len(found)):
+            self.advance()
+        return found
+
+    def keep(self, side: str, name: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Have an image's part of the work in the journal; what cannot be used is listed."""
+        notes: dict[str, None] = {}
+        try:
+            with noting_warnings(notes):
+                made = make()
+        except ValueError as error:  # a heatmap that is not finite
+            self.failed.setdefault(name, str(error))
+        else:
+            self.journal.add(f"{side}/{name}", {**made, "notes": list(notes)})
+
+
+def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found:
+    """Measure the masks of both sides at every percentile, and choose it with and without true masks.
 
     Args:
-        run: run folder.
-        data: the data set it was trained on, or one with sides of its own.
-        out: folder to write tune.json, tune.csv, tune.md, report.html, curves.svg and curves.png to.
-        layout: of the data; None finds it out.
-        maps: which maps and deltas.
-        train_images: masks of the training side to measure, at most, drawn by the run's seed; None takes all.
-        rule_images: defective training images, at most, that the label-free rules look at.
-        device: `auto`, `cpu` or `cuda`.
-        bootstrap: resamples of the intervals.
-        resume: go on with a tuning that was stopped.
-        overwrite: replace existing results, and unfinished ones.
-        command: kept in the results.
-        progress: called with (done, total).
+        source: a run, and the data set it was trained on, or one with sides of its own.
+        settings: what is tuned.
+        work: where tune.json, tune.csv, tune.md, report.html, curves.svg and curves.png are written to.
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
-    keep_freed_memory()
-    maps = maps or DeltaMaps()
-    _check_deltas(maps.deltas)
-    dataset = read_dataset(data, layout, one_class=True)
-    inspector = Inspector.load(run, device=device)
-    images = _choose_images(dataset, run, inspector.run.seed, train_images, rule_images)
-    settings = {
-        **plain_json(asdict(maps)),
-        "train_images": train_images,
-        "rule_images": rule_images,
-        "stages": list(inspector.run.stages),
-        "image_size": list(inspector.run.image_size),
-        "layout": dataset.layout,
-        "device": inspector.device.type,
+    images = _choose_images(source, settings)
+    run, maps = source.inspector.run, settings.maps
+    percentiles = {"deltas": maps.percentiles}  # the paper's name, in files
+    options = {
+        **percentiles,
+        **{name: value for name, value in asdict(maps).items() if name != "percentiles"},
+        "train_images": settings.train_images,
+        "rule_images": settings.rule_images,
+        "stages": run.stages,
+        "image_size": run.image_size,
+        "layout": source.data.dataset.layout,
+        "device": source.inspector.device.type,
     }
-    begun = {**settings, "run": _run_hash(run), "data": fingerprint(dataset, content_hashes(dataset))}
-    total = sum(map(len, images.measured.values())) + len(images.judged)
+    begun = {**plain_json(options), "run": "".join(source.run_hashes), "data": source.data.fingerprint}
     with (
-        open_journal(out, _WORK, begun, resume=resume, overwrite=overwrite) as journal,
-        output_folder(out, marker=TUNE_FILE, overwrite=overwrite) as folder,
+        open_journal(work.out, _JOURNAL, begun, resume=work.resume, overwrite=work.overwrite) as journal,
+        output_folder(work.out, marker=TUNE_FILE, overwrite=work.overwrite) as folder,
     ):
-        work = _Work(inspector, maps, journal, progress, total)
+        tuned = _Tuning(source, maps, journal, _counter(work, images.total))
         for side in SIDES:
-            _measure(work, side, images.measured[side])
-        normal_score = _judge(work, images)
+            _measure(tuned, side, images.measured[side])
+        normal_score = _judge(tuned, images)
         tuning: dict[str, Any] = plain_json(
             {
                 "schema_version": TUNE_SCHEMA_VERSION,
-                "backbone": inspector.run.backbone,
-                "sides": {side: _side(journal, side, images) for side in SIDES},
+                "backbone": run.backbone,
+                "sides": {side: _side(tuned, side, images) for side in SIDES},
                 "rule": RULE,
                 "rules": [
                     {"name": rule.name, "title": rule.title, "sentence": rule.sentence} for rule in RULES
                 ],
-                "judged": {
-                    "images": sum(key.startswith("rule/") for key in journal),
-                    "normal_score": normal_score,
-                },
-                "methods": [_method(journal, maps, method, bootstrap) for method in maps.methods],
+                "judged": {"images": len(tuned.entries("rule")), "normal_score": normal_score},
+                "methods": [_method(tuned, method, settings.bootstrap) for method in maps.methods],
                 "notes": of_each_kind(note for value in journal.values() for note in value["notes"]),
-                "settings": {"run": str(run), "data": str(data), **settings, "bootstrap": bootstrap},
-                "seed": inspector.run.seed,
+                "settings": {
+                    "run": str(source.run),
+                    "data": str(source.data.root),
+                    **options,
+                    "bootstrap": settings.bootstrap,
+                },
+                "seed": run.seed,
                 "versions": package_versions(),
-                "command": command,
-                "failed": [{"image": name, "reason": reason} for name, reason in work.failed.items()],
+                "command": work.command,
+                "failed": failures(tuned.failed),
             }
         )
-        _write(folder, tuning, title=f"{run.name} on {data.name}")
-    return Found(tuning, tuple(work.failed.items()))
+        write_json(folder / TUNE_FILE, tuning)
+        _write_csv(folder / "tune.csv", tuning["methods"])
+        write_file(folder / "tune.md", tune_markdown(tuning))
+        write_file(folder / "report.html", tune_page(tuning, title=source.title))
+        save_figure(curve_figure(tuning), folder, "curves")
+    return Found(tuning, tuple(tuned.failed.items()))
 
 
-def _check_deltas(deltas: Sequence[int]) -> None:
-    if not deltas or list(deltas) != sorted(set(deltas)) or not 0 <= deltas[0] <= deltas[-1] <= 100:
-        shown = ",".join(map(str, deltas))
-        raise SettingsError(f"--deltas {shown}: give rising whole numbers from 0 to 100, such as 0,50,90")
+def _counter(work: Work, total: int) -> Callable[[], None]:
+    """Progress by one image at each call."""
+    numbers = iter(range(1, total + 1))
+    return lambda: work.progress(next(numbers), total)
 
 
-def _choose_images(
-    dataset: Dataset, run: Path, seed: int, train_images: int | None, rule_images: int
-) -> _Images:
-    sides, words = {}, {}
-    for side in SIDES:
+def _choose_images(source: Source, settings: TuneSettings) -> _Images:
+    seed, sides = source.inspector.run.seed, {}
+    for name in SIDES:
         try:
-            samples, words[side] = choose_samples(dataset, run, side)
+            sides[name] = source.side(name)
         except DataError:
             raise DataError(
-                f"{dataset.root}: there is no {side} side; delta is chosen on images of the run's training side "
+                f"{source.data.root}: there is no {name} side; delta is chosen on images of the run's training side "
                 "and measured on others: give the data set that the run was trained on"
             ) from None
-        sides[side] = samples
-    defective = {side: [s for s in sides[side] if s.defective] for side in SIDES}
-    masked = {side: [s for s in defective[side] if s.mask is not None] for side in SIDES}
-    for side in SIDES:
-        if not masked[side]:
-            raise DataError(
-                f"{dataset.root}: no defective image of the {words[side]} has a mask to measure with"
-            )
+        sides[name].must_have_masks(source.data.root)
+    train = sides["train"]
     return _Images(
-        words=words,
-        defective={side: len(defective[side]) for side in SIDES},
-        measured={"train": _some(masked["train"], train_images, seed), "test": tuple(masked["test"])},
-        judged=_some(defective["train"], rule_images, seed),
-        normal=_some([s for s in sides["train"] if not s.defective], MOST_OK, seed),
+        sides=sides,
+        measured={
+            "train": _some(train.masked, settings.train_images, seed),
+            "test": sides["test"].masked,
+        },
+        judged=_some(train.defective, settings.rule_images, seed),
+        normal=_some([sample for sample in train.samples if not sample.defective], MOST_OK, seed),
     )
 
 
@@ -227,186 +220,151 @@ def _some(samples: Sequence[Sample], most: int | None, seed: int) -> tuple[Sampl
     return tuple(samples[index] for index in sorted(drawn))
 
 
-def _run_hash(run: Path) -> str:
-    return file_sha256(run / RUN_FILE) + file_sha256(run / WEIGHTS_FILE)
-
-
 # ---------------------------------------------------------------------------------- image by image
 
 
-def _each(
-    work: _Work, side: str, samples: Sequence[Sample], take: Callable[[Sample, Any], dict[str, Any]]
-) -> None:
-    """Have each image's part of the work in the journal; what cannot be used is listed."""
-    left = []
-    for sample in samples:
-        if f"{side}/{sample.id}" in work.journal:
-            work.advance()
-        else:
-            left.append(sample)
-    files = ((sample.id, sample.path) for sample in left)
-    batches = read_batches(files, work.inspector.run.image_size, 1)
-    for sample, (item,) in zip(left, batches, strict=True):
-        notes: dict[str, None] = {}
-        try:
-            with noting_warnings(notes):
-                taken = take(sample, item)
-        except InputError as error:
-            work.failed.setdefault(sample.id, error.reason)
-        except ValueError as error:  # a heatmap that is not finite
-            work.failed.setdefault(sample.id, str(error))
-        else:
-            work.journal.add(f"{side}/{sample.id}", {**taken, "notes": list(notes)})
-        work.advance()
-
-
-def _measure(work: _Work, side: str, samples: Sequence[Sample]) -> None:
+def _measure(tuned: _Tuning, side: str, samples: Sequence[Sample]) -> None:
     """Pixel counts of each image's masks: by method, one [tp, fp, fn, tn] per percentile."""
-
-    def take(sample: Sample, item: Any) -> dict[str, Any]:
-        case = make_case(sample, item)
-        counts: dict[str, list[list[int]]] = {method: [] for method in work.maps.methods}
-        for method, _, heatmap in heatmaps_by_delta(work.inspector, work.maps, case.shrunk):
-            found = count_pixels(otsu(resize_heatmap(heatmap, case.truth.shape)), case.truth)
-            counts[method].append([found.tp, found.fp, found.fn, found.tn])
-        return {"counts": counts}
-
-    _each(work, side, samples, take)
+    unread: dict[str, str] = {}
+    for batch in read_cases(tuned.source, tuned.left(side, samples), unread):
+        for case in batch:
+            tuned.keep(side, case.name, partial(_counts, tuned, case))
+        tuned.advance()
+    tuned.failed.update(unread)
 
 
-def _judge(work: _Work, images: _Images) -> float | None:
+def _counts(tuned: _Tuning, case: Case) -> dict[str, Any]:
+    counts: dict[str, list[list[float]]] = {method: [] for method in tuned.maps.methods}
+    size = (case.truth.shape[0], case.truth.shape[1])
+    for method, _, heatmap in heatmaps_by_percentile(tuned.source.inspector, tuned.maps, case.resized):
+        counts[method].append(count_pixels(otsu(resize_heatmap(heatmap, size)), case.truth).numbers())
+    return {"counts": counts}
+
+
+def _judge(tuned: _Tuning, images: _Images) -> float | None:
     """Judge the images that the rules see; the score that is normal, or None if nothing says so."""
     if not images.judged or not images.normal:
         return None
-    files = ((sample.id, sample.path) for sample in images.normal)
-    read = (item.resized for batch in read_batches(files, work.inspector.run.image_size, 1) for item in batch)
-    normal = [shrunk for shrunk in read if shrunk is not None]
+    normal = [resized for _, resized, _ in _resized(tuned.source, images.normal) if resized is not None]
     if not normal:
         return None
-    score = float(np.median(defect_scores(work.inspector, normal)))
-
-    def take(sample: Sample, item: Any) -> dict[str, Any]:
-        if item.resized is None:
-            raise InputError(sample.path, item.reason)
-        return {"judged": plain_json(judge_image(work.inspector, work.maps, item.resized, score))}
-
-    _each(work, "rule", images.judged, take)
+    score = float(np.median(defect_scores(tuned.source.inspector, normal)))
+    for sample, resized, reason in _resized(tuned.source, tuned.left("rule", images.judged)):
+        if resized is None:
+            tuned.failed.setdefault(sample.id, reason)
+        else:
+            tuned.keep("rule", sample.id, partial(_judged, tuned, resized, score))
+        tuned.advance()
     return score
+
+
+def _judged(tuned: _Tuning, resized: NDArray[np.uint8], normal_score: float) -> dict[str, Any]:
+    return {"judged": plain_json(judge_image(tuned.source.inspector, tuned.maps, resized, normal_score))}
+
+
+def _resized(
+    source: Source, samples: Sequence[Sample]
+) -> Iterator[tuple[Sample, NDArray[np.uint8] | None, str]]:
+    """Images at the network's size, without their masks; or why one cannot be read."""
+    files = ((sample.id, sample.path) for sample in samples)
+    batches = read_batches(files, source.inspector.run.image_size, 1)
+    for sample, (item,) in zip(samples, batches, strict=True):
+        yield sample, item.resized, item.reason
 
 
 # -------------------------------------------------------------------------------------- summing up
 
 
-def _entries(journal: Journal, side: str) -> list[dict[str, Any]]:
-    """In the order of the images' names, so that a resumed tuning adds up in the same order."""
-    return [journal[key] for key in sorted(journal) if key.startswith(f"{side}/")]
-
-
-def _side(journal: Journal, side: str, images: _Images) -> dict[str, Any]:
-    measured = len(_entries(journal, side))
+def _side(tuned: _Tuning, name: str, images: _Images) -> dict[str, Any]:
+    measured, side = len(tuned.entries(name)), images.sides[name]
     if not measured:
-        raise DataError(
-            f"none of the {len(images.measured[side])} masks of the {images.words[side]} could be used"
-        )
+        raise DataError(f"none of the {len(images.measured[name])} masks of the {side.words} could be used")
     return {
-        "side": images.words[side],
-        "defective": images.defective[side],
-        "chosen": len(images.measured[side]),
+        "side": side.words,
+        "defective": len(side.defective),
+        "chosen": len(images.measured[name]),
         "measured": measured,
     }
 
 
-def _method(journal: Journal, maps: DeltaMaps, method: str, bootstrap: int) -> dict[str, Any]:
+def _method(tuned: _Tuning, method: str, bootstrap: int) -> dict[str, Any]:
     tables = {
-        side: np.array([entry["counts"][method] for entry in _entries(journal, side)], np.float64)
+        side: np.array([entry["counts"][method] for entry in tuned.entries(side)], np.float64)
         for side in SIDES
     }
-    curve: list[dict[str, Any]] = [
-        {"delta": delta, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}}
-        for place, delta in enumerate(maps.percentiles)
+    points: list[dict[str, Any]] = [
+        {"delta": percentile, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}}
+        for place, percentile in enumerate(tuned.maps.made_at)
     ]
-    untruncated, *truncated = curve
-    iou = {side: [point[side]["iou"] for point in truncated] for side in SIDES}
-    top = best(maps.deltas, iou["test"])
-    values = _rule_values(journal, maps, method)
-    choices: list[dict[str, Any]] = [
-        _choice(ORACLE, best(maps.deltas, iou["train"]), maps.deltas, iou["test"]),
-        *(_choice(name, best(maps.deltas, each), maps.deltas, iou["test"]) for name, each in values.items()),
-    ]
-    oracle = choices[0]["test_iou"]
-    for choice in choices:
-        known = choice["test_iou"] is not None and oracle is not None
-        choice["behind_train_masks"] = oracle - choice["test_iou"] if known else None
+    untruncated, *curve = points
+    percentiles = tuned.maps.percentiles
+    iou = {
+        side: dict(zip(percentiles, (point[side]["iou"] for point in curve), strict=True)) for side in SIDES
+    }
+    values = _rule_values(tuned, method)
+    candidates = {ORACLE: list(iou["train"].values()), **values}
+    chosen = {rule: best(percentiles, each) for rule, each in candidates.items()}
+    top = best(percentiles, list(iou["test"].values()))
     return {
         "method": method,
         "untruncated": untruncated,
-        "curve": truncated,
+        "curve": curve,
         "rule_values": values,
-        "best_on_test": {"delta": top, "iou": _at(maps.deltas, iou["test"], top)},
-        "choices": choices,
+        "best_on_test": {"delta": top, "iou": None if top is None else iou["test"][top]},
+        "choices": _choices(chosen, iou["test"]),
     }
 
 
-def _measured(table: np.ndarray[Any, np.dtype[np.float64]], bootstrap: int) -> dict[str, Any]:
+def _measured(table: NDArray[np.float64], bootstrap: int) -> dict[str, Any]:
     total = PixelCounts(*(int(value) for value in table.sum(0)))
     return {
-        **metrics_of(total),
-        "intervals": pooled_intervals(table, metrics_of_sums, resamples=bootstrap),
+        **ratios_of_sums(table.sum(0)),
+        "intervals": pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
         "counts": {"tp": total.tp, "fp": total.fp, "fn": total.fn},
     }
 
 
-def _rule_values(journal: Journal, maps: DeltaMaps, method: str) -> dict[str, list[float]]:
-    """Of each rule, one value per delta."""
-    found = [entry["judged"][method] for entry in _entries(journal, "rule")]
+def _rule_values(tuned: _Tuning, method: str) -> dict[str, list[float]]:
+    """Of each rule, one value per percentile."""
+    found = [entry["judged"][method] for entry in tuned.entries("rule")]
     if not found:
-        return {rule.name: [math.nan] * len(maps.deltas) for rule in RULES}
+        return {rule.name: [math.nan] * len(tuned.maps.percentiles) for rule in RULES}
     judgements = {
-        # the first percentile is the untruncated map, which is no delta to be chosen
+        # The first map is the untruncated one, which has no percentile to be chosen.
         name: np.array([each[name] for each in found], np.float64)[:, 1:]
         for name in found[0]
     }
     return {rule.name: rule.values(judgements) for rule in RULES}
 
 
-def _choice(
-    rule: str, delta: int | None, deltas: Sequence[int], test_iou: Sequence[float | None]
-) -> dict[str, Any]:
-    return {
-        "rule": rule,
-        "uses_pixel_labels": rule == ORACLE,
-        "delta": delta,
-        "test_iou": _at(deltas, test_iou, delta),
+def _choices(chosen: Mapping[str, int | None], test_iou: Mapping[int, float]) -> list[dict[str, Any]]:
+    """What each rule chose, and how far it falls behind true masks."""
+    reached = {
+        rule: math.nan if percentile is None else test_iou[percentile] for rule, percentile in chosen.items()
     }
+    return [
+        {
+            "rule": rule,
+            "uses_pixel_labels": rule == ORACLE,
+            "delta": percentile,
+            "test_iou": reached[rule],
+            "behind_train_masks": reached[ORACLE] - reached[rule],
+        }
+        for rule, percentile in chosen.items()
+    ]
 
 
-def _at(deltas: Sequence[int], values: Sequence[float | None], delta: int | None) -> float | None:
-    return None if delta is None else values[list(deltas).index(delta)]
-
-
-# ----------------------------------------------------------------------------------------- writing
-
-
-def _write(folder: Path, tuning: Mapping[str, Any], *, title: str) -> None:
-    text = json.dumps(tuning, indent=2, allow_nan=False) + "\n"
-    (folder / TUNE_FILE).write_text(text, encoding="utf-8")
-    (folder / "tune.csv").write_text(_csv(tuning["methods"]), encoding="utf-8")
-    (folder / "tune.md").write_text(tune_markdown(tuning), encoding="utf-8")
-    (folder / "report.html").write_text(tune_page(tuning, title=title), encoding="utf-8")
-    save_figure(curve_figure(tuning), folder, "curves")
-
-
-def _csv(methods: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    bounds = [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
-    writer.writerow(["method", "delta", "side", *bounds, "tp", "fp", "fn"])
-    for method in methods:
-        for point in (method["untruncated"], *method["curve"]):
-            for side in SIDES:
-                found = point[side]
-                values = [v for name in METRICS for v in (found[name], *found["intervals"][name])]
-                delta = "none" if point["delta"] is None else point["delta"]
-                shown = ["" if value is None else f"{value:.6f}" for value in values]
-                writer.writerow([method["method"], delta, side, *shown, *found["counts"].values()])
-    return text.getvalue()
+def _write_csv(file: Path, methods: Iterable[Mapping[str, Any]]) -> None:
+    lines = [
+        [
+            method["method"],
+            "none" if point["delta"] is None else point["delta"],
+            side,
+            *bounded(point[side]),
+            *point[side]["counts"].values(),
+        ]
+        for method in methods
+        for point in (method["untruncated"], *method["curve"])
+        for side in SIDES
+    ]
+    write_csv(file, ["method", "delta", "side", *with_bounds(), "tp", "fp", "fn"], lines)

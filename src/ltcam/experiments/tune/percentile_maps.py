@@ -1,7 +1,7 @@
-"""The heatmaps of one image at every delta: the maps whose delta `ltcam tune` looks for.
+"""The heatmaps of one image at every percentile: the maps whose percentile (the paper's delta) `ltcam tune` looks for.
 
-All stages, added up raw (eq. 8), as in the paper's figures 8 and 9. One capture serves all deltas of the gradient
-methods, and one further look all those of FullGrad.
+All stages, added up raw (eq. 8), as in the paper's figures 8 and 9. One capture serves all percentiles of the
+gradient methods, and one further look all those of FullGrad.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 from ltcam.cam import CAM, FullGrad, Truncation, capture, full_grad_sweep, log_odds, sweep
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.inspector import Inspector
-from ltcam_runtime.errors import RunError
+from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.images import resize, resize_heatmap
 
-DELTAS = (*range(0, 100, 10), 95, 99)
+PERCENTILES = (*range(0, 100, 10), 95, 99)
 
 _GRADIENT_METHODS = {"LTGrad-CAM": "grad-cam", "LTLayerCAM": "layer-cam"}
 _FULL_GRAD = "LTFullGrad"
@@ -29,22 +29,31 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class DeltaMaps:
+class PercentileMaps:
     """Which maps.
 
     Attributes:
-        deltas: percentiles, whole numbers from 0 to 100, rising.
+        percentiles: whole numbers from 0 to 100, rising.
         scope: what they are percentiles of.
         reading: of the truncation; where each position has its own weight, both are the same.
         positive_activations: use only the positive part of activations, in all but FullGrad.
         full_grad: LTFullGrad too.
+
+    Raises:
+        SettingsError: percentiles that are none, or do not rise.
     """
 
-    deltas: tuple[int, ...] = DELTAS
+    percentiles: tuple[int, ...] = PERCENTILES
     scope: Scope = "channel"
     reading: Reading = "gradient"
     positive_activations: bool = False
     full_grad: bool = True
+
+    def __post_init__(self) -> None:
+        given = list(self.percentiles)
+        if not given or given != sorted(set(given)) or not 0 <= given[0] <= given[-1] <= 100:
+            shown = ",".join(map(str, given))
+            raise SettingsError(f"--deltas {shown}: give rising whole numbers from 0 to 100, such as 0,50,90")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -52,43 +61,43 @@ class DeltaMaps:
         return (*_GRADIENT_METHODS, *([_FULL_GRAD] if self.full_grad else []))
 
     @property
-    def percentiles(self) -> tuple[int | None, ...]:
-        """What each method's maps are made at: None is the untruncated map, then the deltas."""
-        return (None, *self.deltas)
+    def made_at(self) -> tuple[int | None, ...]:
+        """What each method's maps are made at: None is the untruncated map, then the percentiles."""
+        return (None, *self.percentiles)
 
 
-def heatmaps_by_delta(
-    inspector: Inspector, maps: DeltaMaps, shrunk: Image
+def heatmaps_by_percentile(
+    inspector: Inspector, maps: PercentileMaps, resized: Image
 ) -> Iterator[tuple[str, int | None, Heatmap]]:
-    """(method, percentile, heatmap (h, w)) of one image; by method, then in the order of `DeltaMaps.percentiles`.
+    """(method, percentile, heatmap (h, w)) of one image; by method, then in the order of `PercentileMaps.made_at`.
 
     Args:
         inspector: whose classifier is asked; what is explained is the log-odds of being defective.
         maps: which.
-        shrunk: (h, w, 3) uint8 RGB, as large as the network is to see it.
+        resized: (h, w, 3) uint8 RGB, as large as the network is to see it.
 
     Raises:
         RunError: the run cannot be used on images.
     """
-    images = inspector.normalised([shrunk])
+    images = inspector.normalised([resized])
     target = log_odds(range(1, len(inspector.run.classes)))
     try:
         captured = capture(inspector.classifier, images, target, layers=inspector.run.stages)
         answers = sweep(
             captured,
             list(_GRADIENT_METHODS.values()),
-            maps.percentiles,
+            maps.made_at,
             scopes=[maps.scope],
             readings=[maps.reading],
             base=CAM(positive_activations=maps.positive_activations),
         )
         for method in _GRADIENT_METHODS:
-            for percentile in maps.percentiles:
+            for percentile in maps.made_at:
                 yield method, percentile, _pixels(next(answers).heatmaps)
         if maps.full_grad:
             base = FullGrad(Truncation(0, maps.scope))
-            found = full_grad_sweep(inspector.classifier, images, target, maps.percentiles, base=base)
-            for percentile, (_, heatmaps) in zip(maps.percentiles, found, strict=True):
+            found = full_grad_sweep(inspector.classifier, images, target, maps.made_at, base=base)
+            for percentile, (_, heatmaps) in zip(maps.made_at, found, strict=True):
                 yield _FULL_GRAD, percentile, _pixels(heatmaps)
     except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left
         raise RunError(f"the run cannot be used on images: {error}") from error

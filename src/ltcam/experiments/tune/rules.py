@@ -1,6 +1,6 @@
-"""How good a mask is, judged without a true one; and rules that choose delta by such judgements.
+"""How good a mask is, judged without a true one; and rules that choose the percentile by such judgements.
 
-A rule values every delta on a few defective images of the training side, known as such by their image labels
+A rule values every percentile on a few defective images of the training side, known as such by their image labels
 alone. Every tuning computes all rules and reports how far each one's choice falls behind that of true masks.
 """
 
@@ -94,18 +94,19 @@ def contrast(image: Image, mask: Mask) -> float:
 # ------------------------------------------------------------------------------------- the rules
 
 Judgements = Mapping[str, NDArray[np.float64]]
-"""By name (those of `ltcam.experiments.tune.judging`): one number per image and delta (N, D)."""
+"""By name (those of `ltcam.experiments.tune.judging`): one number per image and percentile (N, P)."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A way to value the deltas.
+    """A way to value the percentiles.
 
     Attributes:
         name: in files.
         title: for people.
         sentence: what it prefers.
-        value: judgements to one value per image and delta (N, D); its mean over images is the delta's value.
+        value: judgements to one value per image and percentile (N, P); its mean over images is the
+            percentile's value.
     """
 
     name: str
@@ -162,11 +163,11 @@ RULE = "contrast"
 docs/how-to/tune.md."""
 
 
-def best(deltas: Sequence[int], values: Sequence[float | None]) -> int | None:
-    """The delta of the largest value, the lowest of several; None if no value is known."""
+def best(percentiles: Sequence[int], values: Sequence[float | None]) -> int | None:
+    """The percentile of the largest value, the lowest of several; None if no value is known."""
     known = [
-        (value, -delta)
-        for delta, value in zip(deltas, values, strict=True)
+        (value, -percentile)
+        for percentile, value in zip(percentiles, values, strict=True)
         if value is not None and math.isfinite(value)
     ]
     return -max(known)[1] if known else None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import noting_warnings
-from ltcam.experiments.compare.contenders import Contender
+from ltcam.experiments.compare.contenders import Contender, ContenderSettings
+from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.grid import Shown, close_window
 from ltcam.experiments.reproduce.figures.layers import layers_figure
 from ltcam.experiments.reproduce.figures.maps import (
@@ -30,11 +29,10 @@ from ltcam.experiments.reproduce.figures.maps import (
 )
 from ltcam.experiments.reproduce.figures.methods import Answer, methods_figure
 from ltcam.experiments.reproduce.figures.stages import stage_figure, truncation_figure
+from ltcam.experiments.results import Work, write_json
 from ltcam.inspector import Inspector
-from ltcam.measuring import choose_samples
 from ltcam.reports.drawing import save_figure
-from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import DataError, SettingsError
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder
 
 FIGURES_FILE = "figures.json"
@@ -52,8 +50,6 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
 }
 """Of each figure: its numbers in the paper, and what it shows."""
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, eq=False)
 class _Row:
@@ -65,22 +61,23 @@ class _Row:
     answers: tuple[Answer, ...]
 
 
-def make_figures(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    out: Path,
-    *,
-    layout: str | None = None,
-    split: str = "auto",
-    percentile: float = 50,
-    probing: bool = False,
-    probing_bfloat16: bool = False,
-    positive_activations: bool = False,
-    images: int = 3,
-    device: str = "auto",
-    kept: Path | None = None,
-    overwrite: bool = False,
-    progress: Progress = lambda _done, _total: None,
+@dataclass(frozen=True)
+class FigureSettings:
+    """What is drawn.
+
+    Attributes:
+        maps: which maps stand side by side; their percentile is that of all truncated maps.
+        split: as for `ltcam.measuring.choose_samples`.
+        images: rows of each figure.
+    """
+
+    maps: ContenderSettings = field(default_factory=ContenderSettings)
+    split: str = "auto"
+    images: int = 3
+
+
+def make_figures(
+    source: Source, settings: FigureSettings, work: Work, *, kept: Path | None = None
 ) -> Mapping[str, Any]:
     """Draw a run's figures of a data set: stages, methods, truncation and layers, as PNG and SVG.
 
@@ -88,20 +85,10 @@ def make_figures(  # noqa: PLR0913  # the options of a command
     defect, and cut into as many equal parts as there shall be rows; the middle one of each part is shown.
 
     Args:
-        run: run folder.
-        data: data set.
-        out: folder to write the figures and figures.json to.
-        layout: of the data; None finds it out.
-        split: as for `ltcam.measuring.choose_samples`.
-        percentile: of the truncated maps, 0 to 100.
-        probing: also Score-CAM and Ablation-CAM.
-        probing_bfloat16: these two ask the network in bfloat16.
-        positive_activations: use only the positive part of activations in the methods compared with.
-        images: rows of each figure.
-        device: `auto`, `cpu` or `cuda`.
-        kept: folder to keep the maps of finished images in, to go on from after a kill; None keeps none.
-        overwrite: replace existing figures.
-        progress: called with (done, total) images.
+        source: run and data.
+        settings: what is drawn.
+        work: where the figures and figures.json are written to.
+        kept: folder to keep the maps of finished images in, to continue from after a kill; None keeps none.
 
     Returns:
         What was written to figures.json: which images, by which rule, and the numbers in the figures.
@@ -109,25 +96,15 @@ def make_figures(  # noqa: PLR0913  # the options of a command
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
-    keep_freed_memory()
-    if not 0 <= percentile <= 100:
-        raise SettingsError(f"--percentile {percentile:g}: must be 0 to 100")
-    dataset = read_dataset(data, layout, one_class=True)
-    samples, side = choose_samples(dataset, run, split)
-    chosen = choose_pictured([each for each in samples if each.defective and each.mask is not None], images)
+    side = source.side(settings.split)
+    chosen = choose_pictured(side.masked, settings.images)
     if not chosen:
         raise DataError(
-            f"{data}: no defective image ({side}) has a mask that can be read, so none can be shown"
+            f"{source.data.root}: no defective image ({side.words}) has a mask that can be read, so none can be shown"
         )
-    with output_folder(out, marker=FIGURES_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device)
-        compared = shown_contenders(
-            inspector,
-            percentile=percentile,
-            probing=probing,
-            probing_bfloat16=probing_bfloat16,
-            positive_activations=positive_activations,
-        )
+    inspector, percentile = source.inspector, settings.maps.percentile
+    with output_folder(work.out, marker=FIGURES_FILE, overwrite=work.overwrite) as folder:
+        compared = shown_contenders(inspector, settings.maps)
         rows = []
         for done, pictured in enumerate(chosen, start=1):
             shown = read_shown(pictured)
@@ -136,19 +113,16 @@ def make_figures(  # noqa: PLR0913  # the options of a command
                     inspector,
                     compared,
                     shown,
-                    percentile=percentile,
-                    positive_activations=positive_activations,
+                    settings.maps,
                     kept=None if kept is None else kept / f"{done:03}.npz",
                 )
             answers = zip(compared, maps.methods, strict=True)
             rows.append(_Row(pictured, shown, maps, tuple(answer_of(*each, shown) for each in answers)))
-            progress(done, len(chosen))
+            work.progress(done, len(chosen))
         for name, figure in _figures(inspector, compared, rows, percentile).items():
             save_figure(figure, folder, name)
-        found: dict[str, Any] = plain_json(_facts(inspector, compared, rows, side, percentile))
-        (folder / FIGURES_FILE).write_text(
-            json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        found: dict[str, Any] = plain_json(_facts(inspector, compared, rows, side.words, percentile))
+        write_json(folder / FIGURES_FILE, found)
     return found
 
 

@@ -20,7 +20,7 @@ from ltcam.cam.targets import TargetFunction
 from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import count_pixels, iou
-from ltcam.experiments.compare.contenders import Contender, contenders, look
+from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
 from ltcam.experiments.reproduce.figures.grid import Head, Shown
 from ltcam.experiments.reproduce.figures.layers import spread
 from ltcam.experiments.reproduce.figures.methods import Answer
@@ -122,23 +122,9 @@ def read_shown(pictured: Pictured) -> Shown:
     return Shown(pictured.sample.id, image, truth)
 
 
-def shown_contenders(
-    inspector: Inspector,
-    *,
-    percentile: float,
-    probing: bool,
-    probing_bfloat16: bool = False,
-    positive_activations: bool,
-) -> tuple[Contender, ...]:
+def shown_contenders(inspector: Inspector, settings: ContenderSettings) -> tuple[Contender, ...]:
     """Those of `SHOWN_METHODS` that there are, in that order."""
-    every = contenders(
-        inspector,
-        percentile=percentile,
-        probing=probing,
-        probing_bfloat16=probing_bfloat16,
-        positive_activations=positive_activations,
-    )
-    by_name = {(each.title, each.stages): each for each in every}
+    by_name = {(each.title, each.stages): each for each in contenders(inspector, settings)}
     return tuple(by_name[name] for name in SHOWN_METHODS if name in by_name)
 
 
@@ -146,9 +132,8 @@ def maps_of(
     inspector: Inspector,
     compared: Sequence[Contender],
     shown: Shown,
+    settings: ContenderSettings,
     *,
-    percentile: float,
-    positive_activations: bool,
     kept: Path | None = None,
 ) -> ImageMaps:
     """Make all maps of an image, or read them where they were kept.
@@ -157,8 +142,7 @@ def maps_of(
         inspector: whose classifier is asked.
         compared: who makes the maps of methods.
         shown: the image.
-        percentile: of the truncated maps.
-        positive_activations: leave negative activations out.
+        settings: percentile of the truncated maps, and whether negative activations are left out.
         kept: file to keep the maps in; None keeps none.
 
     Raises:
@@ -166,12 +150,12 @@ def maps_of(
     """
     if kept is not None and kept.is_file():
         return _unpacked(kept)
-    shrunk = resize(shown.image, inspector.run.image_size)
-    images = inspector.normalised([shrunk])
-    truncation = Truncation(percentile)
-    stages, cut_stages = _stage_maps(inspector, images, truncation, positive_activations)
+    resized = resize(shown.image, inspector.run.image_size)
+    images = inspector.normalised([resized])
+    truncation = Truncation(settings.percentile)
+    stages, cut_stages = _stage_maps(inspector, images, truncation, settings.positive_activations)
     numbers, layers, cut_layers = _layer_maps(inspector, images, truncation)
-    _, answers = look(inspector, compared, [shrunk])
+    _, answers = look(inspector, compared, [resized])
     found = ImageMaps(
         stages, cut_stages, layers, cut_layers, numbers, tuple(each.heatmaps[0] for each in answers)
     )

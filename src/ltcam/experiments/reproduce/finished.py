@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ltcam.data.dataset import Dataset
-from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import paper_split
-from ltcam.experiments.ablation.measure import QUESTIONS_FILE
+from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, iou
+from ltcam.experiments.ablation.measure import ABLATION_FILE
 from ltcam.experiments.compare.measure import COMPARE_FILE
+from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.draw import CAPTIONS, FIGURES_FILE
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
+from ltcam.experiments.results import write_json
 from ltcam.experiments.tune.measure import TUNE_FILE
 from ltcam.experiments.tune.page import curve_figure
-from ltcam.measuring import choose_samples
 from ltcam.reports.drawing import save_figure
-from ltcam.runs import RUN_FILE, package_versions, read_run
+from ltcam.runs import RUN_FILE, package_versions
 from ltcam_runtime.errors import DataError
 
 REPRODUCTION_SCHEMA_VERSION = 1
 
-_METRICS = ("iou", "precision", "recall", "f1")
-_ROW = ("method", "stages", "delta", "sharpening", *_METRICS, "counts", "classes", "paper")
+_HITS = ("hit_8px", "hit_inside", "mean_over_kinds")
+_ROW = ("method", "stages", "delta", "sharpening", *PIXEL_RATIOS, *_HITS, "counts", "classes", "paper")
 _RUN = (
     "backbone",
     "image_size",
@@ -43,73 +45,73 @@ _RUN = (
 )
 
 
-def assemble(  # noqa: PLR0913  # what results are made of
-    folder: Path,
-    work: Path,
-    *,
-    run: Path,
-    fold_runs: Sequence[Path],
-    data: Path,
-    layout: str | None,
-    plan: Mapping[str, Any],
-    command: str,
-    title: str,
-) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What a reproduction is assembled of.
+
+    Attributes:
+        work: folder of the finished steps.
+        source: the run that was measured, and the data.
+        fold_runs: run folders of the folds.
+        plan: what was asked for, as JSON values.
+        command: kept in the results.
+    """
+
+    work: Path
+    source: Source
+    fold_runs: Sequence[Path]
+    plan: Mapping[str, Any]
+    command: str
+
+
+def assemble(folder: Path, finished: Finished, *, title: str) -> dict[str, Any]:
     """Copy the finished steps into the results' folder, and write the JSON files and the page.
 
     Args:
         folder: of the results; empty.
-        work: folder of the finished steps.
-        run: the run that was measured; copied too where it was trained here.
-        fold_runs: those of the folds.
-        data: data set.
-        layout: of the data.
-        plan: what was asked for, as JSON values.
-        command: kept in the results.
+        finished: what there is. The run is copied too where it was trained here.
         title: heading of the page.
 
     Returns:
         What was written to reproduction.json.
     """
+    work, source, plan, run = finished.work, finished.source, finished.plan, finished.source.run
     for name in ("compare", "tune", "questions", "figures", "questions-folds"):
         if (work / name).is_dir():
             shutil.copytree(work / name, folder / name)
             _forget_place(folder / name, work)
     if run.parent == work:
         shutil.copytree(run, folder / "run")
-    folds = [folder / "folds" / str(number) for number in range(1, len(fold_runs) + 1)]
-    for fold, fold_run in zip(folds, fold_runs, strict=True):
+    folds = [folder / "folds" / str(number) for number in range(1, len(finished.fold_runs) + 1)]
+    for fold, fold_run in zip(folds, finished.fold_runs, strict=True):
         shutil.copytree(work / "folds" / fold.name / "compare", fold / "compare")
         _forget_place(fold / "compare", work)
         shutil.copy(fold_run / RUN_FILE, fold)  # classifiers are large, and nothing that is shown needs them
     comparison = _read(folder / "compare" / COMPARE_FILE)
-    dataset = read_dataset(data, layout, one_class=True)
-    settings = read_run(run)
+    settings = source.inspector.run
     found: dict[str, Any] = {
         "schema_version": REPRODUCTION_SCHEMA_VERSION,
         "kind": plan["kind"],
-        "split": split_name(dataset, run, plan["kind"]),
+        "split": split_name(source, plan["kind"]),
         "run": {name: value for name, value in settings.model_dump(mode="json").items() if name in _RUN},
         "compare": comparison,
         "tune": _read(folder / "tune" / TUNE_FILE),
-        "questions": _read(folder / "questions" / QUESTIONS_FILE),
-        "questions_of_folds": _read(folder / "questions-folds" / QUESTIONS_FILE),
+        "questions": _read(folder / "questions" / ABLATION_FILE),
+        "questions_of_folds": _read(folder / "questions-folds" / ABLATION_FILE),
         "figures": _read(folder / "figures" / FIGURES_FILE),
         "folds": summary_of_folds([_read(fold / "compare" / COMPARE_FILE) for fold in folds]),
         "plan": dict(plan),
         "seed": settings.seed,
         "versions": package_versions(),
         "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
-        "command": command,
+        "command": finished.command,
     }
     if found["tune"] is not None:
         save_figure(curve_figure(found["tune"]), folder / "figures", "delta")
-    _write_json(folder / "reproduction.json", found)
-    _write_json(folder / "compare.json", table_for_docs(found["split"], comparison))
+    write_json(folder / "reproduction.json", found)
+    write_json(folder / "compare.json", table_for_docs(found["split"], comparison))
     if found["folds"] is not None:
-        _write_json(
-            folder / "folds.json", {"split": "folds", "backbone": settings.backbone, **found["folds"]}
-        )
+        write_json(folder / "folds.json", {"split": "folds", "backbone": settings.backbone, **found["folds"]})
     pictures = [
         (name, folder / "figures" / f"{name}.png")
         for name in CAPTIONS
@@ -123,9 +125,10 @@ def assemble(  # noqa: PLR0913  # what results are made of
     return found
 
 
-def split_name(dataset: Dataset, run: Path, kind: str) -> str:
+def split_name(source: Source, kind: str) -> str:
     """Which split the measured images are of: `paper`, `official`, `lots`, or `groups` for any other."""
-    measured = {sample.id for sample in choose_samples(dataset, run, "auto")[0]}
+    dataset = source.data.dataset
+    measured = {sample.id for sample in source.side("auto").samples}
     try:
         named = paper_split(dataset) if kind == "ksdd" else dataset
     except DataError:  # a part of the data set only
@@ -173,7 +176,7 @@ def summary_of_folds(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]
                 "stages": stages,
                 "delta": first["delta"],
                 "paper": first["paper"],
-                **{name: _over_folds([row[name] for row in found]) for name in _METRICS},
+                **{name: _over_folds([row[name] for row in found]) for name in PIXEL_RATIOS},
                 "pooled_iou": _pooled_iou(found),
             }
         )
@@ -194,9 +197,8 @@ def _over_folds(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _pooled_iou(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    sums = {name: sum(row["counts"][name] for row in rows) for name in ("tp", "fp", "fn")}
-    total = sum(sums.values())
-    return sums["tp"] / total if total else None
+    pooled = iou(sum((PixelCounts(**row["counts"]) for row in rows), PixelCounts()))
+    return None if math.isnan(pooled) else pooled
 
 
 def _forget_place(folder: Path, work: Path) -> None:
@@ -211,7 +213,3 @@ def _forget_place(folder: Path, work: Path) -> None:
 def _read(file: Path) -> Any:
     """A step's numbers; None where it was not done."""
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,138 @@
+"""A run and a data set, opened once and handed from one experiment to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.duplicates import file_sha256
+from ltcam.data.fingerprint import content_hashes, fingerprint
+from ltcam.data.layouts import read_dataset
+from ltcam.inspector import Inspector
+from ltcam.measuring import choose_samples
+from ltcam.runs import RUN_FILE, WEIGHTS_FILE
+from ltcam.training.memory import keep_freed_memory
+from ltcam_runtime.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class OpenData:
+    """A data set that was scanned.
+
+    Attributes:
+        root: its folder.
+        dataset: what is in it.
+    """
+
+    root: Path
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, root: Path, layout: str | None = None, *, one_class: bool = True) -> OpenData:
+        """Scan a folder; arguments and errors as for `read_dataset`."""
+        return cls(root, read_dataset(root, layout, one_class=one_class))
+
+    @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 of each image by sample id; the files are read at most once."""
+        return content_hashes(self.dataset)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One hash of names, labels and contents."""
+        return fingerprint(self.dataset, self.hashes)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What an experiment is made on: a run that was loaded, and a data set that was scanned.
+
+    Attributes:
+        run: the run's folder.
+        inspector: the run.
+        data: the data set.
+    """
+
+    run: Path
+    inspector: Inspector
+    data: OpenData
+
+    @classmethod
+    def open(
+        cls, run: Path, data: Path | OpenData, *, layout: str | None = None, device: str = "auto"
+    ) -> Source:
+        """Load a run, and scan the data unless that was done.
+
+        Args:
+            run: run folder.
+            data: data set, or one that is open.
+            layout: of a data set that is not open yet; None finds it out.
+            device: `auto`, `cpu` or `cuda`.
+
+        Raises:
+            LtcamError: a run, data or a device that cannot be used.
+        """
+        keep_freed_memory()
+        opened = data if isinstance(data, OpenData) else OpenData.open(data, layout)
+        return cls(run, Inspector.load(run, device=device), opened)
+
+    @cached_property
+    def run_hashes(self) -> tuple[str, str]:
+        """SHA-256 of the run's settings and of its weights."""
+        return file_sha256(self.run / RUN_FILE), file_sha256(self.run / WEIGHTS_FILE)
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.run.name} on {self.data.root.name}"
+
+    def side(self, split: str) -> Side:
+        """The images of a side.
+
+        Args:
+            split: as for `ltcam.measuring.choose_samples`.
+
+        Raises:
+            SettingsError: an unknown split.
+            DataError: a side without images.
+        """
+        samples, words = choose_samples(self.data.dataset, self.run, split, self.data.hashes)
+        return Side(words, samples)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The images that are looked at.
+
+    Attributes:
+        words: which they are.
+        samples: all of them.
+    """
+
+    words: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def defective(self) -> tuple[Sample, ...]:
+        """Those with a defect."""
+        return tuple(sample for sample in self.samples if sample.defective)
+
+    @property
+    def masked(self) -> tuple[Sample, ...]:
+        """Those with a defect and a true mask."""
+        return tuple(sample for sample in self.defective if sample.mask is not None)
+
+    def must_have_masks(self, root: Path) -> None:
+        """Refuse a side that nothing can be measured on.
+
+        Raises:
+            DataError: no defective image has a mask.
+        """
+        if not self.masked:
+            raise DataError(
+                f"{root}: none of the {len(self.defective)} defective images ({self.words}) has a mask, so there is "
+                "nothing to measure; add masks, or try --split all"
+            )

@@ -32,7 +32,7 @@ from ltcam.data.duplicates import find_duplicates, merge_groups
 from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import kfold
 from ltcam.evaluation.counts import PixelCounts, iou
-from ltcam.runs import read_run
+from ltcam.runs.folder import read_run
 
 
 def write_manifest(fold: Dataset, file: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,26 @@ from rich.table import Table
 from ltcam.data.layouts import read_dataset
 from ltcam.defaults import classic_cam
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples
-from ltcam.runs import read_run
+from ltcam.runs.folder import read_run
+from ltcam.runs.inspector import Inspector
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_mask
+from ltcam_runtime.settings import MAP, CamSettings, Overrides
 
-UNSHARPENED = {"sharpening": {"polarity": "none"}, "mask": {"reach": 1.0}}
+
+def with_map(inspector: Inspector, cam: CamSettings) -> Inspector:
+    return replace(inspector, network=inspector.network.with_maps({MAP: cam}))
 
 
 def rungs(inspector: Inspector) -> dict[str, Inspector]:
-    paper = classic_cam(inspector.run.stages).model_dump()
-    last = {**paper, "percentile": None, "stages": inspector.run.stages[-1:]}
+    plain = inspector.overridden(Overrides(sharpen="none"))
+    paper = classic_cam(inspector.run.stages)
+    last = paper.model_copy(update={"percentile": None, "stages": inspector.run.stages[-1:]})
     return {
-        "Grad-CAM, last stage": inspector.with_settings(cam=last, **UNSHARPENED),
-        "LTGrad-CAM 50 %, all stages, raw sum (paper)": inspector.with_settings(cam=paper, **UNSHARPENED),
-        "default map": inspector.with_settings(**UNSHARPENED),
+        "Grad-CAM, last stage": with_map(plain, last),
+        "LTGrad-CAM 50 %, all stages, raw sum (paper)": with_map(plain, paper),
+        "default map": plain,
         "default map, sharpened": inspector,
     }
 

@@ -19,7 +19,7 @@ from accuracy_ksdd import ltcam  # beside this script
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.runs import package_versions
+from ltcam.runs.folder import package_versions
 
 SETS = {
     "brushed": ("brushed", "256x352", 160),

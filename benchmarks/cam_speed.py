@@ -52,8 +52,9 @@ from torchcam.methods import ScoreCAM as TorchScoreCAM
 
 from ltcam.cam import CAM, LTGradCAM, LTLayerCAM, capture, find_stages, log_odds, sweep
 from ltcam.data.layouts import read_dataset
-from ltcam.inspector import Inspector, make_cam
 from ltcam.models.classifier import build_classifier
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.network import make_cam
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.masks import otsu
 
@@ -371,10 +372,10 @@ def agreement_rows(run: Path | None, data: Path | None, device: str) -> list[dic
         of = "a small network trained on squares"
     else:
         inspector = Inspector.load(run, device=device)
-        model, target = inspector.classifier, log_odds(range(1, len(inspector.run.classes)))
+        model, target = inspector.network.classifier, inspector.network.target
         files = [sample.path for sample in read_dataset(data).samples if sample.defective][:MOST_IMAGES]
         batches = [
-            inspector.normalised([resize(read_image(file), inspector.run.image_size)]) for file in files
+            inspector.network.batch([resize(read_image(file), inspector.run.image_size)]) for file in files
         ]
         cams["the run's own map"] = make_cam(inspector.run.cam)
         of = f"{inspector.run.backbone} trained on {data.name}"

@@ -19,11 +19,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cam import CAM, Truncation, fuse, log_odds
+from ltcam.cam import CAM, Truncation, fuse
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples
+from ltcam.runs.inspector import Inspector
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
@@ -55,13 +55,13 @@ def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict
     Console().print(f"{run}: {len(samples)} defective images, {side}")
     counts = {setting: PixelCounts(0, 0, 0, 0) for setting in settings_of_all()}
     names = inspector.run.stages
-    target = log_odds(range(1, len(inspector.run.classes)))
+    target = inspector.network.target
     whole = CAM(layers=names)
     for sample in samples:
         pixels = read_image(sample.path)
         truth = read_mask(sample.mask, threshold=sample.mask_threshold)
-        images = inspector.normalised([resize(pixels, inspector.run.image_size)])
-        captured = whole.capture(inspector.classifier, images, target)
+        images = inspector.network.batch([resize(pixels, inspector.run.image_size)])
+        captured = whole.capture(inspector.network.classifier, images, target)
         maps = {}
         for method, (name, truncation) in itertools.product(METHODS, TRUNCATIONS.items()):
             cam = CAM(method=method, truncation=truncation, layers=names, positive_activations=positive)

@@ -16,7 +16,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from ltcam.runs import read_run
+from ltcam.runs.folder import read_run
 
 _PIXEL = (
     "iou",

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ltcam.cam import capture, log_odds
-from ltcam.inspector import Inspector
+from ltcam.cam import capture
 from ltcam.predicting import find_inputs, predict_files
+from ltcam.runs.inspector import Inspector
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, resize
 
@@ -29,15 +29,15 @@ from ltcam_runtime.images import read_image, resize
 def bare_seconds(inspector: Inspector, files: list[tuple[str, Path]], batch_size: int) -> float:
     size = inspector.run.image_size
     batches = [
-        inspector.normalised(
+        inspector.network.batch(
             [resize(read_image(path), size) for _, path in files[start : start + batch_size]]
         )
         for start in range(0, len(files), batch_size)
     ]
-    target = log_odds(range(1, len(inspector.run.classes)))
+    target = inspector.network.target
     started = time.perf_counter()
     for batch in batches:
-        capture(inspector.classifier, batch, target, layers=inspector.run.cam.stages)
+        capture(inspector.network.classifier, batch, target, layers=inspector.run.cam.stages)
     return time.perf_counter() - started
 
 

@@ -19,10 +19,11 @@ from rich.console import Console
 from ltcam.cam import CAM, fuse, log_odds
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, recall
-from ltcam.inspector import Inspector, make_mask, sharpened
 from ltcam.measuring import choose_samples
+from ltcam.runs.inspector import Inspector
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.inspector import make_mask, sharpened
 
 METHODS = ("layer-cam", "hires-cam")
 STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
@@ -44,8 +45,8 @@ def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
         image = read_image(sample.path)
         truth = read_mask(sample.mask, threshold=sample.mask_threshold)
         captured = CAM(layers=names).capture(
-            inspector.classifier,
-            inspector.normalised([resize(image, settings.image_size)]),
+            inspector.network.classifier,
+            inspector.network.batch([resize(image, settings.image_size)]),
             log_odds(range(1, len(settings.classes))),
         )
         for method, stages in itertools.product(METHODS, STAGES):

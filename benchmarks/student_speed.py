@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ltcam.cam import CAM, LTGradCAM
-from ltcam.inspector import Inspector
 from ltcam.models.student import STUDENT
+from ltcam.runs.inspector import Inspector
 
 Side = Callable[[], object]
 Seconds = tuple[float, float]
@@ -49,8 +49,8 @@ def rows_of(folder: Path, times: int) -> list[dict[str, object]]:
     for count in (1, 4):
         images = torch.randn(count, 3, *run.image_size, generator=torch.Generator().manual_seed(0))
         sides: tuple[Side, Side] = (
-            lambda images=images: CAM(STUDENT)(inspector.classifier, images, 1),  # type: ignore[misc]
-            lambda images=images: LTGradCAM(50, layers=run.stages)(inspector.classifier, images, 1),  # type: ignore[misc]
+            lambda images=images: CAM(STUDENT)(inspector.network.classifier, images, 1),  # type: ignore[misc]
+            lambda images=images: LTGradCAM(50, layers=run.stages)(inspector.network.classifier, images, 1),  # type: ignore[misc]
         )
         ours, theirs = best_of(sides, times)
         rows.append(

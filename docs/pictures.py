@@ -26,10 +26,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from ltcam.cam import CAM, Truncation, log_odds
-from ltcam.inspector import Inspector
+from ltcam.cam import CAM, Truncation
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.images import read_image, read_mask, resize
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers.overlays import draw_overlay
 
 OUT = Path(__file__).parent / "images"
@@ -42,8 +43,8 @@ GALLERY = (
     "crack/ceramic-lot5/0000.png",
     "pit/cast-lot5/0000.png",
 )
-PLAIN = {"polarity": "none"}
-LAST_STAGE = {"method": "grad-cam", "percentile": None, "stages": [5], "fusion": "sum"}
+PLAIN = Overrides(sharpen="none")
+LAST_STAGE = Overrides(method="grad-cam", percentile="none", stages=("5",), fusion="sum", sharpen="none")
 
 _HEAT = "inferno"
 _TRUE, _FOUND = "#ff2d96", "#3cdcff"
@@ -79,19 +80,19 @@ def flow(inspector: Inspector, data: Path) -> Figure:
         _panel(
             figure.add_subplot(grid[0, 1 + number]), one, f"S{number}, {one.shape[0]} x {one.shape[1]}{note}"
         )
-    plain = _inspect(inspector.with_settings(sharpening=PLAIN), image)
+    plain = _inspect(inspector.overridden(PLAIN), image)
     _panel(figure.add_subplot(grid[1, 2]), plain.heatmap, "heatmap")
     _panel(figure.add_subplot(grid[1, 3]), found.heatmap, "sharpened by the image")
     _panel(figure.add_subplot(grid[1, 4]), found.mask, "mask")
     _panel(figure.add_subplot(grid[1, 5]), truth, "true mask")
-    last = _inspect(inspector.with_settings(LAST_STAGE, {"reach": 1.0}, PLAIN), image)
+    last = _inspect(inspector.overridden(LAST_STAGE), image)
     _panel(figure.add_subplot(grid[1, 6]), last.mask, "last-stage Grad-CAM")
     return figure
 
 
 def gallery(inspector: Inspector, data: Path) -> Figure:
     """A row per surface: truth, mask of last-stage Grad-CAM, mask of the run's own map."""
-    last = inspector.with_settings(LAST_STAGE, {"reach": 1.0}, PLAIN)
+    last = inspector.overridden(LAST_STAGE)
     figure, rows = plt.subplots(len(GALLERY), 4, figsize=(11, 2.3 * len(GALLERY)))
     for name, axes in zip(GALLERY, rows, strict=True):
         image, truth = _pair(data, name)
@@ -140,8 +141,8 @@ def stage_maps(
     run = inspector.run
     own = {"method": run.cam.method, "positive_activations": run.cam.positive_activations}
     cam = CAM(layers=run.stages, **{**own, **settings})
-    images = inspector.normalised([resize(image, run.image_size)])
-    captured = cam.capture(inspector.classifier, images, log_odds(range(1, len(run.classes))))
+    images = inspector.network.batch([resize(image, run.image_size)])
+    captured = cam.capture(inspector.network.classifier, images, inspector.network.target)
     return [one[0].numpy() for one in cam.stage_maps(captured)]
 
 

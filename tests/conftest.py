@@ -15,7 +15,9 @@ import torch
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.models.student import STUDENT, build_student
 from ltcam.models.torchvision_operators import prepare_torchvision
-from ltcam.runs import CamSettings, Run, VerdictSettings, write_run
+from ltcam.runs.folder import write_run
+from ltcam.runs.run import Run
+from ltcam_runtime.settings import MAP, CamSettings, VerdictSettings
 
 torch.set_num_threads(1)
 prepare_torchvision()
@@ -56,7 +58,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 "std": (0.25,) * 3,
                 "backbone": "test_resnet",
                 "stages": stages,
-                "cam": cam,
+                "maps": {MAP: cam},
                 "verdict": VerdictSettings(threshold=0.0),
                 "seed": seed,
                 **fields,

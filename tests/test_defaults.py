@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ltcam.defaults import classic_cam, default_cam
-from ltcam.inspector import make_cam
+from ltcam.runs.network import make_cam
 
 
 @pytest.mark.parametrize("count", range(1, 9))

@@ -11,9 +11,9 @@ import torch
 
 from ltcam import distilling
 from ltcam.data.dataset import Sample
-from ltcam.inspector import Inspected
 from ltcam.training.images import PreparedImages
 from ltcam.training.train import Listener
+from ltcam_runtime.inspector import Inspected
 
 SIZE = (32, 48)
 OWN = (64, 96)
@@ -30,15 +30,15 @@ def teacher(masks, scores):
             inspection = None if mask is None else SimpleNamespace(mask=mask)
             yield Inspected(name, picture, inspection, "" if mask is not None else "unreadable")
 
-    return SimpleNamespace(inspect_files=inspect_files, run=SimpleNamespace(image_size=SIZE), scores=scores)
+    network = SimpleNamespace(defect_scores=lambda images: list(scores))
+    return SimpleNamespace(inspect_files=inspect_files, run=SimpleNamespace(image_size=SIZE), network=network)
 
 
 @pytest.fixture
-def lesson_of(monkeypatch):
+def lesson_of():
     """The lesson of one OK image and of defective ones with these masks."""
 
     def make(masks, scores=(2.0, -2.0)):
-        monkeypatch.setattr(distilling, "defect_scores", lambda who, shrunk: list(who.scores))
         names = ["ok.png", *masks]
         samples = tuple(
             Sample(name, Path(name), "ok" if name == "ok.png" else "dent", name) for name in names

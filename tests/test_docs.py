@@ -28,9 +28,11 @@ from ltcam.cam.methods import list_methods, registry
 from ltcam.data.layouts import LAYOUTS
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
 from ltcam.models.classifier import build_classifier, stages_of
-from ltcam.runs import CamSettings, MaskSettings, Run, VerdictSettings, write_run
+from ltcam.runs.folder import write_run
+from ltcam.runs.run import Run
 from ltcam.synth import synthesise
 from ltcam_runtime.results import Inspection, Region
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettings
 from ltcam_runtime.writers.csv import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +93,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         std=(0.5, 0.5, 0.5),
         backbone=_BACKBONE,
         stages=stages,
-        cam=CamSettings(stages=stages),
+        maps={MAP: CamSettings(stages=stages)},
         verdict=VerdictSettings(threshold=0.0),
         seed=0,
     )

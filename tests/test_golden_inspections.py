@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ltcam.inspector import Inspector
-from ltcam.runs import MaskSettings, SharpeningSettings, VerdictSettings
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import Arithmetic
+from ltcam_runtime.settings import MaskSettings, SharpeningSettings, VerdictSettings
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "inspections.json").read_text(encoding="utf-8"))
 RUNS: dict[str, dict[str, Any]] = {
@@ -27,7 +28,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "sharpening": SharpeningSettings(polarity="either", window=0.25, floor=2.0),
         "mask": MaskSettings(reach=0.15, fill_holes=True, min_area_px=3),
         "verdict": VerdictSettings(threshold=0.6676, unsure_margin=0.00005),
-        "evidence": {"channels_last": True},
+        "arithmetic": Arithmetic(channels_last=True),
     },
     "student": {
         "seed": 2,

@@ -10,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ltcam import inspector as module
-from ltcam.inspector import Inspector, choose_device
-from ltcam.runs import RUN_FILE, CamSettings, VerdictSettings
+from ltcam.runs.hardware import choose_device
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import RUN_FILE, Arithmetic
+from ltcam_runtime import inspector as runtime_inspector
 from ltcam_runtime.errors import InputError, RunError, SettingsError
+from ltcam_runtime.inspector import Inspected
+from ltcam_runtime.settings import Overrides, VerdictSettings
 
 SIZES = [(64, 64), (1, 1), (200, 30), (33, 190), (64, 65), (128, 128), (5, 300), (90, 60), (64, 64)]
 
@@ -113,7 +116,7 @@ def test_more_threads_of_the_network_change_nothing(inspector, singles):
 
 
 def test_channels_last_gives_the_same(make_run, singles):
-    other = Inspector.load(make_run(evidence={"channels_last": True}), device="cpu")
+    other = Inspector.load(make_run(arithmetic=Arithmetic(channels_last=True)), device="cpu")
     check_same(other.inspect_batch(PICTURES, NAMES), singles)
 
 
@@ -127,8 +130,8 @@ def test_one_inspector_in_several_threads(inspector, singles):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(work, range(rounds * len(NAMES))))
     check_same(found, singles * rounds)
-    assert not inspector.classifier.training
-    assert not any(len(part._forward_hooks) for part in inspector.classifier.modules())
+    assert not inspector.network.classifier.training
+    assert not any(len(part._forward_hooks) for part in inspector.network.classifier.modules())
 
 
 # ------------------------------------------------------------------------------------------ verdicts
@@ -162,24 +165,28 @@ def test_an_unsure_verdict_keeps_the_mask(make_run, singles):
 
 def test_another_threshold_by_hand(inspector):
     score = inspector.inspect(PICTURES[0]).score
-    assert inspector.with_verdict_threshold(score / 2).inspect(PICTURES[0]).verdict == "defect"
-    assert inspector.with_verdict_threshold((1 + score) / 2).inspect(PICTURES[0]).verdict == "ok"
-    assert inspector.with_verdict_threshold(None) is inspector
+    assert (
+        inspector.overridden(Overrides(verdict_threshold=score / 2)).inspect(PICTURES[0]).verdict == "defect"
+    )
+    assert (
+        inspector.overridden(Overrides(verdict_threshold=(1 + score) / 2)).inspect(PICTURES[0]).verdict
+        == "ok"
+    )
     assert inspector.run.verdict.threshold == 0.0
-    assert inspector.with_verdict_threshold(0.5).run.verdict.evidence == "given by hand"
+    assert inspector.overridden(Overrides(verdict_threshold=0.5)).run.verdict.evidence == "given by hand"
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_threshold_that_is_no_probability(threshold, inspector):
-    with pytest.raises(SettingsError, match="--verdict-threshold"):
-        inspector.with_verdict_threshold(threshold)
+    with pytest.raises(SettingsError, match="`verdict_threshold`"):
+        inspector.overridden(Overrides(verdict_threshold=threshold))
 
 
 def test_regions_carry_the_most_likely_defect_class(make_run):
     classes = ("ok", "crack", "dent", "stain")
     several = Inspector.load(make_run(classes=classes), device="cpu")
     with torch.no_grad():
-        several.classifier.head.bias.copy_(torch.tensor([9.0, 0, 2, 1]))
+        several.network.classifier.head.bias.copy_(torch.tensor([9.0, 0, 2, 1]))
     found = several.inspect(PICTURES[0])
     scores = dict(found.class_scores)
     assert tuple(scores) == classes
@@ -194,13 +201,13 @@ def test_stages_by_number_and_by_name(inspector):
     names = inspector.run.stages
     expected = (names[0], names[2])
     for stages in ([1, 3], ["1", "3"], (names[0], names[2]), [1, names[2]]):
-        assert inspector.with_settings(cam={"stages": stages}).run.cam.stages == expected
-    assert inspector.with_settings(cam={"stages": 2}).run.cam.stages == (names[1],)
-    assert inspector.with_settings(cam={"stages": names[1]}).run.cam.stages == (names[1],)
+        assert inspector.overridden(Overrides(stages=stages)).run.cam.stages == expected
+    assert inspector.overridden(Overrides(stages=2)).run.cam.stages == (names[1],)
+    assert inspector.overridden(Overrides(stages=names[1])).run.cam.stages == (names[1],)
 
 
 def test_layers_that_are_no_stages(inspector):
-    other = inspector.with_settings(cam={"stages": ["trunk.layer3.0.conv1"]})
+    other = inspector.overridden(Overrides(stages=["trunk.layer3.0.conv1"]))
     assert other.inspect(PICTURES[0]).heatmap.shape == (64, 64)
 
 
@@ -210,32 +217,32 @@ def test_layers_that_are_no_stages(inspector):
 )
 def test_stages_that_cannot_be_used(stages, inspector):
     with pytest.raises(SettingsError, match=r"stages"):
-        inspector.with_settings(cam={"stages": stages})
+        inspector.overridden(Overrides(stages=stages))
 
 
 @pytest.mark.parametrize(
-    ("cam", "mask", "words"),
+    ("fields", "words"),
     [
-        ({"method": "guess-cam"}, {}, "guess-cam"),
-        ({"percentile": 101}, {}, "--percentile 101"),
-        ({"percentile": float("nan")}, {}, "--percentile nan"),
-        ({"fusion": "median"}, {}, "--fusion 'median'"),
-        ({"nonsense": 1}, {}, "--nonsense"),
-        ({}, {"threshold": 2.0}, "--threshold 2.0"),
-        ({}, {"threshold": "best"}, "--threshold 'best'"),
-        ({}, {"min_area_px": 0}, "--min-area-px 0"),
+        ({"method": "guess-cam"}, "guess-cam"),
+        ({"percentile": 101}, "`percentile` 101"),
+        ({"percentile": float("nan")}, "`percentile` nan"),
+        ({"fusion": "median"}, "`fusion` 'median'"),
+        ({"nonsense": 1}, "`nonsense`"),
+        ({"threshold": 2.0}, "`threshold` 2.0"),
+        ({"threshold": "best"}, "`threshold` 'best'"),
+        ({"min_area_px": 0}, "`min_area_px` 0"),
     ],
 )
-def test_settings_that_cannot_be_used_are_named(cam, mask, words, inspector):
+def test_settings_that_cannot_be_used_are_named(fields, words, inspector):
     with pytest.raises(SettingsError, match=words):
-        inspector.with_settings(cam, mask)
+        inspector.overridden(Overrides(**fields))
 
 
 def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspector, singles):
     before = inspector.run
-    other = inspector.with_settings({"method": "grad-cam", "percentile": 50, "fusion": "sum"})
+    other = inspector.overridden(Overrides(method="grad-cam", percentile=50, fusion="sum"))
     assert (other.run.cam.method, other.run.cam.percentile, other.run.cam.fusion) == ("grad-cam", 50, "sum")
-    assert other.classifier is inspector.classifier
+    assert other.network.classifier is inspector.network.classifier
     assert not np.allclose(other.inspect(PICTURES[0]).heatmap, singles[0].heatmap)
     assert inspector.run == before
     check_same([inspector.inspect(PICTURES[0], NAMES[0])], singles[:1])
@@ -243,9 +250,9 @@ def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspe
 
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
 @pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam"])
-@pytest.mark.parametrize("percentile", [None, 0, 50, 100])
+@pytest.mark.parametrize("percentile", ["none", 0, 50, 100])
 def test_every_map_can_be_made_of_every_image(fusion, method, percentile, inspector):
-    other = inspector.with_settings({"method": method, "fusion": fusion, "percentile": percentile})
+    other = inspector.overridden(Overrides(method=method, fusion=fusion, percentile=percentile))
     found = other.inspect_batch(PICTURES[:3], NAMES[:3])
     assert all(np.isfinite(item.heatmap).all() for item in found)
 
@@ -253,13 +260,13 @@ def test_every_map_can_be_made_of_every_image(fusion, method, percentile, inspec
 def test_the_threshold_of_the_mask(inspector, singles):
     heatmap = singles[0].heatmap
     share = (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min())
-    found = inspector.with_settings(mask={"threshold": 0.3}).inspect(PICTURES[0])
+    found = inspector.overridden(Overrides(threshold=0.3)).inspect(PICTURES[0])
     assert (found.mask != (share > 0.3)).mean() < 1e-3
 
 
 def test_small_regions_are_dropped_from_mask_and_list(inspector):
-    found = inspector.with_settings(mask={"threshold": 0.5, "min_area_px": 40}).inspect(PICTURES[5])
-    plain = inspector.with_settings(mask={"threshold": 0.5}).inspect(PICTURES[5])
+    found = inspector.overridden(Overrides(threshold=0.5, min_area_px=40)).inspect(PICTURES[5])
+    plain = inspector.overridden(Overrides(threshold=0.5)).inspect(PICTURES[5])
     kept = [region for region in plain.regions if region.area_px >= 40]
     assert [region.area_px for region in found.regions] == [region.area_px for region in kept]
     assert found.mask.sum() == sum(region.area_px for region in kept)
@@ -321,7 +328,9 @@ def test_devices(name, error, monkeypatch):
 
 def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):
     """Two fields that agree with each other and with no network."""
-    broken = Inspector.load(folder_with(make_run(), {"stages": ["head"], "cam": {"stages": ["head"]}}))
+    broken = Inspector.load(
+        folder_with(make_run(), {"stages": ["head"], "maps": {"map": {"stages": ["head"]}}})
+    )
     with pytest.raises(RunError, match="head"):
         broken.inspect(PICTURES[0])
 
@@ -330,9 +339,7 @@ def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):
 def folder_with():
     def change(folder, values):
         file = folder / RUN_FILE
-        fields = json.loads(file.read_text())
-        cam = CamSettings(**fields["cam"]).model_dump() | values.pop("cam", {})
-        file.write_text(json.dumps({**fields, **values, "cam": cam}))
+        file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
         return folder
 
     return change
@@ -344,14 +351,14 @@ def folder_with():
 def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
     """Images that were read and not yet handed out; and after hand-out nothing holds on to them."""
     lock, read = threading.Lock(), []
-    original = module.read_image
+    original = runtime_inspector.read_image
 
     def counted(path):
         with lock:
             read.append(path)
         return original(path)
 
-    monkeypatch.setattr(module, "read_image", counted)
+    monkeypatch.setattr(runtime_inspector, "read_image", counted)
     handed_out, furthest = 0, 0
     for _ in inspector.inspect_files(((f"{n}", files[0][1]) for n in range(60)), batch_size=4):
         handed_out += 1
@@ -363,7 +370,7 @@ def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
 def test_arrays_do_not_pile_up(inspector, files):
     def arrays():
         gc.collect()
-        return sum(isinstance(thing, module.Inspected) for thing in gc.get_objects())
+        return sum(isinstance(thing, Inspected) for thing in gc.get_objects())
 
     counts = []
     for number, _ in enumerate(inspector.inspect_files((f"{n}", files[0][1]) for n in range(40))):

@@ -13,10 +13,11 @@ from PIL import Image
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import split_csv
-from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples, evaluate_run
-from ltcam.runs import SPLIT_FILE, VerdictSettings
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import SPLIT_FILE
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam_runtime.settings import Overrides, VerdictSettings
 
 
 def paint(path, seed, *, square=False):
@@ -200,7 +201,7 @@ def test_metrics_have_the_names_that_were_promised(run, data, tmp_path):
 
 
 def test_the_settings_say_what_was_measured(run, data, tmp_path):
-    options = {"cam": {"method": "grad-cam", "stages": [2]}, "mask": {"threshold": 0.25}}
+    options = {"overrides": Overrides(method="grad-cam", stages=[2], threshold=0.25)}
     settings = measure(run, data, tmp_path / "out", command="c", **options).metrics["settings"]
     assert settings["run"] == str(run)
     assert settings["data"] == str(data)

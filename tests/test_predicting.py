@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltcam import inspector, predicting
+from ltcam import predicting
 from ltcam.predicting import find_inputs, predict_files
+from ltcam_runtime import inspector as inspector_module
 from ltcam_runtime import reading
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
 from ltcam_runtime.listing import HIDDEN, NO_IMAGE
+from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers import overlays
 from ltcam_runtime.writers.masks import MaskWriter
 
@@ -75,7 +77,7 @@ def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path
 
 
 def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path, monkeypatch):
-    original = inspector.find_regions
+    original = inspector_module.find_regions
 
     def hungry(mask, *arguments, **options):
         if mask.shape == (64, 48):
@@ -83,7 +85,7 @@ def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path
         return original(mask, *arguments, **options)
 
     paint(folder / "b" / "hungry.png", size=(64, 48))
-    monkeypatch.setattr(inspector, "find_regions", hungry)
+    monkeypatch.setattr(inspector_module, "find_regions", hungry)
     summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu", batch_size=8)
     assert summary.inspected == 4
     assert [name for name, _ in summary.failed] == ["b/hungry.png"]
@@ -159,9 +161,7 @@ def test_settings_are_taken_and_written_down(run, folder, tmp_path):
         run,
         [str(folder / "a")],
         tmp_path / "out",
-        cam={"method": "grad-cam", "stages": [2]},
-        mask={"threshold": 0.25},
-        verdict_threshold=0.99,
+        overrides=Overrides(method="grad-cam", stages=[2], threshold=0.25, verdict_threshold=0.99),
         device="cpu",
     )
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -176,7 +176,7 @@ def test_settings_are_taken_and_written_down(run, folder, tmp_path):
 
 def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path):
     with pytest.raises(SettingsError):
-        predict_files(run, [str(folder)], tmp_path / "out", cam={"method": "guess"}, device="cpu")
+        predict_files(run, [str(folder)], tmp_path / "out", overrides=Overrides(method="guess"), device="cpu")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -211,7 +211,7 @@ def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(run, fo
     def broken(*_arguments):
         raise RunError("the run cannot be used on images")
 
-    monkeypatch.setattr("ltcam.inspector.make_mask", broken)
+    monkeypatch.setattr("ltcam_runtime.inspector.make_mask", broken)
     with pytest.raises(RunError, match="cannot be used"):
         predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()

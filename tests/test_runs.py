@@ -3,25 +3,25 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ltcam.inspector import Inspector
 from ltcam.models.classifier import build_classifier
-from ltcam.runs import (
+from ltcam.runs.folder import read_classifier, read_run, write_run
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import (
     HISTORY_FILE,
     RUN_FILE,
     RUN_SCHEMA_VERSION,
     SPLIT_FILE,
     WEIGHTS_FILE,
+    Arithmetic,
     Run,
-    VerdictSettings,
-    read_classifier,
-    read_run,
-    write_run,
 )
 from ltcam_runtime.errors import RunError
+from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, VerdictSettings
 
 
 def change(folder, *path, value):
@@ -99,15 +99,15 @@ def test_history_and_split_are_tables(tmp_path, folder):
         (("std",), [0.5, 0.5, float("inf")]),
         (("backbone",), None),
         (("stages",), None),
-        (("cam", "fusion"), "median"),
-        (("cam", "scope"), "image"),
-        (("cam", "reading"), "both"),
-        (("cam", "stages"), []),
-        (("cam", "stage_scale"), "log"),
-        (("cam", "percentile"), 101),
-        (("cam", "percentile"), float("nan")),
-        (("cam", "positive_activations"), "perhaps"),
-        (("cam", "extra"), 1),
+        (("maps", "map", "fusion"), "median"),
+        (("maps", "map", "scope"), "image"),
+        (("maps", "map", "reading"), "both"),
+        (("maps", "map", "stages"), []),
+        (("maps", "map", "stage_scale"), "log"),
+        (("maps", "map", "percentile"), 101),
+        (("maps", "map", "percentile"), float("nan")),
+        (("maps", "map", "positive_activations"), "perhaps"),
+        (("maps", "map", "extra"), 1),
         (("mask", "threshold"), "best"),
         (("mask", "threshold"), 1.5),
         (("mask", "threshold"), float("nan")),
@@ -122,7 +122,7 @@ def test_history_and_split_are_tables(tmp_path, folder):
         (("schema_version",), "one"),
         (("schema_version",), 0),
         (("classes",), ...),
-        (("cam",), ...),
+        (("maps",), ...),
         (("seed",), ...),
     ],
 )
@@ -135,11 +135,12 @@ def test_a_field_that_is_wrong_is_named(path, value, folder):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("cam", "method"), "guess-cam", "field 'cam'.*guess-cam"),
-        (("cam", "stages"), ["nowhere"], "names stage 'nowhere'"),
+        (("maps", "map", "method"), "guess-cam", "field 'maps'.*guess-cam"),
+        (("maps", "map", "method"), "student", "field 'maps'.*only students draw"),
+        (("maps", "map", "stages"), ["nowhere"], "names stage 'nowhere'"),
         (("stages",), ["nowhere"], "names stage 'nowhere'"),
-        (("cam", "stages"), ["head"], "field 'cam'.*head.*no map"),
-        (("cam", "stages"), ["trunk.layer1", "trunk.layer1"], "field 'cam'.*more than once"),
+        (("maps", "map", "stages"), ["head"], "field 'maps'.*head.*no map"),
+        (("maps", "map", "stages"), ["trunk.layer1", "trunk.layer1"], "field 'maps'.*more than once"),
         (("backbone",), "resnet81", "field 'backbone'.*resnet81"),
         (("backbone",), "test_efficientnet", "does not fit backbone test_efficientnet"),
         (("classes",), ["ok", "a", "b"], "does not fit"),
@@ -154,7 +155,7 @@ def test_fields_that_do_not_fit_the_network(path, value, words, folder):
 def test_a_newer_schema(folder):
     change(folder, "schema_version", value=RUN_SCHEMA_VERSION + 1)
     change(folder, "from_the_future", value=True)
-    with pytest.raises(RunError, match=r"schema version 2, this ltcam reads up to 1; update ltcam"):
+    with pytest.raises(RunError, match=r"schema version 3, this ltcam reads up to 2; update ltcam"):
         read_run(folder)
 
 
@@ -223,3 +224,58 @@ def test_half_precision_weights_are_read(folder):
     save_file(halves, folder / WEIGHTS_FILE)
     classifier = read_classifier(folder, read_run(folder))
     assert {t.dtype for t in classifier.parameters()} == {torch.float32}
+
+
+def test_a_run_of_the_first_schema(folder):
+    """It had one map, `cam`, and kept the arithmetic among the evidence."""
+    file = folder / RUN_FILE
+    expected = read_run(folder)
+    values = json.loads(file.read_text())
+    values["schema_version"] = 1
+    values["cam"] = values.pop("maps")["map"]
+    for name in ("map", "kinds", "kind_share", "arithmetic"):
+        del values[name]
+    values["evidence"] |= {"bfloat16": True, "channels_last": True, "arithmetic": "measured"}
+    file.write_text(json.dumps(values))
+    found = read_run(folder)
+    assert found.arithmetic == Arithmetic(bfloat16=True, channels_last=True, reason="measured")
+    assert found.model_copy(update={"arithmetic": expected.arithmetic}) == expected
+
+
+def test_maps_and_kinds(make_run):
+    stages = read_run(make_run()).stages
+    maps = {
+        "map": CamSettings(stages=stages[1:3]),
+        "deep": CamSettings(method="grad-cam", stages=stages[-1:]),
+    }
+    kinds = {"stain": KindSettings(map="deep", mask=MaskSettings(threshold=0.4))}
+    folder = make_run(classes=("ok", "dent", "stain"), maps=maps, kinds=kinds)
+    run = read_run(folder)
+    assert (run.maps, run.kinds) == (maps, kinds)
+    inspector = Inspector.load(folder, device="cpu")
+    images = [np.random.default_rng(n).integers(0, 255, (64, 64, 3), np.uint8) for n in range(2)]
+    both = inspector.network.respond(images)
+    for name in maps:
+        alone = inspector.network.respond(images, maps=[name])
+        assert np.allclose(both.heatmaps[name], alone.heatmaps[name], atol=1e-6)
+        assert np.allclose(both.probabilities, alone.probabilities, atol=1e-6)
+    assert inspector.network.respond(images, maps=()).heatmaps == {}
+    assert np.allclose(
+        inspector.network.respond(images, maps=()).probabilities, both.probabilities, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"map": "deep"}, "there is no map 'deep'; there are map"),
+        ({"kinds": {"dent": {"map": "deep"}}}, "there is no map 'deep'"),
+        ({"kinds": {"lamp": {}}}, "kinds: lamp: no such class"),
+        ({"maps": {}}, "field 'maps'"),
+    ],
+)
+def test_names_that_nothing_has(folder, fields, said):
+    for name, value in fields.items():
+        change(folder, name, value=value)
+    with pytest.raises(RunError, match=said):
+        read_run(folder)

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ltcam.inspector import Inspector
-from ltcam.runs import CamSettings, Run, SharpeningSettings, VerdictSettings
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import Run
 from ltcam.sharpening_choice import REACH, choose_sharpening, filled_in
+from ltcam_runtime.settings import MAP, CamSettings, SharpeningSettings, VerdictSettings
 
 SIZE = (96, 128)
 
@@ -41,11 +42,11 @@ def inspector(sign, mask_reach=1.0):
         std=(1, 1, 1),
         backbone="judge",
         stages=("pool",),
-        cam=CamSettings(stages=("pool",)),
+        maps={MAP: CamSettings(stages=("pool",))},
         verdict=VerdictSettings(),
         seed=0,
     )
-    return Inspector(run, Judge(sign).eval().requires_grad_(False), torch.device("cpu"))
+    return Inspector.of(run, Judge(sign), device=torch.device("cpu"))
 
 
 def write_images(folder, count, depth, decoy=0):

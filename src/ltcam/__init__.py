@@ -18,13 +18,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CAM": "ltcam.cam",
-    "Inspector": "ltcam.inspector",
+    "Inspector": "ltcam.runs.inspector",
     "LTFullGrad": "ltcam.cam",
     "LTGradCAM": "ltcam.cam",
     "LTGradCAMPlusPlus": "ltcam.cam",
     "LTHiResCAM": "ltcam.cam",
     "LTLayerCAM": "ltcam.cam",
     "LTXGradCAM": "ltcam.cam",
+    "Overrides": "ltcam_runtime.settings",
     "Truncation": "ltcam.cam",
 }
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
         LTXGradCAM,
         Truncation,
     )
-    from ltcam.inspector import Inspector
+    from ltcam.runs.inspector import Inspector
+    from ltcam_runtime.settings import Overrides
 
 __all__ = [
     "CAM",
@@ -50,6 +52,7 @@ __all__ = [
     "LTHiResCAM",
     "LTLayerCAM",
     "LTXGradCAM",
+    "Overrides",
     "Truncation",
     "__version__",
 ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ltcam.runs import CamSettings
+from ltcam_runtime.settings import CamSettings
 
 
 def default_cam(stages: tuple[str, ...]) -> CamSettings:

@@ -23,18 +23,12 @@ from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import read_dataset
 from ltcam.data.splits import known_sides, read_split_csv
-from ltcam.inspector import Inspector
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
-from ltcam.runs import (
-    SPLIT_FILE,
-    WEIGHTS_FILE,
-    CamSettings,
-    MaskSettings,
-    SharpeningSettings,
-    package_versions,
-)
-from ltcam.sharpening_choice import defect_scores, filled_in
+from ltcam.runs.folder import package_versions
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import SPLIT_FILE, WEIGHTS_FILE
+from ltcam.sharpening_choice import filled_in
 from ltcam.training.fit import fit
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.memory import keep_freed_memory
@@ -51,6 +45,7 @@ from ltcam.training.train import (
 from ltcam.training.verdict import choose_verdict
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import resize
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 _EDGE_PX = 2  # at the student's size: how far around a mask nobody knows
 
@@ -137,7 +132,7 @@ def distill(  # noqa: PLR0913  # the options of a command
         }
     )
     failed = tuple(failure for part in parts.values() for failure in part.failed)
-    return Trained(final, teacher.classifier.cpu(), dataset, contents, history, failed)
+    return Trained(final, teacher.network.classifier.cpu(), dataset, contents, history, failed)
 
 
 def make_lesson(
@@ -188,7 +183,7 @@ def _target(share: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _is_the_defect(teacher: Inspector, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> bool:
     """Whether the image looks OK to the teacher once the mask is filled in."""
     shrunk = resize(image, teacher.run.image_size)
-    before, after = defect_scores(teacher, [shrunk, filled_in(shrunk, mask)])
+    before, after = teacher.network.defect_scores([shrunk, filled_in(shrunk, mask)])
     return before > 0 > after
 
 
@@ -203,7 +198,7 @@ def _learn(
 ) -> tuple[Inspector, tuple[dict[str, float], ...]]:
     """One round: a student of the teacher, ready to inspect, and its history."""
     statistics = (teacher.run.mean, teacher.run.std)
-    classifier = teacher.classifier.cpu().requires_grad_(True)
+    classifier = teacher.network.classifier.cpu().requires_grad_(True)
     student = classifier if isinstance(classifier, Student) else student_of(classifier)
     student.train()
     freeze_stages(student, teacher.run.stages, settings.freeze)
@@ -225,18 +220,21 @@ def _learn(
         update={
             "network": "student",
             "image_size": (int(lesson.targets.shape[2]), int(lesson.targets.shape[3])),
-            "cam": CamSettings(method=STUDENT.name, stages=teacher.run.stages),
+            "maps": {MAP: CamSettings(method=STUDENT.name, stages=teacher.run.stages)},
+            "map": MAP,
             "sharpening": SharpeningSettings(),
             "mask": MaskSettings(threshold=0.5, of="value", min_area_px=teacher.run.mask.min_area_px),
+            "kinds": {},
             "verdict": choose_verdict(student, parts["val"], settings, statistics, listener.say),
             "seed": settings.seed,
             "training": settings.model_dump(mode="json"),
+            "arithmetic": fitted.arithmetic,
             "evidence": training_evidence(
                 fitted, "being the last, since drawing goes on improving after the verdicts"
             ),
         }
     )
-    return Inspector.of(run, student, device=teacher.device), fitted.history
+    return Inspector.of(run, student, device=teacher.network.device), fitted.history
 
 
 def _as_trained(dataset: Dataset, run: Path) -> tuple[Dataset, dict[str, str]]:

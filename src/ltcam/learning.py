@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ltcam.data.splits import split_csv
-from ltcam.inspector import Inspector, choose_device
 from ltcam.reports.run_page import run_page
-from ltcam.runs import write_run
+from ltcam.runs.folder import write_run
+from ltcam.runs.hardware import choose_device
+from ltcam.runs.inspector import Inspector
 from ltcam.sharpening_choice import choose_sharpening
 from ltcam.training.train import Trained
 

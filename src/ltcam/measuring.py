@@ -27,12 +27,14 @@ from ltcam.evaluation.evaluate import (
     record_image,
     summarise,
 )
-from ltcam.inspector import Inspected, Inspector
 from ltcam.reports.evaluation_page import WorstPicture, comparison_picture, evaluation_page, metrics_markdown
-from ltcam.runs import SPLIT_FILE
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import SPLIT_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
+from ltcam_runtime.inspector import Inspected
+from ltcam_runtime.settings import Overrides
 
 METRICS_FILE = "metrics.json"
 SPLITS = ("auto", "train", "val", "test", "all")
@@ -59,9 +61,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
     *,
     layout: str | None = None,
     split: str = "auto",
-    cam: Mapping[str, Any] | None = None,
-    mask: Mapping[str, Any] | None = None,
-    sharpening: Mapping[str, Any] | None = None,
+    overrides: Overrides | None = None,
     batch_size: int = 4,
     device: str = "auto",
     bootstrap: int = 1000,
@@ -78,9 +78,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
         layout: of the data; None finds it out.
         split: `train`, `val`, `test`, `all`; `auto`: the test side of the split the run was trained
             with where this is the data it was trained on, else the data set's own test side, else all.
-        cam: map settings to use instead of the run's.
-        mask: mask settings to use instead of the run's.
-        sharpening: sharpening settings to use instead of the run's.
+        overrides: map, sharpening, mask and verdict settings to use instead of the run's.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
         bootstrap: resamples of the intervals.
@@ -95,7 +93,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
     dataset = read_dataset(data, layout, one_class=True)
     samples, side = choose_samples(dataset, run, split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).with_settings(cam, mask, sharpening)
+        inspector = Inspector.load(run, device=device).overridden(overrides or Overrides())
         _check_classes(samples, inspector)
         records, histograms, failed = _measure(inspector, samples, batch_size, progress)
         if not records:

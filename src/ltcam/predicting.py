@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from ltcam.data.layouts.manifest import read_manifest
-from ltcam.inspector import Inspector
-from ltcam.runs import RUN_FILE
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.listing import LeftOut, Listing, list_images
+from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers import MARKER, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 
@@ -55,10 +56,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
     inputs: Sequence[str],
     out: Path,
     *,
-    cam: Mapping[str, Any] | None = None,
-    mask: Mapping[str, Any] | None = None,
-    sharpening: Mapping[str, Any] | None = None,
-    verdict_threshold: float | None = None,
+    overrides: Overrides | None = None,
     batch_size: int = 4,
     device: str = "auto",
     threads: int | None = None,
@@ -71,10 +69,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         run: run folder.
         inputs: files, folders (searched for images), globs, CSV manifests.
         out: folder to write; whole or not there.
-        cam: map settings to use instead of the run's.
-        mask: mask settings to use instead of the run's.
-        sharpening: sharpening settings to use instead of the run's.
-        verdict_threshold: score from which an image is judged defective, instead of the run's.
+        overrides: map, sharpening, mask and verdict settings to use instead of the run's.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
         threads: of the network.
@@ -89,8 +84,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         torch.set_num_threads(threads)
     listing = find_inputs(inputs, out)
     with output_folder(out, marker=MARKER, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).with_settings(cam, mask, sharpening)
-        inspector = inspector.with_verdict_threshold(verdict_threshold)
+        inspector = Inspector.load(run, device=device).overridden(overrides or Overrides())
         settings = {
             "run": str(run),
             "cam": inspector.run.cam.model_dump(mode="json"),

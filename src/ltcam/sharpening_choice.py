@@ -19,16 +19,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ltcam.cam import log_odds
-from ltcam.inspector import Inspector, make_mask, sharpened
-from ltcam.runs import MaskSettings, SharpeningSettings
-from ltcam.training.hardware import has_bfloat16
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.inspector import make_mask, sharpened
+from ltcam_runtime.settings import MaskSettings, Overrides, SharpeningSettings
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
 AREA_PRICE = 0.1  # how much of the score drop the whole area of the unsharpened mask is worth
@@ -97,7 +94,7 @@ def choose_sharpening(
         ok: files of OK images, likewise.
         progress: called with (done, total).
     """
-    plain = inspector.with_settings(sharpening={"polarity": "none"}, mask={"reach": 1.0})
+    plain = inspector.overridden(Overrides(sharpen="none", reach=1.0))
     rng = np.random.default_rng(inspector.run.seed)
     normal = _read_some(ok, MOST_OK, rng)
     images = _read_some(defective, MOST_DEFECTIVE, rng)
@@ -106,7 +103,9 @@ def choose_sharpening(
             inspector,
             f"none: {len(images)} defective images are too few to choose on; {FEWEST_DEFECTIVE} are enough",
         )
-    normal_score = float(np.median(defect_scores(plain, [resize(i, plain.run.image_size) for i in normal])))
+    normal_score = float(
+        np.median(plain.network.defect_scores([resize(i, plain.run.image_size) for i in normal]))
+    )
     cases = [case for case in (_case(plain, image) for image in images) if case.score > normal_score]
     if len(cases) < FEWEST_DEFECTIVE:
         return _none(inspector, "none: the classifier does not tell the defective images from OK ones")
@@ -164,7 +163,7 @@ def _marks(
     whole = max(float(make_mask(case.heatmap, inspector.run.mask).mean()), 1e-9)
     # Many candidates make the same mask (one without holes, say): the network is asked about each mask once.
     different = {mask.tobytes(): mask for mask in masks}
-    asked = defect_scores(inspector, [filled_in(case.shrunk, mask) for mask in different.values()])
+    asked = inspector.network.defect_scores([filled_in(case.shrunk, mask) for mask in different.values()])
     score_of = dict(zip(different, asked, strict=True))
     scores = [score_of[mask.tobytes()] for mask in masks]
     return [
@@ -263,25 +262,6 @@ def _read_some(files: Sequence[Path], most: int, rng: np.random.Generator) -> li
 
 def _case(inspector: Inspector, image: Image) -> _Case:
     shrunk = resize(image, inspector.run.image_size)
-    found = inspector.explain([shrunk])
+    found = inspector.network.explain([shrunk])
     heatmap = resize_heatmap(found.heatmaps[0].cpu().numpy(), image.shape[:2])
     return _Case(image, heatmap, shrunk, float(found.scores[0]))
-
-
-@torch.no_grad()
-def defect_scores(inspector: Inspector, shrunk: Sequence[Image]) -> list[float]:
-    """Log-odds of being defective, in the arithmetic that the run was trained in: these only rank masks.
-
-    Args:
-        inspector: whose classifier is asked.
-        shrunk: (h, w, 3) uint8 RGB each, at the network's size.
-    """
-    target = log_odds(range(1, len(inspector.run.classes)))
-    half = bool(inspector.run.evidence.get("bfloat16")) and has_bfloat16(inspector.device)
-    scores: list[float] = []
-    for start in range(0, len(shrunk), _AT_ONCE):
-        images = inspector.normalised(shrunk[start : start + _AT_ONCE])
-        with torch.autocast(inspector.device.type, torch.bfloat16, enabled=half):
-            logits: Tensor = inspector.classifier(images)
-        scores += [float(target(row)) for row in logits.double()]
-    return scores

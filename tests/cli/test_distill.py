@@ -25,7 +25,7 @@ def student(ltcam, trained, data, tmp_path_factory):
 def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained):
     run = json.loads((student / "run.json").read_text())
     assert run["network"] == "student"
-    assert run["cam"]["method"] == "student"
+    assert run["maps"]["map"]["method"] == "student"
     assert run["sharpening"]["polarity"] == "none"
     assert run["mask"]["threshold"] == 0.5
     assert run["mask"]["of"] == "value"

@@ -61,10 +61,10 @@ def test_classic_is_the_papers_pipeline(
     result = ltcam("train", data, "--out", tmp_path / "run", *fast, "--classic")
     assert result.code == 0, result.err
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert run["cam"]["method"] == "grad-cam"
-    assert run["cam"]["percentile"] == 50
-    assert run["cam"]["stages"] == run["stages"]
-    assert run["cam"]["fusion"] == "sum"
+    assert run["maps"]["map"]["method"] == "grad-cam"
+    assert run["maps"]["map"]["percentile"] == 50
+    assert run["maps"]["map"]["stages"] == run["stages"]
+    assert run["maps"]["map"]["fusion"] == "sum"
     assert run["sharpening"]["polarity"] == "none"
     assert run["mask"] == {
         "threshold": "otsu",

@@ -5,8 +5,9 @@ import pytest
 
 from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
-from ltcam.runs import CamSettings, MaskSettings, Run, VerdictSettings
+from ltcam.runs.run import Run
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettings
 
 EVIL = "<script>alert('x')</script>"
 
@@ -49,9 +50,11 @@ def run():
         std=(0.229, 0.224, 0.225),
         backbone="tf_efficientnet_lite0",
         stages=stages,
-        cam=CamSettings(
-            method="layer-cam", percentile=50, stages=stages[1:], fusion="sum", stage_scale="tanh"
-        ),
+        maps={
+            MAP: CamSettings(
+                method="layer-cam", percentile=50, stages=stages[1:], fusion="sum", stage_scale="tanh"
+            )
+        },
         mask=MaskSettings(threshold=0.35, min_area_px=9),
         verdict=VerdictSettings(threshold=0.4312, evidence=f"best F1 (0.952) {EVIL}"),
         seed=17,

@@ -7,7 +7,7 @@ import pytest
 
 from ltcam.reports.run_page import run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
-from ltcam.runs import CamSettings, MaskSettings, SharpeningSettings, VerdictSettings
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings, VerdictSettings
 
 NAN = math.nan
 
@@ -115,12 +115,12 @@ def test_map_settings_in_words(run):
     assert rows["Scale of stages"].value == "tanh"
     assert rows["Mask threshold"].value == "0.35"
     assert rows["Smallest region"].value == "9 px"
-    one = run.model_copy(update={"cam": CamSettings(stages=("blocks.2",)), "mask": MaskSettings()})
+    one = run.model_copy(update={"maps": {MAP: CamSettings(stages=("blocks.2",))}, "mask": MaskSettings()})
     rows = {row.name: row for row in map_rows(one)}
     assert rows["Truncation"].value == "none"
     assert rows["Mask threshold"].value == "Otsu"
     assert not {"Fusion", "Scale of stages", "Smallest region", "Truncation acts on"} & set(rows)
-    product = run.model_copy(update={"cam": CamSettings(stages=run.stages, stage_scale="tanh")})
+    product = run.model_copy(update={"maps": {MAP: CamSettings(stages=run.stages, stage_scale="tanh")}})
     assert "Scale of stages" not in {row.name for row in map_rows(product)}  # a product ignores it
 
 
@@ -129,11 +129,11 @@ def test_every_setting_has_words(run):
         annotation = CamSettings.model_fields[name].annotation
         for value in annotation.__args__:
             cam = CamSettings.model_validate({**run.cam.model_dump(), "fusion": "max", name: value})
-            assert all(row.value for row in map_rows(run.model_copy(update={"cam": cam})))
+            assert all(row.value for row in map_rows(run.model_copy(update={"maps": {MAP: cam}})))
 
 
 def test_layers_outside_the_stages_have_no_number(run):
-    changed = run.model_copy(update={"cam": CamSettings(stages=("blocks.2", "conv_head"))})
+    changed = run.model_copy(update={"maps": {MAP: CamSettings(stages=("blocks.2", "conv_head"))}})
     assert stage_names(changed).replace("\N{NO-BREAK SPACE}", " ") == "S3 blocks.2, conv_head"
 
 
@@ -208,7 +208,7 @@ def test_a_students_page_says_whose_masks_it_learned(run, parse):
     student = run.model_copy(
         update={
             "network": "student",
-            "cam": run.cam.model_copy(update={"method": "student"}),
+            "maps": {MAP: run.cam.model_copy(update={"method": "student"})},
             "mask": MaskSettings(threshold=0.5, of="value"),
             "evidence": {
                 "best_epoch": 1,

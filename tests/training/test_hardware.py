@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from ltcam.models.classifier import build_classifier
+from ltcam.runs import hardware as facts
+from ltcam.runs.hardware import has_bfloat16
+from ltcam.runs.run import Arithmetic
 from ltcam.training import hardware
-from ltcam.training.hardware import Arithmetic, choose_arithmetic, has_bfloat16
+from ltcam.training.hardware import choose_arithmetic
 
 CPU = torch.device("cpu")
 
@@ -86,7 +89,6 @@ def test_the_answer_is_remembered_per_backbone_size_and_choice(clock, cache):
         b"",
         b"{",
         b"[]",
-        b"{}",
         b'"x"',
         b"\xff\xfe",
         b'{"bfloat16": true, "channels_last": true, "reason": ""}',
@@ -133,7 +135,7 @@ def test_measuring_leaves_the_model_as_it_was(cache):
     ],
 )
 def test_bfloat16_needs_instructions(flags, there, monkeypatch):
-    monkeypatch.setattr(hardware.Path, "read_text", lambda *_a, **_k: flags)
+    monkeypatch.setattr(facts.Path, "read_text", lambda *_a, **_k: flags)
     assert has_bfloat16(CPU) is there
 
 
@@ -148,9 +150,9 @@ def test_no_cpuinfo_means_no_bfloat16(monkeypatch):
     def missing(*_a, **_k):
         raise FileNotFoundError
 
-    monkeypatch.setattr(hardware.Path, "read_text", missing)
+    monkeypatch.setattr(facts.Path, "read_text", missing)
     assert has_bfloat16(CPU) is False
 
 
 def test_arithmetic_is_a_value():
-    assert Arithmetic(True, False, "x") == Arithmetic(True, False, "x")
+    assert Arithmetic(bfloat16=True, reason="x") == Arithmetic(bfloat16=True, reason="x")

@@ -112,7 +112,7 @@ def test_what_was_measured_before_does_not_change_the_model(pictures, quick, tmp
     settings = quick(memory_format="auto", weights=str(pretend_weights(tmp_path)))
     first = run(dataset, settings, tmp_path / "1")
     second = run(dataset, settings, tmp_path / "2")
-    assert "measured" in first.run.evidence["arithmetic"]
+    assert "measured" in first.run.arithmetic.reason
     assert first.run.evidence == second.run.evidence
     states = first.classifier.state_dict(), second.classifier.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -126,6 +126,26 @@ class Mask:
     levels: int
 
 
+def from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    """The pixels of a Pillow image of any mode, upright and in colour, as `read_image` gives those of a file.
+
+    Args:
+        image: left as it is, unless its pixels are still in a file.
+        name: of the image, for the error.
+
+    Returns:
+        (H, W, 3) uint8, RGB, contiguous and writable.
+
+    Raises:
+        InputError: no pixels, damaged, or values that cannot be shown in 8 bits without a guess.
+    """
+    _check_pixels(Path(name), image, DEFAULT_MAX_PIXELS)
+    with _decoding(name):
+        orientation = _orientation(image)
+        image.load()
+        return _upright(_rgb(Path(name), image), orientation)
+
+
 def read_mask(
     path: Path | str, *, threshold: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> NDArray[np.bool_]:
@@ -315,7 +335,7 @@ def _check_pixels(path: Path, image: Image.Image, max_pixels: int) -> None:
         )
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def _orientation(image: Image.Image) -> int:
     """The EXIF orientation that is still to be applied; 1 where there is none."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1  # Pillow's TIFF decoder applies it itself
@@ -341,7 +361,7 @@ def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 # -------------------------------------------------------------------------------------- pixels
 
 
-def _rgb(path: Path, image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+def _rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 of a decoded image of any mode."""
     mode = image.mode
     if mode in _SIXTEEN_BIT:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -44,7 +46,7 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
         except KeyboardInterrupt as interrupt:
             _fail(f"interrupted; {str(interrupt) or 'nothing was written'}", INTERRUPTED)
         except LtcamError as error:
-            _fail(str(error), error.exit_code)
+            _fail(in_options(str(error), inspect.signature(body).parameters), error.exit_code)
         except (MemoryError, OSError, FloatingPointError) as error:
             _fail(f"{type(error).__name__}: {error}", NOTHING_DONE)
         except Exception as error:  # a fault of ours: told in a line as well, and how to see more
@@ -63,6 +65,22 @@ def _fail(message: str, code: int) -> None:
         traceback.print_exc()
     say(f"ltcam: {message}")
     raise typer.Exit(code)
+
+
+def in_options(message: str, names: Collection[str]) -> str:
+    """A library's message, which quotes its arguments (`image_size`), in the words of a command.
+
+    Args:
+        message: as the library raised it.
+        names: of the command's parameters; what else is quoted stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        words = f"--{name.replace('_', '-')}" + ("" if value in {None, "True"} else f" {value}")
+        return words if name in names else match[0]
+
+    return re.sub(r"`(\w+)(?:=(\w+))?`", option, message)
 
 
 def say(message: str) -> None:
@@ -102,21 +120,11 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
 def setting(model: type[BaseModel], name: str, *flags: str, **options: Any) -> Any:
     """A command-line option whose default and help are those of a settings field."""
     field = model.model_fields[name]
-    return typer.Option(*flags or (f"--{name.replace('_', '-')}",), help=field.description, **options)
-
-
-def validated(model: type[BaseModel], values: dict[str, Any]) -> Any:
-    """Settings of these values.
-
-    Raises:
-        SettingsError: naming the option.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise SettingsError(f"{option} {first.get('input')!r}: {first['msg']}") from error
+    return typer.Option(
+        *flags or (f"--{name.replace('_', '-')}",),
+        help=in_options(field.description or "", model.model_fields),
+        **options,
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from ltcam.cli.console import (
     progress,
     say,
     setting,
-    validated,
 )
 from ltcam.cli.trained import RUN_FILE, epoch_line, finish
 from ltcam.cli.unfinished import check_unfinished, checkpoints, forget
@@ -62,20 +61,17 @@ def distill(
     It learns from the masks that RUN makes of its own training images. Masks in DATA, where it has any, are not
     looked at.
     """
-    settings = validated(
-        TrainingSettings,
-        {
-            "image_size": None if image_size is None else parse_size(image_size),
-            "freeze": freeze,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "augment": augment,
-            "max_miss": max_miss,
-            "confidence": confidence,
-            "seed": seed,
-        },
+    settings = TrainingSettings(
+        image_size=None if image_size is None else parse_size(image_size),
+        freeze=freeze,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        augment=augment,
+        max_miss=max_miss,
+        confidence=confidence,
+        seed=seed,
     )
     from ltcam.distilling import distill as train_student  # noqa: PLC0415  # torch is slow to import
     from ltcam.training.train import Listener  # noqa: PLC0415

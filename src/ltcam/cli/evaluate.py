@@ -20,13 +20,11 @@ from ltcam.cli.options import (
     Percentile,
     Reading,
     Scope,
-    Sharpening,
+    Sharpen,
     Stages,
     Threshold,
-    cam_overrides,
-    mask_overrides,
-    sharpening_overrides,
 )
+from ltcam_runtime.settings import Overrides
 
 app = typer.Typer(add_completion=False)
 
@@ -50,7 +48,7 @@ def evaluate(
     stages: Stages = None,
     fusion: Fusion = None,
     threshold: Threshold = None,
-    sharpen: Sharpening = None,
+    sharpen: Sharpen = None,
     batch_size: BatchSize = 4,
     device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
@@ -60,17 +58,16 @@ def evaluate(
     ] = False,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
-    cam = cam_overrides(
-        {
-            "method": method,
-            "percentile": percentile,
-            "scope": scope,
-            "reading": reading,
-            "stages": stages,
-            "fusion": fusion,
-        }
+    overrides = Overrides(
+        method=method,
+        percentile=percentile,
+        scope=scope,
+        reading=reading,
+        stages=stages,
+        fusion=fusion,
+        threshold=threshold,
+        sharpen=sharpen,
     )
-    mask = mask_overrides(threshold, sharpen)
     from ltcam.measuring import evaluate_run  # noqa: PLC0415  # torch is slow to import
 
     with progress("measuring") as advance:
@@ -80,9 +77,7 @@ def evaluate(
             out,
             layout=layout,
             split=split,
-            cam=cam,
-            mask=mask,
-            sharpening=sharpening_overrides(sharpen),
+            overrides=overrides,
             batch_size=batch_size,
             device=device,
             bootstrap=bootstrap,

@@ -16,13 +16,12 @@ from ltcam.cli.options import (
     Percentile,
     Reading,
     Scope,
-    Sharpening,
+    Sharpen,
     Stages,
     Threshold,
-    cam_overrides,
-    mask_overrides,
-    sharpening_overrides,
+    VerdictThreshold,
 )
+from ltcam_runtime.settings import Overrides
 
 app = typer.Typer(add_completion=False)
 
@@ -42,10 +41,8 @@ def predict(
     stages: Stages = None,
     fusion: Fusion = None,
     threshold: Threshold = None,
-    sharpen: Sharpening = None,
-    verdict_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="score from which an image is a defect")
-    ] = None,
+    sharpen: Sharpen = None,
+    verdict_threshold: VerdictThreshold = None,
     batch_size: BatchSize = 4,
     device: Device = "auto",
     threads: Annotated[
@@ -58,17 +55,17 @@ def predict(
 
     Writes predictions.csv, predictions.json, coco.json and the folders masks, heatmaps and overlays.
     """
-    cam = cam_overrides(
-        {
-            "method": method,
-            "percentile": percentile,
-            "scope": scope,
-            "reading": reading,
-            "stages": stages,
-            "fusion": fusion,
-        }
+    overrides = Overrides(
+        method=method,
+        percentile=percentile,
+        scope=scope,
+        reading=reading,
+        stages=stages,
+        fusion=fusion,
+        threshold=threshold,
+        sharpen=sharpen,
+        verdict_threshold=verdict_threshold,
     )
-    mask = mask_overrides(threshold, sharpen)
     from ltcam.predicting import predict_files  # noqa: PLC0415  # torch is slow to import
 
     with progress("inspecting") as advance:
@@ -76,10 +73,7 @@ def predict(
             run,
             inputs,
             out,
-            cam=cam,
-            mask=mask,
-            sharpening=sharpening_overrides(sharpen),
-            verdict_threshold=verdict_threshold,
+            overrides=overrides,
             batch_size=batch_size,
             device=device,
             threads=threads,

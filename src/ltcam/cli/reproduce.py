@@ -16,7 +16,6 @@ from ltcam.cli.console import (
     progress,
     say,
     setting,
-    validated,
 )
 from ltcam.cli.measured import called, print_table
 from ltcam.cli.options import Device, ProbingBfloat16
@@ -119,18 +118,15 @@ def reproduce(
 
     The network is trained on image labels. Masks measure; a choice that uses them says so.
     """
-    settings = validated(
-        TrainingSettings,
-        {
-            "backbone": backbone or _BACKBONES.get(kind, DEFAULT_BACKBONE),
-            "weights": weights,
-            "image_size": _SIZES.get(kind) if image_size is None else parse_size(image_size),
-            "freeze": freeze,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "seed": seed,
-        },
+    settings = TrainingSettings(
+        backbone=backbone or _BACKBONES.get(kind, DEFAULT_BACKBONE),
+        weights=weights,
+        image_size=_SIZES.get(kind) if image_size is None else parse_size(image_size),
+        freeze=freeze,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
     )
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415

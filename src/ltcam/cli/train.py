@@ -19,7 +19,6 @@ from ltcam.cli.console import (
     progress,
     say,
     setting,
-    validated,
 )
 from ltcam.cli.trained import RUN_FILE, epoch_line, finish
 from ltcam.cli.unfinished import check_unfinished, checkpoints, forget, work_folder
@@ -73,26 +72,23 @@ def train(
 
     Masks, where DATA has any, are not looked at.
     """
-    settings = validated(
-        TrainingSettings,
-        {
-            "backbone": backbone,
-            "head": head,
-            "weights": weights,
-            "image_size": None if image_size is None else parse_size(image_size),
-            "freeze": freeze,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "augment": augment,
-            "validation_share": validation_share,
-            "max_miss": max_miss,
-            "confidence": confidence,
-            "seed": seed,
-            "precision": precision,
-            "memory_format": memory_format,
-        },
+    settings = TrainingSettings(
+        backbone=backbone,
+        head=head,
+        weights=weights,
+        image_size=None if image_size is None else parse_size(image_size),
+        freeze=freeze,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        augment=augment,
+        validation_share=validation_share,
+        max_miss=max_miss,
+        confidence=confidence,
+        seed=seed,
+        precision=precision,
+        memory_format=memory_format,
     )
     from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
     from ltcam_runtime.folders import output_folder  # noqa: PLC0415
@@ -130,7 +126,7 @@ def _fit(
 ) -> Trained:
     """Train, and tell how far it is."""
     from ltcam.defaults import classic_cam, default_cam  # noqa: PLC0415  # torch is slow to import
-    from ltcam.inspector import choose_device  # noqa: PLC0415
+    from ltcam.runs.hardware import choose_device  # noqa: PLC0415
     from ltcam.training.train import Listener, train  # noqa: PLC0415
 
     kind = choose_device(device).type

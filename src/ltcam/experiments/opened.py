@@ -11,9 +11,9 @@ from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import read_dataset
-from ltcam.inspector import Inspector
 from ltcam.measuring import choose_samples
-from ltcam.runs import RUN_FILE, WEIGHTS_FILE
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError
 

@@ -25,7 +25,7 @@ from ltcam.reports.settings_rows import SettingRow, map_rows, verdict_sentence
 from ltcam_runtime.results import Verdict
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
-    from ltcam.runs import Run
+    from ltcam.runs.run import Run
 
 __all__ = ["WorstPicture", "comparison_picture", "evaluation_page", "metrics_markdown", "metrics_table"]
 

@@ -12,7 +12,7 @@ from ltcam.reports.settings_rows import CONTRASTS, SettingRow, map_rows, plain, 
 from ltcam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
-    from ltcam.runs import Run
+    from ltcam.runs.run import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
 _EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "sharpening"}
@@ -169,13 +169,10 @@ def _training_rows(run: Run) -> list[SettingRow]:
         if name not in _SHOWN_ELSEWHERE:
             meaning = fields[name].description if name in fields else ""
             rows.append(SettingRow(_words(name), plain(value), meaning or ""))
+    rows.append(SettingRow("Arithmetic", run.arithmetic.reason or "not told", "found out at the start"))
     for name, value in run.evidence.items():
         if name not in _EVIDENCE_WITH_A_PLACE:
-            rows.append(
-                SettingRow(
-                    _words(name), plain(value), "found out at the start" if name == "arithmetic" else ""
-                )
-            )
+            rows.append(SettingRow(_words(name), plain(value), ""))
     return rows
 
 

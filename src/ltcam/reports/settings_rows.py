@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
-    from ltcam.runs import CamSettings, MaskSettings, Run, SharpeningSettings
+    from ltcam.runs.run import Run
+    from ltcam_runtime.settings import CamSettings, MaskSettings, SharpeningSettings
 
 _FUSIONS = {
     "sum": "the stages' maps are added up",

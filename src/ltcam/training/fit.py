@@ -27,7 +27,8 @@ prepare_torchvision()
 import lightning  # noqa: E402  # needs torchvision's operators declared first
 
 from ltcam.models.classifier import Classifier  # noqa: E402
-from ltcam.training.hardware import Arithmetic, choose_arithmetic  # noqa: E402
+from ltcam.runs.run import Arithmetic  # noqa: E402
+from ltcam.training.hardware import choose_arithmetic  # noqa: E402
 from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
 
 LAST = "last.ckpt"

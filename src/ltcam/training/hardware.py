@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -19,27 +18,14 @@ from torch import nn
 from torch.nn import functional
 
 from ltcam.cam.network.eval_mode import evaluating
+from ltcam.runs.hardware import has_bfloat16
+from ltcam.runs.run import Arithmetic
 from ltcam.training.settings import MemoryFormat, Precision
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.folders import write_file
 
 _WORTH_IT = 1.1  # a layout must gain this much over the plain one
 _TRIES = 3
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How images are computed with.
-
-    Attributes:
-        bfloat16: autocast to bfloat16.
-        channels_last: images as (N, H, W, C) in memory.
-        reason: how it was found, for the report.
-    """
-
-    bfloat16: bool
-    channels_last: bool
-    reason: str
 
 
 def choose_arithmetic(
@@ -67,7 +53,11 @@ def choose_arithmetic(
     formats = [memory_format == "channels_last"] if memory_format != "auto" else [False, True]
     choices = [(bfloat16, last) for bfloat16 in precisions for last in formats]
     if len(choices) == 1:
-        return Arithmetic(*choices[0], reason="as asked, or the only one this hardware has instructions for")
+        return Arithmetic(
+            bfloat16=choices[0][0],
+            channels_last=choices[0][1],
+            reason="as asked, or the only one this hardware has instructions for",
+        )
     file = _remembered_in(f"{name} {size} {min(batch_size, 2)} {device} {choices} {_machine()}")
     known = _recalled(file, choices)
     if known is not None:
@@ -78,7 +68,7 @@ def choose_arithmetic(
     if seconds[plain] < _WORTH_IT * seconds[best]:
         best = plain
     table = ", ".join(f"{_words(choice)} {seconds[choice]:.3f} s" for choice in choices)
-    found = Arithmetic(*best, reason=f"measured per step: {table}")
+    found = Arithmetic(bfloat16=best[0], channels_last=best[1], reason=f"measured per step: {table}")
     _remember(file, found)
     return found
 
@@ -87,17 +77,6 @@ def _precisions(precision: Precision, device: torch.device) -> list[bool]:
     if precision != "auto":
         return [precision == "bfloat16"]
     return [False, True] if has_bfloat16(device) else [False]
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has instructions for bfloat16; without them it is several times slower."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return any(flag in flags for flag in ("amx_bf16", "avx512_bf16"))
 
 
 def _seconds(
@@ -151,6 +130,6 @@ def _recalled(file: Path, choices: list[tuple[bool, bool]]) -> Arithmetic | None
 
 def _remember(file: Path, found: Arithmetic) -> None:
     try:
-        write_file(file, json.dumps(asdict(found)))
+        write_file(file, found.model_dump_json())
     except OutputError:
         return  # only a memory: without it the next training measures again

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ltcam.models.names import DEFAULT_BACKBONE, Head
+from ltcam_runtime.settings import AskedSettings
 
 Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 
 
-class TrainingSettings(BaseModel):
-    """How a classifier is trained on image labels."""
+class TrainingSettings(AskedSettings):
+    """How a classifier is trained on image labels.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Raises:
+        SettingsError: a value that cannot be used.
+    """
 
     backbone: str = Field(DEFAULT_BACKBONE, description="timm's name of a CNN")
     head: Head = Field(
@@ -53,7 +56,7 @@ class TrainingSettings(BaseModel):
         description="share of defective images that the verdict may miss: lowers its threshold as far as it takes",
     )
     confidence: float = Field(
-        0.95, ge=0.5, lt=1, description="with which no more than the share of --max-miss is missed"
+        0.95, ge=0.5, lt=1, description="with which no more than the share of `max_miss` is missed"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
     precision: Precision = Field(

@@ -24,7 +24,8 @@ from ltcam.models.classifier import (
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
-from ltcam.runs import CamSettings, Run, package_versions
+from ltcam.runs.folder import package_versions
+from ltcam.runs.run import Run
 from ltcam.training.fit import Fitted, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images
@@ -34,6 +35,7 @@ from ltcam.training.verdict import choose_verdict, usable_for_choices
 from ltcam_runtime.errors import DataError, InputError, RunError, SettingsError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import image_size
+from ltcam_runtime.settings import MAP, CamSettings
 
 FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
 SETTINGS_FILE = "settings.json"
@@ -148,7 +150,8 @@ def train(
         backbone=settings.backbone,
         head=settings.head,
         stages=stages,
-        cam=cam(stages),
+        maps={MAP: cam(stages)},
+        arithmetic=fitted.arithmetic,
         verdict=verdict,
         seed=settings.seed,
         training=settings.model_dump(mode="json"),
@@ -307,7 +310,4 @@ def training_evidence(fitted: Fitted, chosen_by: str) -> dict[str, Any]:
     return {
         "best_epoch": fitted.best_epoch,
         "epoch_chosen_by": chosen_by,
-        "arithmetic": fitted.arithmetic.reason,
-        "bfloat16": fitted.arithmetic.bfloat16,
-        "channels_last": fitted.arithmetic.channels_last,
     }

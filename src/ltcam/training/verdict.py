@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ltcam.models.classifier import Classifier
-from ltcam.runs import VerdictSettings
 from ltcam.training.calibration import choose_threshold, guaranteed_threshold
 from ltcam.training.images import PreparedImages
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.settings import VerdictSettings
 
 _ROUNDING = 1e-6  # more than float32 changes an image's score from one pass to another
 

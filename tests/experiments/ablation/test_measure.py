@@ -22,7 +22,7 @@ from ltcam.experiments.ablation.measure import (
 )
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Work
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
@@ -63,8 +63,8 @@ def by_hand(run, data, cam):
     for sample in read_dataset(data).samples:
         if sample.mask is not None:
             image = read_image(sample.path)
-            batch = inspector.normalised([resize(image, inspector.run.image_size)])
-            heatmap = cam(inspector.run.stages)(inspector.classifier, batch, log_odds([1]))[0].numpy()
+            batch = inspector.network.batch([resize(image, inspector.run.image_size)])
+            heatmap = cam(inspector.run.stages)(inspector.network.classifier, batch, log_odds([1]))[0].numpy()
             counts.append(
                 count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
             )

@@ -12,7 +12,7 @@ from ltcam.data.dataset import Dataset
 from ltcam.experiments.ablation import stage_maps
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.opened import OpenData, Source
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 
 NO_DATA = OpenData(Path(), Dataset(Path(), "folders", (), ()))
 RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -46,7 +46,7 @@ def files_of(run, inspector, folder, **options):
 )
 def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, inspector, tmp_path):
     found = files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS[:3])
-    batch, target = inspector.normalised([RESIZED]), log_odds([1])
+    batch, target = inspector.network.batch([RESIZED]), log_odds([1])
     for kind, maps in found.items():
         truncation = (
             None if kind.percentile is None else Truncation(kind.percentile, kind.scope, kind.reading)
@@ -60,7 +60,7 @@ def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, ins
             relu=relu,
             positive_activations=True,
         )
-        expected = cam(inspector.classifier, batch, target)[0].numpy()
+        expected = cam(inspector.network.classifier, batch, target)[0].numpy()
         recipe = Recipe(kind, fusion, stage_scale, relu=relu == "stage")
         np.testing.assert_allclose(recipe.heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
@@ -69,7 +69,9 @@ def test_one_stage_alone(run, inspector, tmp_path):
     kind = KINDS[0]
     maps = files_of(run, inspector, tmp_path).get(RESIZED, [kind])[kind]
     alone = CAM("grad-cam", layers=inspector.run.stages[1:2])
-    expected = alone(inspector.classifier, inspector.normalised([RESIZED]), log_odds([1]))[0].numpy()
+    expected = alone(inspector.network.classifier, inspector.network.batch([RESIZED]), log_odds([1]))[
+        0
+    ].numpy()
     np.testing.assert_allclose(Recipe(kind, stage=2).heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 

@@ -30,12 +30,12 @@ from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Work
-from ltcam.inspector import Inspector
 from ltcam.measuring import evaluate_run
-from ltcam.runs import CamSettings, MaskSettings, SharpeningSettings
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, SharpeningSettings
 
 METRICS = ("iou", "precision", "recall", "f1")
 
@@ -105,7 +105,7 @@ def by_hand(run, data, heatmap_of):
         if sample.mask is None:
             continue
         image = read_image(sample.path)
-        batch = inspector.normalised([resize(image, inspector.run.image_size)])
+        batch = inspector.network.batch([resize(image, inspector.run.image_size)])
         heatmap = heatmap_of(inspector, batch, log_odds([1]))[0].numpy()
         mask = otsu(resize_heatmap(heatmap, image.shape[:2]))
         total += count_pixels(mask, read_mask(sample.mask))
@@ -113,24 +113,24 @@ def by_hand(run, data, heatmap_of):
 
 
 def last_stage(inspector, images, target):
-    return CAM("grad-cam", layers=inspector.run.stages[-1:])(inspector.classifier, images, target)
+    return CAM("grad-cam", layers=inspector.run.stages[-1:])(inspector.network.classifier, images, target)
 
 
 def all_stages(inspector, images, target):
-    return CAM("hires-cam", layers=inspector.run.stages)(inspector.classifier, images, target)
+    return CAM("hires-cam", layers=inspector.run.stages)(inspector.network.classifier, images, target)
 
 
 def truncated_layer_cam(inspector, images, target):
     cam = truncated("layer-cam", 30, layers=inspector.run.stages)
-    return cam(inspector.classifier, images, target)
+    return cam(inspector.network.classifier, images, target)
 
 
 def truncated_full_grad(inspector, images, target):
-    return FullGrad(Truncation(30))(inspector.classifier, images, target)
+    return FullGrad(Truncation(30))(inspector.network.classifier, images, target)
 
 
 def ablation(inspector, images, target):
-    return CAM("ablation-cam", layers=inspector.run.stages[-1:])(inspector.classifier, images, target)
+    return CAM("ablation-cam", layers=inspector.run.stages[-1:])(inspector.network.classifier, images, target)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, who
 
 def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
     data, _, found = whole
-    unsharpened = {"sharpening": {"polarity": "none"}, "mask": {"reach": 1.0}}
+    unsharpened = {"overrides": Overrides(sharpen="none")}
     for title, options in (("This run", {}), ("This run, unsharpened", unsharpened)):
         row = row_of(found, title, "run")
         out = tmp_path / title
@@ -185,7 +185,7 @@ def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
     ids=lambda cam: cam.method,
 )
 def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
-    run = make_run(cam=cam)
+    run = make_run(maps={MAP: cam})
     found = measure(run, data, tmp_path / "out").values
     assert [row["method"] for row in found["rows"] if row["stages"] == "run"] == ["This run"]
     evaluated = evaluate_run(run, data, tmp_path / "m", device="cpu", bootstrap=20).metrics
@@ -237,7 +237,7 @@ def test_hits_are_where_the_highest_pixel_lies(run, whole):
     for sample in read_dataset(data).samples:
         if sample.mask is not None:
             image = read_image(sample.path)
-            batch = inspector.normalised([resize(image, inspector.run.image_size)])
+            batch = inspector.network.batch([resize(image, inspector.run.image_size)])
             heatmap = last_stage(inspector, batch, log_odds([1]))[0].numpy()
             hits += count_hit(resize_heatmap(heatmap, image.shape[:2]), read_mask(sample.mask))
     row = row_of(found, "Grad-CAM", "last")

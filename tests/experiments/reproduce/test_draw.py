@@ -15,7 +15,7 @@ from ltcam.experiments.reproduce.figures import maps as figure_maps
 from ltcam.experiments.reproduce.figures.draw import FigureSettings, make_figures
 from ltcam.experiments.reproduce.figures.maps import choose_pictured, maps_of, read_shown, shown_contenders
 from ltcam.experiments.results import Work
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.images import resize
 
@@ -74,8 +74,8 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
     shown = read_shown(choose_pictured([sample("4.png", data)], 1)[0])
     file = tmp_path / "kept/1.npz"
     found = maps_of(inspector, compared, shown, settings, kept=file)
-    images = inspector.normalised([resize(shown.image, inspector.run.image_size)])
-    target, model, stages = log_odds([1]), inspector.classifier, inspector.run.stages
+    images = inspector.network.batch([resize(shown.image, inspector.run.image_size)])
+    target, model, stages = log_odds([1]), inspector.network.classifier, inspector.run.stages
 
     def of(cam):
         return cam(model, images, target)[0].numpy()

@@ -8,8 +8,8 @@ import pytest
 from ltcam.experiments.tune.judging import JUDGEMENTS, judge_image
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, separability
-from ltcam.inspector import Inspector
-from ltcam.sharpening_choice import defect_scores, filled_in
+from ltcam.runs.inspector import Inspector
+from ltcam.sharpening_choice import filled_in
 from ltcam_runtime.masks import otsu
 
 MAPS = PercentileMaps((0, 90))
@@ -28,7 +28,7 @@ def image_of(seed):
 
 def test_each_judgement_is_the_single_function(inspector):
     resized = image_of(0)
-    score = defect_scores(inspector, [resized])[0]
+    score = inspector.network.defect_scores([resized])[0]
     found = judge_image(inspector, MAPS, resized, score - 2)
     assert list(found) == list(MAPS.methods)
     masks = {}
@@ -40,7 +40,7 @@ def test_each_judgement_is_the_single_function(inspector):
         assert judged["separability"] == separability(heatmap)
         assert judged["contrast"] == contrast(resized, mask)
         assert judged["area"] == pytest.approx(mask.sum() / masks[method, None].sum())
-        without = defect_scores(inspector, [filled_in(resized, mask)])[0]
+        without = inspector.network.defect_scores([filled_in(resized, mask)])[0]
         assert judged["drop"] == pytest.approx(np.clip((score - without) / 2, -1, 1), abs=1e-3)
     mirrored = {
         (method, percentile): otsu(np.ascontiguousarray(heatmap[:, ::-1]))
@@ -61,6 +61,6 @@ def test_each_judgement_is_the_single_function(inspector):
 
 def test_a_score_that_is_normal_judges_nothing(inspector):
     resized = image_of(1)
-    found = judge_image(inspector, MAPS, resized, defect_scores(inspector, [resized])[0] + 1)
+    found = judge_image(inspector, MAPS, resized, inspector.network.defect_scores([resized])[0] + 1)
     assert all(math.isnan(value) for judged in found.values() for value in judged["drop"])
     assert all(0 <= value <= 1 for judged in found.values() for value in judged["scale"])

@@ -17,7 +17,7 @@ from ltcam.experiments.tune import measure as tune
 from ltcam.experiments.tune.measure import ORACLE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps
 from ltcam.experiments.tune.rules import RULES
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
@@ -38,8 +38,8 @@ def by_hand(sided, numbers, cam):
     for sample in read_dataset(data).samples:
         if sample.mask is not None and int(sample.path.stem) in numbers:
             image = read_image(sample.path)
-            batch = inspector.normalised([resize(image, inspector.run.image_size)])
-            heatmap = cam(inspector)(inspector.classifier, batch, log_odds([1]))[0].numpy()
+            batch = inspector.network.batch([resize(image, inspector.run.image_size)])
+            heatmap = cam(inspector)(inspector.network.classifier, batch, log_odds([1]))[0].numpy()
             total += count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
     return total
 

@@ -5,7 +5,7 @@ import pytest
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
 from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, View, heatmaps_by_percentile
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 
 RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 
@@ -25,7 +25,7 @@ def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
     assert list(found) == [
         (method, delta) for method in ("LTGrad-CAM", "LTLayerCAM", "LTFullGrad") for delta in (None, 0, 50)
     ]
-    batch, target = inspector.normalised([RESIZED]), log_odds([1])
+    batch, target = inspector.network.batch([RESIZED]), log_odds([1])
     for (method, delta), heatmap in found.items():
         truncation = None if delta is None else Truncation(delta, scope, reading)
         if method == "LTFullGrad":
@@ -33,7 +33,7 @@ def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
         else:
             name = {"LTGrad-CAM": "grad-cam", "LTLayerCAM": "layer-cam"}[method]
             single = CAM(name, truncation, layers=inspector.run.stages, positive_activations=True)
-        expected = single(inspector.classifier, batch, target)[0].numpy()
+        expected = single(inspector.network.classifier, batch, target)[0].numpy()
         np.testing.assert_allclose(heatmap, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 

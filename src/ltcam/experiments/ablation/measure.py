@@ -31,7 +31,7 @@ from ltcam.experiments.journal import work_folder
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Found, Progress, Work, failures, silent, write_csv, write_json
 from ltcam.reports.drawing import save_figure
-from ltcam.runs import package_versions
+from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap
@@ -151,7 +151,7 @@ def ablate(
             ],
             "notes": list(tally.notes),
             "seed": run.seed,
-            "device": source.inspector.device.type,
+            "device": source.inspector.network.device.type,
             "failed": failures(tally.failed),
         }
     )

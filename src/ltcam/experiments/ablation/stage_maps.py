@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ltcam.cam import CAM, Capture, Truncation, capture, log_odds
+from ltcam.cam import CAM, Capture, Truncation, capture
 from ltcam.cam.fusion import Fusion, StageScale, fuse
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.experiments.opened import Source
-from ltcam.inspector import Inspector
 from ltcam.models.classifier import stages_of
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.folders import write_file
 
@@ -84,7 +84,7 @@ class StageMapFiles:
         """Names of the stages' layers; the same for both taps where no stage ends in a pooling."""
         if taps == "after":
             return self.inspector.run.stages
-        found = stages_of(self.inspector.classifier, self.inspector.run.image_size, "before")
+        found = stages_of(self.inspector.network.classifier, self.inspector.run.image_size, "before")
         return found if len(found) == len(self.inspector.run.stages) else self.inspector.run.stages
 
     def get(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
@@ -117,7 +117,7 @@ class StageMapFiles:
             _FORMAT,
             self.run_hash,
             self.positive_activations,
-            self.inspector.device.type,
+            self.inspector.network.device.type,
             resized.shape,
             list(kinds),
         )
@@ -126,12 +126,14 @@ class StageMapFiles:
         return digest.hexdigest()[:40]
 
     def _make(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
-        images = self.inspector.normalised([resized])
-        target = log_odds(range(1, len(self.inspector.run.classes)))
+        images = self.inspector.network.batch([resized])
+        target = self.inspector.network.target
         found: dict[Kind, StageMaps] = {}
         try:
             for taps in dict.fromkeys(kind.taps for kind in kinds):
-                captured = capture(self.inspector.classifier, images, target, layers=self.layers(taps))
+                captured = capture(
+                    self.inspector.network.classifier, images, target, layers=self.layers(taps)
+                )
                 for kind in kinds:
                     if kind.taps == taps:
                         found[kind] = self._maps(kind, captured)

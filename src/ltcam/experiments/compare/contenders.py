@@ -26,13 +26,14 @@ from ltcam.cam import (
     capture,
     get_method,
     list_gradient_methods,
-    log_odds,
     sweep,
 )
-from ltcam.inspector import Inspector, make_cam, sharpened
-from ltcam.runs import MaskSettings, SharpeningSettings
+from ltcam.runs.inspector import Inspector
+from ltcam.runs.network import make_cam
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.images import resize_heatmap
+from ltcam_runtime.inspector import sharpened
+from ltcam_runtime.settings import MaskSettings, SharpeningSettings
 
 PROBING = ("score-cam", "ablation-cam")
 
@@ -192,13 +193,14 @@ def look(
     Raises:
         RunError: the run cannot be used; also while iterating.
     """
-    images, stages = inspector.normalised(resized), inspector.run.stages
+    images, stages = inspector.network.batch(resized), inspector.run.stages
     layers = dict.fromkeys(
         layer for each in compared if each.shares_a_capture for layer in each.cam.layers or ()
     )
-    target = log_odds(range(1, len(inspector.run.classes)))
+    target = inspector.network.target
     captured, seconds = _timed(
-        inspector, lambda: capture(inspector.classifier, images, target, layers=tuple(layers) or stages[-1:])
+        inspector,
+        lambda: capture(inspector.network.classifier, images, target, layers=tuple(layers) or stages[-1:]),
     )
     return seconds, (_maps(inspector, each, captured, images) for each in compared)
 
@@ -207,9 +209,9 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
     def make() -> Tensor:
         cam = contender.cam
         if not contender.shares_a_capture:
-            target = log_odds(range(1, len(inspector.run.classes)))
-            with torch.autocast(inspector.device.type, torch.bfloat16, enabled=contender.bfloat16):
-                return cam.explain(inspector.classifier, images, target).heatmaps
+            target = inspector.network.target
+            with torch.autocast(inspector.network.device.type, torch.bfloat16, enabled=contender.bfloat16):
+                return cam.explain(inspector.network.classifier, images, target).heatmaps
         part = _part(captured, cam.layers or ())
         truncation = cam.truncation or Truncation(50)  # of an untruncated map only its absence counts
         answers = sweep(
@@ -243,8 +245,8 @@ def _timed(inspector: Inspector, make: Callable[[], _T]) -> tuple[_T, float]:
     started = time.perf_counter()
     try:
         made = make()
-        if inspector.device.type == "cuda":
-            torch.cuda.synchronize(inspector.device)
+        if inspector.network.device.type == "cuda":
+            torch.cuda.synchronize(inspector.network.device)
     except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left
         raise RunError(f"the run cannot be used on images: {error}") from error
     return made, time.perf_counter() - started

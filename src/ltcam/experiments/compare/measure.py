@@ -35,10 +35,10 @@ from ltcam.experiments.results import (
     write_csv,
     write_json,
 )
-from ltcam.inspector import make_mask
-from ltcam.runs import package_versions
+from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.inspector import make_mask
 
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
@@ -92,7 +92,7 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found:
     compared = contenders(source.inspector, settings.maps)
     options = {name: value for name, value in asdict(settings.maps).items() if value is not None} | {
         "layout": source.data.dataset.layout,
-        "device": source.inspector.device.type,
+        "device": source.inspector.network.device.type,
     }
     begun = {
         **options,

@@ -25,7 +25,8 @@ from ltcam.experiments.results import write_json
 from ltcam.experiments.tune.measure import TUNE_FILE
 from ltcam.experiments.tune.page import curve_figure
 from ltcam.reports.drawing import save_figure
-from ltcam.runs import RUN_FILE, package_versions
+from ltcam.runs.folder import package_versions
+from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import DataError
 
 REPRODUCTION_SCHEMA_VERSION = 1
@@ -39,6 +40,7 @@ _RUN = (
     "classes",
     "initial_weights",
     "training",
+    "arithmetic",
     "evidence",
     "data",
     "seed",

@@ -220,7 +220,7 @@ def _setting_rows(found: Mapping[str, Any]) -> list[SettingRow]:
         SettingRow(
             "Epoch", plain(run["evidence"].get("best_epoch")), str(run["evidence"].get("epoch_chosen_by", ""))
         ),
-        SettingRow("Arithmetic", str(run["evidence"].get("arithmetic", "not told")), ""),
+        SettingRow("Arithmetic", run["arithmetic"]["reason"] or "not told", ""),
         SettingRow(
             "Delta", f"{plan['percentile']:g}", "percentile of the LT forms that are compared and drawn"
         ),

@@ -31,9 +31,10 @@ from ltcam.experiments.reproduce.finished import Finished, assemble
 from ltcam.experiments.results import Progress, Work, silent
 from ltcam.experiments.tune.measure import TUNE_FILE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps
-from ltcam.inspector import choose_device
 from ltcam.learning import with_sharpening, write_trained
-from ltcam.runs import RUN_FILE, WEIGHTS_FILE, read_run
+from ltcam.runs.folder import read_run
+from ltcam.runs.hardware import choose_device
+from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.synth import MIXED, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.fit import LAST

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, score_drop, separability
-from ltcam.inspector import Inspector
-from ltcam.sharpening_choice import defect_scores, filled_in
+from ltcam.runs.inspector import Inspector
+from ltcam.sharpening_choice import filled_in
 from ltcam_runtime.masks import otsu
 
 JUDGEMENTS = ("separability", "drop", "area", "flip", "scale", "contrast")
@@ -61,7 +61,7 @@ def _add_drops(
     found: dict[str, dict[str, list[float]]],
 ) -> None:
     filled = [filled_in(resized, mask) for mask in masks.values()]
-    score, *without = defect_scores(inspector, [resized, *filled])
+    score, *without = inspector.network.defect_scores([resized, *filled])
     for (method, _), each in zip(masks, without, strict=True):
         found[method]["drop"].append(score_drop(score, each, normal_score))
 

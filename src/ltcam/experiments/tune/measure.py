@@ -30,8 +30,8 @@ from ltcam.experiments.tune.page import curve_figure, tune_markdown, tune_page
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import RULE, RULES, best
 from ltcam.reports.drawing import save_figure
-from ltcam.runs import package_versions
-from ltcam.sharpening_choice import MOST_OK, defect_scores
+from ltcam.runs.folder import package_versions
+from ltcam.sharpening_choice import MOST_OK
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap
@@ -140,7 +140,7 @@ def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found:
         "stages": run.stages,
         "image_size": run.image_size,
         "layout": source.data.dataset.layout,
-        "device": source.inspector.device.type,
+        "device": source.inspector.network.device.type,
     }
     begun = {**plain_json(options), "run": "".join(source.run_hashes), "data": source.data.fingerprint}
     with (
@@ -248,7 +248,7 @@ def _judge(tuned: _Tuning, images: _Images) -> float | None:
     normal = [resized for _, resized, _ in _resized(tuned.source, images.normal) if resized is not None]
     if not normal:
         return None
-    score = float(np.median(defect_scores(tuned.source.inspector, normal)))
+    score = float(np.median(tuned.source.inspector.network.defect_scores(normal)))
     for sample, resized, reason in _resized(tuned.source, tuned.left("rule", images.judged)):
         if resized is None:
             tuned.failed.setdefault(sample.id, reason)

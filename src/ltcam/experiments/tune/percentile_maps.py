@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, FullGrad, Truncation, capture, full_grad_sweep, log_odds, sweep
+from ltcam.cam import CAM, FullGrad, Truncation, capture, full_grad_sweep, sweep
 from ltcam.cam.truncation import Reading, Scope
-from ltcam.inspector import Inspector
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.images import resize, resize_heatmap
 
@@ -79,10 +79,10 @@ def heatmaps_by_percentile(
     Raises:
         RunError: the run cannot be used on images.
     """
-    images = inspector.normalised([resized])
-    target = log_odds(range(1, len(inspector.run.classes)))
+    images = inspector.network.batch([resized])
+    target = inspector.network.target
     try:
-        captured = capture(inspector.classifier, images, target, layers=inspector.run.stages)
+        captured = capture(inspector.network.classifier, images, target, layers=inspector.run.stages)
         answers = sweep(
             captured,
             list(_GRADIENT_METHODS.values()),
@@ -96,7 +96,7 @@ def heatmaps_by_percentile(
                 yield method, percentile, _pixels(next(answers).heatmaps)
         if maps.full_grad:
             base = FullGrad(Truncation(0, maps.scope))
-            found = full_grad_sweep(inspector.classifier, images, target, maps.made_at, base=base)
+            found = full_grad_sweep(inspector.network.classifier, images, target, maps.made_at, base=base)
             for percentile, (_, heatmaps) in zip(maps.made_at, found, strict=True):
                 yield _FULL_GRAD, percentile, _pixels(heatmaps)
     except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left

@@ -30,8 +30,8 @@ from ltcam.experiments.reproduce.figures.maps import (
 from ltcam.experiments.reproduce.figures.methods import Answer, methods_figure
 from ltcam.experiments.reproduce.figures.stages import stage_figure, truncation_figure
 from ltcam.experiments.results import Work, write_json
-from ltcam.inspector import Inspector
 from ltcam.reports.drawing import save_figure
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder
 

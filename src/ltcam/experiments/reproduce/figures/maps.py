@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, FullGrad, Truncation, capture, capture_biases, fuse, log_odds
+from ltcam.cam import CAM, FullGrad, Truncation, capture, capture_biases, fuse
 from ltcam.cam.targets import TargetFunction
 from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_truth
@@ -24,10 +24,11 @@ from ltcam.experiments.compare.contenders import Contender, ContenderSettings, c
 from ltcam.experiments.reproduce.figures.grid import Head, Shown
 from ltcam.experiments.reproduce.figures.layers import spread
 from ltcam.experiments.reproduce.figures.methods import Answer
-from ltcam.inspector import Inspector, make_mask
+from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.inspector import make_mask
 
 SHOWN_METHODS = (
     ("Grad-CAM", "last"),
@@ -151,7 +152,7 @@ def maps_of(
     if kept is not None and kept.is_file():
         return _unpacked(kept)
     resized = resize(shown.image, inspector.run.image_size)
-    images = inspector.normalised([resized])
+    images = inspector.network.batch([resized])
     truncation = Truncation(settings.percentile)
     stages, cut_stages = _stage_maps(inspector, images, truncation, settings.positive_activations)
     numbers, layers, cut_layers = _layer_maps(inspector, images, truncation)
@@ -201,7 +202,7 @@ def _stage_maps(
     inspector: Inspector, images: Tensor, truncation: Truncation, positive_activations: bool
 ) -> tuple[tuple[Map, ...], tuple[Map, ...]]:
     plain = CAM("grad-cam", layers=inspector.run.stages, positive_activations=positive_activations)
-    captured = capture(inspector.classifier, images, _target(inspector), layers=inspector.run.stages)
+    captured = capture(inspector.network.classifier, images, _target(inspector), layers=inspector.run.stages)
     found = []
     for cam in (plain, replace(plain, truncation=truncation)):
         maps = cam.stage_maps(captured)
@@ -213,7 +214,7 @@ def _layer_maps(
     inspector: Inspector, images: Tensor, truncation: Truncation
 ) -> tuple[tuple[int, ...], tuple[Map, ...], tuple[Map, ...]]:
     """Numbers of the layers shown, from 1 in the order of execution, and both methods' maps of them and in all."""
-    captured = capture_biases(inspector.classifier, images, _target(inspector))
+    captured = capture_biases(inspector.network.classifier, images, _target(inspector))
     found = []
     for method in (FullGrad(), FullGrad(truncation)):
         maps = method.layer_maps(captured)
@@ -223,7 +224,7 @@ def _layer_maps(
 
 
 def _target(inspector: Inspector) -> TargetFunction:
-    return log_odds(range(1, len(inspector.run.classes)))
+    return inspector.network.target
 
 
 def _arrays(maps: Sequence[Tensor]) -> tuple[Map, ...]:

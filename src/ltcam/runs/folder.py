@@ -17,131 +17,27 @@ import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ltcam.data.dataset import OK
 from ltcam.models.classifier import Classifier, build_classifier
-from ltcam.models.names import Head
 from ltcam.models.student import build_student
+from ltcam.runs.run import (
+    HISTORY_FILE,
+    REPORT_FILE,
+    RUN_FILE,
+    RUN_SCHEMA_VERSION,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    Run,
+    upgraded,
+)
 from ltcam_runtime.errors import RunError, SettingsError
 
-RUN_SCHEMA_VERSION = 1
-RUN_FILE = "run.json"
-WEIGHTS_FILE = "weights.safetensors"
-SPLIT_FILE = "split.csv"
-HISTORY_FILE = "history.csv"
-REPORT_FILE = "report.html"
-
 _LARGEST_RUN_FILE = 4 * 2**20  # bytes
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class CamSettings(_Settings):
-    """How a heatmap is made of one capture."""
-
-    method: str = "layer-cam"
-    percentile: float | None = Field(None, ge=0, le=100)
-    scope: Literal["channel", "stage"] = "channel"
-    reading: Literal["gradient", "mask"] = "gradient"
-    stages: tuple[str, ...] = Field(min_length=1)
-    fusion: Literal["sum", "mean", "max", "product"] = "product"
-    stage_scale: Literal["none", "max", "minmax", "tanh"] = "none"
-    positive_activations: bool = True
-
-
-class SharpeningSettings(_Settings):
-    """Which of the image's own contrast sharpens a heatmap; see `ltcam_runtime.sharpening.Contrast`."""
-
-    polarity: Literal["none", "dark", "bright", "either", "both", "colour"] = "none"
-    window: float = Field(0.12, gt=0, le=1)
-    floor: float = Field(0.0, ge=0, le=255)
-
-
-class MaskSettings(_Settings):
-    """How a heatmap becomes a mask.
-
-    `of`: whether a threshold that is a number is a share of the heatmap's own range, or a value, for heatmaps that are
-    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect. `fill_holes`: whether what
-    a mask encloses belongs to it.
-    """
-
-    threshold: Literal["otsu"] | float = "otsu"
-    of: Literal["range", "value"] = "range"
-    reach: float = Field(1.0, ge=0, le=1)
-    fill_holes: bool = False
-    min_area_px: int = Field(1, ge=1)
-
-    @field_validator("threshold", mode="before")
-    @classmethod
-    def _share(cls, value: Any) -> Any:
-        share = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-        if value != "otsu" and not share:
-            raise ValueError("must be 'otsu' or a share of the heatmap's range, 0 to 1")
-        return value
-
-
-class VerdictSettings(_Settings):
-    """How a score becomes a verdict."""
-
-    threshold: float = Field(0.5, ge=0, le=1)
-    unsure_margin: float = Field(0.0, ge=0, le=0.5)
-    evidence: str = "default"
-
-
-class Run(_Settings):
-    """The contents of run.json."""
-
-    schema_version: Literal[1] = 1
-    classes: tuple[str, ...] = Field(min_length=2)
-    image_size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    backbone: str
-    head: Head = "pooled"
-    network: Literal["classifier", "student"] = "classifier"
-    stages: tuple[str, ...]
-    cam: CamSettings
-    sharpening: SharpeningSettings = SharpeningSettings()
-    mask: MaskSettings = MaskSettings()
-    verdict: VerdictSettings = VerdictSettings()
-    seed: int
-    training: dict[str, Any] = {}
-    initial_weights: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    evidence: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-    command: str = ""
-
-    @field_validator("image_size")
-    @classmethod
-    def _positive(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if min(value) < 1 or value[0] * value[1] > 2**26:
-            raise ValueError("height and width must be at least 1, their product at most 2^26")
-        return value
-
-    @field_validator("std")
-    @classmethod
-    def _divisor(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(value) <= 0:
-            raise ValueError("must be above 0")
-        return value
-
-    @field_validator("classes")
-    @classmethod
-    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value) or not all(value):
-            raise ValueError("must have names that differ from each other")
-        if value[0] != OK:
-            raise ValueError(f"the first one must be {OK!r}")
-        return value
 
 
 def write_run(
@@ -205,7 +101,7 @@ def read_run(folder: Path) -> Run:
             f"{file} has schema version {version}, this ltcam reads up to {RUN_SCHEMA_VERSION}; update ltcam"
         )
     try:
-        return Run.model_validate(values)
+        return Run.model_validate(upgraded(values))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,324 @@
+"""A network's answer and an image in, an `Inspection` out: everything after the network.
+
+images -> Network -> probabilities -> verdict
+                  -> heatmaps -> sharpened -> mask -> regions
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ltcam_runtime.errors import InputError, SettingsError
+from ltcam_runtime.images import from_pillow, read_image, resize, resize_heatmap
+from ltcam_runtime.masks import above, fill_holes, fixed, otsu, to_shares
+from ltcam_runtime.networks import Network, ParallelNetwork
+from ltcam_runtime.reading import Workers, process
+from ltcam_runtime.regions import drop_small, find_regions
+from ltcam_runtime.results import Inspection, Region, Verdict
+from ltcam_runtime.settings import (
+    InspectionSettings,
+    KindSettings,
+    MaskSettings,
+    Overrides,
+    SharpeningSettings,
+)
+from ltcam_runtime.sharpening import Contrast, sharpen
+from ltcam_runtime.verdicts import decide
+
+Pixels = NDArray[np.uint8]
+Heatmap = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One file of a longer list: what was read and found, or why it could not be.
+
+    Attributes:
+        name: of the image.
+        image: (H, W, 3) uint8 RGB; None if it could not be read.
+        inspection: None if the image could not be read.
+        reason: why it could not be read, or "".
+    """
+
+    name: str
+    image: Pixels | None
+    inspection: Inspection | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspector:
+    """A network and what is made of its answers. Immutable, and usable from several threads.
+
+    Attributes:
+        network: looks at images.
+        settings: verdict, and what is drawn of which kind of defect.
+
+    Raises:
+        SettingsError: settings for other classes, or for maps that the network does not make.
+    """
+
+    network: Network
+    settings: InspectionSettings
+
+    def __post_init__(self) -> None:
+        if self.settings.classes != self.network.classes:
+            raise SettingsError(
+                f"settings for the classes {', '.join(self.settings.classes)}; the network knows "
+                f"{', '.join(self.network.classes)}"
+            )
+        for name in self.settings.maps:
+            if name not in self.network.maps:
+                raise SettingsError(f"`map` {name!r}: the network makes {', '.join(self.network.maps)}")
+
+    def overridden(self, overrides: Overrides) -> Inspector:
+        """The same network with other sharpening, mask or verdict settings.
+
+        Raises:
+            SettingsError: a value that cannot be used.
+        """
+        return replace(self, settings=overrides.apply(self.settings))
+
+    def inspect(self, image: str | Path | Pixels | Image.Image, name: str | None = None) -> Inspection:
+        """Inspect one image.
+
+        Args:
+            image: a file, pixels (H, W, 3) uint8 RGB, or a Pillow image of any kind.
+            name: what the inspection calls it; default: the file's name.
+
+        Raises:
+            InputError: the file cannot be read, or an array that is no RGB image of 8 bits.
+        """
+        if isinstance(image, (str, Path)):
+            return self.inspect_batch([read_image(image)], [name or Path(image).name])[0]
+        name = name or "image"
+        pixels = from_pillow(image, name) if isinstance(image, Image.Image) else image
+        return self.inspect_batch([pixels], [name])[0]
+
+    def inspect_batch(
+        self, images: Sequence[Pixels], names: Sequence[str], *, gate: bool = True, cascade: bool = False
+    ) -> list[Inspection]:
+        """Inspect several images, of any sizes, in one pass of the network.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            names: one per image.
+            gate: whether a verdict of OK empties the mask.
+            cascade: whether heatmaps are made only of images that are not judged OK, which costs those a second pass;
+                the heatmaps of the others are 0. Without `gate` it says nothing.
+
+        Raises:
+            InputError: an array that is no RGB image of 8 bits.
+        """
+        for name, image in zip(names, images, strict=True):
+            _check_pixels(name, image)
+        resized = [resize(image, self.network.image_size) for image in images]
+        return self._inspect(resized, images, names, _Asked(gate, cascade and gate))
+
+    def inspect_files(
+        self,
+        files: Iterable[tuple[str, Path]],
+        *,
+        batch_size: int = 4,
+        gate: bool = True,
+        cascade: bool = False,
+    ) -> Iterator[Inspected]:
+        """Inspect any number of files in order; files are read ahead, memory does not grow with their number.
+
+        Args:
+            files: (name, path) pairs.
+            batch_size: images per pass of the network; results do not depend on it.
+            gate: whether a verdict of OK empties the mask.
+            cascade: as for `inspect_batch`.
+        """
+        asked, size = _Asked(gate, cascade and gate), self.network.image_size
+
+        def read(name: str, path: Path) -> tuple[str, Pixels, Pixels]:
+            image = read_image(path)
+            return name, image, resize(image, size)
+
+        def inspect(items: Sequence[tuple[str, Pixels, Pixels]]) -> list[tuple[Pixels, Inspection]]:
+            names, images, resized = zip(*items, strict=True)
+            return list(zip(images, self._inspect(resized, images, names, asked), strict=True))
+
+        with _workers(self.network, batch_size) as workers:
+            for outcome in process(files, read, inspect, workers):
+                image, inspection = outcome.value or (None, None)
+                yield Inspected(outcome.name, image, inspection, outcome.reason)
+
+    def _inspect(
+        self, resized: Sequence[Pixels], images: Sequence[Pixels], names: Sequence[str], asked: _Asked
+    ) -> list[Inspection]:
+        if not images:
+            return []
+        started = time.perf_counter()
+        answers = self._in_two_passes(resized) if asked.cascade else self._in_one_pass(resized)
+        seconds = (time.perf_counter() - started) / len(images)
+        return [
+            self._judge(name, image, answer, asked, seconds)
+            for name, image, answer in zip(names, images, answers, strict=True)
+        ]
+
+    def _in_one_pass(self, resized: Sequence[Pixels]) -> list[_Answer]:
+        response = self.network.respond(resized, maps=self.settings.maps)
+        return [
+            _Answer(row, self._verdict(row), {name: maps[index] for name, maps in response.heatmaps.items()})
+            for index, row in enumerate(response.probabilities)
+        ]
+
+    def _in_two_passes(self, resized: Sequence[Pixels]) -> list[_Answer]:
+        """Verdicts of all, then heatmaps of those that are not OK."""
+        probabilities = self.network.respond(resized, maps=()).probabilities
+        answers = [_Answer(row, self._verdict(row), {}) for row in probabilities]
+        left = [index for index, answer in enumerate(answers) if answer.verdict != "ok"]
+        if left:
+            drawn = (
+                self.settings.of_kind(kind)
+                for i in left
+                for kind in self.settings.kinds_seen(probabilities[i])
+            )
+            names = tuple(dict.fromkeys(kind.map for kind in drawn))
+            heatmaps = self.network.respond([resized[index] for index in left], maps=names).heatmaps
+            for place, index in enumerate(left):
+                found = {name: maps[place] for name, maps in heatmaps.items()}
+                answers[index] = replace(answers[index], heatmaps=found)
+        return answers
+
+    def _verdict(self, probabilities: NDArray[np.float64]) -> Verdict:
+        verdict = self.settings.verdict
+        return decide(_score(probabilities), verdict.threshold, unsure_margin=verdict.unsure_margin)
+
+    def _judge(self, name: str, image: Pixels, answer: _Answer, asked: _Asked, seconds: float) -> Inspection:
+        """One image's part of a batch."""
+        started = time.perf_counter()
+        kinds = self.settings.kinds_seen(answer.probabilities)
+        if asked.gate and answer.verdict == "ok":
+            drawn = self._of_nothing(image, answer, kinds[0])
+        else:
+            drawn = self._drawn(image, answer, kinds)
+        height, width = image.shape[:2]
+        return Inspection(
+            image=name,
+            size=(height, width),
+            verdict=answer.verdict,
+            score=_score(answer.probabilities),
+            class_scores=dict(zip(self.settings.classes, map(float, answer.probabilities), strict=True)),
+            heatmap=drawn.heatmap,
+            mask=drawn.mask,
+            regions=drawn.regions,
+            timings={"capture": seconds, "mask": time.perf_counter() - started},
+        )
+
+    def _of_nothing(self, image: Pixels, answer: _Answer, kind: str) -> _Drawn:
+        """An empty mask; the heatmap, unsharpened, where one was made."""
+        height, width = image.shape[:2]
+        heatmap = answer.heatmaps.get(self.settings.of_kind(kind).map)
+        return _Drawn(
+            np.zeros((height, width), np.float32)
+            if heatmap is None
+            else resize_heatmap(heatmap, (height, width)),
+            np.zeros((height, width), bool),
+            (),
+        )
+
+    def _drawn(self, image: Pixels, answer: _Answer, kinds: Sequence[str]) -> _Drawn:
+        """What is drawn of the kinds of defect that are seen; of several ones all together."""
+        found = {}
+        for settings in dict.fromkeys(self.settings.of_kind(kind) for kind in kinds):
+            found[settings] = draw(
+                resize_heatmap(answer.heatmaps[settings.map], image.shape[:2]), image, settings
+            )
+        if len(found) == 1:
+            ((heatmap, mask),) = found.values()
+            return _Drawn(heatmap, mask, find_regions(mask, heatmap, kinds[0]))
+        heatmap = np.maximum.reduce([to_shares(heatmap).astype(np.float32) for heatmap, _ in found.values()])
+        mask = np.logical_or.reduce([mask for _, mask in found.values()])
+        masks = {kind: found[self.settings.of_kind(kind)][1] for kind in kinds}
+        regions = (_named(region, masks) for region in find_regions(mask, heatmap, kinds[0]))
+        return _Drawn(heatmap, mask, tuple(regions))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What of an inspection is wanted."""
+
+    gate: bool
+    cascade: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """A network's answer to one image, and the verdict."""
+
+    probabilities: NDArray[np.float64]
+    verdict: Verdict
+    heatmaps: Mapping[str, Heatmap]
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What was found of defects in one image, at its own size."""
+
+    heatmap: Heatmap
+    mask: Mask
+    regions: tuple[Region, ...]
+
+
+def _score(probabilities: NDArray[np.float64]) -> float:
+    """Probability of being defective."""
+    return float(1 - probabilities[0])
+
+
+def _named(region: Region, masks: Mapping[str, Mask]) -> Region:
+    """A region with the kind whose mask covers most of its box; of equals the likeliest."""
+    x, y, width, height = region.box
+    box = np.s_[y : y + height, x : x + width]
+    return replace(region, class_name=max(masks, key=lambda kind: int(masks[kind][box].sum())))
+
+
+def sharpened(heatmap: Heatmap, image: Pixels, settings: SharpeningSettings) -> Heatmap:
+    """Heatmap (H, W) and its image (H, W, 3) to the sharpened heatmap, as the settings say."""
+    if settings.polarity == "none":
+        return heatmap
+    return sharpen(heatmap, image, Contrast(settings.polarity, settings.window, settings.floor))
+
+
+def make_mask(heatmap: Heatmap, settings: MaskSettings) -> Mask:
+    """Heatmap (H, W) to mask (H, W) as the settings say."""
+    share = settings.threshold
+    if share == "otsu":
+        mask = otsu(heatmap, settings.reach)
+    else:
+        mask = fixed(heatmap, share) if settings.of == "range" else above(heatmap, share)
+    if settings.fill_holes:
+        mask = fill_holes(mask)
+    return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
+
+
+def draw(heatmap: Heatmap, image: Pixels, kind: KindSettings) -> tuple[Heatmap, Mask]:
+    """Heatmap (H, W) at its image's size (H, W, 3) to the sharpened heatmap and the mask, as a kind's settings say."""
+    heatmap = sharpened(heatmap, image, kind.sharpening)
+    return heatmap, make_mask(heatmap, kind.mask)
+
+
+def _check_pixels(name: str, image: Pixels) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            name, f"an array of shape {image.shape} and type {image.dtype}; give (H, W, 3) uint8, RGB"
+        )
+
+
+def _workers(network: Network, batch_size: int) -> AbstractContextManager[Workers]:
+    """Threads that look at a batch each: as many as the network says, where it does."""
+    if isinstance(network, ParallelNetwork):
+        return network.workers(batch_size)
+    return nullcontext(Workers(batch_size=batch_size))

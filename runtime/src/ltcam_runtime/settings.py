@@ -1,0 +1,360 @@
+"""What turns a network's answer into an inspection, as values: one definition for all who need one.
+
+    CamSettings           how a heatmap is made of a network's activations and gradients
+    SharpeningSettings    which of the image's contrast sharpens it
+    MaskSettings          how it becomes a mask
+    VerdictSettings       how a score becomes a verdict
+    KindSettings          map, sharpening and mask of one kind of defect
+    InspectionSettings    all of it: verdict, and what is drawn of each kind
+    Overrides             "the same, but with ..."
+
+The same values stand in run.json, in an exported graph's metadata, behind the options of commands and the arguments
+of Python calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ltcam_runtime.errors import SettingsError
+
+OK = "ok"
+"""The class of images without defect; the first one of every network."""
+
+MAP = "map"
+"""Name of the heatmap where there is only one."""
+
+DRAWN = "student"
+"""Method of a network that draws probabilities itself; the others are class activation maps."""
+
+Polarity = Literal["none", "dark", "bright", "either", "both", "colour"]
+Scope = Literal["channel", "stage"]
+Reading = Literal["gradient", "mask"]
+FusionName = Literal["sum", "mean", "max", "product"]
+StageScaleName = Literal["none", "max", "minmax", "tanh"]
+
+_S = TypeVar("_S", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """A frozen value; unknown fields and infinite numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AskedSettings(Settings):
+    """Settings that people give: what cannot be used is a `SettingsError` that names the field."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise SettingsError(_first_problem(error)) from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first field that could not be used, its value, and why."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{first['loc'][0]}` {first.get('input')!r}: {message}" if first["loc"] else message
+
+
+def _word_or_number(value: Any, word: str, most: float, what: str) -> Any:
+    """A word, None, or a number from 0 to `most`, any of them as a text, too.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, str):
+        if value.lower() == word:
+            return word
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f"must be '{word}' or {what}") from None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+    if value is not None and not number:
+        raise ValueError(f"must be '{word}' or {what}")
+    return value
+
+
+def _threshold(value: Any) -> Any:
+    return _word_or_number(value, "otsu", 1, "a share of the heatmap's range, 0 to 1")
+
+
+def _percentile(value: Any) -> Any:
+    return _word_or_number(value, "none", 100, "a percentile, 0 to 100")
+
+
+def _stages(value: Any) -> Any:
+    """One stage or several, by number or name; as a text with commas, too."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (str(value),) if isinstance(value, int) else value if value is None else tuple(map(str, value))
+
+
+class CamSettings(Settings):
+    """How a heatmap is made of one capture; see `ltcam.cam.CAM`."""
+
+    method: str = "layer-cam"
+    percentile: float | None = Field(None, ge=0, le=100)
+    scope: Scope = "channel"
+    reading: Reading = "gradient"
+    stages: tuple[str, ...] = Field(min_length=1)
+    fusion: FusionName = "product"
+    stage_scale: StageScaleName = "none"
+    positive_activations: bool = True
+
+
+class SharpeningSettings(Settings):
+    """Which of the image's own contrast sharpens a heatmap; see `ltcam_runtime.sharpening.Contrast`."""
+
+    polarity: Polarity = "none"
+    window: float = Field(0.12, gt=0, le=1)
+    floor: float = Field(0.0, ge=0, le=255)
+
+
+class MaskSettings(Settings):
+    """How a heatmap becomes a mask.
+
+    `of`: whether a threshold that is a number is a share of the heatmap's own range, or a value, for heatmaps that are
+    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect. `fill_holes`: whether what
+    a mask encloses belongs to it.
+    """
+
+    threshold: Annotated[Literal["otsu"] | float, BeforeValidator(_threshold)] = "otsu"
+    of: Literal["range", "value"] = "range"
+    reach: float = Field(1.0, ge=0, le=1)
+    fill_holes: bool = False
+    min_area_px: int = Field(1, ge=1)
+
+
+class VerdictSettings(Settings):
+    """How a score becomes a verdict."""
+
+    threshold: float = Field(0.5, ge=0, le=1)
+    unsure_margin: float = Field(0.0, ge=0, le=0.5)
+    evidence: str = "default"
+
+
+class KindSettings(Settings):
+    """What is drawn of one kind of defect.
+
+    `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it.
+    """
+
+    map: str = MAP
+    sharpening: SharpeningSettings = SharpeningSettings()
+    mask: MaskSettings = MaskSettings()
+
+
+class InspectionSettings(Settings):
+    """Everything that is done behind the network.
+
+    `default`: of kinds that have no settings of their own in `kinds`. `kind_share`: from which share of the probability
+    of being defective on a kind is drawn besides the likeliest one.
+    """
+
+    classes: tuple[str, ...] = Field(min_length=2)
+    default: KindSettings = KindSettings()
+    kinds: dict[str, KindSettings] = Field(default_factory=dict)
+    kind_share: float = Field(0.25, gt=0, le=1)
+    verdict: VerdictSettings = VerdictSettings()
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_classes(value)
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> Self:
+        check_kinds(self.kinds, self.classes)
+        return self
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the heatmaps that are drawn from, without repetition."""
+        return tuple(dict.fromkeys(kind.map for kind in (self.default, *self.kinds.values())))
+
+    def of_kind(self, name: str) -> KindSettings:
+        """What is drawn of a class of defects."""
+        return self.kinds.get(name, self.default)
+
+    def kinds_seen(self, probabilities: NDArray[np.float64]) -> tuple[str, ...]:
+        """The kinds of defect that a network sees in an image, likeliest first.
+
+        Args:
+            probabilities: (K,), of the classes.
+
+        Returns:
+            The likeliest kind of all, and those that have at least `kind_share` of the probability of being defective.
+        """
+        defects = np.asarray(probabilities, np.float64)[1:]
+        order = np.argsort(-defects, kind="stable")
+        least = self.kind_share * defects.sum()
+        return tuple(
+            self.classes[1 + place]
+            for rank, place in enumerate(order)
+            if rank == 0 or defects[place] >= least
+        )
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Class names that a network can have.
+
+    Raises:
+        ValueError: equal or empty names, or a first one that is not `ok`.
+    """
+    if len(set(classes)) < len(classes) or not all(classes):
+        raise ValueError("must have names that differ from each other")
+    if classes[0] != OK:
+        raise ValueError(f"the first one must be {OK!r}")
+    return tuple(classes)
+
+
+def check_kinds(kinds: dict[str, KindSettings], classes: Sequence[str]) -> None:
+    """Refuse settings of kinds that are none of the classes of defects.
+
+    Raises:
+        ValueError: naming them.
+    """
+    unknown = sorted(set(kinds) - set(classes[1:]))
+    if unknown:
+        raise ValueError(
+            f"kinds: {', '.join(unknown)}: no such class of defects; there are {', '.join(classes[1:])}"
+        )
+
+
+class Overrides(AskedSettings):
+    """The same settings, but with these. What is None stays as it is.
+
+    Raises:
+        SettingsError: a value that cannot be used.
+    """
+
+    method: str | None = Field(None, description="map method; default: the run's")
+    percentile: Annotated[float | Literal["none"] | None, BeforeValidator(_percentile)] = Field(
+        None, description="truncation, 0 to 100, or none"
+    )
+    scope: Scope | None = Field(None, description="whose gradients the percentile is of: channel or stage")
+    reading: Reading | None = Field(
+        None, description="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"
+    )
+    stages: Annotated[tuple[str, ...] | None, BeforeValidator(_stages)] = Field(
+        None, description="stages, by number (1 is the shallowest) or name: 2,3,4"
+    )
+    fusion: FusionName | None = Field(None, description="sum, mean, max or product")
+    stage_scale: StageScaleName | None = Field(
+        None, description="scaling of stage maps before fusing: none, max, minmax or tanh"
+    )
+    positive_activations: bool | None = Field(None, description="only the positive part of activations")
+    threshold: Annotated[Literal["otsu"] | float | None, BeforeValidator(_threshold)] = Field(
+        None, description="of the mask: otsu, or a share of the heatmap's range, 0 to 1"
+    )
+    reach: float | None = Field(
+        None, ge=0, le=1, description="share of Otsu's threshold down to which a mask follows a defect"
+    )
+    fill_holes: bool | None = Field(None, description="whether what a mask encloses belongs to it")
+    min_area_px: int | None = Field(None, ge=1, description="smaller pieces of a mask are left out")
+    sharpen: Polarity | None = Field(
+        None,
+        description="contrast that sharpens the masks: none, dark, bright, either, both, colour; default: the run's",
+    )
+    window: float | None = Field(
+        None, gt=0, le=1, description="share of the shorter side that contrast is of"
+    )
+    floor: float | None = Field(None, ge=0, le=255, description="grey levels that contrast has to exceed")
+    verdict_threshold: float | None = Field(
+        None, ge=0, le=1, description="score from which an image is a defect"
+    )
+    unsure_margin: float | None = Field(
+        None, ge=0, le=0.5, description="scores this close to the threshold want a person's look"
+    )
+
+    def apply(self, settings: InspectionSettings) -> InspectionSettings:
+        """What is done behind the network, with these changes: of every kind of defect.
+
+        Raises:
+            SettingsError: a value that cannot be used.
+        """
+        verdict = _given(threshold=self.verdict_threshold, unsure_margin=self.unsure_margin)
+        if self.verdict_threshold is not None:
+            verdict["evidence"] = "given by hand"
+        return settings.model_copy(
+            update={
+                "default": self._of_kind(settings.default),
+                "kinds": {name: self._of_kind(kind) for name, kind in settings.kinds.items()},
+                "verdict": changed(settings.verdict, verdict),
+            }
+        )
+
+    def apply_to_map(self, cam: CamSettings) -> CamSettings:
+        """How a heatmap is made, with these changes. Stages are taken as names.
+
+        Raises:
+            SettingsError: a value that cannot be used.
+        """
+        given = _given(
+            method=self.method,
+            percentile=self.percentile,
+            scope=self.scope,
+            reading=self.reading,
+            stages=self.stages,
+            fusion=self.fusion,
+            stage_scale=self.stage_scale,
+            positive_activations=self.positive_activations,
+        )
+        if given.get("percentile") == "none":
+            given["percentile"] = None
+        return changed(cam, given)
+
+    def _of_kind(self, kind: KindSettings) -> KindSettings:
+        mask = kind.mask
+        if mask.of == "value" and self.method not in {None, DRAWN}:
+            # A threshold for probabilities means nothing to a class activation map.
+            mask = MaskSettings(min_area_px=mask.min_area_px)
+        given = _given(
+            threshold=self.threshold,
+            reach=self.reach,
+            fill_holes=self.fill_holes,
+            min_area_px=self.min_area_px,
+        )
+        if self.sharpen == "none":
+            # A coarse heatmap has no faint parts to follow: a mask does not reach below its threshold.
+            given = {"reach": 1.0, **given}
+        sharpening = _given(polarity=self.sharpen, window=self.window, floor=self.floor)
+        return kind.model_copy(
+            update={"mask": changed(mask, given), "sharpening": changed(kind.sharpening, sharpening)}
+        )
+
+
+def changed(settings: _S, fields: dict[str, Any]) -> _S:
+    """The same settings with some fields replaced, validated.
+
+    Raises:
+        SettingsError: naming the field.
+    """
+    try:
+        return type(settings).model_validate({**settings.model_dump(), **fields}) if fields else settings
+    except ValidationError as error:
+        raise SettingsError(_first_problem(error)) from error
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,151 @@
+"""The contents of run.json, and its earlier forms. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ltcam.models.names import Head
+from ltcam_runtime.settings import (
+    MAP,
+    CamSettings,
+    InspectionSettings,
+    KindSettings,
+    MaskSettings,
+    Settings,
+    SharpeningSettings,
+    VerdictSettings,
+    check_classes,
+    check_kinds,
+)
+
+RUN_SCHEMA_VERSION = 2
+RUN_FILE = "run.json"
+WEIGHTS_FILE = "weights.safetensors"
+SPLIT_FILE = "split.csv"
+HISTORY_FILE = "history.csv"
+REPORT_FILE = "report.html"
+
+
+class Arithmetic(Settings):
+    """How a network was computed in its training.
+
+    `bfloat16`: autocast to it. `channels_last`: images as (N, H, W, C) in memory. `reason`: how that was chosen.
+    """
+
+    bfloat16: bool = False
+    channels_last: bool = False
+    reason: str = ""
+
+
+class Run(Settings):
+    """The contents of run.json.
+
+    `maps`: how each of the network's heatmaps is made, by name. `map`, `sharpening`, `mask`: what is drawn of kinds of
+    defect that have no settings of their own in `kinds`.
+    """
+
+    schema_version: Literal[2] = 2
+    classes: tuple[str, ...] = Field(min_length=2)
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    backbone: str
+    head: Head = "pooled"
+    network: Literal["classifier", "student"] = "classifier"
+    stages: tuple[str, ...]
+    maps: dict[str, CamSettings] = Field(min_length=1)
+    map: str = MAP
+    sharpening: SharpeningSettings = SharpeningSettings()
+    mask: MaskSettings = MaskSettings()
+    kinds: dict[str, KindSettings] = Field(default_factory=dict)
+    kind_share: float = Field(0.25, gt=0, le=1)
+    verdict: VerdictSettings = VerdictSettings()
+    arithmetic: Arithmetic = Arithmetic()
+    seed: int
+    training: dict[str, Any] = Field(default_factory=dict)
+    initial_weights: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    command: str = ""
+
+    @field_validator("image_size")
+    @classmethod
+    def _positive(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 1 or value[0] * value[1] > 2**26:
+            raise ValueError("height and width must be at least 1, their product at most 2^26")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _divisor(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0:
+            raise ValueError("must be above 0")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return check_classes(value)
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        check_kinds(self.kinds, self.classes)
+        for name in self.inspection.maps:
+            if name not in self.maps:
+                raise ValueError(f"there is no map {name!r}; there are {', '.join(self.maps)}")
+        return self
+
+    @property
+    def cam(self) -> CamSettings:
+        """How the heatmap of kinds without settings of their own is made."""
+        return self.maps[self.map]
+
+    @property
+    def inspection(self) -> InspectionSettings:
+        """What is done behind the network."""
+        return InspectionSettings(
+            classes=self.classes,
+            default=KindSettings(map=self.map, sharpening=self.sharpening, mask=self.mask),
+            kinds=self.kinds,
+            kind_share=self.kind_share,
+            verdict=self.verdict,
+        )
+
+    def with_inspection(self, settings: InspectionSettings) -> Run:
+        """The same network with other settings behind it."""
+        return self.model_copy(
+            update={
+                "map": settings.default.map,
+                "sharpening": settings.default.sharpening,
+                "mask": settings.default.mask,
+                "kinds": settings.kinds,
+                "kind_share": settings.kind_share,
+                "verdict": settings.verdict,
+            }
+        )
+
+
+def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of a run.json of an earlier schema as those of today's.
+
+    Version 1 had one map, `cam`, and kept the arithmetic among the evidence.
+    """
+    found = dict(values)
+    if found.get("schema_version", 1) != 1:
+        return found
+    found["schema_version"] = RUN_SCHEMA_VERSION
+    if "cam" in found:
+        found["maps"] = {MAP: found.pop("cam")}
+    evidence = found.get("evidence")
+    if isinstance(evidence, dict):
+        found["evidence"] = evidence = dict(evidence)
+        found["arithmetic"] = {
+            "bfloat16": evidence.pop("bfloat16", False),
+            "channels_last": evidence.pop("channels_last", False),
+            "reason": evidence.pop("arithmetic", ""),
+        }
+    return found

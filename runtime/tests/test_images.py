@@ -2,7 +2,6 @@ import errno
 import io
 import os
 import struct
-import time
 import warnings
 import zlib
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import (
     IMAGE_SUFFIXES,
+    MAX_FILE_BYTES,
     image_size,
     read_image,
     read_mask,
@@ -175,11 +175,9 @@ def test_broken_exif_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_huge_header_is_refused_before_decoding(tmp_path: Path) -> None:
     path = png_header(tmp_path / "a.png", 40000, 40000)
-    started = time.perf_counter()
     for read in (read_image, read_mask):
         with pytest.raises(InputError, match=r"40000 x 40000.*1,600,000,000.*200,000,000"):
             read(path)
-    assert time.perf_counter() - started < 0.5
     assert image_size(path) == (40000, 40000)
 
 
@@ -297,6 +295,75 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "open", refuse)  # root may read everything, so the mode alone would not do
     with pytest.raises(InputError, match="permission"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "I;16"])
+@pytest.mark.parametrize("level", [0, 9])
+def test_a_flipped_bit_anywhere_in_a_png_is_noticed(tmp_path: Path, mode: str, level: int) -> None:
+    """Decoders take damaged pixels as they come; the checksums of the chunks tell."""
+    rgba = Image.fromarray(RNG.integers(0, 256, (9, 11, 4), dtype=np.uint8))
+    image = rgba.convert("RGB").quantize(16) if mode == "P" else rgba.convert("L" if "I" in mode else mode)
+    path = save(tmp_path / "a.png", image.convert(mode) if "I" in mode else image, compress_level=level)
+    content = path.read_bytes()
+    for bit in RNG.choice(8 * len(content), 150, replace=False).tolist():
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError):
+            read_image(path)
+    path.write_bytes(content + b"what others append")
+    assert read_image(path).shape == (9, 11, 3)
+
+
+@pytest.mark.parametrize("end", [-12, -8, -4, -1])
+def test_a_png_without_its_end(tmp_path: Path, end: int) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(InputError, match=r"cut short|checksum of its IEND"):
+        read_image(path)
+
+
+def test_a_jpeg_of_very_many_scans(tmp_path: Path) -> None:
+    """A few kilobytes that would take minutes: each scan goes over all pixels."""
+    good = save(tmp_path / "a.jpg", Image.fromarray(GREY).resize((64, 64)), progressive=True)
+    content = good.read_bytes()
+    assert read_image(good).shape == (64, 64, 3)
+    last = content.rindex(b"\xff\xda")
+    for count, refused in ((50, False), (500, True)):
+        (tmp_path / "b.jpg").write_bytes(content[:last] + content[last:-2] * count + content[-2:])
+        if refused:
+            with pytest.raises(InputError, match=r"scans of 4,096 pixels .*; save it as baseline JPEG"):
+                read_image(tmp_path / "b.jpg")
+        else:
+            assert read_image(tmp_path / "b.jpg").shape == (64, 64, 3)
+
+
+def test_markers_in_the_metadata_of_a_jpeg_are_no_scans(tmp_path: Path) -> None:
+    exif = b"Exif\0\0" + b"\xff\xda\x00\x08" * 5000
+    path = save(tmp_path / "a.jpg", Image.fromarray(RGB), comment=b"\xff\xda" * 5000, exif=exif)
+    assert read_image(path).shape == (5, 7, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "gif", "webp", "jpg", "bmp", "jp2"])
+def test_pillows_limit_plays_no_part_for_any_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    several = {"save_all": True, "append_images": frames[1:], "disposal": 2} if suffix == "gif" else {}
+    path = save(tmp_path / f"a.{suffix}", frames[0], **several)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(path).shape == (5, 7, 3)
+    assert Image.MAX_IMAGE_PIXELS == 3
+
+
+def test_a_file_of_too_many_bytes(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB))
+    with path.open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)  # sparse: takes no room
+    with pytest.raises(InputError, match="bytes are more than the limit"):
         read_image(path)
 
 

@@ -18,9 +18,11 @@ What becomes of the less usual kinds of image:
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,13 +41,25 @@ from PIL import (
     PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.mask_values import suitable_threshold
+from ltcam_runtime.soundness import (
+    check_jpeg,
+    check_png,
+    check_tiff,
+    colour_map_of_eight_bits,
+    tiff_is_negative,
+    tiff_largest,
+)
 
 DEFAULT_MAX_PIXELS = 200_000_000
 """Images with more pixels than this are refused unless the caller says otherwise."""
+
+MAX_FILE_BYTES = 4 * 2**30
+"""Larger image files are refused: as many pixels as are allowed need a fraction of it."""
 
 LONGEST_SIDE = 1_000_000
 """Images with a longer side are refused: no mask of that size can be written as PNG."""
@@ -56,16 +70,26 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Lower-case suffixes of the files that a search for images takes up."""
 
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """Pillow's decoder without Pillow's limit, which is below ours."""
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = _imaging.new(self.mode, self._tile_size)
+        ImageFile.ImageFile.load_prepare(self)
+
+
 # The decoder classes are called themselves rather than through `Image.open`: that one compares the
 # size with a limit of its own, kept in a global of the whole process, and its error names no size.
 _DECODERS: tuple[tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\x00", TiffImagePlugin.TiffImageFile),
-    (b"MM\x00*", TiffImagePlugin.TiffImageFile),
-    (b"II+\x00", TiffImagePlugin.TiffImageFile),
-    (b"MM\x00+", TiffImagePlugin.TiffImageFile),
+    (b"II*\x00", _Tiff),
+    (b"MM\x00*", _Tiff),
+    (b"II+\x00", _Tiff),
+    (b"MM\x00+", _Tiff),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
     (b"GIF8", GifImagePlugin.GifImageFile),
     (b"\x00\x00\x00\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
@@ -105,9 +129,8 @@ def read_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDA
             values cannot be shown in 8 bits without a guess.
     """
     with _opened(path) as (image, orientation):
-        _check_pixels(Path(path), image, max_pixels)
+        _load(path, image, max_pixels)
         with _decoding(path):
-            image.load()
             return _upright(_rgb(Path(path), image), orientation)
 
 
@@ -174,9 +197,8 @@ def load_mask(
         InputError: as for `read_image`.
     """
     with _opened(path) as (image, orientation):
-        _check_pixels(Path(path), image, max_pixels)
+        _load(path, image, max_pixels)
         with _decoding(path):
-            image.load()
             values = _mask_values(Path(path), image, raw=not threshold)
             used = (
                 suitable_threshold(values, lossy=image.format == "JPEG") if threshold is None else threshold
@@ -257,9 +279,54 @@ def _opened(path: Path | str) -> Iterator[tuple[ImageFile.ImageFile, int]]:
         if decoder is None:
             raise InputError(path, f"not an image file ({_KNOWN} are)")
         with _decoding(path):
-            image = decoder(stream)
+            with _without_pillows_limit():
+                image = decoder(stream)
             orientation = _orientation(image)
         yield image, orientation
+
+
+_LIMIT = threading.RLock()
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """While a header is read: decoders of GIF and WebP compare it with a limit of Pillow's, which is below ours."""
+    with _LIMIT:
+        kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = kept
+
+
+def _load(path: Path | str, image: ImageFile.ImageFile, max_pixels: int) -> None:
+    """Decode the pixels, if the file is sound and not too large."""
+    _check_pixels(Path(path), image, max_pixels)
+    with _decoding(path):
+        _check_soundness(Path(path), image)
+        image.load()
+        if isinstance(image, _Tiff) and (palette := colour_map_of_eight_bits(image)) is not None:
+            image.putpalette(palette, "RGB;L")
+
+
+def _check_soundness(path: Path, image: ImageFile.ImageFile) -> None:
+    stream = image.fp
+    try:
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            _from_the_start(stream, check_png)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            _from_the_start(stream, partial(check_jpeg, pixels=image.width * image.height))
+        if isinstance(image, _Tiff):
+            check_tiff(image)
+    except ValueError as error:
+        raise InputError(path, str(error)) from error
+
+
+def _from_the_start(stream: Any, check: Callable[[IO[bytes]], None]) -> None:
+    place = stream.tell()
+    stream.seek(0)
+    check(stream)
+    stream.seek(place)
 
 
 @contextmanager
@@ -271,6 +338,10 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
             raise InputError(path, "this is a folder, not an image file")
         if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
             raise InputError(path, "this is not a regular file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(
+                path, f"{path.stat().st_size:,} bytes are more than the limit of {MAX_FILE_BYTES:,}"
+            )
         stream = path.open("rb")
     except FileNotFoundError:
         raise InputError(path, "there is no such file") from None
@@ -380,7 +451,7 @@ def _rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:
 def _mask_values(path: Path, image: ImageFile.ImageFile, *, raw: bool) -> NDArray[Any]:
     """(H, W) values of a decoded mask image of any mode: as they are in the file, or on a scale of 0 to 255."""
     if image.mode in _SIXTEEN_BIT:
-        return np.asarray(image) if raw else _to_eight_bits(_sixteen_bit(path, image))
+        return _values_as_meant(image) if raw else _to_eight_bits(_sixteen_bit(path, image))
     if image.mode == "F":
         return _float_values(path, np.asarray(image), raw=raw)
     if image.mode == "P" and raw and not _is_grey_ramp(image):
@@ -438,7 +509,9 @@ def _on_ground(rgba: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:
 
 
 def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
-    values = np.asarray(image)
+    values = _values_as_meant(image)
+    if isinstance(image, _Tiff) and image.mode != "I" and (largest := tiff_largest(image)) < 65535:
+        return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
     if image.mode == "I":
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
@@ -446,6 +519,12 @@ def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
                 path, f"32-bit values from {low} to {high}: their scale is unknown; save it with 8 or 16 bits"
             )
     return values.astype(np.uint16)
+
+
+def _values_as_meant(image: Image.Image) -> NDArray[Any]:
+    """The raw values of an image of more than eight bits, 0 for black."""
+    values = np.asarray(image)
+    return tiff_largest(image) - values if isinstance(image, _Tiff) and tiff_is_negative(image) else values
 
 
 def _to_eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:

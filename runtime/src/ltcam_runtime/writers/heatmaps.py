@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.masks import heatmap_range
+from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
@@ -44,8 +44,5 @@ class HeatmapWriter:
 
 def write_heatmap(path: Path, heatmap: NDArray[np.floating[Any]]) -> None:
     """Write a (H, W) float heatmap as 16-bit PNG, stretched from its minimum to its maximum."""
-    low, high = heatmap_range(heatmap)
-    levels = np.zeros(heatmap.shape, np.uint16)
-    if low < high:
-        cv2.normalize(heatmap, levels, 0, 65535, cv2.NORM_MINMAX, cv2.CV_16U)
-    write_picture(path, levels, _OPTIONS)
+    levels = to_shares(heatmap, 65535)
+    write_picture(path, np.rint(levels, out=levels).astype(np.uint16), _OPTIONS)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 import torch
 
 from ltcam.cam import log_odds
 from ltcam.cam.targets import target_scores
+from ltcam.cam.tensors import detached, tensors_in
 
 LOGITS = [[1.0, 3.0, -2.0], [0.5, -1.0, 4.0]]
 
@@ -104,6 +109,88 @@ def test_a_callable_gets_one_image_of_structured_outputs():
     assert target_scores(torch.cat([z[:, 0], aux[:, 0]])[:2], lambda out: out, 2).tolist() == [1.0, 0.5]
     with pytest.raises(ValueError, match="3 results for 2 images"):
         target_scores((torch.zeros(3, 3, requires_grad=True),), lambda out: out[0][0], 2)
+
+
+Named = collections.namedtuple("Named", ["logits", "aux"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    logits: torch.Tensor
+    note: str = "kept"
+    loss: torch.Tensor | None = None
+
+
+class ModelOutput(collections.OrderedDict):
+    """Items that are attributes too, as transformers has it."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+
+class Slots:
+    __slots__ = ("logits",)
+
+    def __init__(self, logits):
+        self.logits = logits
+
+
+STRUCTURES = {
+    "dictionary": (lambda z: {"logits": z}, lambda out: out["logits"][2]),
+    "immutable mapping": (lambda z: types.MappingProxyType({"logits": z}), lambda out: out["logits"][2]),
+    "tuple": (lambda z: (z, 2 * z), lambda out: out[0][2]),
+    "named tuple": (lambda z: Named(z, 2 * z), lambda out: (out.logits + out.aux)[2] / 3),
+    "structseq": (lambda z: torch.return_types.sort((z, z.argsort())), lambda out: out.values[2]),
+    "frozen dataclass": (Frozen, lambda out: out.logits[2] if out.note == "kept" else None),
+    "model output": (
+        lambda z: ModelOutput(logits=z, nothing=None),
+        lambda out: out.logits[2] + 0 * out["logits"][0],
+    ),
+    "slots": (Slots, lambda out: out.logits[2]),
+    "namespace": (lambda z: types.SimpleNamespace(logits=z, n=3), lambda out: out.logits[2]),
+    "list of one head": (lambda z: [z], lambda out: out[0][2] if isinstance(out, list) else None),
+    "list of five heads": (lambda z: [k * z for k in range(5)], lambda out: out[1][2]),
+    "list of dataclasses": (lambda z: [Frozen(k * z) for k in range(5)], lambda out: out[1].logits[2]),
+    "list in a dictionary": (
+        lambda z: {"heads": [z] * 5, "of": [Frozen(z)] * 5},
+        lambda out: out["heads"][3][2],
+    ),
+    "one result per image": (
+        lambda z: [{"boxes": row.repeat(7, 1)} for row in z],
+        lambda out: out["boxes"][6, 2],
+    ),
+    "one vector per image": (lambda z: list(torch.cat([z, z], 1)), lambda out: out[2]),
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize(("made", "target"), STRUCTURES.values(), ids=STRUCTURES)
+def test_a_callable_gets_one_image_of_the_same_type(made, target, count):
+    z = torch.randn(count, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(target_scores(made(z), target, count), z[:, 2], rtol=1e-14)
+    output = made(z)
+    free = detached(output)
+    assert type(free) is type(output)
+    assert tensors_in(free)
+    assert not any(tensor.requires_grad for tensor in tensors_in(free))
+    assert any(tensor.requires_grad for tensor in tensors_in(output)), "the model's own stays as it is"
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_list_that_could_be_read_in_two_ways_is_refused_where_it_is_read(count):
+    z = torch.randn(count, 3, requires_grad=True)
+    output = {"logits": z, "heads": [z] * count}
+    assert torch.equal(target_scores(output, lambda out: out["logits"][1], count), z[:, 1])
+    for reading in (lambda heads: heads[0][1], lambda heads: sum(heads)[1], lambda heads: heads.sum(), len):
+        with pytest.raises(ValueError, match="one entry per image, or are they heads"):
+            target_scores(output, lambda out, reading=reading: reading(out["heads"]), count)
+    with pytest.raises(ValueError, match=r"list of 2 entries for 4 images.*neither"):
+        target_scores([torch.zeros(3, 3), torch.zeros(3, 3)], lambda out: out[0], 4)
+    with pytest.raises(ValueError, match="deque without tensors"):
+        target_scores(collections.deque([z]), lambda out: out[0][1], count)
 
 
 def test_log_odds():

@@ -32,7 +32,7 @@ def test_every_tensor_of_an_output_is_detached():
     z = torch.ones(2, requires_grad=True) * 2
     found = detached({"logits": z, "parts": [z, (z, "name")], "count": 3})
     assert not found["logits"].requires_grad
-    assert isinstance(found["parts"], tuple)
+    assert isinstance(found["parts"], list)
     assert not found["parts"][1][0].requires_grad
     assert found["parts"][1][1] == "name"
     assert found["count"] == 3

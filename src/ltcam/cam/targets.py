@@ -6,15 +6,18 @@ A target is None, a class index, one index per image, or a callable from the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from ltcam.cam.tensors import tensors_in, with_parts
+
 TargetFunction = Callable[[Any], Tensor]
-"""Logits of one image (K,) to a scalar that carries a gradient. Where the model returns a tuple or a
-dictionary of batches, the function gets the same with one image's entries; of a list, one element."""
+"""Logits of one image (K,) to a scalar that carries a gradient. Where the model returns something else that is
+made of batches (a tuple, a dictionary, a dataclass, a list of heads), the function gets one of the same type with
+that image's entries; of a list with one result per image (as detectors have it), that result."""
 
 Target = int | Sequence[int] | Tensor | TargetFunction | None
 
@@ -67,6 +70,11 @@ def target_scores(output: object, target: Target, count: int, *, differentiable:
         ValueError: wrong shapes, indices out of range, or a callable without a differentiable scalar.
     """
     if callable(target):
+        if not tensors_in(output):
+            raise ValueError(
+                f"the model returned {type(output).__name__} without tensors that could be taken apart by image; "
+                "let it return a tensor, tuple, dictionary or dataclass of them"
+            )
         return torch.stack(
             [_called(target, _of_image(output, index, count), differentiable) for index in range(count)]
         )
@@ -121,16 +129,47 @@ def _index(entry: object, classes: int) -> int:
 
 
 def _of_image(output: object, index: int, count: int) -> object:
-    """One image's part of the model's output."""
-    if isinstance(output, Mapping):
-        return {key: _of_image(value, index, count) for key, value in output.items()}
-    if isinstance(output, tuple):
-        return tuple(_of_image(value, index, count) for value in output)
-    if not isinstance(output, (Tensor, list)) or (isinstance(output, Tensor) and output.ndim == 0):
+    """One image's part of the model's output, of the output's own type."""
+    if isinstance(output, list):
+        return _of_list(output, index, count)
+    if not isinstance(output, Tensor):
+        return with_parts(output, lambda part: _of_image(part, index, count))
+    if output.ndim == 0:
         return output  # nothing of single images
     if len(output) != count:
         raise ValueError(f"the model returned {len(output)} results for {count} images; N must be the same")
     return output[index]
+
+
+def _of_list(output: list[Any], index: int, count: int) -> object:
+    """One image's part of a list: the same list where it holds batches, an entry where it holds one per image."""
+    batches = all(tensor.ndim == 0 or len(tensor) == count for tensor in tensors_in(output))
+    per_image = len(output) == count
+    if not (batches or per_image):
+        raise ValueError(
+            f"the model returned a list of {len(output)} entries for {count} images, which is neither one entry "
+            "per image nor made of batches"
+        )
+    if batches and per_image and count == 1:  # a batch of one, or the result of one image
+        batches = isinstance(output[0], Tensor)
+    elif batches and per_image:
+        return _Unclear(
+            f"the model returned a list of {count} entries with {count} rows each for {count} images: is that one "
+            "entry per image, or are they heads? Let it return a tuple of heads, or explain another number of images"
+        )
+    return with_parts(output, lambda part: _of_image(part, index, count)) if batches else output[index]
+
+
+class _Unclear:
+    """In the place of what could be read in two ways: refuses to be read."""
+
+    def __init__(self, reason: str):
+        self.__reason = reason
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise ValueError(self.__reason)
+
+    __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = _refuse
 
 
 def _called(target: TargetFunction, logits: object, differentiable: bool) -> Tensor:

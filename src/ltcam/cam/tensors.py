@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -29,24 +32,59 @@ def contiguous(maps: Tensor) -> Tensor:
 
 
 def detached(output: object) -> object:
-    """What a model returned with every tensor in it detached; lists become tuples."""
-    if isinstance(output, Tensor):
-        return output.detach()
-    if isinstance(output, Mapping):
-        return {key: detached(value) for key, value in output.items()}
-    if isinstance(output, (tuple, list)):
-        return tuple(map(detached, output))
-    return output
+    """What a model returned, of the same type, with every tensor in it detached."""
+    return output.detach() if isinstance(output, Tensor) else with_parts(output, detached)
 
 
 def tensors_in(output: object) -> list[Tensor]:
     """The floating-point tensors with values in what a model returned or takes, in order."""
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() and output.numel() else []
-    entries = output.values() if isinstance(output, Mapping) else output
-    if isinstance(entries, str) or not hasattr(entries, "__iter__"):
+    return [tensor for _, part in parts_of(output) for tensor in tensors_in(part)]
+
+
+def parts_of(output: object) -> list[tuple[Any, object]]:
+    """What a model's output is put together from, with the key, place or name of each part.
+
+    Lists, tuples, mappings and objects with attributes (dataclasses, a library's own results) have parts;
+    tensors, numbers, text, classes, functions and modules have none.
+    """
+    if isinstance(output, Mapping):
+        return list(output.items())
+    if isinstance(output, (list, tuple)):
+        return list(enumerate(output))
+    if isinstance(output, (Tensor, nn.Module, type)) or callable(output):
         return []
-    return [tensor for entry in entries for tensor in tensors_in(entry)]
+    names = (
+        [field.name for field in fields(output)]
+        if is_dataclass(output)
+        else list(getattr(output, "__dict__", ()))
+    )
+    slots = [name for kind in type(output).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [
+        (name, getattr(output, name)) for name in dict.fromkeys([*names, *slots]) if hasattr(output, name)
+    ]
+
+
+def with_parts(output: object, change: Callable[[object], object]) -> Any:
+    """An output of the same type, made of changed parts; itself if it has none or none of them changes."""
+    parts = parts_of(output)
+    changed = [(key, change(part)) for key, part in parts]
+    if all(new is old for (_, new), (_, old) in zip(changed, parts, strict=True)):
+        return output
+    if isinstance(output, (list, tuple)):
+        make: Any = getattr(output, "_make", type(output))  # named tuples take their parts one by one
+        return make([part for _, part in changed])
+    if isinstance(output, Mapping) and not isinstance(output, MutableMapping):
+        frozen: Any = type(output)
+        return frozen(dict(changed))
+    result = copy.copy(output)
+    for key, part in changed:
+        if isinstance(result, MutableMapping):
+            result[key] = part
+        else:
+            object.__setattr__(result, key, part)  # frozen dataclasses too
+    return result
 
 
 def not_finite(tensor: Tensor) -> list[int]:

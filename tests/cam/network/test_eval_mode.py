@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ltcam.cam import CAM
 from ltcam.cam.network.eval_mode import evaluating, run
 
 
@@ -65,3 +66,24 @@ def test_a_wrong_number_of_channels_is_explained(nets):
 def test_other_errors_of_the_model_pass_through(nets):
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run(nets.plain(), torch.zeros(1, 3, 32, 32, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "made", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, 3, 16, 24))]
+)
+@pytest.mark.parametrize("method", ["grad-cam", "fullgrad", "score-cam"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_and_traced_models_are_named(made, method, nets):
+    net = made(nn.Sequential(nets.plain(head="gap").float().features, nn.Flatten()))
+    with pytest.raises(ValueError, match=r"scripted or traced.*give the model that it was made from"):
+        CAM(method)(net, torch.zeros(1, 3, 16, 24), 1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_part_is_passed_over_and_cannot_be_chosen(nets):
+    net = nets.plain(head="gap")
+    wanted = CAM("layer-cam", layers=nets.STAGES)(net, nets.images(), 1)
+    net.features[2], net.features[6] = (torch.jit.script(net.features[place]) for place in (2, 6))
+    assert torch.equal(CAM("layer-cam")(net, nets.images(), 1), wanted)
+    with pytest.raises(ValueError, match=r"'features\.6' is scripted or traced"):
+        CAM("layer-cam", layers=("features.6",))(net, nets.images(), 1)

@@ -148,7 +148,7 @@ def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):
 
     with pytest.raises(RuntimeError, match="own making"):
         CAM("layer-cam", layers=("stage",))(net, images, broken)
-    assert memory_formats._takes_last.get(net, True)
+    assert memory_formats._takes_last.of(net).get(torch.channels_last, True)
 
 
 def test_float64_and_user_chosen_formats_stay(capability):

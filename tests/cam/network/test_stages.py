@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from functools import partial
 
 import pytest
 import timm
@@ -84,6 +85,95 @@ def test_last_stage_of_real_networks_sums_to_the_score(name):
     torch.testing.assert_close(product, captured.scores, rtol=1e-11, atol=1e-11)
 
 
+def assert_all_ways_lead_through(net: nn.Module, stages: tuple[str, ...], size: tuple[int, int]) -> None:
+    """With a stage's output held fast, the network says the same of any other image."""
+    one, other = torch.randn(1, 3, *size), 30 * torch.randn(1, 3, *size)
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(name: str, output: torch.Tensor) -> None:
+        seen[name] = output.clone()
+
+    with torch.no_grad():
+        handles = [
+            net.get_submodule(name).register_forward_hook(
+                lambda _m, _i, output, name=name: keep(name, output)
+            )
+            for name in stages
+        ]
+        wanted = net(one)
+        for handle in handles:
+            handle.remove()
+        assert (net(other) - wanted).abs().max() > 1e-3 * wanted.abs().max(), "else nothing is shown"
+        for name in stages:
+            handle = net.get_submodule(name).register_forward_hook(lambda *_, name=name: seen[name].clone())
+            torch.testing.assert_close(net(other), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+            handle.remove()
+
+
+FAMILIES = {  # of timm, each with the number of its stages
+    "test_byobnet": 5,
+    "test_convnext": 4,
+    "test_efficientnet": 5,
+    "test_efficientnet_gn": 5,
+    "test_resnet": 5,
+    "cs3darknet_focus_s": 5,
+    "edgenext_xx_small": 4,
+    "ghostnet_050": 5,
+    "hardcorenas_a": 5,
+    "hrnet_w18_small": 3,
+    "inception_v3": 7,
+    "mobilenetv3_small_050": 5,
+    "repvgg_a0": 5,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_stages_are_what_all_ways_lead_through_whatever_the_size(name):
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=2)
+    filled(net).eval()
+    for parameter in net.parameters():  # large enough for every part to matter
+        (nn.init.kaiming_normal_ if parameter.ndim > 1 else partial(nn.init.uniform_, a=0.5))(parameter)
+    for size in ((160, 320), (96, 128) if name.startswith("hrnet") else (136, 168)):
+        stages = find_stages(net, torch.zeros(1, 3, *size))
+        assert len(stages) == FAMILIES[name], stages
+    assert_all_ways_lead_through(net, stages, size)
+
+
+class Gate(nn.Module):
+    """Two branches multiplied, a skip around them: only the sum is what all ways lead through."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.left, self.right = (
+            nn.Conv2d(8, 8, 3, 2, 1),
+            nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.Sigmoid()),
+        )
+        self.skip, self.sum = nn.AvgPool2d(2, ceil_mode=True), nn.Identity()
+        self.act, self.head = nn.ReLU(), nn.Linear(8, 2)
+        self.aside = nn.Conv2d(8, 2, 1)
+
+    def forward(self, images):
+        maps = self.stem(images)
+        parts = maps.chunk(2, 1)
+        maps = torch.cat([parts[1], parts[0]], 1)
+        out = self.act(self.left(maps) * self.right(maps) + self.skip(maps))
+        return {"aside": self.aside(out), "logits": self.head(out.mean((2, 3)))}
+
+
+def test_branches_gates_and_side_outputs_are_no_stages():
+    assert find_stages(Gate(), torch.zeros(1, 3, 61, 45)) == ("stem", "act")
+
+
+@pytest.mark.parametrize("detached", [torch.no_grad, torch.inference_mode])
+def test_a_model_that_keeps_no_graph_has_stages_too(detached, nets):
+    net = nets.plain(head="gap").float()
+    net.forward = detached()(net.forward)
+    assert find_stages(net, IMAGES) == nets.STAGES
+
+
 class OutOfOrder(nn.Module):
     """Parts are registered in another order than they run."""
 
@@ -139,6 +229,35 @@ def test_a_normalisation_inside_the_model_is_no_stage(nets):
     assert find_stages(small, IMAGES)[0] == "2.features.3"
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_what_learns_nothing_is_no_stage_whatever_its_channels(channels):
+    class Prepared(nn.Module):
+        def forward(self, images):
+            return images.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+
+    trunk = nn.Sequential(nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 5, 3, 2, 1), nn.ReLU())
+    net = nn.Sequential(
+        Prepared(), nn.AvgPool2d(2), trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
+    )
+    assert find_stages(net, IMAGES) == ("2.1", "2.3")
+
+
+class Weights(nn.Module):
+    """Its convolution is a function of its own weights; only the activation is a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.act = nn.Parameter(torch.randn(4, 3, 3, 3)), nn.ReLU()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images):
+        return self.head(self.act(functional.conv2d(images, self.weight, stride=2)).mean((2, 3)))
+
+
+def test_an_activation_of_its_parents_weights_is_a_stage():
+    assert find_stages(Weights(), IMAGES) == ("act",)
+
+
 def test_stages_do_not_depend_on_the_size_that_was_looked_at_first(nets):
     """At 8 x 8 the last pooling leaves 1 x 1, which is no stage; at 64 x 64 it leaves a map."""
     net = nn.Sequential(
@@ -161,6 +280,27 @@ def test_the_answer_is_remembered_and_dies_with_the_model(nets):
     del net
     gc.collect()
     assert gone() is None
+
+
+def test_a_model_that_was_changed_is_looked_at_again(nets):
+    net = nets.plain(head="gap").float()
+    assert find_stages(net, IMAGES) == nets.STAGES
+    net.features = nn.Sequential(*net.features[:8], nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
+    assert find_stages(net, IMAGES) == ("features.3", "features.7", "features.9")
+    net.features[8].stride = (1, 1)
+    assert find_stages(net, IMAGES) == ("features.3", "features.7", "features.9")
+    assert CAM("layer-cam")(net, torch.randn(1, 3, 64, 96), 1).any()
+    net.features = nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU()))
+    assert find_stages(net, IMAGES) == ("features.0.1",)
+
+
+def test_only_the_graph_of_the_pass_is_kept(nets):
+    """Looking for stages needs no more memory than a pass without gradients: nothing is saved for going back."""
+    net = nets.plain(head="gap").float()
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed):
+        find_stages(net, IMAGES)
+    assert not saved
 
 
 def test_looking_leaves_the_model_as_it_was(nets):
@@ -187,7 +327,7 @@ def test_another_thread_running_the_model_is_not_watched(nets):
             thread.join()
 
     handle = net.register_forward_pre_hook(meddle)
-    calls = module._watch(net, IMAGES)
+    calls = module._watch(net, IMAGES).calls
     handle.remove()
     assert done
     assert calls["features.3"].size_out == (32, 48)

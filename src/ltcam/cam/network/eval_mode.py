@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
+from ltcam.cam.network.checkpointing import without_checkpointing
 from ltcam.cam.tensors import not_finite
 
 _lock = threading.Lock()
@@ -23,9 +25,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Blocks may overlap, in one thread or several: flags come back when the last one is left.
 
     Raises:
-        ValueError: if a batch normalisation has no running statistics, since it would couple the
-            images of a batch even in evaluation mode.
+        ValueError: a scripted or traced model; or if a batch normalisation has no running statistics, since
+            it would couple the images of a batch even in evaluation mode.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            "the model is scripted or traced (torch.jit), and nothing can look into it; give the model that it "
+            "was made from"
+        )
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(
@@ -49,13 +56,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def run(model: nn.Module, images: Tensor) -> object:
-    """The model's output for a batch of images.
+    """The model's output for a batch of images; gradient checkpointing is switched off meanwhile.
 
     Raises:
         ValueError: if the images have another number of channels than the model's first convolution takes.
     """
     try:
-        return model(images)
+        with without_checkpointing():
+            return model(images)
     except RuntimeError as error:
         first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
         if first is None or first.in_channels == images.shape[1]:

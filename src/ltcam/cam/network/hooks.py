@@ -8,13 +8,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from torch import nn
+from torch.jit import ScriptModule
 from torch.utils.hooks import RemovableHandle
 
 
 class Hooks:
     """Hooks that live as long as a block, whatever is raised in it.
 
-    Only passes of the thread that made them call them: others may run the same model meanwhile.
+    Only passes of the thread that made them call them: others may run the same model meanwhile. Scripted
+    parts of a model (torch.jit) call none.
 
         with Hooks() as hooks:
             hooks.behind(model.layer4, lambda inputs, output: ...)
@@ -45,7 +47,8 @@ class Hooks:
         def called(_module: nn.Module, inputs: tuple[Any, ...]) -> Any:
             return hook(inputs) if threading.get_ident() == self._thread else None
 
-        self._handles.append(module.register_forward_pre_hook(called))
+        if not isinstance(module, ScriptModule):
+            self._handles.append(module.register_forward_pre_hook(called))
 
     def behind(self, module: nn.Module, hook: Callable[[tuple[Any, ...], Any], Any]) -> None:
         """Have a hook see what a module returns.
@@ -58,4 +61,5 @@ class Hooks:
         def called(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
             return hook(inputs, output) if threading.get_ident() == self._thread else None
 
-        self._handles.append(module.register_forward_hook(called))
+        if not isinstance(module, ScriptModule):
+            self._handles.append(module.register_forward_hook(called))

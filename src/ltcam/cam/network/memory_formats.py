@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ltcam.cam.network.eval_mode import run
+from ltcam.cam.network.remembered import Remembered
 from ltcam.cam.tensors import tensors_in
 
 T = TypeVar("T")
@@ -27,7 +27,8 @@ measured. With AVX2 the forward pass is; the backward pass of VGG16 was seen to 
 
 _AGREES = 1e-2  # other kernels and half precision move outputs by less, a way that is wrong by more
 
-_takes_last: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+_LAST = torch.channels_last
+_takes_last: Remembered[bool] = Remembered()
 """Whether models that were looked at take channels last."""
 
 
@@ -56,9 +57,10 @@ def fastest_format(model: nn.Module, images: Tensor, *, gradients: bool) -> torc
     """
     if not _faster_last(images, gradients):
         return _own_format(images)
-    if model not in _takes_last:
-        _takes_last[model] = _same_in_both(model, images[:1])
-    return torch.channels_last if _takes_last[model] else torch.contiguous_format
+    known = _takes_last.of(model)
+    if _LAST not in known:
+        known[_LAST] = _same_in_both(model, images[:1])
+    return torch.channels_last if known[_LAST] else torch.contiguous_format
 
 
 def in_fastest_format(
@@ -82,7 +84,9 @@ def in_fastest_format(
         if memory_format != torch.channels_last or not _faster_last(images, gradients):
             raise
     found = passes(images.contiguous())
-    _takes_last[model] = False  # it was the memory format: an error of another cause would have come again
+    _takes_last.of(model)[_LAST] = (
+        False  # it was the memory format: an error of another cause would have come again
+    )
     return found
 
 

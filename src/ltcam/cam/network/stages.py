@@ -2,7 +2,8 @@
 
 A stage is a stretch of the network at one resolution; its output is what class activation maps are
 taken at. Stages are found by watching one forward pass, so nothing has to be known about the
-architecture: plain networks, residual networks and own modules are treated alike.
+architecture: plain networks, residual networks and own modules are treated alike. Only what all ways from the
+images to the logits lead through is a stage: no branch is, nor anything inside a residual block.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import dropwhile
 from typing import Literal, get_args
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ltcam.cam.network.eval_mode import evaluating, run
+from ltcam.cam.network.graph import Value, bottlenecks, value_of
 from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.remembered import Remembered
+from ltcam.cam.tensors import tensors_in
 
 Taps = Literal["after", "before"]
 """Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
@@ -38,10 +41,11 @@ _SMALLEST_MAP = 2  # positions a side; what is pooled to one position has no pla
 
 @dataclass(frozen=True)
 class _Step:
-    """One module on the way from the image to the scores, with the size (h, w) it returned."""
+    """One module on the way from the image to the scores, with the size (h, w) of what it returned."""
 
     name: str
     size: tuple[int, int]
+    value: Value | None
     pooling: bool
 
 
@@ -52,11 +56,27 @@ class _Call:
     size_in: tuple[int, int] | None
     size_out: tuple[int, int] | None
     channels_out: int
+    value: Value | None
     count: int = 0
 
 
-_Looked = tuple[Taps, tuple[int, ...]]
-_found: WeakKeyDictionary[nn.Module, dict[_Looked, tuple[str, ...]]] = WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Pass:
+    """One forward pass: the calls in the order in which they were done, and what all ways lead through.
+
+    `inevitable` is None where autograd does not know: the model runs under no_grad, or detaches something.
+    """
+
+    calls: dict[str, _Call]
+    inevitable: set[Value] | None
+
+    def is_map(self, call: _Call) -> bool:
+        """Whether all ways lead through what was returned, and it has places to show."""
+        wide = call.size_out is not None and min(call.size_out) >= _SMALLEST_MAP
+        return wide and (self.inevitable is None or call.value in self.inevitable)
+
+
+_found: Remembered[tuple[str, ...]] = Remembered()
 
 
 def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tuple[str, ...]:
@@ -64,8 +84,8 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
 
     Args:
         model: any CNN whose forward takes images (N, 3, H, W).
-        images: an example batch; its first image is run once. The answer is remembered per model
-            and image size (maps that would be smaller than two by two are no stages).
+        images: an example batch; its first image is run once. The answer is remembered per image size, as
+            long as the model stays put together as it is (maps smaller than two by two are no stages).
         taps: `after` a stage's pooling layer (VGG16: `features.4, 9, 16, 23, 30`) or `before` it
             (`features.3, 8, 15, 22, 29`). Without pooling layers both are the same.
 
@@ -74,13 +94,13 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
     """
     if taps not in get_args(Taps):
         raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
-    known = _found.setdefault(model, {})
-    key: _Looked = (taps, tuple(images.shape[1:]))
+    known = _found.of(model)
+    key = (taps, *images.shape[1:])
     if key not in known:
-        calls = _watch(model, images[:1])
-        order = {name: index for index, name in enumerate(calls)}
-        spine = sorted(_spine(model, "", calls), key=lambda step: order[step.name])
-        features = dropwhile(lambda step: _is_preprocessing(model, step, calls, images.shape[1]), spine)
+        seen = _watch(model, images[:1])
+        order = {name: index for index, name in enumerate(seen.calls)}
+        steps = sorted(_spine(model, "", seen), key=lambda step: order[step.name])
+        features = dropwhile(lambda step: _is_preprocessing(model, step, seen.calls, images.shape[1]), steps)
         known[key] = _stage_outputs(list(features), taps)
     if not known[key]:
         raise ValueError(
@@ -93,7 +113,7 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
 def map_names(model: nn.Module, images: Tensor) -> tuple[str, ...]:
     """Names of all modules that return a 4-D tensor when the first image is run through the model."""
     return tuple(
-        name for name, call in _watch(model, images[:1]).items() if call.size_out is not None and name
+        name for name, call in _watch(model, images[:1]).calls.items() if call.size_out is not None and name
     )
 
 
@@ -119,6 +139,10 @@ def resolve_layers(model: nn.Module, names: Sequence[str], images: Tensor) -> tu
                 f"the model has no layer {name!r}{hint}; layers with a 4-D output: "
                 f"{_listed(map_names(model, images))}"
             )
+        if isinstance(modules[name], torch.jit.ScriptModule):
+            raise ValueError(
+                f"layer {name!r} is scripted or traced (torch.jit), and nothing can look into it; choose another one"
+            )
     found = tuple(modules[name] for name in names)
     twice = [name for name, module in zip(names, found, strict=True) if found.count(module) > 1]
     if twice:
@@ -131,21 +155,43 @@ def _listed(names: Sequence[str], most: int = 40) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _watch(model: nn.Module, image: Tensor) -> dict[str, _Call]:
-    """First call of every module in one forward pass of one image, in the order in which they were done."""
+def _watch(model: nn.Module, image: Tensor) -> _Pass:
+    """One forward pass of one image; of what autograd keeps only the graph, and none of the values."""
     calls: dict[str, _Call] = {}
 
     def note(name: str, inputs: tuple[object, ...], output: object) -> None:
-        size_out = _map_size(output)
+        size_out, value = _map_size(output), value_of(output) if isinstance(output, Tensor) else None
         channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
-        call = calls.setdefault(name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels))
+        call = calls.setdefault(
+            name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels, value)
+        )
         call.count += 1
 
-    with Hooks() as hooks, torch.no_grad(), evaluating(model):
+    only_the_graph = torch.autograd.graph.saved_tensors_hooks(lambda _saved: None, _never)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        only_the_graph,
+        evaluating(model),
+        Hooks() as hooks,
+    ):
+        source = image.detach().clone().requires_grad_().clone()
+        start = value_of(source)
         for name, module in model.named_modules():
             hooks.behind(module, partial(note, name))
-        run(model, image)
-    return calls
+        scores = _scores_in(run(model, source))
+        ends = [value for value in map(value_of, scores) if value is not None]
+    return _Pass(calls, bottlenecks(start, ends) or None if start is not None else None)
+
+
+def _never(_packed: None) -> Tensor:
+    raise RuntimeError("a pass that looks for stages goes forward only")
+
+
+def _scores_in(output: object) -> list[Tensor]:
+    """Where ways end: the first logits (N, K) that the model returns, or all it returns if none look like it."""
+    tensors = tensors_in(output)
+    return next(([tensor] for tensor in tensors if tensor.ndim == 2), tensors)
 
 
 def _map_size(value: object) -> tuple[int, int] | None:
@@ -154,34 +200,44 @@ def _map_size(value: object) -> tuple[int, int] | None:
     return int(value.shape[2]), int(value.shape[3])
 
 
-def _spine(module: nn.Module, prefix: str, calls: dict[str, _Call]) -> list[_Step]:
-    """The modules that follow each other from image to scores, without the insides of residual blocks."""
+def _spine(module: nn.Module, prefix: str, seen: _Pass) -> list[_Step]:
+    """The modules that follow each other from image to scores, without the insides of blocks."""
     steps: list[_Step] = []
     for child_name, child in module.named_children():
         name = f"{prefix}.{child_name}" if prefix else child_name
-        call = calls.get(name)
+        call = seen.calls.get(name)
         if isinstance(child, _PASSING_ON) or (call is not None and call.count > 1):
             continue  # what runs more than once (a shared pooling, say) has no one output
-        if _is_passage(child, call):
-            steps += _spine(child, name, calls)
-        elif call is not None and call.size_out is not None and min(call.size_out) >= _SMALLEST_MAP:
-            steps.append(_Step(name, call.size_out, isinstance(child, _POOLING)))
+        inside = _spine(child, name, seen) if _is_passage(child, call) else []
+        if _is_block(child, call, inside):
+            inside = []
+        steps += inside
+        if call is None or call.size_out is None or not seen.is_map(call):
+            continue
+        known = inside if call.value is None else steps  # the same value again is no step further
+        if not known or known[-1].value != call.value:
+            steps.append(_Step(name, call.size_out, call.value, isinstance(child, _POOLING)))
     return steps
 
 
 def _is_preprocessing(model: nn.Module, step: _Step, calls: dict[str, _Call], channels: int) -> bool:
-    """Whether a step only changes the image (a normalisation inside the model, say): no features yet."""
-    convolves = any(
-        isinstance(module, nn.modules.conv._ConvNd) for module in model.get_submodule(step.name).modules()
-    )
-    return calls[step.name].channels_out == channels and not convolves
+    """Whether a step only changes the image (a normalisation inside the model, say): nothing learned, no features.
+
+    What has no parameters may still work with those of a module around it.
+    """
+    part = model.get_submodule(step.name)
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in part.modules())
+    names = step.name.split(".")
+    parents = [model.get_submodule(".".join(names[:length])) for length in range(len(names))]
+    around = any(next(parent.parameters(recurse=False), None) is not None for parent in parents)
+    learned = next(part.parameters(), None) is not None or around
+    return not convolves and (not learned or calls[step.name].channels_out == channels)
 
 
 def _is_passage(module: nn.Module, call: _Call | None) -> bool:
     """Whether to look inside: a chain of several stages, or a container that is never called itself.
 
-    A residual block lowers the resolution by two at most, and its inside is no way that everything
-    takes; so only plain sequences and modules that cross several resolutions are opened.
+    A block lowers the resolution by two at most, where that can be said of sizes that are no multiples.
     """
     if next(module.children(), None) is None:
         return False
@@ -189,6 +245,13 @@ def _is_passage(module: nn.Module, call: _Call | None) -> bool:
         return True
     shrink = max(call.size_in[0] / max(call.size_out[0], 1), call.size_in[1] / max(call.size_out[1], 1))
     return shrink > 2.5 or (isinstance(module, nn.Sequential) and shrink > 1.5)
+
+
+def _is_block(module: nn.Module, call: _Call | None, inside: Sequence[_Step]) -> bool:
+    """Whether a module is one block, whatever its sizes say: besides the resolution it is given it has one other."""
+    if isinstance(module, nn.Sequential) or call is None or call.size_in is None or call.size_out is None:
+        return False
+    return len({step.size for step in inside} - {call.size_in}) < 2
 
 
 def _stage_outputs(spine: list[_Step], taps: Taps) -> tuple[str, ...]:

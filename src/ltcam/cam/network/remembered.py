@@ -1,0 +1,44 @@
+"""Answers about models that are remembered as long as the models stay as they are."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+T = TypeVar("T")
+
+_SETTINGS = frozenset({bool, int, float, str, type(None)})
+
+
+class Remembered(Generic[T]):
+    """Answers per model and question. They go when the model goes, or is put together in another way."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[nn.Module, tuple[object, dict[Hashable, T]]] = WeakKeyDictionary()
+
+    def of(self, model: nn.Module) -> dict[Hashable, T]:
+        """The answers that hold for the model as it is now; new ones are put into it."""
+        made_of = _made_of(model)
+        known = self._known.get(model)
+        if known is None or known[0] != made_of:
+            known = self._known[model] = made_of, {}
+        return known[1]
+
+
+def _made_of(model: nn.Module) -> object:
+    """The modules with their names, and what is set in each; equal as long as nothing is exchanged.
+
+    Weights do not count: they change no way through the network. Nor does the training flag.
+    """
+    return [
+        (
+            name,
+            weakref.ref(module),
+            [value for key, value in vars(module).items() if type(value) in _SETTINGS and key != "training"],
+        )
+        for name, module in model.named_modules(remove_duplicate=False)
+    ]

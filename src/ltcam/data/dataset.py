@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ltcam.data.drawn import DrawnMask
+from ltcam_runtime.searching import LeftOut
 
 OK = "ok"
 """Name of the class without defect. It is always class 0."""
@@ -27,7 +28,8 @@ class Sample:
         split: the side the data set itself names, or None where it names none.
         mask: file with the defect's pixels, or what an annotation file draws, or None. For measurement
             only: nothing that trains or chooses may read it.
-        mask_threshold: mask pixels above this grey value are defect (0 to 254).
+        mask_threshold: mask pixels above this grey value are defect (0 to 254); None: the one that suits
+            the mask file (`ltcam_runtime.mask_values`).
     """
 
     id: str
@@ -36,12 +38,34 @@ class Sample:
     group: str
     split: Split | None = None
     mask: Path | DrawnMask | None = None
-    mask_threshold: int = 0
+    mask_threshold: int | None = None
 
     @property
     def defective(self) -> bool:
         """Whether the image label says defect."""
         return self.label != OK
+
+
+@dataclass(frozen=True)
+class Files:
+    """What became of the files of a data set's folder; `there` is the sum of the others.
+
+    Attributes:
+        images: read as images.
+        masks: read as masks.
+        lists: read for labels: manifests and the files of annotation tools.
+        left_out: files, links and closed folders that play no part, each with the reason.
+    """
+
+    images: int = 0
+    masks: int = 0
+    lists: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def there(self) -> int:
+        """How many there are in all."""
+        return self.images + self.masks + self.lists + len(self.left_out)
 
 
 @dataclass(frozen=True)
@@ -53,12 +77,16 @@ class Dataset:
         layout: name of the layout it was read with.
         classes: `OK` first, then the defect classes in alphabetical order.
         samples: all samples, sorted by id.
+        files: what was taken up of the folder, and what was left out.
+        ok_labels: the labels that were taken for OK, as they are written; () where the layout says so itself.
     """
 
     root: Path
     layout: str
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    files: Files = Files()
+    ok_labels: tuple[str, ...] = ()
 
     def of_split(self, split: Split) -> tuple[Sample, ...]:
         """The samples on one side."""
@@ -74,8 +102,22 @@ class Dataset:
         return {name: counts[name] for name in self.classes}
 
 
-def make_dataset(root: Path, layout: str, samples: list[Sample]) -> Dataset:
+def make_dataset(
+    root: Path,
+    layout: str,
+    samples: list[Sample],
+    *,
+    files: Files | None = None,
+    ok_labels: tuple[str, ...] = (),
+) -> Dataset:
     """A data set with its samples sorted by id and its classes found from their labels."""
     defects = sorted({sample.label for sample in samples} - {OK})
     ordered = tuple(sorted(samples, key=lambda sample: sample.id))
-    return Dataset(root=root, layout=layout, classes=(OK, *defects), samples=ordered)
+    return Dataset(
+        root=root,
+        layout=layout,
+        classes=(OK, *defects),
+        samples=ordered,
+        files=files or Files(),
+        ok_labels=ok_labels,
+    )

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ltcam.data.dataset import OK
-from ltcam.data.layouts import read_dataset
+from ltcam.data.layouts import Reading, folders, read_dataset
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.mask_files import FITS_SEVERAL
 
 
 def masks_of(dataset):
@@ -89,15 +94,131 @@ def test_shared_mask_name_belongs_to_the_defective_image(paint, mark, tmp_path):
     assert masks_of(read_dataset(tmp_path)) == {"dent/1.png": "masks/1.png", "good/1.png": None}
 
 
-def test_mask_that_fits_two_defective_images_is_refused(paint, mark, tmp_path):
+def test_mask_that_fits_two_defective_images_is_left_out_and_stops_nothing(paint, mark, tmp_path):
     for name in ("good/1.png", "dent/1.png", "pit/1.png"):
         paint(name)
     mark("masks/1.png")
-    with pytest.raises(DataError, match=r"masks/1.png: fits several images \(dent/1.png, pit/1.png\)"):
-        read_dataset(tmp_path)
+    dataset = read_dataset(tmp_path)
+    assert not any(sample.mask for sample in dataset.samples)
+    assert left_out(dataset) == {"masks/1.png": FITS_SEVERAL}
 
 
-def test_images_beside_the_class_folders_are_no_samples(paint, tmp_path):
-    for name in ("good/1.png", "dent/1.png", "overview.png"):
+def left_out(dataset):
+    return {str(entry.path): entry.reason for entry in dataset.files.left_out}
+
+
+def test_images_beside_the_class_folders_are_left_out_with_their_masks(paint, mark, tmp_path):
+    for name in ("good/1.png", "dent/1.png", "overview.png", "test/2.png"):
         paint(name)
-    assert len(read_dataset(tmp_path).samples) == 2
+    mark("overview_mask.png")
+    dataset = read_dataset(tmp_path)
+    assert len(dataset.samples) == 2
+    assert left_out(dataset) == {
+        "overview.png": folders.OUTSIDE,
+        "test/2.png": folders.OUTSIDE,
+        "overview_mask.png": "masks of images that are left out",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "side", "group"),
+    [
+        ("good/test/1.png", OK, "test", None),
+        ("dent/training/lot2/1.png", "dent", "train", "lot2"),
+        ("images/dent/lot2/1.png", "dent", None, "lot2"),
+        ("VAL/images/dent/1.png", "dent", "val", None),
+        ("dent/lot2/images/1.png", "dent", None, "lot2"),
+        ("0/1.jpe", OK, None, None),
+    ],
+)
+def test_what_folders_say(name, label, side, group, paint, tmp_path):
+    paint("good/other.png")
+    paint(name.replace(".jpe", ".jpg")).rename(tmp_path / name)
+    sample = next(sample for sample in read_dataset(tmp_path, one_class=True).samples if sample.id == name)
+    assert (sample.label, sample.split, sample.group) == (label, side, group or name)
+
+
+def test_two_files_of_one_stem_stop_nothing(paint, mark, tmp_path):
+    paint("good/1.png")
+    paint("dent/1.png")
+    paint("dent/1.jpg", 1)
+    mark("masks/dent/1.png")
+    dataset = read_dataset(tmp_path)
+    assert len(dataset.samples) == 3
+    assert not any(sample.mask for sample in dataset.samples)
+
+
+def test_the_named_ok_folder(paint, tmp_path):
+    paint("left/1.png")
+    paint("Right/1.png")
+    dataset = read_dataset(tmp_path, reading=Reading(ok=("right",)))
+    assert dataset.label_counts() == {OK: 1, "left": 1}
+    assert dataset.ok_labels == ("Right",)
+    with pytest.raises(DataError, match=r"--ok rigth: .* the labels are Right, left; did you mean Right\?"):
+        read_dataset(tmp_path, reading=Reading(ok=("rigth",)))
+
+
+def test_groups_by_a_pattern(paint, tmp_path):
+    for name in ("good/part1_a.png", "good/part1_b.png", "dent/part2_a.png", "dent/other.png"):
+        paint(name)
+    dataset = read_dataset(tmp_path, reading=Reading(group_by=r"(part\d+)"))
+    assert [s.group for s in dataset.samples] == ["dent/other.png", "part2", "part1", "part1"]
+    for pattern, words in (("(", "not a regular expression"), ("xyz", "fits none of the 4 names")):
+        with pytest.raises(DataError, match=words):
+            read_dataset(tmp_path, reading=Reading(group_by=pattern))
+
+
+PARTS = st.sampled_from(
+    ["good", "dent", "Dent", "masks", "gt", "images", "test", "lot1", ".git", "out", "Pr\u00fcf"]
+)
+FILES = st.sampled_from(
+    [
+        "1.png",
+        "1.jpg",
+        "1_mask.png",
+        "2-gt.bmp",
+        "a.txt",
+        "v.mp4",
+        "predictions.json",
+        ".x.png",
+        "\udcfc.png",
+        "x",
+    ]
+)
+KINDS = st.sampled_from(["photo", "mask", "broken", "link inside", "link outside", "link to a folder"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.tuples(st.lists(PARTS, max_size=3), FILES).map(lambda x: "/".join([*x[0], x[1]])),
+        KINDS,
+        max_size=12,
+    )
+)
+def test_read_and_left_out_add_up_for_any_arrangement(tmp_path_factory, files):
+    root = tmp_path_factory.mktemp("any")
+    pixels = {
+        kind: np.random.default_rng(len(kind)).integers(0, 255, (12, 16), np.uint8) for kind in ("photo",)
+    }
+    pixels["mask"] = np.eye(12, 16, dtype=np.uint8) * 255
+    for name in ("good/0.png", "dent/0.png", "fold/0.png"):
+        (root / name).parent.mkdir()
+        (root / name).write_bytes(cv2.imencode(".png", pixels["photo"])[1].tobytes())
+    for name, kind in files.items():
+        path = root / name
+        if path.name == "predictions.json" and "out" not in path.parent.parts[-3:]:
+            continue  # all OK images might be left out
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind.startswith("link"):
+            target = {"link inside": "good/0.png", "link outside": "../x.png", "link to a folder": "fold"}[
+                kind
+            ]
+            path.symlink_to(root / target)
+        else:
+            path.write_bytes(cv2.imencode(".png", pixels[kind])[1].tobytes() if kind in pixels else b"broken")
+    dataset = read_dataset(root)
+    there = sum(path.is_symlink() or not path.is_dir() for path in root.rglob("*"))
+    assert dataset.files.there == there
+    assert dataset.files.images == len(dataset.samples)
+    assert len({entry.path for entry in dataset.files.left_out}) == len(dataset.files.left_out)

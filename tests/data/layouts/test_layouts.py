@@ -128,7 +128,7 @@ def test_layout_is_recognised_and_can_be_named(name, paint, mark, tmp_path):
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_naming_a_layout_that_does_not_fit(name, tmp_path, paint):
-    paint("pictures/one.gif.png")
+    paint("shots/one.gif.png")
     with pytest.raises(DataError, match=name if name != "folders" else "only one class"):
         read_dataset(tmp_path, name)
 
@@ -169,14 +169,20 @@ def test_empty_folder(tmp_path):
 
 def test_folder_without_images(tmp_path):
     (tmp_path / "readme.txt").touch()
-    with pytest.raises(DataError, match=r"no images in this folder; Found 1 file\(s\), 0 of them images"):
+    with pytest.raises(
+        DataError,
+        match=r"no images in this folder; .* 0 of them images.* 1 no images \(readme.txt",
+    ):
         read_dataset(tmp_path)
 
 
 def test_unrecognised_folder_says_what_was_looked_for_and_found(paint, tmp_path):
     paint("left/a.png")
     paint("right/a.png")
-    with pytest.raises(DataError, match=r"kosNN/PartM.jpg.*2 of them images, in left/, right/"):
+    with pytest.raises(
+        DataError,
+        match=r"in left/, right/\n  left/  1 image(.|\n)*--ok left\n(.|\n)*ksdd, ",
+    ):
         read_dataset(tmp_path)
 
 
@@ -232,7 +238,7 @@ def test_folder_of_outside_links_only_says_so(paint, tmp_path):
     inside = tmp_path / "set"
     inside.mkdir()
     (inside / "link.png").symlink_to(outside)
-    with pytest.raises(DataError, match=r"1 link\(s\) that lead out of it"):
+    with pytest.raises(DataError, match=r"1 links that lead out of the folder or to nothing.*link.png"):
         read_dataset(inside)
 
 

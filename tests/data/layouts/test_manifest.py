@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import unicodedata
+
 import pytest
 
 from ltcam.data.dataset import OK
@@ -139,3 +142,79 @@ def test_rows_count_lines_of_the_file(manifest):
 def test_a_missing_image_file_stays_a_sample(manifest):
     dataset = read_manifest(manifest("path,label\na.png,ok\ngone.png,dent\n"))
     assert [s.id for s in dataset.samples] == ["a.png", "gone.png"]
+
+
+DIALECTS = {
+    "bool": b"path,label\na.png,False\nd.png,True\n",
+    "comma decimals": b"path;label;group\na.png;ok;1,5\nd.png;ng;1,5\n",
+    "cr": b"path,label\ra.png,ok\rd.png,ng\r",
+    "bom, semicolons, crlf": b"\xef\xbb\xbfpath;label\r\na.png;OK\r\nd.png;NG\r\n",
+    "empty lines": b"\n\npath,label\n\na.png,ok\n\n\nd.png,ng\n",
+    "floats": b"path,label\na.png,0.0\nd.png,1.0\n",
+    "comment": b'# it\'s "exported"\npath,label\na.png,ok\nd.png,ng\n',
+    "index column": b",path,label\n0,a.png,ok\n1,d.png,ng\n",
+    "00": b"path,label\na.png,00\nd.png,01\n",
+    "nan masks": b"path,label,mask,group,split\na.png,ok,nan,nan,NaN\nd.png,ng,,None,\n",
+    "words": b"path,label\na.png,no_defect\nd.png,defect\n",
+    "spaces": b"path,label\na.png, ok \nd.png,ng \n",
+    "sep": b"sep=;\npath;label\na.png;ok\nd.png;ng\n",
+    "sep of a pipe": b"sep=|\r\npath|label\r\na.png|ok\r\nd.png|ng\r\n",
+    "split names": b"path,label,split\na.png,ok,training\nd.png,ng,Validation\n",
+    "tabs": b"path\tlabel\na.png\tok\nd.png\tng\n",
+    "trailing": b"path,label,\na.png,ok,\nd.png,ng,,,\n",
+    "upper": b"PATH,Label,Split\na.png,Good,Train\nd.png,Scratch,TEST\n",
+    "utf-16": "path,label\na.png,ok\nd.png,ng\n".encode("utf-16"),
+    "other case": b"path,label\nA.PNG,ok\nD.png,ng\n",
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_dialects_of_other_programs(name, tmp_path, paint):
+    paint("a.png")
+    paint("d.png")
+    (tmp_path / "list.csv").write_bytes(DIALECTS[name])
+    ok, defect = read_manifest(tmp_path / "list.csv").samples
+    assert (ok.id, ok.label, defect.id, ok.mask) == ("a.png", OK, "d.png", None)
+    assert defect.label != OK
+    assert ok.path.is_file()
+    assert "nan" not in (ok.group.lower(), defect.group.lower())
+
+
+def test_unicode_forms_of_a_name_are_one(tmp_path, paint):
+    composed, split = (unicodedata.normalize(form, "Prüf.png") for form in ("NFC", "NFD"))
+    paint(composed)
+    paint("d.png")
+    (tmp_path / "list.csv").write_text(f"path,label\n{split},ok\nd.png,ng\n", encoding="utf-8")
+    assert {sample.path.is_file() for sample in read_manifest(tmp_path / "list.csv").samples} == {True}
+
+
+def test_thresholds_of_masks(manifest, mark, tmp_path):
+    mark("m.png", 100)
+    dataset = read_manifest(manifest("path,label,mask,mask_threshold\na.png,ng,m.png,120\nd.png,ng,m.png,\n"))
+    assert [sample.mask_threshold for sample in dataset.samples] == [120, None]
+    refused(manifest("path,label,mask_threshold\na.png,ok,300\n"), "row 2: mask_threshold is 300")
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "endless.csv").symlink_to("/dev/zero")
+    for name in ("pipe.csv", "endless.csv"):
+        refused(tmp_path / name, "not a regular file")
+
+
+def test_a_field_without_end_is_named(manifest):
+    refused(manifest(f"path,label\na.png,ok\nd.png,{'x' * 140_000}\n"), "row 3: not valid CSV.*field larger")
+
+
+def test_files_that_a_manifest_does_not_list_are_left_out(tmp_path, paint, mark):
+    for name in ("a.png", "d.png", "other.png"):
+        paint(name)
+    mark("masks/d.png")
+    (tmp_path / "manifest.csv").write_text(
+        "path,label,mask\na.png,ok,\nd.png,dent,masks/d.png\ngone.png,ok,\n"
+    )
+    files = read_dataset(tmp_path).files
+    assert (files.images, files.masks, files.lists, files.there) == (2, 1, 1, 5)
+    assert [(str(entry.path), entry.reason) for entry in files.left_out] == [
+        ("other.png", "images that the manifest does not list")
+    ]

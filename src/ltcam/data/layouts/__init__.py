@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from ltcam.data.dataset import Dataset
+from ltcam.data.dataset import OK, Dataset, Files
+from ltcam.data.labels import OK_WORDS_SHOWN
 from ltcam.data.layouts import (
     coco,
     cvat,
@@ -22,9 +26,27 @@ from ltcam.data.layouts import (
     mvtec,
     yolo,
 )
-from ltcam.data.layouts.mask_labels import listed
 from ltcam.data.layouts.tree import Tree, scan
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.searching import LeftOut, first_few, is_image, left_out_words, why_no_image
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is to be read, where its files do not say it themselves.
+
+    Attributes:
+        layout: a name in `LAYOUTS`; None finds it out.
+        ok: labels that mean OK, then no others do; empty: those whose words say so.
+        group_by: a regular expression that is searched in every id. What its groups match, or all of it where it has
+            none, names the sample's group; a sample that it does not fit keeps its own.
+        mask_threshold: grey value (0 to 254) above which mask pixels are defect; None: what suits each file.
+    """
+
+    layout: str | None = None
+    ok: tuple[str, ...] = ()
+    group_by: str | None = None
+    mask_threshold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,99 +56,160 @@ class Layout:
     Attributes:
         name: what `--layout` is given.
         wanted: the files that make this layout, for people.
-        recognises: whether a folder looks like it.
-        read: the data set in it.
+        recognises: whether a folder looks like it, given the labels that mean OK.
+        read: the data set in it, given the labels that mean OK.
         specific: asked before the plain folders, which also fit some other data sets.
+        annotated: whether files that are no images hold the labels.
     """
 
     name: str
     wanted: str
-    recognises: Callable[[Tree], bool]
-    read: Callable[[Tree], Dataset]
+    recognises: Callable[[Tree, Collection[str]], bool]
+    read: Callable[[Tree, Collection[str]], Dataset]
     specific: bool = True
+    annotated: bool = False
 
 
-def _has_manifest(tree: Tree) -> bool:
-    return any(str(path) == manifest.FILE_NAME for path in tree.files)
+def _has_manifest(tree: Tree, _ok: Collection[str] = ()) -> bool:
+    return PurePosixPath(manifest.FILE_NAME) in tree.lookup
 
 
-def _read_manifest(tree: Tree) -> Dataset:
-    return manifest.read_manifest(tree.root / manifest.FILE_NAME)
+def _read_manifest(tree: Tree, ok: Collection[str]) -> Dataset:
+    return manifest.read_manifest(tree.root / manifest.FILE_NAME, ok)
+
+
+def _fixed(
+    name: str,
+    wanted: str,
+    recognises: Callable[[Tree], bool],
+    read: Callable[[Tree], Dataset],
+    *,
+    annotated: bool = False,
+) -> Layout:
+    """A layout that says itself which images are OK."""
+
+    def read_unless_named(tree: Tree, ok: Collection[str]) -> Dataset:
+        if ok:
+            raise DataError(
+                f"{tree.root}: read as {name}, which says itself what is OK; leave --ok out, or name another "
+                "layout with --layout"
+            )
+        return read(tree)
+
+    return Layout(name, wanted, lambda tree, _ok: recognises(tree), read_unless_named, annotated=annotated)
 
 
 _ALL = (
     Layout(manifest.NAME, manifest.WANTED, _has_manifest, _read_manifest),
-    Layout(ksdd.NAME, ksdd.WANTED, ksdd.recognises, ksdd.read),
-    Layout(ksdd2.NAME, ksdd2.WANTED, ksdd2.recognises, ksdd2.read),
-    Layout(mvtec.NAME, mvtec.WANTED, mvtec.recognises, mvtec.read),
-    Layout(magnetic_tile.NAME, magnetic_tile.WANTED, magnetic_tile.recognises, magnetic_tile.read),
-    Layout(coco.NAME, coco.WANTED, coco.recognises, coco.read),
-    Layout(label_studio.NAME, label_studio.WANTED, label_studio.recognises, label_studio.read),
-    Layout(cvat.NAME, cvat.WANTED, cvat.recognises, cvat.read),
-    Layout(lookout.NAME, lookout.WANTED, lookout.recognises, lookout.read),
-    Layout(yolo.NAME, yolo.WANTED, yolo.recognises, yolo.read),
+    *(
+        _fixed(part.NAME, part.WANTED, part.recognises, part.read)
+        for part in (ksdd, ksdd2, mvtec, magnetic_tile)
+    ),
+    *(
+        _fixed(part.NAME, part.WANTED, part.recognises, part.read, annotated=True)
+        for part in (coco, label_studio, cvat, lookout, yolo)
+    ),
     Layout(folders.NAME, folders.WANTED, folders.recognises, folders.read, specific=False),
 )
+
+_LABEL_SUFFIXES = frozenset(
+    {".json", ".jsonl", ".ndjson", ".txt", ".xml", ".yaml", ".yml", ".names", ".manifest", ".csv", ".data"}
+)
+_LINES = 16  # of the tree that is drawn of a folder that cannot be read
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _ALL})
 """All layouts by name. A manifest wins over what lies beside it; plain folders come last."""
 
 
-def read_dataset(root: Path, layout: str | None = None, *, one_class: bool = False) -> Dataset:
+def read_dataset(
+    root: Path, layout: str | None = None, *, one_class: bool = False, reading: Reading | None = None
+) -> Dataset:
     """Read the data set in a folder, or the one a CSV manifest lists.
 
     Args:
         root: the folder, or a manifest file that ends in `.csv`.
         layout: a name in `LAYOUTS`; None finds it out.
         one_class: whether a data set with OK images only, or defective ones only, will do.
+        reading: how to read it; its layout counts where `layout` is None.
 
     Raises:
         DataError: no such folder, no images, a layout that is unknown, not recognised or ambiguous,
             fewer than two classes, or what the layout itself refuses.
     """
     root = Path(root)
+    reading = reading or Reading()
+    layout = layout or reading.layout
     if layout is not None and layout not in LAYOUTS:
         raise _unknown(layout)
     if root.suffix.lower() == ".csv" and not root.is_dir():
-        dataset = _manifest_file(root, layout)
+        dataset = _manifest_file(root, layout, reading.ok)
     else:
         tree = scan(root)
-        dataset = _read(tree, LAYOUTS[layout] if layout else _recognised(tree))
+        dataset = _read(tree, LAYOUTS[layout] if layout else _recognised(tree, reading.ok), reading.ok)
+    if reading.mask_threshold is not None:
+        threshold = reading.mask_threshold
+        dataset = dataset.with_samples(tuple(replace(s, mask_threshold=threshold) for s in dataset.samples))
+    if reading.group_by is not None:
+        dataset = grouped_by(dataset, reading.group_by)
     if not one_class:
         _check_classes(dataset)
     return dataset
 
 
-def _manifest_file(file: Path, layout: str | None) -> Dataset:
+def grouped_by(dataset: Dataset, pattern: str) -> Dataset:
+    """The data set with groups that a regular expression finds in the ids (see `Reading.group_by`).
+
+    Raises:
+        DataError: no regular expression, or one that fits no id.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"--group-by {pattern}: not a regular expression ({error})") from None
+    found = {sample.id: expression.search(sample.id) for sample in dataset.samples}
+    if not any(found.values()):
+        example = f"; the first is {dataset.samples[0].id}" if dataset.samples else ""
+        raise DataError(f"--group-by {pattern}: fits none of the {len(found)} names{example}")
+    groups = {
+        name: " ".join(part for part in match.groups() if part) or match[0]
+        for name, match in found.items()
+        if match is not None
+    }
+    return dataset.with_samples(
+        tuple(replace(sample, group=groups.get(sample.id, sample.group)) for sample in dataset.samples)
+    )
+
+
+def _manifest_file(file: Path, layout: str | None, ok: Collection[str]) -> Dataset:
     if layout not in (None, manifest.NAME):
         raise DataError(f"{file}: a CSV file is read as manifest, not as {layout}; leave the layout out")
     if not file.exists():
         raise DataError(f"{file}: there is no such file; check the path")
-    return manifest.read_manifest(file)
+    return manifest.read_manifest(file, ok)
 
 
-def _recognised(tree: Tree) -> Layout:
+def _recognised(tree: Tree, ok: Collection[str]) -> Layout:
     if _has_manifest(tree):
         return LAYOUTS[manifest.NAME]
     if not tree.images:
         raise _no_images(tree)
-    fitting = [layout for layout in _ALL if layout.specific and layout.recognises(tree)]
+    fitting = [layout for layout in _ALL if layout.specific and layout.recognises(tree, ok)]
     if len(fitting) > 1:
         names = " and ".join(layout.name for layout in fitting)
         raise DataError(f"{tree.root}: looks like {names} at once; say which with --layout")
     if fitting:
         return fitting[0]
-    if not folders.recognises(tree):
+    if not (ok and folders.class_folders(tree)) and not folders.recognises(tree):
         raise _not_recognised(tree)
     return LAYOUTS[folders.NAME]
 
 
-def _read(tree: Tree, layout: Layout) -> Dataset:
+def _read(tree: Tree, layout: Layout, ok: Collection[str]) -> Dataset:
     if layout.name == manifest.NAME and not _has_manifest(tree):
         raise DataError(f"{tree.root}: there is no {manifest.FILE_NAME}; the {layout.name} layout needs it")
-    dataset = layout.read(tree)
+    dataset = layout.read(tree, ok)
     if dataset.samples:
-        return dataset
+        return replace(dataset, files=_files(tree, layout, dataset))
     if not tree.images:
         raise _no_images(tree)
     raise DataError(
@@ -134,15 +217,51 @@ def _read(tree: Tree, layout: Layout) -> Dataset:
     )
 
 
+def _files(tree: Tree, layout: Layout, dataset: Dataset) -> Files:
+    """What became of every file of the folder."""
+    images = {PurePosixPath(sample.id) for sample in dataset.samples} & tree.lookup
+    masks = {
+        PurePosixPath(sample.mask.relative_to(tree.root).as_posix())
+        for sample in dataset.samples
+        if isinstance(sample.mask, Path)
+    } & tree.lookup - images
+    lists = {PurePosixPath(manifest.FILE_NAME)} if layout.name == manifest.NAME else set()
+    if layout.annotated:
+        lists = {path for path in tree.files if path.suffix.lower() in _LABEL_SUFFIXES}
+    reasons = {entry.path: entry.reason for entry in dataset.files.left_out}
+    unfit = "images that the manifest does not list" if layout.name == manifest.NAME else (
+        f"images that do not fit the layout {layout.name}, which is {layout.wanted}"
+    )  # fmt: skip
+    others = [
+        LeftOut(path, reasons.get(path) or (unfit if is_image(path) else why_no_image(tree.root, path)))
+        for path in tree.files
+        if path not in images and path not in masks and path not in lists
+    ]
+    left_out = tuple(sorted([*others, *tree.left_out], key=lambda entry: entry.path))
+    return Files(len(images), len(masks), len(lists), left_out)
+
+
 def _check_classes(dataset: Dataset) -> None:
     counts = {name: count for name, count in dataset.label_counts().items() if count}
-    if len(counts) == 1:
-        ((name, count),) = counts.items()
-        other = "defective images" if name == dataset.classes[0] else "OK images"
-        raise DataError(
-            f"{dataset.root}: only one class, {name} ({count} image(s), read as {dataset.layout}); "
-            f"a classifier needs {other} too ({LAYOUTS[dataset.layout].wanted})"
-        )
+    if len(counts) < 2 or OK not in counts:
+        raise DataError(one_sided(dataset))
+
+
+def one_sided(dataset: Dataset) -> str:
+    """Why a data set without OK images, or without defective ones, cannot be learned from, and what to do."""
+    counts = {name: count for name, count in dataset.label_counts().items() if count}
+    found = first_few([f"{name} ({count})" for name, count in counts.items()], 8)
+    start = f"{dataset.root}: only one class, {found}, read as {dataset.layout}"
+    if len(counts) > 1:
+        start = f"{dataset.root}: none of the labels means OK; they are {found}"
+    if OK in counts:
+        meant = f" (taken for OK: {', '.join(dataset.ok_labels)})" if dataset.ok_labels else ""
+        return f"{start}{meant}; a classifier needs defective images too"
+    named = shlex.quote(next(iter(counts), "NAME"))
+    return (
+        f"{start}; a classifier needs OK images too. Words that mean OK are {OK_WORDS_SHOWN} and others like them; "
+        f"if one of the labels means OK, name it: --ok {named}"
+    )
 
 
 # -------------------------------------------------------------------------------------- what to say
@@ -155,16 +274,49 @@ def _unknown(name: str) -> DataError:
 
 
 def _no_images(tree: Tree) -> DataError:
-    if not tree.files and not tree.skipped_links:
+    if not tree.files and not tree.left_out:
         return DataError(f"{tree.root}: the folder is empty; put the images into it, or give another folder")
-    return DataError(f"{tree.root}: there are no images in this folder; {_found(tree)}")
+    reasons = left_out_words([*tree.left_out, *(LeftOut(p, why_no_image(tree.root, p)) for p in tree.files)])
+    return DataError(f"{tree.root}: there are no images in this folder; {_found(tree)}: {'; '.join(reasons)}")
 
 
 def _not_recognised(tree: Tree) -> DataError:
-    looked_for = "; ".join(f"{layout.name}: {layout.wanted}" for layout in _ALL)
+    """What was found as a short tree, and the line that would make it work."""
     inner = _recognised_below(tree)
-    hint = f" It looks as if {listed(inner)} could be read: give that folder." if inner else ""
-    return DataError(f"{tree.root}: no known layout. Looked for {looked_for}. {_found(tree)}.{hint}")
+    classes = folders.class_folders(tree)
+    root = shlex.quote(str(tree.root))
+    if inner:
+        line = f"It looks as if {first_few(inner)} could be read: give that folder."
+    elif classes:
+        line = (
+            f"None of these names means OK ({OK_WORDS_SHOWN}, ...). Say which one does, such as\n"
+            f"  ltcam data check {root} --ok {shlex.quote(classes[0])}\n(train and evaluate take it too)."
+        )
+    else:
+        line = "Put OK images into a folder good/ and defective ones into a folder for each kind, such as scratch/."
+    left_out = [f"Left out: {words}\n" for words in left_out_words(tree.left_out)]
+    return DataError(
+        f"{tree.root}: no known layout; {_found(tree)}\n{_drawn(tree)}\n{''.join(left_out)}{line}\n"
+        f"Other layouts: {', '.join(name for name in LAYOUTS if name != folders.NAME)} (--layout NAME)"
+    )
+
+
+def _drawn(tree: Tree) -> str:
+    """Folders and how many images are below them, two levels deep."""
+    counts = Counter(
+        "/".join(path.parts[:depth]) + "/"
+        for path in tree.images
+        for depth in range(1, min(3, len(path.parts)))
+    )
+    loose = sum(len(path.parts) == 1 for path in tree.images)
+    lines = [
+        f"  {'  ' * (name.count('/') - 1)}{name.rstrip('/').rsplit('/', 1)[-1]}/  {count} image(s)"
+        for name, count in sorted(counts.items())
+    ]
+    if loose:
+        lines.append(f"  {loose} image(s) in no folder")
+    more = [f"  and {len(lines) - _LINES} more folders"] if len(lines) > _LINES else []
+    return "\n".join([*lines[:_LINES], *more])
 
 
 def _recognised_below(tree: Tree) -> list[str]:
@@ -173,12 +325,14 @@ def _recognised_below(tree: Tree) -> list[str]:
     for name in sorted({path.parts[0] for path in tree.images if len(path.parts) > 1}):
         below = tuple(path.relative_to(name) for path in tree.files if path.parts[0] == name)
         inner = Tree(tree.root / name, below)
-        if any(layout.recognises(inner) for layout in _ALL):
+        if any(layout.recognises(inner, ()) for layout in _ALL):
             found.append(str(inner.root))
     return found
 
 
 def _found(tree: Tree) -> str:
-    tops = sorted({path.parts[0] + ("/" if len(path.parts) > 1 else "") for path in tree.files})
-    links = f", and {len(tree.skipped_links)} link(s) that lead out of it" if tree.skipped_links else ""
-    return f"Found {len(tree.files)} file(s), {len(tree.images)} of them images, in {listed(tops, 8)}{links}"
+    tops: Sequence[str] = sorted(
+        {path.parts[0] + ("/" if len(path.parts) > 1 else "") for path in tree.files}
+    )
+    places = f", in {first_few(tops, 8)}" if tops else ""
+    return f"Found {len(tree.files)} file(s), {len(tree.images)} of them images{places}"

@@ -17,22 +17,15 @@ from urllib.parse import unquote
 
 from ltcam.data.dataset import OK, Sample, Split
 from ltcam.data.drawn import DrawnMask, Shape
-from ltcam.data.layouts.mask_labels import listed
-from ltcam.data.layouts.tree import OK_NAMES, Tree
+from ltcam.data.labels import means_ok
+from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.mask_files import name_key
+from ltcam_runtime.searching import first_few
 
 MOST_BYTES = 1 << 30
 """Annotation files above this size are refused."""
 
-_SPLITS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of what is uploaded
 
 
@@ -62,8 +55,8 @@ class Annotated:
 
 
 def defects(kinds: Iterable[str]) -> list[str]:
-    """The kinds that mean a defect."""
-    return [kind for kind in kinds if kind.strip().lower() not in OK_NAMES]
+    """The kinds that mean a defect. A number is one: annotation tools number kinds that have no name."""
+    return [kind for kind in kinds if kind.strip().isdecimal() or not means_ok(kind)]
 
 
 def read_text(path: Path) -> str:
@@ -99,7 +92,7 @@ def files_ending(
     tree: Tree, suffix: str, folders: Sequence[str] = ("annotations", "result", "labels")
 ) -> list[Path]:
     """Files of this suffix in the root, in folders that tools put annotations into, or in those of a side."""
-    wanted = {*folders, *_SPLITS}
+    wanted = {*folders, *SPLIT_NAMES}
     return [
         tree.root / path
         for path in tree.files
@@ -112,8 +105,8 @@ def split_of(*texts: str) -> Split | None:
     """The side that a path or a file's name speaks of: `images/val/a.png`, `instances_train2017.json`."""
     for text in texts:
         for word in re.split(r"[^a-z]+", text.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
+            if word in SPLIT_NAMES:
+                return SPLIT_NAMES[word]
     return None
 
 
@@ -135,7 +128,7 @@ def samples_of(tree: Tree, entries: Iterable[Annotated]) -> list[Sample]:
     if missing and len(missing) == len(merged):
         raise DataError(
             f"{tree.root}: none of the {len(missing)} images of the annotations is in this folder; they are called "
-            f"{listed(missing)}. Put the image files into the folder of the annotations."
+            f"{first_few(missing)}. Put the image files into the folder of the annotations."
         )
     return [_sample(tree, identity, entry) for identity, entry in merged.items()]
 
@@ -175,7 +168,7 @@ class ImageFinder:
         self.root = tree.root
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         for path in tree.images:
-            self._by_name[path.name.lower()].append(path)
+            self._by_name[name_key(path.name)].append(path)
 
     def find(self, name: str, source: Path) -> PurePosixPath | None:
         """The image file, relative to the root, that an annotation file means by a name; None where there is none.
@@ -184,10 +177,10 @@ class ImageFinder:
             DataError: several files fit equally well.
         """
         wanted = _plain(name)
-        files = self._by_name.get(wanted.name.lower(), [])
+        files = self._by_name.get(name_key(wanted.name), [])
         uploaded = _UPLOADED.fullmatch(wanted.name)
         if not files and uploaded:
-            files = self._by_name.get(uploaded[1].lower(), [])
+            files = self._by_name.get(name_key(uploaded[1]), [])
         if len(files) < 2:
             return files[0] if files else None
         near = source.parent
@@ -195,7 +188,7 @@ class ImageFinder:
         best = max(rank.values())
         fitting = [path for path in files if rank[path] == best]
         if len(fitting) > 1:
-            names = listed([str(path) for path in fitting])
+            names = first_few([str(path) for path in fitting])
             raise DataError(f"{source}: {name} may be any of {names}; give their folders in the names")
         return fitting[0]
 

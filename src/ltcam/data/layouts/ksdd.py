@@ -39,7 +39,9 @@ def read(tree: Tree) -> Dataset:
         raise missing_label_files(tree.root, NAME, unlabelled)
     masks = [tree.root / labels[f"{stem_key(path)}_label"] for path in images]
     samples = [
-        Sample(id=str(path), path=tree.root / path, label=label, group=path.parts[0], mask=mask)
+        Sample(
+            id=str(path), path=tree.root / path, label=label, group=path.parts[0], mask=mask, mask_threshold=0
+        )
         for path, mask, label in zip(images, masks, labels_from_masks(masks), strict=True)
     ]
     return make_dataset(tree.root, NAME, samples)

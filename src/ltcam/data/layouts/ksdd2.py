@@ -44,6 +44,7 @@ def read(tree: Tree) -> Dataset:
             group=path.stem,
             split=_SPLITS[path.parts[0].lower()],
             mask=mask,
+            mask_threshold=0,
         )
         for path, mask, label in zip(images, masks, labels_from_masks(masks), strict=True)
     ]

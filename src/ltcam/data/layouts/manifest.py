@@ -1,31 +1,44 @@
-"""A CSV manifest: `path,label` and optionally `split,mask,group`.
+"""A CSV manifest: `path,label` and optionally `split,mask,group,mask_threshold`.
 
     path,label,split,mask,group
     a/0001.png,ok,train,,lot1
     a/0002.png,scratch,train,m/0002.png,lot1
 
-Paths are relative to the CSV file and may not leave its folder. UTF-8, comma or semicolon. `ok`, `good`,
-`normal` and `0` (upper or lower case) are the class without defect; every other label is a class of
-that name. An empty split means none, an empty group means the image is its own group. A file that
-is not there is no error here: it is reported like any other file that cannot be read.
+Paths are relative to the CSV file and may not leave its folder; they are compared without regard to Unicode form
+and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab; lines that begin with # before
+the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK (`ltcam.data.labels`; also 0, 0.0, False)
+are the class without defect; every other label is a class of that name. An empty split (or nan) means none, an
+empty group means the image is its own group. A file that is not there is no error here: it is reported
+like any other file that cannot be read.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
-from dataclasses import dataclass
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ltcam.data.dataset import OK, Dataset, Sample, Split, make_dataset
-from ltcam.data.layouts.tree import OK_NAMES
+from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
+from ltcam.data.labels import read_labels
+from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.mask_files import name_key
 
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
 FILE_NAME = "manifest.csv"
+MOST_BYTES = 256 << 20
+"""Larger manifests are refused."""
 
-_SPLITS: dict[str, Split | None] = {"": None, "train": "train", "val": "val", "test": "test"}
+_SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
+_EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
+_DELIMITERS = ",;\t"
 _MOST_SHOWN = 10
 
 
@@ -38,21 +51,29 @@ class _Row:
         return self.values.get(column, "")
 
 
-def read_manifest(file: Path) -> Dataset:
+def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     """Read a manifest.
+
+    Args:
+        file: the CSV file.
+        ok: labels that mean OK; empty: those whose words say so.
 
     Raises:
         DataError: the file cannot be read or has no rows, columns are missing, or rows are wrong; the
             message names up to ten of them by their line number in the file.
     """
     rows = _rows(file)
-    root = file.parent
-    inside = root.resolve()
+    finder = _Finder(file.parent)
     problems: list[str] = []
+    labelled = {row.number: _label(row.value("label")) for row in rows}
+    labels = read_labels([label for label in labelled.values() if label], ok)
     samples: dict[str, tuple[int, Sample]] = {}
     for row in rows:
         try:
-            sample = _sample(row, root, inside)
+            label = labelled[row.number]
+            if not label:
+                raise DataError("label is empty")
+            sample = replace(_sample(row, finder), label=labels.class_of[label])
             _refuse_repetition(sample, samples)
         except DataError as error:
             problems.append(f"row {row.number}: {error}")
@@ -62,35 +83,75 @@ def read_manifest(file: Path) -> Dataset:
         more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
         raise DataError(f"{file}: " + "; ".join(problems[:_MOST_SHOWN]) + more)
     found = [sample for _, sample in samples.values()]
-    if not any(sample.path.is_file() for sample in found):
+    there = {sample.path for sample in found if sample.path.is_file()}
+    if not there:
         raise DataError(
-            f"{file}: none of its {len(found)} image files is there; paths count from {root}/ "
+            f"{file}: none of its {len(found)} image files is there; paths count from {file.parent}/ "
             f"(row {rows[0].number} says {rows[0].value('path')})"
         )
-    return make_dataset(root, NAME, found)
+    masks = {s.mask for s in found if isinstance(s.mask, Path) and s.mask.is_file()} - there
+    files = Files(images=len(there), masks=len(masks), lists=1)
+    return make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
 
 
 def _rows(file: Path) -> list[_Row]:
+    lines, delimiter = _table(_text(file))
+    skipped = _lines_before(lines)
+    text = io.StringIO("".join(lines[skipped:]), newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+        table = [
+            (skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
+        ]
+    except csv.Error as error:
+        raise DataError(f"{file}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
+    if not table:
+        raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
+    columns = [cell.strip().lower() for cell in table[0][1]]
+    _check_columns(file, columns)
+    if len(table) == 1:
+        raise DataError(f"{file}: there is a header but no row; add one row per image")
+    return [_row(file, number, columns, cells) for number, cells in table[1:]]
+
+
+def _text(file: Path) -> str:
+    """The text of a regular file, UTF-8 or, where it says so, UTF-16."""
+    try:
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):  # a pipe or a device may never end
+            raise DataError(f"{file}: this is not a regular file; give a CSV file")
+        if state.st_size > MOST_BYTES:
+            raise DataError(f"{file}: {state.st_size:,} bytes, more than {MOST_BYTES:,}; split the list")
+        content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    header = text.split("\n", 1)[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise DataError(f"{file}: row {reader.line_num}: not valid CSV ({error})") from None
-    if not lines:
-        raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
-    columns = [cell.strip().lower() for cell in lines[0][1]]
-    _check_columns(file, columns)
-    if len(lines) == 1:
-        raise DataError(f"{file}: there is a header but no row; add one row per image")
-    return [_row(file, number, columns, cells) for number, cells in lines[1:]]
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        words = f"not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
+        raise DataError(f"{file}: {words}") from None
+
+
+def _table(text: str) -> tuple[list[str], str]:
+    """The lines with their ends, and what separates their cells."""
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
+    before = _lines_before(lines)
+    named = re.match(r"\ufeff?\"?sep=(.)", lines[before - 1]) if before else None
+    header = lines[before] if before < len(lines) else ""
+    if named and named[1] in (*_DELIMITERS, "|"):
+        return lines, named[1]
+    return lines, max(_DELIMITERS, key=header.count)
+
+
+def _lines_before(lines: list[str]) -> int:
+    """How many lines stand before the names of the columns: comments, `sep=;`, empty ones."""
+    count = 0
+    for line in lines:
+        if line.strip() and not line.startswith(("#", "sep=", '"sep=')):
+            break
+        count += 1
+    return count
 
 
 def _check_columns(file: Path, columns: list[str]) -> None:
@@ -106,7 +167,7 @@ def _check_columns(file: Path, columns: list[str]) -> None:
 
 
 def _row(file: Path, number: int, columns: list[str], cells: list[str]) -> _Row:
-    if len(cells) > len(columns):
+    if any(cell.strip() for cell in cells[len(columns) :]):
         raise DataError(
             f"{file}: row {number}: {len(cells)} values for {len(columns)} columns; put quotes around values "
             "that contain the delimiter"
@@ -114,21 +175,60 @@ def _row(file: Path, number: int, columns: list[str], cells: list[str]) -> _Row:
     return _Row(number, {name: cell.strip() for name, cell in zip(columns, cells, strict=False)})
 
 
-def _sample(row: _Row, root: Path, inside: Path) -> Sample:
-    identity = _relative(row.value("path"), "path", root, inside)
-    mask = row.value("mask")
+def _sample(row: _Row, finder: _Finder) -> Sample:
+    identity = finder.find(row.value("path"), "path")
+    mask = _unless_empty(row.value("mask"))
     return Sample(
         id=identity,
-        path=root / identity,
-        label=_label(row.value("label")),
-        group=row.value("group") or identity,
-        split=_split(row.value("split")),
-        mask=root / _relative(mask, "mask", root, inside) if mask else None,
+        path=finder.root / identity,
+        label="",
+        group=_unless_empty(row.value("group")) or identity,
+        split=_split(_unless_empty(row.value("split"))),
+        mask=finder.root / finder.find(mask, "mask") if mask else None,
+        mask_threshold=_threshold(_unless_empty(row.value("mask_threshold"))),
     )
 
 
-def _relative(text: str, column: str, root: Path, inside: Path) -> str:
-    """The path with forward slashes and without detours, if it stays in the manifest's folder."""
+def _label(text: str) -> str:
+    """The label without detours; "nan" is what programs write for a missing one."""
+    return "" if text.lower() in ("nan", "<na>") else " ".join(text.split())
+
+
+class _Finder:
+    """Finds the files that paths in a manifest mean."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._inside = root.resolve()
+        self._names: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, text: str, column: str) -> str:
+        """The path with forward slashes and without detours, as the file system has it, if it stays in the folder."""
+        path = _relative(text, column)
+        found = self.root
+        for part in path.parts:
+            found = found / self._as_written(found, part)
+        if not found.resolve().is_relative_to(self._inside):
+            raise DataError(f"{column} {text} leads out of the manifest's folder; move the file into it")
+        return found.relative_to(self.root).as_posix()
+
+    def _as_written(self, folder: Path, name: str) -> str:
+        """The name itself, or the only one in the folder that differs in Unicode form or case alone."""
+        try:
+            if (folder / name).exists():
+                return name
+            if folder not in self._names:
+                names: dict[str, list[str]] = defaultdict(list)
+                for entry in folder.iterdir():
+                    names[name_key(entry.name)].append(entry.name)
+                self._names[folder] = names
+        except (OSError, ValueError):
+            return name
+        alike = self._names[folder].get(name_key(name), [])
+        return alike[0] if len(alike) == 1 else name
+
+
+def _relative(text: str, column: str) -> PurePosixPath:
     if not text:
         raise DataError(f"{column} is empty")
     if "\0" in text:
@@ -137,21 +237,27 @@ def _relative(text: str, column: str, root: Path, inside: Path) -> str:
     path = PurePosixPath(windows.as_posix())
     if path.is_absolute() or windows.drive or windows.root:
         raise DataError(f"{column} {text} is absolute; paths must be relative to the manifest's folder")
-    if ".." in path.parts or not (root / path).resolve().is_relative_to(inside):
+    if ".." in path.parts:
         raise DataError(f"{column} {text} leads out of the manifest's folder; move the file into it")
-    return str(path)
+    return path
 
 
-def _label(text: str) -> str:
-    if not text:
-        raise DataError("label is empty")
-    return OK if text.lower() in OK_NAMES or text == "0" else text
+def _unless_empty(text: str) -> str:
+    return "" if text.lower() in _EMPTY else text
 
 
 def _split(text: str) -> Split | None:
     if text.lower() not in _SPLITS:
         raise DataError(f"split is {text}; it must be train, val, test or empty")
     return _SPLITS[text.lower()]
+
+
+def _threshold(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) > 254:
+        raise DataError(f"mask_threshold is {text}; it must be a whole number, 0 to 254, or empty")
+    return int(text)
 
 
 def _refuse_repetition(sample: Sample, earlier: dict[str, tuple[int, Sample]]) -> None:

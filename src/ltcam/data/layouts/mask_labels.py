@@ -9,11 +9,10 @@ from pathlib import Path
 from ltcam.data.dataset import OK
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.images import read_mask
+from ltcam_runtime.searching import first_few
 
 DEFECT = "defect"
 """Name of the class where a data set tells only OK from defective."""
-
-_SHOWN = 5
 
 
 def labels_from_masks(masks: Sequence[Path]) -> list[str]:
@@ -29,28 +28,22 @@ def labels_from_masks(masks: Sequence[Path]) -> list[str]:
     if broken:
         raise DataError(
             f"{len(broken)} label file(s) cannot be read, so the labels of their images are unknown: "
-            f"{listed([str(error) for error in broken])}. Restore these files, or remove their images too."
+            f"{first_few([str(error) for error in broken])}. Restore these files, or remove their images too."
         )
     return [answer for answer in answers if isinstance(answer, str)]
 
 
 def missing_label_files(root: Path, layout: str, images: Sequence[object]) -> DataError:
     """The error for images whose label file is not there."""
-    names = listed([str(image) for image in images])
+    names = first_few([str(image) for image in images])
     return DataError(
         f"{root}: {len(images)} image(s) without the label file that the {layout} layout needs: {names}. "
         "Restore the label files, or remove these images."
     )
 
 
-def listed(items: Sequence[str], shown: int = _SHOWN) -> str:
-    """The first items with commas, and how many more there are."""
-    more = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + more
-
-
 def _label(mask: Path) -> str | InputError:
     try:
-        return DEFECT if read_mask(mask).any() else OK
+        return DEFECT if read_mask(mask, threshold=0).any() else OK
     except InputError as error:
         return error

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
-from ltcam.data.layouts.tree import Tree, by_stem
+from ltcam.data.layouts.tree import Tree, by_stem, stem_key
 
 NAME = "mvtec"
 WANTED = "train/good, test/good, test/CLASS and ground_truth/CLASS/NNN_mask.png"
@@ -31,7 +31,7 @@ def read(tree: Tree) -> Dataset:
     samples = []
     for path in _images(tree):
         name = path.parts[1]
-        mask = masks.get(f"ground_truth/{name}/{path.stem}_mask".lower())
+        mask = masks.get(stem_key(PurePosixPath("ground_truth", name, f"{path.stem}_mask.png")))
         samples.append(
             Sample(
                 id=str(path),

@@ -19,8 +19,9 @@ import yaml
 from ltcam.data.dataset import Dataset, make_dataset
 from ltcam.data.drawn import Polygon, polygon
 from ltcam.data.layouts.annotated import Annotated, read_text, samples_of, split_of
-from ltcam.data.layouts.tree import Tree, is_image
+from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.searching import is_image
 
 NAME = "yolo"
 WANTED = "data.yaml, classes.txt or obj.names, and labels/NAME.txt for images/NAME.png"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltcam.data.dataset import OK
+from ltcam.data.labels import means_ok, read_labels, spelled_alike
+from ltcam_runtime.errors import DataError
+
+PAIRS = [
+    ("good", "bad"), ("OK", "NG"), ("ok", "nok"), ("0", "1"), ("IO", "NIO"), ("io", "nio"), ("i.O.", "n.i.O."),
+    ("Gut", "Schlecht"), ("PASS", "FAIL"), ("passed", "failed"), ("accept", "reject"), ("OK_parts", "NG_parts"),
+    ("good_images", "bad_images"), ("no_defect", "defect"), ("defect-free", "defect"), ("conforme", "rebut"),
+    ("Conforme", "Non conforme"), ("ok", "not ok"), ("non-defective", "defective"), ("NoDefect", "Defect"),
+    ("GoodParts", "BadParts"), ("OKParts", "NGParts"), ("normal", "abnormal"), ("uncracked", "cracked"),
+    ("ok_front", "def_front"), ("0.0", "1.0"), ("False", "True"), ("00", "01"), ("Fehlerfrei", "Fehler"),
+    ("In Ordnung", "Nicht in Ordnung"), ("ohne Fehler", "mit Fehler"), ("sans défaut", "défaut"), ("Bon", "Mauvais"),
+    ("sin defectos", "con defectos"), ("bueno", "malo"), ("buono", "scarto"), ("良品", "不良品"), ("合格", "不合格"),
+    ("정상", "불량"), ("good", "no good"), ("undamaged", "damaged"), ("no_burr", "burr"), ("without dirt", "dirt"),
+    ("burr-free", "burr"), ("nodefect", "defect"), ("ＯＫ", "ＮＧ"), ("class 0", "class 1"),
+    ("acceptable", "unacceptable"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "bad"), PAIRS)
+def test_usual_pairs(good: str, bad: str) -> None:
+    labels = read_labels([good, bad])
+    assert labels.ok == (good,)
+    assert labels.class_of[bad] != OK
+
+
+@pytest.mark.parametrize(
+    "label", ["positive", "negative", "a", "1", "left", "yes", "no", "scratch", "10", "0.5", ""]
+)
+def test_what_says_nothing_is_not_taken_for_ok(label: str) -> None:
+    assert not means_ok(label)
+
+
+def test_spellings_of_one_label_are_one_class() -> None:
+    composed, split = unicodedata.normalize("NFC", "Kräusel"), unicodedata.normalize("NFD", "Kräusel")
+    labels = read_labels(["Good", "ok", "Scratch", "scratch", "scratch", " SCRATCH ", composed, split, split])
+    assert labels.ok == ("Good", "ok")
+    assert {labels.class_of[name] for name in ("Scratch", "scratch", " SCRATCH ")} == {"scratch"}
+    assert labels.class_of[composed] == labels.class_of[split] == composed
+
+
+def test_named_ok_labels_replace_the_words() -> None:
+    labels = read_labels(["Normal", "negative", "Negative"], ok=["NEGATIVE"])
+    assert labels.class_of == {"Normal": "Normal", "negative": OK, "Negative": OK}
+    assert read_labels(["ok", "a"], ok=["a"]).class_of["ok"] not in (OK, "a")
+    with pytest.raises(
+        DataError, match=r"--ok negativ: .* the labels are Normal, negative; did you mean negative\?"
+    ):
+        read_labels(["Normal", "negative"], ok=["negativ"])
+
+
+def test_labels_that_differ_in_separators_are_noticed() -> None:
+    assert spelled_alike(["deep scratch", "deep_scratch", "dent", "Deep-Scratch"]) == [
+        ("Deep-Scratch", "deep scratch", "deep_scratch")
+    ]
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=6))
+def test_any_labels(labels: list[str]) -> None:
+    found = read_labels(labels)
+    assert set(found.class_of) == set(labels)
+    for label in labels:
+        for form in ("NFC", "NFD"):
+            twin = unicodedata.normalize(form, label)
+            assert (read_labels([*labels, twin]).class_of[twin] == OK) == (found.class_of[label] == OK)

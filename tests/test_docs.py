@@ -26,7 +26,8 @@ import ltcam
 import ltcam.cam
 from ltcam.cam.methods import list_methods, registry
 from ltcam.data.layouts import LAYOUTS
-from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
+from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
+from ltcam.evaluation.summary import summarise
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.runs.folder import write_run
 from ltcam.runs.run import Run
@@ -250,7 +251,7 @@ def test_results_page_names_every_metric() -> None:
         mask = None if label == "ok" else truth
         records.append(record_image(image, label, prediction, mask))
         histograms.add(records[-1], truth.astype(np.float32), mask)
-    metrics = summarise(records, histograms, threshold=0.5, bootstrap=2)
+    metrics = summarise(records, histograms, threshold=0.5, bootstrap=2).to_json()
     names = {"pit", "crack"}  # keys that are class names
     assert keys_of(metrics) - names <= words_of("reference/outputs.md")
 

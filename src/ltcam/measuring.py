@@ -25,8 +25,8 @@ from ltcam.evaluation.evaluate import (
     Prediction,
     make_histograms,
     record_image,
-    summarise,
 )
+from ltcam.evaluation.summary import Evaluation, summarise
 from ltcam.reports.evaluation_page import WorstPicture, comparison_picture, evaluation_page, metrics_markdown
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import SPLIT_FILE
@@ -47,10 +47,12 @@ class Measured:
 
     Attributes:
         metrics: as written to metrics.json.
+        evaluation: the same, typed.
         failed: (image, reason) of images that could not be measured.
     """
 
     metrics: Mapping[str, Any]
+    evaluation: Evaluation
     failed: tuple[tuple[str, str], ...]
 
 
@@ -115,23 +117,30 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             "image_size": list(inspector.run.image_size),
             "bootstrap": bootstrap,
         }
-        summary = summarise(
+        evaluation = summarise(
             records, histograms, threshold=inspector.run.verdict.threshold, bootstrap=bootstrap, worst=_WORST
         )
         metrics = {
-            **summary,
+            **evaluation.to_json(),
             "settings": settings,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
         (folder / METRICS_FILE).write_text(
             json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8"
         )
-        (folder / "metrics.md").write_text(metrics_markdown(metrics), encoding="utf-8")
+        (folder / "metrics.md").write_text(metrics_markdown(evaluation), encoding="utf-8")
         (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
-        pictures = _worst_pictures(inspector, samples, records, metrics["worst"])
-        page = evaluation_page(metrics, inspector.run, pictures, title=f"{run.name} on {data.name}")
+        pictures = _worst_pictures(inspector, samples, records, evaluation.worst)
+        page = evaluation_page(
+            evaluation,
+            inspector.run,
+            pictures,
+            title=f"{run.name} on {data.name}",
+            command=command,
+            failed=failed,
+        )
         (folder / "report.html").write_text(page, encoding="utf-8")
-    return Measured(metrics, tuple(failed))
+    return Measured(metrics, evaluation, tuple(failed))
 
 
 def choose_samples(
@@ -218,6 +227,7 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
         verdict=inspection.verdict,
         score=inspection.score,
         class_scores=inspection.class_scores,
+        heatmap=inspection.heatmap,
     )
     return record_image(sample.id, sample.label, prediction, truth), truth
 
@@ -227,7 +237,7 @@ def _images_csv(records: Sequence[ImageRecord]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "label", "verdict", "score", "iou", "tp", "fp", "fn"])
     for record in sorted(records, key=lambda record: record.image):
-        counts = record.counts
+        counts = None if record.counts is None else record.counts.pixels
         numbers = (
             ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
         )
@@ -256,5 +266,7 @@ def _worst_pictures(
         if truth is None:
             truth = np.zeros(item.inspection.size, bool)
         picture = comparison_picture(item.image, truth, item.inspection.mask, item.inspection.heatmap)
-        pictures.append(WorstPicture(item.name, iou(record.counts), record.verdict, record.score, picture))
+        pictures.append(
+            WorstPicture(item.name, iou(record.counts.pixels), record.verdict, record.score, picture)
+        )
     return pictures

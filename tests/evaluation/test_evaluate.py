@@ -3,17 +3,24 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 from sklearn import metrics as sk
 
+from ltcam.evaluation.binomial import exact_interval
 from ltcam.evaluation.boundary import boundary_counts, boundary_f1
 from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
+from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
+from ltcam.evaluation.metrics import MaskCounts, MaskMetrics
+from ltcam.evaluation.summary import summarise as summarise_typed
+
+
+def summarise(*given, **options):
+    """The summary as metrics.json has it."""
+    return summarise_typed(*given, **options).to_json()
 
 
 def mask_of(tp=0, fp=0, fn=0, size=20):
@@ -25,8 +32,8 @@ def mask_of(tp=0, fp=0, fn=0, size=20):
     return prediction, truth
 
 
-def record_of(image, label, prediction, truth, verdict="defect", score=0.9, classes=None):
-    made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {})
+def record_of(image, label, prediction, truth, verdict="defect", score=0.9, classes=None, heatmap=None):
+    made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {}, heatmap)
     return record_image(image, label, made, truth)
 
 
@@ -48,7 +55,7 @@ def evaluation(images=12, seed=0):
         if label == "ok":
             truth = np.zeros_like(truth)
         classes = {"ok": 1 - score, "crack": score * 0.6, "pit": score * 0.4}
-        record = record_of(f"{index:02}.png", label, mask, truth, verdict, score, classes)
+        record = record_of(f"{index:02}.png", label, mask, truth, verdict, score, classes, heatmap)
         histograms.add(record, heatmap, truth)
         records.append(record)
         raw.append((heatmap, truth, mask, label, verdict, score))
@@ -90,7 +97,7 @@ def test_populations_differ_by_images_and_verdict():
     assert found["defective"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 2)
     assert found["all"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 4)
     assert found["gated"]["mean_image_iou"] == pytest.approx(4 / 7 / 3)
-    assert records[1].gated_counts == PixelCounts(0, 0, 3, 17)
+    assert records[1].gated().counts.pixels == PixelCounts(0, 0, 3, 17)
 
 
 def test_summary_equals_pooling_all_pixels():
@@ -212,7 +219,7 @@ def test_defective_images_without_mask_count_as_images_only():
         histograms.add(record, prediction.astype(float), truth if record is known else None)
     assert unknown.counts is None
     # An OK image needs no mask to be known.
-    assert fine.counts == PixelCounts(0, 3, 0, 17)
+    assert fine.counts.pixels == PixelCounts(0, 3, 0, 17)
     found = summarise([unknown, known, fine], histograms, threshold=0.5, bootstrap=5)
     assert found["images"] == {"total": 3, "defective": 2, "ok": 1, "with_mask": 1}
     assert found["populations"]["defective"]["images"] == 1
@@ -258,13 +265,48 @@ def test_bad_input_names_the_image():
         summarise([], make_histograms(), threshold=0.5)
 
 
-def test_measuring_one_kolektor_sized_image_is_fast():
-    heatmap, truth, mask = surface(1, (1250, 500))
-    histograms, seconds = make_histograms(), []
-    for index in range(5):
-        start = time.process_time()
-        record = record_of(str(index), "crack", mask, truth)
-        histograms.add(record, heatmap, truth)
-        seconds.append(time.process_time() - start)
-    # 0.02 s measured; the margin is for busy machines.
-    assert min(seconds) < 0.1
+def test_kinds_have_hits_exact_bounds_and_a_mean():
+    records, histograms, raw = evaluation()
+    found = summarise_typed(records, histograms, threshold=0.5, bootstrap=5)
+    peaks = {}
+    for heatmap, truth, _, label, *_ in raw:
+        if label != "ok":
+            y, x = np.unravel_index(np.argmax(heatmap), heatmap.shape)
+            distance = ndimage.distance_transform_edt(~truth)[y, x]
+            peaks.setdefault(label, []).append((distance <= 8, truth[y, x]))
+    for name, own in peaks.items():
+        images, kind = found.kinds[name]
+        assert images == len(own)
+        assert (kind.hit_8px.value, kind.hit_inside.value) == tuple(np.mean(own, axis=0))
+        assert (kind.hit_8px.low, kind.hit_8px.high) == exact_interval(sum(near for near, _ in own), len(own))
+    every = [pair for own in peaks.values() for pair in own]
+    assert found.hits.hit_8px.value == np.mean([near for near, _ in every])
+    mean = np.mean([kind.pixel_iou.value for _, kind in found.kinds.values()])
+    assert found.mean_over_kinds(lambda kind: kind.pixel_iou) == pytest.approx(mean)
+    assert found.to_json()["mean_over_kinds"]["pixel_iou"] == pytest.approx(mean)
+
+
+def test_one_of_one_is_not_certain():
+    """Shares of whole images have exact bounds: of Clopper and Pearson's own definition, by the binomial's tails."""
+    found = summarise_typed(
+        [record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2
+    )
+    recall = found.verdicts.metrics.recall
+    assert (recall.value, recall.high) == (1, 1)
+    assert recall.low == pytest.approx(0.025)
+    assert found.verdicts.metrics.f1.low == pytest.approx(2 * 0.025 / 1.025)
+    low, high = exact_interval(7, 9)
+    assert stats.binom.sf(6, 9, low) == pytest.approx(0.025)
+    assert stats.binom.cdf(7, 9, high) == pytest.approx(0.025)
+    assert np.isnan(exact_interval(0, 0)).all()
+
+
+def test_counts_add_up_in_any_order_and_metrics_are_of_the_sum():
+    records, *_ = evaluation()
+    counts = [record.counts for record in records]
+    nothing = MaskCounts.nothing()
+    whole = sum(counts, nothing)
+    assert sum(reversed(counts), nothing).numbers() == pytest.approx(whole.numbers())
+    assert whole.of_numbers(whole.numbers()) == whole
+    assert MaskMetrics.of(whole).boundary[2].f1.value == boundary_f1(whole.boundary[2])
+    assert MaskMetrics.of(whole).iou.value == iou(sum((each.pixels for each in counts), PixelCounts()))

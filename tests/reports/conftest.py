@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ltcam.evaluation.boxes import mask_boxes
-from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image, summarise
+from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
+from ltcam.evaluation.summary import summarise
 from ltcam.runs.run import Run
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettings
@@ -26,7 +27,7 @@ def make_metrics(classes=("crack", EVIL), *, masks=True, images=12):
         score = 0.1 if label == "ok" else (0.9, 0.3, 0.7)[index % 3]
         verdict = "defect" if score >= 0.5 else "ok"
         share = {name: score / len(classes) for name in classes}
-        made = Prediction(mask, mask_boxes(mask), verdict, score, {"ok": 1 - score, **share})
+        made = Prediction(mask, mask_boxes(mask), verdict, score, {"ok": 1 - score, **share}, heatmap)
         known = truth if masks else None
         record = record_image(f"{index:02}.png", label, made, known)
         histograms.add(record, heatmap, known)

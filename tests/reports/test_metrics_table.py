@@ -1,35 +1,24 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from ltcam.reports.metrics_table import fraction, metrics_markdown, metrics_table, read_metric
+from ltcam.reports.metrics_table import MetricRow, fraction, metrics_markdown, metrics_table
 
 
-def test_rows_are_the_numbers_of_the_metrics(metrics_of):
-    metrics = metrics_of()
-    rows = {row.name: row for row in metrics_table(metrics)}
-    for name, path in (
-        ("pixel IoU", ("pixel", "iou")),
-        ("pixel AP", ("pixel", "ap")),
-        ("image AUROC", ("image", "auroc")),
+def test_rows_are_the_numbers_of_the_evaluation(metrics_of):
+    evaluation = metrics_of()
+    rows = {row.name: row for row in metrics_table(evaluation)}
+    population, verdicts = evaluation.populations["defective"], evaluation.verdicts.metrics
+    for name, estimate in (
+        ("pixel IoU", population.masks.iou),
+        ("pixel F1 within 2 px", population.masks.boundary[2].f1),
+        ("box recall at IoU 0.1", population.masks.boxes[0.1].recall),
+        ("pixel AP", population.heatmaps.ap),
+        ("peak within 8 px", evaluation.hits.hit_8px),
+        ("image AUROC", verdicts.auroc),
     ):
-        section, key = path
-        assert rows[name].value == metrics[section][key]
-        assert [rows[name].low, rows[name].high] == metrics[section]["intervals"][key]
-    near = rows["pixel F1 within 2 px"]
-    assert near.value == metrics["pixel"]["boundary"]["2"]["f1"]
-    assert [near.low, near.high] == metrics["pixel"]["intervals"]["boundary"]["2"]["f1"]
-    box = rows["box recall at IoU 0.1"]
-    assert box.value == metrics["boxes"]["0.1"]["recall"]
-    assert [box.low, box.high] == metrics["boxes"]["intervals"]["0.1"]["recall"]
+        assert tuple(rows[name])[1:] == tuple(estimate), name
     assert all(row.value is not None for row in rows.values())
-
-
-def test_metrics_read_back_from_json_give_the_same(metrics_of):
-    metrics = metrics_of()
-    assert metrics_table(json.loads(json.dumps(metrics))) == metrics_table(metrics)
 
 
 def test_undefined_numbers_are_a_dash(metrics_of):
@@ -37,9 +26,8 @@ def test_undefined_numbers_are_a_dash(metrics_of):
     assert rows["pixel IoU"].value is None
     assert (rows["pixel IoU"].text, rows["pixel IoU"].interval) == ("–", "")
     assert rows["image AP"].value is not None
-    missing = read_metric({"iou": 0.25}, "boundary/2/f1")
-    assert missing == ("boundary/2/f1", None, None, None)
-    assert read_metric({"iou": 0.25, "intervals": {"iou": [0.1, 0.5]}}, "iou").interval == "0.100–0.500"
+    read = MetricRow.read({"iou": 0.25, "intervals": {"iou": [0.1, 0.5]}}, "iou")
+    assert (read.text, read.interval) == ("0.250", "0.100–0.500")
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0.000"), (1, "1.000"), (0.38149, "0.381")])

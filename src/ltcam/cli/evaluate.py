@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from ltcam.cli.options import (
     Threshold,
 )
 from ltcam_runtime.settings import Overrides
+
+if TYPE_CHECKING:
+    from ltcam.evaluation.summary import Evaluation
 
 app = typer.Typer(add_completion=False)
 
@@ -88,19 +91,19 @@ def evaluate(
     if as_json:
         print_json(measured.metrics)
     else:
-        _print_table(dict(measured.metrics))
+        _print_table(measured.evaluation)
     for name, reason in measured.failed:
         say(f"not measured: {name}: {reason}")
     say(f"results: {out} (report: {out / 'report.html'})")
     return SOME_FAILED if measured.failed else DONE
 
 
-def _print_table(metrics: dict[str, Any]) -> None:
+def _print_table(evaluation: Evaluation) -> None:
     from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
 
     table = Table(title="Masks and verdicts against the truth (95 % intervals over images)")
     for column in ("metric", "value", "low", "high"):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for name, *values in metrics_table(metrics):
+    for name, *values in metrics_table(evaluation):
         table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
     Console().print(table)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.evaluation.metrics import Agreement, Estimate, MaskMetrics
+from ltcam.evaluation.summary import Evaluation
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR, comparison_picture
 from ltcam.reports.html import image_uri, render
 from ltcam.reports.metrics_table import (
+    KIND_METRICS,
     NONE,
     POPULATION_METRICS,
-    POPULATIONS,
     MetricRow,
     fraction,
+    kind_rows,
     metrics_markdown,
     metrics_table,
-    read_metric,
 )
 from ltcam.reports.settings_rows import SettingRow, map_rows, verdict_sentence
 from ltcam_runtime.results import Verdict
@@ -38,27 +41,28 @@ _POPULATION_WORDS = {
 }
 
 _PIXEL_WORDS = {
-    "iou": "shared pixels / all pixels of truth and prediction, pooled over the images",
-    "f1": "2 PR / (P + R) of the two below",
-    "precision": "share of the marked pixels that are defect",
-    "recall": "share of the defect pixels that are marked",
-    "mean_image_iou": "IoU of each image, then their mean: small defects weigh as much as large ones",
-    "two_class_miou": "mean of the IoU of defect and of background; high for any method, since background is large",
-    "boundary/2/f1": "F1 that forgives two pixels at the boundary",
-    "ceiling_2px": "what two drawings of the same defects, 2 px apart, would reach",
-    "ap": "of the heatmap at all thresholds, average precision",
-    "auroc": "of the heatmap: how often a defect pixel is hotter than another",
-    "pro": "of the heatmap: share of each defect found, every defect weighing the same, at few false alarms",
+    "IoU": "shared pixels / all pixels of truth and prediction, pooled over the images",
+    "F1": "2 PR / (P + R) of the two below",
+    "Precision": "share of the marked pixels that are defect",
+    "Recall": "share of the defect pixels that are marked",
+    "Mean IoU per image": "IoU of each image, then their mean: small defects weigh as much as large ones",
+    "Mean IoU of both classes (mIoU)": "mean of the IoU of defect and of background; high for any method, since "
+    "background is large",
+    "F1 within 2 px": "F1 that forgives two pixels at the boundary",
+    "IoU ceiling (2 px)": "what two drawings of the same defects, 2 px apart, would reach",
+    "Pixel AP": "of the heatmap at all thresholds, average precision",
+    "Pixel AUROC": "of the heatmap: how often a defect pixel is hotter than another",
+    "PRO": "of the heatmap: share of each defect found, every defect weighing the same, at few false alarms",
 }
 
-_IMAGE_METRICS = (
-    ("AP", "ap", "at all thresholds: how well scores put defective images first"),
-    ("AUROC", "auroc", "how often a defective image scores higher than an OK one"),
-    ("F1", "f1", "at the run's threshold"),
-    ("Precision", "precision", "share of the images judged defective that are"),
-    ("Recall", "recall", "share of the defective images that are judged so"),
-    ("Accuracy", "accuracy", "share of all images judged right"),
-)
+_IMAGE_WORDS = {
+    "AP": "at all thresholds: how well scores put defective images first",
+    "AUROC": "how often a defective image scores higher than an OK one",
+    "F1": "at the run's threshold",
+    "Precision": "share of the images judged defective that are",
+    "Recall": "share of the defective images that are judged so",
+    "Accuracy": "share of all images judged right",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,137 +85,143 @@ class WorstPicture:
 
 
 def evaluation_page(
-    metrics: Mapping[str, Any], run: Run, pictures: Sequence[WorstPicture], *, title: str, command: str = ""
+    evaluation: Evaluation,
+    run: Run,
+    pictures: Sequence[WorstPicture],
+    *,
+    title: str,
+    command: str = "",
+    failed: Sequence[tuple[str, str]] = (),
 ) -> str:
     """The page as one self-contained HTML text.
 
     Args:
-        metrics: of `ltcam.evaluation.evaluate.summarise`, also as read back from `metrics.json`; with
-            `failed`, a list of `image` and `reason`, where images could not be measured.
+        evaluation: what was measured.
         run: with the map, mask and verdict settings that were evaluated.
         pictures: worst images, worst first.
         title: heading, such as the name of the data.
         command: what made the evaluation.
+        failed: (image, reason) of those that could not be measured.
     """
-    measured = metrics["populations"]["defective"]["images"]
+    masks, verdicts = evaluation.masks, evaluation.verdicts
+    measured = evaluation.populations["defective"].images
     return render(
         "evaluation_page.html.j2",
         title=title,
         run=run,
-        images=metrics["images"],
+        images=evaluation.images,
         measured=measured,
-        cards=_cards(metrics),
+        cards=_cards(evaluation),
         population_words=_POPULATION_WORDS,
-        population_rows=_population_rows(metrics) if measured else [],
-        population_images=[metrics["populations"][name]["images"] for name in POPULATIONS],
-        boundary_rows=_boundary_rows(metrics["pixel"]),
-        ceiling=read_metric(metrics["pixel"], "ceiling_2px"),
-        reached=_reached(metrics["pixel"]),
-        box_rows=_box_rows(metrics["boxes"]),
+        population_rows=_population_rows(evaluation) if measured else [],
+        population_images=[each.images for each in evaluation.populations.values()],
+        boundary_rows=_boundary_rows(masks),
+        ceiling=MetricRow.of(masks.ceiling_2px),
+        reached=_reached(masks),
+        box_rows=_box_rows(masks),
         image_rows=[
-            (read_metric(metrics["image"], path, name), words) for name, path, words in _IMAGE_METRICS
+            (MetricRow.of(estimate, name), words)
+            for estimate, (name, words) in zip(
+                verdicts.metrics.estimates(), _IMAGE_WORDS.items(), strict=True
+            )
         ],
-        verdicts=metrics["image"],
-        best=(fraction(metrics["image"]["best_f1"]), fraction(metrics["image"]["best_threshold"])),
-        classes=_class_rows(metrics["classes"]),
-        confusion=_confusion(metrics["confusion"]),
+        verdicts=verdicts,
+        best=None
+        if math.isnan(verdicts.best_f1)
+        else (fraction(verdicts.best_f1), fraction(verdicts.best_threshold)),
+        kind_head=tuple(KIND_METRICS),
+        kinds=kind_rows(evaluation),
+        confusion=_confusion(evaluation),
         pictures=[_figure(picture) for picture in pictures],
         colours={"truth": _css(TRUTH_COLOUR), "prediction": _css(PREDICTION_COLOUR)},
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),
         command=command,
-        failed=metrics.get("failed", []),
+        failed=[{"image": image, "reason": reason} for image, reason in failed],
     )
 
 
-def _cards(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    image, counts, images = metrics["image"], metrics["image"]["counts"], metrics["images"]
-    alarms = "false alarm" if counts["fp"] == 1 else "false alarms"
+def _cards(evaluation: Evaluation) -> list[dict[str, str]]:
+    images, counts = evaluation.images, evaluation.verdicts.counts
+    alarms = "false alarm" if counts.fp == 1 else "false alarms"
     missed = {
         "name": "Missed defects",
-        "value": str(counts["fn"]) if images["defective"] else NONE,
-        "detail": f"of {images['defective']} defective images; {counts['fp']} {alarms} in {images['ok']} OK",
-        "tone": "bad" if counts["fn"] else "good" if images["defective"] else "",
+        "value": str(counts.fn) if images.defective else NONE,
+        "detail": f"of {images.defective} defective images; {counts.fp} {alarms} in {images.ok} OK",
+        "tone": "bad" if counts.fn else "good" if images.defective else "",
     }
     return [
-        _card("Pixel IoU", read_metric(metrics["pixel"], "iou"), "accent"),
-        _card("Pixel F1", read_metric(metrics["pixel"], "f1"), "accent"),
-        _card("Image AP", read_metric(image, "ap"), "accent"),
+        _card("Pixel IoU", evaluation.masks.iou),
+        _card("Pixel F1", evaluation.masks.f1),
+        _card("Image AP", evaluation.verdicts.metrics.ap),
         missed,
     ]
 
 
-def _card(name: str, row: MetricRow, tone: str) -> dict[str, str]:
+def _card(name: str, estimate: Estimate) -> dict[str, str]:
+    row = MetricRow.of(estimate)
     detail = f"95 %: {row.interval}" if row.interval else "not defined for these images"
-    return {"name": name, "value": row.text, "detail": detail, "tone": tone}
+    return {"name": name, "value": row.text, "detail": detail, "tone": "accent"}
 
 
-def _population_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _population_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per metric: its name, what it says, and the numbers of the three populations."""
-    populations = [metrics["populations"][name] for name in POPULATIONS]
     return [
         {
             "name": name,
-            "words": _PIXEL_WORDS[path],
-            "cells": [read_metric(each, path) for each in populations],
+            "words": _PIXEL_WORDS[name],
+            "cells": [MetricRow.of(number(each)) for each in evaluation.populations.values()],
         }
-        for name, path in POPULATION_METRICS
+        for name, number in POPULATION_METRICS.items()
     ]
 
 
-def _boundary_rows(pixel: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = [{"name": "exact", "words": "every pixel counts as it is drawn", "cells": _cells(pixel, "")}]
-    for tolerance in pixel["boundary"]:
-        words = (
-            f"a marked pixel is right if a defect pixel lies within {tolerance} px of it, "
-            f"a defect pixel is found if a marked one lies within {tolerance} px"
-        )
-        rows.append(
-            {"name": f"{tolerance} px", "words": words, "cells": _cells(pixel, f"boundary/{tolerance}/")}
-        )
-    return rows
+def _boundary_rows(masks: MaskMetrics) -> list[dict[str, Any]]:
+    exact = {"name": "exact", "words": "every pixel counts as it is drawn", "cells": _cells(masks)}
+    near = [
+        {
+            "name": f"{tolerance} px",
+            "words": f"a marked pixel is right if a defect pixel lies within {tolerance} px of it, "
+            f"a defect pixel is found if a marked one lies within {tolerance} px",
+            "cells": _cells(agreement),
+        }
+        for tolerance, agreement in masks.boundary.items()
+    ]
+    return [exact, *near]
 
 
-def _cells(pixel: Mapping[str, Any], path: str) -> list[MetricRow]:
-    return [read_metric(pixel, path + name) for name in ("precision", "recall", "f1")]
+def _cells(found: MaskMetrics | Agreement) -> list[MetricRow]:
+    return [MetricRow.of(estimate) for estimate in (found.precision, found.recall, found.f1)]
 
 
-def _reached(pixel: Mapping[str, Any]) -> str:
+def _reached(masks: MaskMetrics) -> str:
     """IoU as a share of its ceiling, as text; empty where either is undefined or the ceiling is zero."""
-    iou, ceiling = pixel["iou"], pixel["ceiling_2px"]
-    return "" if iou is None or not ceiling else f"{100 * iou / ceiling:.0f} %"
+    iou, ceiling = masks.iou.value, masks.ceiling_2px.value
+    return f"{100 * iou / ceiling:.0f} %" if ceiling > 0 and masks.iou.known else ""
 
 
-def _box_rows(boxes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    words = {"0.5": "the right place and size", "0.1": "the right place, whatever the size"}
+def _box_rows(masks: MaskMetrics) -> list[dict[str, Any]]:
+    words = {0.5: "the right place and size", 0.1: "the right place, whatever the size"}
     return [
         {
-            "name": f"IoU ≥ {overlap}",
+            "name": f"IoU ≥ {overlap:g}",
             "words": words.get(overlap, ""),
-            "cells": [read_metric(boxes, f"{overlap}/{name}") for name in ("recall", "precision")],
+            "cells": [MetricRow.of(boxes.recall), MetricRow.of(boxes.precision)],
         }
-        for overlap in boxes
-        if overlap != "intervals"
+        for overlap, boxes in masks.boxes.items()
     ]
 
 
-def _class_rows(classes: Mapping[str, Any]) -> list[tuple[str, int, list[str]]]:
-    names = ("pixel_iou", "pixel_precision", "pixel_recall", "image_recall", "class_recall")
-    return [
-        (name, numbers["images"], [fraction(numbers[each]) for each in names])
-        for name, numbers in classes.items()
-    ]
-
-
-def _confusion(confusion: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
     """Counts with the shade of each cell in percent of its row; None with a single defect class."""
-    if confusion is None or len(confusion["classes"]) < 3:
+    if evaluation.confusion is None or len(evaluation.confusion[0]) < 3:
         return None
-    rows = []
-    for name, counts in zip(confusion["classes"], confusion["matrix"], strict=True):
-        total = max(sum(counts), 1)
-        rows.append((name, [(count, round(45 * count / total)) for count in counts]))
-    return {"classes": confusion["classes"], "rows": rows}
+    classes, matrix = evaluation.confusion
+    rows = [
+        (name, [(count, round(45 * count / max(sum(counts), 1))) for count in counts])
+        for name, counts in zip(classes, matrix.tolist(), strict=True)
+    ]
+    return {"classes": classes, "rows": rows}
 
 
 def _figure(picture: WorstPicture) -> dict[str, Any]:

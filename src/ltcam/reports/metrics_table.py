@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from ltcam.evaluation.metrics import Estimate, MaskMetrics
+from ltcam.evaluation.summary import Evaluation, KindMetrics, Population
 
 NONE = "–"
 """What stands for a value that is undefined."""
 
-POPULATIONS = ("defective", "all", "gated")
-"""The three populations of a metrics dict, in the order they are shown."""
+UNKNOWN = Estimate(math.nan)
 
-POPULATION_METRICS = (
-    ("IoU", "iou"),
-    ("F1", "f1"),
-    ("Precision", "precision"),
-    ("Recall", "recall"),
-    ("Mean IoU per image", "mean_image_iou"),
-    ("Mean IoU of both classes (mIoU)", "two_class_miou"),
-    ("F1 within 2 px", "boundary/2/f1"),
-    ("IoU ceiling (2 px)", "ceiling_2px"),
-    ("Pixel AP", "ap"),
-    ("Pixel AUROC", "auroc"),
-    ("PRO", "pro"),
-)
-"""Names for people and names in the metrics dict of what is shown per population."""
+POPULATION_METRICS: Mapping[str, Callable[[Population], Estimate]] = {
+    "IoU": lambda found: found.masks.iou,
+    "F1": lambda found: found.masks.f1,
+    "Precision": lambda found: found.masks.precision,
+    "Recall": lambda found: found.masks.recall,
+    "Mean IoU per image": lambda found: found.masks.mean_image_iou,
+    "Mean IoU of both classes (mIoU)": lambda found: found.masks.two_class_miou,
+    "F1 within 2 px": lambda found: found.masks.boundary[2].f1,
+    "IoU ceiling (2 px)": lambda found: found.masks.ceiling_2px,
+    "Pixel AP": lambda found: found.heatmaps.ap if found.heatmaps else UNKNOWN,
+    "Pixel AUROC": lambda found: found.heatmaps.auroc if found.heatmaps else UNKNOWN,
+    "PRO": lambda found: found.heatmaps.pro if found.heatmaps else UNKNOWN,
+}
+"""What is shown per population, by its name for people."""
 
-_ROWS = (
-    ("pixel IoU", "pixel", "iou"),
-    ("pixel IoU ceiling (2 px)", "pixel", "ceiling_2px"),
-    ("pixel F1", "pixel", "f1"),
-    ("pixel precision", "pixel", "precision"),
-    ("pixel recall", "pixel", "recall"),
-    ("pixel F1 within 1 px", "pixel", "boundary/1/f1"),
-    ("pixel F1 within 2 px", "pixel", "boundary/2/f1"),
-    ("pixel F1 within 3 px", "pixel", "boundary/3/f1"),
-    ("mean IoU per image", "pixel", "mean_image_iou"),
-    ("two-class mIoU", "pixel", "two_class_miou"),
-    ("pixel AP", "pixel", "ap"),
-    ("pixel AUROC", "pixel", "auroc"),
-    ("PRO", "pixel", "pro"),
-    ("box recall at IoU 0.5", "boxes", "0.5/recall"),
-    ("box precision at IoU 0.5", "boxes", "0.5/precision"),
-    ("box recall at IoU 0.1", "boxes", "0.1/recall"),
-    ("box precision at IoU 0.1", "boxes", "0.1/precision"),
-    ("image AP", "image", "ap"),
-    ("image AUROC", "image", "auroc"),
-    ("image F1", "image", "f1"),
-    ("image precision", "image", "precision"),
-    ("image recall", "image", "recall"),
-    ("image accuracy", "image", "accuracy"),
-)
+KIND_METRICS: Mapping[str, Callable[[KindMetrics], Estimate]] = {
+    "Pixel IoU": lambda kind: kind.pixel_iou,
+    "Pixel precision": lambda kind: kind.pixel_precision,
+    "Pixel recall": lambda kind: kind.pixel_recall,
+    "Peak within 8 px": lambda kind: kind.hit_8px,
+    "Peak inside": lambda kind: kind.hit_inside,
+    "Found": lambda kind: kind.image_recall,
+    "Named right": lambda kind: kind.class_recall,
+}
+"""What is shown per kind of defect, by its name for people."""
 
 
 class MetricRow(NamedTuple):
@@ -60,6 +48,16 @@ class MetricRow(NamedTuple):
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, estimate: Estimate, name: str = "") -> MetricRow:
+        """An estimate as a row."""
+        return cls(name, *(value if math.isfinite(value) else None for value in estimate))
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], name: str) -> MetricRow:
+        """A number of a JSON object whose `intervals` mirror its numbers."""
+        return cls(name, values[name], *values["intervals"][name])
 
     @property
     def text(self) -> str:
@@ -76,82 +74,90 @@ class MetricRow(NamedTuple):
 
 def fraction(value: float | None) -> str:
     """A fraction with three digits, or a dash."""
-    return NONE if value is None else f"{value:.3f}"
+    return NONE if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def read_metric(section: Mapping[str, Any], path: str, name: str = "") -> MetricRow:
-    """One number of a section of the metrics dict, with the interval that mirrors it.
-
-    Args:
-        section: such as `metrics["pixel"]`; `intervals` in it is looked at.
-        path: such as `iou` or `boundary/2/f1`.
-        name: of the row; default: the path.
-
-    Returns:
-        The row; None where the section does not have the number.
-    """
-    value = _at(section, path)
-    low, high = _at(section.get("intervals", {}), path) or (None, None)
-    return MetricRow(name or path, value, low, high)
-
-
-def metrics_table(metrics: Mapping[str, Any]) -> list[MetricRow]:
+def metrics_table(evaluation: Evaluation) -> list[MetricRow]:
     """What is worth printing of an evaluation, most important first within pixels, boxes and images.
 
-    Args:
-        metrics: of `ltcam.evaluation.evaluate.summarise`; pixel and box numbers are those of the
-            images labelled defective.
+    Pixel and box numbers are those of the images labelled defective.
     """
-    return [read_metric(metrics[section], path, name) for name, section, path in _ROWS]
+    population, verdicts = evaluation.populations["defective"], evaluation.verdicts.metrics
+    masks: MaskMetrics = population.masks
+    heatmaps = population.heatmaps
+    rows = {
+        "pixel IoU": masks.iou,
+        "pixel IoU ceiling (2 px)": masks.ceiling_2px,
+        "pixel F1": masks.f1,
+        "pixel precision": masks.precision,
+        "pixel recall": masks.recall,
+        **{f"pixel F1 within {tolerance} px": near.f1 for tolerance, near in masks.boundary.items()},
+        "mean IoU per image": masks.mean_image_iou,
+        "mean IoU over kinds": Estimate(evaluation.mean_over_kinds(lambda kind: kind.pixel_iou)),
+        "two-class mIoU": masks.two_class_miou,
+        "peak within 8 px": evaluation.hits.hit_8px,
+        "peak inside the mask": evaluation.hits.hit_inside,
+        "pixel AP": heatmaps.ap if heatmaps else UNKNOWN,
+        "pixel AUROC": heatmaps.auroc if heatmaps else UNKNOWN,
+        "PRO": heatmaps.pro if heatmaps else UNKNOWN,
+    }
+    for overlap, boxes in masks.boxes.items():
+        rows |= {
+            f"box recall at IoU {overlap:g}": boxes.recall,
+            f"box precision at IoU {overlap:g}": boxes.precision,
+        }
+    rows |= {
+        "image AP": verdicts.ap,
+        "image AUROC": verdicts.auroc,
+        "image F1": verdicts.f1,
+        "image precision": verdicts.precision,
+        "image recall": verdicts.recall,
+        "image accuracy": verdicts.accuracy,
+    }
+    if not evaluation.kinds:
+        del rows["mean IoU over kinds"]
+    return [MetricRow.of(estimate, name) for name, estimate in rows.items()]
 
 
-def metrics_markdown(metrics: Mapping[str, Any]) -> str:
-    """The metrics as Markdown: counts, all rows with intervals, the three populations, the classes."""
+def metrics_markdown(evaluation: Evaluation) -> str:
+    """The metrics as Markdown: counts, all rows with intervals, the three populations, the kinds of defect."""
+    images, counts = evaluation.images, evaluation.verdicts.counts
+    populations = evaluation.populations
     blocks = [
-        _counts_sentence(metrics),
+        f"{images.total} images: {images.defective} defective, {images.ok} OK; {counts.fn} defective missed, "
+        f"{counts.fp} false alarms at score {evaluation.verdicts.threshold:.3f}.",
         markdown_table(
             ("Metric", "Value", "95 % interval"),
-            [(row.name, row.text, row.interval or NONE) for row in metrics_table(metrics)],
+            [(row.name, row.text, row.interval or NONE) for row in metrics_table(evaluation)],
         ),
         "Pixels, in three populations: images labelled defective; all images; all images with the mask "
         "emptied where the verdict is OK.",
-        markdown_table(("Metric", *POPULATIONS), _population_rows(metrics)),
+        markdown_table(
+            ("Metric", *populations),
+            [
+                ("Images", *(str(population.images) for population in populations.values())),
+                *(
+                    (name, *(fraction(number(population).value) for population in populations.values()))
+                    for name, number in POPULATION_METRICS.items()
+                ),
+            ],
+        ),
     ]
-    if metrics["classes"]:
-        blocks.append(
-            markdown_table(("Class", "Images", "Pixel IoU", "Found", "Named right"), _class_rows(metrics))
-        )
+    if evaluation.kinds:
+        rows = [(name, count, [cell.text for cell in cells]) for name, count, cells in kind_rows(evaluation)]
+        lines = [(name, count, *texts) for name, count, texts in rows]
+        blocks.append(markdown_table(("Kind", "Images", *KIND_METRICS), lines))
     return "\n\n".join(blocks) + "\n"
 
 
-def _counts_sentence(metrics: Mapping[str, Any]) -> str:
-    images = metrics["images"]
-    counts = metrics["image"]["counts"]
-    return (
-        f"{images['total']} images: {images['defective']} defective, {images['ok']} OK; {counts['fn']} defective "
-        f"missed, {counts['fp']} false alarms at score {metrics['image']['threshold']:.3f}."
-    )
-
-
-def _population_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    populations = [metrics["populations"][name] for name in POPULATIONS]
-    rows = [("Images", *(str(population["images"]) for population in populations))]
-    for name, path in POPULATION_METRICS:
-        rows.append((name, *(read_metric(population, path).text for population in populations)))
-    return rows
-
-
-def _class_rows(metrics: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (
-            name,
-            str(numbers["images"]),
-            fraction(numbers["pixel_iou"]),
-            fraction(numbers["image_recall"]),
-            fraction(numbers["class_recall"]),
-        )
-        for name, numbers in metrics["classes"].items()
+def kind_rows(evaluation: Evaluation) -> list[tuple[str, str, list[MetricRow]]]:
+    """(name, images, numbers in the order of `KIND_METRICS`) of each kind of defect, and last their mean."""
+    rows = [
+        (name, str(images), [MetricRow.of(number(kind)) for number in KIND_METRICS.values()])
+        for name, (images, kind) in evaluation.kinds.items()
     ]
+    means = [MetricRow.of(Estimate(evaluation.mean_over_kinds(number))) for number in KIND_METRICS.values()]
+    return [*rows, ("mean over kinds", "", means)] if rows else []
 
 
 def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -164,12 +170,3 @@ def markdown_text(text: str) -> str:
     """Text that neither ends a cell nor starts HTML."""
     escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return escaped.replace("\\", "\\\\").replace("|", "\\|")
-
-
-def _at(values: Mapping[str, Any], path: str) -> Any:
-    found: Any = values
-    for part in path.split("/"):
-        if not isinstance(found, Mapping) or part not in found:
-            return None
-        found = found[part]
-    return found

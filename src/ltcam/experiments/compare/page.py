@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text, read_metric
+from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
 HEAD = (
@@ -54,7 +54,7 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
             stage_words(row),
             NONE if row["delta"] is None else f"{row['delta']:g}",
             fraction(row["iou"]),
-            read_metric(row, "iou").interval or NONE,
+            MetricRow.read(row, "iou").interval or NONE,
             fraction(row["precision"]),
             fraction(row["recall"]),
             fraction(row["f1"]),
@@ -170,7 +170,7 @@ def _cards(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
-    iou = read_metric(row, "iou", row["method"])
+    iou = MetricRow.read(row, "iou")
     interval = f", 95 %: {iou.interval}" if iou.interval else ""
     return {
         "name": f"{name}: IoU",
@@ -181,7 +181,7 @@ def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    metrics: list[MetricRow] = [read_metric(row, name) for name in ("iou", "precision", "recall", "f1")]
+    metrics: list[MetricRow] = [MetricRow.read(row, name) for name in ("iou", "precision", "recall", "f1")]
     words = stage_words(row)
     if row["delta"] is not None:
         words += f", delta {row['delta']:g}"

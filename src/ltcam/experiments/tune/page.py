@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltcam.reports.chart import Chart, line_chart
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text, read_metric
+from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
 
 if TYPE_CHECKING:  # drawing is slow to import
@@ -179,9 +179,7 @@ def _method(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, A
     return {
         "name": method["method"],
         "chart": _chart(tuning, method),
-        "untruncated": [
-            (side, read_metric(method["untruncated"][side], "iou").text) for side in ("train", "test")
-        ],
+        "untruncated": [(side, fraction(method["untruncated"][side]["iou"])) for side in ("train", "test")],
         "best": method["best_on_test"],
         "choices": [
             (row[1:], choice["uses_pixel_labels"], choice["rule"] == tuning["rule"])

@@ -123,7 +123,7 @@ def test_results_of_all_kinds(run, folder, tmp_path):
     assert summary.failed == ()
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"predictions.csv", "predictions.json", "coco.json", "masks", "heatmaps", "overlays"} <= written
+    assert {"predictions.csv", "predictions.json", "coco.json", "masks", "overlays"} <= written
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
     images = [image["image"] for image in values["images"]]
     assert images == ["a/1.png", "a/c/1.tif", "b/10.JPG", "b/2.png"]

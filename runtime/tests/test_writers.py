@@ -3,6 +3,7 @@ import gc
 import io
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,14 @@ from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection, Verdict
 from ltcam_runtime.writers import KINDS, MARKER, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
+from ltcam_runtime.writers.crops import crop
 from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, text_cell
-from ltcam_runtime.writers.heatmaps import write_heatmap
+from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength
 from ltcam_runtime.writers.json import JsonWriter
 from ltcam_runtime.writers.masks import write_mask
 from ltcam_runtime.writers.overlays import draw_overlay
+from ltcam_runtime.writers.raw_heatmaps import write_heatmap
+from ltcam_runtime.writers.report import ReportSettings
 
 RNG = np.random.default_rng(5)
 
@@ -232,6 +236,50 @@ def test_heatmap_files(tmp_path: Path) -> None:
     assert not np.asarray(Image.open(tmp_path / "b.png")).any()
 
 
+def test_heatmaps_share_one_scale_of_colours(tmp_path: Path) -> None:
+    """The same heatmap is pale on an OK part and bright on a sure defect, whatever its values are."""
+    writer = HeatmapWriter(tmp_path / "heatmaps", OutputNames(), threshold=0.4)
+    scores = {"sure.png": 0.99, "just.png": 0.4, "below.png": 0.39, "ok.png": 0.02}
+    heatmap = np.zeros((40, 60), np.float32)
+    heatmap[10:30, 20:40] = 1
+    for number, (name, score) in enumerate(scores.items()):
+        found = replace(inspection(name, np.zeros((40, 60), bool)), heatmap=heatmap * 10**number, score=score)
+        writer.add(found, picture(found))
+    writer.add_failure("x.png", "it is empty")
+    writer.close()
+    pictures = [read_image(tmp_path / "heatmaps" / name.replace("png", "jpg")) for name in scores]
+    differing = [int(np.abs(shown.astype(int) - 128).max(axis=2)[20, 30]) for shown in pictures]
+    assert differing == sorted(differing, reverse=True)
+    assert differing[1] > 60
+    assert differing[3] < 4
+    assert np.abs(pictures[0][2, 2].astype(int) - 128).max() < 4
+
+
+def test_colours_grow_with_the_heat() -> None:
+    image = np.full((4, 256, 3), 100, np.uint8)
+    heat = np.broadcast_to(np.linspace(-3, 2, 256, dtype=np.float32), (4, 256))
+    assert np.array_equal(colour(image, heat, 0.9), colour(image, heat * 10 + 7, 0.9))
+    assert np.array_equal(colour(image, heat, 0), image)
+    assert np.array_equal(colour(image, np.full((4, 256), 5.0), 1), image)
+    assert (colour(image, heat, 1)[:, 0] == 100).all()
+
+
+@given(st.floats(0.01, 1), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_score_is_never_paler(threshold: float, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert 0 <= strength(low, threshold) <= strength(high, threshold) <= 1
+    assert strength(1, threshold) == 1
+
+
+@given(st.integers(0, 90), st.integers(0, 70), st.integers(1, 40), st.integers(1, 40))
+def test_crops_hold_their_region(x: int, y: int, width: int, height: int) -> None:
+    image = np.zeros((110, 130, 3), np.uint8)
+    image[y : y + height, x : x + width] = 255
+    cut = crop(image, (x, y, width, height))
+    assert (cut[..., 0] == 255).sum() == width * height
+    assert cut.shape[0] <= max(48, 1.5 * max(width, height)) + 2
+
+
 def test_masks_are_small_files(tmp_path: Path) -> None:
     coarse = Image.fromarray(RNG.random((40, 16), dtype=np.float32))
     heatmap = np.asarray(coarse.resize((500, 1250), Image.Resampling.BILINEAR))
@@ -318,7 +366,13 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
     names = ["sub/a.jpg", "sub/a.png", "../up/ä.png"]
     with (
         output_folder(tmp_path / "out", marker=MARKER) as folder,
-        open_writers(folder, defect_classes=["crack"], settings={"method": "x"}) as writer,
+        open_writers(
+            folder,
+            defect_classes=["crack"],
+            settings={"method": "x"},
+            kinds=KINDS,
+            report=ReportSettings("T", "S", 0.5),
+        ) as writer,
     ):
         for name in names:
             found = inspection(name)
@@ -327,18 +381,28 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "coco.json",
+        "crops",
+        "cvat.xml",
         "heatmaps",
+        "heatmaps-raw",
+        "label-studio",
         "masks",
         "overlays",
         "predictions.csv",
         "predictions.json",
+        "report.html",
+        "thumbnails",
+        "yolo",
     ]
     outputs = [item["output"] for item in json.loads((out / MARKER).read_text())["images"]]
     assert outputs == ["sub/a", "sub/a-png", "__/up/ä"]
     assert [row["output"] for row in rows(out / "predictions.csv")] == [*outputs, ""]
     for name in outputs:
         assert read_mask(out / "masks" / f"{name}.png").sum() == 13
-        assert read_image(out / "heatmaps" / f"{name}.png").shape == (30, 20, 3)
+        assert read_image(out / "heatmaps-raw" / f"{name}.png").shape == (30, 20, 3)
+        assert read_image(out / "heatmaps" / f"{name}.jpg").shape == (30, 20, 3)
+        assert read_image(out / "thumbnails" / f"{name}.jpg").shape == (30, 20, 3)
+        assert read_image(out / "crops" / f"{name}-2.jpg").shape[2] == 3
         assert read_image(out / "overlays" / f"{name}.jpg").shape[2] == 3
     assert len(list((out / "masks").rglob("*.png"))) == 3
 
@@ -357,8 +421,9 @@ def test_only_what_is_asked_for_and_always_the_marker(tmp_path: Path) -> None:
 def test_a_failing_body_leaves_no_open_files(tmp_path: Path) -> None:
     with (  # noqa: PT012
         pytest.raises(KeyboardInterrupt),
-        open_writers(tmp_path, defect_classes=["crack"], settings={}) as writer,
+        open_writers(tmp_path, defect_classes=["crack"], settings={}, kinds=KINDS) as writer,
     ):
+        writer.add(inspection(), picture(inspection()))
         writer.add_failure("a", "b")
         raise KeyboardInterrupt
     assert json.loads((tmp_path / MARKER).read_text())["failed"] == [{"image": "a", "reason": "b"}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from ltcam.data.layouts.manifest import read_manifest
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import RunError
+from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.listing import LeftOut, Listing, list_images
 from ltcam_runtime.settings import Overrides
-from ltcam_runtime.writers import MARKER, open_writers
+from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 
 
@@ -60,10 +61,11 @@ def predict_files(  # noqa: PLR0913  # the options of a command
     batch_size: int = 4,
     device: str = "auto",
     threads: int | None = None,
+    save: Sequence[str] = ("masks", "overlays"),
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Summary:
-    """Inspect files and write masks, heatmaps, overlays, predictions.csv, predictions.json and coco.json.
+    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what `save` names.
 
     Args:
         run: run folder.
@@ -73,12 +75,14 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
         threads: of the network.
+        save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
         overwrite: replace existing results.
         progress: called with (done, total).
 
     Raises:
         LtcamError: run, inputs, settings or output that cannot be used.
     """
+    _check_save(save)
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -95,7 +99,12 @@ def predict_files(  # noqa: PLR0913  # the options of a command
         left_out = [item.to_json() for item in listing.left_out]
         with (
             open_writers(
-                folder, defect_classes=inspector.run.classes[1:], settings=settings, left_out=left_out
+                folder,
+                defect_classes=inspector.run.classes[1:],
+                settings=settings,
+                kinds=(*TABLES, *save),
+                left_out=left_out,
+                report=_report(run, inputs, len(listing.files), inspector.run.verdict.threshold),
             ) as writers,
             writing_behind(writers) as behind,
         ):
@@ -111,6 +120,23 @@ def predict_files(  # noqa: PLR0913  # the options of a command
                 progress(done, len(listing.files))
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
     return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), listing.left_out)
+
+
+def _report(run: Path, inputs: Sequence[str], images: int, threshold: float) -> ReportSettings:
+    more = " and more" if len(inputs) > 3 else ""
+    return ReportSettings(
+        title=f"{images} image{'' if images == 1 else 's'} inspected",
+        subtitle=f"by the run {run.resolve().name}; images from {', '.join(inputs[:3])}{more}",
+        threshold=threshold,
+    )
+
+
+def _check_save(save: Sequence[str]) -> None:
+    for kind in save:
+        if kind not in CHOICES:
+            close = get_close_matches(kind, CHOICES, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
 
 
 def find_inputs(inputs: Sequence[str], out: Path | None = None) -> Listing:

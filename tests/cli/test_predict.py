@@ -41,15 +41,23 @@ def mask(out: Path, name: str) -> NDArray[np.uint8]:
 def test_awkward_images(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path) -> None:
     """Every kind of image, hostile names among them, beside files that cannot be read."""
     out = tmp_path / "out"
-    result = ltcam("predict", trained, zoo.root, "--out", out, *ALL, "--json")
+    kinds = "masks,overlays,heatmaps,heatmaps-raw,crops,yolo,label-studio,cvat"
+    result = ltcam("predict", trained, zoo.root, "--out", out, *ALL, "--save", kinds, "--json")
     assert result.code == 1
     assert left_in(out) == [
         "coco.json",
+        "crops",
+        "cvat.xml",
         "heatmaps",
+        "heatmaps-raw",
+        "label-studio",
         "masks",
         "overlays",
         "predictions.csv",
         "predictions.json",
+        "report.html",
+        "thumbnails",
+        "yolo",
     ]
     found = {entry["image"]: entry for entry in results(out)["images"]}
     assert found.keys() == zoo.sizes.keys()
@@ -62,10 +70,11 @@ def test_awkward_images(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path) ->
         assert drawn.dtype == np.uint8
         assert set(np.unique(drawn)) <= {0, 255}
         assert int((drawn > 0).sum()) == entry["mask_area_px"] == sum(r["area_px"] for r in entry["regions"])
-        heatmap = Image.open(out / "heatmaps" / f"{entry['output']}.png")
+        heatmap = Image.open(out / "heatmaps-raw" / f"{entry['output']}.png")
         assert np.asarray(heatmap).dtype == np.uint16
         assert heatmap.size == size[::-1]
-        assert (out / "overlays" / f"{entry['output']}.jpg").is_file()
+        for folder in ("overlays", "heatmaps", "thumbnails"):
+            assert (out / folder / f"{entry['output']}.jpg").is_file()
         outputs.add(entry["output"].casefold())
     assert len(outputs) == len(zoo.sizes)
     assert found["rgb.png"]["mask_area_px"] > 0
@@ -112,18 +121,42 @@ def check_coco(file: Path, out: Path, found: dict[str, Any]) -> None:
         assert np.array_equal(union, mask(out, entry["output"]) > 0)
 
 
+def test_unknown_kinds_to_save_are_named(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "out", "--save", "masks,overlay")
+    assert result.code == 2
+    assert "did you mean overlays?" in result.err
+    assert left_in(tmp_path) == []
+
+
+def test_without_a_word_there_are_no_heatmaps(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = ltcam("predict", trained, data / "hole", "--out", out)
+    assert result.code == 0
+    assert str(out / "report.html") in result.err
+    assert left_in(out) == [
+        "coco.json",
+        "masks",
+        "overlays",
+        "predictions.csv",
+        "predictions.json",
+        "report.html",
+        "thumbnails",
+    ]
+
+
 def test_ok_verdict_empties_the_mask_but_not_the_heatmap(
     ltcam: Call, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert ltcam("predict", trained, data / "hole", "--out", out, "--verdict-threshold", "1").code == 0
+    options = ("--verdict-threshold", "1", "--save", "masks,heatmaps-raw")
+    assert ltcam("predict", trained, data / "hole", "--out", out, *options).code == 0
     entries = results(out)["images"]
     assert len(entries) == 16
     assert {entry["verdict"] for entry in entries} == {"ok"}
     for entry in entries:
         assert entry["regions"] == []
         assert not mask(out, entry["output"]).any()
-        assert np.asarray(Image.open(out / "heatmaps" / f"{entry['output']}.png")).max() == 65535
+        assert np.asarray(Image.open(out / "heatmaps-raw" / f"{entry['output']}.png")).max() == 65535
 
 
 def test_masks_depend_neither_on_batch_size_nor_on_threads(
@@ -204,7 +237,7 @@ def test_files_folders_globs_and_manifests(
     Path("b/notes.txt").write_text("no image")
     Path("m/list.csv").write_text("path,label\n1.png,ok\n2.png,hole\n3.png,ok\n")
     inputs = ("a/x.png", "b", "c/*.png", "c/[1].png", "m/list.csv")
-    result = ltcam("predict", trained, *inputs, "--out", "out")
+    result = ltcam("predict", trained, *inputs, "--out", "out", "--save", "masks,heatmaps-raw")
     assert result.code == 1
     names = [entry["image"] for entry in results(Path("out"))["images"]]
     assert sorted(names) == ["1.png", "2.png", "[1].png", "a/x.png", "b/x.png", "deep/y.png"]
@@ -213,7 +246,7 @@ def test_files_folders_globs_and_manifests(
     # Each got its own files, though two images have one name.
     assert len(list(Path("out/masks").rglob("*.png"))) == 6
     assert not np.array_equal(
-        np.asarray(Image.open("out/heatmaps/a/x.png")), np.asarray(Image.open("out/heatmaps/b/x.png"))
+        np.asarray(Image.open("out/heatmaps-raw/a/x.png")), np.asarray(Image.open("out/heatmaps-raw/b/x.png"))
     )
 
 

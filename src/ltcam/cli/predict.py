@@ -48,12 +48,20 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="threads of the network; default: all cores")
     ] = None,
+    save: Annotated[
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="what to write beside tables and page, separated by commas: masks, overlays, heatmaps, "
+            "heatmaps-raw, crops, yolo, label-studio, cvat",
+        ),
+    ] = "masks,overlays",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:
-    """Inspect images: verdict, score, mask, heatmap, overlay and regions of each.
+    """Inspect images: verdict, score, mask and regions of each.
 
-    Writes predictions.csv, predictions.json, coco.json and the folders masks, heatmaps and overlays.
+    Writes report.html, predictions.csv, predictions.json, coco.json and the folders masks and overlays.
     """
     overrides = Overrides(
         method=method,
@@ -77,6 +85,7 @@ def predict(
             batch_size=batch_size,
             device=device,
             threads=threads,
+            save=[part.strip() for part in save.split(",") if part.strip()],
             overwrite=overwrite,
             progress=advance,
         )
@@ -88,6 +97,7 @@ def predict(
         say(left_out.sentence())
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     say(f"{summary.inspected} images inspected ({verdicts}), {len(summary.failed)} failed; results: {out}")
+    say(f"look at: {out / 'report.html'}")
     if as_json:
         print_json(summary.to_json())
     if not summary.inspected:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import OutputError
+from ltcam_runtime.pages import base_style
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -105,6 +106,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["base_style"] = markupsafe.Markup(base_style())  # noqa: S704 - a file of ours
     environment.filters["number"] = number
     environment.filters["breakable"] = breakable
     return environment

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.coco import CocoWriter
+from ltcam_runtime.writers.crops import CropWriter
 from ltcam_runtime.writers.csv import CsvWriter
 from ltcam_runtime.writers.cvat import CvatWriter
 from ltcam_runtime.writers.heatmaps import HeatmapWriter
@@ -25,14 +26,31 @@ from ltcam_runtime.writers.label_studio import LabelStudioWriter
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 from ltcam_runtime.writers.protocol import ResultWriter
+from ltcam_runtime.writers.raw_heatmaps import RawHeatmapWriter
+from ltcam_runtime.writers.report import ReportSettings, ReportWriter
 from ltcam_runtime.writers.yolo import YoloWriter
 
-__all__ = ["DEFAULT_KINDS", "KINDS", "MARKER", "ResultWriter", "open_writers"]
+__all__ = [
+    "CHOICES",
+    "DEFAULT_KINDS",
+    "KINDS",
+    "MARKER",
+    "TABLES",
+    "ReportSettings",
+    "ResultWriter",
+    "open_writers",
+]
 
-KINDS = ("csv", "json", "coco", "yolo", "label-studio", "cvat", "masks", "heatmaps", "overlays")
+TABLES = ("csv", "json", "coco")
+"""What a folder of results always has."""
+
+CHOICES = ("masks", "overlays", "heatmaps", "heatmaps-raw", "crops", "yolo", "label-studio", "cvat")
+"""What can be asked for beside it."""
+
+KINDS = (*TABLES, *CHOICES)
 """What `open_writers` can write."""
 
-DEFAULT_KINDS = ("csv", "json", "coco", "masks", "heatmaps", "overlays")
+DEFAULT_KINDS = (*TABLES, "masks", "overlays")
 """What it writes unless asked otherwise."""
 
 MARKER = "predictions.json"
@@ -47,6 +65,7 @@ def open_writers(
     settings: Mapping[str, Any],
     kinds: Sequence[str] = DEFAULT_KINDS,
     left_out: Sequence[Mapping[str, Any]] = (),
+    report: ReportSettings | None = None,
 ) -> Iterator[ResultWriter]:
     """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
 
@@ -56,6 +75,8 @@ def open_writers(
         settings: what the results were made with, as JSON values; kept in `predictions.json`.
         kinds: any of `KINDS`. "json" is always written, since it marks the folder as results.
         left_out: what was found beside the images and is not inspected, as JSON values; kept in `predictions.json`.
+        report: what `report.html` says beside the images; without it there is no page. Its threshold also
+            scales the colours of heatmaps (0.5 without it).
 
     Raises:
         ValueError: an unknown kind, or settings that are no JSON values.
@@ -68,8 +89,10 @@ def open_writers(
     # Tables come last: where a picture cannot be made, they shall not say that it is there.
     makers: dict[str, Callable[[], ResultWriter]] = {
         "masks": lambda: MaskWriter(folder / "masks", names),
-        "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names),
+        "heatmaps": lambda: HeatmapWriter(folder / "heatmaps", names, report.threshold if report else 0.5),
+        "heatmaps-raw": lambda: RawHeatmapWriter(folder / "heatmaps-raw", names),
         "overlays": lambda: OverlayWriter(folder / "overlays", names),
+        "crops": lambda: CropWriter(folder / "crops", names),
         "csv": lambda: CsvWriter(folder / "predictions.csv", names),
         "json": lambda: JsonWriter(folder / MARKER, names, settings, left_out),
         "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
@@ -77,13 +100,17 @@ def open_writers(
         "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),
         "cvat": lambda: CvatWriter(folder / "cvat.xml", defect_classes),
     }
+    wanted = [kind for kind in makers if kind in kinds or kind == "json"]
+    if report is not None:
+        saved = [kind for kind in CHOICES if kind in kinds]
+        makers["report"] = lambda: ReportWriter(folder, names, report, saved)
+        wanted.insert(next(at for at, kind in enumerate(wanted) if kind in TABLES), "report")
     with ExitStack() as stack:
         writers: list[ResultWriter] = []
-        for kind, make in makers.items():
-            if kind in kinds or kind == "json":
-                writer = make()
-                stack.callback(writer.close)
-                writers.append(writer)
+        for kind in wanted:
+            writer = makers[kind]()
+            stack.callback(writer.close)
+            writers.append(writer)
         yield _Together(writers)
 
 

@@ -100,14 +100,36 @@ def draw_overlay(
         raise ValueError(
             f"image {image.shape[:2]}, mask {mask.shape} and heatmap {heatmap.shape} differ in size"
         )
+    picture = draw_found(image, mask, heatmap, regions, _display_size(*mask.shape))
+    return _with_strip(picture, verdict, f"score {score:.2f}", _summary(regions, mask))
+
+
+def draw_found(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    heatmap: NDArray[np.floating[Any]],
+    regions: Sequence[Region],
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """The picture of an overlay without its caption, at any size.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
+        heatmap: (H, W) float, raw.
+        regions: the regions of the mask.
+        size: (height, width) of the picture.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
     height, width = mask.shape
-    size = _display_size(height, width)
     picture = resize(image, size)
     if mask.any():
         _tint(picture, quantise(resize_heatmap(heatmap.astype(np.float32, copy=False), size)))
         _outline(picture, mask)
         _box_specks(picture, regions, size[1] / width, size[0] / height)
-    return _with_strip(picture, verdict, f"score {score:.2f}", _summary(regions, mask))
+    return picture
 
 
 def _display_size(height: int, width: int) -> tuple[int, int]:

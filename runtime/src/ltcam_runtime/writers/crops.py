@@ -1,0 +1,56 @@
+"""crops/NAME-1.jpg, NAME-2.jpg, ...: each region cut out of its image, with some of what surrounds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.results import Inspection
+from ltcam_runtime.writers.encoding import write_picture
+
+_MARGIN = 0.25  # of the region's longer side, on each side
+_SMALLEST = 48  # pixels that a crop is at least wide and high
+_MOST = 20  # largest regions of an image
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
+
+
+class CropWriter:
+    """Writes a JPEG for each of an image's 20 largest regions, in the order of `Inspection.regions`."""
+
+    def __init__(self, folder: Path, names: OutputNames) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._names = names
+
+    def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
+        """Write the regions of one inspection, without anything drawn on them."""
+        for number, region in enumerate(inspection.regions[:_MOST], start=1):
+            path = self._folder / f"{self._names(inspection.image)}-{number}.jpg"
+            write_picture(path, cv2.cvtColor(crop(image, region.box), cv2.COLOR_RGB2BGR), _JPEG)
+
+    def add_failure(self, image: str, reason: str) -> None:
+        """Nothing: there is nothing to cut out."""
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def crop(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """A box with a margin, as far as the image reaches.
+
+    Args:
+        image: (H, W, 3) uint8.
+        box: (x, y, width, height) in pixels.
+    """
+    x, y, width, height = box
+    margin = _MARGIN * max(width, height)
+    spans = []
+    for begin, length, end in ((y, height, image.shape[0]), (x, width, image.shape[1])):
+        wide = max(length + 2 * margin, _SMALLEST)
+        first = round(begin + length / 2 - wide / 2)
+        spans.append(slice(max(0, first), min(end, max(first + round(wide), begin + length))))
+    return np.ascontiguousarray(image[spans[0], spans[1]])

@@ -88,7 +88,8 @@ def colour(image: NDArray[np.uint8], heatmap: NDArray[np.floating[Any]], most: f
         (H, W, 3) uint8 RGB.
     """
     heat = resize_heatmap(heatmap.astype(np.float32), (image.shape[0], image.shape[1]))
-    level = most * np.sqrt(np.clip(to_shares(heat, 1), 0, 1))  # the root shows what is faint beside a sharp peak
+    # The root shows what is faint beside a sharp peak.
+    level = most * np.sqrt(np.clip(to_shares(heat), 0, 1))
     painted = cv2.applyColorMap(np.round(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     opacity = (_MOST_OPAQUE * np.clip((level - _LOW) / (0.5 - _LOW), 0, 1)).astype(np.float32)
     coloured = cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)

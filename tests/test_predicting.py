@@ -12,7 +12,7 @@ from ltcam.predicting import find_inputs, predict_files
 from ltcam_runtime import inspector as inspector_module
 from ltcam_runtime import reading
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
-from ltcam_runtime.listing import HIDDEN, NO_IMAGE
+from ltcam_runtime.searching import HIDDEN, NO_IMAGE
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers import overlays
 from ltcam_runtime.writers.masks import MaskWriter
@@ -58,10 +58,10 @@ def test_a_run_folder_is_no_input(run):
 
 def test_what_was_left_out_is_said(run, folder, tmp_path):
     summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
-    counts = {item.reason: item.count for item in summary.left_out}
+    counts = {entry["reason"]: entry["count"] for entry in summary.left_out}
     assert counts == {HIDDEN: 2, NO_IMAGE: 1}
     kept = json.loads((tmp_path / "out" / "predictions.json").read_text())["left_out"]
-    assert kept == [item.to_json() for item in summary.left_out] == summary.to_json()["left_out"]
+    assert kept == list(summary.left_out) == summary.to_json()["left_out"]
 
 
 def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from ltcam.runs.run import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import output_folder
-from ltcam_runtime.listing import LeftOut, Listing, list_images
+from ltcam_runtime.listing import Listing, list_images
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
@@ -32,14 +32,14 @@ class Summary:
         verdicts: number of images per verdict.
         failed: (image, reason) of those that could not be read, or whose results could not be written; and (folder,
             reason) of those that could not be listed.
-        left_out: what was found beside the images and is not inspected.
+        left_out: what was found beside the images and is not inspected: `reason`, `count` and an `example`.
     """
 
     out: Path
     inspected: int
     verdicts: Mapping[str, int]
     failed: tuple[tuple[str, str], ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -48,7 +48,7 @@ class Summary:
             "inspected": self.inspected,
             "verdicts": dict(self.verdicts),
             "failed": [{"image": image, "reason": reason} for image, reason in self.failed],
-            "left_out": [item.to_json() for item in self.left_out],
+            "left_out": list(self.left_out),
         }
 
 
@@ -96,7 +96,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
             "mask": inspector.run.mask.model_dump(mode="json"),
             "verdict": inspector.run.verdict.model_dump(mode="json"),
         }
-        left_out = [item.to_json() for item in listing.left_out]
+        left_out = listing.left_out_json()
         with (
             open_writers(
                 folder,
@@ -119,7 +119,7 @@ def predict_files(  # noqa: PLR0913  # the options of a command
                     behind.add(item.inspection, item.image)
                 progress(done, len(listing.files))
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
-    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), listing.left_out)
+    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out))
 
 
 def _report(run: Path, inputs: Sequence[str], images: int, threshold: float) -> ReportSettings:

@@ -1,6 +1,6 @@
 """What a user names (files, folders, patterns, tables) to a list of image files, and what was left out of it.
 
-Nothing is passed over in silence: every file below a folder is either listed, or counted with the reason why not.
+Nothing is passed over in silence: every file below a folder is either listed, or left out with a reason.
 """
 
 from __future__ import annotations
@@ -8,71 +8,28 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import IMAGE_SUFFIXES
-from ltcam_runtime.writers import MARKER
-
-MASK_FOLDERS = frozenset(
-    {"masks", "mask", "ground_truth", "groundtruth", "gt", "label", "labels", "annotation", "annotations"}
-    | {"seg", "segmentation", "segmentations"}
-)
-"""Names (lower case) of folders that hold masks, if their files are named after images."""
-
-MASK_ENDINGS = (
-    "_mask",
-    "_masks",
-    "_gt",
-    "_label",
-    "_labels",
-    "_seg",
-    "-mask",
-    "-gt",
-    "-label",
-    "-seg",
-    ".mask",
-)
-"""What follows the name of an image (lower case, without suffix) in the name of its mask."""
-
-_OF_SYSTEMS = frozenset(
-    {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin"}
-    | {"system volume information", "lost+found", "@recycle", "@recently-snapshot"}
+from ltcam_runtime.mask_files import sort_masks
+from ltcam_runtime.searching import (
+    CLOSED,
+    LINK_OUTSIDE,
+    NOT_REGULAR,
+    LeftOut,
+    is_image,
+    search,
+    why_no_image,
 )
 
-HIDDEN = "hidden, or kept by the system"
-NO_IMAGE = "not named like an image"
 MASKS = "masks of other images"
-RESULTS = "results of an earlier prediction"
-LINKED = "links to folders, which are not followed"
-_CLOSED = "no permission to list this folder"
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What was found and is not inspected, for one reason.
-
-    Attributes:
-        reason: why.
-        count: number of files, or of folders that nobody looked into.
-        example: the first of them.
-    """
-
-    reason: str
-    count: int
-    example: str
-
-    def sentence(self) -> str:
-        """For the screen."""
-        return f"{self.count} left out: {self.reason} ({self.example}{', ...' if self.count > 1 else ''})"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"reason": self.reason, "count": self.count, "example": self.example}
+_FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
 
 @dataclass(frozen=True)
@@ -81,13 +38,22 @@ class Listing:
 
     Attributes:
         files: (name, path), each file once, each name once.
-        failed: (name, reason) of folders that could not be listed: there may be images in them.
+        failed: (name, reason) of folders that could not be listed, and of what is called an image and is no file.
         left_out: everything else below the folders.
     """
 
     files: tuple[tuple[str, Path], ...]
     failed: tuple[tuple[str, str], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    def left_out_json(self) -> list[dict[str, Any]]:
+        """Why how many files were left out, the most frequent reason first, as plain JSON values."""
+        counts = Counter(entry.reason for entry in self.left_out)
+        first = {entry.reason: str(entry.path) for entry in reversed(self.left_out)}
+        return [
+            {"reason": reason, "count": count, "example": first[reason]}
+            for reason, count in counts.most_common()
+        ]
 
 
 def list_images(
@@ -102,8 +68,7 @@ def list_images(
     A folder gives all images below it, named by their path inside; a file is named by its own name; a CSV table
     gives the images it lists; anything else is a pattern, in which `**` stands for any folders. Named files are
     taken whatever their suffix, so that a wrong one is reported and not passed over. Links to files are followed,
-    links to folders are not: they may lead in circles. Masks are left out of a folder where the images that they
-    belong to are in it.
+    links to folders are not: they may lead in circles. Masks (`sort_masks`) and results of ltcam are left out.
 
     Args:
         inputs: as given by the user.
@@ -127,7 +92,7 @@ def list_images(
         name, reason = notes.failed[0]
         raise DataError(f"{name}: {reason}, and there is nothing else to inspect")
     files = unique_names([(name, path) for path, name in paths.items()])
-    return Listing(tuple(files), tuple(notes.failed), notes.left_out())
+    return Listing(tuple(files), tuple(notes.failed), tuple(sorted(set(notes.left_out), key=_by_path)))
 
 
 def unique_names(files: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
@@ -158,12 +123,14 @@ class _Notes:
     """What was seen on the way."""
 
     failed: list[tuple[str, str]] = field(default_factory=list)
-    others: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: list[LeftOut] = field(default_factory=list)
 
-    def left_out(self) -> tuple[LeftOut, ...]:
-        return tuple(
-            LeftOut(reason, len(set(names)), min(names)) for reason, names in sorted(self.others.items())
-        )
+    def add(self, root: Path, path: PurePosixPath, reason: str) -> None:
+        self.left_out.append(LeftOut(PurePosixPath((root / path).as_posix()), reason))
+
+
+def _by_path(entry: LeftOut) -> tuple[PurePosixPath, str]:
+    return entry.path, entry.reason
 
 
 def _files_of(
@@ -181,7 +148,7 @@ def _files_of(
         return list(table(path))
     if os.path.lexists(path):
         return [(path.name, path)]
-    return [(match.name, match) for match in _matches(text, notes) if _named_like_image(match.name)]
+    return [(match.name, match) for match in _matches(text, notes) if is_image(PurePosixPath(match.name))]
 
 
 def _nothing_in(text: str) -> str:
@@ -200,127 +167,35 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _named_like_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-# ------------------------------------------------------------------------------------------- folders
-
-
-def _images_below(root: Path, notes: _Notes, out: Path | None) -> list[PurePosixPath]:
-    """Paths of the images below a folder, relative to it, sorted; what is no input is noted."""
-    images: list[PurePosixPath] = []
-    for inside, is_folder in _walk(root, notes, out):
-        if is_folder or not _named_like_image(inside.name):
-            notes.others[LINKED if is_folder else NO_IMAGE].append(str(root / inside))
+def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PurePosixPath]:
+    """Paths of the images below a folder, relative to it; what is none is noted."""
+    found = search(root, leave_out=out, links_may_leave=True)
+    for entry in found.left_out:
+        if entry.reason in _FAILURES and (entry.reason == CLOSED or is_image(entry.path)):
+            notes.failed.append((str(root / entry.path), entry.reason))
         else:
-            images.append(inside)
-    masks = masks_among(images)
-    notes.others[MASKS] += [str(root / mask) for mask in sorted(masks)]
-    if not masks:
-        del notes.others[MASKS]
-    return sorted(image for image in images if image not in masks)
-
-
-def masks_among(images: Sequence[PurePosixPath]) -> set[PurePosixPath]:
-    """Those of some image files that are masks of others, told by their names.
-
-    A file in a folder of `MASK_FOLDERS` is a mask where an image outside of such folders has its name, with or
-    without one of `MASK_ENDINGS`; where most files of that folder are, all are. Elsewhere a file is a mask where it
-    is called as an image beside it, with such an ending.
-
-    Args:
-        images: paths relative to one root.
-    """
-    outside = [image for image in images if not _in_mask_folder(image)]
-    names = {_key(image.name) for image in outside}
-    places = {(image.parent, _key(image.name)) for image in outside}
-    masks = {
-        image
-        for image in outside
-        if any((image.parent, key) in places for key in _keys_of_image(image.name, endings_only=True))
-    }
-    inside: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-    for image in images:
-        folder = _in_mask_folder(image)
-        if folder is not None:
-            inside[folder].append(image)
-    for files in inside.values():
-        fitting = sum(not names.isdisjoint(_keys_of_image(file.name)) for file in files)
-        if 2 * fitting > len(files):
-            masks.update(files)
-    return masks
-
-
-def _in_mask_folder(path: PurePosixPath) -> PurePosixPath | None:
-    """The outermost folder for masks that a file lies in."""
-    found = [parent for parent in path.parents if parent.name.lower() in MASK_FOLDERS]
-    return found[-1] if found else None
-
-
-def _key(name: str) -> str:
-    return PurePosixPath(name).stem.lower()
-
-
-def _keys_of_image(mask: str, *, endings_only: bool = False) -> Iterator[str]:
-    """What the image of a mask may be called."""
-    key = _key(mask)
-    if not endings_only:
-        yield key
-    for ending in MASK_ENDINGS:
-        if key.endswith(ending) and key != ending:
-            yield key.removesuffix(ending)
-
-
-def _walk(root: Path, notes: _Notes, out: Path | None) -> Iterator[tuple[PurePosixPath, bool]]:
-    """Paths below a folder: (file, False), and (link to a folder, True), which is not followed."""
-    without = None if out is None else Path(os.path.realpath(out))
-    waiting = [PurePosixPath()]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with os.scandir(root / folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError as error:
-            reason = _CLOSED if isinstance(error, PermissionError) else f"cannot be listed: {error.strerror}"
-            notes.failed.append((str(root / folder), reason))
-            continue
-        if folder.parts and any(entry.name == MARKER for entry in entries):
-            notes.others[RESULTS] += [str(root / folder)]
-            continue
-        for entry in entries:
-            inside = folder / entry.name
-            if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
-                notes.others[HIDDEN].append(str(root / inside))
-            elif entry.is_dir(follow_symlinks=False):
-                if without is not None and Path(os.path.realpath(root / inside)) == without:
-                    notes.others[RESULTS].append(str(root / inside))
-                else:
-                    waiting.append(inside)
-            else:
-                yield inside, entry.is_symlink() and _is_folder(root / inside)
-
-
-# ------------------------------------------------------------------------------------------ patterns
+            notes.add(root, entry.path, entry.reason)
+    for path in found.files:
+        if not is_image(path):
+            notes.add(root, path, why_no_image(root, path))
+    images = sort_masks(root, found.images).images
+    for path in sorted(set(found.images) - set(images)):
+        notes.add(root, path, MASKS)
+    return images
 
 
 def _matches(pattern: str, notes: _Notes) -> list[Path]:
     """The files that a pattern fits, sorted."""
-    if "**" not in Path(pattern).parts:
-        return [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
     parts = Path(pattern).parts
+    if "**" not in parts:
+        return [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
     fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     base = Path(*parts[:fixed])
-    seen = _Notes()  # of files that the pattern does not fit nothing need be said
     if not _is_folder(base):
         return []
-    found = [
-        base / inside
-        for inside, is_folder in _walk(base, seen, None)
-        if not is_folder and _fits(inside.parts, parts[fixed:])
-    ]
-    notes.failed += seen.failed
-    return sorted(found)
+    found = search(base, links_may_leave=True)  # of files that the pattern does not fit nothing need be said
+    notes.failed += [(str(base / e.path), e.reason) for e in found.left_out if e.reason == CLOSED]
+    return [base / inside for inside in found.files if _fits(inside.parts, parts[fixed:])]
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

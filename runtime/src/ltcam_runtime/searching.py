@@ -98,7 +98,7 @@ class Found:
         return tuple(path for path in self.files if is_image(path))
 
 
-def search(root: Path, *, leave_out: Path | None = None) -> Found:
+def search(root: Path, *, leave_out: Path | None = None, links_may_leave: bool = False) -> Found:
     """Find all files below a folder.
 
     Hidden files, what operating systems leave behind, and folders with results of ltcam are left out. A link
@@ -108,6 +108,7 @@ def search(root: Path, *, leave_out: Path | None = None) -> Found:
     Args:
         root: the folder. Where it is a folder of results itself, that counts for nothing.
         leave_out: a folder whose files are results of ltcam, whatever it holds.
+        links_may_leave: whether links to files outside `root` are taken as files: where images are only looked at.
 
     Raises:
         DataError: the folder is missing, is no folder, or cannot be listed itself.
@@ -116,7 +117,8 @@ def search(root: Path, *, leave_out: Path | None = None) -> Found:
         raise DataError(f"{root}: there is no such folder; check the path")
     if not root.is_dir():
         raise DataError(f"{root}: not a folder")
-    walk = _Walk(root, root.resolve(), None if leave_out is None else leave_out.absolute())
+    inside = None if links_may_leave else root.resolve()
+    walk = _Walk(root, inside, None if leave_out is None else leave_out.absolute())
     walk.folder(root, "")
     return Found(
         root,
@@ -159,7 +161,7 @@ def first_few(items: Sequence[str], shown: int = 5) -> str:
 class _Walk:
     """One walk below a root."""
 
-    def __init__(self, root: Path, inside: Path, leave_out: Path | None) -> None:
+    def __init__(self, root: Path, inside: Path | None, leave_out: Path | None) -> None:
         self.root, self.inside, self.leave_out = root, inside, leave_out
         self.files: list[PurePosixPath] = []
         self.left_out: list[LeftOut] = []
@@ -213,7 +215,7 @@ class _Walk:
     def _reason_of_link(self, path: Path) -> str:
         if path.is_dir():
             return LINKED_FOLDER
-        if not (path.is_file() and path.resolve().is_relative_to(self.inside)):
+        if not path.is_file() or (self.inside is not None and not path.resolve().is_relative_to(self.inside)):
             return LINK_OUTSIDE
         return ""
 

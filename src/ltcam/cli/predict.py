@@ -93,8 +93,9 @@ def predict(
         say(f"failed: {failure[0]}: {failure[1]}")
     if len(summary.failed) > 20:
         say(f"... and {len(summary.failed) - 20} more; all are listed in predictions.csv")
-    for left_out in summary.left_out:
-        say(left_out.sentence())
+    for entry in summary.left_out:
+        more = ", ..." if entry["count"] > 1 else ""
+        say(f"left out: {entry['count']} {entry['reason']} ({entry['example']}{more})")
     verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
     say(f"{summary.inspected} images inspected ({verdicts}), {len(summary.failed)} failed; results: {out}")
     say(f"look at: {out / 'report.html'}")

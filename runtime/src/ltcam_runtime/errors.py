@@ -6,6 +6,7 @@
       RunError              a run folder cannot be read
       SettingsError         an option or a field has a value that cannot be used
       OutputError           the results cannot be written where they were asked for
+      ExportError           a run cannot become a file that a line PC runs
 
 The message names the file, field or option, what was wrong with it, and what to do. The command
 line turns an error into its message and exit code in one place.
@@ -50,3 +51,7 @@ class SettingsError(LtcamError):
 
 class OutputError(LtcamError):
     """Results cannot be written where they were asked for."""
+
+
+class ExportError(LtcamError):
+    """A run cannot be exported: an operator without translation, or a graph that says something else."""

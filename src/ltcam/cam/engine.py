@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from ltcam.cam.captures import Capture, Reshape, capture
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
-from ltcam.cam.methods import GradientMethod, Method, NetworkMethod, Probe, ProbingMethod, get_method
+from ltcam.cam.methods import (
+    GradientMethod,
+    Method,
+    NetworkMethod,
+    Probe,
+    ProbingMethod,
+    get_gradient_method,
+    get_method,
+)
 from ltcam.cam.network.eval_mode import evaluating
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.targets import Target, resolved
@@ -129,7 +137,7 @@ class CAM:
         if not self.positive_activations:
             warn_of_signed_activations(method, captured)
         pairs = zip(captured.activations, captured.gradients, strict=True)
-        return tuple(self._stage_map(method, activations, gradients) for activations, gradients in pairs)
+        return tuple(self.stage_map(activations, gradients) for activations, gradients in pairs)
 
     def _fused(self, maps: tuple[Tensor, ...], captured: Capture) -> Tensor:
         return fuse(maps, captured.input_size, fusion=self.fusion, stage_scale=self.stage_scale)
@@ -143,10 +151,18 @@ class CAM:
             )
 
     @torch.no_grad()
-    def _stage_map(self, method: GradientMethod, activations: Tensor, gradients: Tensor) -> Tensor:
+    def stage_map(self, activations: Tensor, gradients: Tensor, kept: Tensor | None = None) -> Tensor:
+        """The map (N, h, w) of one layer, by a gradient method.
+
+        Args:
+            activations: (N, C, h, w).
+            gradients: (N, C, h, w).
+            kept: as for `weighted_sum`.
+        """
         if self.positive_activations:
             activations = activations.clamp_min(0)
-        return self._cut(weighted_sum(method, activations, gradients, self.truncation))
+        method = get_gradient_method(self.method)
+        return self._cut(weighted_sum(method, activations, gradients, self.truncation, kept))
 
     def _probed_map(self, method: ProbingMethod, probe: Probe, layer: int) -> Tensor:
         activations = probe.captured.activations[layer]
@@ -173,7 +189,11 @@ def warn_of_signed_activations(method: GradientMethod, captured: Capture) -> Non
 
 
 def weighted_sum(
-    method: GradientMethod, activations: Tensor, gradients: Tensor, truncation: Truncation | None
+    method: GradientMethod,
+    activations: Tensor,
+    gradients: Tensor,
+    truncation: Truncation | None,
+    kept: Tensor | None = None,
 ) -> Tensor:
     """sum_k w_k A_k of one layer, before any ReLU, with the truncation in either reading.
 
@@ -182,16 +202,19 @@ def weighted_sum(
         activations: A (N, C, h, w).
         gradients: g (N, C, h, w).
         truncation: None, or T of eq. 9 / eq. 11.
+        kept: T of these gradients as numbers (N, C, h, w), where it is known already; it is written over.
 
     Returns:
         (N, h, w).
     """
     if truncation is None:
-        weights = method.weights(activations, gradients)
-    elif truncation.reading == "gradient":  # eq. 9: T g stands wherever g stood
-        weights = method.weights(activations, selection(gradients, truncation).mul_(gradients))
+        return _sum_over_channels(method.weights(activations, gradients), activations)
+    if kept is None:
+        kept = selection(gradients, truncation)
+    if truncation.reading == "gradient":  # eq. 9: T g stands wherever g stood
+        weights = method.weights(activations, kept.mul_(gradients))
     else:  # eq. 11: w from the whole g, T at each position
-        weights = method.weights(activations, gradients) * selection(gradients, truncation)
+        weights = method.weights(activations, gradients) * kept
     return _sum_over_channels(weights, activations)
 
 

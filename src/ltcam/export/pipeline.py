@@ -1,0 +1,295 @@
+"""The whole network as one graph: uint8 images in; logits, probabilities and heatmaps out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ltcam.cam import CAM, GradientMethod, Truncation, get_method
+from ltcam.cam.fusion import fuse, resize_maps
+from ltcam.cam.network.eval_mode import evaluating
+from ltcam.export.derivatives import write_gradients
+from ltcam.export.onnx_graph import OnnxGraph
+from ltcam.export.operators import Emitter, UntranslatedError
+from ltcam.export.tracing import Batch, Node, Trace, trace, with_folded_normalisations
+from ltcam.export.truncation import write_selection
+from ltcam.models.student import STUDENT, Student
+from ltcam_runtime.errors import ExportError
+
+IMAGES, LOGITS, PROBABILITIES, HEATMAP = "images", "logits", "probabilities", "heatmap"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a graph is made of.
+
+    Attributes:
+        network: a classifier or a student, in evaluation mode.
+        maps: the heatmaps wanted, by name; layers named.
+        image_size: (height, width) of the images.
+        mean: per channel, of values 0 to 1.
+        std: per channel.
+        defects: indices of the classes whose log-odds against the others the maps explain.
+    """
+
+    network: nn.Module
+    maps: Mapping[str, CAM]
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    defects: tuple[int, ...]
+
+
+def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
+    """The graph of a pipeline.
+
+    Its input `images` is (N, H, W, 3) uint8 RGB; its outputs are `logits` and `probabilities` (N, K) and, for each
+    map, `heatmap` or `heatmap:NAME` (N, H, W), all float32.
+
+    Raises:
+        ExportError: what has no translation, naming operator and layer.
+    """
+    graph = OnnxGraph()
+    height, width = pipeline.image_size
+    images = graph.add_input(IMAGES, TensorProto.UINT8, ("N", height, width, 3))
+    emitter = Emitter(graph, images)
+    with evaluating(pipeline.network), _naming_layers(pipeline):
+        outputs, heatmaps = _written(pipeline, emitter, _normalised(graph, images, pipeline))
+    classes = outputs.shape[1]
+    graph.add_output(outputs.value, LOGITS, TensorProto.FLOAT, ("N", classes))
+    softmax = graph.op("Softmax", outputs.value, axis=1)
+    graph.add_output(softmax, PROBABILITIES, TensorProto.FLOAT, ("N", classes))
+    for name, value in heatmaps.items():
+        graph.add_output(value, output_name(name), TensorProto.FLOAT, ("N", height, width))
+    return graph.model("ltcam")
+
+
+def output_name(name: str) -> str:
+    """The output of the map of this name."""
+    return f"{HEATMAP}:{name}" if name else HEATMAP
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The network's logits: their value in the graph, and their shape."""
+
+    value: str
+    shape: tuple[int, int]
+
+
+def _normalised(graph: OnnxGraph, images: str, pipeline: Pipeline) -> str:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32: (x / 255 - mean) / std."""
+    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (pipeline.mean, pipeline.std))
+    values = graph.as_float(graph.op("Transpose", images, perm=[0, 3, 1, 2]))
+    shares = graph.op("Div", values, graph.constant(255))
+    return graph.op("Div", graph.op("Sub", shares, graph.constant(mean)), graph.constant(std))
+
+
+def _written(pipeline: Pipeline, emitter: Emitter, images: str) -> tuple[_Outputs, dict[str, str]]:
+    """Logits, and the heatmaps by name."""
+    drawn = [name for name, cam in pipeline.maps.items() if cam.method == STUDENT]
+    gradient = {name: cam for name, cam in pipeline.maps.items() if name not in drawn}
+    heatmaps: dict[str, str] = {}
+    outputs = None
+    if drawn:
+        traced = _trace(pipeline, _drawing(pipeline.network))
+        logits, heatmap = emitter.write(traced, [images])
+        heatmaps = dict.fromkeys(drawn, heatmap)
+        outputs = _outputs(traced, logits)
+    if gradient or not drawn:
+        outputs, found = _explained(pipeline, emitter, images, gradient)
+        heatmaps |= found
+    assert outputs is not None  # noqa: S101  # one of the two ran
+    return outputs, {name: heatmaps[name] for name in pipeline.maps}
+
+
+def _outputs(traced: Trace, value: str) -> _Outputs:
+    shape = traced.outputs[0].shape
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ExportError(f"the network puts out {len(shape)} dimensions; logits (N, K) are needed")
+    return _Outputs(value, (0, shape[1]))
+
+
+def _trace(pipeline: Pipeline, function: Callable[[Tensor], tuple[Tensor, ...]]) -> Trace:
+    return with_folded_normalisations(trace(function, [(3, *pipeline.image_size)]))
+
+
+def _drawing(network: nn.Module) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A student's logits (N, K) and the probabilities (N, H, W) that it draws."""
+    if not isinstance(network, Student):
+        raise ExportError("only a student draws by itself; this network is none")
+
+    def draw(images: Tensor) -> tuple[Tensor, Tensor]:
+        logits, drawn = network.segment(images)
+        return logits, drawn.sigmoid()
+
+    return draw
+
+
+def _explained(
+    pipeline: Pipeline, emitter: Emitter, images: str, cams: Mapping[str, CAM]
+) -> tuple[_Outputs, dict[str, str]]:
+    """Logits, and the heatmaps that are made of activations and gradients; all maps share one backward pass."""
+    layers = tuple(dict.fromkeys(layer for cam in cams.values() for layer in _layers(cam)))
+    traced = _trace(pipeline, _tapped(pipeline.network, layers))
+    logits, *activations = emitter.write(traced, [images])
+    outputs = _outputs(traced, logits)
+    if not layers:
+        return outputs, {}
+    output, *taps = traced.outputs
+    gradient = _score_gradient(emitter, logits, outputs.shape[1], pipeline.defects)
+    gradients = write_gradients(emitter, traced, output, gradient, taps)
+    known = {
+        layer: _Stage(_map_shape(layer, tap), activation, slope)
+        for layer, tap, activation, slope in zip(layers, taps, activations, gradients, strict=True)
+    }
+    selections: dict[tuple[_Stage, Truncation], str] = {}
+    heatmaps = {}
+    for name, cam in cams.items():
+        stages = [known[layer] for layer in _layers(cam)]
+        kept = [_kept(emitter.graph, stage, cam.truncation, selections) for stage in stages if cam.truncation]
+        heatmaps[name] = _heatmap(emitter, cam, stages, kept, pipeline.image_size)
+    return outputs, heatmaps
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One layer: the shape (C, h, w) of its maps, and the values of activations and gradients."""
+
+    shape: tuple[int, int, int]
+    activations: str
+    gradients: str
+
+
+def _layers(cam: CAM) -> tuple[str, ...]:
+    method = get_method(cam.method)
+    if not isinstance(method, GradientMethod):
+        raise ExportError(
+            f"{method.title} asks the network more than once and cannot be exported; take a gradient method"
+        )
+    if cam.layers is None or cam.reshape is not None:
+        raise ExportError("only maps of named layers, without a callable that reshapes them, can be exported")
+    return cam.layers
+
+
+def _map_shape(layer: str, tap: Node) -> tuple[int, int, int]:
+    if len(tap.shape) != 4 or tap.shape[0] != Batch(1):
+        raise ExportError(f"layer {layer!r} puts out no maps (N, C, h, w)")
+    return tap.size(1), tap.size(2), tap.size(3)
+
+
+def _tapped(network: nn.Module, layers: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The network's logits and copies of what these layers put out."""
+    modules = dict(network.named_modules())
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        taken: dict[str, Tensor] = {}
+        handles = []
+        try:
+            for layer in layers:
+
+                def hook(_module: nn.Module, _inputs: object, output: Tensor, layer: str = layer) -> Tensor:
+                    taken[layer] = output.clone()
+                    return taken[layer]  # what follows reads the copy, so that it has the layer's gradient
+
+                handles.append(modules[layer].register_forward_hook(hook))
+            logits: Tensor = network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return logits, *(taken[layer] for layer in layers)
+
+    return run
+
+
+def _score_gradient(emitter: Emitter, logits: str, classes: int, defects: Sequence[int]) -> str:
+    """Of the log-odds logsumexp(z of defects) - logsumexp(z of the others): a softmax of each of the two."""
+    graph = emitter.graph
+    rest = [index for index in range(classes) if index not in defects]
+    parts = []
+    for chosen in (list(defects), rest):
+        outside = np.full((1, classes), -np.inf, np.float32)
+        outside[0, chosen] = 0
+        parts.append(graph.op("Softmax", graph.op("Add", logits, graph.constant(outside)), axis=1))
+    return graph.op("Sub", *parts)
+
+
+def _kept(
+    graph: OnnxGraph, stage: _Stage, truncation: Truncation, known: dict[tuple[_Stage, Truncation], str]
+) -> str:
+    """T of a stage; maps that truncate alike share it."""
+    key = stage, replace(truncation, reading="gradient")
+    if key not in known:
+        known[key] = write_selection(graph, stage.gradients, stage.shape, truncation)
+    return known[key]
+
+
+def _heatmap(
+    emitter: Emitter, cam: CAM, stages: Sequence[_Stage], kept: Sequence[str], size: tuple[int, int]
+) -> str:
+    """One map (N, H, W): the engine's own code is traced, only its percentile is written by hand."""
+
+    def draw(*values: Tensor) -> tuple[Tensor]:
+        activations, gradients = values[: len(stages)], values[len(stages) : 2 * len(stages)]
+        selections: list[Tensor | None] = [t.clone() for t in values[2 * len(stages) :]]  # is written over
+        selections = selections or [None] * len(stages)
+        maps = [cam.stage_map(a, g, t) for a, g, t in zip(activations, gradients, selections, strict=True)]
+        return (fuse(maps, size, fusion=cam.fusion, stage_scale=cam.stage_scale),)
+
+    shapes = [stage.shape for stage in stages]
+    _remember_matrices(shapes, size)
+    traced = trace(draw, shapes * (3 if kept else 2))
+    inputs = [*(stage.activations for stage in stages), *(stage.gradients for stage in stages), *kept]
+    return emitter.write(traced, inputs)[0]
+
+
+def _remember_matrices(shapes: Sequence[tuple[int, int, int]], size: tuple[int, int]) -> None:
+    """Let the engine resize once for real: matrices that it made while it is traced would hold no numbers."""
+    for _, height, width in shapes:
+        resize_maps(torch.zeros(1, height, width), size)
+
+
+@contextmanager
+def _naming_layers(pipeline: Pipeline) -> Iterator[None]:
+    """Say of an operator that has no translation in which layer it is."""
+    try:
+        yield
+    except UntranslatedError as error:
+        layer = _layer_with(pipeline, error.operator)
+        where = f" (layer {layer!r})" if layer else ""
+        raise ExportError(
+            f"the network cannot be exported: {error}{where}; take another backbone or map"
+        ) from error
+
+
+def _layer_with(pipeline: Pipeline, operator: str) -> str:
+    """The first layer of the network that runs an operator, or ""."""
+    inside: list[str] = []
+    found: list[str] = []
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function._schema.name.removeprefix("aten::").rstrip("_") == operator.rstrip("_") and inside:
+                found.append(inside[-1])
+            return function(*args, **(kwargs or {}))
+
+    handles = []
+    try:
+        for name, module in pipeline.network.named_modules():
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+            handles.append(module.register_forward_hook(lambda *_: inside.pop() and None))
+        with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
+            pipeline.network(torch.zeros(1, 3, *pipeline.image_size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else ""

@@ -1,0 +1,116 @@
+"""Exported graphs on the runtimes that there are, and the same answers from torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ltcam.cam import CAM, log_odds
+from ltcam.export.pipeline import IMAGES, LOGITS, Pipeline, build_graph, output_name
+from ltcam_runtime.engines import import_onnxruntime, import_openvino
+
+Answer = dict[str, NDArray[np.float32]]
+RUNTIMES = ("onnxruntime", "openvino")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def on_onnxruntime(model: bytes, feeds: Mapping[str, NDArray[Any]]) -> Answer:
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def on_openvino(model: bytes, feeds: Mapping[str, NDArray[Any]]) -> Answer:
+    openvino = import_openvino()
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    result = compiled(dict(feeds))
+    return {name: result[output] for output in compiled.outputs for name in output.names}
+
+
+@pytest.fixture(params=RUNTIMES)
+def ask(request: pytest.FixtureRequest) -> Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]:
+    """(model, inputs) -> outputs, on each runtime."""
+    return {"onnxruntime": on_onnxruntime, "openvino": on_openvino}[request.param]
+
+
+def in_torch(
+    network: nn.Module, maps: Mapping[str, CAM], images: NDArray[np.uint8], defects: tuple[int, ...]
+) -> Answer:
+    """What the engine says of uint8 images (N, H, W, 3)."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    batch = (torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255 - mean) / std
+    found: Answer = {}
+    for name, cam in maps.items():
+        explained = cam.explain(network, batch, log_odds(defects))
+        found[output_name(name)] = explained.heatmaps.numpy()
+        assert isinstance(explained.output, torch.Tensor)
+        found[LOGITS] = explained.output.numpy()
+    return found
+
+
+def pictures(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
+    """Blotches and noise (N, H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, -(-size[0] // 8), -(-size[1] // 8), 3))
+    blotches = coarse.repeat(8, 1).repeat(8, 2)[:, : size[0], : size[1]]
+    return (blotches + rng.integers(-20, 20, blotches.shape)).clip(0, 255).astype(np.uint8)
+
+
+def settled(network: nn.Module, seed: int = 0) -> nn.Module:
+    """In evaluation mode, frozen, with random normalisations and weights that let something through."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.7, 1.3)
+            nn.init.normal_(module.bias, 0, 0.1)
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.normal_(module.weight, 0, 1.4 / module.weight[0].numel() ** 0.5)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable[..., nn.Module]:
+    return settled
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., NDArray[np.uint8]]:
+    return pictures
+
+
+@pytest.fixture
+def check(ask: Callable[..., Answer]) -> Callable[..., None]:
+    """Export a network, and compare every output with torch's, for one image and for several."""
+
+    def compare(
+        network: nn.Module,
+        maps: Mapping[str, CAM],
+        size: tuple[int, int] = (32, 48),
+        defects: tuple[int, ...] = (1,),
+        within: float = 2e-5,
+    ) -> None:
+        model = build_graph(Pipeline(network, maps, size, MEAN, STD, defects)).SerializeToString()
+        for count in (3, 1):
+            images = pictures(count, size)
+            found, expected = ask(model, {IMAGES: images}), in_torch(network, maps, images, defects)
+            for name, values in expected.items():
+                scale = float(np.abs(values).max())
+                assert scale > 0, f"{name} is empty and tests nothing"
+                assert np.abs(found[name] - values).max() <= within * scale, name
+
+    return compare

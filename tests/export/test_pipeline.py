@@ -1,0 +1,223 @@
+"""Whole networks as graphs: the same logits and heatmaps as the engine's, on every runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.export.pipeline import HEATMAP, IMAGES, LOGITS, PROBABILITIES, Pipeline, build_graph, output_name
+from ltcam.models.student import STUDENT, build_student
+from ltcam_runtime.errors import ExportError
+
+METHODS = ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam")
+STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Pooled(nn.Module):
+    """Stages, the mean over all places, a linear layer."""
+
+    def __init__(self, *stages: nn.Module, channels: int, classes: int = 2):
+        super().__init__()
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.stages(images).mean((2, 3)))
+        return logits
+
+
+class Residual(nn.Module):
+    """A block with a shortcut and squeeze-and-excitation, in place where networks are."""
+
+    def __init__(self, channels: int, width: int, stride: int = 1, gate: type[nn.Module] = nn.Hardsigmoid):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.squeeze = nn.Sequential(nn.Conv2d(width, 4, 1), nn.SiLU(), nn.Conv2d(4, width, 1), gate())
+        self.shortcut = nn.Conv2d(channels, width, 1, stride)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        body = self.body(maps)
+        body = body * self.squeeze(body.mean((2, 3), keepdim=True))
+        body += self.shortcut(maps)
+        return functional.relu_(body)
+
+
+class Dense(nn.Module):
+    """Normalised before its convolution, joined to what it reads, then thinned out."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv = nn.Conv2d(channels, width, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        joined = torch.cat([maps, self.conv(functional.relu(self.norm(maps)))], 1)
+        return functional.avg_pool2d(joined, 2)
+
+
+class Next(nn.Module):
+    """Layer normalisation over channels, GELU, a scale per channel."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.wide, self.narrow = nn.Linear(channels, 2 * channels), nn.Linear(2 * channels, channels)
+        self.gamma = nn.Parameter(torch.linspace(0.5, 1.5, channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        inner = self.norm(self.conv(maps).permute(0, 2, 3, 1))
+        inner = self.narrow(functional.gelu(self.wide(inner))).permute(0, 3, 1, 2)
+        return maps + inner * self.gamma.reshape(1, -1, 1, 1)
+
+
+def plain() -> nn.Module:
+    return Pooled(
+        nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True)),
+        channels=8,
+    )
+
+
+def overlapping() -> nn.Module:
+    return Pooled(
+        nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Hardtanh(0, 6)),
+        nn.Sequential(nn.MaxPool2d(3, 2, 1), Residual(6, 8, 2)),
+        nn.Sequential(nn.AvgPool2d(3, 2, 1), nn.Conv2d(8, 8, 3, 1, 2, dilation=2), nn.Tanh()),
+        channels=8,
+    )
+
+
+def gated() -> nn.Module:
+    return Pooled(
+        nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Hardswish(inplace=True)),
+        nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 8, 3, 2), nn.SiLU(inplace=True)),
+        Residual(8, 8, gate=nn.Sigmoid),
+        channels=8,
+    )
+
+
+def dense() -> nn.Module:
+    stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.LeakyReLU(0.1))
+    return Pooled(stem, Dense(6, 4), Dense(10, 4), channels=14)
+
+
+def following() -> nn.Module:
+    stem = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ELU())
+    return Pooled(stem, Next(8), nn.Sequential(nn.AdaptiveAvgPool2d((3, 4)), Next(8)), channels=8)
+
+
+NETWORKS = {network.__name__: network for network in (plain, overlapping, gated, dense, following)}
+LAYERS = ("stages.0", "stages.1", "stages.2")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kind_of_layer_gives_the_engines_maps(name, settle, check):
+    maps = {
+        "": CAM("layer-cam", layers=LAYERS[1:], fusion="product", positive_activations=True),
+        "lt": CAM("grad-cam", Truncation(50), layers=LAYERS, relu="none"),
+    }
+    check(settle(NETWORKS[name]()), maps)
+
+
+@pytest.mark.parametrize("scope", ["channel", "stage"])
+def test_every_method_in_every_form(scope, settle, check):
+    options = {"layers": LAYERS, "fusion": "max", "stage_scale": "max"}
+    maps = {method: CAM(method, **options) for method in METHODS}
+    for method in METHODS:
+        for reading in ("gradient", "mask"):
+            maps[f"{method} {reading}"] = CAM(method, Truncation(37.5, scope, reading), **options)
+    check(settle(plain()), maps)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
+def test_every_fusion_and_scale(fusion, settle, check):
+    scales = ("none", "max", "minmax", "tanh")
+    check(settle(plain()), {s: CAM("layer-cam", layers=LAYERS, fusion=fusion, stage_scale=s) for s in scales})
+
+
+def test_several_kinds_of_defect_are_explained_together(settle, check):
+    network = plain()
+    network.head = nn.Linear(8, 4)
+    check(settle(network), {"": CAM("grad-cam", layers=LAYERS)}, defects=(1, 2, 3))
+
+
+def test_a_student_draws(settle, check):
+    network = settle(build_student("test_resnet", 2))
+    check(network, {"": CAM(STUDENT), "cam": CAM("layer-cam", layers=("trunk.layer2",))}, size=(64, 64))
+
+
+def test_a_stage_without_any_activation_is_zero_and_not_nan(settle, ask):
+    network = settle(plain())
+    nn.init.zeros_(network.stages[1][1].weight)
+    nn.init.constant_(network.stages[1][1].bias, -1)
+    maps = {name: CAM(name, Truncation(50), layers=LAYERS, fusion="product") for name in METHODS}
+    model = build_graph(Pipeline(network, maps, (16, 16), *STATISTICS, (1,)))
+    found = ask(model.SerializeToString(), {IMAGES: np.full((2, 16, 16, 3), 200, np.uint8)})
+    for name in maps:
+        assert not found[output_name(name)].any()
+
+
+def test_of_equal_values_in_a_pooling_window_the_first_one_takes_the_gradient(settle, ask):
+    """Numbers are multiples of 1/16, so that no runtime rounds them and all values of a window are equal."""
+    network = Pooled(
+        nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU()),
+        nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(6, 4, 1)),
+        nn.MaxPool2d(3, 2, 1),
+        channels=4,
+    )
+    for parameter in settle(network).parameters():
+        parameter.copy_((parameter * 16).round() / 16)
+    cam = CAM("layer-cam", layers=("stages.0", "stages.1"))
+    model = build_graph(Pipeline(network, {"": cam}, (16, 16), (0.5,) * 3, (0.25,) * 3, (1,)))
+    found = ask(model.SerializeToString(), {IMAGES: np.full((1, 16, 16, 3), 255, np.uint8)})[HEATMAP]
+    expected = cam(network, torch.full((1, 3, 16, 16), 2.0), log_odds([1])).numpy()
+    assert expected.max() > expected.min()
+    assert np.abs(found - expected).max() <= 1e-6 * expected.max()
+
+
+def test_inputs_and_outputs_say_what_they_are(settle):
+    model = build_graph(
+        Pipeline(settle(plain()), {"": CAM("grad-cam", layers=LAYERS)}, (16, 24), *STATISTICS, (1,))
+    )
+    onnx.checker.check_model(model, full_check=True)
+
+    def shape(value: onnx.ValueInfoProto) -> list[int | str]:
+        return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+    assert [(value.name, shape(value)) for value in model.graph.input] == [(IMAGES, ["N", 16, 24, 3])]
+    assert {value.name: shape(value) for value in model.graph.output} == {
+        LOGITS: ["N", 2],
+        PROBABILITIES: ["N", 2],
+        HEATMAP: ["N", 16, 24],
+    }
+
+
+def test_what_cannot_be_exported_names_operator_and_layer(settle):
+    network = Pooled(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
+        nn.Sequential(nn.PixelShuffle(2), nn.Softsign()),
+        channels=1,
+    )
+    with pytest.raises(ExportError, match=r"operator pixel_shuffle .*layer 'stages.1.0'"):
+        build_graph(
+            Pipeline(settle(network), {"": CAM("grad-cam", layers=LAYERS[:1])}, (16, 16), *STATISTICS, (1,))
+        )
+
+
+@pytest.mark.parametrize("cam", [CAM("score-cam", layers=LAYERS), CAM("fullgrad"), CAM("grad-cam")])
+def test_maps_that_no_graph_makes_are_refused(cam, settle):
+    with pytest.raises(ExportError, match="be exported"):
+        build_graph(Pipeline(settle(plain()), {"": cam}, (16, 16), *STATISTICS, (1,)))

@@ -27,14 +27,14 @@ def selecting(percentile: float, scope: str) -> bytes:
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
-@pytest.mark.parametrize("percentile", [0, 12.5, 33.333333, 50, 99.9, 100])
+@pytest.mark.parametrize("percentile", [0, 33.333333, 99.9, 100])
 def test_the_same_values_are_kept(percentile, scope, ask):
     model = selecting(percentile, scope)
     values = st.floats(-1, 1, width=32, allow_subnormal=False) | st.sampled_from(
         [0.0, -0.0, 1.0, 0.5, 2.0**-126, 3e38]
     )
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(arrays.arrays(np.float32, (2, *SHAPE), elements=values))
     def same(gradients: np.ndarray) -> None:
         expected = kept(torch.from_numpy(gradients), Truncation(percentile, scope)).numpy()

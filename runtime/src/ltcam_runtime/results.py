@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Verdict = Literal["ok", "unsure", "defect"]
 """What an inspection says of a whole image. `unsure` means: a person should look."""
 
+Decision = Literal["confirmed", "false_alarm", "missed", "ok"]
+"""What a person says of an inspection: the defect is there; the alarm was false; a defect was missed; it is OK."""
+
 INSPECTION_SCHEMA_VERSION = 1
 
 

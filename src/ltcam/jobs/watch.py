@@ -1,0 +1,181 @@
+"""Inspect what a camera writes into a folder: complete files only, each once, also over restarts.
+
+A file counts as complete when its size and time have not changed between two looks. What was inspected stands in a
+journal, one line of JSON per image, written and confirmed by the disk after the image's results; a restart reads it
+and goes on. A crash between results and line costs one inspection made twice, never a lost or doubled line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ltcam_runtime.errors import DataError, InputError, OutputError
+from ltcam_runtime.images import IMAGE_SUFFIXES
+
+JOURNAL = "inspections.jsonl"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A complete file.
+
+    Attributes:
+        name: relative to the folder that is watched, with forward slashes.
+        path: of the file.
+        size: in bytes.
+        modified: time of the last change in nanoseconds.
+    """
+
+    name: str
+    path: Path
+    size: int
+    modified: int
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells this file from a later one of the same name."""
+        return (self.name, self.size, self.modified)
+
+
+class Inspects(Protocol):
+    """Inspects one file, keeps its results, and says what it found as JSON values."""
+
+    def __call__(self, arrived: Arrived) -> dict[str, Any]:
+        """Raises InputError for a file that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was done until the end was asked for.
+
+    Attributes:
+        inspected: number of images.
+        failed: (name, reason) of files that could not be used.
+    """
+
+    inspected: int
+    failed: tuple[tuple[str, str], ...]
+
+
+def watch(
+    folder: Path,
+    out: Path,
+    inspect: Inspects,
+    *,
+    stop: threading.Event,
+    tell: Callable[[dict[str, Any]], None],
+    seconds: float = 0.5,
+) -> Watched:
+    """Inspect files as they arrive, until `stop` is set; the file under way is finished.
+
+    Args:
+        folder: that is watched, with its sub-folders; hidden files and folders are passed over.
+        out: where the journal is kept; made where it is missing.
+        inspect: called with each complete file, oldest first.
+        stop: set by a signal.
+        tell: called with what the journal gets, after it got it.
+        seconds: between two looks.
+
+    Raises:
+        DataError: the folder is not there.
+        OutputError: the journal cannot be read or written.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder to watch")
+    inspected, failed = 0, []
+    with _opened_journal(out / JOURNAL) as journal:
+        for arrived in _arrivals(folder, out, journal.known, stop, seconds):
+            try:
+                line = inspect(arrived)
+                inspected += 1
+            except InputError as error:
+                line = {"image": arrived.name, "error": error.reason}
+                failed.append((arrived.name, error.reason))
+            journal.add(arrived, line)
+            tell(line)
+    return Watched(inspected, tuple(failed))
+
+
+def _arrivals(
+    folder: Path, out: Path, known: set[tuple[str, int, int]], stop: threading.Event, seconds: float
+) -> Iterator[Arrived]:
+    before: set[tuple[str, int, int]] = set()
+    while not stop.is_set():
+        seen = [file for file in files_of(folder, out) if file.key not in known]
+        for file in sorted((f for f in seen if f.key in before), key=lambda f: (f.modified, f.name)):
+            if stop.is_set():
+                return
+            yield file
+        before = {file.key for file in seen}
+        stop.wait(seconds)
+
+
+def files_of(folder: Path, out: Path) -> list[Arrived]:
+    """The image files below a folder now, without hidden ones and without results of our own.
+
+    A sub-folder or file that goes while we look is passed over; it is looked at again next time.
+    """
+    found = []
+    for root, folders, names in os.walk(folder, onerror=lambda _: None):
+        here = Path(root)
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name) != out]
+        for name in names:
+            path = here / name
+            if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            relative = path.relative_to(folder).as_posix()
+            found.append(Arrived(relative, path, status.st_size, status.st_mtime_ns))
+    return found
+
+
+class _Journal:
+    def __init__(self, stream: Any, known: set[tuple[str, int, int]]) -> None:
+        self._stream, self.known = stream, known
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def add(self, arrived: Arrived, line: dict[str, Any]) -> None:
+        entry = {**line, "file": {"name": arrived.name, "size": arrived.size, "modified": arrived.modified}}
+        try:
+            self._stream.write(f"{json.dumps(entry, allow_nan=False)}\n".encode())
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise OutputError(f"{self._stream.name} cannot be written: {error.strerror}") from error
+        self.known.add(arrived.key)
+
+
+def _opened_journal(file: Path) -> _Journal:
+    """The journal, without the half line that a crash may have left at its end."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = file.read_bytes() if file.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        known = {_key_of(line) for line in whole.splitlines()}
+        stream = file.open("r+b" if file.exists() else "w+b", buffering=0)
+        stream.truncate(len(whole))
+        stream.seek(len(whole))
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{file} is damaged: {error}; move it away to begin anew") from error
+    except OSError as error:
+        raise OutputError(f"{file} cannot be opened: {error.strerror}") from error
+    return _Journal(stream, known)
+
+
+def _key_of(line: bytes) -> tuple[str, int, int]:
+    file = json.loads(line)["file"]
+    return (file["name"], file["size"], file["modified"])

@@ -1,0 +1,389 @@
+"""REST under /v1: inspect, list, fetch, review, export. Thin: each route asks the intake or the history."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from numpy.typing import NDArray
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from ltcam.service.batching import BusyError
+from ltcam.service.history import Entry, History, Review, Search
+from ltcam.service.intake import Intake, hash_of_mask, write_png
+from ltcam.service.ledger import instant
+from ltcam.service.schemas import InspectionAnswer, ModelAnswer, Page, Problem, ReviewGiven, Text
+from ltcam.service.search_query import Asked, Exported
+from ltcam.service.served import Served
+from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
+from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.results import Region
+from ltcam_runtime.writers.coco import compress, run_lengths
+from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.overlays import draw_overlay
+
+Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of an inspection")]
+
+_IMAGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                    "required": ["image"],
+                }
+            },
+        },
+    }
+}
+_MASK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 401, 403, 408, 413, 500, 503)
+}
+_EXPORT_PAGE = 500
+_EXPORT_COLUMNS = (
+    "sequence", "id", "time", "name", "lot", "verdict", "score", "regions", "height", "width",
+    "decision", "kind", "reviewer", "note", "model_sha256", "settings_sha256", "hash",
+)  # fmt: skip
+
+
+def history_of(request: Request) -> History:
+    """The history that the application was made with."""
+    history: History = request.app.state.history
+    return history
+
+
+def intake_of(request: Request) -> Intake:
+    """The intake that the application was made with."""
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+def served_of(request: Request) -> Served:
+    """The model that is served."""
+    served: Served = request.app.state.served
+    return served
+
+
+Kept = Annotated[History, Depends(history_of)]
+
+router = APIRouter(prefix="/v1", responses=_PROBLEMS)
+
+
+@router.post(
+    "/inspections",
+    status_code=201,
+    openapi_extra=_IMAGE_BODY,
+    responses={415: {"model": Problem}, 429: {"model": Problem}},
+)
+async def inspect(
+    request: Request,
+    history: Kept,
+    intake: Annotated[Intake, Depends(intake_of)],
+    name: Annotated[Text, Query(description="what to call the image")] = "",
+    lot: Annotated[Text, Query(description="which lot or order it belongs to")] = "",
+) -> InspectionAnswer:
+    """Inspect an image: its bytes as the body, or as the part `image` of a form."""
+    content, given_name = await _image_of(request)
+    try:
+        received = await asyncio.to_thread(intake.receive, content, name or given_name, lot)
+        record = await asyncio.wrap_future(intake.submit(received))
+    except InputError as error:
+        raise HTTPException(400, error.reason) from error
+    except BusyError as error:
+        raise HTTPException(503, str(error), {"Retry-After": f"{error.retry_after:.0f}"}) from error
+    except (LtcamError, OSError) as error:
+        raise HTTPException(500, f"the image could not be inspected: {error}") from error
+    return InspectionAnswer.of(Entry(record, True, None))
+
+
+@router.get("/inspections")
+def search(history: Kept, asked: Asked) -> Page:
+    """Inspections, newest first."""
+    entries = history.search(asked.search())
+    more = len(entries) == asked.limit
+    return Page(
+        items=[InspectionAnswer.of(entry) for entry in entries],
+        before=entries[-1].record.sequence if more else None,
+    )
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {}, "application/json": {}}}},
+)
+def export(history: Kept, asked: Exported) -> Response:
+    """All inspections that fit, as CSV, or with their masks as COCO annotations. The limit is that of a page."""
+    entries = _all(history, replace(asked.search(), limit=_EXPORT_PAGE))
+    if asked.format == "csv":
+        return StreamingResponse(
+            _csv(entries),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="inspections.csv"'},
+        )
+    return StreamingResponse(
+        _coco(entries, history),
+        media_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="inspections.coco.json"'},
+    )
+
+
+@router.get("/inspections/{id}", responses={404: {"model": Problem}})
+def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+    """One inspection."""
+    return InspectionAnswer.of(_entry(history, id))
+
+
+@router.get(
+    "/inspections/{id}/{what}",
+    response_class=Response,
+    responses={404: {"model": Problem}, 200: {"content": {"image/png": {}, "image/jpeg": {}}}},
+)
+def picture(
+    history: Kept, id: Id, what: Literal["image", "mask", "heatmap", "painted", "overlay"]
+) -> Response:  # noqa: A002
+    """A picture of an inspection: the image as PNG, its mask, heatmap (0 to 255), painted mask, or overlay."""
+    entry = _entry(history, id)
+    try:
+        if what == "overlay":
+            return Response(_overlay(history, entry), media_type="image/jpeg", headers=_CACHED)
+        file = history.picture(id, what)
+        content = file.read_bytes()
+        if what == "image" and not content.startswith(b"\x89PNG"):
+            content = _encoded(".png", read_image(file)[..., ::-1])
+    except (OSError, InputError):
+        raise HTTPException(404, f"the {what} of this inspection is not kept") from None
+    cache = _CACHED if what != "painted" else {}
+    return Response(content, media_type="image/png", headers=cache)
+
+
+_CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+@router.post("/inspections/{id}/reviews", status_code=201, responses={404: {"model": Problem}})
+def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
+    """Keep what a person says of an inspection. Earlier reviews stay; the latest counts."""
+    entry = _entry(history, id)
+    painted = entry.review.painted_sha256 if entry.review is not None else ""
+    _keep_review(history, id, given, painted)
+    return InspectionAnswer.of(_entry(history, id))
+
+
+@router.put(
+    "/inspections/{id}/painted",
+    openapi_extra=_MASK_BODY,
+    responses={404: {"model": Problem}, 415: {"model": Problem}},
+)
+async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+    """Keep the mask that a person painted: a PNG of the image's size, 0 or above."""
+    entry = await asyncio.to_thread(_entry, history, id)
+    content = await request.body()
+    await asyncio.to_thread(_keep_painted, history, entry, content)
+    return InspectionAnswer.of(await asyncio.to_thread(_entry, history, id))
+
+
+@router.get("/model")
+def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+    """What inspects now."""
+    return model_answer(served)
+
+
+@router.post("/model/rollback", responses={409: {"model": Problem}})
+def roll_back(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+    """Inspect with the model before this one again."""
+    try:
+        served.roll_back()
+    except SettingsError as error:
+        raise HTTPException(409, str(error)) from error
+    except LtcamError as error:
+        raise HTTPException(500, str(error)) from error
+    return model_answer(served)
+
+
+def model_answer(served: Served) -> ModelAnswer:
+    """The model in use as the interface tells it."""
+    found = served.model
+    return ModelAnswer(
+        name=found.name,
+        classes=list(found.classes),
+        settings=found.settings,
+        sha256=found.sha256,
+        settings_sha256=found.settings_sha256,
+        can_roll_back=bool(served.earlier),
+    )
+
+
+async def _image_of(request: Request) -> tuple[bytes, str]:
+    """The bytes of the image in a request, and what the sender calls it."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        if kind and kind != "application/octet-stream" and not kind.startswith("image/"):
+            raise HTTPException(
+                415, f"a body of type {kind!r}; send image/*, application/octet-stream or a form"
+            )
+        content = await request.body()
+        if not content:
+            raise HTTPException(400, "the body is empty; send the bytes of an image")
+        return content, ""
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            part = form.get("image")
+            if not isinstance(part, UploadFile):
+                raise HTTPException(400, "the form has no file part called 'image'")
+            return await part.read(), part.filename or ""
+    except (MultiPartException, ValueError, KeyError, AssertionError) as error:
+        raise HTTPException(400, f"the form cannot be read: {error}") from error
+
+
+def _entry(history: History, id_: str) -> Entry:
+    entry = history.get(id_)
+    if entry is None:
+        raise HTTPException(404, "there is no inspection of this id")
+    return entry
+
+
+def _keep_review(history: History, id_: str, given: ReviewGiven, painted: str) -> None:
+    texts = {name: getattr(given, name).replace("\x00", "\\x00") for name in ("kind", "reviewer", "note")}
+    try:
+        history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
+    except OutputError as error:
+        raise HTTPException(500, str(error)) from error
+
+
+def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
+    finding = entry.record.finding
+    if not content.startswith(b"\x89PNG"):
+        raise HTTPException(415, "a painted mask is a PNG")
+    file = history.picture(finding.id, "painted")
+    part = file.with_name(f"{file.name}.upload.part")
+    try:
+        file.parent.mkdir(exist_ok=True)
+        part.write_bytes(content)
+        mask = read_mask(part, max_pixels=finding.height * finding.width)
+    except InputError as error:
+        raise HTTPException(400, f"the painted mask: {error.reason}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    if mask.shape != (finding.height, finding.width):
+        raise HTTPException(
+            400,
+            f"the painted mask is {mask.shape[0]} x {mask.shape[1]}, the image {finding.height} x {finding.width}",
+        )
+    write_png(file, mask.astype(np.uint8) * 255)
+    last = entry.review
+    decision = last.decision if last is not None else "confirmed" if mask.any() else "false_alarm"
+    given = ReviewGiven(
+        decision=decision,
+        kind=last.kind if last else "",
+        reviewer=last.reviewer if last else "",
+        note=last.note if last else "",
+    )
+    _keep_review(history, finding.id, given, hash_of_mask(mask))
+
+
+def _overlay(history: History, entry: Entry) -> bytes:
+    finding = entry.record.finding
+    mask = read_mask(history.picture(finding.id, "mask"))
+    heatmap = read_image(history.picture(finding.id, "heatmap"))[..., 0]
+    drawn = draw_overlay(
+        read_image(history.picture(finding.id, "image")),
+        mask,
+        heatmap.astype(np.float32),
+        [_region(region) for region in finding.regions],
+        finding.verdict,  # type: ignore[arg-type]  # one of the three
+        finding.score,
+    )
+    return _encoded(".jpg", drawn[..., ::-1])
+
+
+def _region(values: Any) -> Region:
+    box = tuple(values["box"])
+    numbers = (values["area_px"], values["area_percent"], values["length_px"], values["peak"])
+    return Region(values["class"], box, *numbers)
+
+
+def _encoded(suffix: str, pixels: NDArray[np.uint8]) -> bytes:
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 90]
+    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
+    return encoded.tobytes()
+
+
+def _all(history: History, wanted: Search) -> Iterator[Entry]:
+    """Every entry that fits, page by page."""
+    while entries := history.search(wanted):
+        yield from entries
+        wanted = replace(wanted, before=entries[-1].record.sequence)
+
+
+def _csv(entries: Iterator[Entry]) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_EXPORT_COLUMNS)
+    for entry in entries:
+        finding, said = entry.record.finding, entry.review
+        texts = ("", "", "", "") if said is None else (said.decision, said.kind, said.reviewer, said.note)
+        values = (
+            entry.record.sequence, finding.id, instant(finding.time), finding.name, finding.lot, finding.verdict,
+            f"{finding.score:.6f}", len(finding.regions), finding.height, finding.width,
+            *texts, finding.model_sha256, finding.settings_sha256, entry.record.hash,
+        )  # fmt: skip
+        writer.writerow([text_cell(str(value)) for value in values])
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+
+
+def _coco(entries: Iterator[Entry], history: History) -> Iterator[str]:
+    """COCO, image by image: one annotation per inspection with a mask. Categories follow at the end."""
+    categories: dict[str, int] = {}
+    annotations: list[str] = []
+    yield '{"info":{"description":"inspections of ltcam"},"licenses":[],"images":['
+    for number, entry in enumerate(entries, start=1):
+        finding = entry.record.finding
+        image = {"id": number, "file_name": finding.name, "height": finding.height, "width": finding.width}
+        yield ("," if number > 1 else "") + json.dumps({**image, "inspection": finding.id})
+        if finding.regions and entry.pictures:
+            kind = categories.setdefault(finding.regions[0]["class"], len(categories) + 1)
+            annotations.append(json.dumps(_annotation(history, entry, number, kind, len(annotations) + 1)))
+    named = [{"id": number, "name": name, "supercategory": "defect"} for name, number in categories.items()]
+    yield f'],"annotations":[{",".join(annotations)}],"categories":{json.dumps(named)}}}'
+
+
+def _annotation(history: History, entry: Entry, image: int, category: int, number: int) -> dict[str, Any]:
+    finding = entry.record.finding
+    size = (finding.height, finding.width)
+    try:
+        mask = read_mask(history.picture(finding.id, "mask"))
+    except InputError:
+        mask = np.zeros(size, bool)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x, y, width, height],
+        "area": int(mask.sum()),
+        "iscrowd": 0,
+        "segmentation": {"size": list(size), "counts": compress(run_lengths(mask, (0, 0), size))},
+        "score": round(finding.score, 6),
+    }

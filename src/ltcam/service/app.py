@@ -1,0 +1,119 @@
+"""The application: routes, pages and guards around an intake, a history and the model that is served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from ltcam import __version__
+from ltcam.service import api
+from ltcam.service.guards import Asgi, Guards, Limits
+from ltcam.service.history import History
+from ltcam.service.intake import Intake
+from ltcam.service.schemas import Ready
+from ltcam.service.served import Served
+from ltcam.service.studio import studio_router
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may talk to the service.
+
+    Attributes:
+        token: that every request carries; "" asks for none, which only a loopback address allows.
+        hosts: names beside loopback's that the Host header may hold.
+        limits: of each request.
+    """
+
+    token: str = ""
+    hosts: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+
+
+def create_app(served: Served, history: History, intake: Intake, access: Access) -> Asgi:
+    """The application, guarded.
+
+    Args:
+        served: the model in use.
+        history: open; closed with the application.
+        intake: running; what is in line is finished when the application ends.
+        access: who may talk to it.
+    """
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        intake.close()
+        history.close()
+
+    app = FastAPI(title="ltcam", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
+    app.state.served, app.state.history, app.state.intake = served, history, intake
+    app.include_router(api.router)
+    app.include_router(studio_router(access.token))
+    registry = CollectorRegistry()
+    registry.register(_Figures(history, intake))
+
+    @app.get("/healthz", include_in_schema=False)
+    def alive() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", responses={503: {}})
+    def ready() -> Ready:
+        """Whether the database answers and there is room in line."""
+        try:
+            history.ready()
+        except SQLAlchemyError as error:
+            raise HTTPException(503, "the history does not answer") from error
+        if intake.batcher.waiting >= intake.batcher.budget.most_waiting:
+            raise HTTPException(503, "too many images are waiting", {"Retry-After": "1"})
+        return Ready(status="ready")
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": f"a fault of the service: {type(error).__name__}"}, 500)
+
+    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
+    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
+
+
+class _Figures(Collector):
+    """What Prometheus reads, gathered when it asks."""
+
+    def __init__(self, history: History, intake: Intake) -> None:
+        self._history, self._intake = history, intake
+
+    def collect(self) -> list[Metric]:
+        """The metrics now."""
+        batcher = self._intake.batcher
+        passes = batcher.passes
+        inspections = CounterMetricFamily(
+            "ltcam_inspections", "Inspections in the history", labels=["verdict"]
+        )
+        for verdict, count in self._history.counts().items():
+            inspections.add_metric([verdict], count)
+        waiting = GaugeMetricFamily("ltcam_sink_waiting", "Findings not yet delivered", labels=["sink"])
+        for sink, count in self._history.waiting().items():
+            waiting.add_metric([sink], count)
+        return [
+            inspections,
+            waiting,
+            GaugeMetricFamily("ltcam_waiting", "Images in line for the network", batcher.waiting),
+            CounterMetricFamily("ltcam_network_images", "Images that the network saw", passes.images),
+            CounterMetricFamily("ltcam_network_batches", "Passes of the network", passes.batches),
+            CounterMetricFamily("ltcam_network_seconds", "Seconds in the network", passes.seconds),
+            CounterMetricFamily(
+                "ltcam_turned_away", "Images refused since too many waited", passes.turned_away
+            ),
+        ]

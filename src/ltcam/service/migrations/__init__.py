@@ -1,0 +1,1 @@
+"""Steps that bring a history of an older version up to date (Alembic)."""

@@ -1,0 +1,13 @@
+"""Runs the steps on the connection that `history.open_history` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from ltcam.service.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,197 @@
+"""Opens all that a service needs and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+
+from ltcam.service.app import Access, create_app
+from ltcam.service.batching import Budget
+from ltcam.service.guards import Asgi, Limits, is_loopback
+from ltcam.service.history import History, open_history
+from ltcam.service.intake import Intake
+from ltcam.service.served import Model, Served
+from ltcam.service.sinks import Sink, parse_sink
+from ltcam_runtime.errors import OutputError, SettingsError
+
+DATABASE_FILE = "history.db"
+PICTURES_FOLDER = "pictures"
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a service is run.
+
+    Attributes:
+        model: run folder or exported file.
+        state: folder for history, pictures and what is remembered; one service at a time.
+        host: address to listen at; another than loopback's asks for a token.
+        port: 0 takes a free one.
+        token: that every request must carry; "" asks for none.
+        allow_hosts: names beside loopback's that the Host header may hold.
+        database: URL of the history; "" is a SQLite file in `state`.
+        budget: batches and waiting.
+        limits: of a request.
+        most_pixels: of an image.
+        keep_days: pictures older than this are removed, records and reviews stay; None keeps all.
+        sinks: where findings go besides.
+        webhook_secret: that webhooks are signed with.
+    """
+
+    model: Path
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str = ""
+    allow_hosts: frozenset[str] = frozenset()
+    database: str = ""
+    budget: Budget = field(default_factory=Budget)
+    limits: Limits = field(default_factory=Limits)
+    most_pixels: int = 50_000_000
+    keep_days: float | None = None
+    sinks: Sequence[str] = ()
+    webhook_secret: str = ""
+
+    @property
+    def database_url(self) -> str:
+        """The history's URL."""
+        return self.database or f"sqlite:///{self.state / DATABASE_FILE}"
+
+
+def serve(settings: ServeSettings, load: Callable[[Path], Model], started: Callable[[str], None]) -> None:
+    """Run a service until SIGINT or SIGTERM; what is in line then is finished first.
+
+    Args:
+        settings: how.
+        load: path to model.
+        started: called with the address once it listens.
+
+    Raises:
+        SettingsError: an address outside loopback without a token.
+        OutputError: the state folder or the history cannot be used, or the address cannot be listened at.
+        RunError: the model cannot be loaded.
+    """
+    with opened(settings, load) as app:
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=30,
+        )
+        server = _Telling(config, started)
+        try:
+            server.run()
+        except SystemExit as error:  # how uvicorn says that it cannot listen
+            raise OutputError(
+                f"nothing can listen at {settings.host}:{settings.port}; is another service there? give another --port"
+            ) from error
+
+
+@contextmanager
+def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[Asgi]:
+    """The application with everything behind it; closed when the block is left."""
+    check_address(settings.host, settings.token)
+    with ExitStack() as stack:
+        stack.enter_context(_alone(settings.state))
+        history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
+        stack.callback(history.close)
+        served = Served(load, settings.state / "models.json", settings.model)
+        history.sweep()
+        sinks: dict[str, Sink] = {}
+        for text in settings.sinks:
+            name, destination = parse_sink(text, settings.webhook_secret)
+            sinks[name] = Sink(name, history, destination)
+            stack.callback(sinks[name].close)
+        intake = Intake(served, history, sinks, settings.budget, settings.most_pixels)
+        stack.callback(intake.close)
+        if settings.keep_days is not None:
+            stack.enter_context(_forgetting(history, timedelta(days=settings.keep_days)))
+        access = Access(settings.token, settings.allow_hosts, settings.limits)
+        yield create_app(served, history, intake, access)
+
+
+def check_address(host: str, token: str) -> None:
+    """Refuse to listen to others without a token.
+
+    Raises:
+        SettingsError: an address that is not loopback's, and no token or a short one.
+    """
+    if is_loopback(host):
+        return
+    if not token:
+        raise SettingsError(
+            f"--host {host}: others could reach the service there; give a token (environment variable LTCAM_TOKEN)"
+        )
+    if len(token) < 16:
+        raise SettingsError(
+            "LTCAM_TOKEN has fewer than 16 characters; a token for others must not be guessable"
+        )
+
+
+class _Telling(uvicorn.Server):
+    """A server that says where it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        for server in getattr(self, "servers", []):
+            for listening in server.sockets:
+                host, port = listening.getsockname()[:2]
+                self._tell(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+                return
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """The state folder for this process only; the lock goes with the process, however it ends."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with (state / ".lock").open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"{state}: another service uses this folder; give another --state"
+                ) from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
+    except OSError as error:
+        raise OutputError(f"{state} cannot be used: {error.strerror}") from error
+
+
+@contextmanager
+def _forgetting(history: History, age: timedelta) -> Iterator[None]:
+    """Remove old pictures now and every hour."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while True:
+            history.remove_pictures(datetime.now(UTC) - age)
+            if stop.wait(_HOUR):
+                return
+
+    thread = threading.Thread(target=work, name="ltcam-retention", daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()

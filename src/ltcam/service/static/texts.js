@@ -1,0 +1,49 @@
+// Every word of the studio, in both languages, in one table.
+const texts = {
+  skip: ["Skip to the image", "Zum Bild springen"],
+  pageInspect: ["Inspect", "Prüfen"], pageTrain: ["Train", "Trainieren"], pageEvidence: ["Evidence", "Belege"],
+  language: ["Language", "Sprache"], keys: ["Keys", "Tasten"], close: ["Close", "Schließen"],
+  search: ["Search in names", "In Namen suchen"], show: ["Show", "Zeigen"], showAll: ["all", "alle"],
+  showQueue: ["doubtful, not reviewed", "zweifelhaft, ungeprüft"], showDefect: ["defective", "fehlerhaft"],
+  showUnsure: ["unsure", "unsicher"], showOk: ["OK", "gut"],
+  dropHere: ["Drop images here", "Bilder hier ablegen"], orChoose: ["or choose files", "oder Dateien wählen"],
+  older: ["older ones", "ältere"], empty: ["Drop an image, or choose one from the history.", "Ein Bild ablegen oder aus der Liste wählen."],
+  nothing: ["Nothing here.", "Hier ist nichts."],
+  toolMove: ["Move", "Bewegen"], toolBrush: ["Brush", "Pinsel"], toolEraser: ["Eraser", "Radierer"], brushSize: ["Size", "Größe"],
+  undo: ["Undo", "Zurück"], savePainted: ["Save mask", "Maske sichern"], fit: ["Fit", "Einpassen"],
+  whatDoYouSay: ["What do you say?", "Was sagen Sie?"], confirmed: ["Defect confirmed", "Fehler bestätigt"],
+  falseAlarm: ["False alarm", "Fehlalarm"], missed: ["Defect missed", "Fehler übersehen"], isOk: ["OK", "Gut"],
+  kind: ["Kind of defect", "Fehlerart"], asFound: ["as found", "wie gefunden"], note: ["Note", "Notiz"],
+  layers: ["Layers", "Ebenen"], heatmap: ["Heatmap", "Wärmebild"], opacity: ["Opacity", "Deckkraft"], mask: ["Mask", "Maske"], regions: ["Regions", "Bereiche"],
+  whatIf: ["What if", "Was wäre wenn"], threshold: ["Threshold", "Schwelle"], reach: ["Reach", "Reichweite"], asInspected: ["As inspected", "Wie geprüft"],
+  defect: ["DEFECT", "FEHLER"], unsure: ["UNSURE", "UNSICHER"], ok: ["OK", "GUT"], score: ["score", "Wert"],
+  lot: ["Lot", "Los"], time: ["Time", "Zeit"], size: ["Size", "Größe"], record: ["Record", "Eintrag"],
+  area: ["Area, px", "Fläche, px"], length: ["Length, px", "Länge, px"], noRegions: ["none", "keine"],
+  saidOn: ["Reviewed", "Bewertet"], saved: ["saved", "gespeichert"], marked: ["px marked", "px markiert"],
+  inspecting: ["inspecting", "prüfe"], failed: ["failed", "fehlgeschlagen"], inspected: ["inspected", "geprüft"],
+  dataset: ["Folder of images", "Bilderordner"], check: ["Check", "Prüfen"], start: ["Start training", "Training starten"], cancel: ["Cancel", "Abbrechen"], resume: ["Go on", "Fortsetzen"],
+  promote: ["Use from now on", "Ab jetzt verwenden"], rollBack: ["Back to the run before", "Zurück zum Lauf davor"], compare: ["Compare on the latest images", "An den neuesten Bildern vergleichen"],
+  noData: ["Start the service with --data-root FOLDER to train from here.", "Zum Trainieren den Dienst mit --data-root ORDNER starten."],
+  inUse: ["in use", "in Gebrauch"], running: ["running", "läuft"], done: ["done", "fertig"], cancelled: ["cancelled", "abgebrochen"], interrupted: ["interrupted", "unterbrochen"],
+  left: ["left", "übrig"], evidenceOf: ["Why this run inspects as it does", "Warum dieser Lauf so prüft"], settings: ["Settings", "Einstellungen"], model: ["Run", "Lauf"],
+  keyNext: ["next / previous inspection", "nächste / vorige Prüfung"], keySay: ["confirmed, false alarm, missed, OK", "bestätigt, Fehlalarm, übersehen, gut"],
+  keyTools: ["brush, eraser, move", "Pinsel, Radierer, bewegen"], keyUndo: ["undo", "zurück"], keySave: ["save the painted mask", "gemalte Maske sichern"],
+  keyZoom: ["zoom in, out, fit", "größer, kleiner, einpassen"], keyHeat: ["heatmap, mask on and off", "Wärmebild, Maske an und aus"],
+  changedVerdicts: ["verdicts change", "Urteile ändern sich"], images: ["images", "Bilder"],
+};
+
+let column = 0;
+
+export function t(name) {
+  return texts[name]?.[column] ?? name;
+}
+
+export function language() {
+  return column === 1 ? "de" : "en";
+}
+
+export function setLanguage(name) {
+  column = name === "de" ? 1 : 0;
+  document.documentElement.lang = language();
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
+}

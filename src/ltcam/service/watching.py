@@ -1,0 +1,34 @@
+"""What `ltcam watch` does with one file: inspect it, write its mask and overlay, say what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ltcam.jobs.watch import Arrived
+from ltcam.service.served import Inspects
+from ltcam_runtime.images import read_image
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.writers.masks import MaskWriter
+from ltcam_runtime.writers.overlays import OverlayWriter
+
+
+def inspect_and_write(inspector: Inspects, out: Path) -> Callable[[Arrived], dict[str, Any]]:
+    """Inspects a file and writes `masks/` and `overlays/` below a folder.
+
+    Args:
+        inspector: asked for each file.
+        out: folder of the results.
+    """
+    names = OutputNames()
+    writers = (MaskWriter(out / "masks", names), OverlayWriter(out / "overlays", names))
+
+    def inspect(arrived: Arrived) -> dict[str, Any]:
+        image = read_image(arrived.path)
+        [inspection] = inspector.inspect_batch([image], [arrived.name])
+        for writer in writers:
+            writer.add(inspection, image)
+        return inspection.to_json() | {"output": names(arrived.name)}
+
+    return inspect

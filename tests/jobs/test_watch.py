@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ltcam.jobs.watch import JOURNAL, Arrived, watch
+from ltcam_runtime.errors import DataError, InputError, OutputError
+
+
+def inspect(arrived: Arrived) -> dict[str, Any]:
+    if b"bad" in arrived.path.read_bytes():
+        raise InputError(arrived.path, "not an image")
+    return {"image": arrived.name, "verdict": "ok"}
+
+
+def run(
+    folder: Path, out: Path, enough: int, then: Callable[[int], None] = lambda _count: None, looks: int = 40
+) -> list[dict[str, Any]]:
+    """Watch until so many lines came, or nothing came for many looks."""
+    stop, lines = threading.Event(), list[dict[str, Any]]()
+    timer = threading.Timer(looks * 0.05, stop.set)
+    timer.start()
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.append(line)
+        then(len(lines))
+        if len(lines) >= enough:
+            stop.set()
+
+    watch(folder, out, inspect, stop=stop, tell=tell, seconds=0.01)
+    timer.cancel()
+    return lines
+
+
+def put(folder: Path, name: str, content: bytes = b"image") -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_each_file_once_and_over_restarts(tmp_path: Path) -> None:
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    for name in ("b.png", "a.png", "lot 2/c.JPG"):
+        put(folder, name)
+    put(folder, "notes.txt")
+    put(folder, ".hidden.png")
+    first = run(folder, out, enough=3)
+    assert {line["image"] for line in first} == {"a.png", "b.png", "lot 2/c.JPG"}
+    put(folder, "d.png")
+    second = run(folder, out, enough=1)
+    assert [line["image"] for line in second] == ["d.png"]
+    journal = [json.loads(line) for line in (out / JOURNAL).read_text().splitlines()]
+    assert sorted(line["image"] for line in journal) == ["a.png", "b.png", "d.png", "lot 2/c.JPG"]
+
+
+def test_a_file_that_is_written_again_is_inspected_again(tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    file = put(folder, "a.png")
+    assert len(run(folder, tmp_path / "out", enough=1)) == 1
+    file.write_bytes(b"another image")
+    os.utime(file, ns=(1, 1))
+    assert len(run(folder, tmp_path / "out", enough=1)) == 1
+
+
+def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    file = put(folder, "slow.png", b"bad")
+    growing = threading.Event()
+
+    def grow() -> None:
+        for number in range(200):
+            if growing.wait(0.002):
+                return
+            os.utime(file, ns=(number, number))
+        file.write_bytes(b"whole")
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    lines = run(folder, tmp_path / "out", enough=1, looks=100)
+    growing.set()
+    thread.join()
+    assert lines[-1].get("verdict") == "ok" or "error" in lines[-1]
+    assert len(lines) <= 2
+
+
+def test_a_bad_file_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    put(folder, "1.png", b"bad")
+    put(folder, "2.png")
+    lines = {line["image"]: line for line in run(folder, tmp_path / "out", enough=2)}
+    assert lines["1.png"]["error"] == "not an image"
+    assert lines["2.png"]["verdict"] == "ok"
+
+
+def test_half_a_line_at_the_end_of_the_journal_is_a_crash_and_no_damage(tmp_path: Path) -> None:
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    put(folder, "a.png")
+    put(folder, "b.png")
+    run(folder, out, enough=2)
+    journal = out / JOURNAL
+    whole = journal.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(lines[0] + lines[1][:20])
+    again = run(folder, out, enough=1)
+    assert [line["image"] for line in again] == [json.loads(lines[1])["image"]]
+    assert len(journal.read_text().splitlines()) == 2
+
+
+def test_a_damaged_journal_is_not_passed_over(tmp_path: Path) -> None:
+    put(tmp_path / "camera", "a.png")
+    put(tmp_path / "out", JOURNAL, b"no json\n")
+    with pytest.raises(OutputError, match="damaged"):
+        run(tmp_path / "camera", tmp_path / "out", enough=1)
+
+
+def test_results_inside_the_folder_are_no_images_of_the_camera(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    put(tmp_path, "out/masks/a.png")
+    assert [line["image"] for line in run(tmp_path, tmp_path / "out", enough=2, looks=6)] == ["a.png"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        run(tmp_path / "nothing", tmp_path / "out", enough=1)

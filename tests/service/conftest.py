@@ -1,0 +1,97 @@
+"""A service around an inspector that needs no network: what is bright is a defect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from ltcam.service.app import Access, create_app
+from ltcam.service.batching import Budget
+from ltcam.service.history import History, open_history
+from ltcam.service.intake import Intake
+from ltcam.service.served import Model, Served, model_of
+from ltcam.service.sinks import Sink
+from ltcam_runtime.regions import find_regions
+from ltcam_runtime.results import Inspection
+
+
+class BrightInspector:
+    """Pixels above 200 are the defect; the score is 0.9 where there are any, else 0.1."""
+
+    def inspect_batch(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Inspection]:
+        return [self._inspect(image, name) for image, name in zip(images, names, strict=True)]
+
+    def _inspect(self, image: NDArray[np.uint8], name: str) -> Inspection:
+        mask = image[..., 0] > 200
+        heatmap = image[..., 0].astype(np.float32)
+        score = 0.9 if mask.any() else 0.1
+        return Inspection(
+            image=name,
+            size=mask.shape,
+            verdict="defect" if mask.any() else "ok",
+            score=score,
+            class_scores={"ok": 1 - score, "spot": score},
+            heatmap=heatmap,
+            mask=mask,
+            regions=find_regions(mask, heatmap, "spot"),
+        )
+
+
+def png(height: int = 24, width: int = 32, spot: bool = True, seed: int = 0) -> bytes:
+    """A noisy grey image, with a bright spot or without."""
+    image = np.random.default_rng(seed).integers(60, 120, (height, width, 3), dtype=np.uint8)
+    if spot:
+        image[4:9, 6:14] = 255
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    opened = open_history(f"sqlite:///{tmp_path}/history.db", tmp_path / "pictures")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+
+    def load(path: Path) -> Model:
+        return model_of(path, BrightInspector(), ("ok", "spot"), {"run": path.name}, path / "weights")
+
+    return Served(load, tmp_path / "models.json", tmp_path / "first")
+
+
+@pytest.fixture
+def make_client(served: Served, history: History) -> Iterator[Callable[..., TestClient]]:
+    """A client of the service; access, budget and sinks can be given."""
+    opened: list[TestClient] = []
+
+    def make(
+        access: Access | None = None,
+        budget: Budget | None = None,
+        sinks: dict[str, Sink] | None = None,
+        base_url: str = "http://127.0.0.1:8000",
+    ) -> TestClient:
+        intake = Intake(served, history, sinks or {}, budget or Budget(gather_seconds=0), 10**6)
+        client = TestClient(create_app(served, history, intake, access or Access()), base_url=base_url)
+        client.__enter__()
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    return make_client()

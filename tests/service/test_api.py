@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from starlette.testclient import TestClient
+from tests.service.conftest import BrightInspector, png
+
+from ltcam.service.batching import Budget
+from ltcam.service.history import History
+from ltcam.service.served import Served
+
+
+def inspect(client: TestClient, name: str = "part.png", **parameters: str) -> dict[str, object]:
+    answer = client.post("/v1/inspections", params={"name": name, **parameters}, content=png())
+    assert answer.status_code == 201, answer.text
+    found: dict[str, object] = answer.json()
+    return found
+
+
+def test_an_image_is_inspected_kept_and_found_again(client: TestClient, history: History) -> None:
+    found = inspect(client, lot="L7")
+    assert (found["verdict"], found["score"], found["lot"], found["sequence"]) == ("defect", 0.9, "L7", 1)
+    assert found["regions"][0]["box"] == [6, 4, 8, 5]  # type: ignore[index]
+    again = client.get(f"/v1/inspections/{found['id']}").json()
+    assert again == found
+    assert client.get("/v1/inspections").json() == {"items": [found], "before": None}
+    assert history.verify() == (1, None)
+
+
+def test_a_form_and_raw_bytes_give_the_same(client: TestClient) -> None:
+    raw = inspect(client)
+    form = client.post("/v1/inspections", files={"image": ("../../x/part.png", png())}).json()
+    assert form["name"] == "../../x/part.png"  # kept as text, never a path
+    for field in ("verdict", "score", "regions", "height", "width"):
+        assert form[field] == raw[field]
+
+
+def test_pictures(client: TestClient) -> None:
+    found = inspect(client)
+    pictures = {
+        what: cv2.imdecode(np.frombuffer(client.get(link).content, np.uint8), -1)
+        for what, link in found["links"].items()  # type: ignore[attr-defined]
+    }
+    original = cv2.imdecode(np.frombuffer(png(), np.uint8), -1)
+    assert np.array_equal(pictures["image"], original)
+    assert np.array_equal(pictures["mask"] > 0, original[..., 0] > 200)
+    assert pictures["heatmap"].shape == (24, 32)
+    assert pictures["heatmap"].max() == 255
+    assert pictures["overlay"].ndim == 3
+    assert client.get(f"/v1/inspections/{found['id']}/painted").status_code == 404
+
+
+def test_a_jpeg_is_shown_as_png_and_kept_as_it_came(client: TestClient, history: History) -> None:
+    content = cv2.imencode(".jpg", np.full((20, 20, 3), 90, np.uint8))[1].tobytes()
+    found = client.post("/v1/inspections", content=content, headers={"content-type": "image/jpeg"}).json()
+    assert history.picture(found["id"], "image").read_bytes() == content
+    assert client.get(found["links"]["image"]).content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        ({"content": b"junk"}, 400, "not an image"),
+        ({"content": b""}, 400, "empty"),
+        ({"content": png()[:60]}, 400, ""),
+        ({"content": png(1100, 1000)}, 400, "pixels"),
+        ({"content": png(), "headers": {"content-type": "text/html"}}, 415, "text/html"),
+        ({"files": {"picture": ("a.png", png())}}, 400, "image"),
+        ({"data": {"image": "text"}, "files": {"other": b"x"}}, 400, "image"),
+        ({"content": b"--", "headers": {"content-type": "multipart/form-data"}}, 400, ""),
+        ({"content": b"\x00" * 50, "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, ""),
+        ({"content": png(), "params": {"name": "x" * 300}}, 422, "255"),
+    ],
+)
+def test_what_cannot_be_inspected_is_refused_and_leaves_nothing(
+    client: TestClient, history: History, request_: dict[str, object], status: int, words: str
+) -> None:
+    answer = client.post("/v1/inspections", **request_)  # type: ignore[arg-type]
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert [file for file in history.folder.rglob("*") if file.is_file()] == []
+    assert inspect(client)["sequence"] == 1
+
+
+@pytest.mark.parametrize("name", ["<script>.png", "a\x00b", "名前.png", "=cmd", "\u202egpj.exe"])
+def test_any_name_is_kept(client: TestClient, name: str) -> None:
+    found = inspect(client, name=name)
+    assert found["name"] == name.replace("\x00", "\\x00")
+
+
+def test_reviews_and_painted_masks(client: TestClient, history: History) -> None:
+    found = inspect(client)
+    url = f"/v1/inspections/{found['id']}"
+    said = client.post(
+        f"{url}/reviews", json={"decision": "missed", "kind": "dent", "reviewer": "J", "note": "x"}
+    )
+    assert said.json()["review"]["decision"] == "missed"
+    painted = np.zeros((24, 32), np.uint8)
+    painted[3:8, 5:9] = 255
+    content = cv2.imencode(".png", painted)[1].tobytes()
+    review = client.put(f"{url}/painted", content=content).json()["review"]
+    assert (review["decision"], review["kind"], review["painted"]) == ("missed", "dent", True)
+    back = cv2.imdecode(np.frombuffer(client.get(f"{url}/painted").content, np.uint8), -1)
+    assert np.array_equal(back, painted)
+    assert history.verify() == (1, None)  # what people say changes no record
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"junk", 415), (png(8, 8), 400), (png(200, 200), 400), (b"\x89PNG\r\n\x1a\n", 400)],
+)
+def test_a_painted_mask_must_fit(client: TestClient, content: bytes, status: int) -> None:
+    found = inspect(client)
+    assert client.put(f"/v1/inspections/{found['id']}/painted", content=content).status_code == status
+    assert client.get(f"/v1/inspections/{found['id']}").json()["review"] is None
+
+
+def test_pages_and_filters(client: TestClient) -> None:
+    for number in range(5):
+        inspect(client, f"{number}.png", lot=str(number % 2))
+    page = client.get("/v1/inspections", params={"limit": 2}).json()
+    assert [item["name"] for item in page["items"]] == ["4.png", "3.png"]
+    rest = client.get("/v1/inspections", params={"limit": 9, "before": page["before"]}).json()
+    assert [item["name"] for item in rest["items"]] == ["2.png", "1.png", "0.png"]
+    odd = client.get("/v1/inspections", params={"lot": "1"}).json()["items"]
+    assert [item["name"] for item in odd] == ["3.png", "1.png"]
+    late = client.get("/v1/inspections", params={"since": "9999-12-31T23:59:59-23:59"})
+    assert (late.status_code, late.json()["items"]) == (200, [])
+    assert client.get("/v1/inspections", params={"limt": 3}).status_code == 422
+
+
+def test_exports(client: TestClient) -> None:
+    first = inspect(client, "=evil()")
+    client.post("/v1/inspections", content=png(spot=False))
+    rows = list(csv.DictReader(io.StringIO(client.get("/v1/export").text)))
+    assert [row["verdict"] for row in rows] == ["ok", "defect"]
+    assert rows[1]["name"] == "'=evil()"
+    coco = client.get("/v1/export", params={"format": "coco"}).json()
+    assert [image["file_name"] for image in coco["images"]] == ["image", "=evil()"]
+    [annotation] = coco["annotations"]
+    mask = cv2.imdecode(
+        np.frombuffer(client.get(f"/v1/inspections/{first['id']}/mask").content, np.uint8), -1
+    )
+    assert np.array_equal(coco_mask.decode(annotation["segmentation"]) > 0, mask > 0)
+
+
+def test_too_many_at_once_are_turned_away_with_a_time(
+    make_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    plain = BrightInspector.inspect_batch
+
+    def slow(self: BrightInspector, images: Sequence[object], names: Sequence[str]) -> list[object]:
+        go_on.wait(20)
+        return plain(self, images, names)  # type: ignore[arg-type, return-value]
+
+    monkeypatch.setattr(BrightInspector, "inspect_batch", slow)
+    client = make_client(budget=Budget(batch_size=1, gather_seconds=0, most_waiting=2))
+    answers: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(client.post("/v1/inspections", content=png()).status_code)
+        )
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    while len(answers) < 8:
+        pass
+    refused = client.post("/v1/inspections", content=png())
+    assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (503, True)
+    assert client.get("/readyz").status_code == 503
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(answers)) == [201, 503]
+    assert client.get("/v1/inspections").json()["items"][0]["sequence"] == answers.count(201)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_the_model_can_be_rolled_back(client: TestClient, served: Served) -> None:
+    assert client.get("/v1/model").json()["name"] == "first"
+    assert client.post("/v1/model/rollback").status_code == 409
+    served.promote(served.model.path.parent / "second")
+    assert inspect(client)["model_sha256"] == client.get("/v1/model").json()["sha256"]
+    back = client.post("/v1/model/rollback").json()
+    assert (back["name"], back["can_roll_back"]) == ("first", False)
+
+
+def test_figures_for_prometheus(client: TestClient) -> None:
+    inspect(client)
+    text = client.get("/metrics").text
+    assert 'ltcam_inspections_total{verdict="defect"} 1.0' in text
+    assert "ltcam_network_images_total 1.0" in text
+
+
+def test_an_unknown_id_is_no_fault(client: TestClient) -> None:
+    assert client.get(f"/v1/inspections/{'0' * 32}").status_code == 404
+    assert client.get("/v1/inspections/../../etc/passwd").status_code == 404
+    assert client.get("/v1/inspections/xyz").status_code == 422

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ltcam.service.history import History, Review, Search, open_history
+from ltcam.service.ledger import GENESIS, Finding, Record, chained, verify
+from ltcam.service.tables import inspections, metadata
+from ltcam_runtime.errors import OutputError, SettingsError
+
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def finding(number: int = 0, **fields: object) -> Finding:
+    values = {
+        "id": f"{number:032x}", "time": START + timedelta(minutes=number), "name": f"part {number}.png", "lot": "",
+        "height": 4, "width": 6, "verdict": "ok", "score": 0.1 + 0.2, "class_scores": {"ok": 0.7, "spot": 0.1 + 0.2},
+        "regions": (), "image_sha256": "a" * 64, "mask_sha256": "b" * 64, "model_sha256": "c" * 64,
+        "settings_sha256": "d" * 64,
+    }  # fmt: skip
+    return Finding(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def chain(count: int) -> list[Record]:
+    records: list[Record] = []
+    for number in range(1, count + 1):
+        records.append(chained(number, finding(number), records[-1].hash if records else GENESIS))
+    return records
+
+
+def test_a_record_comes_back_as_it_was_written(history: History) -> None:
+    given_ = finding(
+        7, name="Größe \u202e.png", regions=({"class": "spot", "box": [1, 2, 3, 4]},), seconds=0.25
+    )
+    [record] = history.append([given_])
+    found = history.get(given_.id)
+    assert found is not None
+    assert found.record == record
+    assert found.record.finding == given_
+    assert verify(history.records()) == (1, None)
+
+
+@given(st.integers(1, 6), st.data())
+def test_any_change_is_found_where_it_was_made(count: int, data: st.DataObject) -> None:
+    records = chain(count)
+    place = data.draw(st.integers(0, count - 1))
+    change = data.draw(
+        st.sampled_from([{"verdict": "defect"}, {"score": 0.3}, {"lot": "x"}, {"model_sha256": "e" * 64}])
+    )
+    record = records[place]
+    records[place] = replace(record, finding=replace(record.finding, **change))
+    _, broken = verify(records)
+    assert broken is not None
+    assert broken.sequence == place + 1
+
+
+def test_a_record_that_was_taken_out_or_rehashed_alone_is_found() -> None:
+    records = chain(4)
+    assert verify(records[:1] + records[2:])[1] is not None
+    forged = chained(2, replace(records[1].finding, verdict="defect"), records[0].hash)
+    _, broken = verify([records[0], forged, *records[2:]])
+    assert broken is not None
+    assert broken.sequence == 3
+
+
+def test_records_cut_off_at_the_end_and_changed_images_are_found(history: History) -> None:
+    history.append([finding(number) for number in range(3)])
+    with history._engine.begin() as connection:
+        connection.execute(sa.delete(inspections).where(inspections.c.sequence == 3))
+    _, broken = history.verify()
+    assert broken is not None
+    assert "3 records were written, 2 are left" in broken.reason
+
+
+def test_searching(history: History) -> None:
+    history.append(
+        [
+            finding(n, verdict=("ok", "defect", "unsure")[n % 3], lot=str(n % 2), score=n / 10)
+            for n in range(9)
+        ]
+    )
+    history.review(Review(finding(4).id, START, "false_alarm"))
+
+    def numbers(**wanted: object) -> list[int]:
+        return [entry.record.sequence - 1 for entry in history.search(Search(**wanted))]  # type: ignore[arg-type]
+
+    assert numbers() == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert numbers(verdict="defect") == [7, 4, 1]
+    assert numbers(lot="1", limit=2) == [7, 5]
+    assert numbers(lot="1", limit=2, before=6) == [3, 1]
+    assert numbers(since=START + timedelta(minutes=7)) == [8, 7]
+    assert numbers(until=START + timedelta(minutes=1)) == [0]
+    assert numbers(text="PART 5") == [5]
+    assert numbers(text="%") == []
+    assert numbers(reviewed=True) == [4]
+    assert len(numbers(reviewed=False)) == 8
+    assert numbers(lowest=0.3, highest=0.5) == [5, 4, 3]
+
+
+def test_the_latest_review_counts_and_earlier_ones_stay(history: History) -> None:
+    history.append([finding(1)])
+    for decision in ("confirmed", "false_alarm"):
+        history.review(Review(finding(1).id, START, decision, note="n"))  # type: ignore[arg-type]
+    entry = history.get(finding(1).id)
+    assert entry is not None
+    assert entry.review is not None
+    assert entry.review.decision == "false_alarm"
+    assert [review.decision for _, review in history.reviewed()] == ["false_alarm"]
+
+
+def test_two_histories_on_one_database_make_one_chain(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/h.db"
+    histories = [open_history(url, tmp_path / "p") for _ in range(2)]
+
+    def write(which: int) -> None:
+        for number in range(20):
+            histories[which].append([finding(1000 * which + number)])
+
+    threads = [threading.Thread(target=write, args=(which,)) for which in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verify(histories[0].records()) == (40, None)
+
+
+def test_the_retention_removes_pictures_only(history: History) -> None:
+    history.append([finding(0), finding(100)])
+    for number in (0, 100):
+        for what in ("image", "mask", "heatmap"):
+            file = history.picture(finding(number).id, what)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"x")
+    assert history.remove_pictures(START + timedelta(minutes=50)) == 1
+    assert not history.picture(finding(0).id, "image").exists()
+    assert history.picture(finding(100).id, "mask").exists()
+    assert verify(history.records()) == (2, None)
+
+
+def test_what_a_crash_left_is_swept(history: History) -> None:
+    history.append([finding(1)])
+    kept = history.picture(finding(1).id, "image")
+    lost = history.picture("ab" * 16, "image")
+    part = kept.with_name(f"{kept.name}.part")
+    for file in (kept, lost, part):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    assert history.sweep() == 2
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("id_", ["../../etc/passwd", "", "A" * 32, "a" * 31, "a" * 33])
+def test_an_id_never_leads_out_of_the_folder(history: History, id_: str) -> None:
+    with pytest.raises(ValueError, match="no id"):
+        history.picture(id_, "image")
+
+
+def test_migrations_make_the_tables(history: History) -> None:
+    with history._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"history sqlite:///.*cannot be opened"):
+        open_history(f"sqlite:///{tmp_path}/missing/h.db", tmp_path / "p")
+    with pytest.raises(SettingsError) as caught:
+        open_history("nosuch://user:secret@host/db", tmp_path / "p")
+    assert "secret" not in str(caught.value)
+
+
+_WRITER = """
+import sys, secrets
+from datetime import datetime, UTC
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_history import finding
+from dataclasses import replace
+from ltcam.service.history import open_history
+history = open_history(sys.argv[1], Path(sys.argv[2]))
+while True:
+    batch = [replace(finding(), id=secrets.token_hex(16)) for _ in range(4)]
+    history.append(batch)
+    print(*[item.id for item in batch], flush=True)
+"""
+
+
+def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/h.db"
+    answered: list[str] = []
+    for lines in (3, 7):
+        code = _WRITER.format(tests=str(Path(__file__).parent))
+        with subprocess.Popen(
+            [sys.executable, "-c", code, url, str(tmp_path / "p")], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(lines):
+                answered += process.stdout.readline().split()
+            os.kill(process.pid, signal.SIGKILL)
+            answered += process.stdout.read().split()
+    history = open_history(url, tmp_path / "p")
+    records = list(history.records())
+    assert len(answered) >= 40
+    assert set(answered) <= {record.finding.id for record in records}
+    assert verify(records) == (len(records), None)

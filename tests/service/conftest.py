@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ltcam.service.history import History, open_history
 from ltcam.service.intake import Intake
 from ltcam.service.served import Model, Served, model_of
 from ltcam.service.sinks import Sink
+from ltcam.service.trainings import Trainings
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection
 
@@ -70,8 +72,31 @@ def served(tmp_path: Path) -> Served:
     return Served(load, tmp_path / "models.json", tmp_path / "first")
 
 
+WORKER = """
+import json, pathlib, sys, time
+data, run, folder = map(pathlib.Path, sys.argv[1:4])
+(folder / "progress.json").write_text(json.dumps({"stage": "epoch", "done": 1, "total": 2, "left": "0:01"}))
+while not (data / "go").exists():
+    time.sleep(0.01)
+run.mkdir()
+(run / "weights").write_text("new")
+(folder / "outcome.json").write_text(json.dumps({"state": "done", "message": ""}))
+"""
+"""A training that waits for a file."""
+
+
 @pytest.fixture
-def make_client(served: Served, history: History) -> Iterator[Callable[..., TestClient]]:
+def trainings(tmp_path: Path) -> Trainings:
+    (tmp_path / "photos" / "parts").mkdir(parents=True)
+
+    def command(data: Path, run: Path, folder: Path, resume: bool) -> list[str]:
+        return [sys.executable, "-c", WORKER, str(data), str(run), str(folder)]
+
+    return Trainings(tmp_path / "state", tmp_path / "photos", command)
+
+
+@pytest.fixture
+def make_client(served: Served, history: History, trainings: Trainings) -> Iterator[Callable[..., TestClient]]:
     """A client of the service; access, budget and sinks can be given."""
     opened: list[TestClient] = []
 
@@ -82,7 +107,7 @@ def make_client(served: Served, history: History) -> Iterator[Callable[..., Test
         base_url: str = "http://127.0.0.1:8000",
     ) -> TestClient:
         intake = Intake(served, history, sinks or {}, budget or Budget(gather_seconds=0), 10**6)
-        client = TestClient(create_app(served, history, intake, access or Access()), base_url=base_url)
+        client = TestClient(create_app(served, history, intake, trainings, access or Access()), base_url=base_url)
         client.__enter__()
         opened.append(client)
         return client

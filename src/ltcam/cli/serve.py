@@ -42,6 +42,9 @@ def serve(
         list[str] | None,
         typer.Option(help="also send findings to http(s)://..., mqtt://HOST/TOPIC or csv:FILE"),
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="folder whose sub-folders the studio may train on")
+    ] = None,
     device: Device = "auto",
 ) -> int:
     """Serve a run: inspections over HTTP, their history, and the studio. Ctrl-C ends it.
@@ -66,6 +69,7 @@ def serve(
         budget=Budget(batch_size, gather / 1000, waiting),
         keep_days=keep_days,
         sinks=tuple(sink or ()),
+        data_root=data_root,
         webhook_secret=os.environ.get("LTCAM_WEBHOOK_SECRET", ""),
     )
     run_service(

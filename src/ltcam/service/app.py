@@ -14,13 +14,14 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from ltcam import __version__
-from ltcam.service import api
+from ltcam.service import api, studio_api
 from ltcam.service.guards import Asgi, Guards, Limits
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
 from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
 from ltcam.service.studio import studio_router
+from ltcam.service.trainings import Trainings
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,16 @@ class Access:
     limits: Limits = field(default_factory=Limits)
 
 
-def create_app(served: Served, history: History, intake: Intake, access: Access) -> Asgi:
+def create_app(
+    served: Served, history: History, intake: Intake, trainings: Trainings, access: Access
+) -> Asgi:
     """The application, guarded.
 
     Args:
         served: the model in use.
         history: open; closed with the application.
         intake: running; what is in line is finished when the application ends.
+        trainings: that the studio starts and shows.
         access: who may talk to it.
     """
 
@@ -56,7 +60,9 @@ def create_app(served: Served, history: History, intake: Intake, access: Access)
 
     app = FastAPI(title="ltcam", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     app.state.served, app.state.history, app.state.intake = served, history, intake
+    app.state.trainings = trainings
     app.include_router(api.router)
+    app.include_router(studio_api.router)
     app.include_router(studio_router(access.token))
     registry = CollectorRegistry()
     registry.register(_Figures(history, intake))

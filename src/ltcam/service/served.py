@@ -93,7 +93,7 @@ class Served:
         Raises:
             RunError: the model cannot be loaded.
         """
-        self._load, self._file = load, file
+        self.load, self._file = load, file
         self._lock = threading.Lock()
         first = first.resolve()
         remembered = _remembered(file)
@@ -117,7 +117,7 @@ class Served:
         with self._lock:
             if path == self._paths[-1]:
                 raise SettingsError(f"{path.name} is in use already")
-            self.model = self._load(path)
+            self.model = self.load(path)
             self._paths = [*self._paths[:1], *self._paths[1:][-_MOST_KEPT:], path]
             self._remember()
             return self.model
@@ -132,7 +132,7 @@ class Served:
         with self._lock:
             if len(self._paths) == 1:
                 raise SettingsError(f"there is no model before {self.model.name}")
-            self.model = self._load(self._paths[-2])
+            self.model = self.load(self._paths[-2])
             self._paths = self._paths[:-1]
             self._remember()
             return self.model

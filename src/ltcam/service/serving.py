@@ -20,6 +20,7 @@ from ltcam.service.history import History, open_history
 from ltcam.service.intake import Intake
 from ltcam.service.served import Model, Served
 from ltcam.service.sinks import Sink, parse_sink
+from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import OutputError, SettingsError
 
 DATABASE_FILE = "history.db"
@@ -46,6 +47,7 @@ class ServeSettings:
         keep_days: pictures older than this are removed, records and reviews stay; None keeps all.
         sinks: where findings go besides.
         webhook_secret: that webhooks are signed with.
+        data_root: folder whose sub-folders the studio may train on; None allows none.
     """
 
     model: Path
@@ -61,6 +63,7 @@ class ServeSettings:
     keep_days: float | None = None
     sinks: Sequence[str] = ()
     webhook_secret: str = ""
+    data_root: Path | None = None
 
     @property
     def database_url(self) -> str:
@@ -122,7 +125,8 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
         if settings.keep_days is not None:
             stack.enter_context(_forgetting(history, timedelta(days=settings.keep_days)))
         access = Access(settings.token, settings.allow_hosts, settings.limits)
-        yield create_app(served, history, intake, access)
+        trainings = Trainings(settings.state, settings.data_root)
+        yield create_app(served, history, intake, trainings, access)
 
 
 def check_address(host: str, token: str) -> None:

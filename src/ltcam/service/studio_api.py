@@ -1,0 +1,214 @@
+"""What the studio asks beside /v1's inspections: data sets, trainings, runs, promotion, comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ltcam.service.api import Kept, model_answer, served_of
+from ltcam.service.history import Search
+from ltcam.service.schemas import ModelAnswer, Problem, Text
+from ltcam.service.served import Served
+from ltcam.service.trainings import Training, Trainings
+from ltcam_runtime.errors import DataError, LtcamError, RunError, SettingsError
+from ltcam_runtime.images import read_image
+
+_COMPARED = 24
+
+TrainingId = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
+
+
+def trainings_of(request: Request) -> Trainings:
+    """The trainings that the application was made with."""
+    trainings: Trainings = request.app.state.trainings
+    return trainings
+
+
+Kinds = Annotated[Trainings, Depends(trainings_of)]
+Model = Annotated[Served, Depends(served_of)]
+
+
+class Names(BaseModel):
+    """Folders that may be trained on."""
+
+    names: list[str]
+
+
+class Picture(BaseModel):
+    """A picture with its caption."""
+
+    url: str
+    caption: str
+
+
+class Findings(BaseModel):
+    """What `ltcam data check` says of a folder."""
+
+    summary: str
+    findings: list[str]
+    pictures: list[Picture]
+
+
+class TrainingAnswer(BaseModel):
+    """A training as it stands."""
+
+    id: str
+    dataset: str
+    run: str
+    state: str
+    stage: str
+    done: int
+    total: int
+    left: str
+    message: str
+    previews: list[Picture]
+
+
+class TrainingsAnswer(BaseModel):
+    """All trainings, the latest first."""
+
+    items: list[TrainingAnswer]
+
+
+class TrainingGiven(BaseModel):
+    """What to train on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: Text
+
+
+class RunGiven(BaseModel):
+    """A run that was trained here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: Text
+
+
+class Compared(BaseModel):
+    """One image judged by two runs."""
+
+    id: str
+    name: str
+    old: str
+    new: str
+    old_score: float
+    new_score: float
+
+
+class Comparison(BaseModel):
+    """The latest images, judged by the run in use and by another one."""
+
+    old: str
+    new: str
+    items: list[Compared] = Field(description="the latest images in the history, newest first")
+
+
+router = APIRouter(prefix="/v1", responses={404: {"model": Problem}, 409: {"model": Problem}})
+
+
+@router.get("/datasets")
+def datasets(trainings: Kinds) -> Names:
+    """Folders below the data root."""
+    return Names(names=trainings.datasets())
+
+
+@router.get("/datasets/{name}/check")
+def check(trainings: Kinds, name: Text) -> Findings:
+    """What there is to say of a folder before one trains on it."""
+    from ltcam.service.findings import findings_of  # noqa: PLC0415  # imports the data room
+
+    with _told():
+        summary, findings = findings_of(trainings.dataset(name))
+    return Findings(summary=summary, findings=findings, pictures=[])
+
+
+@router.get("/trainings")
+def all_trainings(trainings: Kinds) -> TrainingsAnswer:
+    """All trainings."""
+    return TrainingsAnswer(items=[_answer(trainings, training) for training in trainings.all()])
+
+
+@router.post("/trainings", status_code=201)
+def start(trainings: Kinds, given: TrainingGiven) -> TrainingAnswer:
+    """Start a training; one at a time."""
+    with _told():
+        return _answer(trainings, trainings.start(given.dataset))
+
+
+@router.post("/trainings/{id}/cancel")
+def cancel(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
+    """Stop a training; it can be resumed."""
+    with _told():
+        return _answer(trainings, trainings.cancel(id))
+
+
+@router.post("/trainings/{id}/resume")
+def resume(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
+    """Go on with a training."""
+    with _told():
+        return _answer(trainings, trainings.resume(id))
+
+
+@router.get("/trainings/{id}/previews/{name}", response_class=Response)
+def preview(trainings: Kinds, id: TrainingId, name: Text) -> Response:  # noqa: A002
+    """A validation image with the mask after an epoch."""
+    content = trainings.preview(id, name)
+    if content is None:
+        raise HTTPException(404, "there is no such picture")
+    return Response(content, media_type="image/jpeg")
+
+
+@router.post("/model/promote")
+def promote(trainings: Kinds, served: Model, given: RunGiven) -> ModelAnswer:
+    """Inspect with a run that was trained here from now on."""
+    with _told():
+        served.promote(trainings.run(given.run))
+    return model_answer(served)
+
+
+@router.post("/runs/{name}/compare")
+def compare(trainings: Kinds, served: Model, history: Kept, name: Text) -> Comparison:
+    """Judge the latest images by another run, beside the one in use."""
+    with _told():
+        other = served.load(trainings.run(name))
+    items = []
+    for entry in history.search(Search(limit=_COMPARED)):
+        if not entry.pictures:
+            continue
+        finding = entry.record.finding
+        image = read_image(history.picture(finding.id, "image"))
+        [old] = served.model.inspector.inspect_batch([image], [finding.name])
+        [new] = other.inspector.inspect_batch([image], [finding.name])
+        items.append(
+            Compared(
+                id=finding.id, name=finding.name, old=old.verdict, new=new.verdict,
+                old_score=old.score, new_score=new.score,
+            )  # fmt: skip
+        )
+    return Comparison(old=served.model.name, new=other.name, items=items)
+
+
+def _answer(trainings: Trainings, training: Training) -> TrainingAnswer:
+    base = f"/v1/trainings/{training.id}/previews"
+    pictures = [Picture(url=f"{base}/{name}", caption=name[:-4]) for name in trainings.previews(training.id)]
+    values: dict[str, Any] = vars(training)
+    return TrainingAnswer(**values, previews=pictures)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors become answers."""
+    try:
+        yield
+    except (SettingsError, RunError) as error:
+        raise HTTPException(409, str(error)) from error
+    except DataError as error:
+        raise HTTPException(404, str(error)) from error
+    except LtcamError as error:
+        raise HTTPException(500, str(error)) from error

@@ -1,0 +1,179 @@
+"""The studio in a real browser. Skipped where there is no Chromium; `.ci/run` installs one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from ltcam.service.app import Access, create_app
+from ltcam.service.batching import Budget
+from ltcam.service.history import History
+from ltcam.service.intake import Intake
+from ltcam.service.served import Served
+from ltcam.service.trainings import Trainings
+from tests.service.conftest import png
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debian's package has one")
+Page = sync_api.Page
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for an expression to hold. (The page's own policy forbids what Playwright would evaluate in it.)"""
+    for _ in range(400):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"it never came true: {expression}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def address(served: Served, history: History, trainings: Trainings) -> Iterator[str]:
+    intake = Intake(served, history, {}, Budget(gather_seconds=0), 10**6)
+    config = uvicorn.Config(create_app(served, history, intake, trainings, Access()), port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def page(browser: object, address: str) -> Iterator[Page]:
+    """The studio's page; whatever it asks of another machine or says as an error fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")  # type: ignore[attr-defined]
+    asked: list[str] = []
+    problems: list[str] = []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    opened.set_default_timeout(20_000)
+    opened.goto(address)
+    until(opened, "document.querySelector('#model').textContent !== ''")
+    yield opened
+    opened.close()
+    assert problems == []
+    assert all(url.startswith((address, "blob:", "data:")) for url in asked), asked
+
+
+def drop(page: Page, *files: tuple[str, bytes]) -> None:
+    payload = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    page.set_input_files("#files", payload)
+    until(page, f"document.querySelectorAll('#list button').length >= {len(files)}")
+
+
+def mask_area(page: Page) -> int:
+    """Pixels of the mask that the viewer shows, as the studio says it."""
+    text = page.text_content("#what-if") or ""
+    return int(text.split()[0])
+
+
+def set_slider(page: Page, selector: str, value: int) -> None:
+    page.eval_on_selector(
+        selector, f"e => {{ e.value = {value}; e.dispatchEvent(new Event('input', {{bubbles: true}})); }}"
+    )
+
+
+def test_drop_slide_and_review_by_keyboard(page: Page, history: History) -> None:
+    drop(page, ("<img src=x onerror=alert(1)>.png", png()), ("fine.png", png(spot=False)))
+    page.click("#list li:nth-child(2) button")
+    until(page, "document.querySelector('#verdict').textContent === 'DEFECT'")
+    assert page.text_content("#name") == "<img src=x onerror=alert(1)>.png"
+    set_slider(page, "#threshold", 254)
+    narrow = mask_area(page)
+    set_slider(page, "#threshold", 60)
+    assert mask_area(page) > narrow == 40
+    page.focus("#stage")
+    page.keyboard.press("f")
+    until(page, "document.querySelector('[data-decision=false_alarm]').getAttribute('aria-pressed') === 'true'")
+    [(record, review)] = history.reviewed()
+    assert (record.finding.verdict, review.decision) == ("defect", "false_alarm")
+    page.keyboard.press("k")
+    until(page, "document.querySelector('#name').textContent === 'fine.png'")
+
+
+def test_paint_undo_save_and_reload(page: Page, history: History) -> None:
+    drop(page, ("part.png", png(60, 80, spot=False)))
+    until(page, "document.querySelector('#name').textContent === 'part.png'")
+    page.keyboard.press("b")
+    box = page.locator("#overlay").bounding_box()
+    assert box is not None
+    for x in (0.3, 0.6):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + (x + 0.1) * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+        page.mouse.up()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+s")
+    until(page, "document.querySelector('#save-painted').disabled && document.querySelector('#said').textContent")
+    [(record, review)] = history.reviewed()
+    assert review.painted_sha256
+    painted = cv2.imread(str(history.picture(record.finding.id, "painted")), -1)
+    if painted is None:
+        painted = cv2.imdecode(np.frombuffer(history.picture(record.finding.id, "painted").read_bytes(), np.uint8), -1)
+    columns = np.flatnonzero(painted.any(0))
+    assert 15 < columns.min() < 30 < columns.max() < 40  # the second stroke was taken back
+    page.reload()
+    until(page, "document.querySelector('#said')?.textContent")
+    assert "✓" in (page.text_content("#list") or "")
+
+
+def test_train_promote_and_roll_back(page: Page, tmp_path: Path, client: TestClient) -> None:
+    page.goto(f"{page.url.partition('#')[0]}#/train")
+    page.click("text=Start training")
+    page.wait_for_selector("progress")
+    (tmp_path / "photos" / "parts" / "go").touch()
+    page.click("text=Use from now on")
+    until(page, "document.querySelector('#model').textContent.includes('parts-')")
+    page.click("text=Back to the run before")
+    until(page, "document.querySelector('#model').textContent.includes('first')")
+
+
+def test_german_and_nothing_untranslated(page: Page) -> None:
+    page.select_option("#language", "de")
+    assert page.text_content("[data-page=inspect]") == "Prüfen"
+    assert page.get_attribute("html", "lang") == "de"
+    source = (Path(__file__).parents[2] / "src/ltcam/service/static").glob("*")
+    named = json.loads(
+        page.evaluate(
+            "import('/static/texts.js').then(m => JSON.stringify([...document.querySelectorAll('[data-text]')]"
+            ".map(e => e.dataset.text).filter(n => m.t(n) === n)))"
+        )
+    )
+    assert named == []
+    assert any(file.name == "texts.js" for file in source)
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_serious_for_people_with_other_needs(page: Page, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page.set_viewport_size({"width": width, "height": 800})
+    drop(page, ("part.png", png()))
+    until(page, "document.querySelector('#name').textContent === 'part.png'")
+    results = axe.Axe().run(page)
+    serious = [v for v in results.response["violations"] if v["impact"] in {"serious", "critical"}]
+    assert [(v["id"], [n["target"] for n in v["nodes"]]) for v in serious] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from ltcam.service.trainings import Trainings
+from ltcam_runtime.errors import DataError, SettingsError
+
+
+def wait_for(trainings: Trainings, id_: str, state: str) -> None:
+    for _ in range(2000):
+        if trainings.get(id_).state == state:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"it is {trainings.get(id_)}")
+
+
+def wait_for_progress(trainings: Trainings, id_: str) -> None:
+    for _ in range(2000):
+        if trainings.get(id_).total:
+            return
+        time.sleep(0.01)
+    raise AssertionError("no progress")
+
+
+def test_one_training_at_a_time_from_start_to_run(trainings: Trainings, tmp_path: Path) -> None:
+    begun = trainings.start("parts")
+    assert begun.state == "running"
+    with pytest.raises(SettingsError, match="is running"):
+        trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    assert trainings.get(begun.id).stage == "epoch"
+    (tmp_path / "photos" / "parts" / "go").touch()
+    wait_for(trainings, begun.id, "done")
+    assert trainings.run(begun.run).is_dir()
+
+
+def test_cancel_and_resume(trainings: Trainings, tmp_path: Path) -> None:
+    begun = trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    assert trainings.cancel(begun.id).state == "cancelled"
+    assert trainings.resume(begun.id).state == "running"
+    (tmp_path / "photos" / "parts" / "go").touch()
+    wait_for(trainings, begun.id, "done")
+    with pytest.raises(SettingsError, match="done"):
+        trainings.resume(begun.id)
+
+
+def test_a_service_that_starts_again_finds_it(trainings: Trainings, tmp_path: Path) -> None:
+    begun = trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    again = Trainings(tmp_path / "state", tmp_path / "photos")
+    assert again.get(begun.id).state == "running"
+    assert again.cancel(begun.id).state == "cancelled"
+    assert trainings.get(begun.id).state == "cancelled"
+
+
+def test_a_process_that_was_killed_is_interrupted(trainings: Trainings, tmp_path: Path) -> None:
+    begun = trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    os.kill(trainings._children[begun.id].pid, signal.SIGKILL)
+    wait_for(trainings, begun.id, "interrupted")
+    assert trainings.all()[0].run == begun.run
+    with pytest.raises(DataError):
+        trainings.run(begun.run)
+
+
+@pytest.mark.parametrize("name", ["..", "../photos", "/etc", "", ".", "nothing"])
+def test_only_names_of_the_listing_are_folders(trainings: Trainings, name: str) -> None:
+    with pytest.raises(DataError):
+        trainings.start(name)
+
+
+def test_from_the_studio(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/v1/datasets").json() == {"names": ["parts"]}
+    begun = client.post("/v1/trainings", json={"dataset": "parts"}).json()
+    assert client.post("/v1/trainings", json={"dataset": "parts"}).status_code == 409
+    assert client.post("/v1/model/promote", json={"run": begun["run"]}).status_code == 404
+    (tmp_path / "photos" / "parts" / "go").touch()
+    for _ in range(2000):
+        [item] = client.get("/v1/trainings").json()["items"]
+        if item["state"] == "done":
+            break
+        time.sleep(0.01)
+    assert client.post("/v1/model/promote", json={"run": begun["run"]}).json()["name"] == begun["run"]
+    assert client.post("/v1/trainings", json={"dataset": "../.."}).status_code == 404
+    assert client.post("/v1/model/promote", json={"run": "../first"}).status_code == 404
+    assert client.post("/v1/model/rollback").json()["name"] == "first"

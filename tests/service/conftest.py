@@ -96,7 +96,9 @@ def trainings(tmp_path: Path) -> Trainings:
 
 
 @pytest.fixture
-def make_client(served: Served, history: History, trainings: Trainings) -> Iterator[Callable[..., TestClient]]:
+def make_client(
+    served: Served, history: History, trainings: Trainings
+) -> Iterator[Callable[..., TestClient]]:
     """A client of the service; access, budget and sinks can be given."""
     opened: list[TestClient] = []
 
@@ -107,7 +109,9 @@ def make_client(served: Served, history: History, trainings: Trainings) -> Itera
         base_url: str = "http://127.0.0.1:8000",
     ) -> TestClient:
         intake = Intake(served, history, sinks or {}, budget or Budget(gather_seconds=0), 10**6)
-        client = TestClient(create_app(served, history, intake, trainings, access or Access()), base_url=base_url)
+        client = TestClient(
+            create_app(served, history, intake, trainings, access or Access()), base_url=base_url
+        )
         client.__enter__()
         opened.append(client)
         return client

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
+from tests.service.conftest import png
 
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget
@@ -21,7 +22,6 @@ from ltcam.service.history import History
 from ltcam.service.intake import Intake
 from ltcam.service.served import Served
 from ltcam.service.trainings import Trainings
-from tests.service.conftest import png
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -50,7 +50,9 @@ def browser() -> Iterator[object]:
 @pytest.fixture
 def address(served: Served, history: History, trainings: Trainings) -> Iterator[str]:
     intake = Intake(served, history, {}, Budget(gather_seconds=0), 10**6)
-    config = uvicorn.Config(create_app(served, history, intake, trainings, Access()), port=0, log_level="error")
+    config = uvicorn.Config(
+        create_app(served, history, intake, trainings, Access()), port=0, log_level="error"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -108,7 +110,9 @@ def test_drop_slide_and_review_by_keyboard(page: Page, history: History) -> None
     assert mask_area(page) > narrow == 40
     page.focus("#stage")
     page.keyboard.press("f")
-    until(page, "document.querySelector('[data-decision=false_alarm]').getAttribute('aria-pressed') === 'true'")
+    until(
+        page, "document.querySelector('[data-decision=false_alarm]').getAttribute('aria-pressed') === 'true'"
+    )
     [(record, review)] = history.reviewed()
     assert (record.finding.verdict, review.decision) == ("defect", "false_alarm")
     page.keyboard.press("k")
@@ -128,12 +132,17 @@ def test_paint_undo_save_and_reload(page: Page, history: History) -> None:
         page.mouse.up()
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+s")
-    until(page, "document.querySelector('#save-painted').disabled && document.querySelector('#said').textContent")
+    until(
+        page,
+        "document.querySelector('#save-painted').disabled && document.querySelector('#said').textContent",
+    )
     [(record, review)] = history.reviewed()
     assert review.painted_sha256
     painted = cv2.imread(str(history.picture(record.finding.id, "painted")), -1)
     if painted is None:
-        painted = cv2.imdecode(np.frombuffer(history.picture(record.finding.id, "painted").read_bytes(), np.uint8), -1)
+        painted = cv2.imdecode(
+            np.frombuffer(history.picture(record.finding.id, "painted").read_bytes(), np.uint8), -1
+        )
     columns = np.flatnonzero(painted.any(0))
     assert 15 < columns.min() < 30 < columns.max() < 40  # the second stroke was taken back
     page.reload()

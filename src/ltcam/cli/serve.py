@@ -53,12 +53,11 @@ def serve(
 
     Example: ltcam serve run --state line1
     """
+    from ltcam.service import serving  # noqa: PLC0415
     from ltcam.service.batching import Budget  # noqa: PLC0415  # an extra, and slow to import
     from ltcam.service.opening import load_model  # noqa: PLC0415
-    from ltcam.service.serving import ServeSettings  # noqa: PLC0415
-    from ltcam.service.serving import serve as run_service
 
-    settings = ServeSettings(
+    settings = serving.ServeSettings(
         model=model,
         state=state,
         host=host,
@@ -72,7 +71,7 @@ def serve(
         data_root=data_root,
         webhook_secret=os.environ.get("LTCAM_WEBHOOK_SECRET", ""),
     )
-    run_service(
+    serving.serve(
         settings, lambda path: load_model(path, device), lambda address: say(f"listening at {address}")
     )
     return DONE

@@ -18,8 +18,19 @@ from ltcam_runtime.results import Decision
 REVIEWED = "reviewed"
 """Folder and manifest that an import writes into a data set."""
 
-_SUFFIXES = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"BM", ".bmp"), (b"GIF8", ".gif"), (b"RIFF", ".webp"),
-             (b"II", ".tif"), (b"MM", ".tif"), (b"\x00\x00\x00\x0cjP", ".jp2"), (b"\xff\x4f", ".j2k"), (b"P", ".pnm"))  # fmt: skip
+_SUFFIXES = (
+    (b"\x89PNG", ".png"),
+    (b"\xff\xd8", ".jpg"),
+    (b"BM", ".bmp"),
+    (b"GIF8", ".gif"),
+    (b"RIFF", ".webp"),
+    (b"II", ".tif"),
+    (b"MM", ".tif"),
+    (b"\x00\x00\x00\x0cjP", ".jp2"),
+    (b"\xff\x4f", ".j2k"),
+    (b"P", ".pnm"),
+)
+"""Suffix by how the file begins; what was uploaded is kept without one."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +164,8 @@ def _manifest(root: Path, samples: Iterable[Sample]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "split", "mask", "group"])
     for sample in sorted(samples, key=lambda sample: sample.id):
-        mask = "" if sample.mask is None else sample.mask.relative_to(root).as_posix()
+        # A mask that stands as a drawing in an annotation file stays there: a manifest names files only.
+        mask = sample.mask.relative_to(root).as_posix() if isinstance(sample.mask, Path) else ""
         path = sample.path.relative_to(root).as_posix()
         writer.writerow([path, sample.label, sample.split or "", mask, sample.group])
     return text.getvalue()

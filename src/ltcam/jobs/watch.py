@@ -46,7 +46,7 @@ class Arrived:
 class Inspects(Protocol):
     """Inspects one file, keeps its results, and says what it found as JSON values."""
 
-    def __call__(self, arrived: Arrived) -> dict[str, Any]:
+    def __call__(self, arrived: Arrived, /) -> dict[str, Any]:
         """Raises InputError for a file that cannot be used."""
 
 

@@ -97,7 +97,6 @@ router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 )
 async def inspect(
     request: Request,
-    history: Kept,
     intake: Annotated[Intake, Depends(intake_of)],
     name: Annotated[Text, Query(description="what to call the image")] = "",
     lot: Annotated[Text, Query(description="which lot or order it belongs to")] = "",
@@ -160,8 +159,10 @@ def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
     responses={404: {"model": Problem}, 200: {"content": {"image/png": {}, "image/jpeg": {}}}},
 )
 def picture(
-    history: Kept, id: Id, what: Literal["image", "mask", "heatmap", "painted", "overlay"]
-) -> Response:  # noqa: A002
+    history: Kept,
+    id: Id,  # noqa: A002
+    what: Literal["image", "mask", "heatmap", "painted", "overlay"],
+) -> Response:
     """A picture of an inspection: the image as PNG, its mask, heatmap (0 to 255), painted mask, or overlay."""
     entry = _entry(history, id)
     try:

@@ -11,9 +11,6 @@ from ltcam.service.served import Model, model_of
 from ltcam.service.serving import DATABASE_FILE, PICTURES_FOLDER
 from ltcam_runtime.errors import DataError
 
-EXPORTED = ".onnx"
-"""How the names of exported files end."""
-
 
 def open_kept_history(state: Path, database: str) -> History:
     """The history of a service.
@@ -50,17 +47,15 @@ def reviewed_images(history: History) -> Iterator[ReviewedImage]:
 
 
 def load_model(path: Path, device: str = "auto") -> Model:
-    """A run folder or an exported file, ready to inspect.
+    """A run folder, ready to inspect.
 
     Raises:
         RunError: it cannot be loaded.
         SettingsError: the device does not exist.
     """
-    if path.suffix == EXPORTED:
-        return _exported(path)
-    from ltcam.inspector import Inspector  # noqa: PLC0415  # needs torch, which an exported file does not
-    from ltcam.runs import WEIGHTS_FILE  # noqa: PLC0415
+    from ltcam.runs.inspector import Inspector  # noqa: PLC0415  # torch is slow to import
+    from ltcam.runs.run import WEIGHTS_FILE  # noqa: PLC0415
 
     inspector = Inspector.load(path, device=device)
-    settings = inspector.settings.model_dump(mode="json")
-    return model_of(path, inspector, inspector.settings.classes, settings, path / WEIGHTS_FILE)
+    settings = inspector.settings
+    return model_of(path, inspector, settings.classes, settings.model_dump(mode="json"), path / WEIGHTS_FILE)

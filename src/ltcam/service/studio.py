@@ -13,7 +13,8 @@ from fastapi import APIRouter, Form, Request, Response
 from ltcam.service.guards import TOKEN_COOKIE
 
 _SIGN_IN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>ltcam studio</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/static/studio.css"></head>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/static/studio.css"></head>
 <body><main class="page"><h1>ltcam studio</h1><form class="card" method="post" action="/signin">
 <label>Token <input name="token" type="password" autocomplete="current-password" required></label>
 <p><button class="main">Sign in</button></p>{problem}</form></main></body></html>"""

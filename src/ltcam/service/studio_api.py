@@ -187,9 +187,13 @@ def compare(trainings: Kinds, served: Model, history: Kept, name: Text) -> Compa
         [new] = other.inspector.inspect_batch([image], [finding.name])
         items.append(
             Compared(
-                id=finding.id, name=finding.name, old=old.verdict, new=new.verdict,
-                old_score=old.score, new_score=new.score,
-            )  # fmt: skip
+                id=finding.id,
+                name=finding.name,
+                old=old.verdict,
+                new=new.verdict,
+                old_score=old.score,
+                new_score=new.score,
+            )
         )
     return Comparison(old=served.model.name, new=other.name, items=items)
 

@@ -94,7 +94,9 @@ class Trainings:
         if self._data_root is None:
             return []
         return sorted(
-            entry.name for entry in self._data_root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+            entry.name
+            for entry in self._data_root.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".")
         )
 
     def dataset(self, name: str) -> Path:
@@ -121,8 +123,11 @@ class Trainings:
         """All trainings, the latest first."""
         if not self._folder.is_dir():
             return []
-        jobs = [(job["time"], id_) for id_ in os.listdir(self._folder) if (job := self._job(id_)) is not None]
+        jobs = [(job["time"], id_) for id_ in self._ids() if (job := self._job(id_)) is not None]
         return [self.get(id_) for _, id_ in sorted(jobs, reverse=True)]
+
+    def _ids(self) -> list[str]:
+        return [entry.name for entry in self._folder.iterdir()]
 
     def get(self, id: str) -> Training:  # noqa: A002
         """One training as it stands.

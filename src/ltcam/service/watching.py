@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ltcam.jobs.watch import Arrived
+from ltcam.jobs.watch import Inspects as InspectsFile
 from ltcam.service.served import Inspects
 from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
@@ -14,7 +14,7 @@ from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 
 
-def inspect_and_write(inspector: Inspects, out: Path) -> Callable[[Arrived], dict[str, Any]]:
+def inspect_and_write(inspector: Inspects, out: Path) -> InspectsFile:
     """Inspects a file and writes `masks/` and `overlays/` below a folder.
 
     Args:

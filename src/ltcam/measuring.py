@@ -35,6 +35,7 @@ from ltcam_runtime.errors import DataError, InputError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspected
 from ltcam_runtime.settings import Overrides
+from ltcam_runtime.writers.csv import text_cell
 
 METRICS_FILE = "metrics.json"
 SPLITS = ("auto", "train", "val", "test", "all")
@@ -128,7 +129,9 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
         (folder / METRICS_FILE).write_text(
             json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8"
         )
-        (folder / "metrics.md").write_text(metrics_markdown(evaluation), encoding="utf-8")
+        (folder / "metrics.md").write_text(
+            metrics_markdown(evaluation), encoding="utf-8", errors="backslashreplace"
+        )
         (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
         pictures = _worst_pictures(inspector, samples, records, evaluation.worst)
         page = evaluation_page(
@@ -139,7 +142,7 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             command=command,
             failed=failed,
         )
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     return Measured(metrics, evaluation, tuple(failed))
 
 
@@ -241,7 +244,15 @@ def _images_csv(records: Sequence[ImageRecord]) -> str:
         numbers = (
             ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
         )
-        writer.writerow([record.image, record.label, record.verdict, f"{record.score:.6f}", *numbers])
+        writer.writerow(
+            [
+                text_cell(record.image),
+                text_cell(record.label),
+                record.verdict,
+                f"{record.score:.6f}",
+                *numbers,
+            ]
+        )
     return text.getvalue()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -155,7 +156,7 @@ def test_candidates_across_blocks(monkeypatch):
 def test_merged_groups_are_the_connected_components(groups, pairs):
     samples = tuple(Sample(f"{i:02}", Path(f"{i:02}"), "ok", f"g{g}") for i, g in enumerate(groups))
     found = [
-        DuplicateGroup((f"{min(p):02}", f"{max(p):02}"), "near")
+        DuplicateGroup((f"{min(p):02}", f"{max(p):02}"), "pixels")
         for p in pairs
         if max(p) < len(groups) and p[0] != p[1]
     ]
@@ -170,6 +171,51 @@ def test_merged_groups_are_the_connected_components(groups, pairs):
     for s in samples:
         assert {name for name, group in merged.items() if group == merged[s.id]} == reach[s.id]
         assert merged[s.id] == min(t.group for t in samples if t.id in reach[s.id])
+
+
+def lots(*counts):
+    return tuple(
+        Sample(f"lot{lot}/{i}", Path("x"), "ok", f"lot{lot}")
+        for lot, count in enumerate(counts)
+        for i in range(count)
+    )
+
+
+def merged_sizes(samples, *pairs, kind="near"):
+    found = [DuplicateGroup(tuple(sorted(pair)), kind) for pair in pairs]
+    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    return sorted(Counter(s.group for s in merge_groups(dataset, found).samples).values())
+
+
+def test_likeness_joins_named_groups_only_if_most_of_one_is_alike():
+    """A fixed camera: neighbouring lots look alike in an image or two; that makes no chain."""
+    samples = lots(*[8] * 10)
+    chain = [(f"lot{lot}/7", f"lot{lot + 1}/0") for lot in range(9)]
+    assert merged_sizes(samples, *chain) == [8] * 10
+    assert merged_sizes(samples, *chain[:1]) == [8] * 10
+    twice = [(f"lot3/{i}", f"lot7/{i}") for i in range(6)]
+    assert merged_sizes(samples, *twice) == [*[8] * 8, 16]
+    assert merged_sizes(samples, *twice, ("lot3/7", "lot4/7")) == [8] * 10
+    assert merged_sizes(samples, *chain, kind="pixels") == [80]
+
+
+def test_likeness_joins_lone_images_to_at_most_one_named_group():
+    lone = tuple(Sample(f"x{i}", Path("x"), "ok", f"x{i}") for i in range(3))
+    samples = (*lots(8, 8, 8, 8, 8, 8), *lone)
+    assert merged_sizes(samples, ("lot0/0", "x0"), ("x1", "x2")) == [2, 8, 8, 8, 8, 8, 9]
+    assert merged_sizes(samples, ("lot0/0", "lot1/0", "x0", "x1")) == [1, 2, 8, 8, 8, 8, 8, 8]
+
+
+def test_likeness_makes_no_group_of_a_large_part():
+    samples = lots(20, 20, 20)
+    assert merged_sizes(samples, *[(f"lot0/{i}", f"lot1/{i}") for i in range(20)]) == [20, 20, 20]
+
+
+def test_equal_images_among_alike_ones_still_join():
+    samples = lots(8, 8, 8)
+    group = DuplicateGroup(("lot0/0", "lot1/0", "lot2/0"), "near", (("lot0/0", "lot2/0"),))
+    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    assert sorted(Counter(s.group for s in merge_groups(dataset, [group]).samples).values()) == [8, 16]
 
 
 @pytest.mark.ksdd

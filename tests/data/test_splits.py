@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -298,3 +300,34 @@ def test_ksdd_paper_split(ksdd_folder):
     assert counts(default_split(read_dataset(ksdd_folder), seed=0)) == {
         ("train", "defect"): 42, ("train", OK): 277, ("test", "defect"): 10, ("test", OK): 70,
     }  # fmt: skip
+
+
+def test_names_that_a_spreadsheet_computes_or_that_are_no_text(tmp_path):
+    names = [
+        "=cmd|calc!A0.png",
+        "+1",
+        "-x",
+        "@a",
+        "\udcfcx.png",
+        "new\nline.png",
+        "'quoted",
+        "a,b",
+        "Pru\u0308f",
+    ]
+    dataset = make([(name, "+1+1", "train") for name in names])
+    contents = {sample.id: "" for sample in dataset.samples}
+    text = split_csv(dataset, contents)
+    (tmp_path / "split.csv").write_bytes(text.encode("utf-8"))
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\n"))]
+    read = read_split_csv(tmp_path / "split.csv")
+    assert {row.label for row in read} == {"+1+1"}
+    assert {row.path for row in read} == {
+        sample.id.replace("\udcfc", "\\udcfc") for sample in dataset.samples
+    }
+
+
+def test_a_field_without_end_is_named(tmp_path):
+    (tmp_path / "split.csv").write_text("path,label,group,split,sha256\n" + "x" * 140_000 + ",ok,g,train,\n")
+    with pytest.raises(DataError, match=r"split.csv: row 2: not valid CSV .*field larger"):
+        read_split_csv(tmp_path / "split.csv")

@@ -12,12 +12,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ltcam.data.dataset import OK, make_dataset
+from ltcam.data.sides import FEWEST_FOR_VALIDATION
 from ltcam.data.splits import split_csv, straddling_groups
 from ltcam.defaults import default_cam
 from ltcam.models.backbones import build_trunk
 from ltcam.training import train as module
 from ltcam.training import verdict as verdict_module
-from ltcam.training.train import FEWEST_FOR_VALIDATION, Listener, prepare_split, train
+from ltcam.training.train import Listener, prepare_split, train
 from ltcam_runtime.errors import DataError, RunError, SettingsError
 
 watched: list[str] | None = None

@@ -28,7 +28,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -83,10 +83,12 @@ class DuplicateGroup:
     Attributes:
         ids: sample ids, sorted, at least two.
         kind: the strongest test that all of them pass.
+        same_pixels: those of them that are equal in every pixel, in sets of two or more.
     """
 
     ids: tuple[str, ...]
     kind: Kind
+    same_pixels: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
 
 def file_sha256(path: Path) -> str:
@@ -142,7 +144,7 @@ def find_duplicates(
     for name in ids:
         members[root_of[name]].append(name)
     return tuple(
-        DuplicateGroup(tuple(names), _kind([known[name] for name in names]))
+        DuplicateGroup(tuple(names), _kind([known[name] for name in names]), _same_pixels(names, known))
         for _, names in sorted(members.items())
         if len(names) > 1
     )
@@ -156,25 +158,93 @@ def read_signatures(samples: Sequence[Sample]) -> dict[str, Signature]:
 
 
 def merge_groups(dataset: Dataset, duplicates: Iterable[DuplicateGroup]) -> Dataset:
-    """The data set with every group that shares a photograph joined into one.
+    """The data set with every group that shares a photograph joined into one (see `joined_groups`).
 
-    All samples of the joined groups get one name, the first of theirs in alphabetical order. So a split
-    by group keeps copies, and everything else of their lots, on one side.
+    So a split by group keeps copies, and everything else of their lots, on one side.
     """
-    group_of = {sample.id: sample.group for sample in dataset.samples}
-    pairs = [
-        (group_of[group.ids[0]], group_of[name])
-        for group in duplicates
-        for name in group.ids[1:]
-        if group.ids[0] in group_of and name in group_of
-    ]
-    root_of = _union(sorted(set(group_of.values())), pairs)
+    root_of = joined_groups(dataset, duplicates)
     return dataset.with_samples(
         tuple(replace(sample, group=root_of[sample.group]) for sample in dataset.samples)
     )
 
 
+def joined_groups(dataset: Dataset, duplicates: Iterable[DuplicateGroup]) -> dict[str, str]:
+    """The name under which each group is joined with others: the first of theirs in alphabetical order.
+
+    Equal pixels join any groups. What is only alike joins images that are their own group, and these to one
+    group that the data set names; two named groups only if most images of the smaller one have a likeness in
+    the other, and neither is like a third: lots before a fixed camera are alike in a row, and would make one
+    group of nearly all. Nor does likeness make a group of more than a fifth of the images (and more than eight).
+    """
+    group_of = {sample.id: sample.group for sample in dataset.samples}
+    named = {sample.group for sample in dataset.samples if sample.group != sample.id}
+    found = [tuple(name for name in group.ids if name in group_of) for group in duplicates]
+    exact = [
+        (group_of[same[0]], group_of[name])
+        for group in duplicates
+        for same in ((group.ids,) if group.kind != "near" else group.same_pixels)
+        for name in same[1:]
+        if same[0] in group_of and name in group_of
+    ]
+    names = sorted(set(group_of.values()))
+    strong = _union(names, exact)
+    named_roots = {strong[name] for name in named}
+    alike = [[(strong[group_of[name]], name) for name in ids] for ids in found]
+    pairs = _alike_twice(alike, named_roots, Counter(strong[group] for group in group_of.values()))
+    links = [link for ids in alike for link in _weak_links([root for root, _ in ids], named_roots, pairs)]
+    weak = _union(names, [*exact, *links])
+    sizes = Counter(weak[group] for group in group_of.values())
+    limit = max(_SCENE_IMAGES, _SCENE_SHARE * len(group_of))
+    return {name: weak[name] if sizes[weak[name]] <= limit else strong[name] for name in names}
+
+
 # -------------------------------------------------------------------------------------- parts
+
+
+def _alike_twice(
+    alike: Iterable[Sequence[tuple[str, str]]], named: set[str], sizes: Mapping[str, int]
+) -> set[tuple[str, str]]:
+    """Pairs of named groups that show the same part twice.
+
+    Args:
+        alike: sets of images that are alike, as (group, id).
+        named: the named groups.
+        sizes: images per group.
+    """
+    likenesses: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    partners: dict[str, set[str]] = defaultdict(set)
+    for ids in alike:
+        members = Counter(group for group, _ in ids if group in named)
+        for group in members:
+            partners[group] |= members.keys() - {group}
+        if len(members) == 2:
+            first, second = sorted(members)
+            likenesses[first, second].update(members)
+    return {
+        pair
+        for pair, counts in likenesses.items()
+        if all(len(partners[group]) == 1 for group in pair)
+        and any(2 * counts[group] >= sizes[group] for group in pair)
+    }
+
+
+def _weak_links(groups: Sequence[str], named: set[str], pairs: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Links between groups of which one image each is alike."""
+    roots = sorted({group for group in groups if group in named})
+    free = sorted({group for group in groups if group not in named})
+    links = [(free[0], name) for name in free[1:]]
+    if len(roots) == 2 and (roots[0], roots[1]) in pairs:
+        links.append((roots[0], roots[1]))
+    if free and (len(roots) == 1 or (len(roots) == 2 and (roots[0], roots[1]) in pairs)):
+        links.append((roots[0], free[0]))
+    return links
+
+
+def _same_pixels(names: Sequence[str], known: Mapping[str, Signature]) -> tuple[tuple[str, ...], ...]:
+    equal: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        equal[known[name].pixel_sha256].append(name)
+    return tuple(tuple(same) for same in equal.values() if len(same) > 1)
 
 
 def _signature_or_none(sample: Sample) -> Signature | None:

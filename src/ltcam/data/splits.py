@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ltcam.data.dataset import OK, Dataset, Sample, Split
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.writers.csv import cell_text, text_cell
 
 DEFAULT_TEST_SHARE = 0.3
 DEFAULT_VAL_SHARE = 0.2
@@ -168,6 +169,8 @@ def straddling_groups(dataset: Dataset) -> tuple[str, ...]:
 def split_csv(dataset: Dataset, contents: Mapping[str, str]) -> str:
     """Text of `split.csv`: `path,label,group,split,sha256` of all samples.
 
+    Names that a spreadsheet would compute get an apostrophe, and bytes that are no text are escaped.
+
     Args:
         dataset: with a split for every sample.
         contents: SHA-256 of each file by sample id, "" where it cannot be read.
@@ -181,7 +184,10 @@ def split_csv(dataset: Dataset, contents: Mapping[str, str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows((s.id, s.label, s.group, s.split, contents[s.id]) for s in dataset.samples)
+    writer.writerows(
+        (text_cell(s.id), text_cell(s.label), text_cell(s.group), s.split, contents[s.id])
+        for s in dataset.samples
+    )
     return text.getvalue()
 
 
@@ -196,16 +202,20 @@ def read_split_csv(path: Path) -> tuple[SplitRow, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, None)
-    if header is None or tuple(header) != _COLUMNS:
-        raise DataError(f"{path}: the first row must be {','.join(_COLUMNS)}, not {','.join(header or [])}")
+    try:
+        header, *lines = [(reader.line_num, cells) for cells in reader] or [(0, [])]
+    except csv.Error as error:
+        raise DataError(f"{path}: row {reader.line_num}: not valid CSV ({error})") from None
+    if tuple(header[1]) != _COLUMNS:
+        raise DataError(f"{path}: the first row must be {','.join(_COLUMNS)}, not {','.join(header[1])}")
     rows = []
-    for cells in reader:
+    for number, cells in lines:
         if len(cells) != len(_COLUMNS) or cells[3] not in _SIDES:
             raise DataError(
-                f"{path}: row {reader.line_num}: needs path, label, group, one of train, val, test, and sha256"
+                f"{path}: row {number}: needs path, label, group, one of train, val, test, and sha256"
             )
-        rows.append(SplitRow(cells[0], cells[1], cells[2], _SIDES[cells[3]], cells[4]))
+        name, label, group = (cell_text(cell) for cell in cells[:3])
+        rows.append(SplitRow(name, label, group, _SIDES[cells[3]], cells[4]))
     return tuple(rows)
 
 

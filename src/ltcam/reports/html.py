@@ -18,7 +18,7 @@ import markupsafe
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.errors import OutputError
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.pages import base_style
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -45,18 +45,12 @@ def render(template: str, *, beside: str | Path | None = None, **values: Any) ->
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page as UTF-8.
+    """Write a page as UTF-8, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place for the page"
-        ) from None
+    write_file(path, page.encode("utf-8", "backslashreplace"))
 
 
 def image_uri(image: NDArray[np.uint8], quality: int = 85) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import torch
 
 from ltcam.data.dataset import Dataset, Sample
-from ltcam.data.duplicates import find_duplicates, merge_groups
 from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.splits import default_split, split_by_group
+from ltcam.data.sides import choose_sides
 from ltcam.models.backbones import input_statistics
 from ltcam.models.classifier import (
     Classifier,
@@ -37,7 +35,6 @@ from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import image_size
 from ltcam_runtime.settings import MAP, CamSettings
 
-FEWEST_FOR_VALIDATION = 8  # defective images; with fewer, holding some back costs more than it tells
 SETTINGS_FILE = "settings.json"
 
 _CHOSEN_AFTERWARDS = {"max_miss", "confidence"}  # settings that play no part in the training itself
@@ -168,44 +165,11 @@ def train(
 def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, str]:
     """Train, validation and test sides, copies of one photograph on one side; and a sentence about it.
 
-    Where the groups cannot be cut (all images of one lot, say) everything is trained on, and the sentence
-    says why.
-
     Raises:
         DataError: no OK or no defective image to train on.
     """
-    if any(sample.split is None for sample in dataset.samples):
-        dataset = merge_groups(dataset, find_duplicates(dataset.samples))
-    dataset, remark = _with_test_side(dataset, settings.seed)
-    defective = sum(sample.defective for sample in dataset.of_split("train"))
-    named = any(sample.split == "val" for sample in dataset.samples)
-    if not named and settings.validation_share > 0 and defective >= FEWEST_FOR_VALIDATION:
-        with suppress(DataError):  # groups that cannot be cut: the last epoch is taken then, and said so
-            dataset = split_by_group(
-                dataset, val_share=settings.validation_share, test_share=0.0, seed=settings.seed
-            )
-    train_part = dataset.of_split("train")
-    for kind, found in (
-        ("OK", [s for s in train_part if not s.defective]),
-        ("defective", [s for s in train_part if s.defective]),
-    ):
-        if not found:
-            raise DataError(f"{dataset.root}: the training side has no {kind} image; a classifier needs both")
-    words = ", ".join(
-        f"{name} {len(part)} images ({sum(s.defective for s in part)} defective)"
-        for name in ("train", "val", "test")
-        if (part := dataset.of_split(name))
-    )
-    return dataset, words + remark
-
-
-def _with_test_side(dataset: Dataset, seed: int) -> tuple[Dataset, str]:
-    """The default split; or everything that is on no side in train, and why."""
-    try:
-        return default_split(dataset, seed), ""
-    except DataError as error:
-        sides = tuple(replace(sample, split=sample.split or "train") for sample in dataset.samples)
-        return dataset.with_samples(sides), f"; no test side: {error}"
+    sides = choose_sides(dataset, seed=settings.seed, val_share=settings.validation_share)
+    return sides.dataset, sides.words
 
 
 def _sizes(samples: tuple[Sample, ...]) -> list[tuple[int, int]]:

@@ -79,6 +79,18 @@ class CsvWriter:
         self._stream.close()
 
 
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
 def text_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: an apostrophe goes before a character that begins one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    """Text that no spreadsheet takes for a formula: an apostrophe goes before a character that begins one.
+
+    Bytes of a file name that are no text are escaped, so that every cell can be written.
+    """
+    written = text.encode("utf-8", "backslashreplace").decode()
+    return f"'{written}" if written.startswith(_COMPUTED) else written
+
+
+def cell_text(cell: str) -> str:
+    """The text of a cell that `text_cell` gave (escaped bytes stay escaped)."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_COMPUTED) else cell

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from ltcam.data.layouts import read_dataset
+from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
+from ltcam_runtime.errors import DataError
+
+
+def test_copies_stay_together_where_the_data_names_train_and_test(paint, tmp_path):
+    """The validation side is cut here, so it is here that copies must not be torn apart."""
+    for kind in ("good", "dent"):
+        for index in range(24):
+            path = paint(f"train/{kind}/{index}.png", index + (100 if kind == "dent" else 0))
+            shutil.copy(path, path.with_name(f"copy{index}.png"))
+        paint(f"test/{kind}/x.png", 999 + len(kind))
+    sides = choose_sides(read_dataset(tmp_path))
+    side_of = {sample.id: sample.split for sample in sides.dataset.samples}
+    assert sides.missing == {}
+    for name, side in side_of.items():
+        if "copy" in name:
+            assert side == side_of[name.replace("copy", "")]
+    assert Counter(side_of.values())["test"] == 2
+    assert Counter(side_of.values())["val"] > 4
+
+
+def test_why_a_side_is_missing(dataset_of):
+    few = dataset_of(*[(f"g{i}", "ok") for i in range(20)], *[(f"d{i}", "dent") for i in range(5)])
+    sides = choose_sides(few, duplicates=())
+    assert "val" in sides.missing
+    assert f"fewer than {FEWEST_FOR_VALIDATION}" in sides.words
+    one_lot = dataset_of(*[("a", "ok")] * 20, *[("a", "dent")] * 20)
+    sides = choose_sides(one_lot, duplicates=())
+    assert sides.words.startswith("train 40 images (20 defective); no test side: all images are in one group")
+    assert "; no validation side: all images are in one group" in sides.words
+    assert "none is asked for" in choose_sides(few, duplicates=(), val_share=0.0).words
+
+
+def test_a_training_side_of_one_kind_is_refused(dataset_of):
+    dataset = dataset_of(("a", "ok"), ("b", "dent"))
+    dataset = dataset.with_samples(
+        tuple(replace(s, split="test" if s.defective else "train") for s in dataset.samples)
+    )
+    with pytest.raises(DataError, match="the training side has no defective image"):
+        choose_sides(dataset, duplicates=())

@@ -115,7 +115,8 @@ class Page(HTMLParser):
         assert not {"href", "srcset", "action"} & set(self.attributes)
         assert not [name for name in self.attributes if name.startswith("on")]
         assert all(
-            (image["src"] or "").startswith("data:image/jpeg;base64,") and image["alt"]
+            (image["src"] or "").startswith(("data:image/jpeg;base64,", "data:image/svg+xml;base64,"))
+            and image["alt"]
             for image in self.images
         )
         assert not re.search(r"url\(|@import|https?://", self.source)

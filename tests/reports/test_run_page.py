@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 
+from ltcam.reports import drawing
 from ltcam.reports.run_page import run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings, VerdictSettings
@@ -47,7 +47,7 @@ def test_page_says_what_was_done(run, parse):
         assert words in page.text.replace("\N{NO-BREAK SPACE}", " "), words
     assert "Validation AP 0.800" in page.text
     assert "Images that could not be read" not in page.text
-    assert page.tags.count("svg") == 2
+    assert len(page.images) == 2
 
 
 def test_page_is_self_contained_and_escaped(run, parse, evil):
@@ -65,14 +65,15 @@ def test_failed_images_are_listed(run, parse):
     assert all(f"a_b/{i}.png" in page.text for i in range(3))
 
 
-def test_best_epoch_is_marked_where_it_is(run):
-    text = run_page(run, history(), [], title="x")
-    marks = set(re.findall(r'<line class="mark" x1="([\d.]+)"', text))
-    dots = re.findall(
-        r'<circle cx="([\d.]+)" cy="[\d.]+" r="3"><title>validation, epoch 2: 0.8</title>', text
-    )
-    assert marks == set(dots)
-    assert len(marks) == 1
+def test_best_epoch_is_marked_where_it_is(run, monkeypatch):
+    drawn = []
+    chart = drawing.line_chart
+    monkeypatch.setattr(drawing, "line_chart", lambda *a, **k: drawn.append(chart(*a, **k)) or drawn[-1])
+    run_page(run, history(), [], title="x")
+    for figure in drawn:
+        (mark,) = [line for line in figure.axes[0].lines if line.get_label().startswith("_")]
+        assert set(mark.get_xdata()) == {run.evidence["best_epoch"] + 1}
+        assert [text.get_text() for text in figure.axes[0].texts] == ["kept"]
 
 
 def test_without_validation_the_page_says_so(run, parse):
@@ -83,7 +84,7 @@ def test_without_validation_the_page_says_so(run, parse):
     assert "No image was held back" in page.text
     assert "Validation AP" not in page.text
     assert "Training loss 0.333" in page.text
-    assert page.tags.count("svg") == 1
+    assert len(page.images) == 1
     assert "nan" not in page.text.lower()
 
 
@@ -99,7 +100,7 @@ def test_run_with_the_bare_minimum(run, parse):
         }
     )
     page = parse(run_page(bare, [], [], title="bare"))
-    assert "svg" not in page.tags
+    assert page.images == []
     assert "Verdict threshold 0.431" in page.text
 
 

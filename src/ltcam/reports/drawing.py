@@ -1,9 +1,11 @@
-"""What all figures share: letters, colours, sizes for a paper, and files that are the same every time."""
+"""What all figures share: letters, colours, sizes for a paper, files that are the same every time; charts for pages."""
 
 from __future__ import annotations
 
+import base64
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -11,6 +13,7 @@ from typing import Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 TEXT_WIDTH = 7.2
 """Width of a two-column page's text, in inches."""
@@ -83,3 +86,87 @@ def encoded(figure: Figure, kind: str) -> bytes:
     with mpl.rc_context(_STYLE):
         figure.savefig(stream, format=kind, dpi=PNG_DPI, metadata=metadata)
     return stream.getvalue()
+
+
+# ---------------------------------------------------------------------------------- charts for pages
+
+_INK, _GRID = "#5b6673", "#dfe3e8"
+_MARK = "#1d7a46"
+_LINES = ("#2458c9", "#8f5a00")
+_DARK = {_INK: "#9aa6b3", _GRID: "#303944", _MARK: "#6fd39a", _LINES[0]: "#86aefc", _LINES[1]: "#f0bd66"}
+"""What the colours of a chart become on a dark page; both are those of `base.css`."""
+
+_MOST_DOTS = 60
+
+
+@styled
+def line_chart(
+    x: Sequence[int],
+    series: Mapping[str, Sequence[float]],
+    *,
+    low: float,
+    high: float,
+    x_name: str,
+    mark: tuple[int, str] | None = None,
+) -> Figure:
+    """A line per series.
+
+    Args:
+        x: whole numbers, rising.
+        series: two at most, name to one value per x; NaN and infinite ones are gaps, a series of nothing else is
+            left out.
+        low: lower end of the y axis.
+        high: upper end of it; values above move it up.
+        x_name: what x is.
+        mark: the x of a vertical line, and the word above it.
+
+    Raises:
+        ValueError: nothing on the x axis, or a series of another length.
+    """
+    if not x or any(len(values) != len(x) for values in series.values()):
+        raise ValueError(
+            f"{len(x)} places for series of {[len(values) for values in series.values()]} values"
+        )
+    figure = new_figure(5.6, 2.4)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    known = [value for values in series.values() for value in values if math.isfinite(value)]
+    top = max([high, *known])
+    axes.set_ylim(low, low + 1.04 * (top - low) if top > low else low + 1)
+    for (name, values), colour, line in zip(series.items(), _LINES, ("-", "--"), strict=False):
+        drawn = [value if math.isfinite(value) else math.nan for value in values]
+        if not all(map(math.isnan, drawn)):
+            dots = "o" if len(x) <= _MOST_DOTS else ""
+            axes.plot(x, drawn, line, color=colour, marker=dots, markersize=3.5, label=name)
+    if mark is not None:
+        axes.axvline(mark[0], color=_MARK, linestyle=":")
+        over = axes.get_xaxis_transform()
+        axes.text(mark[0], 1.02, mark[1], color=_MARK, ha="center", transform=over, fontweight="bold")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(colors=_INK, length=0)
+    axes.set_xlabel(x_name, color=_INK)
+    if any(line.get_label() in series for line in axes.lines):
+        figure.legend(loc="outside upper right", ncols=2, labelcolor=_INK)
+    return figure
+
+
+def chart_uri(figure: Figure) -> str:
+    """A figure as a `data:` address of an SVG, in the colours of a light or a dark page, whichever it is shown on."""
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        text = encoded(figure, "svg").decode()
+    names = {colour: f"--colour-{place}" for place, colour in enumerate(_DARK)}
+    for colour, name in names.items():
+        text = text.replace(colour, f"var({name})")
+    light, dark = (
+        "".join(f"{name}:{colours[colour]};" for colour, name in names.items())
+        for colours in ({colour: colour for colour in _DARK}, _DARK)
+    )
+    style = f"<style>svg{{{light}}}@media (prefers-color-scheme:dark){{svg{{{dark}}}}}</style><defs>"
+    text = text.replace("<defs>", style, 1)
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode("ascii")

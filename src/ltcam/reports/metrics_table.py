@@ -166,6 +166,11 @@ def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> st
     return "\n".join("| " + " | ".join(markdown_text(cell) for cell in line) + " |" for line in lines)
 
 
+def failure_table(failed: Sequence[Mapping[str, str]]) -> str:
+    """`image` and `reason` of what could not be measured, as a Markdown table."""
+    return markdown_table(("Not measured", "Reason"), [(each["image"], each["reason"]) for each in failed])
+
+
 def markdown_text(text: str) -> str:
     """Text that neither ends a cell nor starts HTML."""
     escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ltcam.reports.chart import Chart, line_chart
 from ltcam.reports.html import number, render
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
@@ -102,29 +101,26 @@ def _history_cards(best: int | None, history: Sequence[Mapping[str, float]]) -> 
     return [ap, epochs]
 
 
-def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[dict[str, Any]]:
+def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[dict[str, str]]:
     """Loss, and validation AP where there was validation."""
     if not history:
         return []
+    from ltcam.reports.drawing import chart_uri, line_chart  # noqa: PLC0415  # drawing is slow to import
+
     epochs = [int(entry["epoch"]) + 1 for entry in history]
-    mark = None if best is None or best + 1 not in epochs else best + 1
+    mark = None if best is None or best + 1 not in epochs else (best + 1, "kept")
     losses = {
         name: [entry[key] for entry in history]
         for name, key in (("training", "train_loss"), ("validation", "val_loss"))
     }
     aps = [entry["val_ap"] for entry in history]
     finite = [value for value in aps if math.isfinite(value)]
-    charts: list[dict[str, Any]] = [
-        {
-            "title": "Loss",
-            "note": "smaller is better",
-            "chart": line_chart(epochs, losses, low=0.0, high=0.0, mark=mark),
-        }
-    ]
+    loss = line_chart(epochs, losses, low=0.0, high=0.0, x_name="epoch", mark=mark)
+    charts = [{"title": "Loss", "note": "smaller is better", "uri": chart_uri(loss)}]
     if finite:
         low = max(0.0, min(0.9, *finite))
-        chart: Chart = line_chart(epochs, {"validation": aps}, low=low, high=1.0, mark=mark)
-        charts.append({"title": "Image AP", "note": "1 separates all images", "chart": chart})
+        ap = line_chart(epochs, {"validation": aps}, low=low, high=1.0, x_name="epoch", mark=mark)
+        charts.append({"title": "Image AP", "note": "1 separates all images", "uri": chart_uri(ap)})
     return charts
 
 

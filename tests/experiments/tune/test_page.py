@@ -130,7 +130,9 @@ def test_page_shows_the_numbers_and_who_saw_masks(parse):
     assert "train masks yes 90 0.300" in page.text
     assert "7 defective images with a mask to tune on (train side of the run)" in page.text
     assert "ltcam tune a b" in page.text
-    assert page.tags.count("polyline") == 4
+    assert [image["alt"] for image in page.images] == [
+        f"IoU against delta, {method['method']}" for method in tuning_of()["methods"]
+    ]
 
 
 def test_everything_is_escaped(parse, evil):

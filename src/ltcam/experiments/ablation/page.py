@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ltcam.reports.chart import Chart, line_chart
+from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
+from ltcam.reports.metrics_table import NONE, failure_table, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
 
 HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
@@ -122,7 +122,7 @@ def ablation_markdown(questions: Mapping[str, Any]) -> str:
     ]
     failed = _failed(questions)
     if failed:
-        lines.append(markdown_table(("Not measured", "Reason"), failed))
+        lines.append(failure_table(failed))
     return "\n\n".join(lines) + "\n"
 
 
@@ -143,10 +143,8 @@ def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
         best_sentence=_best_sentence(questions),
         cards=_cards(questions),
         head=HEAD,
-        rows=[
-            (row["question"] == "base", texts)
-            for row, texts in zip(_by_question(questions), answer_rows(questions), strict=True)
-        ],
+        rows=answer_rows(questions),
+        base_rows=[place for place, row in enumerate(_by_question(questions)) if row["question"] == "base"],
         gain_head=GAIN_HEAD,
         gain_rows=gain_rows(questions),
         stage_head=STAGE_HEAD,
@@ -189,7 +187,7 @@ def stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tupl
     return [table for table in tables if table[2]]
 
 
-def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> Chart:
+def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> str:
     rows = stage_gains(questions, scope, reading)
     series = {
         "LTGrad-CAM": [_nan(row["iou"]) for row in rows],
@@ -197,7 +195,7 @@ def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> Char
     }
     every = [row for row in questions["gains"] if row["stage"] != "all"]
     top = max((row[name] or 0.0 for row in every for name in ("iou", "grad_cam_iou")), default=1.0)
-    return line_chart(list(range(1, len(rows) + 1)), series, low=0, high=top, x_name="stage")
+    return chart_uri(line_chart(range(1, len(rows) + 1), series, low=0, high=top, x_name="stage"))
 
 
 def _signed(value: float | None) -> str:
@@ -291,8 +289,8 @@ def _base_iou(run: Mapping[str, Any], method: str) -> float | None:
     return rows[0]["iou"] if rows else None
 
 
-def _failed(questions: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(each["image"], each["reason"]) for run in questions["runs"] for each in run["failed"]]
+def _failed(questions: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [each for run in questions["runs"] for each in run["failed"]]
 
 
 def _setting_rows(questions: Mapping[str, Any]) -> list[SettingRow]:

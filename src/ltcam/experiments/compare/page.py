@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, MetricRow, fraction, markdown_table, markdown_text
+from ltcam.reports.metrics_table import (
+    NONE,
+    MetricRow,
+    failure_table,
+    fraction,
+    markdown_table,
+    markdown_text,
+)
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
 HEAD = (
@@ -109,8 +116,7 @@ def compare_markdown(comparison: Mapping[str, Any]) -> str:
         words = "Each kind of defect (images): pooled IoU, and hits."
         lines += [words, markdown_table(*classes)]
     if comparison["failed"]:
-        found = [(each["image"], each["reason"]) for each in comparison["failed"]]
-        lines.append(markdown_table(("Not measured", "Reason"), found))
+        lines.append(failure_table(comparison["failed"]))
     return "\n\n".join(lines) + "\n"
 
 

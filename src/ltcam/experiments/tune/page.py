@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ltcam.reports.chart import Chart, line_chart
+from matplotlib.figure import Figure
+
+from ltcam.experiments.tune.figure import delta_curves
+from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
+from ltcam.reports.metrics_table import NONE, failure_table, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
-
-if TYPE_CHECKING:  # drawing is slow to import
-    from matplotlib.figure import Figure
 
 HEAD = ("method", "chosen by", "sees masks", "delta", "IoU (test)", "behind the train masks' choice")
 """Columns of `choice_rows`."""
@@ -68,8 +68,7 @@ def tune_markdown(tuning: Mapping[str, Any]) -> str:
         markdown_table(*curve_rows(tuning)),
     ]
     if tuning["failed"]:
-        found = [(each["image"], each["reason"]) for each in tuning["failed"]]
-        lines.append(markdown_table(("Not used", "Reason"), found))
+        lines.append(failure_table(tuning["failed"]))
     return "\n\n".join(lines) + "\n"
 
 
@@ -99,8 +98,6 @@ def tune_page(tuning: Mapping[str, Any], *, title: str) -> str:
 
 def curve_figure(tuning: Mapping[str, Any]) -> Figure:
     """IoU against delta, a panel per method; the choice with and the one without masks are marked."""
-    from ltcam.experiments.tune.figure import delta_curves  # noqa: PLC0415  # drawing is slow to import
-
     methods = tuning["methods"]
     curves = {
         each["method"]: (
@@ -197,14 +194,15 @@ def _method(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _chart(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> Chart:
+def _chart(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> str:
     deltas = [point["delta"] for point in method["curve"]]
     series = {
         f"{side} side": [_number(point[side]["iou"]) for point in method["curve"]]
         for side in ("train", "test")
     }
     mark = _choice_of(tuning, method)["delta"]
-    return line_chart(deltas, series, low=0, high=_top(tuning), mark=mark, x_name="delta")
+    chosen = None if mark is None else (mark, "chosen")
+    return chart_uri(line_chart(deltas, series, low=0, high=_top(tuning), x_name="delta", mark=chosen))
 
 
 def _top(tuning: Mapping[str, Any]) -> float:

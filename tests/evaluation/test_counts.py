@@ -13,7 +13,6 @@ from ltcam.evaluation.counts import (
     PixelCounts,
     accuracy,
     background_iou,
-    consistent_with_one_count,
     count_pixels,
     f1,
     iou,
@@ -28,30 +27,6 @@ relaxed = settings(deadline=None, max_examples=50)
 masks = hnp.arrays(np.bool_, st.shared(hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), key="shape"))
 many = st.integers(0, 10**12)
 counts_strategy = st.builds(PixelCounts, many, many, many, many)
-
-# IoU, precision, recall, F1 in percent as printed, and whether one pooled count can give all four.
-PAPER = [
-    ("1 Grad-CAM", 17.50, 19.27, 65.56, 29.79, True),
-    ("1 Grad-CAM++", 17.22, 18.97, 65.14, 29.38, True),
-    ("1 XGrad-CAM", 17.06, 18.86, 64.10, 29.15, True),
-    ("1 Ablation-CAM", 17.96, 18.97, 64.08, 30.46, False),
-    ("1 Ablation-CAM, corrected", 17.96, 19.98, 64.08, 30.46, True),
-    ("1 Score-CAM", 17.63, 19.50, 64.76, 29.98, True),
-    ("1 LayerCAM", 16.25, 17.76, 65.61, 27.95, True),
-    ("1 FullGrad", 13.19, 13.58, 82.21, 23.31, True),
-    ("1 LTGrad-CAM", 24.09, 27.21, 67.75, 38.83, True),
-    ("3 LTFullGrad", 16.84, 19.50, 51.54, 28.30, False),
-    ("3 LTFullGrad, corrected", 16.48, 19.50, 51.54, 28.30, True),
-    ("2 Grad-CAM", 38.67, 49.19, 64.41, 55.78, True),
-    ("2 Grad-CAM++", 35.17, 44.27, 63.10, 52.04, True),
-    ("2 XGrad-CAM", 39.67, 51.03, 64.06, 56.81, True),
-    ("2 Ablation-CAM", 26.06, 31.02, 61.99, 41.35, True),
-    ("2 Score-CAM", 40.80, 56.72, 59.25, 57.96, True),
-    ("2 LayerCAM", 42.01, 60.46, 57.92, 59.17, True),
-    ("2 FullGrad", 37.95, 46.29, 67.81, 55.02, True),
-    ("2 LTGrad-CAM", 42.67, 66.98, 54.03, 59.81, True),
-    ("3 LTFullGrad, KSDD2", 39.38, 53.79, 59.53, 56.51, True),
-]
 
 
 def test_golden_g7():
@@ -161,18 +136,3 @@ def test_masks_of_other_values_are_refused_with_what_was_found(mask, found):
 def test_masks_without_pixels_are_refused():
     with pytest.raises(ValueError, match="no pixels"):
         count_pixels(np.zeros((0, 4), bool), np.zeros((0, 4), bool))
-
-
-@pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])
-def test_the_papers_tables_come_from_one_pooled_count(row, i, p, r, f, fits):
-    assert consistent_with_one_count(i / 100, p / 100, r / 100, f / 100) is fits
-
-
-@relaxed
-@given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_every_real_count_is_found_consistent_after_rounding(tp, fp, fn):
-    counts = PixelCounts(tp, fp, fn)
-    printed = [round(metric(counts), 4) for metric in (iou, precision, recall, f1)]
-    # A hair more than half a unit: the printed number itself is rounded to float64.
-    assert consistent_with_one_count(*printed, rounding=0.00005 + 1e-12)
-    assert not consistent_with_one_count(printed[0] - 0.01, *printed[1:])

@@ -4,7 +4,7 @@
 right, a true pixel within r px of a predicted one counts as found. The four counts are pooled over
 images like those of `counts`; r = 0 would be plain precision and recall.
 
-**Ceiling.** Nobody draws the outline of a crack to the pixel. `uncertainty_ceiling` says how much IoU
+**Ceiling.** Nobody draws the outline of a crack to the pixel. `ceiling_iou` says how much IoU
 is left between two outlines of the *same* defect that run two pixels apart all along: the truth moved
 one pixel inwards against the truth moved one pixel outwards. It is a yardstick, not a bound: a lucky
 mask may exceed it, and a defect no wider than two pixels has nothing left inside (ceiling 0). A model
@@ -142,16 +142,8 @@ def ceiling_counts(truth: AnyMask, pixels: int = 2) -> CeilingCounts:
 
 
 def ceiling_iou(counts: CeilingCounts) -> float:
-    """IoU of the two outlines, 0 to 1; NaN if there is no defect."""
+    """IoU of the two outlines of one image, or of many whose counts were added, 0 to 1; NaN without a defect."""
     return ratio(counts.inner, counts.outer)
-
-
-def uncertainty_ceiling(truth: AnyMask, pixels: int = 2) -> float:
-    """IoU between two outlines of one image's defect that run `pixels` apart; NaN without defect.
-
-    For several images add their `ceiling_counts` and take `ceiling_iou` of the sum.
-    """
-    return ceiling_iou(ceiling_counts(truth, pixels))
 
 
 def _check_plane(mask: BoolMask) -> None:

@@ -210,35 +210,3 @@ def two_class_miou(counts: PixelCounts) -> float:
 def accuracy(counts: PixelCounts) -> float:
     """(TP + TN) / all, 0 to 1; NaN if nothing was counted."""
     return ratio(counts.tp + counts.tn, counts.total)
-
-
-def consistent_with_one_count(
-    iou: float, precision: float, recall: float, f1: float, rounding: float = 0.00005
-) -> bool:
-    """Whether four printed numbers can all come from one pooled count.
-
-    Precision and recall fix F1 = 2PR / (P + R) and IoU = F1 / (2 - F1). Each number is only known up to
-    its rounding; both formulas rise with P and R, so the ends of the ranges bound the result.
-
-    Args:
-        iou: printed IoU, a fraction.
-        precision: printed precision, a fraction.
-        recall: printed recall, a fraction.
-        f1: printed F1, a fraction.
-        rounding: half a unit of the last printed digit (two decimals of a percentage: 0.00005).
-    """
-
-    def combined(p: float, r: float) -> float:
-        return 2 * p * r / (p + r) if p > 0 and r > 0 else 0.0
-
-    lowest = max(
-        combined(precision - rounding, recall - rounding),
-        f1 - rounding,
-        2 * (iou - rounding) / (1 + iou - rounding),
-    )
-    highest = min(
-        combined(precision + rounding, recall + rounding),
-        f1 + rounding,
-        2 * (iou + rounding) / (1 + iou + rounding),
-    )
-    return lowest <= highest

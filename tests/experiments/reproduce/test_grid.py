@@ -13,9 +13,14 @@ from ltcam.experiments.reproduce.figures.grid import (
     grid,
     round_length,
 )
-from ltcam.experiments.reproduce.figures.layers import layers_figure, spread
-from ltcam.experiments.reproduce.figures.methods import Answer, methods_figure
-from ltcam.experiments.reproduce.figures.stages import stage_figure, truncation_figure
+from ltcam.experiments.reproduce.figures.plates import (
+    Answer,
+    layers_figure,
+    methods_figure,
+    spread,
+    stage_figure,
+    truncation_figure,
+)
 from ltcam.reports.drawing import FOUND, FRAME, TRUE, encoded
 
 

@@ -91,12 +91,6 @@ _KSDD2: Mapping[str, Printed] = {
 _TABLES: Mapping[str, Mapping[str, Printed]] = {ksdd.NAME: _KSDD, ksdd2.NAME: _KSDD2}
 
 
-def printed_delta(layout: str) -> float | None:
-    """Percentile of the paper's LTGrad-CAM on a data set of this layout; None where it has none."""
-    table = _TABLES.get(layout)
-    return None if table is None else table["LTGrad-CAM"].delta
-
-
 def printed_for(layout: str, method: str, delta: float | None) -> Printed | None:
     """The paper's row for a method on a data set of this layout; None where it has none.
 

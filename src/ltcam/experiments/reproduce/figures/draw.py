@@ -14,7 +14,6 @@ from ltcam.experiments.cases import noting_warnings
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings
 from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.grid import Shown, close_window
-from ltcam.experiments.reproduce.figures.layers import layers_figure
 from ltcam.experiments.reproduce.figures.maps import (
     ImageMaps,
     Pictured,
@@ -27,8 +26,13 @@ from ltcam.experiments.reproduce.figures.maps import (
     shown_contenders,
     stage_heads,
 )
-from ltcam.experiments.reproduce.figures.methods import Answer, methods_figure
-from ltcam.experiments.reproduce.figures.stages import stage_figure, truncation_figure
+from ltcam.experiments.reproduce.figures.plates import (
+    Answer,
+    layers_figure,
+    methods_figure,
+    stage_figure,
+    truncation_figure,
+)
 from ltcam.experiments.results import Work, write_json
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.inspector import Inspector

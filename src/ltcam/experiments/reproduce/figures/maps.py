@@ -22,8 +22,7 @@ from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import count_pixels, iou
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
 from ltcam.experiments.reproduce.figures.grid import Head, Shown
-from ltcam.experiments.reproduce.figures.layers import spread
-from ltcam.experiments.reproduce.figures.methods import Answer
+from ltcam.experiments.reproduce.figures.plates import Answer, spread
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file

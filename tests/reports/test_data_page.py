@@ -10,7 +10,6 @@ import pytest
 
 from ltcam.data.check import check_dataset
 from ltcam.data.layouts import read_dataset
-from ltcam.reports import data_page as data_page_module
 from ltcam.reports.data_page import data_page, write_data_page
 from ltcam_runtime.errors import OutputError
 
@@ -96,16 +95,6 @@ def test_page_lists_problems_and_copies(folder):
 
 def test_page_is_the_same_each_time(folder):
     assert render(folder) == render(folder)
-
-
-def test_mask_outline_is_drawn():
-    image = np.full((60, 90, 3), 128, np.uint8)
-    marks = np.zeros((60, 90), bool)
-    marks[25:35, 40:50] = True
-    data_page_module._draw_outline(image, marks)
-    changed = (image != 128).any(axis=2)
-    assert changed.any()
-    assert not changed[25:35, 40:50].any()  # the defect itself stays visible
 
 
 def test_page_of_a_data_set_without_any_readable_file(tmp_path):

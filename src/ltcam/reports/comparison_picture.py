@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ltcam_runtime.images import resize
+from ltcam_runtime.marking import DARK, draw_outline
 from ltcam_runtime.masks import quantise
 
 TRUTH_COLOUR = (255, 45, 150)
@@ -23,7 +24,7 @@ PREDICTION_COLOUR = (60, 220, 255)
 _HEIGHT, _WIDEST = 300, 300  # of a pane, in pixels of the picture
 _STRIP, _GAP, _LETTERS = 26, 6, 15
 _NARROWEST = 108  # room for the caption
-_GROUND, _WORDS, _DARK = (24, 26, 30), (222, 225, 230), (10, 20, 30)
+_GROUND, _WORDS = (24, 26, 30), (222, 225, 230)
 _WINDOW_COLOUR = (255, 208, 64)
 _MARGIN = 1.35  # window against the box of what is marked in it
 _SMALLEST_WINDOW = 48  # px; less would show single pixels
@@ -149,20 +150,9 @@ def _coloured(image: _Picture, heatmap: NDArray[np.floating[Any]]) -> _Picture:
 
 
 def _outlined(picture: _Picture, mask: _Mask, colour: tuple[int, int, int], thickness: int = 3) -> _Picture:
-    """A copy of the picture with a line just outside the mask and a dark one around it."""
+    """A copy of the picture with the mask outlined."""
     drawn = picture.copy()
-    if not mask.any():
-        return drawn
-    height, width = picture.shape[:2]
-    # The average of an area is above zero where any of it is marked, which keeps hair-thin masks.
-    way = cv2.INTER_AREA if height < mask.shape[0] else cv2.INTER_NEAREST
-    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=way)
-    inside = (share > 0).astype(np.uint8)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    light = cv2.dilate(inside, kernel, iterations=thickness)
-    dark = cv2.dilate(light, kernel) if thickness > 1 else light
-    drawn[dark > light] = _DARK
-    drawn[light > inside] = colour
+    draw_outline(drawn, mask, colour, thickness=thickness, dark=int(thickness > 1))
     return drawn
 
 
@@ -171,7 +161,7 @@ def _framed(picture: _Picture, window: _Window, shape: tuple[int, ...]) -> _Pict
     top, bottom = (round(scale[0] * edge) for edge in (window[0].start, window[0].stop))
     left, right = (round(scale[1] * edge) for edge in (window[1].start, window[1].stop))
     corners = (left, top), (min(right, picture.shape[1]) - 1, min(bottom, picture.shape[0]) - 1)
-    cv2.rectangle(picture, *corners, _DARK, 4)
+    cv2.rectangle(picture, *corners, DARK, 4)
     cv2.rectangle(picture, *corners, _WINDOW_COLOUR, 2)
     return picture
 

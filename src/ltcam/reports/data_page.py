@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from ltcam.data.truth import read_marks
 from ltcam.reports.html import bars, image_uri, number, render, write_page
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.marking import draw_outline
 
 THUMBNAILS_PER_CLASS = 24
 DUPLICATES_SHOWN = 12
@@ -208,7 +208,8 @@ def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail | None:
     area = ""
     if marks is not None and marks.any():
         area = f"{100 * marks.mean():.2g} %"
-        _draw_outline(small, marks)
+        # With a little distance, so that the defect itself stays visible.
+        draw_outline(small, marks, _CONTOUR, dark=0, distance=7)
     return _Thumbnail(sample.id, image_uri(small), size, area)
 
 
@@ -217,14 +218,3 @@ def _marks(sample: Sample) -> NDArray[np.bool_] | None:
         return read_marks(sample)
     except InputError:
         return None
-
-
-def _draw_outline(image: NDArray[np.uint8], marks: NDArray[np.bool_]) -> None:
-    """Draw around the marked pixels with a little distance, so that the defect itself stays visible."""
-    share = cv2.resize(
-        marks.astype(np.float32), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA
-    )
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 15))
-    wide = cv2.dilate((share > 0).astype(np.uint8), kernel)
-    contours = cv2.findContours(wide, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    cv2.drawContours(image, contours, -1, _CONTOUR, 2, cv2.LINE_AA)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ltcam_runtime.images import resize, resize_heatmap
+from ltcam_runtime.marking import DARK, draw_outline
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection, Region, Verdict
@@ -35,7 +36,7 @@ _CHIPS: dict[Verdict, tuple[int, int, int]] = {
     "defect": (200, 48, 48),
 }
 _TINT_FROM, _TINT_FULL, _TINT_MOST = 0.30, 0.85, 0.50
-_DARK, _LIGHT = (10, 20, 30), (96, 236, 255)  # cyan: far from the tint and from most parts
+_LIGHT = (96, 236, 255)  # cyan: far from the tint and from most parts
 _LIGHT_LINE, _DARK_LINE = 2, 1  # pixels
 _SPECK, _MOST_BOXES = 14, 40
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
@@ -127,7 +128,7 @@ def draw_found(
     picture = resize(image, size)
     if mask.any():
         _tint(picture, quantise(resize_heatmap(heatmap.astype(np.float32, copy=False), size)))
-        _outline(picture, mask)
+        draw_outline(picture, mask, _LIGHT, thickness=_LIGHT_LINE, dark=_DARK_LINE)
         _box_specks(picture, regions, size[1] / width, size[0] / height)
     return picture
 
@@ -162,22 +163,6 @@ def _tint(picture: NDArray[np.uint8], levels: NDArray[np.uint8]) -> None:
     picture[hot] = cv2.blendLinear(coloured, np.ascontiguousarray(picture[hot]), over, 1 - over)
 
 
-def _outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
-    """A light line just outside the mask and a dark one around it: one of them shows on any ground."""
-    height, width = picture.shape[:2]
-    marked = mask.astype(np.uint8) * 255
-    # The average of an area is above zero where any of it is marked, which keeps hair-thin masks.
-    way = cv2.INTER_AREA if height < mask.shape[0] else cv2.INTER_NEAREST
-    inside = (cv2.resize(marked, (width, height), interpolation=way) > 0).astype(np.uint8)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    light = cv2.dilate(inside, kernel, iterations=_LIGHT_LINE)
-    dark = cv2.dilate(light, kernel, iterations=_DARK_LINE)
-    x, y, width, height = cv2.boundingRect(dark)
-    around = np.s_[y : y + height, x : x + width]
-    picture[around][dark[around] > light[around]] = _DARK
-    picture[around][light[around] > inside[around]] = _LIGHT
-
-
 def _box_specks(
     picture: NDArray[np.uint8], regions: Sequence[Region], scale_x: float, scale_y: float
 ) -> None:
@@ -187,7 +172,7 @@ def _box_specks(
         x, y, width, height = region.box
         left, top = int(x * scale_x) - _PAD, int(y * scale_y) - _PAD
         right, bottom = int((x + width) * scale_x) + _PAD, int((y + height) * scale_y) + _PAD
-        cv2.rectangle(picture, (left, top), (right, bottom), _DARK, 3)
+        cv2.rectangle(picture, (left, top), (right, bottom), DARK, 3)
         cv2.rectangle(picture, (left, top), (right, bottom), _LIGHT, 1)
 
 

@@ -5,12 +5,10 @@ python docs/make_reference.py
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from ltcam.cli.commands import load
 from ltcam.cli.main import COMMANDS
 
 FILE = Path(__file__).parent / "reference" / "cli.md"
@@ -47,8 +45,8 @@ def reference() -> str:
 def commands() -> dict[str, Any]:
     """All commands by what is typed: `data check`, `train`, and so on."""
     found: dict[str, Any] = {}
-    for name, (module, _) in COMMANDS.items():
-        command = typer.main.get_command(importlib.import_module(module).app)
+    for name in COMMANDS:
+        command = load(name)
         below = getattr(command, "commands", None)
         if below is None:
             found[name] = command

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import ltcam as package
-from ltcam.cli.console import parse_size, printable
+from ltcam.cli.commands import free_place, load
+from ltcam.cli.console import counts_line, parse_size, printable
 from ltcam.cli.main import COMMANDS
 from ltcam_runtime.errors import SettingsError
 
@@ -135,3 +137,78 @@ def test_messages_do_not_steer_the_terminal() -> None:
     assert printable("a\x1b[31mb\rc\x07") == "a\\x1b[31mb\\rc\\x07"
     assert printable("two\nlines") == "two\nlines"
     assert printable("caf\udce9") == "caf\\udce9"
+
+
+# ----------------------------------------------------------------------------- comfort
+
+
+def test_what_was_meant(ltcam: Callable[..., object]) -> None:
+    for typed, meant in (
+        ("prdict", "predict"),
+        ("inspect", "predict"),
+        ("check", "data check"),
+        ("eval", "evaluate"),
+    ):
+        result = ltcam(typed)
+        assert result.code == 2
+        assert f"Did you mean {meant}?" in result.err
+    assert "Did you mean" not in ltcam("xyzzy").err
+    assert "--epochs" in ltcam("train", "x", "--epoch", "3").err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_option(ltcam: Callable[..., object], name: str) -> None:
+    result = ltcam(name, "-h")
+    assert result.code == 0
+    assert "Usage: ltcam " in result.out
+
+
+def test_every_option_has_a_group_and_most_commands_an_example() -> None:
+    for name in COMMANDS:
+        command = load(name)
+        for each in [command, *getattr(command, "commands", {}).values()]:
+            groups = {str(p.name): p.rich_help_panel for p in each.params if p.param_type_name == "option"}
+            if name in {"train", "distill", "predict", "evaluate", "data"}:
+                assert "Other" not in groups.values(), groups
+    assert str(load("predict").epilog).startswith("Example: ltcam predict ")
+
+
+def test_results_go_to_the_next_free_place(tmp_path: Path) -> None:
+    assert free_place("train", tmp_path) == tmp_path / "train"
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train-2").mkdir()
+    assert free_place("train", tmp_path) == tmp_path / "train-3"
+
+
+def test_progress_in_words() -> None:
+    assert counts_line(0, None, 3.2, "img") == "loading, 0:03 elapsed"
+    assert counts_line(0, 58, 0.0, "img") == "0/58, 0:00 elapsed"
+    assert counts_line(12, 58, 4.0, "img") == "12/58, 0:04 elapsed, 0:15 left, 3.0 img/s"
+    assert counts_line(58, 58, 3725.0, "step") == "58/58, 1:02:05 elapsed, 0:00 left, 0.0 step/s"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_options(ltcam: Callable[..., object], shell: str) -> None:
+    result = ltcam("completion", shell)
+    assert result.code == 0
+    assert all(name in result.out for name in COMMANDS)
+    assert "percentile" in result.out
+    assert ltcam("completion", "tcsh").code == 2
+
+
+def test_completion_in_bash(ltcam: Callable[..., object]) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    ask = 'COMP_WORDS=({words}); COMP_CWORD={at}; _ltcam; printf "%s\\n" "${{COMPREPLY[@]}}"'
+
+    def completed(*words: str) -> list[str]:
+        quoted = " ".join(f"'{word}'" for word in words)
+        script = ltcam("completion", "bash").out + ask.format(words=quoted, at=len(words) - 1)
+        done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert completed("ltcam", "pre") == ["predict"]
+    assert completed("ltcam", "data", "ch") == ["check"]
+    assert completed("ltcam", "data", "check", "--la") == ["--layout"]
+    assert completed("ltcam", "predict", "run", "x", "--perc") == ["--percentile"]

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
@@ -15,14 +16,8 @@ from typing import Any, ParamSpec
 import typer
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from ltcam_runtime.errors import LtcamError, SettingsError
 
@@ -88,6 +83,11 @@ def say(message: str) -> None:
     errors.print(printable(message), markup=False)
 
 
+def shell_line(*words: object) -> str:
+    """Words as a shell takes them."""
+    return shlex.join(str(word) for word in words)
+
+
 def printable(text: str) -> str:
     """Text without what could steer a terminal; file names may hold anything."""
     return "".join(
@@ -102,19 +102,55 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, on a terminal; nothing elsewhere. Yields a function (done, total)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+def progress(description: str, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
+    """A bar with counts, times and speed, on a terminal; nothing elsewhere.
+
+    Args:
+        description: what is done.
+        unit: what is counted.
+
+    Yields:
+        A function (done, total); until it is called the bar says "loading".
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), _Counts(unit))
     with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _Counts(ProgressColumn):
+    """`12/58, 0:04 elapsed, 0:01 left, 9.3 img/s`."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(counts_line(task.completed, task.total, task.elapsed or 0.0, self._unit))
+
+
+def counts_line(done: float, total: float | None, elapsed: float, unit: str) -> str:
+    """How far something is, in words: the time left as if all that is left took as long as what is done.
+
+    Args:
+        done: how many are done.
+        total: of how many; None while that is not known.
+        elapsed: seconds since it began.
+        unit: what is counted.
+    """
+    if total is None:
+        return f"loading, {clock(elapsed)} elapsed"
+    parts = [f"{done:.0f}/{total:.0f}", f"{clock(elapsed)} elapsed"]
+    if done and elapsed:
+        parts += [f"{clock(elapsed * (total - done) / done)} left", f"{done / elapsed:.1f} {unit}/s"]
+    return ", ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """`0:04`, `12:30`, `1:02:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def setting(model: type[BaseModel], name: str, *flags: str, **options: Any) -> Any:

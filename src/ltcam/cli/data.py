@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say, shell_line
 from ltcam_runtime.errors import OutputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def synth(
             progress=advance,
         )
     say(f"data set: {out}")
+    say(f"next: {shell_line('ltcam', 'train', out)}")
     return DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 
@@ -21,8 +20,23 @@ COMMANDS = {
     "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),
     "tune": ("ltcam.cli.tune", "choose delta of the truncation, with masks and without"),
     "questions": ("ltcam.cli.questions", "measure the choices that the paper leaves open"),
+    "completion": (
+        "ltcam.cli.completion",
+        "print a script that completes commands and options in your shell",
+    ),
     "reproduce": ("ltcam.cli.reproduce", "run the paper's experiments on a data set and write a page"),
 }
+
+_MEANT = {
+    "check": "data check",
+    "synth": "data synth",
+    "inspect": "predict",
+    "infer": "predict",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "fit": "train",
+}
+"""What people type for a command."""
 
 USAGE = """Usage: ltcam COMMAND [OPTIONS] ...
 
@@ -31,10 +45,12 @@ OK/defect labels in, defect masks out.
 Commands:
 {commands}
 
+Begin with: ltcam data check PHOTOS, then ltcam train PHOTOS.
+
 Options:
   --debug     show the traceback of an error
   --version   print the version
-  --help      this page; `ltcam COMMAND --help` for a command's options
+  --help, -h  this page; `ltcam COMMAND --help` for a command's options
 """
 
 USAGE_ERROR = 2
@@ -51,16 +67,27 @@ def run(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"ltcam {__version__}\n")
         sys.exit(0)
     if name not in COMMANDS:
-        sys.stderr.write(f"ltcam: there is no command {name!r}; choose from {', '.join(COMMANDS)}\n")
+        sys.stderr.write(unknown(name))
         sys.exit(USAGE_ERROR)
     from ltcam.cli import console  # noqa: PLC0415  # not needed for the help page
 
     console.DEBUG = "--debug" in given
     try:
-        module = importlib.import_module(COMMANDS[name][0])
+        from ltcam.cli.commands import HELP_OPTIONS, load  # noqa: PLC0415
+
+        command = load(name)
     except KeyboardInterrupt:
         sys.exit(console.INTERRUPTED)
-    module.app(rest, prog_name=f"ltcam {name}")
+    command(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
+
+
+def unknown(name: str) -> str:
+    """What to say of a command that there is none of, and of one that was meant."""
+    from difflib import get_close_matches  # noqa: PLC0415  # not needed for the help page
+
+    close = get_close_matches(name, [*COMMANDS, *_MEANT], n=1)
+    hint = f" Did you mean {_MEANT.get(close[0], close[0])}?" if close else ""
+    return f"ltcam: there is no command {name!r}; choose from {', '.join(COMMANDS)}.{hint}\n"
 
 
 def usage() -> str:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltcam.cli.console import say
+from ltcam.cli.console import say, shell_line
 
 if TYPE_CHECKING:
     from ltcam.training.train import Trained
@@ -26,6 +26,8 @@ def finish(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
     for failure in failed:
         say(f"not used: {failure['image']}: {failure['reason']}")
     say(f"run folder: {out} (report: {out / 'report.html'})")
+    say(f"next: {shell_line('ltcam', 'predict', out, 'IMAGES')}  # verdicts and masks of other images")
+    say(f"      {shell_line('ltcam', 'evaluate', out, 'DATA')}  # how good they are")
     return {
         "run": str(out),
         "best_epoch": trained.run.evidence["best_epoch"],

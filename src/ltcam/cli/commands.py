@@ -1,0 +1,74 @@
+"""What every command gets beside its own options: groups on its help page, an example, a place for its results."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ltcam.cli.main import COMMANDS
+
+HELP_OPTIONS = ("-h", "--help")
+PLACE = Path("runs")
+"""Where results go if nobody says."""
+
+_GROUPS = {
+    "Data": "layout split masked seed images surfaces defect_share group_by ok",
+    "Training": "backbone head weights image_size freeze epochs learning_rate weight_decay augment validation_share "
+    "max_miss confidence classic rounds resume",
+    "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
+    "verdict_threshold unsure min_area px_per_mm",
+    "Results": "out overwrite save page as_json bootstrap",
+    "Machine": "batch_size device devices threads precision memory_format probing_bfloat16",
+}
+_GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names.split()}
+
+_EXAMPLES = {
+    "data check": "ltcam data check photos --page photos.html",
+    "data synth": "ltcam data synth tiles --surfaces ceramic --images 60",
+    "train": "ltcam train photos --out runs/line3",
+    "distill": "ltcam distill runs/line3 photos --out runs/line3-student",
+    "predict": "ltcam predict runs/line3 new-photos --out results",
+    "evaluate": "ltcam evaluate runs/line3 photos --out metrics",
+    "compare": "ltcam compare runs/line3 photos --out compared",
+    "tune": "ltcam tune runs/line3 photos --out tuned",
+}
+
+
+def load(name: str) -> Any:
+    """The parser of a command, complete."""
+    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    for words, each in _with_inner(name, command):
+        for parameter in each.params:
+            if parameter.param_type_name == "option":
+                parameter.rich_help_panel = _GROUP_OF.get(str(parameter.name), "Other")
+                if parameter.name == "out" and parameter.required:
+                    _give_place(parameter, words.replace(" ", "-"))
+        if words in _EXAMPLES:
+            each.epilog = f"Example: {_EXAMPLES[words]}"
+    return command
+
+
+def _with_inner(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for inner, each in getattr(command, "commands", {}).items():
+        yield f"{name} {inner}", each
+
+
+def _give_place(parameter: Any, stem: str) -> None:
+    parameter.required = False
+    parameter.default = lambda: free_place(stem)
+    parameter.show_default = f"{PLACE.name}/{stem}, or {PLACE.name}/{stem}-2 and so on where that is taken"
+
+
+def free_place(stem: str, within: Path = PLACE) -> Path:
+    """The first of `runs/STEM`, `runs/STEM-2`, ... that is not there yet."""
+    number = 1
+    while True:
+        path = within / (stem if number == 1 else f"{stem}-{number}")
+        if not path.exists():
+            return path
+        number += 1

@@ -109,7 +109,9 @@ class Decisions:
         return plain
 
 
-def summarise_decisions(records: Sequence[ImageRecord], threshold: float, costs: Costs | None = None) -> Decisions:
+def summarise_decisions(
+    records: Sequence[ImageRecord], threshold: float, costs: Costs | None = None
+) -> Decisions:
     """Count what the verdicts came to, and what other thresholds would give.
 
     Args:

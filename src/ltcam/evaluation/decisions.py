@@ -1,4 +1,4 @@
-"""The question of the line: how many defects pass, how many good parts are pulled out, what would another threshold do."""
+"""The question of the line: how many defects pass, how many good parts are pulled out, and at another threshold?"""
 
 from __future__ import annotations
 

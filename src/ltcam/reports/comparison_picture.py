@@ -37,7 +37,7 @@ _Window = tuple[slice, slice]
 
 
 def comparison_picture(
-    image: _Picture, truth: _Mask, predicted: _Mask, heatmap: NDArray[np.floating[Any]]
+    image: _Picture, truth: _Mask | None, predicted: _Mask, heatmap: NDArray[np.floating[Any]]
 ) -> _Picture:
     """Image, outline of the truth, outline of the prediction and heatmap side by side.
 
@@ -47,7 +47,7 @@ def comparison_picture(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        truth: (H, W) bool.
+        truth: (H, W) bool, or None where nobody knows it: then nothing is said of it.
         predicted: (H, W) bool.
         heatmap: (H, W) float, raw; coloured from its own minimum to its own maximum.
 
@@ -57,10 +57,13 @@ def comparison_picture(
     Raises:
         ValueError: sizes differ, or a heatmap with NaN or infinite values.
     """
-    sizes = {image.shape[:2], truth.shape, predicted.shape, heatmap.shape}
+    sizes = {image.shape[:2], predicted.shape, heatmap.shape, *([] if truth is None else [truth.shape])}
     if len(sizes) != 1:
         raise ValueError(f"image, truth, prediction and heatmap differ in size: {sorted(sizes)}")
     heat = _coloured(image, heatmap)
+    if truth is None:
+        plain = _close_panes(image, np.zeros_like(predicted), predicted, heat, _WIDEST)
+        return _in_a_row([plain[0], *plain[2:]])
     window = _window(truth, predicted)
     layers = image[window], truth[window], predicted[window], heat[window]
     height, width = truth.shape

@@ -12,11 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from ltcam.jobs.models import Model, model_of
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget
 from ltcam.service.history import History, open_history
 from ltcam.service.intake import Intake
-from ltcam.service.served import Model, Served, model_of
+from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.regions import find_regions

@@ -46,7 +46,8 @@ def replay(
     as_json: AsJson = False,
 ) -> int:
     """Inspect a kept image again and show that verdict, score, regions and mask are the recorded ones."""
-    from ltcam.service.opening import load_model, open_kept_history  # noqa: PLC0415
+    from ltcam.jobs.models import load_model  # noqa: PLC0415
+    from ltcam.service.opening import open_kept_history  # noqa: PLC0415
     from ltcam.service.replay import replay as inspect_again  # noqa: PLC0415
 
     history = open_kept_history(state, database)

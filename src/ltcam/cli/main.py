@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
     "serve": ("ltcam.cli.serve", "inspection service with history and studio"),
     "watch": ("ltcam.cli.watch", "inspect what a camera writes into a folder"),
+    "archive": ("ltcam.cli.archive", "judge very many images, each exactly once; query and compare them"),
     "history": ("ltcam.cli.history", "prove a service's history, replay an inspection"),
     "reviews": ("ltcam.cli.reviews", "turn what people said into labels for the next training"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),

@@ -53,9 +53,9 @@ def serve(
 
     Example: ltcam serve run --state line1
     """
+    from ltcam.jobs.models import load_model  # noqa: PLC0415
     from ltcam.service import serving  # noqa: PLC0415
     from ltcam.service.batching import Budget  # noqa: PLC0415  # an extra, and slow to import
-    from ltcam.service.opening import load_model  # noqa: PLC0415
 
     settings = serving.ServeSettings(
         model=model,

@@ -35,8 +35,8 @@ def watch(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    from ltcam.jobs.models import load_model  # noqa: PLC0415
     from ltcam.jobs.watch import watch as watch_folder  # noqa: PLC0415  # torch is slow to import
-    from ltcam.service.opening import load_model  # noqa: PLC0415
     from ltcam.service.watching import inspect_and_write  # noqa: PLC0415
 
     inspect = inspect_and_write(load_model(model, device).inspector, out)

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.jobs.models import Model
 from ltcam.service.batching import Batcher, Budget
 from ltcam.service.history import History
 from ltcam.service.ledger import Finding, Record
-from ltcam.service.served import Model, Served
+from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image

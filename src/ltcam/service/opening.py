@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ltcam.jobs.import_reviews import ReviewedImage
 from ltcam.service.history import History, open_history
-from ltcam.service.served import Model, model_of
 from ltcam.service.serving import DATABASE_FILE, PICTURES_FOLDER
 from ltcam_runtime.errors import DataError
 
@@ -44,18 +43,3 @@ def reviewed_images(history: History) -> Iterator[ReviewedImage]:
             lot=finding.lot,
             painted=history.picture(finding.id, "painted") if review.painted_sha256 else None,
         )
-
-
-def load_model(path: Path, device: str = "auto") -> Model:
-    """A run folder, ready to inspect.
-
-    Raises:
-        RunError: it cannot be loaded.
-        SettingsError: the device does not exist.
-    """
-    from ltcam.runs.inspector import Inspector  # noqa: PLC0415  # torch is slow to import
-    from ltcam.runs.run import WEIGHTS_FILE  # noqa: PLC0415
-
-    inspector = Inspector.load(path, device=device)
-    settings = inspector.settings
-    return model_of(path, inspector, settings.classes, settings.model_dump(mode="json"), path / WEIGHTS_FILE)

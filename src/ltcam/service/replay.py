@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ltcam.jobs.models import Model
 from ltcam.service.history import History
 from ltcam.service.intake import hash_of_mask
-from ltcam.service.served import Model
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image
 

@@ -2,81 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ltcam.service.ledger import canonical, instant
+from ltcam.jobs.models import Model
+from ltcam.service.ledger import instant
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import write_file
-from ltcam_runtime.results import Inspection
 
 _MOST_KEPT = 20
-
-
-class Inspects(Protocol):
-    """What the service needs of an inspector."""
-
-    def inspect_batch(
-        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]
-    ) -> Sequence[Inspection]:
-        """Inspect several RGB images (H, W, 3) uint8 of any sizes."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A run or exported file that is ready to inspect.
-
-    Attributes:
-        name: shown to people: the last part of its path.
-        path: where it was loaded from.
-        inspector: its inspector.
-        classes: OK first.
-        settings: what it inspects with, as JSON values.
-        sha256: of its weights or of the exported file.
-        settings_sha256: of `settings` as canonical JSON.
-    """
-
-    name: str
-    path: Path
-    inspector: Inspects
-    classes: tuple[str, ...]
-    settings: dict[str, Any]
-    sha256: str
-    settings_sha256: str
-
-
-def model_of(
-    path: Path, inspector: Inspects, classes: Sequence[str], settings: dict[str, Any], weights: Path
-) -> Model:
-    """A model from its parts.
-
-    Args:
-        path: run folder or exported file.
-        inspector: ready to use.
-        classes: OK first.
-        settings: what it inspects with, as JSON values.
-        weights: the file whose bytes identify the model.
-    """
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Model(
-        path.resolve().name,
-        path,
-        inspector,
-        tuple(classes),
-        settings,
-        digest,
-        hashlib.sha256(canonical(settings)).hexdigest(),
-    )
 
 
 class Served:

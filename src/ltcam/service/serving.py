@@ -13,12 +13,13 @@ from pathlib import Path
 
 import uvicorn
 
+from ltcam.jobs.models import Model
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget
 from ltcam.service.guards import Asgi, Limits, is_loopback
 from ltcam.service.history import History, open_history
 from ltcam.service.intake import Intake
-from ltcam.service.served import Model, Served
+from ltcam.service.served import Served
 from ltcam.service.sinks import Sink, parse_sink
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import OutputError, SettingsError

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ltcam.jobs.models import Inspects
 from ltcam.jobs.watch import Arrived
 from ltcam.jobs.watch import Inspects as InspectsFile
-from ltcam.service.served import Inspects
 from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.writers.masks import MaskWriter

@@ -1,0 +1,183 @@
+"""`ltcam archive RUN MANIFEST --out OUT`, and `query`, `diff`, `drift` over what it made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+import typer
+
+from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.options import Device
+
+judging = typer.Typer(add_completion=False)
+reading = typer.Typer(add_completion=False)
+
+_READING = {"query", "diff", "drift"}
+
+Generation = Annotated[str, typer.Option(help="which generation; not needed where there is one")]
+Page = Annotated[Path | None, typer.Option(help="also write a page with pictures")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+
+def app(arguments: Sequence[str], prog_name: str) -> None:
+    """The command; `query`, `diff` and `drift` as the first word ask about an archive that is there."""
+    reads = bool(arguments) and arguments[0] in _READING
+    (reading if reads else judging)(list(arguments), prog_name=prog_name)
+
+
+@judging.command()
+@command
+def archive(
+    model: Annotated[Path, typer.Argument(metavar="RUN|FILE.onnx", help="run folder or exported file")],
+    images: Annotated[
+        str, typer.Argument(metavar="MANIFEST|FOLDER|URL", help="FILE.csv, FILE.parquet, folder or s3://...")
+    ],
+    out: Annotated[str, typer.Option(help="folder or URL (s3://...) of the results")],
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="processes here, or a Ray cluster")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option(help="HOST:PORT of a Ray cluster; default: one on this machine")
+    ] = "",
+    processes: Annotated[int | None, typer.Option(min=1, help="default: one per core")] = None,
+    shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="images per Parquet file")] = 256,
+    batch_size: Annotated[int, typer.Option(min=1, max=256, help="images per pass of the network")] = 8,
+    device: Device = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
+) -> int:
+    """Judge very many images, each exactly once. The same command again goes on where it was ended.
+
+    Also: ltcam archive query OUT "verdict = 'defect' order by area desc limit 50" --page hits.html,
+    ltcam archive diff OLD NEW, ltcam archive drift OUT.
+
+    Example: ltcam archive run years.parquet --out judged
+    """
+    from ltcam.cluster.archive import Generation as Made  # noqa: PLC0415  # an extra, slow to import
+    from ltcam.cluster.archive import run_archive  # noqa: PLC0415
+    from ltcam.cluster.local import LocalEngine  # noqa: PLC0415
+    from ltcam.cluster.maker import OpenMaker  # noqa: PLC0415
+    from ltcam.cluster.manifest import read_manifest  # noqa: PLC0415
+    from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
+    from ltcam.cluster.reading import failures  # noqa: PLC0415
+    from ltcam.cluster.stores import open_store  # noqa: PLC0415
+    from ltcam.jobs.models import load_model  # noqa: PLC0415
+
+    manifest, store = read_manifest(images), open_store(out)
+    known = load_model(model, device)
+    generation = Made(
+        model=known.sha256,
+        settings=known.settings_sha256,
+        manifest=manifest.sha256,
+        images=len(manifest.images),
+        shard_size=shard_size,
+        source=images,
+        model_name=known.name,
+    )
+    results = out if "://" in out else str(Path(out).resolve())
+    opener = OpenMaker(str(model.resolve()), known.sha256, results, device, batch_size)
+    count = processes or len(os.sched_getaffinity(0))
+    made = RayEngine(opener, address, count) if engine == "ray" else LocalEngine(opener, count)
+    with progress("judging shards") as advance:
+        done = run_archive(store, generation, manifest, made, advance)
+    failed = failures(store, generation)
+    for name, reason in failed[:20]:
+        say(f"failed: {name}: {reason}")
+    say(
+        f"{generation.images} images in {generation.shards} shards ({done.found} were there, {done.made} made), "
+        f"{len(failed)} unreadable; results: {out}/{generation.name}"
+    )
+    if as_json:
+        summary = {"generation": generation.name, "images": generation.images, "shards": generation.shards}
+        print_json({**summary, "found": done.found, "made": done.made, "failed": len(failed)})
+    if len(failed) == generation.images:
+        return NOTHING_DONE
+    return SOME_FAILED if failed else DONE
+
+
+@reading.command()
+@command
+def query(
+    archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
+    condition: Annotated[str, typer.Argument(help="SQL behind WHERE; columns as in the docs")] = "true",
+    generation: Generation = "",
+    page: Page = None,
+    as_json: AsJson = False,
+) -> int:
+    """Images that fit a condition.
+
+    Example: ltcam archive query judged "verdict = 'defect' order by area desc limit 50" --page hits.html
+    """
+    from ltcam.cluster import reading as read  # noqa: PLC0415
+
+    with read.opened(archive, generation) as connection:
+        rows = read.query(connection, condition)
+    _write(page, lambda pages: pages.hits_page(rows, condition, archive))
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows[:50]:
+            say(
+                f"{row['verdict'] or 'unreadable':<10} {row['score'] or 0:.3f} {row['area'] or 0:>8} px  {row['id']}"
+            )
+    say(f"{len(rows)} images" + (f"; page: {page}" if page else ""))
+    return DONE
+
+
+@reading.command()
+@command
+def diff(
+    old: Annotated[str, typer.Argument(help="OUT/GENERATION")],
+    new: Annotated[str, typer.Argument(help="OUT/GENERATION")],
+    page: Page = None,
+    as_json: AsJson = False,
+) -> int:
+    """Whose verdict changed between two generations, and why."""
+    from ltcam.cluster import reading as read  # noqa: PLC0415
+
+    with read.opened(old) as before, read.opened(new) as after:
+        found = read.differences(before, after)
+    _write(page, lambda pages: pages.differences_page(found, old, new))
+    for change, count in found["changes"].items():
+        say(f"{change}: {count}")
+    say(
+        f"{found['images']} images in both, {len(found['rows'])} verdicts changed"
+        + (f"; page: {page}" if page else "")
+    )
+    if as_json:
+        print_json(found)
+    return DONE
+
+
+@reading.command()
+@command
+def drift(
+    archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
+    generation: Generation = "",
+    page: Page = None,
+    as_json: AsJson = False,
+) -> int:
+    """Scores per day and line (the manifest's columns time and line)."""
+    from ltcam.cluster import reading as read  # noqa: PLC0415
+
+    with read.opened(archive, generation) as connection:
+        found = read.drift(connection)
+    _write(page, lambda pages: pages.drift_page(found, (), archive))
+    for group in found["groups"][-50:]:
+        named = f"{group['day']} {group['line']}".strip() or "all"
+        say(f"{named}: {group['images']} images, {100 * group['defect_share']:.1f} % judged defective")
+    if as_json:
+        print_json(found)
+    return DONE
+
+
+def _write(page: Path | None, make: Callable[[ModuleType], str]) -> None:
+    if page is None:
+        return
+    from ltcam.cluster import pages  # noqa: PLC0415  # draws pictures
+    from ltcam.reports.html import write_page  # noqa: PLC0415
+
+    write_page(page, make(pages))

@@ -1,0 +1,1 @@
+"""Archives: very many images judged by shards, each exactly once, on one machine or a cluster."""

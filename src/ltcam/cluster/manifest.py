@@ -1,0 +1,180 @@
+"""Which images an archive holds: a Parquet or CSV manifest, a folder, or an object store, as (id, address) rows."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltcam.cluster.stores import open_store
+from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.images import IMAGE_SUFFIXES
+
+_ID, _PATH = "id", "path"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One image of an archive.
+
+    Attributes:
+        id: unique in the archive; its path where no other is given.
+        address: absolute path or URL of the image.
+        time: when it was taken, as the manifest says it, or "".
+        line: which line it was taken at, or "".
+    """
+
+    id: str
+    address: str
+    time: str = ""
+    line: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All images of an archive, in an order that does not change.
+
+    Attributes:
+        source: as the user gave it.
+        images: sorted by id.
+    """
+
+    source: str
+    images: tuple[Listed, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of ids, addresses, times and lines."""
+        digest = hashlib.sha256(b"ltcam archive manifest 1\n")
+        for image in self.images:
+            row = repr((image.id, image.address, image.time, image.line))
+            digest.update(row.encode("utf-8", "surrogateescape") + b"\n")
+        return digest.hexdigest()
+
+    def shards(self, size: int) -> Iterator[tuple[int, tuple[Listed, ...]]]:
+        """Fixed slices: (number, images)."""
+        for number, start in enumerate(range(0, len(self.images), size)):
+            yield number, self.images[start : start + size]
+
+
+def read_manifest(source: str) -> Manifest:
+    """Read a manifest, or list a folder or object store.
+
+    Args:
+        source: FILE.parquet or FILE.csv with the columns `path` and optionally `id`, `time`, `line`; a folder;
+            `s3://bucket/prefix`. Paths are relative to the manifest's folder, or absolute, or URLs.
+
+    Raises:
+        DataError: it cannot be read, names no image, or an id stands in two rows.
+    """
+    if "://" in source and not source.endswith((".parquet", ".csv")):
+        images = _objects(source)
+    elif source.endswith(".parquet"):
+        images = _rows(source, _parquet(source))
+    elif source.endswith(".csv"):
+        images = _rows(source, _csv(source))
+    elif Path(source).is_dir():
+        images = _folder(Path(source))
+    else:
+        raise DataError(f"{source} is no folder, FILE.csv, FILE.parquet or URL such as s3://bucket/prefix")
+    if not images:
+        raise DataError(f"{source} names no image")
+    ordered = tuple(sorted(images, key=lambda image: image.id))
+    _refuse_repetition(source, ordered)
+    return Manifest(source, ordered)
+
+
+def _refuse_repetition(source: str, images: Sequence[Listed]) -> None:
+    repeated = [one.id for one, other in itertools.pairwise(images) if one.id == other.id]
+    if repeated:
+        shown = ", ".join(repr(id_) for id_ in dict.fromkeys(repeated[:10]))
+        raise DataError(
+            f"{source}: {len(repeated)} ids stand in more than one row, such as {shown}; ids must be unique"
+        )
+
+
+def _folder(folder: Path) -> list[Listed]:
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}")
+
+    found = []
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(root) / name
+            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES:
+                found.append(Listed(path.relative_to(folder).as_posix(), str(path.absolute())))
+    return found
+
+
+def _objects(url: str) -> list[Listed]:
+    base = url.rstrip("/")
+    return [
+        Listed(name, f"{base}/{name}")
+        for name in open_store(base).names("")
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+
+
+def read_bytes(source: str) -> bytes:
+    """A file's content, by path or URL.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        if "://" not in source:
+            return Path(source).read_bytes()
+        folder, _, name = source.rpartition("/")
+        return open_store(folder).read(name)
+    except (OSError, OutputError) as error:
+        raise DataError(f"{source} cannot be read: {error}") from error
+
+
+def _parquet(source: str) -> list[dict[str, str]]:
+    import pyarrow as pa  # noqa: PLC0415  # an extra
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        table = pq.read_table(io.BytesIO(read_bytes(source)))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} is no readable Parquet file: {error}") from error
+    wanted = [name for name in (_ID, _PATH, "time", "line") if name in table.column_names]
+    return [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in table.select(wanted).to_pylist()
+    ]
+
+
+def _csv(source: str) -> list[dict[str, str]]:
+    try:
+        text = read_bytes(source).decode("utf-8-sig")
+        return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(text))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{source} is no readable CSV file in UTF-8: {error}") from error
+
+
+def _rows(source: str, rows: list[dict[str, str]]) -> list[Listed]:
+    if rows and _PATH not in rows[0]:
+        raise DataError(f"{source} has no column `path`; it has {', '.join(rows[0])}")
+    images = []
+    for number, row in enumerate(rows, start=1):
+        path = row[_PATH]
+        if not path:
+            raise DataError(f"{source}: row {number} has no path")
+        images.append(
+            Listed(row.get(_ID) or path, _address(source, path), row.get("time", ""), row.get("line", ""))
+        )
+    return images
+
+
+def _address(source: str, path: str) -> str:
+    if "://" in path or Path(path).is_absolute():
+        return path
+    base = source.rpartition("/")[0]
+    return f"{base}/{path}" if "://" in source else str((Path(source).parent / path).absolute())

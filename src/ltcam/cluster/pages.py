@@ -1,0 +1,142 @@
+"""Pages of an archive: what a query found, what differs between two generations, how scores drift."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ltcam.cluster.judging import read_address
+from ltcam.data.drawn import expand_runs
+from ltcam.reports.drawing import encoded, new_figure, styled
+from ltcam.reports.html import image_uri, render
+from ltcam_runtime.errors import InputError
+from ltcam_runtime.images import resize
+
+MOST_PICTURES = 200
+"""Pictures on one page; a query's limit asks for fewer."""
+
+_SIDE = 260
+_CYAN, _DARK, _AMBER = (96, 236, 255), (10, 20, 30), (255, 190, 60)
+_MOST_GROUPS = 24
+
+
+def hits_page(rows: Sequence[Mapping[str, Any]], condition: str, source: str) -> str:
+    """A page of thumbnails with the masks' outlines.
+
+    Args:
+        rows: of `reading.query`; the first `MOST_PICTURES` are shown.
+        condition: that was asked.
+        source: which archive.
+    """
+    figures = [
+        {
+            "uri": _thumbnail(row, {"mask": _CYAN}),
+            "name": row["id"],
+            "verdict": row["verdict"] or "unreadable",
+            "facts": row["error"]
+            or f"score {row['score']:.3f}, {row['region_count']} regions, {row['area']} px",
+        }
+        for row in rows[:MOST_PICTURES]
+    ]
+    return render(
+        "hits.html.j2", beside=__file__, title="Archive query", condition=condition, source=source,
+        found=len(rows), figures=figures, changes=None,
+    )  # fmt: skip
+
+
+def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
+    """A page of the images whose verdict changed, old outline amber, new one cyan.
+
+    Args:
+        found: of `reading.differences`.
+        old: which generation.
+        new: which generation.
+    """
+    figures = [
+        {
+            "uri": _thumbnail(row, {"old_mask": _AMBER, "new_mask": _CYAN}),
+            "name": row["id"],
+            "verdict": f"{row['old_verdict'] or 'unreadable'} → {row['new_verdict'] or 'unreadable'}",
+            "facts": row["why"],
+        }
+        for row in found["rows"][:MOST_PICTURES]
+    ]
+    return render(
+        "hits.html.j2", beside=__file__, title="What changed", condition="", source=f"{old} → {new}",
+        found=len(found["rows"]), figures=figures, changes=found,
+    )  # fmt: skip
+
+
+def drift_page(found: Mapping[str, Any], reference: Sequence[float], source: str) -> str:
+    """A page with the score histogram of every day and line, beside the training's.
+
+    Args:
+        found: of `reading.drift`.
+        reference: scores of the training's OK and defective images; may be empty.
+        source: which archive.
+    """
+    picture = base64.b64encode(encoded(drift_figure(found, reference), "svg")).decode("ascii")
+    return render(
+        "drift.html.j2", beside=__file__, source=source, groups=found["groups"][-200:],
+        picture=f"data:image/svg+xml;base64,{picture}",
+    )  # fmt: skip
+
+
+@styled
+def drift_figure(found: Mapping[str, Any], reference: Sequence[float]) -> Figure:
+    """Rows of score histograms, one per day and line, the training's first; darker means more images."""
+    edges = found["edges"]
+    rows = [("training", np.histogram(reference, edges)[0])] if len(reference) else []
+    rows += [
+        (f"{g['day']} {g['line']}".strip() or "all", g["counts"]) for g in found["groups"][-_MOST_GROUPS:]
+    ]
+    shares = np.array([np.asarray(counts) / max(1, np.sum(counts)) for _, counts in rows])
+    figure = new_figure(7.0, 0.8 + 0.28 * len(rows))
+    axes = figure.add_subplot()
+    drawn = axes.imshow(shares**0.5, aspect="auto", extent=(0, 1, len(rows), 0), cmap="Blues", vmin=0, vmax=1)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [name for name, _ in rows])
+    axes.set_xlabel("score")
+    bar = figure.colorbar(drawn, ax=axes, ticks=[0, 0.1**0.5, 0.5**0.5, 1])
+    bar.ax.set_yticklabels(["0", "10 %", "50 %", "100 %"])
+    bar.set_label("share of images")
+    figure.tight_layout()
+    return figure
+
+
+def _thumbnail(row: Mapping[str, Any], masks: Mapping[str, tuple[int, int, int]]) -> str:
+    """A picture as `data:` address; "" where the image cannot be had any more."""
+    try:
+        image = read_address(row["address"])
+    except InputError:
+        return ""
+    height, width = image.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    picture = resize(image, size)
+    for name, colour in masks.items():
+        if row[name] and (row["height"], row["width"]) == (height, width):
+            _outline(picture, _mask(row[name], (height, width)), colour)
+    return image_uri(picture)
+
+
+def _mask(text: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    runs = expand_runs(text)
+    values = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+    return np.ascontiguousarray(values.reshape(size[1], size[0]).T)
+
+
+def _outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
+    shrinks = picture.shape[0] < mask.shape[0]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    inside = (cv2.resize(mask * 255, picture.shape[1::-1], interpolation=way) > 0).astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    light = cv2.dilate(inside, kernel)
+    dark = cv2.dilate(light, kernel)
+    picture[dark > light] = _DARK
+    picture[light > inside] = colour

@@ -226,5 +226,8 @@ def _sum_over_channels(weights: Tensor, activations: Tensor) -> Tensor:
             "(N, C, 1, 1) or (N, C, H, W)"
         )
     if weights.shape[2:] == (1, 1):
-        return torch.einsum("nc,nchw->nhw", weights[:, :, 0, 0], activations)
+        with torch.autocast(
+            activations.device.type, enabled=False
+        ):  # maps are float32 whatever the network is
+            return torch.einsum("nc,nchw->nhw", weights[:, :, 0, 0].to(activations), activations)
     return (weights * activations).sum(1)  # several times faster on CPUs than the same sum as an einsum

@@ -222,7 +222,7 @@ def _image_maps(ways: _Ways, activations: Tensor, gradients: Tensor, smallest_ke
     for first in range(0, channels, step):
         part = slice(first, first + step)
         _add_channels(ways, activations[part], gradients[part], smallest_kept[part], maps, sums[:, :, part])
-    pooled = sums @ activations.flatten(1)
+    pooled = _product(sums, activations.flatten(1))
     return torch.cat([maps, pooled]).reshape(-1, count, height, width)
 
 
@@ -244,6 +244,12 @@ def _add_channels(
         for row, values in enumerate(products):
             maps[row, index] += torch.mul(T, values, out=room).sum(0)
         if weights:
-            maps[len(products) :, index] += torch.stack(weights) @ torch.mul(T, A, out=room)
+            maps[len(products) :, index] += _product(torch.stack(weights), torch.mul(T, A, out=room))
         for row, values in enumerate(terms):
             torch.sum(torch.mul(T, values, out=room), 1, out=sums[row, index])
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Of matrices, in float32 whatever the network is run in."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one @ other

@@ -235,3 +235,21 @@ def test_another_thread_sees_the_network_as_it_is(nets):
 def test_layers_without_maps_are_refused(nets):
     with pytest.raises(ValueError, match="return"):
         CAM("lift-cam", layers=("head.0",))(nets.plain(), nets.images(), 1)
+
+
+class Squared(nn.Module):
+    """The logits are squares, for which there is no rule; terms of both signs nearly cancel each other."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images).square()
+
+
+def test_contributions_are_judged_against_what_they_should_add_up_to(nets):
+    """y - y(reference) is small against the sum of absolute contributions, so the same gap is all the larger."""
+    net, images = Squared(nets.plain(21, head="gap")), nets.images(21)
+    with pytest.warns(UserWarning, match=r"miss y - y\(reference\) by (\d+)\.\d% of it"):
+        CAM("lift-cam", layers=(f"net.{nets.STAGES[-1]}",))(net, images, 1)

@@ -15,7 +15,12 @@ from ltcam.cam.network.scores import target_of
 
 def tail_of(probe: Probe, image: int) -> Tail:
     captured = probe.captured
-    cut = Cut(captured.layers[0], captured.activations[0][image : image + 1], float(captured.scores[image]))
+    cut = Cut(
+        captured.layers[0],
+        captured.activations[0][image : image + 1],
+        float(captured.scores[image]),
+        half=False,
+    )
     one = probe.images[image : image + 1]
     return tail_behind(probe.model, one, target_of(probe.target, [image]), cut, probe.chunk)
 

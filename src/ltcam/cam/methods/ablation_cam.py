@@ -6,6 +6,7 @@ from torch import Tensor
 from ltcam.cam.methods.method import Probe, ProbingMethod
 from ltcam.cam.network.partial_forward import Cut, tail_behind
 from ltcam.cam.network.scores import target_of
+from ltcam.cam.tensors import tensors_in
 
 
 def weights(probe: Probe, layer: int) -> Tensor:
@@ -32,18 +33,21 @@ def weights(probe: Probe, layer: int) -> Tensor:
             f"the target score of images {none} is 0, and Ablation-CAM divides by it; explain another target, "
             "or use a method that does not"
         )
-    drops = [scores[image] - _ablated(probe, layer, image) for image in range(len(scores))]
+    drops = [_drops(probe, layer, image) for image in range(len(scores))]
     return (torch.stack(drops) / scores.abs()[:, None])[:, :, None, None]
 
 
-def _ablated(probe: Probe, layer: int, image: int) -> Tensor:
-    """y_k (C,) of one image."""
-    activations = probe.captured.activations[layer][image]
-    found = probe.captured.scores[image].repeat(len(activations))
+def _drops(probe: Probe, layer: int, image: int) -> Tensor:
+    """Y - y_k (C,) of one image, both in float32 whatever the network's own precision is."""
+    activations, score = probe.captured.activations[layer][image], probe.captured.scores[image]
+    half = any(tensor.dtype.itemsize < 4 for tensor in tensors_in(probe.captured.output))
     alive = activations.flatten(1).any(1).nonzero().flatten()
-    cut = Cut(probe.captured.layers[layer], activations[None], float(probe.captured.scores[image]))
+    cut = Cut(probe.captured.layers[layer], activations[None], float(score), half)
     target = target_of(probe.target, [image])
     tail = tail_behind(probe.model, probe.images[image : image + 1], target, cut, probe.chunk)
+    if half:
+        score = tail.scores(activations[None])[0]
+    found = score.repeat(len(activations))
     for start in range(0, len(alive), tail.chunk):
         channels = alive[start : start + tail.chunk]
         changed = activations.repeat(len(channels), 1, 1, 1)
@@ -55,7 +59,7 @@ def _ablated(probe: Probe, layer: int, image: int) -> Tensor:
             f"layer {probe.captured.layers[layer]!r}: without channels {bad} the score of image {image} is NaN "
             "or infinite"
         )
-    return found
+    return score - found
 
 
 ABLATION_CAM = ProbingMethod(

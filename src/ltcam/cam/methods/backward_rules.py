@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from ltcam.cam.captures import Capture, capture
 from ltcam.cam.methods.method import Probe
 from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.precision import without_half
 from ltcam.cam.network.scores import target_of
 from ltcam.cam.targets import Target, target_scores
 
@@ -88,7 +89,8 @@ def ruled_pass(
 ) -> RuledPass:
     """Run the model once, with other backward rules behind one layer.
 
-    Autocasting is switched off: rules divide by activations, which half precision does not bear.
+    What stands behind the layer is computed in float32: rules divide by activations, which half precision does
+    not bear.
 
     Args:
         probe: whose model.
@@ -139,6 +141,8 @@ class _Rules(TorchFunctionMode):
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
+        if self.active:
+            args, named = without_half(args), without_half(named)
         if not args and "input" in named:
             args = (named.pop("input"),)
         if not self.active or not args or not _carries_gradient(args[0]):

@@ -37,7 +37,7 @@ _WITH_IMPLICIT_BIAS = frozenset(
 """Class names, torch's and other libraries', of what works element by element (or channel by channel) and is
 not eta(z) = z eta'(z). Names, since libraries bring classes of their own that share nothing but the name."""
 
-_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
 _TOLERANCE_OF_HALF, _TOLERANCE_OF_TF32 = 1e-1, 1e-2
 
 
@@ -187,7 +187,7 @@ def warn_if_incomplete(found: BiasCapture, stacklevel: int) -> None:
     tolerance = _TOLERANCE_OF_HALF if half else _TOLERANCE[found.scores.dtype]
     if found.scores.dtype == torch.float32 and _rounds_to_tf32(found.scores.device):
         tolerance = max(tolerance, _TOLERANCE_OF_TF32)
-    share = found.gap.abs() / torch.maximum(_precise(found.scores).abs(), found.terms).clamp_min(1)
+    share = found.gap.abs() / torch.maximum(_precise(found.scores).abs(), found.terms).clamp_min(1e-30)
     worst = int(share.argmax())
     if float(share[worst]) > tolerance:
         warnings.warn(

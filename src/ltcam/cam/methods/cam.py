@@ -37,8 +37,9 @@ def weights(probe: Probe, layer: int) -> Tensor:
     if not _same(pooled[:1], head.taken_in):
         raise ValueError(_wrong_layer(name, head))
     slopes = logit_slopes(probe.captured.output, probe.target, len(pooled)).to(pooled.dtype)  # dy / dz
-    found = slopes @ head.weight.to(pooled.dtype)
-    score = (found * pooled).sum(1) + slopes @ head.bias.to(pooled.dtype)  # y = sum_k w_k mean(A_k) + b
+    with torch.autocast(pooled.device.type, enabled=False):
+        found = slopes @ head.weight.to(pooled.dtype)
+        score = (found * pooled).sum(1) + slopes @ head.bias.to(pooled.dtype)  # y = sum_k w_k mean(A_k) + b
     size = (found * pooled).abs().sum(1) + probe.captured.scores.abs()
     if bool(((score - probe.captured.scores).abs() > _tolerance(head.taken_in) * size).any()):
         raise ValueError(

@@ -24,6 +24,7 @@ from ltcam.cam.methods.backward_rules import (
 )
 from ltcam.cam.methods.method import Probe, ProbingMethod
 
+_ROUNDING = 1e-5
 _GAP = 0.01
 """Share of the score's difference that contributions may miss before the user is told."""
 
@@ -51,7 +52,8 @@ def weights(probe: Probe, layer: int) -> Tensor:
         found.append(contributions.sum((2, 3), keepdim=True))
         difference = done.captured.scores[:n] - done.captured.scores[n:]
         missing = (contributions.sum((1, 2, 3)) - difference).abs()
-        gap = max(gap, float((missing / contributions.abs().sum((1, 2, 3)).clamp_min(1e-30)).amax()))
+        missing = missing - _ROUNDING * contributions.abs().sum((1, 2, 3))  # of terms that cancel each other
+        gap = max(gap, float((missing / difference.abs().clamp_min(1e-30)).amax()))
         untreated.update(done.untreated)
     if gap > _GAP:
         _warn_of_gap(probe.captured.layers[layer], gap, untreated)
@@ -104,7 +106,7 @@ _RULES: dict[Function, Rule] = {
 def _warn_of_gap(layer: str, gap: float, untreated: set[str]) -> None:
     named = f" ({', '.join(sorted(untreated))})" if untreated else ""
     warnings.warn(
-        f"Lift-CAM at {layer!r}: contributions miss y - y(reference) by {gap:.1%} of their size; something "
+        f"Lift-CAM at {layer!r}: contributions miss y - y(reference) by {gap:.1%} of it; something "
         f"behind the layer has no rescale rule{named}; HiResCAM and LayerCAM need none",
         stacklevel=2,
     )

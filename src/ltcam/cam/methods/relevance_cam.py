@@ -26,6 +26,7 @@ from ltcam.cam.methods.backward_rules import (
 )
 from ltcam.cam.methods.method import Probe, ProbingMethod
 from ltcam.cam.targets import Target, TargetFunction
+from ltcam.cam.tensors import at_least_float32
 
 
 def weights(probe: Probe, layer: int) -> Tensor:
@@ -79,7 +80,7 @@ def _logits_of(output: object, part: slice) -> Tensor:
             f"Relevance-CAM starts at logits (N, K); the model returned {type(output).__name__}; take a "
             "gradient method (grad-cam, layer-cam) for such models"
         )
-    return output[part]
+    return at_least_float32(output[part])
 
 
 def _starting_with(relevance: Tensor) -> TargetFunction:

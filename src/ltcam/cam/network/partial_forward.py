@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.memory_formats import REFUSALS, formats_of_scores
+from ltcam.cam.network.precision import in_float32
 from ltcam.cam.network.scores import agree, ask, at_once, target_of
 from ltcam.cam.targets import Target
 
@@ -47,7 +48,7 @@ class Tail:
     chunk: int
 
     def scores(self, activations: Tensor) -> Tensor:
-        """Target scores (M,), float32 or float64, of changed outputs of the layer.
+        """Target scores (M,) of changed outputs of the layer, computed in float32 (in float64 of float64).
 
         Args:
             activations: (M, C, h, w), M at least 1; the network may write over them.
@@ -61,7 +62,7 @@ class Tail:
         )  # copies, since networks write over them
         target = target_of(self.target, [0] * count)
         changed = activations.contiguous(memory_format=self.memory_format)
-        with Hooks() as hooks:
+        with Hooks() as hooks, in_float32(self.image):
             hooks.behind(self.model.get_submodule(self.layer), _replaced(self.layer, changed))
             return ask(self.model, images, target, self.memory_format, count)
 
@@ -74,11 +75,13 @@ class Cut:
         layer: the layer's name.
         activations: its output (1, C, h, w).
         score: the image's target score.
+        half: whether that pass, or a part of it, was in half precision.
     """
 
     layer: str
     activations: Tensor
     score: float
+    half: bool
 
 
 def tail_behind(model: nn.Module, image: Tensor, target: Target, cut: Cut, chunk: int) -> Tail:
@@ -107,21 +110,22 @@ def tail_behind(model: nn.Module, image: Tensor, target: Target, cut: Cut, chunk
             whole=whole,
             chunk=copies if whole else max(copies, _BYTES_AT_ONCE // cut.activations.nbytes),
         )
-        failure = _failure(tail, cut.activations, cut.score)
+        failure = _failure(tail, cut)
         if failure is None:
             return tail
         failures.append(failure)
     raise failures[-1]
 
 
-def _failure(tail: Tail, own: Tensor, score: float) -> Exception | None:
-    """Why the layer's own output (1, C, h, w) does not give the image's own score; None where it does."""
+def _failure(tail: Tail, cut: Cut) -> Exception | None:
+    """Why the layer's own output does not give the image's own score; None where it does."""
+    own, score = cut.activations, cut.score
     try:
         found, ablated = tail.scores(torch.cat([own, torch.zeros_like(own)])).tolist()
     except REFUSALS as error:
         return error
     change = abs(score - ablated)
-    if agree(found, score, scale=change if math.isfinite(change) else 0.0):
+    if agree(found, score, scale=change if math.isfinite(change) else 0.0, half=cut.half):
         return None
     return ValueError(
         f"layer {tail.layer!r}: its own output put in its place gives the score {found:g} instead of {score:g}; "

@@ -365,7 +365,7 @@ def trained_on_squares() -> nn.Module:
 
 def agreement_rows(run: Path | None, data: Path | None, device: str) -> list[dict[str, Any]]:
     """How well masks in bfloat16 agree with those in float32: pooled IoU of Otsu masks of heatmaps."""
-    cams: dict[str, CAM] = {"LayerCAM": CAM("layer-cam"), "LTLayerCAM 50 %": LTLayerCAM(50)}
+    cams: dict[str, CAM] = {"LayerCAM": CAM("layer-cam"), "LTLayerCAM 50 %": LTLayerCAM(50).cam}
     if run is None or data is None:
         model, target = trained_on_squares().to(device), log_odds([1])
         batches = [image[None].to(device) for image in squares(40, 1000)[0][1::2]]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import ltcam
 from ltcam.cam import (
     CAM,
+    LTFullGrad,
     LTGradCAM,
     LTGradCAMPlusPlus,
     LTHiResCAM,
@@ -29,10 +32,11 @@ PRESETS = {
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_truncation_and_the_sum_of_all_stages(name):
-    assert PRESETS[name](90) == CAM(
+    assert PRESETS[name](90).cam == CAM(
         name, Truncation(90, "channel", "gradient"), fusion="sum", stage_scale="none"
     )
-    assert PRESETS[name]() == PRESETS[name](percentile=50) == truncated(name)
+    assert PRESETS[name]() == PRESETS[name](percentile=50)
+    assert PRESETS[name]().cam == truncated(name)
 
 
 def test_every_gradient_method_has_its_preset_also_at_the_top():
@@ -51,15 +55,32 @@ def test_settings_reach_the_cam():
         fusion="max",
         stage_scale="tanh",
     )
-    assert cam == CAM("layer-cam", Truncation(12.5, "stage", "mask"), ("a", "b"), "before", "max", "tanh")
+    assert cam.cam == CAM("layer-cam", Truncation(12.5, "stage", "mask"), ("a", "b"), "before", "max", "tanh")
     assert LTGradCAM(layers="features.7").layers == ("features.7",)
 
 
-def test_percentile_none_is_the_layered_method_without_truncation(nets):
+def test_percentile_none_is_refused_and_is_the_method_itself_where_it_may_be_asked_for():
+    with pytest.raises(ValueError, match=r"LTGradCAM truncates.*0 to 100.*CAM\('grad-cam'\)"):
+        LTGradCAM(None)
+    assert truncated("grad-cam", None) == CAM("grad-cam")
+
+
+@pytest.mark.parametrize("preset", [*PRESETS.values(), LTFullGrad])
+def test_a_preset_is_a_class_whose_options_are_fields(preset, nets):
     net, images = nets.plain(), nets.images()
-    assert LTGradCAM(None).truncation is None
-    assert torch.equal(LTGradCAM(None)(net, images, 1), CAM("grad-cam")(net, images, 1))
-    assert not torch.equal(LTGradCAM(0)(net, images, 1), LTGradCAM(None)(net, images, 1))
+    own = preset(75, reading="mask")
+    assert (own.percentile, own.scope, own.reading) == (75, "channel", "mask")
+    assert isinstance(own, preset)
+    assert replace(own, percentile=75) == own != preset(75)
+    assert repr(own).startswith(f"{preset.__name__}(percentile=75, scope='channel'")
+    explanation = own.explain(net, images, 1)
+    assert torch.equal(own(net, images, 1), explanation.heatmaps)
+    assert torch.equal(own.cam(net, images, 1), explanation.heatmaps)
+
+
+def test_full_grad_knows_no_layers():
+    with pytest.raises(ValueError, match="all layers of the network; leave out layers"):
+        LTFullGrad(layers=("a",))
 
 
 def test_unknown_settings_are_refused():

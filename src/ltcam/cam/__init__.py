@@ -23,6 +23,7 @@ from ltcam.cam.methods.bias_gradients import BiasCapture, BiasLayer, capture_bia
 from ltcam.cam.methods.full_grad import FullGrad, full_grad_sweep
 from ltcam.cam.network.stages import find_stages
 from ltcam.cam.presets import (
+    LT,
     LTFullGrad,
     LTGradCAM,
     LTGradCAMPlusPlus,
@@ -37,6 +38,7 @@ from ltcam.cam.truncation import Truncation, kept
 
 __all__ = [
     "CAM",
+    "LT",
     "Answer",
     "BiasCapture",
     "BiasLayer",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import ClassVar
+
+from torch import Tensor, nn
 
 from ltcam.cam.engine import CAM
+from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.cam.methods import Method
 from ltcam.cam.network.stages import Taps
+from ltcam.cam.targets import Target
 from ltcam.cam.truncation import Reading, Scope, Truncation
 
 
@@ -44,20 +50,89 @@ def truncated(
     )
 
 
-def _preset(method: str, title: str) -> Callable[..., CAM]:
-    def preset(percentile: float | None = 50, **settings: object) -> CAM:
-        return truncated(method, percentile, **settings)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class LT:
+    """A truncated, layerized class activation map: the base of the paper's methods by name.
 
-    preset.__name__ = preset.__qualname__ = f"LT{title}"
-    preset.__doc__ = (
-        f"LT{title}: `truncated({method!r}, percentile, ...)`; see `ltcam.cam.truncated` for the settings."
-    )
-    return preset
+    Holds settings and never tensors: call it with any model and images, from any thread.
+
+    Attributes:
+        percentile: p, 0 to 100: below it positive gradients are dropped; 0 keeps all positive ones.
+        scope: `channel` or `stage`; whose positive gradients the percentile is taken of.
+        reading: `gradient` (eq. 9) or `mask` (eq. 11).
+        layers: names of layers, or one name; None takes the model's stages, found by itself.
+        taps: stages `after` or `before` their pooling.
+        fusion: `sum` (paper), `mean`, `max` or `product`.
+        stage_scale: `none` (paper), `max`, `minmax` or `tanh`.
+
+    Raises:
+        ValueError: None as percentile (that is no truncation: `CAM(method)`), or a value that cannot be used.
+    """
+
+    percentile: float = 50
+    _: KW_ONLY
+    scope: Scope = "channel"
+    reading: Reading = "gradient"
+    layers: Sequence[str] | None = None
+    taps: Taps = "after"
+    fusion: Fusion = "sum"
+    stage_scale: StageScale = "none"
+
+    method: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.percentile is None:
+            raise ValueError(
+                f"{type(self).__name__} truncates, and percentile=None is no truncation: give a number from 0 to 100, "
+                f"or write CAM({self.method!r})"
+            )
+        object.__setattr__(self, "layers", self.cam.layers)  # also refuses what cannot be used
+
+    @property
+    def cam(self) -> CAM:
+        """The same settings as a `CAM`."""
+        return truncated(self.method, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
+        """Heatmaps (N, H, W), raw, float32 (float64 of float64), at the size of the images (N, 3, H, W)."""
+        return self.cam(model, images, target)
+
+    def explain(self, model: nn.Module, images: Tensor, target: Target = None) -> Explanation:
+        """Heatmaps together with the output and scores of the same pass."""
+        return self.cam.explain(model, images, target)
 
 
-LTGradCAM = _preset("grad-cam", "GradCAM")
-LTGradCAMPlusPlus = _preset("grad-cam++", "GradCAMPlusPlus")
-LTXGradCAM = _preset("xgrad-cam", "XGradCAM")
-LTLayerCAM = _preset("layer-cam", "LayerCAM")
-LTHiResCAM = _preset("hires-cam", "HiResCAM")
-LTFullGrad = _preset("fullgrad", "FullGrad")
+class LTGradCAM(LT):
+    """LTGrad-CAM; see `LT`."""
+
+    method = "grad-cam"
+
+
+class LTGradCAMPlusPlus(LT):
+    """LTGrad-CAM++; see `LT`."""
+
+    method = "grad-cam++"
+
+
+class LTXGradCAM(LT):
+    """LTXGrad-CAM; see `LT`."""
+
+    method = "xgrad-cam"
+
+
+class LTLayerCAM(LT):
+    """LTLayerCAM; see `LT`."""
+
+    method = "layer-cam"
+
+
+class LTHiResCAM(LT):
+    """LTHiResCAM; see `LT`. It equals LTLayerCAM."""
+
+    method = "hires-cam"
+
+
+class LTFullGrad(LT):
+    """LTFullGrad; see `LT`. It takes all layers of the network, so it knows no `layers`, `taps` and `stage_scale`."""
+
+    method = "fullgrad"

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Explanation, FullGrad, LTFullGrad, Truncation, capture_biases, get_method
+from ltcam.cam import (
+    CAM,
+    Explanation,
+    FullGrad,
+    LTFullGrad,
+    Truncation,
+    capture_biases,
+    get_method,
+    truncated,
+)
 from ltcam.cam.methods.full_grad import full_grad_sweep, sum_of_scaled_channels
 
 
@@ -254,8 +263,8 @@ def test_flipping_the_image_flips_the_map(nets):
 
 def test_percentile_none_is_full_grad(nets):
     net, images = nets.plain(), nets.images()
-    assert LTFullGrad(None) == CAM("fullgrad")
-    assert torch.equal(LTFullGrad(None)(net, images, 1), FullGrad()(net, images, 1))
+    assert truncated("fullgrad", None) == CAM("fullgrad")
+    assert torch.equal(CAM("fullgrad")(net, images, 1), FullGrad()(net, images, 1))
 
 
 def test_percentile_zero_is_full_grad_of_positive_gradients(nets):
@@ -266,7 +275,7 @@ def test_percentile_zero_is_full_grad_of_positive_gradients(nets):
     ]
     for one, other in zip(FullGrad(Truncation(0)).layer_maps(captured), positive, strict=True):
         assert torch.equal(one, other)
-    assert not torch.equal(LTFullGrad(0)(net, images, 1), LTFullGrad(None)(net, images, 1))
+    assert not torch.equal(LTFullGrad(0)(net, images, 1), CAM("fullgrad")(net, images, 1))
 
 
 def test_percentile_hundred_marks_each_channels_maxima(nets):
@@ -304,7 +313,7 @@ def test_cam_delegates(nets):
     wanted = FullGrad(Truncation(80), fusion="max").explain(net, images, [1, 0])
     assert torch.equal(explanation.heatmaps, wanted.heatmaps)
     assert torch.equal(explanation.scores, wanted.scores)
-    assert LTFullGrad(80) == CAM("fullgrad", Truncation(80))
+    assert LTFullGrad(80).cam == CAM("fullgrad", Truncation(80))
     assert LTFullGrad.__name__ == "LTFullGrad"
     assert get_method("fullgrad").title == "FullGrad"
 

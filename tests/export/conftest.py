@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ltcam.cam import CAM, log_odds
-from ltcam.export.pipeline import IMAGES, LOGITS, Pipeline, build_graph, output_name
+from ltcam.export.export import export_run
+from ltcam.export.pipeline import Pipeline, build_graph
+from ltcam.models.classifier import build_classifier, stages_of
+from ltcam.models.student import build_student
+from ltcam.runs.folder import write_run
+from ltcam.runs.run import Run
 from ltcam_runtime.engines import import_onnxruntime, import_openvino
+from ltcam_runtime.part_files import IMAGES, LOGITS, output_name
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 Answer = dict[str, NDArray[np.float32]]
 RUNTIMES = ("onnxruntime", "openvino")
@@ -53,7 +61,7 @@ def in_torch(
     found: Answer = {}
     for name, cam in maps.items():
         explained = cam.explain(network, batch, log_odds(defects))
-        found[output_name(name)] = explained.heatmaps.numpy()
+        found[output_name(name, tuple(maps))] = explained.heatmaps.numpy()
         assert isinstance(explained.output, torch.Tensor)
         found[LOGITS] = explained.output.numpy()
     return found
@@ -114,3 +122,49 @@ def check(ask: Callable[..., Answer]) -> Callable[..., None]:
                 assert np.abs(found[name] - values).max() <= within * scale, name
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a run folder of a tiny network with random weights: what a training leaves, without its seconds."""
+
+    def make(size: tuple[int, int] = (64, 96), **values: Any) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        folder.mkdir()
+        student = values.get("network") == "student"
+        classifier = (build_student if student else build_classifier)("test_resnet", 2)
+        settled(classifier)
+        nn.init.normal_(classifier.head.weight, 0, 0.05)
+        stages = stages_of(classifier, size)
+        values = {
+            "maps": {MAP: CamSettings(stages=stages[1:], percentile=None)},
+            "sharpening": SharpeningSettings(polarity="dark"),
+            "mask": MaskSettings(reach=0.7, fill_holes=True),
+            **values,
+        }
+        run = Run(
+            classes=("ok", "hole"),
+            image_size=size,
+            mean=MEAN,
+            std=STD,
+            backbone="test_resnet",
+            stages=stages,
+            seed=0,
+            **values,
+        )
+        write_run(folder, run, classifier, "", [], "")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_folder(make_run: Callable[..., Path]) -> Path:
+    """A run. Not to be changed."""
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def part_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, exported. Not to be changed."""
+    return export_run(run_folder, tmp_path_factory.mktemp("parts") / "part.ltcam.onnx").path

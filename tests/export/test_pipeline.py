@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, Truncation, log_odds
-from ltcam.export.pipeline import HEATMAP, IMAGES, LOGITS, PROBABILITIES, Pipeline, build_graph, output_name
+from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.student import STUDENT, build_student
 from ltcam_runtime.errors import ExportError
+from ltcam_runtime.part_files import HEATMAP, IMAGES, LOGITS, PROBABILITIES, output_name
 
 METHODS = ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam")
 STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -167,7 +168,7 @@ def test_a_stage_without_any_activation_is_zero_and_not_nan(settle, ask):
     model = build_graph(Pipeline(network, maps, (16, 16), *STATISTICS, (1,)))
     found = ask(model.SerializeToString(), {IMAGES: np.full((2, 16, 16, 3), 200, np.uint8)})
     for name in maps:
-        assert not found[output_name(name)].any()
+        assert not found[output_name(name, tuple(maps))].any()
 
 
 def test_of_equal_values_in_a_pooling_window_the_first_one_takes_the_gradient(settle, ask):

@@ -310,7 +310,14 @@ class Overrides(AskedSettings):
         Raises:
             SettingsError: a value that cannot be used.
         """
-        given = _given(
+        given = self.of_map()
+        if given.get("percentile") == "none":
+            given["percentile"] = None
+        return changed(cam, given)
+
+    def of_map(self) -> dict[str, Any]:
+        """What is given of how a heatmap is made."""
+        return _given(
             method=self.method,
             percentile=self.percentile,
             scope=self.scope,
@@ -320,9 +327,6 @@ class Overrides(AskedSettings):
             stage_scale=self.stage_scale,
             positive_activations=self.positive_activations,
         )
-        if given.get("percentile") == "none":
-            given["percentile"] = None
-        return changed(cam, given)
 
     def _of_kind(self, kind: KindSettings) -> KindSettings:
         mask = kind.mask

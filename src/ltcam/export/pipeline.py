@@ -24,8 +24,7 @@ from ltcam.export.tracing import Batch, Node, Trace, trace, with_folded_normalis
 from ltcam.export.truncation import write_selection
 from ltcam.models.student import STUDENT, Student
 from ltcam_runtime.errors import ExportError
-
-IMAGES, LOGITS, PROBABILITIES, HEATMAP = "images", "logits", "probabilities", "heatmap"
+from ltcam_runtime.part_files import IMAGES, LOGITS, PROBABILITIES, output_name
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
     """The graph of a pipeline.
 
     Its input `images` is (N, H, W, 3) uint8 RGB; its outputs are `logits` and `probabilities` (N, K) and, for each
-    map, `heatmap` or `heatmap:NAME` (N, H, W), all float32.
+    map, `heatmap` (of several, `heatmap:NAME`) (N, H, W), all float32.
 
     Raises:
         ExportError: what has no translation, naming operator and layer.
@@ -69,13 +68,8 @@ def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
     softmax = graph.op("Softmax", outputs.value, axis=1)
     graph.add_output(softmax, PROBABILITIES, TensorProto.FLOAT, ("N", classes))
     for name, value in heatmaps.items():
-        graph.add_output(value, output_name(name), TensorProto.FLOAT, ("N", height, width))
+        graph.add_output(value, output_name(name, tuple(heatmaps)), TensorProto.FLOAT, ("N", height, width))
     return graph.model("ltcam")
-
-
-def output_name(name: str) -> str:
-    """The output of the map of this name."""
-    return f"{HEATMAP}:{name}" if name else HEATMAP
 
 
 @dataclass(frozen=True)

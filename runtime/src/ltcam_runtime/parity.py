@@ -1,0 +1,147 @@
+"""The parity gate: whether a network says of the golden images what the trained one said of them.
+
+It is asked when a graph is exported, and again wherever it is loaded: on another processor, with another version of a
+runtime, with other code before and behind the network. What differs is refused with the reason.
+
+At a few places networks have kinks: where a value that decides on a gradient is zero up to rounding, another order of
+additions takes the other side. One such place changes one heatmap in a corner. So every image must agree in
+probabilities, verdict, and nearly all of its mask; to the last ten-thousandth at least half of them must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam_runtime.errors import RunError
+from ltcam_runtime.images import resize
+from ltcam_runtime.inspector import Inspector
+from ltcam_runtime.part_files import Golden, Part, unpack, unpack_map
+from ltcam_runtime.results import Inspection
+
+_NEARLY_ALL = 0.999  # of a heatmap's pixels
+_MEAN = 3e-3  # how far a kink may move a heatmap on average, as a share of its range
+_PROBABILITY = 1e-4
+_LEAST_IOU, _LEAST_IOU_STEADY = 0.95, 0.99
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One golden image here and there.
+
+    Attributes:
+        name: of the image.
+        heatmap: difference that 99.9 % of the pixels stay below, as a share of the heatmap's range; of all maps.
+        mean: mean difference, likewise.
+        probability: largest difference.
+        verdicts: there, here.
+        mask_iou: of the two masks; 1 where both are empty.
+    """
+
+    name: str
+    heatmap: float
+    mean: float
+    probability: float
+    verdicts: tuple[str, str]
+    mask_iou: float
+
+
+def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
+    """Ask an inspector for the golden images.
+
+    Raises:
+        RunError: golden images that cannot be read, or a network that cannot be used.
+    """
+    try:
+        pictures = [_image(image) for image in golden]
+        expected = [({n: unpack_map(m) for n, m in g.heatmaps.items()}, unpack(g.mask) > 0) for g in golden]
+    except ValueError as error:
+        raise RunError(f"a golden image of the file is damaged: {error}") from error
+    found = []
+    for image, picture, (heatmaps, mask) in zip(golden, pictures, expected, strict=True):
+        inspection = inspector.inspect_batch([picture], [image.name], gate=False)[0]
+        resized = resize(picture, inspector.network.image_size)
+        here = {name: maps[0] for name, maps in inspector.network.respond([resized]).heatmaps.items()}
+        shares = [_differences(here.get(name), values) for name, values in heatmaps.items()]
+        found.append(
+            Comparison(
+                name=image.name,
+                heatmap=max(largest for largest, _ in shares),
+                mean=max(mean for _, mean in shares),
+                probability=_probability(inspection, image),
+                verdicts=(image.verdict, inspection.verdict),
+                mask_iou=_iou(inspection.mask, mask),
+            )
+        )
+    return found
+
+
+def gate(inspector: Inspector, part: Part) -> list[Comparison]:
+    """Compare, and refuse what differs.
+
+    Raises:
+        RunError: naming image and difference.
+    """
+    found = compare(inspector, part.golden)
+    for comparison in found:
+        _refuse(comparison, part.tolerance)
+    steady = sum(comparison.heatmap <= part.tolerance for comparison in found)
+    if 2 * steady < len(found):
+        worst = max(found, key=lambda comparison: comparison.heatmap)
+        raise RunError(
+            f"parity: only {steady} of {len(found)} golden images have the heatmap that they had in training; "
+            f"{worst.name} differs by {worst.heatmap:.2g} of its range, {part.tolerance:g} is allowed"
+        )
+    return found
+
+
+def _refuse(found: Comparison, tolerance: float) -> None:
+    there, here = found.verdicts
+    problems = {
+        f"its probabilities differ by {found.probability:.2g}": found.probability
+        > _PROBABILITY * max(1, tolerance / 1e-4),
+        f"its verdict is {here}, and was {there}": here != there,
+        f"its heatmap differs by {found.mean:.2g} of its range on average": found.mean
+        > max(_MEAN, tolerance),
+        f"its mask covers another area (IoU {found.mask_iou:.3f})": found.mask_iou
+        < (_LEAST_IOU_STEADY if found.heatmap <= tolerance else _LEAST_IOU),
+    }
+    reasons = [reason for reason, holds in problems.items() if holds]
+    if reasons:
+        raise RunError(
+            f"parity: of the golden image {found.name} this says something else than the trained network did: "
+            f"{'; '.join(reasons)}. Resizing, normalisation or the runtime differ; results would not be the run's"
+        )
+
+
+def _image(golden: Golden) -> NDArray[np.uint8]:
+    picture = unpack(golden.image)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"{golden.name} is no RGB image of 8 bits")
+    return picture.astype(np.uint8, copy=False)
+
+
+def _differences(here: NDArray[np.float32] | None, there: NDArray[np.float64]) -> tuple[float, float]:
+    """Largest difference but for one pixel in a thousand, and mean difference, as shares of the range."""
+    if here is None or here.shape != there.shape:
+        return np.inf, np.inf
+    difference = np.abs(here - there)
+    scale = float(there.max() - there.min()) or 1.0
+    return float(np.quantile(difference, _NEARLY_ALL)) / scale, float(difference.mean()) / scale
+
+
+def _probability(inspection: Inspection, golden: Golden) -> float:
+    here = list(inspection.class_scores.values())
+    if len(here) != len(golden.probabilities):
+        return np.inf
+    return float(np.abs(np.subtract(here, golden.probabilities)).max())
+
+
+def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    if one.shape != other.shape:
+        return 0.0
+    either = int((one | other).sum())
+    return int((one & other).sum()) / either if either else 1.0

@@ -1,0 +1,164 @@
+"""A run to one file, and that file to the same verdicts and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+from ltcam.export.export import ExportSettings, export_run
+from ltcam.models.student import STUDENT
+from ltcam.runs.inspector import Inspector as TrainedInspector
+from ltcam_runtime import Inspector
+from ltcam_runtime.errors import ExportError, OutputError, RunError, SettingsError
+from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.part_files import read_part
+from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides
+
+ENGINES = [EngineSettings("onnxruntime", threads=1), EngineSettings("openvino", threads=1)]
+
+
+def inspections_agree(trained, exported, images):
+    for index, image in enumerate(images):
+        one = trained.inspect_batch([image], [str(index)], gate=False)[0]
+        other = exported.inspect_batch([image], [str(index)], gate=False)[0]
+        assert other.verdict == one.verdict
+        assert other.score == pytest.approx(one.score, abs=1e-6)
+        assert np.quantile(np.abs(other.heatmap - one.heatmap), 0.999) <= 1e-4 * np.ptp(one.heatmap)
+        assert (other.mask & one.mask).sum() >= 0.999 * (other.mask | one.mask).sum()
+        assert one.mask.any()
+        assert [region.box for region in other.regions] == [region.box for region in one.regions]
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.engine)
+def test_the_file_inspects_like_the_run(engine, run_folder, part_file, paint):
+    exported = Inspector.load(part_file, engine=engine)
+    inspections_agree(TrainedInspector.load(run_folder), exported, paint(3, (90, 140)))
+
+
+def test_a_student_is_exported(make_run, tmp_path, paint):
+    drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
+    run = make_run(network="student", maps={MAP: drawn}, mask=MaskSettings(threshold=0.02, of="value"))
+    exported = export_run(run, tmp_path / "student.ltcam.onnx", ExportSettings(format="openvino"))
+    assert set(exported.parity) == {"onnxruntime", "openvino"}
+    inspections_agree(TrainedInspector.load(run), Inspector.load(exported.path), paint(2, (64, 96)))
+
+
+def test_maps_of_several_kinds_of_defect_are_all_there(make_run, tmp_path, paint):
+    lt = CamSettings(method="grad-cam", percentile=50, stages=("trunk.layer2", "trunk.layer3"), fusion="sum")
+    other = CamSettings(method="hires-cam", stages=("trunk.layer3",), fusion="sum")
+    run = make_run(maps={MAP: lt, "fine": other}, kinds={"hole": {"map": "fine"}})
+    exported = Inspector.load(export_run(run, tmp_path / "part.ltcam.onnx").path)
+    assert exported.network.maps == (MAP, "fine")
+    inspections_agree(TrainedInspector.load(run), exported, paint(2, (64, 96)))
+
+
+def test_overrides_are_exported(run_folder, tmp_path):
+    overrides = Overrides(method="grad-cam", percentile=50, threshold=0.25, verdict_threshold=0.9)
+    exported = export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(overrides=overrides))
+    assert exported.part.inspection.default.mask.threshold == 0.25
+    assert exported.part.inspection.verdict.threshold == 0.9
+
+
+def test_golden_images_of_the_user_are_taken(run_folder, tmp_path, paint):
+    files = []
+    for index, pixels in enumerate(paint(2, (50, 70))):
+        files.append(tmp_path / f"{index}.png")
+        Image.fromarray(pixels).save(files[-1])
+    exported = export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(golden=tuple(files)))
+    assert [golden.name for golden in exported.part.golden] == ["0.png", "1.png"]
+    Inspector.load(exported.path)
+
+
+def test_half_weights_take_half_the_space_and_pass_their_own_gate(make_run, tmp_path):
+    run = make_run(sharpening={}, mask=MaskSettings(threshold=0.5))
+    whole, half = (
+        export_run(run, tmp_path / f"{precision}.ltcam.onnx", ExportSettings(precision=precision))
+        for precision in ("fp32", "fp16")
+    )
+    weights = [
+        sum(len(constant.raw_data) for constant in onnx.load(exported.path).graph.initializer)
+        for exported in (whole, half)
+    ]
+    assert weights[1] < 0.52 * weights[0]
+    Inspector.load(half.path)
+
+
+def test_settings_of_the_map_are_fixed_in_the_file(part_file):
+    inspector = Inspector.load(part_file, check=False)
+    assert inspector.overridden(Overrides(threshold=0.5)).settings.default.mask.threshold == 0.5
+    with pytest.raises(SettingsError, match="`method` 'grad-cam': maps are fixed"):
+        inspector.overridden(Overrides(method="grad-cam"))
+
+
+def test_what_is_there_is_kept(part_file, run_folder):
+    before = part_file.read_bytes()
+    with pytest.raises(OutputError, match="is there already"):
+        export_run(run_folder, part_file)
+    assert part_file.read_bytes() == before
+
+
+def test_equal_runs_give_equal_files(run_folder, part_file, tmp_path):
+    again = export_run(run_folder, tmp_path / "again.ltcam.onnx")
+    assert again.path.read_bytes() == part_file.read_bytes()
+
+
+def test_a_graph_that_says_something_else_is_not_written(run_folder, tmp_path, monkeypatch):
+    from ltcam.export import export  # noqa: PLC0415
+
+    build = export.build_graph
+
+    def wrong(pipeline):
+        model = build(pipeline)
+        weight = max(model.graph.initializer, key=lambda constant: len(constant.raw_data))
+        values = numpy_helper.to_array(weight) * 1.01
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float32), weight.name))
+        return model
+
+    monkeypatch.setattr(export, "build_graph", wrong)
+    with pytest.raises(ExportError, match=r"nothing was written: on onnxruntime, parity: .*golden-"):
+        export_run(run_folder, tmp_path / "part.ltcam.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_there_are_not_are_refused(run_folder, tmp_path):
+    with pytest.raises(SettingsError, match="`precision` 'int3'"):
+        ExportSettings(precision="int3")
+    with pytest.raises(SettingsError, match=r"must end in \.onnx"):
+        export_run(run_folder, tmp_path / "part.zip")
+
+
+def test_a_cascade_gives_the_same_inspections(part_file, paint):
+    inspector = Inspector.load(part_file, check=False)
+    images = list(paint(4, (64, 96)))
+    names = [str(index) for index in range(len(images))]
+    scores = sorted(i.score for i in inspector.inspect_batch(images, names))
+    halved = inspector.overridden(Overrides(verdict_threshold=(scores[1] + scores[2]) / 2))
+    plain, cascade = (halved.inspect_batch(images, names, cascade=cascade) for cascade in (False, True))
+    assert {inspection.verdict for inspection in plain} == {"ok", "defect"}
+    for one, other in zip(plain, cascade, strict=True):
+        assert (one.verdict, one.score) == (other.verdict, pytest.approx(other.score, abs=1e-6))
+        assert np.array_equal(one.mask, other.mask)
+
+
+def test_the_part_that_gives_verdicts_has_no_gradient_in_it(part_file):
+    from ltcam_runtime.onnx_files import with_outputs  # noqa: PLC0415
+
+    model = onnx.load_from_string(with_outputs(part_file.read_bytes(), ["logits"]))
+    onnx.checker.check_model(model, full_check=True)
+    whole = onnx.load(part_file)
+    assert [output.name for output in model.graph.output] == ["logits"]
+    assert len(model.graph.node) < 0.4 * len(whole.graph.node)
+
+
+def test_what_a_file_says_of_itself(part_file, run_folder):
+    part = read_part(part_file).part
+    assert part.origin.run == run_folder.name
+    assert len(part.origin.weights_sha256) == 64
+    assert part.image_size == (64, 96)
+    with pytest.raises(RunError, match="is not there"):
+        read_part(Path("nowhere.ltcam.onnx"))

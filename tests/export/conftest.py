@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from ltcam.models.student import build_student
 from ltcam.runs.folder import write_run
 from ltcam.runs.run import Run
 from ltcam_runtime.engines import import_onnxruntime, import_openvino
-from ltcam_runtime.part_files import IMAGES, LOGITS, output_name
+from ltcam_runtime.part_files import DIGEST_KEY, IMAGES, LOGITS, NO_DIGEST, output_name
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 Answer = dict[str, NDArray[np.float32]]
@@ -168,3 +170,21 @@ def run_folder(make_run: Callable[..., Path]) -> Path:
 def part_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, exported. Not to be changed."""
     return export_run(run_folder, tmp_path_factory.mktemp("parts") / "part.ltcam.onnx").path
+
+
+def sign(model: onnx.ModelProto, path: Path) -> Path:
+    """A model with a right checksum, as somebody who knows the format would write it."""
+    for entry in model.metadata_props:
+        if entry.key == DIGEST_KEY:
+            entry.value = NO_DIGEST
+    content = model.SerializeToString()
+    found = hashlib.sha256(content).hexdigest().encode()
+    place = content.rindex(NO_DIGEST.encode())
+    path.write_bytes(content[:place] + found + content[place + 64 :])
+    return path
+
+
+@pytest.fixture(scope="session")
+def signed() -> Callable[[onnx.ModelProto, Path], Path]:
+    """(model, path) -> path of a file with a right checksum."""
+    return sign

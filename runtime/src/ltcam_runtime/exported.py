@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ltcam_runtime.graph_networks import AS_EXPORTED, EngineSettings, GraphNetwo
 from ltcam_runtime.inspector import Inspector as RuntimeInspector
 from ltcam_runtime.parity import gate
 from ltcam_runtime.part_files import read_part
+from ltcam_runtime.predicting import Opened, subtitle_of
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.trial import try_out
 
@@ -58,3 +60,20 @@ class Inspector(RuntimeInspector):
                 f"`{name}` {value!r}: maps are fixed in an exported file; export the run with it"
             )
         return Inspector(self.network, overrides.apply(self.settings))
+
+    def opened(self, file: str | Path, inputs: Sequence[str]) -> Opened:
+        """What results say of it: the same as of its run.
+
+        Args:
+            file: that it was loaded from.
+            inputs: what is inspected.
+        """
+        kind = self.settings.default
+        settings = {
+            "run": str(file),
+            "cam": self.network.part.maps[kind.map].model_dump(mode="json"),
+            "sharpening": kind.sharpening.model_dump(mode="json"),
+            "mask": kind.mask.model_dump(mode="json"),
+            "verdict": self.settings.verdict.model_dump(mode="json"),
+        }
+        return Opened(self, settings, subtitle_of(f"the exported file {Path(file).name}", inputs))

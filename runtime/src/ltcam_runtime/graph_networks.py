@@ -74,7 +74,7 @@ class GraphNetwork:
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the heatmaps it can make."""
-        return self.part.maps
+        return tuple(self.part.maps)
 
     def respond(self, images: Sequence[NDArray[np.uint8]], maps: Sequence[str] | None = None) -> Response:
         """Probabilities, and the heatmaps that are asked for; see `ltcam_runtime.networks.Network`.

@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
-from ltcam_runtime.settings import InspectionSettings, Settings
+from ltcam_runtime.settings import CamSettings, InspectionSettings, Settings
 
 PART_SCHEMA_VERSION = 1
 PART_SUFFIX = ".ltcam.onnx"
@@ -72,6 +72,7 @@ class Origin(Settings):
 class Part(Settings):
     """What a file says of itself.
 
+    `maps`: how each of the graph's heatmaps is made, by name; fixed in the graph.
     `engine`: what runs it unless asked otherwise, by measurement. `precision`: of its weights. `tolerance`: how far
     heatmaps may be from the golden ones, as a share of their range.
     """
@@ -79,7 +80,7 @@ class Part(Settings):
     schema_version: Literal[1] = 1
     image_size: tuple[int, int]
     inspection: InspectionSettings
-    maps: tuple[str, ...] = Field(min_length=1)
+    maps: dict[str, CamSettings] = Field(min_length=1)
     engine: EngineName = "onnxruntime"
     precision: Literal["fp32", "fp16"] = "fp32"
     tolerance: float = Field(1e-4, gt=0, lt=1)
@@ -206,10 +207,10 @@ def unpack(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
     found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype not in (np.uint8, np.uint16):
         raise ValueError("it is damaged")
-    wide = found.dtype == np.uint16
-    return np.ascontiguousarray(
-        found[..., ::-1] if found.ndim == 3 else found, np.uint16 if wide else np.uint8
-    )
+    pixels = found[..., ::-1] if found.ndim == 3 else found
+    if pixels.dtype == np.uint16:
+        return np.ascontiguousarray(pixels, np.uint16)
+    return np.ascontiguousarray(pixels, np.uint8)
 
 
 def pack_map(heatmap: NDArray[np.float32]) -> GoldenMap:

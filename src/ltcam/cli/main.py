@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("ltcam.cli.train", "train a classifier on image labels; writes a run folder"),
     "distill": ("ltcam.cli.distill", "train a student on a run's masks: one forward pass, no gradients"),
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),
+    "export": ("ltcam.cli.export", "write a run into one file that inspects without torch"),
     "serve": ("ltcam.cli.serve", "inspection service with history and studio"),
     "watch": ("ltcam.cli.watch", "inspect what a camera writes into a folder"),
     "archive": ("ltcam.cli.archive", "judge very many images, each exactly once; query and compare them"),

@@ -110,7 +110,7 @@ def export_run(
     part = Part(
         image_size=inspector.run.image_size,
         inspection=inspector.settings,
-        maps=inspector.network.maps,
+        maps=inspector.run.maps,
         engine=ENGINES[settings.format],
         precision=settings.precision,
         tolerance=_TOLERANCES[settings.precision],

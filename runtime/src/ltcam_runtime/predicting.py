@@ -1,0 +1,159 @@
+"""Inspect any number of files and write the results: what `ltcam predict` and `ltcam-run` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.folders import output_folder
+from ltcam_runtime.inspector import Inspector
+from ltcam_runtime.listing import Listing
+from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
+from ltcam_runtime.writers.behind import writing_behind
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+        out: folder of the results.
+        inspected: number of images.
+        verdicts: number of images per verdict.
+        failed: (image, reason) of those that could not be read, or whose results could not be written; and (folder,
+            reason) of those that could not be listed.
+        left_out: what was found beside the images and is not inspected: `reason`, `count` and an `example`.
+    """
+
+    out: Path
+    inspected: int
+    verdicts: Mapping[str, int]
+    failed: tuple[tuple[str, str], ...]
+    left_out: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "out": str(self.out),
+            "inspected": self.inspected,
+            "verdicts": dict(self.verdicts),
+            "failed": [{"image": image, "reason": reason} for image, reason in self.failed],
+            "left_out": list(self.left_out),
+        }
+
+    def sentences(self) -> list[str]:
+        """For people: what failed, what was left out, and what there is to look at."""
+        found = [f"failed: {image}: {reason}" for image, reason in self.failed[:20]]
+        if len(self.failed) > 20:
+            found.append(f"... and {len(self.failed) - 20} more; all are listed in predictions.csv")
+        for entry in self.left_out:
+            more = ", ..." if entry["count"] > 1 else ""
+            found.append(f"left out: {entry['count']} {entry['reason']} ({entry['example']}{more})")
+        verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
+        found.append(
+            f"{self.inspected} images inspected ({verdicts}), {len(self.failed)} failed; results: {self.out}"
+        )
+        return [*found, f"look at: {self.out / 'report.html'}"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is asked for.
+
+    Attributes:
+        save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
+        batch_size: images per pass of the network.
+        cascade: whether heatmaps are made only of images that are not judged OK.
+        overwrite: replace existing results.
+    """
+
+    save: tuple[str, ...] = ("masks", "overlays")
+    batch_size: int = 4
+    cascade: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for kind in self.save:
+            if kind not in CHOICES:
+                close = get_close_matches(kind, CHOICES, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An inspector, and what the results say of it.
+
+    Attributes:
+        inspector: with its settings.
+        settings: what the results are made with, as JSON values; kept in `predictions.json`.
+        subtitle: of the page: what inspected, and what was inspected.
+    """
+
+    inspector: Inspector
+    settings: Mapping[str, Any]
+    subtitle: str
+
+
+def write_predictions(
+    listing: Listing,
+    out: Path,
+    load: Callable[[], Opened],
+    wanted: Prediction,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Summary:
+    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what is to be saved.
+
+    Args:
+        listing: the files.
+        out: folder to write; whole or not there.
+        load: opens the inspector, once it is known that there is a place to write to.
+        wanted: what is asked for.
+        progress: called with (done, total).
+
+    Raises:
+        LtcamError: an inspector or output that cannot be used.
+    """
+    total = len(listing.files)
+    with output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder:
+        opened = load()
+        inspector, left_out = opened.inspector, listing.left_out_json()
+        report = ReportSettings(
+            title=f"{total} image{'' if total == 1 else 's'} inspected",
+            subtitle=opened.subtitle,
+            threshold=inspector.settings.verdict.threshold,
+        )
+        with (
+            open_writers(
+                folder,
+                defect_classes=inspector.settings.classes[1:],
+                settings=opened.settings,
+                kinds=(*TABLES, *wanted.save),
+                left_out=left_out,
+                report=report,
+            ) as writers,
+            writing_behind(writers) as behind,
+        ):
+            for name, reason in listing.failed:
+                behind.add_failure(name, reason)
+            items = inspector.inspect_files(
+                listing.files, batch_size=wanted.batch_size, cascade=wanted.cascade
+            )
+            for done, item in enumerate(items, start=1):
+                if item.inspection is None or item.image is None:
+                    behind.add_failure(item.name, item.reason)
+                else:
+                    behind.add(item.inspection, item.image)
+                progress(done, total)
+    verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
+    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out))
+
+
+def subtitle_of(what: str, inputs: Sequence[str]) -> str:
+    """`what` inspects, and the first few inputs."""
+    more = " and more" if len(inputs) > 3 else ""
+    return f"by {what}; images from {', '.join(inputs[:3])}{more}"

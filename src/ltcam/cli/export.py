@@ -1,0 +1,96 @@
+"""`ltcam export RUN --out part.ltcam.onnx`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ltcam.cli.console import DONE, command, print_json, say
+from ltcam.cli.options import (
+    Fusion,
+    Method,
+    Percentile,
+    Reading,
+    Scope,
+    Sharpen,
+    Stages,
+    Threshold,
+    VerdictThreshold,
+)
+from ltcam_runtime.settings import Overrides
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+@command
+def export(
+    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train` or `ltcam distill`")],
+    out: Annotated[Path, typer.Option(help="file to write, such as part.ltcam.onnx")],
+    format: Annotated[  # noqa: A002  # the option's name
+        str, typer.Option(help="which runtime opens the file unless asked otherwise: onnx or openvino")
+    ] = "onnx",
+    precision: Annotated[str, typer.Option(help="of the weights: fp32, or fp16 for half the size")] = "fp32",
+    golden: Annotated[
+        list[Path] | None,
+        typer.Option(help="image to compare with wherever the file is loaded; may be given several times"),
+    ] = None,
+    method: Method = None,
+    percentile: Percentile = None,
+    scope: Scope = None,
+    reading: Reading = None,
+    stages: Stages = None,
+    fusion: Fusion = None,
+    threshold: Threshold = None,
+    sharpen: Sharpen = None,
+    verdict_threshold: VerdictThreshold = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
+) -> int:
+    """Write a run's whole inspection into one file that runs without torch.
+
+    The file is written only if ONNX Runtime (and OpenVINO, where it is to open it) says of the golden images what
+    the run says.
+    """
+    overrides = Overrides(
+        method=method,
+        percentile=percentile,
+        scope=scope,
+        reading=reading,
+        stages=stages,
+        fusion=fusion,
+        threshold=threshold,
+        sharpen=sharpen,
+        verdict_threshold=verdict_threshold,
+    )
+    from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
+
+    settings = ExportSettings(format, precision, tuple(golden or ()), overrides, overwrite)  # type: ignore[arg-type]
+    done = export_run(run, out, settings, progress=lambda step: say(f"{step} ..."))
+    for engine, comparisons in done.parity.items():
+        worst = max(comparison.heatmap for comparison in comparisons)
+        iou = min(comparison.mask_iou for comparison in comparisons)
+        say(
+            f"{engine}: {len(comparisons)} golden images agree; heatmaps within {worst:.1e} of their range, "
+            f"masks to {iou:.1%}"
+        )
+    say(f"{done.path}: {done.size / 1e6:.1f} MB; try: ltcam-run {done.path} IMAGES... --out results")
+    if as_json:
+        print_json(_summary(done))
+    return DONE
+
+
+def _summary(done: Any) -> dict[str, Any]:
+    return {
+        "out": str(done.path),
+        "bytes": done.size,
+        "engine": done.part.engine,
+        "precision": done.part.precision,
+        "maps": {name: cam.model_dump(mode="json") for name, cam in done.part.maps.items()},
+        "parity": {
+            engine: [vars(comparison) for comparison in comparisons]
+            for engine, comparisons in done.parity.items()
+        },
+    }

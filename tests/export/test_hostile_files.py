@@ -1,0 +1,169 @@
+"""Files that are damaged, foreign or hostile: one clear error, soon, and without harm."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ltcam_runtime import Inspector
+from ltcam_runtime.errors import RunError
+from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.onnx_files import DamagedError, check, metadata, with_outputs
+from ltcam_runtime.part_files import PART_KEY, read_part
+
+
+def refused(path: Path, message: str, **options: object) -> None:
+    started = time.process_time()
+    with pytest.raises(RunError, match=message) as caught:
+        Inspector.load(path, **options)  # type: ignore[arg-type]
+    assert str(path) in str(caught.value)
+    assert time.process_time() - started < 5
+
+
+def with_nodes(part: Path, *nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:
+    """An exported model that computes something more, and adds it to its logits."""
+    model = onnx.load(part)
+    for node in model.graph.node:
+        if "logits" in node.output:
+            node.output[0] = "logits_alone"
+    model.graph.node.extend(nodes)
+    model.graph.node.append(helper.make_node("Add", ["logits_alone", "more"], ["logits"]))
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    return model
+
+
+def test_an_empty_a_foreign_and_a_text_file(tmp_path):
+    foreign = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1])],
+        [helper.make_tensor_value_info("y", 1, [1])],
+    )
+    contents = {
+        "not one that `ltcam export` wrote": (b"", helper.make_model(foreign).SerializeToString()),
+        "no ONNX file": (b"<html>not found</html>", b"\xff" * 400, b"PK\x03\x04" + bytes(100)),
+    }
+    for message, files in contents.items():
+        for index, content in enumerate(files):
+            path = tmp_path / f"{index}.ltcam.onnx"
+            path.write_bytes(content)
+            refused(path, message)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.9, 0.9999])
+def test_a_file_that_was_cut_short(share, part_file, tmp_path):
+    path = tmp_path / "part.ltcam.onnx"
+    path.write_bytes(part_file.read_bytes()[: int(share * part_file.stat().st_size)])
+    refused(path, "cut short|damaged|not one that|no graph|holds no|checksum")
+
+
+def test_bytes_that_were_changed_anywhere(part_file, tmp_path):
+    whole = part_file.read_bytes()
+    path = tmp_path / "part.ltcam.onnx"
+    rng = np.random.default_rng(0)
+    for place in [0, 1, 5, len(whole) - 1, *rng.integers(0, len(whole), 60)]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        with pytest.raises(RunError):
+            read_part(path)
+
+
+def test_constants_in_other_files(part_file, tmp_path, signed):
+    model = onnx.load(part_file)
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(4096))
+    constant = max(model.graph.initializer, key=lambda constant: len(constant.raw_data))
+    constant.ClearField("raw_data")
+    constant.data_location = TensorProto.EXTERNAL
+    entry = constant.external_data.add()
+    entry.key, entry.value = "location", "../secret.bin"
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "keeps constants in other files")
+
+
+def test_constants_larger_than_the_file(part_file, tmp_path, signed):
+    model = onnx.load(part_file)
+    model.graph.initializer[0].dims[:] = [10**6, 10**6]
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "constant of 1000000 x 1000000 values")
+    model = onnx.load(part_file)
+    constant = next(c for c in model.graph.initializer if len(c.dims) == 4)
+    constant.dims[0] *= 2
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "a constant of .* values has .* bytes")
+
+
+def test_operators_of_other_makers(part_file, tmp_path, signed):
+    model = with_nodes(part_file, helper.make_node("Anything", ["logits_alone"], ["more"], domain="com.evil"))
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "operators of 'com.evil'")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("side", [2**15, 10**6])
+def test_a_graph_that_asks_for_more_memory_than_there_is(engine, side, part_file, tmp_path, signed):
+    """A few bytes that want gigabytes: tried out in a process that may not have them."""
+    nodes = (
+        helper.make_node("Expand", ["one", "much"], ["wide"]),
+        helper.make_node("Sin", ["wide"], ["waves"]),
+        helper.make_node("ReduceMean", ["waves"], ["more"], keepdims=0),
+    )
+    model = with_nodes(part_file, *nodes, one=np.ones(1, np.float32), much=np.array([side, side], np.int64))
+    path = signed(model, tmp_path / "part.ltcam.onnx")
+    refused(path, "cannot be used|hostile", engine=EngineSettings(engine, threads=1))  # type: ignore[arg-type]
+
+
+def test_a_graph_that_never_ends(part_file, tmp_path, signed, monkeypatch):
+    monkeypatch.setattr("ltcam_runtime.trial._SECONDS", 1)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["still"]), helper.make_node("Sin", ["before"], ["after"])],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+        ],
+    )
+    loop = helper.make_node("Loop", ["often", "yes", "logits_alone"], ["more"], body=body)
+    model = with_nodes(part_file, loop, often=np.array(2**62), yes=np.array(True))
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "more memory or time|not ready in time")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda part: {**part, "schema_version": 2}, "schema version 2, this ltcam-runtime reads up to 1"),
+        (lambda part: {**part, "image_size": [10**6, 10**6]}, "field 'image_size'"),
+        (lambda part: {**part, "surprise": 1}, "field 'surprise'"),
+        (lambda part: {**part, "golden": []}, "field 'golden'"),
+        (lambda part: [part], "it|its|Input"),
+        (lambda part: {**part, "golden": [{**part["golden"][0], "image": "AAAA"}]}, "golden image .*damaged"),
+    ],
+)
+def test_settings_of_another_kind(change: Callable[[dict], object], message, part_file, tmp_path, signed):
+    model = onnx.load(part_file)
+    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
+    entry.value = json.dumps(change(json.loads(entry.value)))
+    path = signed(model, tmp_path / "part.ltcam.onnx")
+    with pytest.raises(RunError, match=message):
+        Inspector.load(path)
+
+
+def test_the_reader_reads_what_protobuf_writes(part_file):
+    """Without the library: the same texts, and parts of the graph that the library takes."""
+    content = part_file.read_bytes()
+    check(content)
+    model = onnx.load(part_file)
+    assert metadata(content) == {entry.key: entry.value for entry in model.metadata_props}
+    part = onnx.load_from_string(with_outputs(content, ["heatmap", "probabilities"]))
+    assert {output.name for output in part.graph.output} == {"heatmap", "probabilities"}
+    with pytest.raises(DamagedError, match="no output nothing"):
+        with_outputs(content, ["nothing"])

@@ -21,9 +21,12 @@ _GROUPS = {
     "max_miss confidence classic rounds resume",
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
     "verdict_threshold unsure min_area px_per_mm",
-    "Results": "out overwrite save page as_json bootstrap",
+    "Results": "out format golden overwrite save page as_json bootstrap",
     "Machine": "batch_size device devices threads precision memory_format probing_bfloat16",
 }
+_SUFFIXES = {"export": ".ltcam.onnx"}
+"""Of the commands whose result is a file."""
+
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names.split()}
 
 _EXAMPLES = {
@@ -32,6 +35,7 @@ _EXAMPLES = {
     "train": "ltcam train photos --out runs/line3",
     "distill": "ltcam distill runs/line3 photos --out runs/line3-student",
     "predict": "ltcam predict runs/line3 new-photos --out results",
+    "export": "ltcam export runs/line3 --out line3.ltcam.onnx",
     "evaluate": "ltcam evaluate runs/line3 photos --out metrics",
     "compare": "ltcam compare runs/line3 photos --out compared",
     "tune": "ltcam tune runs/line3 photos --out tuned",
@@ -46,7 +50,7 @@ def load(name: str) -> Any:
             if parameter.param_type_name == "option":
                 parameter.rich_help_panel = _GROUP_OF.get(str(parameter.name), "Other")
                 if parameter.name == "out" and parameter.required:
-                    _give_place(parameter, words.replace(" ", "-"))
+                    _give_place(parameter, words.replace(" ", "-"), _SUFFIXES.get(words, ""))
         if words in _EXAMPLES:
             each.epilog = f"Example: {_EXAMPLES[words]}"
     return command
@@ -58,17 +62,18 @@ def _with_inner(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield f"{name} {inner}", each
 
 
-def _give_place(parameter: Any, stem: str) -> None:
+def _give_place(parameter: Any, stem: str, suffix: str) -> None:
     parameter.required = False
-    parameter.default = lambda: free_place(stem)
-    parameter.show_default = f"{PLACE.name}/{stem}, or {PLACE.name}/{stem}-2 and so on where that is taken"
+    parameter.default = lambda: free_place(stem, suffix=suffix)
+    first, second = (f"{PLACE.name}/{stem}{number}{suffix}" for number in ("", "-2"))
+    parameter.show_default = f"{first}, or {second} and so on where that is taken"
 
 
-def free_place(stem: str, within: Path = PLACE) -> Path:
-    """The first of `runs/STEM`, `runs/STEM-2`, ... that is not there yet."""
+def free_place(stem: str, within: Path = PLACE, suffix: str = "") -> Path:
+    """The first of `runs/STEM`, `runs/STEM-2`, ... that is not there yet, with a suffix."""
     number = 1
     while True:
-        path = within / (stem if number == 1 else f"{stem}-{number}")
+        path = within / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
         if not path.exists():
             return path
         number += 1

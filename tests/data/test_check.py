@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltcam.data.check import check_dataset
 from ltcam.data.layouts import read_dataset
@@ -136,3 +139,49 @@ def test_ksdd(ksdd_folder):
     assert [(c.name, c.images) for c in report.classes] == [("ok", 347), ("defect", 52)]
     assert report.findings == ()
     assert len(report.duplicates) == 24
+
+
+def test_a_bad_sector_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
+    whole = Path.open
+
+    def fail(path, *args, **options):
+        if path.name == "1.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    report = check_dataset(read_dataset(tmp_path))
+    assert ids(report.unreadable) == ["dent/lot1/1.png", "good/lot1/1.png"]
+    assert ids(report.masks_unreadable) == ["dent/lot1/1.png"]
+    assert all("Input/output error" in problem.reason for problem in report.unreadable)
+
+
+def test_soft_masks_mask_like_images_and_odd_shapes(clean, paint, mark, tmp_path):
+    Image.open(mark("masks/dent/lot0/0.png")).convert("L").save(
+        tmp_path / "masks/dent/lot0/0.jpg", quality=60
+    )
+    (tmp_path / "masks/dent/lot0/0.png").unlink()
+    mark("dent/lot1/drawn.png")
+    paint("good/lot0/wide.png", 77, (48, 120))
+    report = check_dataset(read_dataset(tmp_path))
+    assert ids(report.soft_masks) == ["dent/lot0/0.png"]
+    assert "grey levels; above 12" in report.soft_masks[0].reason
+    assert ids(report.looks_like_masks) == ["dent/lot1/drawn.png"]
+    assert ids(report.odd_shapes) == ["good/lot0/wide.png"]
+    assert report.readiness.ready == "with care"
+    assert "masks with values in between (1)" in report.readiness.reasons
+
+
+def test_ready_and_the_sides_that_come(clean, tmp_path):
+    readiness = check_dataset(read_dataset(tmp_path)).readiness
+    assert (readiness.ready, readiness.reasons) == ("yes", ())
+    assert sum(readiness.sides["dent"].values()) == 12
+    (tmp_path / "dent").rename(tmp_path / "fine")
+    answer = check_dataset(read_dataset(tmp_path, one_class=True)).readiness
+    assert answer.ready == "no"
+    assert "only one class" in answer.reasons[0]
+
+
+def test_joined_lots_are_shown(clean, tmp_path):
+    shutil.copy(tmp_path / "good/lot0/0.png", tmp_path / "good/lot1/again.png")
+    assert check_dataset(read_dataset(tmp_path)).merged_groups == (("lot0", "lot1"),)

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say, shell_line
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, printable, progress, say, shell_line
+from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, reading
 from ltcam_runtime.errors import OutputError
+from ltcam_runtime.searching import CLOSED, left_out_words
+
+OK = "ok"  # as in ltcam.data.dataset
 
 if TYPE_CHECKING:
     from ltcam.data.check import CheckReport
@@ -27,6 +32,9 @@ app = typer.Typer(
 def check(
     data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    ok: OkLabels = None,
+    group_by: GroupBy = None,
+    mask_threshold: MaskThreshold = None,
     page: Annotated[
         Path | None, typer.Option(help="write a page of counts, problems and thumbnails (HTML)")
     ] = None,
@@ -41,7 +49,7 @@ def check(
     from ltcam.data.check import check_dataset  # noqa: PLC0415  # after the options are known to be right
     from ltcam.data.layouts import read_dataset  # noqa: PLC0415
 
-    dataset = read_dataset(data, layout, one_class=True)
+    dataset = read_dataset(data, one_class=True, reading=reading(layout, ok, group_by, mask_threshold))
     with progress("reading") as advance:
         report = check_dataset(dataset, advance)
     if page is not None:
@@ -54,7 +62,10 @@ def check(
     else:
         _print_counts(report)
         _print_findings(report)
-    return SOME_FAILED if report.unreadable or report.masks_unreadable else DONE
+        _print_readiness(report)
+    failed = report.unreadable or report.masks_unreadable or report.readiness.ready == "no"
+    closed = any(entry.reason == CLOSED for entry in report.files.left_out)
+    return SOME_FAILED if failed or closed else DONE
 
 
 @app.command()
@@ -93,47 +104,74 @@ def synth(
 
 
 def _print_counts(report: CheckReport) -> None:
-    table = Table(
-        title=f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}"
-    )
+    title = f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}"
+    table = Table(title=Text(printable(title)))
     for column in ("class", "images", "groups", "with mask", "train", "val", "test", "no side"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for count in report.classes:
         sides = (str(count.by_split.get(side, 0)) for side in ("train", "val", "test", "none"))
-        table.add_row(count.name, str(count.images), str(count.groups), str(count.masks), *sides)
-    console = Console()
-    console.print(table)
+        name = Text(printable(count.name))
+        table.add_row(name, str(count.images), str(count.groups), str(count.masks), *sides)
+    Console().print(table)
+    if report.ok_labels and report.ok_labels != (OK,):
+        _show(f"taken for OK: {', '.join(report.ok_labels)} (--ok LABEL names another)")
+    _print_files(report)
     if report.heights is not None and report.widths is not None:
-        console.print(
+        _show(
             f"heights {report.heights.minimum:g} to {report.heights.maximum:g} px (median {report.heights.median:g}), "
-            f"widths {report.widths.minimum:g} to {report.widths.maximum:g} px (median {report.widths.median:g})",
-            highlight=False,
+            f"widths {report.widths.minimum:g} to {report.widths.maximum:g} px (median {report.widths.median:g})"
         )
     if report.duplicates:
-        console.print(
-            f"{len(report.duplicates)} sets of copies (same file, pixels or surface):", highlight=False
+        copies = [f"{' = '.join(group.ids)} ({group.kind})" for group in report.duplicates]
+        _show(f"{len(copies)} sets of copies (same file, pixels or surface):")
+        _list(copies)
+    if report.merged_groups:
+        _show(
+            f"{len(report.merged_groups)} sets of groups are one for every split, since they share a photograph:"
         )
-        for group in report.duplicates[:_LISTED]:
-            console.print(f"  - {' = '.join(group.ids)} ({group.kind})", markup=False, highlight=False)
-        if len(report.duplicates) > _LISTED:
-            console.print(
-                f"  ... and {len(report.duplicates) - _LISTED} more (--json lists all)", highlight=False
-            )
+        _list([" = ".join(names) for names in report.merged_groups])
+
+
+def _print_files(report: CheckReport) -> None:
+    files = report.files
+    parts = [f"{files.images} images", f"{files.masks} masks", f"{files.lists} lists of labels"]
+    read = " + ".join(part for part in parts if not part.startswith("0 ")) or "nothing read"
+    _show(f"{files.there} files: {read} + {len(files.left_out)} left out")
+    for words in left_out_words(files.left_out):
+        _show(f"  - {words}")
 
 
 def _print_findings(report: CheckReport) -> None:
-    console = Console()
     for finding in report.findings:
-        console.print(
-            f"\n{finding.level}: {finding.title} ({len(finding.entries)})", markup=False, highlight=False
-        )
-        console.print(f"  {finding.advice}", markup=False, highlight=False)
-        for entry in finding.entries[:_LISTED]:
-            reason = f": {entry.reason}" if entry.reason else ""
-            console.print(f"  - {entry.id}{reason}", markup=False, highlight=False)
-        if len(finding.entries) > _LISTED:
-            console.print(
-                f"  ... and {len(finding.entries) - _LISTED} more (--json lists all)", highlight=False
-            )
+        _show(f"\n{finding.level}: {finding.title} ({len(finding.entries)})")
+        _show(f"  {finding.advice}")
+        _list([f"{entry.id}: {entry.reason}" if entry.reason else entry.id for entry in finding.entries])
     for note in report.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        _show(f"note: {note}")
+
+
+def _print_readiness(report: CheckReport) -> None:
+    readiness = report.readiness
+    if readiness.sides:
+        table = Table(title="Sides that a training would take (seed 0)")
+        for column in ("class", "train", "val", "test"):
+            table.add_column(column, justify="left" if column == "class" else "right")
+        for name, by_side in readiness.sides.items():
+            table.add_row(Text(printable(name)), *(str(by_side[side]) for side in ("train", "val", "test")))
+        Console().print(table)
+    _show(f"ready to train: {readiness.ready}")
+    _list(list(readiness.reasons))
+
+
+def _list(lines: list[str]) -> None:
+    for line in lines[:_LISTED]:
+        _show(f"  - {line}")
+    if len(lines) > _LISTED:
+        _show(f"  ... and {len(lines) - _LISTED} more (--json lists all)")
+
+
+def _show(text: str) -> None:
+    """A line for people; names in it may hold anything."""
+    first = "\n" if text.startswith("\n") else ""
+    line = printable(text.removeprefix("\n").replace("\n", "\\n"))
+    Console(soft_wrap=True).print(first + line, markup=False, highlight=False)

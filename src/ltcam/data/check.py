@@ -6,7 +6,8 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -14,12 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ltcam.data.dataset import OK, Dataset, Sample
-from ltcam.data.duplicates import DuplicateGroup, Signature, find_duplicates, merge_groups, signature
+from ltcam.data.dataset import OK, Dataset, Files, Sample
+from ltcam.data.duplicates import (
+    DuplicateGroup,
+    Signature,
+    find_duplicates,
+    joined_groups,
+    merge_groups,
+    signature,
+)
+from ltcam.data.labels import OK_WORDS_SHOWN, spelled_alike
+from ltcam.data.layouts.folders import OUTSIDE
+from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
+from ltcam_runtime import mask_files, searching
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image
+from ltcam_runtime.images import load_mask, read_image
 
 FEW_DEFECTS = 10
 """Fewer images of a defect class than this are worth a warning."""
@@ -27,6 +39,14 @@ FEW_DEFECTS = 10
 CHECK_SCHEMA_VERSION = 1
 
 Progress = Callable[[int, int], None]
+
+_FEWEST_PIXELS = 64
+_SHAPE_TOLERANCE = 0.02
+_ATTENTION = frozenset(
+    {searching.LINKED_FOLDER, searching.LINK_OUTSIDE, searching.OTHER_IMAGE, searching.WRONG_SUFFIX}
+    | {searching.VIDEO, mask_files.FITS_NONE, mask_files.FITS_SEVERAL, mask_files.ONE_OF_SEVERAL, OUTSIDE}
+)
+"""Reasons for leaving files out that somebody should know of before training."""
 
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by its full range
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -103,6 +123,14 @@ class CheckReport:
         narrow_16_bit: 16-bit images that use less than an eighth of their range.
         duplicates: groups of images that show the same photograph or surface.
         straddling: groups, copies joined, that stand on several sides of the split the data set names.
+        soft_masks: masks with values in between, and the threshold that was taken.
+        looks_like_masks: images that hold two colours only, as masks do.
+        odd_shapes: images whose shape (width to height) is another than most images have.
+        alike_labels: labels that differ in separators only.
+        merged_groups: groups that copies join into one, sorted.
+        ok_labels: labels that were taken for OK, as they are written.
+        files: what was taken up of the folder, and what was left out.
+        readiness: whether `train` can start, why not, and the sides it would take.
         notes: what else is worth knowing, such as very few defects.
     """
 
@@ -127,6 +155,14 @@ class CheckReport:
     narrow_16_bit: tuple[FileProblem, ...]
     duplicates: tuple[DuplicateGroup, ...]
     straddling: tuple[str, ...]
+    soft_masks: tuple[FileProblem, ...]
+    looks_like_masks: tuple[FileProblem, ...]
+    odd_shapes: tuple[FileProblem, ...]
+    alike_labels: tuple[tuple[str, ...], ...]
+    merged_groups: tuple[tuple[str, ...], ...]
+    ok_labels: tuple[str, ...]
+    files: Files
+    readiness: Readiness
     notes: tuple[str, ...]
 
     @property
@@ -140,6 +176,13 @@ class CheckReport:
         values["sizes"] = [
             {"height": height, "width": width, "images": count} for (height, width), count in self.sizes
         ]
+        values["files"] = {
+            "there": self.files.there,
+            "images": self.files.images,
+            "masks": self.files.masks,
+            "lists": self.files.lists,
+            "left_out": [{"path": str(entry.path), "reason": entry.reason} for entry in self.files.left_out],
+        }
         return {"schema_version": CHECK_SCHEMA_VERSION, **_plain(values)}
 
 
@@ -156,7 +199,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
     duplicates = find_duplicates(samples, signatures)
     sizes = [value.size for value in signatures.values()]
     areas = [100.0 * f.marked for f in facts if f.marked]
-    return CheckReport(
+    report = CheckReport(
         root=str(dataset.root),
         layout=dataset.layout,
         images=len(samples),
@@ -178,8 +221,20 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         narrow_16_bit=_problems(samples, [f.range_problem for f in facts]),
         duplicates=duplicates,
         straddling=straddling_groups(merge_groups(dataset, duplicates)),
+        soft_masks=_problems(samples, [f.soft_mask for f in facts]),
+        looks_like_masks=_problems(samples, [f.mask_like for f in facts]),
+        odd_shapes=_odd_shapes(samples, signatures),
+        alike_labels=tuple(spelled_alike({sample.label for sample in samples})),
+        merged_groups=_merged(dataset, duplicates),
+        ok_labels=dataset.ok_labels,
+        files=dataset.files,
+        readiness=Readiness("yes", (), {}),
         notes=_notes(dataset),
     )
+    unusable = frozenset(problem.id for problem in report.unreadable)
+    problems = [f"{finding.title.lower()} ({len(finding.entries)})" for finding in report.findings]
+    problems += [note.rstrip(".") for note in report.notes if note.startswith(("Only", "All"))]
+    return replace(report, readiness=readiness(dataset, unusable, duplicates, problems))
 
 
 # -------------------------------------------------------------------------------------- one sample
@@ -196,6 +251,8 @@ class _Facts:
     mask_problem: str = ""
     size_problem: str = ""
     range_problem: str = ""
+    soft_mask: str = ""
+    mask_like: str = ""
 
 
 def _facts_of_all(samples: Sequence[Sample], progress: Progress | None) -> list[_Facts]:
@@ -212,13 +269,15 @@ def _facts_of_all(samples: Sequence[Sample], progress: Progress | None) -> list[
 
 
 def _facts(sample: Sample) -> _Facts:
-    marks, mask_problem = _marks(sample)
+    marks, mask_problem, soft = _marks(sample)
     marked = None if marks is None else float(marks.mean())
     try:
         image = read_image(sample.path)
         found = signature(sample.path, image)
     except InputError as error:
-        return _Facts(image_problem=error.reason, mask_problem=mask_problem, marked=marked)
+        return _Facts(image_problem=error.reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
+    except (OSError, MemoryError) as error:  # a bad sector, a stale share: the other files go on
+        return _Facts(image_problem=_words(error), mask_problem=mask_problem, soft_mask=soft, marked=marked)
     mode = _mode(sample, image)
     return _Facts(
         signature=found,
@@ -227,14 +286,43 @@ def _facts(sample: Sample) -> _Facts:
         mask_problem=mask_problem,
         size_problem=_size_problem(marks, image),
         range_problem=_range_problem(mode, image),
+        soft_mask=soft,
+        mask_like=_mask_like(image),
     )
 
 
-def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str]:
+def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
+    """The marks, why there are none, and what a threshold had to decide."""
     try:
-        return read_marks(sample), ""
+        if not isinstance(sample.mask, Path):
+            return read_marks(sample), "", ""
+        mask = load_mask(sample.mask, threshold=sample.mask_threshold)
     except InputError as error:
-        return None, f"{error.path}: {error.reason}"
+        return None, f"{error.path}: {error.reason}", ""
+    except (OSError, MemoryError) as error:
+        return None, f"{sample.mask}: {_words(error)}", ""
+    if mask.levels <= 2 or mask.threshold == 0 or sample.mask_threshold is not None:
+        return mask.marks, "", ""
+    return (
+        mask.marks,
+        "",
+        f"the mask has {mask.levels} grey levels; above {mask.threshold:g} is taken for defect",
+    )
+
+
+def _words(error: OSError | MemoryError) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    return "not enough memory to read it"
+
+
+def _mask_like(image: NDArray[np.uint8]) -> str:
+    """Whether an image has two colours only, and more than one pixel of each."""
+    few = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)].reshape(-1, 3)
+    if few.shape[0] < _FEWEST_PIXELS or len(np.unique(few[:_FEWEST_PIXELS], axis=0)) > 2:
+        return ""
+    colours = np.unique(few, axis=0)
+    return "it holds two colours only, as masks do" if len(colours) == 2 else ""
 
 
 def _size_problem(marks: NDArray[np.bool_] | None, image: NDArray[np.uint8]) -> str:
@@ -331,6 +419,31 @@ def _contradictions(
     )
 
 
+def _odd_shapes(samples: Sequence[Sample], signatures: Mapping[str, Signature]) -> tuple[FileProblem, ...]:
+    """Images whose width to height is another than most have; none where there is no usual shape."""
+    aspects = {name: value.size[1] / value.size[0] for name, value in signatures.items()}
+    if not aspects:
+        return ()
+    usual = median(aspects.values())
+    odd = {name for name, aspect in aspects.items() if abs(aspect / usual - 1) > _SHAPE_TOLERANCE}
+    if 2 * len(odd) > len(aspects):
+        return ()
+    return tuple(
+        FileProblem(sample.id, "{1} x {0} pixels (width x height)".format(*signatures[sample.id].size))
+        for sample in samples
+        if sample.id in odd
+    )
+
+
+def _merged(dataset: Dataset, duplicates: Sequence[DuplicateGroup]) -> tuple[tuple[str, ...], ...]:
+    """Groups that the data set names and that copies join, with those they are joined with."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for name, root in joined_groups(dataset, duplicates).items():
+        members[root].append(name)
+    named = {sample.group for sample in dataset.samples if sample.group != sample.id}
+    return tuple(tuple(names) for _, names in sorted(members.items()) if len(names) > 1 and named & {*names})
+
+
 def _notes(dataset: Dataset) -> tuple[str, ...]:
     notes = [
         f"Only {count} image(s) of class {name}: numbers measured on so few say little."
@@ -343,7 +456,8 @@ def _notes(dataset: Dataset) -> tuple[str, ...]:
             notes.append(
                 f"All {what} images are in one group ({groups.pop()}): a split by group is impossible."
             )
-    return tuple(notes)
+    hint = group_hint(dataset)
+    return (*notes, hint) if hint else tuple(notes)
 
 
 # -------------------------------------------------------------------------------------- showing
@@ -352,6 +466,12 @@ def _notes(dataset: Dataset) -> tuple[str, ...]:
 def _findings(report: CheckReport) -> tuple[Finding, ...]:
     straddling = tuple(FileProblem(group, "on several sides") for group in report.straddling)
     all_kinds: tuple[tuple[str, Literal["error", "warning"], str, tuple[FileProblem, ...]], ...] = (
+        (
+            "One kind of image only",
+            "error",
+            f"A classifier needs both. Words that mean OK: {OK_WORDS_SHOWN}, ...; --ok LABEL names another.",
+            _one_sided(report),
+        ),
         (
             "Images that cannot be read",
             "error",
@@ -396,13 +516,64 @@ def _findings(report: CheckReport) -> tuple[Finding, ...]:
             report.masks_missing,
         ),
         (
+            "Images that look like masks",
+            "warning",
+            "If they are masks, put them into a folder called masks/, or they are learned as images.",
+            report.looks_like_masks,
+        ),
+        (
+            "Images of another shape than most",
+            "warning",
+            "The network sees all in one shape, so these come out squeezed. Cut them to the shape of the others.",
+            report.odd_shapes,
+        ),
+        (
+            "Labels that differ in separators only",
+            "warning",
+            "They are separate classes. If they are one, write them alike.",
+            tuple(FileProblem(" = ".join(labels), "") for labels in report.alike_labels),
+        ),
+        (
+            "Masks with values in between",
+            "warning",
+            "JPEG or resizing made soft borders, which are cut in the middle; --mask-threshold N sets another value.",
+            report.soft_masks,
+        ),
+        (
             "16-bit images that use little of their range",
             "warning",
             "They come out nearly flat in 8 bits. Stretch them, or save them with their real bit depth.",
             report.narrow_16_bit,
         ),
     )
-    return tuple(Finding(title, level, advice, found) for title, level, advice, found in all_kinds if found)
+    found = [Finding(title, level, advice, entries) for title, level, advice, entries in all_kinds if entries]
+    found += _left_out(report)
+    return tuple(sorted(found, key=lambda finding: finding.level != "error"))
+
+
+def _one_sided(report: CheckReport) -> tuple[FileProblem, ...]:
+    defective = sum(count.images for count in report.classes if count.name != OK)
+    if defective and defective < report.images:
+        return ()
+    what = "OK" if defective else "defective"
+    words = ", ".join(f"{count.name} ({count.images})" for count in report.classes if count.images)
+    return (FileProblem("labels", f"there is no {what} image; found: {words}"),)
+
+
+def _left_out(report: CheckReport) -> list[Finding]:
+    """Of what was left out, what somebody should know of before training."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for entry in report.files.left_out:
+        by_reason[entry.reason].append(str(entry.path))
+    found = []
+    for reason, names in by_reason.items():
+        if reason in _ATTENTION or reason == searching.CLOSED:
+            what, _, advice = reason.partition(": ")
+            level: Literal["error", "warning"] = "error" if reason == searching.CLOSED else "warning"
+            entries = tuple(FileProblem(name, "") for name in names)
+            advice = advice or "They play no part; move or rename what should."
+            found.append(Finding(f"Left out: {what}", level, advice[:1].upper() + advice[1:], entries))
+    return found
 
 
 def _plain(value: Any) -> Any:

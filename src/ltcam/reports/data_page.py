@@ -18,6 +18,7 @@ from ltcam.reports.html import bars, image_uri, number, render, write_page
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.searching import left_out_words
 
 THUMBNAILS_PER_CLASS = 24
 DUPLICATES_SHOWN = 12
@@ -82,6 +83,8 @@ def data_page(dataset: Dataset, report: CheckReport) -> str:
         sides=sides if sides != ["none"] else [],
         side_totals={side: _side_total(report, side) for side in sides},
         axes=_axes(report),
+        readiness=report.readiness,
+        left_out=left_out_words(report.files.left_out),
         galleries=[_gallery(name, readable) for name in dataset.classes],
         copies=_copies(copies[:DUPLICATES_SHOWN], readable),
         more_copies=copies[DUPLICATES_SHOWN:],
@@ -116,6 +119,11 @@ def _cards(report: CheckReport) -> list[dict[str, str]]:
             "detail": _sizes_of_groups(report.group_sizes),
         },
         _mask_card(report),
+        {
+            "name": "Ready to train",
+            "value": report.readiness.ready,
+            "tone": {"yes": "good", "with care": "warn", "no": "bad"}[report.readiness.ready],
+        },
         {
             "name": "Problems",
             "value": number(errors + warnings),

@@ -1,0 +1,38 @@
+"""Options on how a data set is to be read, for the commands that take one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ltcam.data.layouts import Reading
+
+OkLabels = Annotated[
+    list[str] | None,
+    typer.Option("--ok", metavar="LABEL", help="label or folder that means OK; may be given several times"),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="REGEX",
+        help="part of the image's name that names its group (lot, part), such as '(part[0-9]+)'",
+    ),
+]
+MaskThreshold = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=254, help="grey value above which mask pixels are defect; default: what suits each mask"
+    ),
+]
+
+
+def reading(
+    layout: str | None, ok: list[str] | None, group_by: str | None, mask_threshold: int | None = None
+) -> Reading:
+    """The options as one value."""
+    from ltcam.data.layouts import Reading  # noqa: PLC0415  # after the options are known to be right
+
+    return Reading(layout=layout, ok=tuple(ok or ()), group_by=group_by, mask_threshold=mask_threshold)

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
 from ltcam.cli.options import Device
 
-judging = typer.Typer(add_completion=False)
-reading = typer.Typer(add_completion=False)
 
-_READING = {"query", "diff", "drift"}
+class _JudgesByDefault(TyperGroup):
+    """`ltcam archive RUN ...` judges; `query`, `diff` and `drift` as the first word ask about what is there."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named or not args else ["judge", *args])
+
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, cls=_JudgesByDefault)
 
 Generation = Annotated[str, typer.Option(help="which generation; not needed where there is one")]
 Page = Annotated[Path | None, typer.Option(help="also write a page with pictures")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
-def app(arguments: Sequence[str], prog_name: str) -> None:
-    """The command; `query`, `diff` and `drift` as the first word ask about an archive that is there."""
-    reads = bool(arguments) and arguments[0] in _READING
-    (reading if reads else judging)(list(arguments), prog_name=prog_name)
-
-
-@judging.command()
+@app.command()
 @command
-def archive(
+def judge(
     model: Annotated[Path, typer.Argument(metavar="RUN|FILE.onnx", help="run folder or exported file")],
     images: Annotated[
         str, typer.Argument(metavar="MANIFEST|FOLDER|URL", help="FILE.csv, FILE.parquet, folder or s3://...")
@@ -98,7 +99,7 @@ def archive(
     return SOME_FAILED if failed else DONE
 
 
-@reading.command()
+@app.command()
 @command
 def query(
     archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
@@ -127,7 +128,7 @@ def query(
     return DONE
 
 
-@reading.command()
+@app.command()
 @command
 def diff(
     old: Annotated[str, typer.Argument(help="OUT/GENERATION")],
@@ -152,7 +153,7 @@ def diff(
     return DONE
 
 
-@reading.command()
+@app.command()
 @command
 def drift(
     archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],

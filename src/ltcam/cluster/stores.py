@@ -103,7 +103,7 @@ class ObjectStore:
             self._obstore.put(self._store, name, content, mode="create", use_multipart=False)
         except self._obstore.exceptions.AlreadyExistsError:
             return False
-        except self._obstore.exceptions.BaseError as error:
+        except (self._obstore.exceptions.BaseError, OSError) as error:
             raise OutputError(f"{self.url}/{name} cannot be written: {_first_line(error)}") from error
         return True
 
@@ -112,7 +112,7 @@ class ObjectStore:
         try:
             pages = self._obstore.list(self._store, prefix or None)
             return {entry["path"] for page in pages for entry in page}
-        except self._obstore.exceptions.BaseError as error:
+        except (self._obstore.exceptions.BaseError, OSError) as error:
             raise OutputError(f"{self.url} cannot be listed: {_first_line(error)}") from error
 
     def read(self, name: str) -> bytes:

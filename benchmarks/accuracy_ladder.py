@@ -17,12 +17,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.data.layouts import read_dataset
-from ltcam.defaults import classic_cam
+from ltcam.calibration.maps import classic_cam
+from ltcam.data.opened import OpenData
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.measuring import choose_samples
 from ltcam.runs.folder import read_run
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_mask
 from ltcam_runtime.settings import MAP, CamSettings, Overrides
@@ -46,7 +46,7 @@ def rungs(inspector: Inspector) -> dict[str, Inspector]:
 
 def measure(run: Path, data: Path) -> dict[str, Any]:
     inspector = Inspector.load(run)
-    samples, side = choose_samples(read_dataset(data), run, "test")
+    samples, side = choose_samples(OpenData.open(data), run, "test")
     chosen = [sample for sample in samples if sample.defective and sample.mask is not None]
     rows = {}
     for name, rung in rungs(inspector).items():

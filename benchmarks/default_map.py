@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ltcam.cam import CAM, Truncation, fuse
-from ltcam.data.layouts import read_dataset
+from ltcam.data.opened import OpenData
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.measuring import choose_samples
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
@@ -50,7 +50,7 @@ def settings_of_all() -> list[tuple[str, str, str, str, str]]:
 def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict[str, float]]:
     """Pooled pixel metrics per setting over the defective images of one side."""
     inspector = Inspector.load(run)
-    samples, side = choose_samples(read_dataset(data), run, split)
+    samples, side = choose_samples(OpenData.open(data), run, split)
     samples = tuple(sample for sample in samples if sample.defective and sample.mask is not None)
     Console().print(f"{run}: {len(samples)} defective images, {side}")
     counts = {setting: PixelCounts(0, 0, 0, 0) for setting in settings_of_all()}

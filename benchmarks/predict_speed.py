@@ -20,7 +20,8 @@ import torch
 from rich.console import Console
 
 from ltcam.cam import capture
-from ltcam.predicting import find_inputs, predict_files
+from ltcam.jobs.execution import Execution
+from ltcam.jobs.predicting import find_inputs, predict
 from ltcam.runs.inspector import Inspector
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, resize
@@ -48,7 +49,7 @@ def predict_seconds(run: Path, files: list[tuple[str, Path]], batch_size: int) -
         for number, (_, path) in enumerate(files):
             (listing / f"{number:04d}{path.suffix}").symlink_to(path.absolute())
         started = time.perf_counter()
-        predict_files(run, [str(listing)], Path(folder) / "out", batch_size=batch_size)
+        predict(run, listing, Path(folder) / "out", execution=Execution(batch_size=batch_size))
         return time.perf_counter() - started
 
 

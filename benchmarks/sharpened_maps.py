@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 
 from ltcam.cam import CAM, fuse, log_odds
-from ltcam.data.layouts import read_dataset
+from ltcam.data.opened import OpenData
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, recall
-from ltcam.measuring import choose_samples
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, sharpened
@@ -31,11 +31,11 @@ STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
 
 def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
     inspector = Inspector.load(run)
-    dataset = read_dataset(data)
+    opened = OpenData.open(data)
     samples = [
         sample
         for side in ("val", "train")
-        for sample in choose_samples(dataset, run, side)[0]
+        for sample in choose_samples(opened, run, side)[0]
         if sample.defective and sample.mask is not None
     ][:most]
     settings, names = inspector.run, inspector.run.stages

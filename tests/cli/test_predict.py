@@ -339,7 +339,7 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (changed(schema_version=2), "schema version 2, this ltcam reads up to 1; update ltcam"),
+        (changed(schema_version=3), "schema version 3, this ltcam reads up to 2; update ltcam"),
         (changed(schema_version="one"), "field 'schema_version'"),
         (changed(image_size=["tall", 96]), "field 'image_size.0'"),
         (changed(image_size=[0, 96]), "field 'image_size'"),

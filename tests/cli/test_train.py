@@ -353,7 +353,7 @@ def test_asked_to_end_by_the_system(
         return "an epoch"
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("ltcam.cli.train.epoch_line", epoch_line)
+    monkeypatch.setattr("ltcam.cli.trained.epoch_line", epoch_line)
     result = ltcam("train", data, "--out", tmp_path / "run", *fast)
     assert result.code == 130
     assert "--resume" in result.err
@@ -390,7 +390,7 @@ def test_trained_but_not_written_is_not_trained_again(
 
     words = ("train", data, "--out", tmp_path / "run", *fast)
     with monkeypatch.context() as patch:
-        patch.setattr("ltcam.learning.write_run", full)
+        patch.setattr("ltcam.jobs.training.write_run", full)
         result = ltcam(*words)
     assert result.code == 2
     assert "disk is full" in result.err

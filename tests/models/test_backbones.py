@@ -51,7 +51,7 @@ def test_a_network_without_fully_connected_layers_is_refused():
 
 
 def test_an_unknown_name_is_refused_with_close_ones():
-    with pytest.raises(SettingsError, match=r"--backbone 'resnet81'.*resnet18"):
+    with pytest.raises(SettingsError, match=r"`backbone` 'resnet81'.*resnet18"):
         build_trunk("resnet81")
 
 

@@ -153,7 +153,7 @@ def test_random_fills_nothing(trunk):
 
 
 def test_no_default_for_other_backbones(trunk):
-    with pytest.raises(SettingsError, match=r"test_resnet has no weights at hand.*--weights FILE"):
+    with pytest.raises(SettingsError, match=r"test_resnet has no weights at hand.*`weights=FILE"):
         load_initial_weights(trunk, NAME, None)
 
 
@@ -180,7 +180,8 @@ def test_a_hub_that_does_not_answer(trunk, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(SettingsError, match="--weights hub: test_resnet could not be fetched"):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SettingsError, match="`weights` hub: test_resnet could not be fetched"):
         load_initial_weights(trunk, NAME, "hub")
     assert constants.HF_HUB_OFFLINE
 

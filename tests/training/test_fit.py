@@ -174,7 +174,7 @@ def test_nothing_half_written_is_left(trained, settings_of, tmp_path):
 
 
 def test_a_training_that_diverges_says_so(trained, settings_of, tmp_path):
-    with pytest.raises(SettingsError, match=r"diverged in epoch \d: .*smaller --learning-rate"):
+    with pytest.raises(SettingsError, match=r"diverged in epoch \d: .*smaller `learning_rate`"):
         trained(tmp_path, settings_of(), learning_rate=1e30)
 
 

@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ltcam.calibration import verdict as verdict_module
+from ltcam.calibration.maps import default_cam
 from ltcam.data.dataset import OK, make_dataset
-from ltcam.data.sides import FEWEST_FOR_VALIDATION
+from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
-from ltcam.defaults import default_cam
+from ltcam.jobs.execution import Execution
+from ltcam.jobs.training import train_run
 from ltcam.models.backbones import build_trunk
 from ltcam.training import train as module
-from ltcam.training import verdict as verdict_module
-from ltcam.training.train import Listener, prepare_split, train
+from ltcam.training.listener import Listener
+from ltcam.training.resume import SETTINGS_FILE
 from ltcam_runtime.errors import DataError, RunError, SettingsError
 
 watched: list[str] | None = None
@@ -47,8 +50,15 @@ def quick(settings_of):
     return make
 
 
-def run(dataset, settings, work, **options):
-    return train(dataset, settings, work, default_cam, device="cpu", **options)
+def run(dataset, settings, work, listener=None, command=""):
+    return train_run(
+        dataset, settings, work, Execution(device="cpu", command=command), listener or Listener()
+    )
+
+
+def prepare_split(dataset, settings):
+    found = choose_sides(dataset, seed=settings.seed, val_share=settings.validation_share)
+    return found.dataset, found.words
 
 
 def sides(dataset):
@@ -377,7 +387,7 @@ def test_the_size_is_chosen_from_the_training_images(pictures, quick, short_epoc
 
 
 def test_too_many_frozen_stages(pictures, quick, tmp_path):
-    with pytest.raises(SettingsError, match=r"--freeze 8: test_resnet has \d stages"):
+    with pytest.raises(SettingsError, match=r"`freeze` 8: test_resnet has \d stages"):
         run(pictures(ok=(3, None), dent=(3, None)), quick(freeze=8), tmp_path / "work")
 
 
@@ -396,18 +406,18 @@ def test_frozen_stages_come_out_as_they_went_in(pictures, quick, tmp_path):
 @pytest.mark.parametrize("size", [(7, 7), (16, 16)])
 def test_a_size_that_leaves_no_stages(size, pictures, quick, tmp_path):
     settings = quick(image_size=size, backbone="pit_s_224")
-    with pytest.raises(SettingsError, match="--backbone"):
+    with pytest.raises(SettingsError, match="`backbone`"):
         run(pictures(ok=(3, None), dent=(3, None)), settings, tmp_path / "work")
 
 
 @pytest.mark.parametrize(
     ("change", "option"),
     [
-        ({"epochs": 9}, "--epochs"),
-        ({"seed": 3}, "--seed"),
-        ({"learning_rate": 1e-4}, "--learning-rate"),
-        ({"augment": False}, "--augment"),
-        ({"image_size": (64, 64)}, "--image-size"),
+        ({"epochs": 9}, "`epochs`"),
+        ({"seed": 3}, "`seed`"),
+        ({"learning_rate": 1e-4}, "`learning_rate`"),
+        ({"augment": False}, "`augment`"),
+        ({"image_size": (64, 64)}, "`image_size`"),
     ],
 )
 def test_a_training_is_not_gone_on_with_other_settings(change, option, pictures, quick, tmp_path):
@@ -429,7 +439,7 @@ def test_a_training_is_not_gone_on_with_other_data(pictures, quick, tmp_path):
 def test_damaged_settings_of_a_begun_training(content, pictures, quick, tmp_path):
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / module.SETTINGS_FILE).write_text(content)
+    (tmp_path / "work" / SETTINGS_FILE).write_text(content)
     with pytest.raises(RunError, match="is damaged"):
         run(dataset, quick(), tmp_path / "work")
 

@@ -72,7 +72,15 @@ def _first_problem(error: ValidationError) -> str:
     """The first field that could not be used, its value, and why."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
-    return f"`{first['loc'][0]}` {first.get('input')!r}: {message}" if first["loc"] else message
+    return f"`{first['loc'][0]}` {_shown(first.get('input'))}: {message}" if first["loc"] else message
+
+
+def _shown(value: Any) -> str:
+    """A value as people gave it: a number as one, also where a command line handed it on as a text."""
+    try:
+        return str(value) if isinstance(value, str) and float(value) is not None else repr(value)
+    except ValueError:
+        return repr(value)
 
 
 def _word_or_number(value: Any, word: str, most: float, what: str) -> Any:

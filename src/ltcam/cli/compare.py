@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ltcam.cli.console import command, progress
-from ltcam.cli.measured import called, print_table, tell
+from ltcam.cli.console import called, command, progress
+from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import BatchSize, Device, ProbingBfloat16
 from ltcam_runtime.errors import SettingsError
 

@@ -33,15 +33,19 @@ Parameters = ParamSpec("Parameters")
 
 def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
     """A command's body, returning its exit code, made safe to call from a shell."""
+    names = inspect.signature(body).parameters
+
+    def in_words(message: str) -> str:
+        return in_options(message, names)
 
     @functools.wraps(body)
     def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
             code = body(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            _fail(f"interrupted; {str(interrupt) or 'nothing was written'}", INTERRUPTED)
+            _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", INTERRUPTED)
         except LtcamError as error:
-            _fail(in_options(str(error), inspect.signature(body).parameters), error.exit_code)
+            _fail(in_words(str(error)), error.exit_code)
         except (MemoryError, OSError, FloatingPointError) as error:
             _fail(f"{type(error).__name__}: {error}", NOTHING_DONE)
         except Exception as error:  # a fault of ours: told in a line as well, and how to see more
@@ -75,7 +79,7 @@ def in_options(message: str, names: Collection[str]) -> str:
         words = f"--{name.replace('_', '-')}" + ("" if value in {None, "True"} else f" {value}")
         return words if name in names else match[0]
 
-    return re.sub(r"`(\w+)(?:=(\w+))?`", option, message)
+    return re.sub(r"`(\w+)(?:=([\w.]+))?`", option, message)
 
 
 def say(message: str) -> None:
@@ -94,6 +98,11 @@ def printable(text: str) -> str:
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def called() -> str:
+    """The command as it was typed, for the results."""
+    return shlex.join(["ltcam", *sys.argv[1:]])
 
 
 def print_json(value: Any) -> None:

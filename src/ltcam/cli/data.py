@@ -12,7 +12,6 @@ from rich.text import Text
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, printable, progress, say, shell_line
 from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, reading
-from ltcam_runtime.errors import OutputError
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -44,18 +43,13 @@ def check(
     ] = False,
 ) -> int:
     """Count, and find what would spoil a training: unreadable files, wrong masks, duplicates, contradictions."""
-    if page is not None and page.exists() and not overwrite:
-        raise OutputError(f"{page} exists; give --overwrite to replace it")
-    from ltcam.data.check import check_dataset  # noqa: PLC0415  # after the options are known to be right
-    from ltcam.data.layouts import read_dataset  # noqa: PLC0415
+    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
+    from ltcam.jobs import checking  # noqa: PLC0415
 
-    dataset = read_dataset(data, one_class=True, reading=reading(layout, ok, group_by, mask_threshold))
+    opened = OpenData.open(data, reading(layout, ok, group_by, mask_threshold))
     with progress("reading") as advance:
-        report = check_dataset(dataset, advance)
+        report = checking.check(opened, page=page, overwrite=overwrite, progress=advance)
     if page is not None:
-        from ltcam.reports.data_page import write_data_page  # noqa: PLC0415
-
-        write_data_page(page, dataset, report)
         say(f"page: {page}")
     if as_json:
         print_json(report.to_json())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import DONE, SOME_FAILED, called, command, print_json, progress, say
 from ltcam.cli.options import (
     BatchSize,
     Device,
@@ -24,6 +22,7 @@ from ltcam.cli.options import (
     Stages,
     Threshold,
 )
+from ltcam.jobs.execution import Execution
 from ltcam_runtime.settings import Overrides
 
 if TYPE_CHECKING:
@@ -71,21 +70,18 @@ def evaluate(
         threshold=threshold,
         sharpen=sharpen,
     )
-    from ltcam.measuring import evaluate_run  # noqa: PLC0415  # torch is slow to import
+    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
+    from ltcam.jobs import evaluating  # noqa: PLC0415
 
     with progress("measuring") as advance:
-        measured = evaluate_run(
+        measured = evaluating.evaluate(
             run,
-            data,
+            OpenData.open(data, layout),
             out,
-            layout=layout,
-            split=split,
+            evaluating.EvaluationSettings(split=split, bootstrap=bootstrap),
             overrides=overrides,
-            batch_size=batch_size,
-            device=device,
-            bootstrap=bootstrap,
             overwrite=overwrite,
-            command=shlex.join(["ltcam", *sys.argv[1:]]),
+            execution=Execution(device=device, batch_size=batch_size, command=called()),
             progress=advance,
         )
     if as_json:

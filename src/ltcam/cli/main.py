@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ltcam import __version__
+from ltcam.privacy import keep_private
 
 COMMANDS = {
     "data": ("ltcam.cli.data", "check a data set, or make a synthetic one"),
@@ -60,6 +61,7 @@ USAGE_ERROR = 2
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Entry point; leaves the process with the command's exit code."""
+    keep_private()
     given = list(sys.argv[1:] if arguments is None else arguments)
     name, *rest = [argument for argument in given if argument != "--debug"] or ["--help"]
     if name in {"--help", "-h"}:

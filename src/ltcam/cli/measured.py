@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +33,6 @@ def tell(found: Found, out: Path, print_tables: Callable[[dict[str, Any]], None]
         say(f"not measured: {name}: {reason}")
     say(f"results: {out} (report: {out / 'report.html'})")
     return SOME_FAILED if found.failed else DONE
-
-
-def called() -> str:
-    """The command as it was typed, for the results."""
-    return shlex.join(["ltcam", *sys.argv[1:]])
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:

@@ -21,6 +21,7 @@ from ltcam.cli.options import (
     Threshold,
     VerdictThreshold,
 )
+from ltcam.jobs.execution import Execution
 from ltcam_runtime.settings import Overrides
 
 app = typer.Typer(add_completion=False)
@@ -74,19 +75,17 @@ def predict(
         sharpen=sharpen,
         verdict_threshold=verdict_threshold,
     )
-    from ltcam.predicting import predict_files  # noqa: PLC0415  # torch is slow to import
+    from ltcam.jobs import predicting  # noqa: PLC0415  # torch is slow to import
 
     with progress("inspecting") as advance:
-        summary = predict_files(
+        summary = predicting.predict(
             run,
             inputs,
             out,
             overrides=overrides,
-            batch_size=batch_size,
-            device=device,
-            threads=threads,
             save=[part.strip() for part in save.split(",") if part.strip()],
             overwrite=overwrite,
+            execution=Execution(device=device, batch_size=batch_size, threads=threads),
             progress=advance,
         )
     for failure in summary.failed[:20]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ltcam.cli.console import command, progress
-from ltcam.cli.measured import called, print_table, tell
+from ltcam.cli.console import called, command, progress
+from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 
@@ -54,8 +54,9 @@ def questions(
     """
     if len(places) < 2:
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
+    from ltcam.data.opened import OpenData  # noqa: PLC0415
     from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs  # noqa: PLC0415  # torch is slow
-    from ltcam.experiments.opened import OpenData, Source  # noqa: PLC0415
+    from ltcam.experiments.opened import Source  # noqa: PLC0415
     from ltcam.experiments.results import Work  # noqa: PLC0415
 
     *runs, root = places

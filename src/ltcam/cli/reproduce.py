@@ -10,6 +10,7 @@ import typer
 from ltcam.cli.console import (
     DONE,
     SOME_FAILED,
+    called,
     command,
     parse_size,
     print_json,
@@ -17,7 +18,7 @@ from ltcam.cli.console import (
     say,
     setting,
 )
-from ltcam.cli.measured import called, print_table
+from ltcam.cli.measured import print_table
 from ltcam.cli.options import Device, ProbingBfloat16
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings

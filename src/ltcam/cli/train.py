@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ltcam.cli.console import (
-    DONE,
-    SOME_FAILED,
-    command,
-    parse_size,
-    print_json,
-    progress,
-    say,
-    setting,
-)
-from ltcam.cli.trained import RUN_FILE, epoch_line, finish
-from ltcam.cli.unfinished import check_unfinished, checkpoints, forget, work_folder
+from ltcam.cli.console import called, command, parse_size, setting
+from ltcam.cli.trained import told, train_listener
+from ltcam.jobs.execution import Execution
 from ltcam.models.names import Head
 from ltcam.training.settings import MemoryFormat, Precision, TrainingSettings
-
-if TYPE_CHECKING:
-    from ltcam.data.dataset import Dataset
-    from ltcam.training.train import Trained
 
 app = typer.Typer(add_completion=False)
 
@@ -58,10 +42,7 @@ def train(
     seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
     precision: Annotated[Precision, setting(TrainingSettings, "precision")] = "auto",
     memory_format: Annotated[MemoryFormat, setting(TrainingSettings, "memory_format")] = "auto",
-    classic: Annotated[
-        bool,
-        typer.Option("--classic", help="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"),
-    ] = False,
+    classic: Annotated[bool, setting(TrainingSettings, "classic", "--classic")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
@@ -89,66 +70,19 @@ def train(
         seed=seed,
         precision=precision,
         memory_format=memory_format,
+        classic=classic,
     )
-    from ltcam.data.layouts import read_dataset  # noqa: PLC0415  # after the options are known to be right
-    from ltcam_runtime.folders import output_folder  # noqa: PLC0415
+    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
+    from ltcam.jobs import training  # noqa: PLC0415
 
-    if _is_helper():
-        _fit(read_dataset(data, layout), settings, work_folder(out), device, devices, classic=classic)
-        return DONE
-    check_unfinished(out, resume=resume, overwrite=overwrite)
-    with output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder:
-        dataset = read_dataset(data, layout)
-        with checkpoints(out, resume=resume) as work:
-            trained = _fit(dataset, settings, work, device, devices, classic=classic)
-            if not classic:
-                trained = _sharpened(trained, device)
-            summary = finish(trained, out, folder)
-    forget(out)
-    if as_json:
-        print_json(summary)
-    return SOME_FAILED if summary["failed"] else DONE
-
-
-def _sharpened(trained: Trained, device: str) -> Trained:
-    """The training with the sharpening that suits its images, chosen by their labels."""
-    from ltcam.learning import with_sharpening  # noqa: PLC0415  # torch is slow to import
-
-    with progress("choosing the sharpening") as advance:
-        sharpened = with_sharpening(trained, device=device, progress=advance)
-    evidence = sharpened.run.evidence["sharpening"]
-    say(f"sharpening by {sharpened.run.sharpening.polarity} contrast: {evidence['sentence']}")
-    return sharpened
-
-
-def _fit(
-    dataset: Dataset, settings: TrainingSettings, work: Path, device: str, devices: int, *, classic: bool
-) -> Trained:
-    """Train, and tell how far it is."""
-    from ltcam.defaults import classic_cam, default_cam  # noqa: PLC0415  # torch is slow to import
-    from ltcam.runs.hardware import choose_device  # noqa: PLC0415
-    from ltcam.training.train import Listener, train  # noqa: PLC0415
-
-    kind = choose_device(device).type
-    with progress("training") as steps:
-        listener = Listener(
-            say=say,
-            reading=lambda done, total: steps(done, total) if done < total else None,
-            step=lambda epoch, epochs, step, of: steps(epoch * of + step, epochs * of),
-            epoch=lambda entry: say(epoch_line(entry, settings.epochs)),
-        )
-        return train(
-            dataset,
+    with train_listener("training", settings.epochs) as listener:
+        done = training.train(
+            OpenData.open(data, layout, one_class=False),
+            out,
             settings,
-            work,
-            classic_cam if classic else default_cam,
-            listener=Listener() if _is_helper() else listener,
-            device=kind,
-            devices=devices,
-            command=shlex.join(["ltcam", *sys.argv[1:]]),
+            resume=resume,
+            overwrite=overwrite,
+            execution=Execution(device=device, devices=devices, command=called()),
+            listener=listener,
         )
-
-
-def _is_helper() -> bool:
-    """Whether Lightning started this process to train along on another GPU; the first one writes the run."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+    return told(done, as_json=as_json)

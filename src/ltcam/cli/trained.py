@@ -1,39 +1,62 @@
-"""What the commands that train have in common: a line per epoch, and the run folder in the end."""
+"""What the commands that train have in common: a line per epoch, bars, and what they say in the end."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ltcam.cli.console import say, shell_line
+from ltcam.cli.console import DONE, SOME_FAILED, print_json, progress, say, shell_line
 
 if TYPE_CHECKING:
-    from ltcam.training.train import Trained
+    from ltcam.jobs.training import TrainedRun
+    from ltcam.training.listener import Listener
 
-RUN_FILE = "run.json"  # as in ltcam.runs, which takes seconds to import
+
+@contextmanager
+def train_listener(description: str, epochs: int) -> Iterator[Listener]:
+    """Sentences and bars of a training; a process that helps another one says nothing."""
+    from ltcam.training.listener import Listener  # noqa: PLC0415  # once options are known to be right
+
+    if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0":
+        yield Listener()
+        return
+    with progress(description) as steps:
+        yield Listener(
+            say=say,
+            reading=lambda done, total: steps(done, total) if done < total else None,
+            masking=steps,
+            step=lambda epoch, of_epochs, step, of: steps(epoch * of + step, of_epochs * of),
+            epoch=lambda entry: say(epoch_line(entry, epochs)),
+            choosing=steps,
+        )
 
 
-def finish(trained: Trained, out: Path, folder: Path) -> dict[str, Any]:
-    """Write the run into `folder`, which becomes `out`, and say so.
+def told(done: TrainedRun, *, as_json: bool) -> int:
+    """Say which run was written and which images were not used.
 
     Returns:
-        What was done, as JSON values.
+        The exit code.
     """
-    from ltcam.learning import write_trained  # noqa: PLC0415  # torch is slow to import
-
-    failed = write_trained(trained, folder, title=out.name)
-    for failure in failed:
-        say(f"not used: {failure['image']}: {failure['reason']}")
-    say(f"run folder: {out} (report: {out / 'report.html'})")
-    say(f"next: {shell_line('ltcam', 'predict', out, 'IMAGES')}  # verdicts and masks of other images")
-    say(f"      {shell_line('ltcam', 'evaluate', out, 'DATA')}  # how good they are")
-    return {
-        "run": str(out),
-        "best_epoch": trained.run.evidence["best_epoch"],
-        "history": [_without_nan(entry) for entry in trained.history],
-        "failed": failed,
-    }
+    for name, reason in done.failed:
+        say(f"not used: {name}: {reason}")
+    say(f"run folder: {done.folder} (report: {done.folder / 'report.html'})")
+    say(
+        f"next: {shell_line('ltcam', 'predict', done.folder, 'IMAGES')}  # verdicts and masks of other images"
+    )
+    say(f"      {shell_line('ltcam', 'evaluate', done.folder, 'DATA')}  # how good they are")
+    if as_json:
+        print_json(
+            {
+                "run": str(done.folder),
+                "best_epoch": done.run.evidence["best_epoch"],
+                "history": [_without_nan(entry) for entry in done.history],
+                "failed": [{"image": name, "reason": reason} for name, reason in done.failed],
+            }
+        )
+    return SOME_FAILED if done.failed else DONE
 
 
 def epoch_line(entry: dict[str, float], epochs: int) -> str:

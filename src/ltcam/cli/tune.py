@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ltcam.cli.console import command, progress
-from ltcam.cli.measured import called, print_table, tell
+from ltcam.cli.console import called, command, progress
+from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import Device
 from ltcam_runtime.errors import SettingsError
 

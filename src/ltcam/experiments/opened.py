@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.dataset import Sample
 from ltcam.data.duplicates import file_sha256
-from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.layouts import read_dataset
-from ltcam.measuring import choose_samples
+from ltcam.data.opened import OpenData
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
+from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError
-
-
-@dataclass(frozen=True, eq=False)
-class OpenData:
-    """A data set that was scanned.
-
-    Attributes:
-        root: its folder.
-        dataset: what is in it.
-    """
-
-    root: Path
-    dataset: Dataset
-
-    @classmethod
-    def open(cls, root: Path, layout: str | None = None, *, one_class: bool = True) -> OpenData:
-        """Scan a folder; arguments and errors as for `read_dataset`."""
-        return cls(root, read_dataset(root, layout, one_class=one_class))
-
-    @cached_property
-    def hashes(self) -> Mapping[str, str]:
-        """SHA-256 of each image by sample id; the files are read at most once."""
-        return content_hashes(self.dataset)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """One hash of names, labels and contents."""
-        return fingerprint(self.dataset, self.hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +63,13 @@ class Source:
         """The images of a side.
 
         Args:
-            split: as for `ltcam.measuring.choose_samples`.
+            split: as for `ltcam.runs.sides.choose_samples`.
 
         Raises:
             SettingsError: an unknown split.
             DataError: a side without images.
         """
-        samples, words = choose_samples(self.data.dataset, self.run, split, self.data.hashes)
+        samples, words = choose_samples(self.data, self.run, split)
         return Side(words, samples)
 
 

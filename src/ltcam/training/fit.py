@@ -254,7 +254,7 @@ def _run(
         trainer.fit(module, loader, validation, ckpt_path=found, weights_only=True)
     except SystemExit as stopped:  # Lightning's answer to SIGINT and SIGTERM, which it also leaves ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        kept = "finished epochs are kept, go on with --resume" if checkpoint.is_file() else ""
+        kept = "finished epochs are kept, continue with `resume=True`" if checkpoint.is_file() else ""
         raise KeyboardInterrupt(kept) from stopped
 
 
@@ -264,5 +264,5 @@ def _check_checkpoint(file: Path) -> None:
         torch.load(file, map_location="cpu", weights_only=True)["history"]
     except Exception as error:  # unpickling damaged bytes raises almost anything
         raise RunError(
-            f"{file}: cannot go on from this checkpoint ({type(error).__name__}); start anew with --overwrite"
+            f"{file}: this checkpoint cannot be resumed ({type(error).__name__}); start anew with `overwrite=True`"
         ) from error

@@ -85,6 +85,20 @@ def prepare_images(
     )
 
 
+def usable_for_choices(validation: PreparedImages) -> tuple[PreparedImages | None, str]:
+    """The validation part if it can tell a good epoch from a bad one, and in words what chooses the epoch.
+
+    The loss of OK images alone is lowest where everything is called OK, so both kinds are needed.
+    """
+    if not len(validation.samples):
+        return None, "the last one: nothing was held back"
+    defective = validation.labels > 0
+    if bool(defective.all()) or not bool(defective.any()):
+        kind = "OK" if bool(defective.all()) else "defective"
+        return None, f"the last one: there are no {kind} images on the validation side"
+    return validation, "validation image AP, then loss"
+
+
 def _room(count: int, size: tuple[int, int], overflow: Path) -> Tensor:
     """An uninitialised tensor (count, 3, H, W) uint8, in memory if it is small enough."""
     shape = (count, 3, *size)
@@ -95,7 +109,7 @@ def _room(count: int, size: tuple[int, int], overflow: Path) -> Tensor:
     if shutil.disk_usage(overflow.parent).free < needed:
         raise DataError(
             f"{count} images at {size[0]} x {size[1]} need {needed / 2**30:.1f} GiB beside the run folder; there is "
-            "less; make room, or use a smaller --image-size"
+            "less; make room, or use a smaller `image_size`"
         )
     mapped: Tensor = torch.from_file(str(overflow), shared=True, size=needed, dtype=torch.uint8)
     return mapped.view(shape)

@@ -193,5 +193,5 @@ def _image_ap(logits: Tensor, labels: Tensor) -> float:
 
 def _diverged(epoch: int, what: str) -> SettingsError:
     return SettingsError(
-        f"the training diverged in epoch {epoch + 1}: {what}; give a smaller --learning-rate"
+        f"the training diverged in epoch {epoch + 1}: {what}; give a smaller `learning_rate`"
     )

@@ -64,6 +64,10 @@ class TrainingSettings(AskedSettings):
     )
     memory_format: MemoryFormat = Field("auto", description="layout of image tensors; auto measures")
 
+    classic: bool = Field(
+        False, description="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"
+    )
+
     @property
     def pretrained(self) -> bool:
         """Whether the trunk starts from trained weights, so that its normalisation statistics mean something.
@@ -72,3 +76,9 @@ class TrainingSettings(AskedSettings):
         none, and needs those of its batches to train at all.
         """
         return self.weights != "random"
+
+
+class StudentSettings(TrainingSettings):
+    """How a student is trained. `backbone`, `head`, `weights` and `classic` are the teacher's whatever they say."""
+
+    rounds: int = Field(1, ge=1, le=9, description="in every later round the student before is the teacher")

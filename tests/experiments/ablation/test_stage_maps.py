@@ -9,9 +9,10 @@ from torch import nn
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.data.dataset import Dataset
+from ltcam.data.opened import OpenData
 from ltcam.experiments.ablation import stage_maps
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
-from ltcam.experiments.opened import OpenData, Source
+from ltcam.experiments.opened import Source
 from ltcam.runs.inspector import Inspector
 
 NO_DATA = OpenData(Path(), Dataset(Path(), "folders", (), ()))

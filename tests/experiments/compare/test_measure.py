@@ -30,7 +30,8 @@ from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Work
-from ltcam.measuring import evaluate_run
+from ltcam.jobs.evaluating import EvaluationSettings, evaluate
+from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
@@ -167,7 +168,14 @@ def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
     for title, options in (("This run", {}), ("This run, unsharpened", unsharpened)):
         row = row_of(found, title, "run")
         out = tmp_path / title
-        evaluated = evaluate_run(run, data, out, device="cpu", bootstrap=20, **options).metrics
+        evaluated = evaluate(
+            run,
+            data,
+            out,
+            settings=EvaluationSettings(bootstrap=20),
+            execution=Execution(device="cpu"),
+            **options,
+        ).metrics
         for name in METRICS:
             assert row[name] == pytest.approx(evaluated["pixel"][name], abs=1e-3), name
         assert row["sharpening"] == ("dark" if title == "This run" else "none")
@@ -188,7 +196,13 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
     run = make_run(maps={MAP: cam})
     found = measure(run, data, tmp_path / "out").values
     assert [row["method"] for row in found["rows"] if row["stages"] == "run"] == ["This run"]
-    evaluated = evaluate_run(run, data, tmp_path / "m", device="cpu", bootstrap=20).metrics
+    evaluated = evaluate(
+        run,
+        data,
+        tmp_path / "m",
+        settings=EvaluationSettings(bootstrap=20),
+        execution=Execution(device="cpu"),
+    ).metrics
     own = row_of(found, "This run", "run")
     assert own["iou"] == pytest.approx(evaluated["pixel"]["iou"], abs=2e-3)
     assert own["delta"] == cam.percentile

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltcam.data import opened as open_data
 from ltcam.experiments import opened
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.reproduce import steps as job
@@ -15,6 +16,7 @@ from ltcam.experiments.reproduce.finished import summary_of_folds
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
 from ltcam.experiments.reproduce.steps import AtHand, Plan, SyntheticSet, Telling, reproduce
 from ltcam.experiments.results import Work
+from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 
@@ -55,9 +57,9 @@ def opens():
 
 @pytest.fixture(scope="module", autouse=True)
 def counted(opens):
-    scan, load = opened.read_dataset, opened.Inspector.load
+    scan, load = open_data.read_dataset, opened.Inspector.load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opened, "read_dataset", lambda *a, **k: (opens.append("data"), scan(*a, **k))[1])
+        patch.setattr(open_data, "read_dataset", lambda *a, **k: (opens.append("data"), scan(*a, **k))[1])
         patch.setattr(opened.Inspector, "load", lambda *a, **k: (opens.append("run"), load(*a, **k))[1])
         yield
 
@@ -158,24 +160,18 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "with_sharpening", after_training)
+        patch.setattr("ltcam.jobs.training.with_sharpening", after_training)
         with pytest.raises(KeyboardInterrupt):
             run(plan, tmp_path / "out")
     (work,) = hidden(tmp_path)
-    assert (tmp_path / work / "run.training/last.ckpt").is_file()
+    assert len(list((tmp_path / work).glob(".run.*.training/last.ckpt"))) == 1
     steps = []
-    monkeypatch.setattr(job, "Listener", lambda say, step: job_listener(say, lambda *now: steps.append(now)))
+    monkeypatch.setattr(job, "Listener", lambda **_given: Listener(step=lambda *now: steps.append(now)))
     monkeypatch.setattr(job, "compare_run", after_training)
     with pytest.raises(KeyboardInterrupt):
         run(plan, tmp_path / "out", resume=True, say=said.append)
     assert (tmp_path / work / "run/run.json").is_file()
     assert steps == []  # both epochs were done
-
-
-def job_listener(say, step):
-    from ltcam.training.train import Listener  # noqa: PLC0415
-
-    return Listener(say=say, step=step)
 
 
 def test_nothing_finished_leaves_nothing(tmp_path, monkeypatch):

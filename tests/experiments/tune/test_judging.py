@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from ltcam.calibration.sharpening import filled_in
 from ltcam.experiments.tune.judging import JUDGEMENTS, judge_image
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, separability
 from ltcam.runs.inspector import Inspector
-from ltcam.sharpening_choice import filled_in
 from ltcam_runtime.masks import otsu
 
 MAPS = PercentileMaps((0, 90))

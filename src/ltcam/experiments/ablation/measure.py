@@ -58,7 +58,7 @@ class AblationSettings:
     """What is measured, on what.
 
     Attributes:
-        split: as for `ltcam.measuring.choose_samples`.
+        split: as for `ltcam.runs.sides.choose_samples`.
         positive_activations: use only the positive part of activations.
         bootstrap: resamples of the intervals.
     """

@@ -52,7 +52,7 @@ class CompareSettings:
 
     Attributes:
         maps: which maps.
-        split: as for `ltcam.measuring.choose_samples`; `auto` is the test side where there is one.
+        split: as for `ltcam.runs.sides.choose_samples`; `auto` is the test side where there is one.
         batch_size: images per pass of the network.
         bootstrap: resamples of the intervals.
     """

@@ -8,9 +8,8 @@ goes on at the next epoch or image. All that the page shows is read from files o
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,27 +18,28 @@ from typing import Any, Literal, get_args
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import file_sha256, find_duplicates, merge_groups
 from ltcam.data.layouts import ksdd, ksdd2
+from ltcam.data.opened import OpenData
 from ltcam.data.splits import kfold
-from ltcam.defaults import default_cam
 from ltcam.experiments.ablation.measure import ABLATION_FILE, AblationSettings, ablate_runs
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.measure import COMPARE_FILE, CompareSettings, compare_run
 from ltcam.experiments.journal import kept_work
-from ltcam.experiments.opened import OpenData, Source
+from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.draw import FIGURES_FILE, FigureSettings, make_figures
 from ltcam.experiments.reproduce.finished import Finished, assemble
 from ltcam.experiments.results import Progress, Work, silent
 from ltcam.experiments.tune.measure import TUNE_FILE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps
-from ltcam.learning import with_sharpening, write_trained
+from ltcam.jobs.execution import Execution
+from ltcam.jobs.training import train
 from ltcam.runs.folder import read_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
+from ltcam.runs.unfinished import resumable
 from ltcam.synth import MIXED, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
-from ltcam.training.fit import LAST
+from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
-from ltcam.training.train import Listener, train
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 
@@ -336,42 +336,24 @@ def _draw(shared: _Shared, words: str) -> None:
 
 
 def _train(shared: _Shared, words: str) -> None:
-    _train_on(shared, shared.data.dataset, shared.run, words)
+    _train_on(shared, shared.data, shared.run, words)
 
 
-def _train_on(shared: _Shared, dataset: Dataset, run: Path, words: str) -> None:
+def _train_on(shared: _Shared, data: OpenData, run: Path, words: str) -> None:
     """Train as `ltcam train` does, into `run`; continues at the next epoch with what an earlier try left."""
-    checkpoints = run.with_name(f"{run.name}.training")
-    with _worth_keeping(checkpoints), output_folder(run, marker=RUN_FILE) as folder:
-        with shared.telling.bar(words) as advance:
-            listener = Listener(
+    with shared.telling.bar(words) as advance:
+        train(
+            data,
+            run,
+            shared.plan.training,
+            resume=resumable(run),
+            execution=Execution(device=shared.device, command=shared.command),
+            listener=Listener(
                 say=shared.telling.say,
                 step=lambda epoch, epochs, step, steps: advance(epoch * steps + step, epochs * steps),
-            )
-            trained = train(
-                dataset,
-                shared.plan.training,
-                checkpoints,
-                default_cam,
-                listener=listener,
-                device=choose_device(shared.device).type,
-                command=shared.command,
-            )
-        with shared.telling.bar(f"{words}: sharpening") as advance:
-            trained = with_sharpening(trained, device=shared.device, progress=advance)
-        write_trained(trained, folder, title=f"{shared.plan.kind}: {run.name}")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-@contextmanager
-def _worth_keeping(checkpoints: Path) -> Iterator[None]:
-    """A training that fails before its first epoch is over leaves nothing to go on from."""
-    try:
-        yield
-    except BaseException:
-        if not (checkpoints / LAST).is_file():
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        raise
+                choosing=advance,
+            ),
+        )
 
 
 def _compare(shared: _Shared, run: Path, out: Path, words: str, *, probing: bool | None = None) -> None:
@@ -415,5 +397,5 @@ def _fold(shared: _Shared, number: int, words: str) -> None:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
     run = shared.fold_runs[number - 1]
     if not (run / RUN_FILE).is_file():
-        _train_on(shared, shared.folds[number - 1], run, f"{words}: training")
+        _train_on(shared, OpenData(shared.root, shared.folds[number - 1]), run, f"{words}: training")
     _compare(shared, run, _fold_folder(shared, number), f"{words}: comparing", probing=False)

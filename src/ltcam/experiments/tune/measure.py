@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.calibration.sharpening import MOST_OK
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PixelCounts, count_pixels, ratios_of_sums
@@ -31,7 +32,6 @@ from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_p
 from ltcam.experiments.tune.rules import RULE, RULES, best
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
-from ltcam.sharpening_choice import MOST_OK
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap

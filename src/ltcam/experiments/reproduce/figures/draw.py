@@ -71,7 +71,7 @@ class FigureSettings:
 
     Attributes:
         maps: which maps stand side by side; their percentile is that of all truncated maps.
-        split: as for `ltcam.measuring.choose_samples`.
+        split: as for `ltcam.runs.sides.choose_samples`.
         images: rows of each figure.
     """
 

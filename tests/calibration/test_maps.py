@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ltcam.defaults import classic_cam, default_cam
+from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.runs.network import make_cam
 
 

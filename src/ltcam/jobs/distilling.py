@@ -18,32 +18,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ltcam.calibration.sharpening import filled_in
+from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import file_sha256
-from ltcam.data.fingerprint import content_hashes, fingerprint
-from ltcam.data.layouts import read_dataset
+from ltcam.data.fingerprint import fingerprint
+from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import known_sides, read_split_csv
+from ltcam.jobs.execution import Execution
+from ltcam.jobs.training import Trained, TrainedRun, write_trained
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.run import SPLIT_FILE, WEIGHTS_FILE
-from ltcam.sharpening_choice import filled_in
+from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
+from ltcam.runs.unfinished import check_unfinished, checkpoints, forget
 from ltcam.training.fit import fit
 from ltcam.training.images import PreparedImages, prepare_images
+from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.pasting import Patch, cut_patches
-from ltcam.training.settings import TrainingSettings
+from ltcam.training.resume import check_same_training
+from ltcam.training.settings import StudentSettings
 from ltcam.training.student_module import StudentModule
-from ltcam.training.train import (
-    Listener,
-    Trained,
-    check_same_training,
-    default_learning_rate,
-    training_evidence,
-)
-from ltcam.training.verdict import choose_verdict
+from ltcam.training.train import default_learning_rate, training_evidence
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.folders import output_folder
 from ltcam_runtime.images import resize
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
@@ -65,43 +65,66 @@ class Lesson:
     masked: int
 
 
-def distill(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    work: Path,
-    settings: TrainingSettings,
+def distill(
+    run: str | Path,
+    data: Data,
+    out: str | Path,
+    settings: StudentSettings | None = None,
     *,
-    layout: str | None = None,
-    rounds: int = 1,
-    listener: Listener | None = None,
-    device: str = "auto",
-    command: str = "",
-) -> Trained:
-    """Train a student on what a run's masks say of its own training images.
+    resume: bool = False,
+    overwrite: bool = False,
+    execution: Execution = Execution(),  # frozen
+    listener: Listener = Listener(),  # frozen
+) -> TrainedRun:
+    """Train a student on what a run's masks say of its own training images, and write its run folder.
 
     Args:
         run: the teacher's run folder.
         data: the data set that it was trained on.
-        work: folder for checkpoints; a training found there is gone on with.
-        settings: of the student's training; `backbone`, `head` and `weights` are the teacher's whatever they say.
-        layout: of the data; None finds it out.
-        rounds: in the second and every later one, the student before is the teacher.
+        out: run folder to write; whole or not there.
+        settings: of the student's training.
+        resume: continue a training that was stopped.
+        overwrite: replace an existing run.
+        execution: device and so on.
         listener: told about progress.
-        device: `auto`, `cpu` or `cuda`.
-        command: kept in the run.
 
     Raises:
         DataError: images that the run was not trained on, or no mask to learn from.
         LtcamError: run or settings that cannot be used.
     """
+    out = Path(out)
     keep_freed_memory()
-    listener = listener or Listener()
+    check_unfinished(out, resume=resume, overwrite=overwrite, say=listener.say)
+    with (
+        output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
+        checkpoints(out, resume=resume) as work,
+    ):
+        teacher = Inspector.load(run, device=execution.device)
+        source = _Source(Path(run), teacher, opened(data))
+        trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
+        written = write_trained(trained, folder, out)
+    forget(out)
+    return written
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What a student learns from: the run, loaded, and its data."""
+
+    run: Path
+    teacher: Inspector
+    data: OpenData
+
+
+def _student_of(
+    source: _Source, settings: StudentSettings, work: Path, execution: Execution, listener: Listener
+) -> Trained:
     torch.manual_seed(settings.seed)
-    teacher = Inspector.load(run, device=device)
+    run, teacher = source.run, source.teacher
     settings = settings.model_copy(
         update={"backbone": teacher.run.backbone, "head": teacher.run.head, "weights": None}
     )
-    dataset, contents = _as_trained(read_dataset(data, layout), run)
+    dataset, contents = _as_trained(source.data, run)
     size = settings.image_size or teacher.run.image_size
     work.mkdir(parents=True, exist_ok=True)
     check_same_training(work, settings, size, f"{fingerprint(dataset, contents)} by {_weights_of(run)}")
@@ -111,24 +134,24 @@ def distill(  # noqa: PLR0913  # the options of a command
         )
         for side in ("train", "val")
     }
-    for number in range(1, rounds + 1):
+    for number in range(1, settings.rounds + 1):
         folder = work / f"round-{number}"
         lesson = make_lesson(teacher, parts["train"], size, listener)
         listener.say(
-            f"round {number} of {rounds}: masks of {lesson.masked} defective images, "
+            f"round {number} of {settings.rounds}: masks of {lesson.masked} defective images, "
             f"{len(lesson.patches)} pieces to paste"
         )
-        student, history = _learn(teacher, parts, lesson, settings, folder, listener, device)
+        student, history = _learn(teacher, parts, lesson, settings, folder, listener)
         teacher = student
     final = teacher.run.model_copy(
         update={
             "evidence": {
                 **teacher.run.evidence,
                 "teacher": {"run": run.name, "weights_sha256": _weights_of(run)},
-                "rounds": rounds,
+                "rounds": settings.rounds,
             },
             "versions": package_versions(),
-            "command": command,
+            "command": execution.command,
         }
     )
     failed = tuple(failure for part in parts.values() for failure in part.failed)
@@ -191,10 +214,9 @@ def _learn(
     teacher: Inspector,
     parts: Mapping[str, PreparedImages],
     lesson: Lesson,
-    settings: TrainingSettings,
+    settings: StudentSettings,
     folder: Path,
     listener: Listener,
-    device: str,
 ) -> tuple[Inspector, tuple[dict[str, float], ...]]:
     """One round: a student of the teacher, ready to inspect, and its history."""
     statistics = (teacher.run.mean, teacher.run.std)
@@ -212,7 +234,7 @@ def _learn(
         learning_rate=settings.learning_rate or default_learning_rate(classifier),
         along=[lesson.targets],
         make_module=partial(StudentModule, patches=lesson.patches),
-        device=device,
+        device=teacher.network.device.type,
         progress=listener.step,
         epoch_done=listener.epoch,
     )
@@ -237,13 +259,13 @@ def _learn(
     return Inspector.of(run, student, device=teacher.network.device), fitted.history
 
 
-def _as_trained(dataset: Dataset, run: Path) -> tuple[Dataset, dict[str, str]]:
+def _as_trained(data: OpenData, run: Path) -> tuple[Dataset, Mapping[str, str]]:
     """The data set with the sides of the run that it trained, and the contents of its files.
 
     Raises:
         DataError: it holds none of the run's training images, or classes the run does not know.
     """
-    contents = content_hashes(dataset)
+    dataset, contents = data.dataset, data.hashes
     sides = known_sides(read_split_csv(run / SPLIT_FILE), contents)
     if "train" not in sides.values():
         raise DataError(

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ltcam.training.calibration import choose_threshold, guaranteed_threshold
+from ltcam.calibration.thresholds import choose_threshold, guaranteed_threshold
 
 scores = st.one_of(
     st.floats(0, 1),

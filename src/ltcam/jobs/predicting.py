@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ltcam.data.layouts.manifest import read_manifest
+from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
@@ -52,31 +53,27 @@ class Summary:
         }
 
 
-def predict_files(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    inputs: Sequence[str],
-    out: Path,
+def predict(
+    run: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
     *,
     overrides: Overrides | None = None,
-    batch_size: int = 4,
-    device: str = "auto",
-    threads: int | None = None,
     save: Sequence[str] = ("masks", "overlays"),
     overwrite: bool = False,
+    execution: Execution = Execution(),  # frozen
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Summary:
     """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what `save` names.
 
     Args:
         run: run folder.
-        inputs: files, folders (searched for images), globs, CSV manifests.
+        inputs: files, folders (searched for images), globs, CSV manifests; one or several.
         out: folder to write; whole or not there.
         overrides: map, sharpening, mask and verdict settings to use instead of the run's.
-        batch_size: images per pass of the network.
-        device: `auto`, `cpu` or `cuda`.
-        threads: of the network.
         save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
         overwrite: replace existing results.
+        execution: device, batch size, threads.
         progress: called with (done, total).
 
     Raises:
@@ -84,11 +81,13 @@ def predict_files(  # noqa: PLR0913  # the options of a command
     """
     _check_save(save)
     keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    listing = find_inputs(inputs, out)
+    run, out = Path(run), Path(out)
+    if execution.threads is not None:
+        torch.set_num_threads(execution.threads)
+    given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    listing = find_inputs(given, out)
     with output_folder(out, marker=MARKER, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).overridden(overrides or Overrides())
+        inspector = Inspector.load(run, device=execution.device).overridden(overrides or Overrides())
         settings = {
             "run": str(run),
             "cam": inspector.run.cam.model_dump(mode="json"),
@@ -104,14 +103,14 @@ def predict_files(  # noqa: PLR0913  # the options of a command
                 settings=settings,
                 kinds=(*TABLES, *save),
                 left_out=left_out,
-                report=_report(run, inputs, len(listing.files), inspector.run.verdict.threshold),
+                report=_report(run, given, len(listing.files), inspector.run.verdict.threshold),
             ) as writers,
             writing_behind(writers) as behind,
         ):
             for name, reason in listing.failed:
                 behind.add_failure(name, reason)
             for done, item in enumerate(
-                inspector.inspect_files(listing.files, batch_size=batch_size), start=1
+                inspector.inspect_files(listing.files, batch_size=execution.batch_size), start=1
             ):
                 if item.inspection is None or item.image is None:
                     behind.add_failure(item.name, item.reason)

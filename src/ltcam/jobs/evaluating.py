@@ -8,15 +8,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from ltcam.data.dataset import Dataset, Sample, Split
-from ltcam.data.fingerprint import content_hashes
-from ltcam.data.layouts import read_dataset
-from ltcam.data.splits import known_sides, read_split_csv
+from ltcam.data.dataset import Sample
+from ltcam.data.opened import Data, opened
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import iou
 from ltcam.evaluation.evaluate import (
@@ -27,19 +26,32 @@ from ltcam.evaluation.evaluate import (
     record_image,
 )
 from ltcam.evaluation.summary import Evaluation, summarise
+from ltcam.jobs.execution import Execution
 from ltcam.reports.evaluation_page import WorstPicture, comparison_picture, evaluation_page, metrics_markdown
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.run import SPLIT_FILE
+from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.errors import DataError, InputError, SettingsError
+from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspected
-from ltcam_runtime.settings import Overrides
+from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import text_cell
 
 METRICS_FILE = "metrics.json"
-SPLITS = ("auto", "train", "val", "test", "all")
 _WORST = 12
+
+
+class EvaluationSettings(AskedSettings):
+    """Which images are measured, and how.
+
+    `split`: `train`, `val`, `test`, `all`; `auto`: the test side of the split the run was trained with where this is
+    the data it was trained on, else the data set's own test side, else all.
+    """
+
+    split: Literal["auto", "train", "val", "test", "all"] = Field(
+        "auto", description="train, val, test, all, or auto: what the run was not trained on"
+    )
+    bootstrap: int = Field(1000, ge=1, description="resamples of the intervals")
 
 
 @dataclass(frozen=True)
@@ -57,58 +69,51 @@ class Measured:
     failed: tuple[tuple[str, str], ...]
 
 
-def evaluate_run(  # noqa: PLR0913  # the options of a command
-    run: Path,
-    data: Path,
-    out: Path,
+def evaluate(
+    run: str | Path,
+    data: Data,
+    out: str | Path,
+    settings: EvaluationSettings | None = None,
     *,
-    layout: str | None = None,
-    split: str = "auto",
     overrides: Overrides | None = None,
-    batch_size: int = 4,
-    device: str = "auto",
-    bootstrap: int = 1000,
     overwrite: bool = False,
-    command: str = "",
+    execution: Execution = Execution(),  # frozen
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Measured:
     """Measure a run on a labelled data set. Masks are used for this measurement and for nothing else.
 
     Args:
         run: run folder.
-        data: data set.
+        data: folder of images in a known layout, a CSV manifest, or an open data set.
         out: folder to write metrics.json, metrics.md, images.csv and report.html to.
-        layout: of the data; None finds it out.
-        split: `train`, `val`, `test`, `all`; `auto`: the test side of the split the run was trained
-            with where this is the data it was trained on, else the data set's own test side, else all.
+        settings: which images, and how sure the numbers shall be.
         overrides: map, sharpening, mask and verdict settings to use instead of the run's.
-        batch_size: images per pass of the network.
-        device: `auto`, `cpu` or `cuda`.
-        bootstrap: resamples of the intervals.
         overwrite: replace existing results.
-        command: kept in the report.
+        execution: device and so on.
         progress: called with (done, total).
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
     keep_freed_memory()
-    dataset = read_dataset(data, layout, one_class=True)
-    samples, side = choose_samples(dataset, run, split)
+    asked, run, out = settings or EvaluationSettings(), Path(run), Path(out)
+    source = opened(data, one_class=True)
+    dataset = source.dataset
+    samples, side = choose_samples(source, run, asked.split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=device).overridden(overrides or Overrides())
+        inspector = Inspector.load(run, device=execution.device).overridden(overrides or Overrides())
         _check_classes(samples, inspector)
-        records, histograms, failed = _measure(inspector, samples, batch_size, progress)
+        records, histograms, failed = _measure(inspector, samples, execution.batch_size, progress)
         if not records:
             raise DataError(
-                f"{data}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
+                f"{source.root}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
             )
-        settings = {
+        facts = {
             "run": str(run),
-            "data": str(data),
+            "data": str(source.root),
             "layout": dataset.layout,
             "split": side,
-            "command": command,
+            "command": execution.command,
             "backbone": inspector.run.backbone,
             "seed": inspector.run.seed,
             "cam": inspector.run.cam.model_dump(mode="json"),
@@ -116,14 +121,18 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             "mask": inspector.run.mask.model_dump(mode="json"),
             "verdict": inspector.run.verdict.model_dump(mode="json"),
             "image_size": list(inspector.run.image_size),
-            "bootstrap": bootstrap,
+            "bootstrap": asked.bootstrap,
         }
         evaluation = summarise(
-            records, histograms, threshold=inspector.run.verdict.threshold, bootstrap=bootstrap, worst=_WORST
+            records,
+            histograms,
+            threshold=inspector.run.verdict.threshold,
+            bootstrap=asked.bootstrap,
+            worst=_WORST,
         )
         metrics = {
             **evaluation.to_json(),
-            "settings": settings,
+            "settings": facts,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
         (folder / METRICS_FILE).write_text(
@@ -138,55 +147,12 @@ def evaluate_run(  # noqa: PLR0913  # the options of a command
             evaluation,
             inspector.run,
             pictures,
-            title=f"{run.name} on {data.name}",
-            command=command,
+            title=f"{run.name} on {source.root.name}",
+            command=execution.command,
             failed=failed,
         )
         (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     return Measured(metrics, evaluation, tuple(failed))
-
-
-def choose_samples(
-    dataset: Dataset, run: Path, split: str, hashes: Mapping[str, str] | None = None
-) -> tuple[tuple[Sample, ...], str]:
-    """The samples to measure, and in words which they are.
-
-    Images that the run was trained with are known by their contents. Where there are any, the sides are the
-    run's, and images that it never saw count as test; else the sides are the data set's own.
-
-    Args:
-        dataset: the images.
-        run: run folder.
-        split: one of `SPLITS`; `auto` is what the run was not trained on.
-        hashes: of the images by sample id, where they are known already.
-
-    Raises:
-        SettingsError: an unknown split.
-        DataError: a side without samples.
-    """
-    if split not in SPLITS:
-        raise SettingsError(f"--split {split!r} is unknown; choose from {', '.join(SPLITS)}")
-    if split == "all":
-        return dataset.samples, "all"
-    known = _sides_in_run(dataset, run, hashes)
-    wanted = "test" if split == "auto" else split
-    if known:
-        samples = tuple(sample for sample in dataset.samples if known.get(sample.id, "test") == wanted)
-    else:
-        samples = tuple(sample for sample in dataset.samples if sample.split == wanted)
-    if not samples and split == "auto":
-        return dataset.samples, "all, those it was trained on among them" if known else "all"
-    if not samples:
-        raise DataError(f"{dataset.root}: there is no {wanted} side; use --split all")
-    return samples, f"{wanted} side of the {'run' if known else 'data set'}"
-
-
-def _sides_in_run(dataset: Dataset, run: Path, hashes: Mapping[str, str] | None) -> dict[str, Split]:
-    """Side by sample id, of the images that the run knows."""
-    file = run / SPLIT_FILE
-    if not file.is_file():
-        return {}
-    return known_sides(read_split_csv(file), content_hashes(dataset) if hashes is None else hashes)
 
 
 def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ltcam.calibration.sharpening import REACH, choose_sharpening, filled_in
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import Run
-from ltcam.sharpening_choice import REACH, choose_sharpening, filled_in
 from ltcam_runtime.settings import MAP, CamSettings, SharpeningSettings, VerdictSettings
 
 SIZE = (96, 128)
@@ -149,7 +149,7 @@ def write_discs(folder, count, depth):
 
 @pytest.mark.parametrize(("windows", "filled"), [((0.12,), True), ((0.12, 0.6), False)])
 def test_a_broad_defect_is_filled_or_seen_in_wider_surroundings(tmp_path, monkeypatch, windows, filled):
-    monkeypatch.setattr("ltcam.sharpening_choice.WINDOWS", windows)
+    monkeypatch.setattr("ltcam.calibration.sharpening.WINDOWS", windows)
     defective, ok = write_discs(tmp_path / "defect", 6, 55), write_discs(tmp_path / "ok", 4, 0)
     choice = choose_sharpening(inspector(1.0), defective, ok)
     assert choice.sharpening.polarity != "none"

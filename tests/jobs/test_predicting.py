@@ -5,10 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ltcam import predicting
-from ltcam.predicting import find_inputs, predict_files
+from ltcam.jobs.execution import Execution
+from ltcam.jobs.predicting import find_inputs, predict
 from ltcam_runtime import inspector as inspector_module
 from ltcam_runtime import reading
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
@@ -57,7 +58,7 @@ def test_a_run_folder_is_no_input(run):
 
 
 def test_what_was_left_out_is_said(run, folder, tmp_path):
-    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     counts = {entry["reason"]: entry["count"] for entry in summary.left_out}
     assert counts == {HIDDEN: 2, NO_IMAGE: 1}
     kept = json.loads((tmp_path / "out" / "predictions.json").read_text())["left_out"]
@@ -69,7 +70,7 @@ def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path
     Image.new("L", (4000, 3000)).save(folder / "huge.png")
     monkeypatch.setattr(reading, "_LEAST_PIXELS", 2**10)
     monkeypatch.setattr(reading, "available_memory", lambda: 2**30)
-    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert summary.inspected == 4
     ((name, reason),) = summary.failed
     assert name == "huge.png"
@@ -86,7 +87,7 @@ def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path
 
     paint(folder / "b" / "hungry.png", size=(64, 48))
     monkeypatch.setattr(inspector_module, "find_regions", hungry)
-    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu", batch_size=8)
+    summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu", batch_size=8))
     assert summary.inspected == 4
     assert [name for name, _ in summary.failed] == ["b/hungry.png"]
     assert "not enough memory for its 3,072 pixels" in summary.failed[0][1]
@@ -102,7 +103,7 @@ def test_memory_that_runs_out_while_results_are_written(run, folder, tmp_path, m
 
     paint(folder / "b" / "hungry.png", size=(64, 48))
     monkeypatch.setattr(overlays, "draw_overlay", hungry)
-    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert summary.inspected == 4
     assert [name for name, _ in summary.failed] == ["b/hungry.png"]
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -115,8 +116,12 @@ def test_memory_that_runs_out_while_results_are_written(run, folder, tmp_path, m
 
 def test_results_of_all_kinds(run, folder, tmp_path):
     calls = []
-    summary = predict_files(
-        run, [str(folder)], tmp_path / "out", device="cpu", progress=lambda *c: calls.append(c)
+    summary = predict(
+        run,
+        [str(folder)],
+        tmp_path / "out",
+        execution=Execution(device="cpu"),
+        progress=lambda *c: calls.append(c),
     )
     assert summary.inspected == 4
     assert summary.verdicts == {"defect": 4}
@@ -134,9 +139,14 @@ def test_results_of_all_kinds(run, folder, tmp_path):
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (8, 1), (3, 2)])
 def test_masks_do_not_depend_on_batch_size_or_threads(batch_size, threads, run, folder, tmp_path):
     reference = tmp_path / "reference"
-    predict_files(run, [str(folder)], reference, device="cpu")
-    predict_files(run, [str(folder)], tmp_path / "out", device="cpu", batch_size=batch_size, threads=threads)
-    predicting.torch.set_num_threads(1)
+    predict(run, [str(folder)], reference, execution=Execution(device="cpu"))
+    predict(
+        run,
+        [str(folder)],
+        tmp_path / "out",
+        execution=Execution(device="cpu", batch_size=batch_size, threads=threads),
+    )
+    torch.set_num_threads(1)
     masks = sorted((reference / "masks").rglob("*.png"))
     assert len(masks) == 4
     for file in masks:
@@ -147,7 +157,7 @@ def test_masks_do_not_depend_on_batch_size_or_threads(batch_size, threads, run, 
 
 def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path):
     (folder / "b/2.png").write_bytes(b"no image")
-    summary = predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+    summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert summary.inspected == 3
     ((name, reason),) = summary.failed
     assert name == "b/2.png"
@@ -157,12 +167,12 @@ def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path):
 
 
 def test_settings_are_taken_and_written_down(run, folder, tmp_path):
-    predict_files(
+    predict(
         run,
         [str(folder / "a")],
         tmp_path / "out",
+        execution=Execution(device="cpu"),
         overrides=Overrides(method="grad-cam", stages=[2], threshold=0.25, verdict_threshold=0.99),
-        device="cpu",
     )
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert values["settings"]["cam"]["method"] == "grad-cam"
@@ -176,16 +186,22 @@ def test_settings_are_taken_and_written_down(run, folder, tmp_path):
 
 def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path):
     with pytest.raises(SettingsError):
-        predict_files(run, [str(folder)], tmp_path / "out", overrides=Overrides(method="guess"), device="cpu")
+        predict(
+            run,
+            [str(folder)],
+            tmp_path / "out",
+            execution=Execution(device="cpu"),
+            overrides=Overrides(method="guess"),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path):
     out = tmp_path / "out"
-    predict_files(run, [str(folder)], out, device="cpu")
+    predict(run, [str(folder)], out, execution=Execution(device="cpu"))
     with pytest.raises(OutputError, match="--overwrite"):
-        predict_files(run, [str(folder)], out, device="cpu")
-    predict_files(run, [str(folder / "a")], out, device="cpu", overwrite=True)
+        predict(run, [str(folder)], out, execution=Execution(device="cpu"))
+    predict(run, [str(folder / "a")], out, execution=Execution(device="cpu"), overwrite=True)
     assert len(json.loads((out / "predictions.json").read_text())["images"]) == 2
 
 
@@ -202,7 +218,7 @@ def test_a_disk_that_is_full_ends_it_and_leaves_nothing(fails_at, run, folder, t
     for number in range(40):
         shutil.copy(folder / "a/1.png", folder / f"a/more{number}.png")
     with pytest.raises(OSError, match="No space left"):
-        predict_files(run, [str(folder)], tmp_path / "out", device="cpu", batch_size=1)
+        predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu", batch_size=1))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert len(calls) == fails_at
 
@@ -213,5 +229,5 @@ def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(run, fo
 
     monkeypatch.setattr("ltcam_runtime.inspector.make_mask", broken)
     with pytest.raises(RunError, match="cannot be used"):
-        predict_files(run, [str(folder)], tmp_path / "out", device="cpu")
+        predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert not (tmp_path / "out").exists()

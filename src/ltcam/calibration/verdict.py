@@ -7,27 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ltcam.calibration.thresholds import choose_threshold, guaranteed_threshold
 from ltcam.models.classifier import Classifier
-from ltcam.training.calibration import choose_threshold, guaranteed_threshold
-from ltcam.training.images import PreparedImages
+from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
 _ROUNDING = 1e-6  # more than float32 changes an image's score from one pass to another
-
-
-def usable_for_choices(validation: PreparedImages) -> tuple[PreparedImages | None, str]:
-    """The validation part if it can tell a good epoch from a bad one, and in words what chooses the epoch.
-
-    The loss of OK images alone is lowest where everything is called OK, so both kinds are needed.
-    """
-    if not len(validation.samples):
-        return None, "the last one: nothing was held back"
-    defective = validation.labels > 0
-    if bool(defective.all()) or not bool(defective.any()):
-        kind = "OK" if bool(defective.all()) else "defective"
-        return None, f"the last one: there are no {kind} images on the validation side"
-    return validation, "validation image AP, then loss"
 
 
 def choose_verdict(

@@ -1,15 +1,14 @@
-"""Where a training keeps its checkpoints until its run folder is whole, and going on from them."""
+"""Where a training keeps its checkpoints until its run folder is whole, to be resumed from there."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ltcam.cli.console import say
 from ltcam_runtime.errors import OutputError
 
 _CHECKPOINT = "last.ckpt"  # as in ltcam.training.fit, which takes seconds to import
@@ -22,24 +21,32 @@ def work_folder(out: Path) -> Path:
     return target.parent / f".{target.name[:60]}.{digest}.training"
 
 
-def check_unfinished(out: Path, *, resume: bool, overwrite: bool) -> None:
+def check_unfinished(
+    out: Path, *, resume: bool, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
+) -> None:
     """An epoch of work is neither thrown away unasked nor said to be there when it is not.
 
     Raises:
         OutputError: there is an unfinished training, and no word of what to do with it.
     """
-    found = _resumable(work_folder(out))
+    found = resumable(out)
     if resume and not found:
-        say(f"{out}: there is no unfinished training to go on with; starting at the first epoch")
+        say(f"{out}: there is no unfinished training to resume; starting at the first epoch")
     if not resume and not overwrite and found:
         raise OutputError(
-            f"{out}: an unfinished training is kept for it; go on with --resume, or start anew with --overwrite"
+            f"{out}: an unfinished training is kept for it; continue it with `resume=True`, or start anew with "
+            "`overwrite=True`"
         )
+
+
+def resumable(out: Path) -> bool:
+    """Whether an unfinished training is kept for a run."""
+    return _resumable(work_folder(out))
 
 
 @contextmanager
 def checkpoints(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The folder for checkpoints; gone afterwards, but where a stopped training can be gone on with from it."""
+    """The folder for checkpoints; gone afterwards, unless a stopped training can be resumed from it."""
     work = work_folder(out)
     if not (resume and _resumable(work)):
         shutil.rmtree(work, ignore_errors=True)

@@ -12,10 +12,13 @@ from PIL import Image
 
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.layouts import read_dataset
+from ltcam.data.opened import OpenData
 from ltcam.data.splits import split_csv
-from ltcam.measuring import choose_samples, evaluate_run
+from ltcam.jobs.evaluating import EvaluationSettings, evaluate
+from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import SPLIT_FILE
+from ltcam.runs.sides import choose_samples
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.settings import Overrides, VerdictSettings
 
@@ -53,6 +56,9 @@ def run(make_run):
     return make_run(verdict=VerdictSettings(threshold=0.5))
 
 
+CPU = Execution(device="cpu")
+
+
 def rows(dataset, side):
     """split.csv of a data set: `side` says from an id on which side it is."""
     sides = tuple(replace(sample, split=side(sample.id)) for sample in dataset.samples)
@@ -63,8 +69,8 @@ def last_two(name):
     return "test" if name[-5] in "23" else "train"
 
 
-def measure(run, data, out, **options):
-    return evaluate_run(run, data, out, device="cpu", bootstrap=20, **options)
+def measure(run, data, out, execution=CPU, **options):
+    return evaluate(run, data, out, EvaluationSettings(bootstrap=20), execution=execution, **options)
 
 
 # ------------------------------------------------------------------------------------------ samples
@@ -79,7 +85,9 @@ TEST_SIDE = ["dent/2.png", "dent/3.png", "good/2.png", "good/3.png"]
 
 def test_of_the_runs_own_data_its_test_side(data, make_run):
     dataset = read_dataset(data)
-    samples, words = choose_samples(dataset, make_run(split=rows(dataset, last_two)), "auto")
+    samples, words = choose_samples(
+        OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), "auto"
+    )
     assert ids(samples) == TEST_SIDE
     assert words == "test side of the run"
 
@@ -87,7 +95,9 @@ def test_of_the_runs_own_data_its_test_side(data, make_run):
 @pytest.mark.parametrize(("split", "count"), [("test", 4), ("train", 6), ("all", 10)])
 def test_a_side_by_name(split, count, data, make_run):
     dataset = read_dataset(data)
-    samples, words = choose_samples(dataset, make_run(split=rows(dataset, last_two)), split)
+    samples, words = choose_samples(
+        OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), split
+    )
     assert len(samples) == count
     assert words.startswith(split)
 
@@ -96,13 +106,13 @@ def test_of_a_part_of_the_runs_data_what_is_left_of_its_test_side(data, make_run
     run = make_run(split=rows(read_dataset(data), last_two))
     (data / "good/2.png").unlink()
     (data / "good/5.png").unlink()
-    samples, words = choose_samples(read_dataset(data), run, "auto")
+    samples, words = choose_samples(OpenData.open(data), run, "auto")
     assert ids(samples) == [name for name in TEST_SIDE if name != "good/2.png"]
     assert words == "test side of the run"
 
 
 def test_other_data_is_measured_as_a_whole(data, make_run):
-    samples, words = choose_samples(read_dataset(data), make_run(), "auto")
+    samples, words = choose_samples(OpenData.open(data), make_run(), "auto")
     assert len(samples) == 10
     assert words == "all"
 
@@ -111,7 +121,7 @@ def test_other_data_of_the_same_names_is_other_data(data, make_run):
     run = make_run(split=rows(read_dataset(data), last_two))
     for number, file in enumerate(sorted(data.glob("[gd]*/*.png"))):
         paint(file, 1000 + number)
-    samples, words = choose_samples(read_dataset(data), run, "auto")
+    samples, words = choose_samples(OpenData.open(data), run, "auto")
     assert len(samples) == 10
     assert words == "all"
 
@@ -119,14 +129,14 @@ def test_other_data_of_the_same_names_is_other_data(data, make_run):
 def test_images_the_run_has_never_seen_count_as_test(data, make_run):
     run = make_run(split=rows(read_dataset(data), last_two))
     paint(data / "good/77.png", 77)
-    samples, _ = choose_samples(read_dataset(data), run, "auto")
+    samples, _ = choose_samples(OpenData.open(data), run, "auto")
     assert ids(samples) == [*TEST_SIDE, "good/77.png"]
 
 
 def test_training_images_under_other_names_are_no_test_images(data, make_run):
     run = make_run(split=rows(read_dataset(data), last_two))
     shutil.copy(data / "good/0.png", data / "good/new.png")
-    samples, _ = choose_samples(read_dataset(data), run, "auto")
+    samples, _ = choose_samples(OpenData.open(data), run, "auto")
     assert ids(samples) == TEST_SIDE
 
 
@@ -135,35 +145,37 @@ def test_other_data_with_a_test_side_of_its_own(data, tmp_path, make_run):
     for side in ("train", "test"):
         for kind in ("good", "dent"):
             paint(other / side / kind / "1.png", 1)
-    samples, words = choose_samples(read_dataset(other), make_run(), "auto")
+    samples, words = choose_samples(OpenData.open(other), make_run(), "auto")
     assert ids(samples) == ["test/dent/1.png", "test/good/1.png"]
     assert words == "test side of the data set"
 
 
 def test_a_run_that_trained_on_everything_says_so(data, make_run):
     dataset = read_dataset(data)
-    samples, words = choose_samples(dataset, make_run(split=rows(dataset, lambda _: "train")), "auto")
+    samples, words = choose_samples(
+        OpenData(dataset.root, dataset), make_run(split=rows(dataset, lambda _: "train")), "auto"
+    )
     assert len(samples) == 10
     assert "trained on" in words
 
 
 def test_a_side_that_is_not_there(data, make_run):
     dataset = read_dataset(data)
-    with pytest.raises(DataError, match="there is no val side; use --split all"):
-        choose_samples(dataset, make_run(split=rows(dataset, last_two)), "val")
-    with pytest.raises(SettingsError, match="--split 'tests' is unknown; choose from auto, train"):
-        choose_samples(dataset, make_run(), "tests")
+    with pytest.raises(DataError, match="there is no val side; use `split=all`"):
+        choose_samples(OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), "val")
+    with pytest.raises(SettingsError, match="`split` 'tests' is unknown; choose from auto, train"):
+        choose_samples(OpenData(dataset.root, dataset), make_run(), "tests")
 
 
 def test_a_run_without_its_split_file(data, make_run):
     run = make_run()
     (run / SPLIT_FILE).unlink()
-    assert len(choose_samples(read_dataset(data), run, "auto")[0]) == 10
+    assert len(choose_samples(OpenData.open(data), run, "auto")[0]) == 10
 
 
 def test_a_damaged_split_file(data, make_run):
     with pytest.raises(DataError, match=r"split\.csv"):
-        choose_samples(read_dataset(data), make_run(split="a,b\n1,2\n"), "auto")
+        choose_samples(OpenData.open(data), make_run(split="a,b\n1,2\n"), "auto")
 
 
 # ------------------------------------------------------------------------------------------ metrics
@@ -171,9 +183,7 @@ def test_a_damaged_split_file(data, make_run):
 
 def test_metrics_have_the_names_that_were_promised(run, data, tmp_path):
     calls = []
-    found = measure(
-        run, data, tmp_path / "out", command="ltcam evaluate", progress=lambda *c: calls.append(c)
-    )
+    found = measure(run, data, tmp_path / "out", progress=lambda *c: calls.append(c))
     assert calls[-1] == (10, 10)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics == found.metrics
@@ -202,7 +212,9 @@ def test_metrics_have_the_names_that_were_promised(run, data, tmp_path):
 
 def test_the_settings_say_what_was_measured(run, data, tmp_path):
     options = {"overrides": Overrides(method="grad-cam", stages=[2], threshold=0.25)}
-    settings = measure(run, data, tmp_path / "out", command="c", **options).metrics["settings"]
+    settings = measure(
+        run, data, tmp_path / "out", execution=Execution(device="cpu", command="c"), **options
+    ).metrics["settings"]
     assert settings["run"] == str(run)
     assert settings["data"] == str(data)
     assert (settings["layout"], settings["split"], settings["command"]) == ("folders", "all", "c")
@@ -237,8 +249,8 @@ def test_numbers_are_those_of_the_inspections(run, data, tmp_path):
 
 
 def test_batch_size_changes_nothing(run, data, tmp_path):
-    one = measure(run, data, tmp_path / "1", batch_size=1).metrics
-    eight = measure(run, data, tmp_path / "8", batch_size=8).metrics
+    one = measure(run, data, tmp_path / "1", execution=Execution(device="cpu", batch_size=1)).metrics
+    eight = measure(run, data, tmp_path / "8", execution=Execution(device="cpu", batch_size=8)).metrics
     assert one["pixel"]["iou"] == pytest.approx(eight["pixel"]["iou"], abs=1e-3)
     assert one["image"]["ap"] == eight["image"]["ap"]
 
@@ -266,7 +278,7 @@ def test_nothing_that_can_be_measured(run, data, tmp_path):
 @pytest.mark.parametrize(("kept", "layout"), [("good", None), ("dent", "folders")])
 def test_data_of_one_kind(kept, layout, run, data, tmp_path):
     shutil.rmtree(data / {"good": "dent", "dent": "good"}[kept])
-    metrics = measure(run, data, tmp_path / "out", layout=layout).metrics
+    metrics = measure(run, OpenData.open(data, layout), tmp_path / "out").metrics
     assert metrics["image"]["auroc"] is None
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ltcam import distilling
 from ltcam.data.dataset import Sample
+from ltcam.jobs import distilling
 from ltcam.training.images import PreparedImages
-from ltcam.training.train import Listener
+from ltcam.training.listener import Listener
 from ltcam_runtime.inspector import Inspected
 
 SIZE = (32, 48)

@@ -1,0 +1,69 @@
+"""A data set that was scanned, with what is known of its files; handed on instead of scanned again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ltcam.data.dataset import Dataset
+from ltcam.data.fingerprint import content_hashes, fingerprint
+from ltcam.data.layouts import Reading, read_dataset
+
+
+@dataclass(frozen=True, eq=False)
+class OpenData:
+    """A data set that was scanned.
+
+    Attributes:
+        root: its folder.
+        dataset: what is in it.
+    """
+
+    root: Path
+    dataset: Dataset
+
+    @classmethod
+    def open(
+        cls, root: str | Path, reading: Reading | str | None = None, *, one_class: bool = True
+    ) -> OpenData:
+        """Scan a folder.
+
+        Args:
+            root: the folder, or a manifest file that ends in `.csv`.
+            reading: how to read it, or the name of its layout; None finds it out.
+            one_class: whether a data set with OK images only, or defective ones only, will do.
+
+        Raises:
+            DataError: as for `read_dataset`.
+        """
+        asked = reading if isinstance(reading, Reading) else Reading(layout=reading)
+        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked))
+
+    @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 of each image by sample id; the files are read at most once."""
+        return content_hashes(self.dataset)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """One hash of names, labels and contents."""
+        return fingerprint(self.dataset, self.hashes)
+
+
+Data = str | Path | OpenData
+"""A folder of images in a known layout, a CSV manifest, or one of them that is open already."""
+
+
+def opened(data: Data, *, one_class: bool = False) -> OpenData:
+    """The data set, scanned unless that was done.
+
+    Args:
+        data: a folder, a manifest, or an open data set.
+        one_class: whether a set with images of one class only will do.
+
+    Raises:
+        DataError: as for `read_dataset`.
+    """
+    return data if isinstance(data, OpenData) else OpenData.open(data, one_class=one_class)

@@ -1,0 +1,39 @@
+"""Look at a data set and say what is wrong with it: the job behind `ltcam data check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ltcam.data.check import CheckReport, check_dataset
+from ltcam.data.opened import Data, opened
+from ltcam.reports.data_page import write_data_page
+from ltcam_runtime.errors import OutputError
+
+
+def check(
+    data: Data,
+    *,
+    page: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> CheckReport:
+    """Count, and find what would spoil a training: unreadable files, wrong masks, duplicates, contradictions.
+
+    Args:
+        data: folder of images in a known layout, a CSV manifest, or an open data set.
+        page: HTML file to write, with counts, problems and thumbnails.
+        overwrite: replace an existing page.
+        progress: called with (done, total) images.
+
+    Raises:
+        DataError: nothing that could be looked at.
+        OutputError: the page cannot be written.
+    """
+    if page is not None and Path(page).exists() and not overwrite:
+        raise OutputError(f"{page} exists; give `overwrite=True` to replace it")
+    dataset = opened(data, one_class=True).dataset
+    report = check_dataset(dataset, progress)
+    if page is not None:
+        write_data_page(Path(page), dataset, report)
+    return report

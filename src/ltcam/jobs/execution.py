@@ -1,0 +1,24 @@
+"""How a job is computed; nothing of it changes what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where a job computes, and in what portions.
+
+    Attributes:
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        devices: number of GPUs (or processes) that train together.
+        batch_size: images per pass of the network, outside a training.
+        threads: of the network; None: all cores.
+        command: how the job was called, kept in the results.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    batch_size: int = 4
+    threads: int | None = None
+    command: str = ""

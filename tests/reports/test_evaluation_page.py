@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltcam.reports.evaluation_page import WorstPicture, evaluation_page
+from ltcam.reports.evaluation_page import ExamplePicture, evaluation_page
 
 
-def picture(name="a.png", iou=0.123, verdict="ok"):
-    return WorstPicture(name, iou, verdict, 0.4, np.full((20, 60, 3), 90, np.uint8))
+def picture(name="a.png", iou=0.123, verdict="ok", group="worst", label="crack"):
+    return ExamplePicture(name, group, label, iou, verdict, 0.4, np.full((20, 60, 3), 90, np.uint8))
 
 
 def test_page_shows_the_numbers(metrics_of, run, parse):
@@ -27,7 +27,13 @@ def test_page_shows_the_numbers(metrics_of, run, parse):
     assert f"Image AP {image['ap']:.3f}" in page.text
     missed, alarms = image["counts"]["fn"], image["counts"]["fp"]
     assert missed > 0
-    assert f"Missed defects {missed} of 8 defective images; {alarms} false alarms in 4 OK" in page.text
+    decided = metrics["decisions"]
+    assert (missed, alarms) == (len(decided["missed"]), len(decided["false_alarms"]))
+    assert f"{decided['sentence']}." in page.text
+    assert f"Defects missed {missed} of 8; 95 %" in page.text
+    for row in decided["thresholds"]:
+        shown = f"{row['missed']} of 8 {row['alarms']} of 4 {row['pulled_out']}"
+        assert re.search(rf"{row['threshold']:.3f}\d* {shown}", page.text), row
     for population in metrics["populations"].values():
         assert f"{population['precision']:.3f}" in page.text
         assert f"{population['boundary']['2']['f1']:.3f}" in page.text
@@ -38,7 +44,7 @@ def test_page_shows_the_numbers(metrics_of, run, parse):
     assert f"reach {100 * pixel['iou'] / pixel['ceiling_2px']:.0f} %" in page.text
     assert "Masks were used for measuring only" in page.text
     assert "ltcam evaluate a b" in page.text
-    assert "IoU 0.123 · score 0.400 · ok" in page.text
+    assert "crack · score 0.400 · ok · IoU 0.123" in page.text
     assert len(page.images) == 1
 
 
@@ -66,7 +72,7 @@ def test_classes_and_confusion_only_where_there_are_several(metrics_of, run, par
     one = parse(evaluation_page(metrics_of(classes=("crack",)), run, [], title="x")).text
     assert "Which class was taken for which" not in one
     assert "Named right" not in one
-    assert "Worst images" not in one
+    assert "Masks that fit worst" not in one
 
 
 def test_confusion_counts_stand_in_their_rows(metrics_of, run):
@@ -82,7 +88,7 @@ def test_confusion_counts_stand_in_their_rows(metrics_of, run):
 def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse):
     page = parse(evaluation_page(metrics_of(masks=False), run, [], title="x"))
     assert "No defective image has a mask" in page.text
-    assert "Pixel IoU – not defined" in page.text
+    assert "Pixel IoU" not in page.text
     assert "Defects as boxes" not in page.text
     assert "Verdicts on whole images" in page.text
     assert "None" not in page.text
@@ -91,8 +97,9 @@ def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse):
 def test_undefined_values_are_a_dash(metrics_of, run, parse):
     metrics = metrics_of(classes=("crack",), images=1)  # one OK image
     page = parse(evaluation_page(metrics, run, [picture(iou=None)], title="x"))
-    assert "Missed defects –" in page.text
-    assert "IoU – · score" in page.text
+    assert "1 image: 0 defective, 1 OK; 0 false alarms." in page.text
+    assert "Defects missed" not in page.text.partition("Another threshold")[0]
+    assert "IoU" not in page.text.partition("Masks that fit worst")[2].partition("What was")[0]
     assert not re.search(r"\bNone\b|\bnan\b", page.text)
 
 
@@ -110,7 +117,7 @@ def test_what_failed_is_listed(metrics_of, run, parse, evil):
 
 @pytest.mark.parametrize(("verdict", "tone"), [("ok", "bad"), ("unsure", "warn"), ("defect", "good")])
 def test_verdict_of_a_defective_image_has_its_tone(metrics_of, run, verdict, tone):
-    text = evaluation_page(metrics_of(), run, [picture(verdict=verdict)], title="x")
+    text = evaluation_page(metrics_of(), run, [picture(verdict=verdict, group="found")], title="x")
     assert f'<span class="badge {tone}">{verdict}</span>' in text
 
 
@@ -119,3 +126,11 @@ def test_pages_need_no_torch():
         "import sys, ltcam.reports.evaluation_page, ltcam.reports.run_page\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_examples_stand_in_their_groups(metrics_of, run, parse):
+    pictures = [picture("m.png", group="missed"), picture("f.png", None, "defect", "alarms", "ok")]
+    text = parse(evaluation_page(metrics_of(), run, pictures, title="x")).text
+    assert text.index("Defects that were missed") < text.index("m.png") < text.index("False alarms 1 shown")
+    assert text.index("False alarms 1 shown") < text.index("f.png") < text.index("Another threshold")
+    assert "Masks that fit best" not in text

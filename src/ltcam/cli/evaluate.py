@@ -9,7 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ltcam.cli.console import DONE, SOME_FAILED, called, command, print_json, progress, say
+from ltcam.cli.console import (
+    DONE,
+    SOME_FAILED,
+    called,
+    command,
+    print_json,
+    printable,
+    progress,
+    say,
+    shell_line,
+)
 from ltcam.cli.options import (
     BatchSize,
     Device,
@@ -26,7 +36,10 @@ from ltcam.jobs.execution import Execution
 from ltcam_runtime.settings import Overrides
 
 if TYPE_CHECKING:
+    from ltcam.evaluation.decisions import Decisions
     from ltcam.evaluation.summary import Evaluation
+
+_LISTED = 12
 
 app = typer.Typer(add_completion=False)
 
@@ -54,6 +67,13 @@ def evaluate(
     batch_size: BatchSize = 4,
     device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
+    cost_miss: Annotated[
+        float | None,
+        typer.Option(min=0, help="what a missed defect costs, in any unit; default: 1 or unknown"),
+    ] = None,
+    cost_alarm: Annotated[
+        float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the metrics as JSON instead of a table")
@@ -78,7 +98,9 @@ def evaluate(
             run,
             OpenData.open(data, layout),
             out,
-            evaluating.EvaluationSettings(split=split, bootstrap=bootstrap),
+            evaluating.EvaluationSettings(
+                split=split, bootstrap=bootstrap, cost_miss=cost_miss, cost_alarm=cost_alarm
+            ),
             overrides=overrides,
             overwrite=overwrite,
             execution=Execution(device=device, batch_size=batch_size, command=called()),
@@ -87,11 +109,46 @@ def evaluate(
     if as_json:
         print_json(measured.metrics)
     else:
+        _print_decisions(measured.evaluation.decisions, run)
         _print_table(measured.evaluation)
     for name, reason in measured.failed:
         say(f"not measured: {name}: {reason}")
     say(f"results: {out} (report: {out / 'report.html'})")
     return SOME_FAILED if measured.failed else DONE
+
+
+def _print_decisions(decisions: Decisions, run: Path) -> None:
+    """What the line asks first: mistakes by name, and what other thresholds would give."""
+    from ltcam.reports.html import threshold  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    console.print(f"{decisions.sentence}.", markup=False)
+    for word, names in (("missed", decisions.missed), ("false alarm", decisions.alarms)):
+        for name in names[:_LISTED]:
+            console.print(printable(f"  {word}: {name}"), markup=False)
+        if len(names) > _LISTED:
+            console.print(
+                f"  ... and {len(names) - _LISTED} more, in images.csv and metrics.json", markup=False
+            )
+    table = Table(title="Another threshold, on these images")
+    for column in (
+        "threshold",
+        "missed",
+        "false alarms",
+        "pulled out",
+        *(["cost"] if decisions.costs else []),
+    ):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in decisions.rows:
+        cost = [] if row.cost is None else [f"{row.cost:g}"]
+        marks = ["this run"] * row.own + ["cheapest"] * (row == decisions.cheapest)
+        shown = f"{row.threshold:.3f}" if row.own else threshold(row.threshold)
+        cells = [shown, str(row.missed), str(row.alarms), str(row.pulled_out), *cost]
+        table.add_row(*cells, ", ".join(marks))
+    console.print(table)
+    wanted = threshold((decisions.cheapest or decisions.rows[0]).threshold)
+    say(f"to set one: {shell_line('ltcam', 'predict', run, 'IMAGES', '--verdict-threshold', wanted)}")
 
 
 def _print_table(evaluation: Evaluation) -> None:
@@ -101,5 +158,6 @@ def _print_table(evaluation: Evaluation) -> None:
     for column in ("metric", "value", "low", "high"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, *values in metrics_table(evaluation):
-        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
+        if values[0] is not None:
+            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
     Console().print(table)

@@ -55,8 +55,9 @@ class Decisions:
     """What the verdicts came to.
 
     Attributes:
-        defective: images labelled defective.
-        ok: images labelled OK.
+        threshold: the run's.
+        defective_scores: of the images labelled defective, ascending.
+        ok_scores: of the images labelled OK, ascending.
         missed: names of defective images with verdict OK, lowest score first.
         alarms: names of OK images with verdict defect, highest score first.
         unsure: names of images that a person should look at, lowest score first.
@@ -66,8 +67,9 @@ class Decisions:
         costs: what mistakes cost, or None.
     """
 
-    defective: int
-    ok: int
+    threshold: float
+    defective_scores: tuple[float, ...]
+    ok_scores: tuple[float, ...]
     missed: tuple[str, ...]
     alarms: tuple[str, ...]
     unsure: tuple[str, ...]
@@ -75,6 +77,16 @@ class Decisions:
     alarm_bound: Interval
     rows: tuple[Operating, ...]
     costs: Costs | None
+
+    @property
+    def defective(self) -> int:
+        """Number of images labelled defective."""
+        return len(self.defective_scores)
+
+    @property
+    def ok(self) -> int:
+        """Number of images labelled OK."""
+        return len(self.ok_scores)
 
     @property
     def sentence(self) -> str:
@@ -125,8 +137,9 @@ def summarise_decisions(
     missed = [record.image for record in defective if record.verdict == "ok"]
     alarms = [record.image for record in reversed(ok) if record.verdict == "defect"]
     return Decisions(
-        defective=len(defective),
-        ok=len(ok),
+        threshold=threshold,
+        defective_scores=tuple(record.score for record in defective),
+        ok_scores=tuple(record.score for record in ok),
         missed=tuple(missed),
         alarms=tuple(alarms),
         unsure=tuple(record.image for record in ordered if record.verdict == "unsure"),

@@ -23,6 +23,7 @@ from ltcam.evaluation.binomial import exact_interval
 from ltcam.evaluation.bootstrap import pooled_intervals, ranking_intervals
 from ltcam.evaluation.counts import PixelCounts
 from ltcam.evaluation.curves import ScoreHistogram, pixel_curves, pixel_intervals
+from ltcam.evaluation.decisions import Costs, Decisions, summarise_decisions
 from ltcam.evaluation.evaluate import Histograms, ImageRecord, plain_json
 from ltcam.evaluation.hits import HitCounts
 from ltcam.evaluation.images import (
@@ -140,6 +141,7 @@ class Evaluation:
         populations: by name: `defective`, `all`, `gated`.
         hits: of the heatmaps of defective images.
         verdicts: on whole images.
+        decisions: what the verdicts came to, and would at other thresholds.
         kinds: by kind of defect, with its number of images; empty where there is only one.
         confusion: classes, and how often each was taken for each; None without class scores.
         worst: images with the lowest IoU first.
@@ -149,6 +151,7 @@ class Evaluation:
     populations: Mapping[str, Population]
     hits: HitMetrics
     verdicts: Verdicts
+    decisions: Decisions
     kinds: Mapping[str, tuple[int, KindMetrics]]
     confusion: tuple[tuple[str, ...], NDArray[np.int64]] | None
     worst: tuple[str, ...]
@@ -204,6 +207,7 @@ class Evaluation:
                     "counts": vars(verdicts.counts),
                     "unsure": verdicts.unsure,
                 },
+                "decisions": self.decisions.to_json(),
                 "classes": kinds,
                 "mean_over_kinds": means if kinds else None,
                 "confusion": self.confusion
@@ -233,6 +237,7 @@ def summarise(
     bootstrap: int = 1000,
     seed: int = 0,
     worst: int = 12,
+    costs: Costs | None = None,
 ) -> Evaluation:
     """All metrics of an evaluation.
 
@@ -243,6 +248,7 @@ def summarise(
         bootstrap: resamples per interval, >= 1. Shares of whole images have exact binomial bounds instead.
         seed: of the resamples.
         worst: how many of the images with the lowest IoU to name.
+        costs: what mistakes cost; None leaves costs out.
 
     Raises:
         ValueError: no records.
@@ -266,6 +272,7 @@ def summarise(
         },
         hits=_hits(defective),
         verdicts=_verdicts(ordered, threshold, bootstrap, seed),
+        decisions=summarise_decisions(ordered, threshold, costs),
         kinds=_kinds(defective, threshold),
         confusion=_confusion(ordered),
         worst=_worst(defective, worst),

@@ -18,6 +18,7 @@ from ltcam.data.dataset import Sample
 from ltcam.data.opened import Data, opened
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import iou
+from ltcam.evaluation.decisions import Costs
 from ltcam.evaluation.evaluate import (
     Histograms,
     ImageRecord,
@@ -25,9 +26,16 @@ from ltcam.evaluation.evaluate import (
     make_histograms,
     record_image,
 )
+from ltcam.evaluation.examples import Examples, choose_examples
 from ltcam.evaluation.summary import Evaluation, summarise
 from ltcam.jobs.execution import Execution
-from ltcam.reports.evaluation_page import WorstPicture, comparison_picture, evaluation_page, metrics_markdown
+from ltcam.reports.evaluation_page import (
+    GROUPS,
+    ExamplePicture,
+    comparison_picture,
+    evaluation_page,
+    metrics_markdown,
+)
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
@@ -38,7 +46,7 @@ from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import text_cell
 
 METRICS_FILE = "metrics.json"
-_WORST = 12
+_WORST = 6
 
 
 class EvaluationSettings(AskedSettings):
@@ -52,6 +60,22 @@ class EvaluationSettings(AskedSettings):
         "auto", description="train, val, test, all, or auto: what the run was not trained on"
     )
     bootstrap: int = Field(1000, ge=1, description="resamples of the intervals")
+    cost_miss: float | None = Field(
+        None, ge=0, description="what a missed defect costs, in any unit; default: 1, or not known"
+    )
+    cost_alarm: float | None = Field(
+        None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
+    )
+
+    @property
+    def costs(self) -> Costs | None:
+        """What mistakes cost; None where nothing was said."""
+        if self.cost_miss is None and self.cost_alarm is None:
+            return None
+        return Costs(
+            1.0 if self.cost_miss is None else self.cost_miss,
+            1.0 if self.cost_alarm is None else self.cost_alarm,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +126,6 @@ def evaluate(
     samples, side = choose_samples(source, run, asked.split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
         inspector = Inspector.load(run, device=execution.device).overridden(overrides or Overrides())
-        _check_classes(samples, inspector)
         records, histograms, failed = _measure(inspector, samples, execution.batch_size, progress)
         if not records:
             raise DataError(
@@ -129,9 +152,11 @@ def evaluate(
             threshold=inspector.run.verdict.threshold,
             bootstrap=asked.bootstrap,
             worst=_WORST,
+            costs=asked.costs,
         )
         metrics = {
             **evaluation.to_json(),
+            "unknown_kinds": _unknown_kinds(samples, inspector),
             "settings": facts,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
@@ -142,7 +167,8 @@ def evaluate(
             metrics_markdown(evaluation), encoding="utf-8", errors="backslashreplace"
         )
         (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
-        pictures = _worst_pictures(inspector, samples, records, evaluation.worst)
+        examples = choose_examples(records, evaluation.decisions, evaluation.worst)
+        pictures = _example_pictures(inspector, samples, records, examples)
         page = evaluation_page(
             evaluation,
             inspector.run,
@@ -155,13 +181,9 @@ def evaluate(
     return Measured(metrics, evaluation, tuple(failed))
 
 
-def _check_classes(samples: Sequence[Sample], inspector: Inspector) -> None:
-    unknown = sorted({sample.label for sample in samples} - set(inspector.run.classes))
-    if unknown and len(inspector.run.classes) > 2:
-        raise DataError(
-            f"the data set has classes the run does not know: {', '.join(unknown)}; it knows "
-            f"{', '.join(inspector.run.classes)}"
-        )
+def _unknown_kinds(samples: Sequence[Sample], inspector: Inspector) -> list[str]:
+    """Kinds of defect that the run was not trained with: they count as defective, and cannot be named right."""
+    return sorted({sample.label for sample in samples} - set(inspector.run.classes))
 
 
 def _measure(
@@ -226,24 +248,33 @@ def _fraction(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
-def _worst_pictures(
-    inspector: Inspector, samples: Sequence[Sample], records: Sequence[ImageRecord], worst: Sequence[str]
-) -> list[WorstPicture]:
-    """The images with the lowest IoU, inspected once more for their pictures."""
+def _example_pictures(
+    inspector: Inspector, samples: Sequence[Sample], records: Sequence[ImageRecord], examples: Examples
+) -> list[ExamplePicture]:
+    """The images that show how good the run is, inspected once more for their pictures."""
     by_id = {sample.id: sample for sample in samples}
     record_of = {record.image: record for record in records}
+    group_of = {name: group for group in GROUPS for name in getattr(examples, group)}
     pictures = []
-    for item in inspector.inspect_files(
-        ((name, by_id[name].path) for name in worst), batch_size=1, gate=False
-    ):
+    files = ((name, by_id[name].path) for name in examples.all)
+    for item in inspector.inspect_files(files, batch_size=1, gate=False):
         sample, record = by_id[item.name], record_of[item.name]
-        if item.image is None or item.inspection is None or record.counts is None:
+        if item.image is None or item.inspection is None:
             continue
-        truth = read_truth(sample, item.inspection.size)
-        if truth is None:
-            truth = np.zeros(item.inspection.size, bool)
-        picture = comparison_picture(item.image, truth, item.inspection.mask, item.inspection.heatmap)
+        truth = read_truth(sample, item.inspection.size) if sample.defective else None
+        found = item.inspection
+        picture = comparison_picture(item.image, truth, found.mask, found.heatmap)
+        own = None if record.counts is None or not sample.defective else iou(record.counts.pixels)
         pictures.append(
-            WorstPicture(item.name, iou(record.counts.pixels), record.verdict, record.score, picture)
+            ExamplePicture(
+                item.name,
+                group_of[item.name],
+                record.label,
+                own,
+                record.verdict,
+                record.score,
+                picture,
+                truth is not None,
+            )
         )
     return pictures

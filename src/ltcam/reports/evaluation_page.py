@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import markupsafe
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.data.dataset import OK
+from ltcam.evaluation.decisions import Decisions
 from ltcam.evaluation.metrics import Agreement, Estimate, MaskMetrics
 from ltcam.evaluation.summary import Evaluation
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR, comparison_picture
 from ltcam.reports.html import image_uri, render
 from ltcam.reports.metrics_table import (
     KIND_METRICS,
-    NONE,
     POPULATION_METRICS,
     MetricRow,
     fraction,
@@ -25,14 +27,23 @@ from ltcam.reports.metrics_table import (
     metrics_table,
 )
 from ltcam.reports.settings_rows import SettingRow, map_rows, verdict_sentence
+from ltcam_runtime.pages.histogram import score_histogram
 from ltcam_runtime.results import Verdict
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
 
-__all__ = ["WorstPicture", "comparison_picture", "evaluation_page", "metrics_markdown", "metrics_table"]
+__all__ = ["ExamplePicture", "comparison_picture", "evaluation_page", "metrics_markdown", "metrics_table"]
 
-_TONES = {"ok": "bad", "unsure": "warn", "defect": "good"}  # of a defective image's verdict
+GROUPS = {
+    "missed": "Defects that were missed",
+    "alarms": "False alarms",
+    "worst": "Masks that fit worst",
+    "typical": "Typical masks",
+    "best": "Masks that fit best",
+    "found": "Defects that were found, the least sure first",
+}
+"""What is shown, in this order."""
 
 _POPULATION_WORDS = {
     "defective": "images labelled defective, masks as drawn whatever the verdict",
@@ -66,28 +77,34 @@ _IMAGE_WORDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class WorstPicture:
-    """An image with a low IoU.
+class ExamplePicture:
+    """An image that shows how good the run is.
 
     Attributes:
         image: its name.
+        group: a key of `GROUPS`.
+        label: its true class.
         iou: of its mask before the verdict, or None where undefined.
         verdict: what was said of it.
         score: probability of being defective, 0 to 1.
         picture: (h, w, 3) uint8 RGB, as `comparison_picture` makes it.
+        compared: whether the truth is in it.
     """
 
     image: str
+    group: str
+    label: str
     iou: float | None
     verdict: Verdict
     score: float
     picture: NDArray[np.uint8]
+    compared: bool = True
 
 
 def evaluation_page(
     evaluation: Evaluation,
     run: Run,
-    pictures: Sequence[WorstPicture],
+    pictures: Sequence[ExamplePicture],
     *,
     title: str,
     command: str = "",
@@ -98,13 +115,19 @@ def evaluation_page(
     Args:
         evaluation: what was measured.
         run: with the map, mask and verdict settings that were evaluated.
-        pictures: worst images, worst first.
+        pictures: in the order of their groups.
         title: heading, such as the name of the data.
         command: what made the evaluation.
         failed: (image, reason) of those that could not be measured.
     """
     masks, verdicts = evaluation.masks, evaluation.verdicts
     measured = evaluation.populations["defective"].images
+    rows = kind_rows(evaluation)
+    known = [
+        place
+        for place in range(len(KIND_METRICS))
+        if any(cells[place].value is not None for *_, cells in rows)
+    ]
     return render(
         "evaluation_page.html.j2",
         title=title,
@@ -112,6 +135,8 @@ def evaluation_page(
         images=evaluation.images,
         measured=measured,
         cards=_cards(evaluation),
+        decisions=evaluation.decisions,
+        histogram=markupsafe.Markup(_histogram(evaluation.decisions)),  # noqa: S704 - escaped there
         population_words=_POPULATION_WORDS,
         population_rows=_population_rows(evaluation) if measured else [],
         population_images=[each.images for each in evaluation.populations.values()],
@@ -124,15 +149,19 @@ def evaluation_page(
             for estimate, (name, words) in zip(
                 verdicts.metrics.estimates(), _IMAGE_WORDS.items(), strict=True
             )
+            if estimate.known
         ],
         verdicts=verdicts,
         best=None
         if math.isnan(verdicts.best_f1)
         else (fraction(verdicts.best_f1), fraction(verdicts.best_threshold)),
-        kind_head=tuple(KIND_METRICS),
-        kinds=kind_rows(evaluation),
+        kind_head=[name for place, name in enumerate(KIND_METRICS) if place in known],
+        kinds=[(name, count, [cells[place] for place in known]) for name, count, cells in rows],
         confusion=_confusion(evaluation),
-        pictures=[_figure(picture) for picture in pictures],
+        groups=[
+            (title, [_figure(picture) for picture in pictures if picture.group == group])
+            for group, title in GROUPS.items()
+        ],
         colours={"truth": _css(TRUTH_COLOUR), "prediction": _css(PREDICTION_COLOUR)},
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),
@@ -142,20 +171,44 @@ def evaluation_page(
 
 
 def _cards(evaluation: Evaluation) -> list[dict[str, str]]:
-    images, counts = evaluation.images, evaluation.verdicts.counts
-    alarms = "false alarm" if counts.fp == 1 else "false alarms"
-    missed = {
-        "name": "Missed defects",
-        "value": str(counts.fn) if images.defective else NONE,
-        "detail": f"of {images.defective} defective images; {counts.fp} {alarms} in {images.ok} OK",
-        "tone": "bad" if counts.fn else "good" if images.defective else "",
+    cards, decisions = [], evaluation.decisions
+    if decisions.defective:
+        cards.append(
+            _mistakes("Defects missed", len(decisions.missed), decisions.defective, decisions.miss_bound)
+        )
+    if decisions.ok:
+        cards.append(_mistakes("False alarms", len(decisions.alarms), decisions.ok, decisions.alarm_bound))
+    if decisions.unsure:
+        detail = f"of {evaluation.images.total}: a person should look"
+        cards.append(
+            {"name": "Unsure", "value": str(len(decisions.unsure)), "detail": detail, "tone": "warn"}
+        )
+    estimates = {
+        "Image AP": evaluation.verdicts.metrics.ap,
+        "Pixel IoU": evaluation.masks.iou,
+        "Pixel F1": evaluation.masks.f1,
     }
-    return [
-        _card("Pixel IoU", evaluation.masks.iou),
-        _card("Pixel F1", evaluation.masks.f1),
-        _card("Image AP", evaluation.verdicts.metrics.ap),
-        missed,
-    ]
+    return [*cards, *(_card(name, each) for name, each in estimates.items() if each.known)]
+
+
+def _mistakes(name: str, mistakes: int, images: int, bound: tuple[float, float]) -> dict[str, str]:
+    low, high = (100 * share for share in bound)
+    detail = f"of {images}; 95 %: {low:.1f} to {high:.1f} % of such images"
+    return {"name": name, "value": str(mistakes), "detail": detail, "tone": "bad" if mistakes else "good"}
+
+
+def _tone(picture: ExamplePicture) -> str:
+    if picture.verdict == "unsure":
+        return "warn"
+    return "good" if (picture.verdict == "ok") == (picture.label == OK) else "bad"
+
+
+def _histogram(decisions: Decisions) -> str:
+    groups = {
+        "ok": ("labelled OK", decisions.ok_scores),
+        "defect": ("labelled defective", decisions.defective_scores),
+    }
+    return score_histogram(groups, decisions.threshold)
 
 
 def _card(name: str, estimate: Estimate) -> dict[str, str]:
@@ -224,13 +277,15 @@ def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
     return {"classes": classes, "rows": rows}
 
 
-def _figure(picture: WorstPicture) -> dict[str, Any]:
+def _figure(picture: ExamplePicture) -> dict[str, Any]:
     return {
         "image": picture.image,
         "uri": image_uri(picture.picture),
-        "iou": fraction(picture.iou),
+        "label": picture.label,
+        "compared": picture.compared,
+        "iou": None if picture.iou is None or math.isnan(picture.iou) else fraction(picture.iou),
         "verdict": picture.verdict,
-        "tone": _TONES[picture.verdict],
+        "tone": _tone(picture),
         "score": fraction(picture.score),
     }
 

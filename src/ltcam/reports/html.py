@@ -85,6 +85,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def threshold(value: float) -> str:
+    """A threshold with as many digits as it has, three at least."""
+    return max(f"{value:.3f}", f"{value:.9g}", key=len) if value != round(value, 3) else f"{value:.3f}"
+
+
 def breakable(text: str) -> markupsafe.Markup:
     """Text, escaped, that may be broken into lines behind slashes and underscores."""
     escaped = str(markupsafe.escape(text))
@@ -102,5 +107,6 @@ def _environment(folder: Path) -> jinja2.Environment:
     )
     environment.globals["base_style"] = markupsafe.Markup(base_style())  # noqa: S704 - a file of ours
     environment.filters["number"] = number
+    environment.filters["threshold"] = threshold
     environment.filters["breakable"] = breakable
     return environment

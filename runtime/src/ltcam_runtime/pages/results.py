@@ -16,10 +16,10 @@ from html import escape
 from string import Template
 
 from ltcam_runtime.pages import base_style, resource
+from ltcam_runtime.pages.histogram import score_histogram
 from ltcam_runtime.results import Verdict
 
 _COLUMNS = ("name", "verdict", "score", "kinds", "regions", "size", "output")
-_BINS = 20
 _SHOWN_FAILURES = 50
 _NAMES: dict[Verdict, str] = {"defect": "defective", "unsure": "unsure", "ok": "OK"}
 _TONES: dict[Verdict, str] = {"defect": "bad", "unsure": "warn", "ok": "good"}
@@ -84,7 +84,7 @@ def results_page(page: ResultsPage) -> str:
         base_style=base_style(),
         style=resource("results.css"),
         cards=_cards(counts, len(page.records), len(page.failures)),
-        histogram=_histogram(page.records, page.threshold),
+        histogram=_histogram(page),
         histogram_caption=f"Scores of all images. The dashed line is the verdict's threshold, {page.threshold:.2f}.",
         failures=_failures(page.failures),
         folders="".join(f", pictures in <code>{escape(folder)}/</code>" for folder in page.saved),
@@ -122,31 +122,12 @@ def _cards(counts: Counter[Verdict], images: int, failed: int) -> str:
     )
 
 
-def _histogram(records: Sequence[ResultRecord], threshold: float) -> str:
-    """Bars of the scores from 0 to 1, one colour per verdict, as SVG."""
-    bins: list[Counter[Verdict]] = [Counter() for _ in range(_BINS)]
-    for record in records:
-        bins[min(int(record.score * _BINS), _BINS - 1)][record.verdict] += 1
-    top = max(1, *(sum(each.values()) for each in bins))
-    slot, parts = 460 / _BINS, []
-    for number, counts in enumerate(bins):
-        base = 106.0
-        for verdict in ("ok", "unsure", "defect"):
-            height = 92 * counts[verdict] / top
-            if height:
-                base -= height
-                parts.append(
-                    f'<rect class="{verdict}" x="{5 + number * slot + 1:.1f}" y="{base:.1f}" '
-                    f'width="{slot - 2:.1f}" height="{height:.1f}"><title>{number / _BINS:.2f} to '
-                    f"{(number + 1) / _BINS:.2f}: {counts[verdict]} {_NAMES[verdict]}</title></rect>"
-                )
-    at = 5 + 460 * threshold
-    return (
-        '<svg class="histogram" viewBox="0 0 470 126" role="img" aria-label="histogram of the scores">'
-        f'{"".join(parts)}<line x1="0" x2="470" y1="106.5" y2="106.5"/>'
-        f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="4" y2="106"/>'
-        '<text x="5" y="121">0 (OK)</text><text x="465" y="121" text-anchor="end">1 (defect)</text></svg>'
-    )
+def _histogram(page: ResultsPage) -> str:
+    groups: dict[str, tuple[str, list[float]]] = {
+        verdict: (_NAMES[verdict], [each.score for each in page.records if each.verdict == verdict])
+        for verdict in ("ok", "unsure", "defect")
+    }
+    return score_histogram(groups, page.threshold)
 
 
 def _failures(failures: Sequence[tuple[str, str]]) -> str:

@@ -91,6 +91,65 @@ def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
     assert (target / "predictions.json").read_text() == "new"
 
 
+def write_all(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    (folder / "masks" / "b.png").write_text("new")
+    (folder / "predictions.json").write_text("new")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_what_others_have_put_among_results_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    target = results(tmp_path / "out")
+    (target / "heatmaps").mkdir()
+    (target / "heatmaps" / "a.png").write_text("old")
+    (target / "notes.txt").write_text("mine")
+    (target / "photos" / "deep").mkdir(parents=True)
+    (target / "photos" / "deep" / "a.png").write_text("mine")
+    (target / "empty").mkdir()
+    (target / "masks" / "thesis.tex").write_text("mine")
+    (target / "masks" / "later.png").write_text("mine")
+    os.utime(target / "masks" / "later.png", (2**31, 2**31))  # younger than the results
+    (target / "link").symlink_to(tmp_path)
+    (target / "masks" / "b.png").write_text("old")
+    if in_place:
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
+    with output_folder(target, marker="predictions.json", overwrite=True) as folder:
+        write_all(folder)
+    found = [
+        str(p.relative_to(target)) for p in target.rglob("*") if not p.is_relative_to(target / "link" / "x")
+    ]
+    assert sorted(name for name in found if not name.startswith("link/")) == [
+        *("empty", "link", "masks", "masks/b.png", "masks/later.png", "masks/thesis.tex", "notes.txt"),
+        *("photos", "photos/deep", "photos/deep/a.png", "predictions.json"),
+    ]
+    assert (target / "masks" / "b.png").read_text() == (target / "predictions.json").read_text() == "new"
+    assert (target / "photos" / "deep" / "a.png").read_text() == "mine"
+    assert (target / "link").is_symlink()
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("with_marker", [False, True])
+def test_what_others_make_meanwhile_is_not_replaced_unseen(tmp_path: Path, with_marker: bool) -> None:
+    """Nothing was there when --overwrite was given; what is there at the end is somebody else's."""
+    target = tmp_path / "out"
+    if with_marker:
+        with output_folder(target, marker="predictions.json", overwrite=True) as folder:
+            write_all(folder)
+            results(target)
+            (target / "precious").mkdir()
+        assert names(target) == ["masks", "precious", "predictions.json"]
+        return
+    with (  # noqa: PT012
+        pytest.raises(OutputError, match="results are in"),
+        output_folder(target, marker="predictions.json", overwrite=True) as folder,
+    ):
+        write_all(folder)
+        (target / "precious").mkdir(parents=True)
+    assert names(target) == ["precious"]
+
+
 def test_one_of_several_markers_is_enough(tmp_path: Path) -> None:
     target = results(tmp_path / "out")
     with output_folder(target, marker=("run.json", "predictions.json"), overwrite=True):

@@ -22,7 +22,7 @@ from ltcam_runtime.results import Inspection, Verdict
 from ltcam_runtime.writers import KINDS, MARKER, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
 from ltcam_runtime.writers.crops import crop
-from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, text_cell
+from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, text_cell
 from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength
 from ltcam_runtime.writers.json import JsonWriter
 from ltcam_runtime.writers.masks import write_mask
@@ -286,6 +286,15 @@ def test_masks_are_small_files(tmp_path: Path) -> None:
     mask = otsu(heatmap)
     write_mask(tmp_path / "a.png", mask)
     assert (tmp_path / "a.png").stat().st_size < 60_000
+
+
+@pytest.mark.parametrize(
+    "text", ["=cmd|calc!A0", "+1", "-1", "@x", "'=x", "''=x", "'tis", "plain", "", "\t=x", "'"]
+)
+def test_cells_are_no_formulas_and_read_as_they_were(text: str) -> None:
+    cell = text_cell(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell_text(cell) == text
 
 
 # ------------------------------------------------------------------------------------ overlays

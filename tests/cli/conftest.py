@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -62,8 +63,26 @@ def environment() -> dict[str, str]:
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ltcam.cli", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=heeding_interrupts,  # noqa: PLW1509  # one call of the system, safe beside threads
     )
+
+
+def heeding_interrupts() -> None:
+    """Tests may run in the background of a script, where SIGINT is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """As at a terminal, in this process too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def wait_for(there: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 240) -> None:

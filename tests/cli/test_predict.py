@@ -487,7 +487,7 @@ def test_unreadable_by_permission(ltcam: Call, trained: Path, data: Path, tmp_pa
 # ------------------------------------------------------------------------------------------ stopped
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_in_the_middle(
     ltcam: Call,
     process: Callable[..., Any],
@@ -508,11 +508,11 @@ def test_stopped_in_the_middle(
     until(lambda: any(place.glob(".out-*.tmp/masks/*.png")), running)
     os.kill(running.pid, stop)
     printed, said = running.communicate(timeout=120)
-    assert running.returncode == (-9 if stop == signal.SIGKILL else 130), said
+    assert running.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop], said
     assert printed == ""
     assert "Traceback" not in said
     assert not (place / "out").exists()
-    if stop == signal.SIGINT:
+    if stop != signal.SIGKILL:
         assert said == "ltcam: interrupted; nothing was written\n"
         assert left_in(place) == []
     for path in sorted(images.iterdir())[2:]:

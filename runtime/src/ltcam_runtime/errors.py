@@ -49,6 +49,10 @@ class SettingsError(LtcamError):
     """An option or a settings field has a value that cannot be used."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): everything is cleaned up as after Ctrl-C."""
+
+
 class OutputError(LtcamError):
     """Results cannot be written where they were asked for."""
 

@@ -8,6 +8,7 @@ the next one that writes to the same target.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import secrets
@@ -33,6 +34,35 @@ _REASONS = {
     errno.EFBIG: "the file would be larger than the file system allows",
 }
 
+_FULL_IN_OTHER_WORDS = ("no space left", "pytorchstreamwriter failed writing", "file write failed")
+
+OPTIONAL_RESULTS = frozenset(
+    {"coco.json", "predictions.csv", "masks", "heatmaps", "overlays", "yolo", "label-studio", "cvat.xml"}
+)
+"""Names in a folder of results that are not written every time."""
+
+RESULT_SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".html",
+        ".md",
+        ".txt",
+        ".xml",
+        ".yaml",
+        ".svg",
+        ".pdf",
+        ".npz",
+    }
+    | {".safetensors"}
+)
+"""How the names of files in folders of results end."""
+
+_A_MOMENT = 2.0  # seconds between the first and the last file of results that are written at the same time
+
 # Above this many files one sync of everything takes less time than one per file.
 _FSYNC_EACH = 64
 
@@ -51,8 +81,8 @@ def output_folder(
     Args:
         path: the folder wanted. Parents are made. A symbolic link is followed.
         marker: name(s) of files that tell a folder of such results, for example "predictions.json".
-        overwrite: replace a folder that holds one of the markers. Any other folder with files in
-            it is never replaced.
+        overwrite: replace results in a folder that holds one of the markers; what others have put there stays. Any
+            other folder with files in it is never touched.
 
     Yields:
         The temporary folder.
@@ -62,20 +92,20 @@ def output_folder(
             or the disk is full or the like while the body writes.
     """
     markers = (marker,) if isinstance(marker, str) else marker
-    with _explained(path):
+    with explained(path):
         target = Path(os.path.realpath(path))
         _clear_stale(target)
         _check_replaceable(Path(path), target, markers, overwrite)
         temporary, inside = _make_temporary(target)
     try:
-        with _explained(path, temporary):
+        with explained(path, temporary):
             yield temporary
-        with _explained(path):
+        with explained(path):
             _flush(temporary)
             if inside:
                 _move_up(temporary, target, markers, overwrite)
             else:
-                _move_in(temporary, target, overwrite)
+                _move_in(temporary, target, markers, overwrite)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -86,13 +116,14 @@ def write_file(path: Path | str, content: bytes | str) -> None:
 
     Args:
         path: the file; its parent folders are made.
-        content: bytes, or text that is written as UTF-8 with its line ends unchanged.
+        content: bytes, or text that is written as UTF-8 with its line ends unchanged; what is no text, as in names of
+            files that are none, is written with escapes.
 
     Raises:
         OutputError: the file cannot be written there.
     """
-    data = content.encode() if isinstance(content, str) else content
-    with _explained(path):
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with explained(path):
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file")
@@ -197,10 +228,11 @@ def _alive(pid: int) -> bool:
 # --------------------------------------------------------------------------------------- ending
 
 
-def _move_in(temporary: Path, target: Path, overwrite: bool) -> None:
+def _move_in(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
     aside: Path | None = None
     if target.exists():
-        if overwrite and any(target.iterdir()):
+        if overwrite and any((target / name).is_file() for name in markers):
+            _keep_foreign(target, temporary, markers)
             aside = target.parent / _temporary_name(target, "old")
             target.rename(aside)
         else:
@@ -213,7 +245,63 @@ def _move_in(temporary: Path, target: Path, overwrite: bool) -> None:
         raise
     _fsync(target.parent)
     if aside is not None:
+        _keep_foreign(aside, target, markers)  # what came in the meantime
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep_foreign(old: Path, new: Path, markers: tuple[str, ...]) -> None:
+    """Give new results what others have put among the old ones; the old ones still have it, until they are removed.
+
+    So a kill at any moment loses nothing.
+    """
+    for path in _foreign(old, new, markers):
+        kept = new / path.relative_to(old)
+        if os.path.lexists(kept):
+            continue
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            kept.mkdir()
+            continue
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except (OSError, NotImplementedError):  # a file system without such links
+            shutil.copy2(path, kept, follow_symlinks=False)
+
+
+def _time_of_marker(folder: Path, markers: tuple[str, ...]) -> float:
+    """When the results in a folder were whole, in seconds."""
+    return max(
+        (file.stat().st_mtime for name in markers if (file := folder / name).is_file()), default=math.inf
+    )
+
+
+def _foreign(old: Path, new: Path, markers: tuple[str, ...]) -> list[Path]:
+    """Files, and empty folders, among old results that no command of ours has written.
+
+    Ours are names that the new results have too, or that results can have; below a folder of ours, files that end
+    as those do that results have there, and that are no younger than the results.
+    """
+    names = {*OPTIONAL_RESULTS, *markers, *(entry.name for entry in new.iterdir())}
+    written = _time_of_marker(old, markers)
+    found: list[Path] = []
+    for place, folders, files in os.walk(old):
+        inside = Path(place).relative_to(old)
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        ours = not inside.parts or inside.parts[0] in names
+        for name in [*files, *links]:
+            top = (inside / name).parts[0]
+            is_ours = top in names
+            if inside.parts and is_ours:
+                is_ours = Path(name).suffix in RESULT_SUFFIXES
+                later = (
+                    top in OPTIONAL_RESULTS and (Path(place) / name).lstat().st_mtime > written + _A_MOMENT
+                )
+                is_ours = is_ours and not later
+            if not is_ours:
+                found.append(Path(place) / name)
+        if not ours and not folders and not files:
+            found.append(Path(place))
+    return found
 
 
 def _remove_empty(target: Path, temporary: Path) -> None:
@@ -230,12 +318,28 @@ def _remove_empty(target: Path, temporary: Path) -> None:
 
 def _move_up(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
     if overwrite:
-        for old in [entry for entry in target.iterdir() if entry != temporary]:
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        _remove_old(target, temporary, markers)
     for new in sorted(temporary.iterdir(), key=lambda new: new.name in markers):
-        new.rename(target / new.name)
+        if (target / new.name).is_dir():  # with something of somebody else's in it
+            shutil.copytree(new, target / new.name, dirs_exist_ok=True)
+            shutil.rmtree(new)
+        else:
+            new.rename(target / new.name)
     temporary.rmdir()
     _fsync(target)
+
+
+def _remove_old(target: Path, temporary: Path, markers: tuple[str, ...]) -> None:
+    """Remove earlier results from a folder that stays."""
+    kept = {parent for path in _foreign(target, temporary, markers) for parent in (path, *path.parents)}
+    for place, folders, files in os.walk(target, topdown=False):
+        if Path(place).is_relative_to(temporary):
+            continue
+        for name in (*files, *folders):
+            path = Path(place) / name
+            if path in kept or path == temporary:
+                continue
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _flush(folder: Path) -> None:
@@ -265,8 +369,8 @@ def _fsync(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path | str, temporary: Path | None = None) -> Iterator[None]:
-    """Say in a plain sentence why something could not be written to `path`.
+def explained(path: Path | str, temporary: Path | None = None) -> Iterator[None]:
+    """Say in a plain sentence why something could not be written to `path`: a context for what writes.
 
     With a temporary folder given, an error about a file elsewhere is let through: the body of an output
     folder may read and write other files, and those are not this one's trouble.
@@ -282,7 +386,7 @@ def _explained(path: Path | str, temporary: Path | None = None) -> Iterator[None
         raise OutputError(f"{path} cannot be written: {reason}") from error
     except Exception as error:
         # Writers of other packages wrap the system's error in one of their own.
-        if "no space left" not in str(error).lower():
+        if not any(words in str(error).lower() for words in _FULL_IN_OTHER_WORDS):
             raise
         raise OutputError(f"{path} cannot be written: {_REASONS[errno.ENOSPC]}") from error
 

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from ltcam_runtime.errors import LtcamError, SettingsError
+from ltcam_runtime.errors import LtcamError, SettingsError, Terminated
 
 DEBUG = False
 """Whether errors show their traceback; set by `--debug`."""
 
-DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -43,7 +43,7 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
         try:
             code = body(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", INTERRUPTED)
+            _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", code_of(interrupt))
         except LtcamError as error:
             _fail(in_words(str(error)), error.exit_code)
         except (MemoryError, OSError, FloatingPointError) as error:
@@ -57,6 +57,11 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
     # The body's int is for `guarded`; a parser would take it for a value to print.
     guarded.__annotations__ = {**body.__annotations__, "return": None}
     return guarded
+
+
+def code_of(interrupt: KeyboardInterrupt) -> int:
+    """The exit code that tells Ctrl-C from being asked to end by the system."""
+    return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
 
 
 def _fail(message: str, code: int) -> None:

@@ -73,16 +73,23 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         sys.stderr.write(unknown(name))
         sys.exit(USAGE_ERROR)
-    from ltcam.cli import console  # noqa: PLC0415  # not needed for the help page
+    from ltcam.cli.process import prepared  # noqa: PLC0415  # not needed for the help page
+
+    with prepared():
+        _command(name, rest, given)
+
+
+def _command(name: str, rest: list[str], given: list[str]) -> None:
+    from ltcam.cli import console  # noqa: PLC0415  # imported where an interrupt can be answered
 
     console.DEBUG = "--debug" in given
     try:
         from ltcam.cli.commands import HELP_OPTIONS, load  # noqa: PLC0415
 
-        command = load(name)
-    except KeyboardInterrupt:
-        sys.exit(console.INTERRUPTED)
-    command(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
+        load(name)(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
+    except KeyboardInterrupt as interrupt:
+        console.say("ltcam: interrupted; nothing was written")
+        sys.exit(console.code_of(interrupt))
 
 
 def unknown(name: str) -> str:

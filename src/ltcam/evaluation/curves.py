@@ -25,6 +25,7 @@ over its pixels of 1 / area, PRO is one more histogram, of pixels weighted so.
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +136,7 @@ class ScoreHistogram:
         """Add one image's (3, coarse bins) counts to every replicate as often as that replicate drew it."""
         filled = np.flatnonzero(counts[:2].any(axis=0))
         rows = low + filled
-        draws = np.random.default_rng((self._seed, zlib.crc32(image.encode())))
+        draws = np.random.default_rng((self._seed, zlib.crc32(os.fsencode(image))))
         weights = draws.poisson(1.0, self._resampled.shape[2])
         self._resampled[:, rows] += counts[:, filled, None] * weights
         self._used[rows] = True

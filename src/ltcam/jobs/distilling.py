@@ -32,7 +32,7 @@ from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
-from ltcam.runs.unfinished import check_unfinished, checkpoints, forget
+from ltcam.runs.unfinished import checkpoints, claimed
 from ltcam.training.fit import fit
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.listener import Listener
@@ -94,8 +94,8 @@ def distill(
     """
     out = Path(out)
     keep_freed_memory()
-    check_unfinished(out, resume=resume, overwrite=overwrite, say=listener.say)
     with (
+        claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
@@ -103,7 +103,6 @@ def distill(
         source = _Source(Path(run), teacher, opened(data))
         trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
         written = write_trained(trained, folder, out)
-    forget(out)
     return written
 
 

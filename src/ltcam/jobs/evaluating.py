@@ -40,7 +40,7 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.folders import output_folder
+from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.inspector import Inspected
 from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import text_cell
@@ -160,13 +160,9 @@ def evaluate(
             "settings": facts,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
-        (folder / METRICS_FILE).write_text(
-            json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        (folder / "metrics.md").write_text(
-            metrics_markdown(evaluation), encoding="utf-8", errors="backslashreplace"
-        )
-        (folder / "images.csv").write_text(_images_csv(records), encoding="utf-8")
+        write_file(folder / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+        write_file(folder / "metrics.md", metrics_markdown(evaluation))
+        write_file(folder / "images.csv", _images_csv(records))
         examples = choose_examples(records, evaluation.decisions, evaluation.worst)
         pictures = _example_pictures(inspector, samples, records, examples)
         page = evaluation_page(
@@ -177,7 +173,7 @@ def evaluate(
             command=execution.command,
             failed=failed,
         )
-        (folder / "report.html").write_text(page, encoding="utf-8", errors="backslashreplace")
+        write_file(folder / "report.html", page)
     return Measured(metrics, evaluation, tuple(failed))
 
 

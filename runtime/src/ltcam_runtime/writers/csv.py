@@ -88,9 +88,9 @@ def text_cell(text: str) -> str:
     Bytes of a file name that are no text are escaped, so that every cell can be written.
     """
     written = text.encode("utf-8", "backslashreplace").decode()
-    return f"'{written}" if written.startswith(_COMPUTED) else written
+    return f"'{written}" if written.lstrip("'").startswith(_COMPUTED) else written
 
 
 def cell_text(cell: str) -> str:
     """The text of a cell that `text_cell` gave (escaped bytes stay escaped)."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_COMPUTED) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_COMPUTED) else cell

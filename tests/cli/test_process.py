@@ -1,0 +1,230 @@
+"""What happens to the process of a command, whatever it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ltcam.cli import process as module
+from ltcam_runtime.errors import Terminated
+
+Call = Callable[..., Any]
+
+
+def images_of(data: Path, to: Path) -> Path:
+    to.mkdir()
+    for number in range(3):
+        shutil.copy(data / "hole" / f"0{number}.png", to)
+    return to
+
+
+# ------------------------------------------------------------------------------------------- names
+
+
+def odd_names(folder: Path) -> list[bytes]:
+    """Copies of an image under every kind of name that the file system takes."""
+    content = next(folder.glob("*.png")).read_bytes()
+    found = []
+    for name in (
+        b"pr\xfcf.png",
+        b"new\nline.png",
+        b"n" * 251 + b".png",
+        b"u\xcc\x88.png",
+        b"=cmd|calc!A0.png",
+    ):
+        try:
+            (folder / os.fsdecode(name)).write_bytes(content)
+        except OSError:  # a file system that takes text only
+            continue
+        found.append(name)
+    return found
+
+
+def test_every_command_finishes_whatever_files_are_called(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(data, photos)
+    for label in ("good", "hole"):
+        odd_names(photos / label)
+    assert ltcam("data", "check", photos, "--page", tmp_path / "page.html").code in (0, 1)
+    trained = ltcam("train", photos, "--out", tmp_path / "run", *fast[:-6], "--epochs", "1", *fast[-4:])
+    assert trained.code == 0, trained.err
+    split = (tmp_path / "run" / "split.csv").read_bytes()
+    assert b"pr\\udcfcf.png" in split
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["classes"] == ["ok", "hole"]
+    words = (tmp_path / "run", photos, "--out", tmp_path / "metrics", "--split", "all", "--bootstrap", "10")
+    measured = ltcam("evaluate", *words)
+    assert measured.code == 0, measured.err
+    table = (tmp_path / "metrics" / "images.csv").read_bytes()
+    assert b"pr\\udcfcf.png" in table
+    found = ltcam("predict", tmp_path / "run", photos / "hole", "--out", tmp_path / "found")
+    assert found.code == 0, found.err
+    values = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert "pr\udcfcf.png" in [image["image"] for image in values["images"]]
+    for file in tmp_path.glob("*/*.csv"):
+        for cell in re.findall(r"(?:^|,)([^,\n]*)", file.read_text()):
+            assert not cell.startswith(("=", "+", "@")), (file, cell)
+    for file in (tmp_path / "run").iterdir():
+        assert file.stat().st_mode == (tmp_path / "run" / "run.json").stat().st_mode
+
+
+def test_control_characters_do_not_reach_the_terminal(ltcam: Call, data: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(data, photos)
+    (photos / "good" / "\x1b[31mRED\x1b]0;pwned\a.png").write_text("junk")
+    (photos / "good" / os.fsdecode(b"\xff.png")).write_text("junk")
+    result = ltcam("data", "check", photos)
+    assert result.code == 1
+    assert "\x1b" not in result.out + result.err
+    assert "\a" not in result.out + result.err
+    (result.out + result.err).encode()
+
+
+# ------------------------------------------------------------------------------------------ signals
+
+
+@pytest.mark.parametrize("milliseconds", [150, 250, 400, 800])
+def test_interrupted_while_it_starts(
+    process: Callable[..., Any], trained: Path, data: Path, tmp_path: Path, milliseconds: int
+) -> None:
+    """Whatever is imported at that moment; a machine that is too slow is interrupted earlier in its start."""
+    running = process("predict", trained, data, "--out", tmp_path / "out")
+    time.sleep(milliseconds / 1000)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=120)[1]
+    if running.returncode == -signal.SIGINT or "<frozen" in said or "Fatal Python error" in said:
+        pytest.skip("interrupted before Python itself was up")
+    assert running.returncode in (0, 130)
+    assert "Traceback" not in said
+    assert "unexpected" not in said
+    assert (tmp_path / "out").exists() == (running.returncode == 0)
+
+
+def test_an_interrupt_in_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    """An import answers an exception with one of its own, or is broken for good."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.2)\nwhole = True\n"
+    )
+    program = """
+import sys, time
+from ltcam.cli.process import prepared
+sys.path.insert(0, sys.argv[1])
+try:
+    with prepared():
+        import slow
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", slow.whole)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stdout == "interrupted True\n", done.stderr
+
+
+def test_signals_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Terminated), module.prepared():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_the_parent_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with module.prepared():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+# ---------------------------------------------------------------------------------------- environment
+
+
+def test_threads_that_wait_do_not_spin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "KMP_BLOCKTIME", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    with module.environment_for(str(tmp_path)):
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+        assert os.environ["OMP_NUM_THREADS"] == str(module.allowed_processors())
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with module.environment_for(str(tmp_path)):
+        assert os.environ["OMP_NUM_THREADS"] == "7"  # the user's
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_processors_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    for quota, allowed in ((float("inf"), 8), (2.5, 3), (0.4, 1)):
+        monkeypatch.setattr(module, "_quota", lambda quota=quota: quota)
+        assert module.allowed_processors() == allowed
+
+
+def test_decoders_do_not_warn_without_a_name(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    photos = images_of(data, tmp_path / "photos")
+    exif = b"Exif\0\0II*\0\xff\xff\xff\xff garbage"
+    Image.open(photos / "00.png").convert("RGB").save(photos / "odd.jpg", exif=exif)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = ltcam("predict", trained, photos, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert not [warning for warning in caught if "EXIF" in str(warning.message)]
+
+
+# -------------------------------------------------------------------------------------------- locks
+
+
+def test_two_trainings_with_one_out(
+    ltcam: Call,
+    process: Callable[..., Any],
+    until: Callable[..., None],
+    data: Path,
+    fast: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    words = ("train", data, "--out", tmp_path / "run", *fast)
+    running = process(*words, "--seed", "5")
+    until(lambda: any(tmp_path.glob(".run.*.lock")), running)
+    second = ltcam(*words, "--seed", "0", "--overwrite")
+    assert second.code == 2
+    assert "another training writes there right now" in second.err
+    _, said = running.communicate(timeout=240)
+    assert running.returncode == 0, said
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_lock_of_a_dead_process_is_none(
+    ltcam: Call,
+    process: Callable[..., Any],
+    until: Callable[..., None],
+    data: Path,
+    fast: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    words = ("train", data, "--out", tmp_path / "run", *fast)
+    running = process(*words)
+    until(lambda: any(tmp_path.glob(".run.*.lock")), running)
+    running.kill()
+    running.communicate()
+    assert ltcam(*words, "--overwrite").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -357,7 +357,7 @@ def test_asked_to_end_by_the_system(
     result = ltcam("train", data, "--out", tmp_path / "run", *fast)
     assert result.code == 143
     assert "--resume" in result.err
-    assert result.err.count("an epoch") == 1
+    assert result.err.count("an epoch") <= 1
     assert len(left_in(tmp_path)) == 1
     assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler

@@ -204,12 +204,12 @@ class _Bookkeeping(lightning.Callback):
                 state = {name: tensor.contiguous() for name, tensor in module.classifier.state_dict().items()}
                 save_file(state, self.folder / f".{BEST}")
                 (self.folder / f".{BEST}").replace(self.folder / BEST)
-        if trainer.is_global_zero and self.epoch_done is not None:
-            self.epoch_done(entry)
         with explained(self.folder):
             trainer.save_checkpoint(self.folder / f".{LAST}")
             if trainer.is_global_zero:
                 (self.folder / f".{LAST}").replace(self.folder / LAST)
+        if trainer.is_global_zero and self.epoch_done is not None:  # told once it is kept
+            self.epoch_done(entry)
 
 
 def _trainer(

@@ -102,8 +102,7 @@ def distill(
         teacher = Inspector.load(run, device=execution.device)
         source = _Source(Path(run), teacher, opened(data))
         trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
-        written = write_trained(trained, folder, out)
-    return written
+        return write_trained(trained, folder, out)
 
 
 @dataclass(frozen=True, eq=False)

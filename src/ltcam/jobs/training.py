@@ -117,8 +117,7 @@ def train(
             trained = with_sharpening(trained, device=device, progress=listener.choosing)
             evidence = trained.run.evidence["sharpening"]
             listener.say(f"sharpening by {trained.run.sharpening.polarity} contrast: {evidence['sentence']}")
-        written = write_trained(trained, folder, out)
-    return written
+        return write_trained(trained, folder, out)
 
 
 def train_run(

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs bench-cam clean
+.PHONY: demo test test-slow studio check docs bench-cam clean
 
 $(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY)
 	$(BIN)/ruff check src runtime/src tests runtime/tests benchmarks docs

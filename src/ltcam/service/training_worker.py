@@ -1,0 +1,107 @@
+"""The process of a training that the studio started: `python -m ltcam.service.training_worker DATA RUN FOLDER`.
+
+It writes how far it is into FOLDER/progress.json and how it ended into FOLDER/outcome.json, each whole or as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ltcam.privacy import keep_private
+from ltcam_runtime.errors import LtcamError
+from ltcam_runtime.folders import write_file
+
+_EVERY = 0.5  # seconds between two words about the same stage
+
+
+@dataclass
+class Progress:
+    """Writes a training's progress for the studio.
+
+    Attributes:
+        file: progress.json.
+    """
+
+    file: Path
+    _stage: str = ""
+    _begun: float = 0.0
+    _first: int = 0
+    _told: float = field(default=0.0)
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """So many of so many; the time left is that of what is left at the pace so far."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._begun, self._first, self._told = stage, now, done, 0.0
+        if now - self._told < _EVERY and done < total:
+            return
+        self._told = now
+        made = done - self._first
+        left = (now - self._begun) / made * (total - done) if made and done < total else 0.0
+        words = f"{int(left) // 60}:{int(left) % 60:02d}" if left else ""
+        write_file(self.file, json.dumps({"stage": stage, "done": done, "total": total, "left": words}))
+
+
+def main() -> int:
+    """Train, and say how it ended."""
+    parser = argparse.ArgumentParser()
+    for name in ("data", "run", "folder"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--settings", default="{}", help="fields of TrainingSettings, as JSON")
+    given = parser.parse_args()
+    outcome = {"state": "failed", "message": ""}
+    keep_private()
+    try:
+        _train(given)
+        outcome["state"] = "done"
+    except KeyboardInterrupt:
+        outcome["state"] = "cancelled"
+    except LtcamError as error:
+        outcome["message"] = str(error)
+    except Exception as error:
+        outcome["message"] = (
+            f"unexpected {type(error).__name__}: {error} (this is a fault in ltcam; see log.txt)"
+        )
+        raise
+    finally:
+        write_file(given.folder / "outcome.json", json.dumps(outcome))
+    return 0 if outcome["state"] == "done" else 2
+
+
+def _train(given: argparse.Namespace) -> None:
+    from ltcam.jobs.training import train  # noqa: PLC0415  # torch is slow to import
+    from ltcam.training.listener import Listener  # noqa: PLC0415
+    from ltcam.training.settings import TrainingSettings  # noqa: PLC0415
+
+    progress = Progress(given.folder / "progress.json")
+
+    def step(epoch: int, epochs: int, done: int, steps: int) -> None:
+        progress.tell("training", epoch * steps + done, epochs * steps)
+
+    train(
+        given.data,
+        given.run,
+        TrainingSettings(**json.loads(given.settings)),
+        resume=given.resume,
+        listener=Listener(
+            say=_print,
+            reading=lambda done, total: progress.tell("reading", done, total),
+            step=step,
+            choosing=lambda done, total: progress.tell("choosing", done, total),
+        ),
+    )
+
+
+def _print(sentence: str) -> None:
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

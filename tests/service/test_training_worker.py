@@ -1,0 +1,83 @@
+"""A real training in a process of its own, as the studio starts it: cancelled, resumed, promoted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ltcam.jobs.models import load_model
+from ltcam.service.served import Served
+from ltcam.service.trainings import Trainings, worker_command
+
+TINY = {
+    "backbone": "test_resnet", "weights": "random", "image_size": [64, 64], "epochs": 2, "batch_size": 8,
+    "precision": "float32", "memory_format": "contiguous", "augment": False,
+}  # fmt: skip
+
+
+def tiny_command(data: Path, run: Path, folder: Path, resume: bool) -> Sequence[str]:
+    return [*worker_command(data, run, folder, resume), "--settings", json.dumps(TINY)]
+
+
+def write_parts(folder: Path, count: int = 16) -> None:
+    """Noisy grey parts, half of them with a dark square."""
+    for number in range(count):
+        noise = np.random.default_rng(number)
+        image = noise.integers(120, 180, (64, 64, 3), np.uint8)
+        if number % 2:
+            x, y = noise.integers(4, 40, 2)
+            image[y : y + 16, x : x + 16] = 10
+        file = folder / ("dent" if number % 2 else "ok") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Trainings:
+    write_parts(tmp_path / "photos" / "parts")
+    return Trainings(tmp_path / "state", tmp_path / "photos", tiny_command)
+
+
+def ended(trainings: Trainings, id_: str) -> str:
+    end = time.monotonic() + 240
+    while (found := trainings.get(id_)).state == "running":
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+    return found.state if found.state == "done" else f"{found.state}: {found.message}"
+
+
+@pytest.mark.slow
+def test_a_training_is_cancelled_resumed_and_promoted(
+    real: Trainings, make_run: object, tmp_path: Path
+) -> None:
+    begun = real.start("parts")
+    while not real.get(begun.id).total:
+        time.sleep(0.02)
+    assert real.cancel(begun.id).state == "cancelled"
+    assert not real.runs.joinpath(begun.run).exists()
+    assert real.resume(begun.id).state == "running"
+    assert ended(real, begun.id) == "done"
+    run = real.run(begun.run)
+    assert load_model(run, "cpu").classes == ("ok", "dent")
+    first = make_run()  # type: ignore[operator]
+    served = Served(lambda path: load_model(path, "cpu"), tmp_path / "models.json", first)
+    assert served.promote(run).name == begun.run
+    assert served.roll_back().name == first.name
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_trained_on_says_why(real: Trainings, tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "empty"
+    folder.mkdir()
+    begun = real.start("empty")
+    outcome = ended(real, begun.id)
+    assert outcome.startswith("failed")
+    assert "fault in ltcam" not in outcome
+    assert "empty" in outcome
+    assert list(real.runs.iterdir()) == []

@@ -1,16 +1,9 @@
-"""Archives end to end: a tiny run, real processes, kills, an object store and a cluster of two nodes on loopback."""
+"""Archives of a tiny run: rows, generations, questions, pages. Kills and clusters are in test_kills.py."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,69 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cluster.conftest import IMAGES, here, ids
+from typer.testing import CliRunner
 
+from ltcam.cli.archive import app
 from ltcam.cluster import reading
 from ltcam.cluster.archive import Generation, begin
+from ltcam.cluster.archiving import ArchiveSettings, archive
 from ltcam.cluster.judging import difference_hash, judge, read_address
 from ltcam.cluster.manifest import read_manifest
 from ltcam.cluster.pages import differences_page, drift_page, hits_page
-from ltcam.cluster.stores import LocalStore, open_store
+from ltcam.cluster.stores import LocalStore
 from ltcam.jobs.models import load_model
-from ltcam_runtime.errors import DataError, OutputError, SettingsError
-
-IMAGES = 40
-
-
-def ltcam(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ltcam.cli", "archive", *map(str, words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]) -> Path:
-    return make_run()
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty images, one of them broken, over two days and two lines."""
-    folder = tmp_path_factory.mktemp("archive")
-    rows = []
-    for number in range(IMAGES):
-        name = f"part {number:02d}.png"
-        pixels = np.random.default_rng(number).integers(0, 255, (40, 48, 3), np.uint8)
-        if number == 7:
-            (folder / name).write_bytes(b"broken")
-        else:
-            (folder / name).write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        rows.append(
-            {
-                "id": f"P{number}",
-                "path": name,
-                "time": f"2026-01-0{1 + number // 20}T10:00",
-                "line": number % 2,
-            }
-        )
-    file = folder / "years.csv"
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
-
-
-@pytest.fixture(scope="module")
-def judged(run: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("judged")
-    done = ltcam(run, manifest, "--out", out, "--processes", 1, "--shard-size", 16, "--json")
-    assert done.returncode == 1, done.stderr  # one image is broken
-    assert "P7" in done.stderr
-    assert json.loads(done.stdout)["made"] == 3
-    return out
-
-
-def ids(out: Path) -> list[str]:
-    return [id_ for part in sorted(out.glob("*/part-*")) for id_ in pq.read_table(part)["id"].to_pylist()]
+from ltcam_runtime.errors import DataError, SettingsError
 
 
 def test_every_image_is_one_row_and_a_broken_one_says_why(judged: Path, run: Path, manifest: Path) -> None:
@@ -101,58 +44,9 @@ def test_the_same_command_again_makes_nothing_and_changes_nothing(
     judged: Path, run: Path, manifest: Path
 ) -> None:
     before = {part: part.stat().st_mtime_ns for part in judged.rglob("*.parquet")}
-    done = ltcam(run, manifest, "--out", judged, "--processes", 1, "--shard-size", 16, "--json")
-    assert json.loads(done.stdout)["made"] == 0
+    done = archive(run, str(manifest), str(judged), here, ArchiveSettings(shard_size=16))
+    assert (done.found, done.made) == (3, 0)
     assert {part: part.stat().st_mtime_ns for part in judged.rglob("*.parquet")} == before
-
-
-def test_killed_workers_and_a_killed_driver_leave_every_row_exactly_once(
-    judged: Path, run: Path, manifest: Path, tmp_path: Path
-) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "ltcam.cli",
-        "archive",
-        run,
-        manifest,
-        "--out",
-        tmp_path,
-        "--shard-size",
-        "4",
-    ]
-    words = [*map(str, command), "--processes", "2"]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as driver:
-        until(lambda: len(list(tmp_path.rglob("part-*"))) >= 2)
-        workers = children(driver.pid)
-        os.kill(max(workers), signal.SIGKILL)
-        until(lambda: len(list(tmp_path.rglob("part-*"))) >= 4)
-        os.killpg(driver.pid, signal.SIGKILL)
-    assert ltcam(run, manifest, "--out", tmp_path, "--shard-size", 4, "--processes", 1).returncode == 1
-    assert sorted(ids(tmp_path)) == sorted(ids(judged))
-    assert all(left.name.endswith(".part") for left in tmp_path.rglob(".*"))
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not happen")
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                words = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and b"spawn_main" in words:
-                found.append(int(entry.name))
-    return found
 
 
 def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> None:
@@ -175,7 +69,8 @@ def test_another_model_begins_another_generation(
 ) -> None:
     other = make_run(seed=1)
     before = {part: part.read_bytes() for part in judged.rglob("*.parquet")}
-    assert ltcam(other, manifest, "--out", judged, "--shard-size", 64, "--processes", 1).returncode == 1
+    done = archive(other, str(manifest), str(judged), here, ArchiveSettings(shard_size=64))
+    assert (done.found, done.made) == (0, 1)
     assert all(part.read_bytes() == content for part, content in before.items())
     assert len(list(judged.glob("generation-*"))) == 2
     with pytest.raises(DataError, match="2 generations"), reading.opened(str(judged)):
@@ -183,8 +78,8 @@ def test_another_model_begins_another_generation(
     first = next(iter(before)).parent
     [second] = set(judged.glob("generation-*")) - {first}
     page = judged / "diff.html"
-    found = ltcam("diff", first, second, "--page", page, "--json")
-    assert found.returncode == 0, found.stderr
+    found = CliRunner().invoke(app, ["diff", str(first), str(second), "--page", str(page), "--json"])
+    assert found.exit_code == 0, found.stderr
     result = json.loads(found.stdout)
     assert result["images"] == IMAGES
     assert sum(result["changes"].values()) == len(result["rows"])
@@ -197,12 +92,13 @@ def test_another_model_begins_another_generation(
 
 def test_query_from_the_command_line_with_a_page(judged: Path, tmp_path: Path) -> None:
     page = tmp_path / "hits.html"
-    done = ltcam("query", judged, "score >= 0 order by score desc limit 5", "--page", page, "--json")
+    asked = ["query", str(judged), "score >= 0 order by score desc limit 5", "--page", str(page), "--json"]
+    done = CliRunner().invoke(app, asked)
     rows = json.loads(done.stdout)
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     assert page.read_text().count("<figure>") == 5
-    refused = ltcam("query", judged, "no_such_column = 1")
-    assert refused.returncode == 2
+    refused = CliRunner().invoke(app, ["query", str(judged), "no_such_column = 1"])
+    assert refused.exit_code == 2
     assert "no_such_column" in refused.stderr
 
 
@@ -305,46 +201,3 @@ def test_near_copies_look_the_same() -> None:
     brighter = np.clip(image.astype(int) + 12, 0, 255).astype(np.uint8)
     assert difference_hash(image) == difference_hash(brighter)
     assert difference_hash(image) != difference_hash(image[:, ::-1])
-
-
-# -------------------------------------------------------------------------------------------------- object store
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    pytest.importorskip("boto3").client("s3").create_bucket(Bucket="plant")
-    yield "s3://plant/years"
-    server.stop()
-
-
-def test_images_and_results_in_an_object_store(bucket: str, run: Path, manifest: Path) -> None:
-    images = open_store(f"{bucket}/images")
-    for file in manifest.parent.glob("*.png"):
-        assert images.commit(file.name, file.read_bytes())
-    assert not images.commit("part 00.png", b"again")
-    done = ltcam(run, f"{bucket}/images", "--out", f"{bucket}/judged", "--shard-size", 16, "--processes", 1)
-    assert done.returncode == 1, done.stderr
-    again = ltcam(
-        run, f"{bucket}/images", "--out", f"{bucket}/judged", "--shard-size", 16, "--processes", 1, "--json"
-    )
-    assert json.loads(again.stdout)["made"] == 0
-    with reading.opened(f"{bucket}/judged") as connection:
-        assert len(reading.query(connection, "true")) == IMAGES
-    content = io.BytesIO(open_store(f"{bucket}/images").read("part 00.png")).getvalue()
-    assert content == (manifest.parent / "part 00.png").read_bytes()
-
-
-def test_a_bucket_that_is_not_there(bucket: str, run: Path, manifest: Path) -> None:
-    with pytest.raises((DataError, OutputError)):
-        read_manifest("s3://nothing/here")
-    done = ltcam(run, manifest, "--out", "s3://nothing/here")
-    assert done.returncode == 2
-    assert "s3://nothing/here" in done.stderr

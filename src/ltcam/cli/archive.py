@@ -57,34 +57,22 @@ def judge(
 
     Example: ltcam archive run years.parquet --out judged
     """
-    from ltcam.cluster.archive import Generation as Made  # noqa: PLC0415  # an extra, slow to import
-    from ltcam.cluster.archive import run_archive  # noqa: PLC0415
+    from ltcam.cluster.archiving import ArchiveSettings, archive  # noqa: PLC0415  # an extra, slow to import
     from ltcam.cluster.local import LocalEngine  # noqa: PLC0415
-    from ltcam.cluster.maker import OpenMaker  # noqa: PLC0415
-    from ltcam.cluster.manifest import read_manifest  # noqa: PLC0415
     from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
     from ltcam.cluster.reading import failures  # noqa: PLC0415
     from ltcam.cluster.stores import open_store  # noqa: PLC0415
-    from ltcam.jobs.models import load_model  # noqa: PLC0415
 
-    manifest, store = read_manifest(images), open_store(out)
-    known = load_model(model, device)
-    generation = Made(
-        model=known.sha256,
-        settings=known.settings_sha256,
-        manifest=manifest.sha256,
-        images=len(manifest.images),
-        shard_size=shard_size,
-        source=images,
-        model_name=known.name,
-    )
-    results = out if "://" in out else str(Path(out).resolve())
-    opener = OpenMaker(str(model.resolve()), known.sha256, results, device, batch_size)
     count = processes or len(os.sched_getaffinity(0))
-    made = RayEngine(opener, address, count) if engine == "ray" else LocalEngine(opener, count)
+
+    def with_workers(opener: Callable[[], Callable[[Any], int]]) -> Any:
+        return RayEngine(opener, address, count) if engine == "ray" else LocalEngine(opener, count)
+
+    settings = ArchiveSettings(shard_size, batch_size, device)
     with progress("judging shards") as advance:
-        done = run_archive(store, generation, manifest, made, advance)
-    failed = failures(store, generation)
+        done = archive(model, images, out, with_workers, settings, advance)
+    generation = done.generation
+    failed = failures(open_store(out), generation)
     for name, reason in failed[:20]:
         say(f"failed: {name}: {reason}")
     say(

@@ -1,0 +1,69 @@
+"""The job behind `ltcam archive`: a model, images and a place for the results in; every image judged exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltcam.cluster.archive import Archived, Engine, Generation, run_archive
+from ltcam.cluster.maker import OpenMaker
+from ltcam.cluster.manifest import read_manifest
+from ltcam.cluster.stores import open_store
+from ltcam.jobs.models import load_model
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """How an archive is judged.
+
+    Attributes:
+        shard_size: images per Parquet file; another size begins another generation.
+        batch_size: images per pass of the network.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    shard_size: int = 256
+    batch_size: int = 8
+    device: str = "cpu"
+
+
+def archive(
+    model: Path,
+    images: str,
+    out: str,
+    engine: Callable[[OpenMaker], Engine],
+    settings: ArchiveSettings = ArchiveSettings(),  # frozen
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Archived:
+    """Judge what is not judged yet.
+
+    Args:
+        model: run folder or exported file.
+        images: manifest, folder or URL.
+        out: folder or URL of the results.
+        engine: how a worker gets ready, to what makes the shards.
+        settings: how.
+        progress: called with (shards done, shards in all).
+
+    Raises:
+        DataError: images that cannot be listed, or results of something else at `out`.
+        RunError: the model cannot be loaded.
+        OutputError: the results cannot be written.
+    """
+    manifest, store = read_manifest(images), open_store(out)
+    known = load_model(model, settings.device)
+    generation = Generation(
+        model=known.sha256,
+        settings=known.settings_sha256,
+        manifest=manifest.sha256,
+        images=len(manifest.images),
+        shard_size=settings.shard_size,
+        source=images,
+        model_name=known.name,
+    )
+    results = out if "://" in out else str(Path(out).resolve())
+    opener = OpenMaker(
+        str(model.resolve()), known.sha256, results, settings.device, batch_size=settings.batch_size
+    )
+    return run_archive(store, generation, manifest, engine(opener), progress)

@@ -1,0 +1,190 @@
+"""Load on the inspection service: 32 clients for a minute, held against the bare batched network in the same run.
+
+    python benchmarks/serve_load.py RUN [--seconds 60] [--clients 32] [--soak] [--out FILE]
+
+The bare network inspects the same images in batches of the same size, in this process, before and after the service
+does; the ratio is of images per second. Writes docs/results/serve-load.json. `--soak` runs for an hour and watches
+the memory of the server's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ltcam.jobs.models import load_model
+from ltcam.service.opening import open_kept_history
+
+BATCH = 16
+SIDE = 256
+
+
+def images(count: int = 24) -> list[bytes]:
+    """JPEGs of 256 x 256: smooth noise, some with a scratch."""
+    made = []
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        image = cv2.GaussianBlur(random.normal(120, 60, (SIDE, SIDE, 3)), (0, 0), 3)
+        if seed % 12 == 0:
+            cv2.line(image, (30, 40 + seed), (200, 180), (30, 30, 30), 3)
+        made.append(cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8))[1].tobytes())
+    return made
+
+
+def bare(run: Path, contents: list[bytes], seconds: float) -> float:
+    """Images per second of the run's inspector in batches, decoding included."""
+    inspector = load_model(run, "cpu").inspector
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        picked = [contents[(count + place) % len(contents)] for place in range(BATCH)]
+        pixels = [cv2.imdecode(np.frombuffer(content, np.uint8), 1)[..., ::-1].copy() for content in picked]
+        inspector.inspect_batch(pixels, ["x"] * BATCH)
+        count += BATCH
+    return count / (time.perf_counter() - started)
+
+
+class Server:
+    """`ltcam serve` in a process of its own."""
+
+    def __init__(self, run: Path, state: Path, database: str = "") -> None:
+        words = [sys.executable, "-m", "ltcam.cli", "serve", str(run), "--state", str(state), "--port", "0"]
+        words += ["--batch-size", str(BATCH), *(["--database", database] if database else [])]
+        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "listening at" in line:
+                self.port = int(line.strip().rstrip("/").rpartition(":")[2])
+                break
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def memory(self) -> int:
+        """Resident bytes of the server."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        self.process.send_signal(2)
+        return self.process.wait(60)
+
+
+def client(
+    port: int, contents: list[bytes], until: float, found: list[tuple[float, int]], answered: list[str]
+) -> None:
+    """Ask for one inspection after the other."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    number = threading.get_ident()
+    while time.perf_counter() < until:
+        number += 1
+        started = time.perf_counter()
+        connection.request(
+            "POST", "/v1/inspections", contents[number % len(contents)], {"Content-Type": "image/jpeg"}
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        found.append((time.perf_counter() - started, answer.status))
+        if answer.status == 201:
+            answered.append(json.loads(body)["id"])
+
+
+def load(
+    server: Server, contents: list[bytes], clients: int, seconds: float
+) -> tuple[list[tuple[float, int]], list[str]]:
+    """All clients at once."""
+    found: list[tuple[float, int]] = []
+    answered: list[str] = []
+    until = time.perf_counter() + seconds
+    threads = [
+        threading.Thread(target=client, args=(server.port, contents, until, found, answered))
+        for _ in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found, answered
+
+
+def in_history(state: Path, answered: list[str]) -> tuple[int, bool]:
+    """How many of the answered inspections are in the history, and whether its chain holds."""
+    history = open_kept_history(state, "")
+    known = {record.finding.id for record in history.records()}
+    return len(set(answered) & known), history.verify()[1] is None
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on."""
+    return {name: version(name) for name in ("ltcam", "torch", "fastapi", "uvicorn", "SQLAlchemy")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--soak", action="store_true", help="an hour, with the server's memory")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/serve-load.json"))
+    given = parser.parse_args()
+    contents = images()
+    before = bare(given.run, contents, given.seconds / 3)
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        server = Server(given.run, state)
+        load(server, contents, given.clients, 3)  # warm
+        memory = [server.memory()]
+        found, answered = load(server, contents, given.clients, given.seconds)
+        memory.append(server.memory())
+        if given.soak:
+            for _ in range(60):
+                load(server, contents, given.clients, 60)
+                memory.append(server.memory())
+        code = server.stop()
+        kept, holds = in_history(state, answered)
+    after = bare(given.run, contents, given.seconds / 3)
+    times = np.array([seconds for seconds, _ in found])
+    rate, network = len(found) / given.seconds, (before + after) / 2
+    result: dict[str, Any] = {
+        "clients": given.clients,
+        "seconds": given.seconds,
+        "image_size": [SIDE, SIDE],
+        "batch_size": BATCH,
+        "answered": len(answered),
+        "errors": sum(status != 201 for _, status in found),
+        "lost": len(answered) - kept,
+        "chain_holds": holds,
+        "exit_code": code,
+        "throughput_share_of_bare_network": round(rate / network, 3),
+        "p95_in_batches": round(float(np.percentile(times, 95)) / (BATCH / network), 2),
+        "memory_growth": round(memory[-1] / memory[1] - 1, 4) if given.soak else None,
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": len(os.sched_getaffinity(0)),
+        },
+        "versions": versions(),
+    }
+    given.out.write_text(json.dumps(result, indent=2) + "\n")
+    for name, bar in (
+        ("throughput_share_of_bare_network", ">= 0.8"),
+        ("p95_in_batches", "< 3"),
+        ("errors", "0"),
+        ("lost", "0"),
+    ):
+        print(f"{name:<36} {result[name]!s:>8}   bar {bar}")
+
+
+if __name__ == "__main__":
+    main()

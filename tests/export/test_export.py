@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from ltcam.export.export import ExportSettings, export_run
+from ltcam.jobs.models import load_model
 from ltcam.models.student import STUDENT
 from ltcam.runs.inspector import Inspector as TrainedInspector
 from ltcam_runtime import Inspector
@@ -93,6 +94,14 @@ def test_settings_of_the_map_are_fixed_in_the_file(part_file):
     assert inspector.overridden(Overrides(threshold=0.5)).settings.default.mask.threshold == 0.5
     with pytest.raises(SettingsError, match="`method` 'grad-cam': maps are fixed"):
         inspector.overridden(Overrides(method="grad-cam"))
+
+
+def test_services_and_archives_take_the_file_like_a_run(part_file, run_folder, paint):
+    exported, trained = load_model(part_file), load_model(run_folder)
+    assert exported.classes == trained.classes
+    assert exported.settings == trained.settings
+    one, other = (model.inspector.inspect_batch(paint(1, (64, 96)), ["x"])[0] for model in (exported, trained))
+    assert one.score == pytest.approx(other.score, abs=1e-6)
 
 
 def test_what_is_there_is_kept(part_file, run_folder):

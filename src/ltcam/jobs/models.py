@@ -12,6 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.exported import Inspector as ExportedInspector
+from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
 
 
@@ -79,12 +82,17 @@ def hash_of_settings(settings: dict[str, Any]) -> str:
 
 
 def load_model(path: Path, device: str = "auto") -> Model:
-    """A run folder, ready to inspect.
+    """A run folder or an exported file, ready to inspect.
 
     Raises:
         RunError: it cannot be loaded.
         SettingsError: the device does not exist.
     """
+    if is_part_file(path):
+        exported = ExportedInspector.load(path, engine=EngineSettings(device=device))
+        return model_of(
+            path, exported, exported.settings.classes, exported.settings.model_dump(mode="json"), path
+        )
     from ltcam.runs.inspector import Inspector  # noqa: PLC0415  # torch is slow to import
     from ltcam.runs.run import WEIGHTS_FILE  # noqa: PLC0415
 

@@ -100,7 +100,9 @@ def test_services_and_archives_take_the_file_like_a_run(part_file, run_folder, p
     exported, trained = load_model(part_file), load_model(run_folder)
     assert exported.classes == trained.classes
     assert exported.settings == trained.settings
-    one, other = (model.inspector.inspect_batch(paint(1, (64, 96)), ["x"])[0] for model in (exported, trained))
+    one, other = (
+        model.inspector.inspect_batch(list(paint(1, (64, 96))), ["x"])[0] for model in (exported, trained)
+    )
     assert one.score == pytest.approx(other.score, abs=1e-6)
 
 

@@ -22,8 +22,8 @@ import onnx
 import onnxruntime
 import torch
 
+from ltcam.calibration.maps import default_cam
 from ltcam.cam import log_odds
-from ltcam.defaults import default_cam
 from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.models.student import STUDENT, build_student

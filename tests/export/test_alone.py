@@ -167,3 +167,18 @@ def test_a_run_and_its_file_write_the_same_results(part_file, run_folder, paint,
     for mask in (tmp_path / "run" / "masks").iterdir():
         same = np.asarray(Image.open(mask)) == np.asarray(Image.open(tmp_path / "part" / "masks" / mask.name))
         assert same.mean() >= 0.999
+
+
+def test_predict_takes_the_file_in_place_of_a_run(part_file, run_folder, paint, tmp_path):
+    from ltcam.jobs.execution import Execution  # noqa: PLC0415
+    from ltcam.jobs.predicting import predict  # noqa: PLC0415
+
+    for index, pixels in enumerate(paint(2, (80, 120))):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    found = [
+        predict(source, tmp_path / "images", tmp_path / source.name, execution=Execution(cascade=True))
+        for source in (part_file, run_folder)
+    ]
+    assert found[0].verdicts == found[1].verdicts
+    assert found[0].inspected == found[1].inspected == 2

@@ -67,7 +67,8 @@ class Prediction:
     Attributes:
         save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
         batch_size: images per pass of the network.
-        cascade: whether heatmaps are made only of images that are not judged OK.
+        cascade: whether heatmaps are made only of images that are not judged OK, unless heatmaps are to be saved:
+            a second pass of the network for those, none but the verdict's for all others.
         overwrite: replace existing results.
     """
 
@@ -82,6 +83,11 @@ class Prediction:
                 close = get_close_matches(kind, CHOICES, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
+
+    @property
+    def in_two_passes(self) -> bool:
+        """Whether the verdict comes first."""
+        return self.cascade and not any(kind.startswith("heatmaps") for kind in self.save)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,7 @@ def write_predictions(
             for name, reason in listing.failed:
                 behind.add_failure(name, reason)
             items = inspector.inspect_files(
-                listing.files, batch_size=wanted.batch_size, cascade=wanted.cascade
+                listing.files, batch_size=wanted.batch_size, cascade=wanted.in_two_passes
             )
             for done, item in enumerate(items, start=1):
                 if item.inspection is None or item.image is None:

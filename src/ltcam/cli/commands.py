@@ -22,7 +22,7 @@ _GROUPS = {
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
     "verdict_threshold unsure min_area px_per_mm",
     "Results": "out format golden cost_miss cost_alarm overwrite save page as_json bootstrap",
-    "Machine": "batch_size device devices threads precision memory_format probing_bfloat16",
+    "Machine": "batch_size cascade device devices threads precision memory_format probing_bfloat16",
 }
 _SUFFIXES = {"export": ".ltcam.onnx"}
 """Of the commands whose result is a file."""

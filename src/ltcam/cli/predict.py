@@ -1,4 +1,4 @@
-"""`ltcam predict RUN INPUT... --out DIR`."""
+"""`ltcam predict RUN|FILE.onnx INPUT... --out DIR`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def predict(
-    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE.onnx", help="run folder, or file of `ltcam export`")
+    ],
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs or CSV manifests")
     ],
@@ -57,6 +59,12 @@ def predict(
             "heatmaps-raw, crops, yolo, label-studio, cvat",
         ),
     ] = "masks,overlays",
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade", help="verdict first, maps only of images that are not OK: faster where most are"
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:
@@ -85,19 +93,11 @@ def predict(
             overrides=overrides,
             save=[part.strip() for part in save.split(",") if part.strip()],
             overwrite=overwrite,
-            execution=Execution(device=device, batch_size=batch_size, threads=threads),
+            execution=Execution(device=device, batch_size=batch_size, threads=threads, cascade=cascade),
             progress=advance,
         )
-    for failure in summary.failed[:20]:
-        say(f"failed: {failure[0]}: {failure[1]}")
-    if len(summary.failed) > 20:
-        say(f"... and {len(summary.failed) - 20} more; all are listed in predictions.csv")
-    for entry in summary.left_out:
-        more = ", ..." if entry["count"] > 1 else ""
-        say(f"left out: {entry['count']} {entry['reason']} ({entry['example']}{more})")
-    verdicts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items())
-    say(f"{summary.inspected} images inspected ({verdicts}), {len(summary.failed)} failed; results: {out}")
-    say(f"look at: {out / 'report.html'}")
+    for sentence in summary.sentences():
+        say(sentence)
     if as_json:
         print_json(summary.to_json())
     if not summary.inspected:

@@ -14,6 +14,7 @@ class Execution:
         devices: number of GPUs (or processes) that train together.
         batch_size: images per pass of the network, outside a training.
         threads: of the network; None: all cores.
+        cascade: verdict first, and heatmaps only of images that are not OK, unless heatmaps are to be saved.
         command: how the job was called, kept in the results.
     """
 
@@ -21,4 +22,5 @@ class Execution:
     devices: int = 1
     batch_size: int = 4
     threads: int | None = None
+    cascade: bool = False
     command: str = ""

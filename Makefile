@@ -1,4 +1,4 @@
-# Two commands: `make demo` (the main job on a synthetic set) and `make test` (all tests).
+# Two commands: `make demo` (the main job on a synthetic set) and `make test` (the tests but the slow ones).
 # Each makes .venv by itself; with uv at hand that goes faster.
 
 PYTHON ?= python3

@@ -26,6 +26,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_page_and_numbers_at_one_command(ltcam: Call, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = ltcam("reproduce", "synthetic", "--out", out, *TINY, "--seed", "3")

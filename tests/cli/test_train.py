@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -73,28 +72,22 @@ def test_classic_is_the_papers_pipeline(
         "fill_holes": False,
         "min_area_px": 1,
     }
-    assert "sharpening" not in run["evidence"]
+    assert "kinds" not in run["evidence"]
+    assert run["kinds"] == {}
 
 
-def test_the_sharpening_is_chosen_and_kept_with_its_evidence(trained: Path) -> None:
-    """Of candidates within 0.005 of the best value the simplest is taken."""
+def test_every_kind_has_its_settings_and_their_evidence(trained: Path) -> None:
     run = json.loads((trained / "run.json").read_text())
-    evidence = run["evidence"]["sharpening"]
-    assert evidence["sentence"]
-    chosen, *others = evidence["candidates"]
-    assert {name: chosen[name] for name in run["sharpening"]} == run["sharpening"]
-    assert chosen["fill_holes"] == run["mask"]["fill_holes"]
-    good = max(row["value"] for row in evidence["candidates"]) - 0.005
-    rounding = 1e-4  # values are written with four digits
-    assert chosen["value"] >= good - rounding
-    for row in others:
-        if simplicity(row) < simplicity(chosen):
-            assert row["value"] <= good + rounding
-
-
-def simplicity(row: dict[str, Any]) -> tuple[int, float]:
-    """Candidates are tried in this order; filling holes makes none less simple."""
-    return ("none", "dark", "bright", "either", "both", "colour").index(row["polarity"]), row["window"]
+    assert set(run["kinds"]) == set(run["classes"][1:])
+    for kind, settings in run["kinds"].items():
+        why = run["evidence"]["kinds"][kind]
+        assert why["sentence"]
+        assert settings["map"] in run["maps"]
+        if "candidates" in why:
+            chosen = why["candidates"][0]
+            assert chosen["polarity"] == settings["sharpening"]["polarity"]
+            assert chosen["fill_holes"] == settings["mask"]["fill_holes"]
+            assert why["trust"] in {"good", "fair", "poor"}
 
 
 def test_a_bound_on_missed_defects(

@@ -7,7 +7,13 @@ import pytest
 from ltcam.reports import drawing
 from ltcam.reports.run_page import run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
-from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings, VerdictSettings
+from ltcam_runtime.settings import (
+    MAP,
+    CamSettings,
+    KindSettings,
+    MaskSettings,
+    VerdictSettings,
+)
 
 NAN = math.nan
 
@@ -160,43 +166,39 @@ def test_plain(value, text):
     assert plain(value) == text
 
 
-def test_why_the_contrast_was_chosen_is_shown(run, parse):
-    candidates = [
-        {
-            "polarity": "dark",
-            "window": 0.12,
-            "floor": 10.9,
-            "drop": 0.9995,
-            "area": 0.37,
-            "value": 0.963,
-            "fill_holes": True,
-        },
-        {
-            "polarity": "none",
-            "window": 0.12,
-            "floor": 0.0,
-            "drop": 0.81,
-            "area": 1.0,
-            "value": 0.709,
-            "fill_holes": False,
-        },
-    ]
-    candidates = [{"window": 0.12, **candidate} for candidate in candidates]
-    evidence = {"sentence": "best of 2 candidates", "rule": "drop - 0.1 x area", "candidates": candidates}
-    sharpening = SharpeningSettings(polarity="dark", window=0.12, floor=10.9)
-    sharp = run.model_copy(update={"sharpening": sharpening, "evidence": {"sharpening": evidence}})
+def test_why_each_kind_is_drawn_as_it_is_is_shown(run, parse):
+    row = {
+        "map": "seed",
+        "polarity": "dark",
+        "window": 0.12,
+        "floor": 10.9,
+        "cut": "ok pixels",
+        "fill_holes": True,
+        "drop": 0.1243,
+        "rise": 0.31,
+        "area": 0.037,
+        "value": 0.963,
+    }
+    plain_row = row | {"map": "map", "polarity": "none", "cut": "otsu", "fill_holes": False, "value": 0.7}
+    kind = run.classes[1]
+    why = {
+        "sentence": "best of <2> candidates",
+        "explained": 0.1243,
+        "trust": "poor",
+        "candidates": [row, plain_row],
+    }
+    sharp = run.model_copy(update={"kinds": {kind: KindSettings()}, "evidence": {"kinds": {kind: why}}})
     text = parse(run_page(sharp, history(), [], title="x")).text
-    assert "Why this contrast" in text
-    assert "dark contrast" in text
-    assert "dark, holes filled" in text
-    assert "best of 2 candidates" in text
-    assert "0.963" in text
-    assert "Why this contrast" not in parse(run_page(run, history(), [], title="x")).text
+    for words in ("What is drawn of each kind", "best of <2> candidates", "ok pixels, holes filled", "0.963"):
+        assert words in text
+    assert "takes 12 % of the score: poor" in text
+    assert "do not measure with them" in text
+    assert "What is drawn of each kind" not in parse(run_page(run, history(), [], title="x")).text
 
 
-def test_why_nothing_is_sharpened_is_said(run, parse):
-    plain_run = run.model_copy(update={"evidence": {"sharpening": {"sentence": "none: too few images"}}})
-    assert "too few images" in parse(run_page(plain_run, history(), [], title="x")).text
+def test_why_nothing_was_chosen_is_said(run, parse):
+    plain_run = run.model_copy(update={"evidence": {"kinds": {"sentence": "no defective image was told"}}})
+    assert "no defective image was told" in parse(run_page(plain_run, history(), [], title="x")).text
 
 
 def test_reach_of_a_mask_in_words(run):

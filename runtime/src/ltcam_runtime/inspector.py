@@ -201,7 +201,7 @@ class Inspector:
         """One image's part of a batch."""
         started = time.perf_counter()
         kinds = self.settings.kinds_seen(answer.probabilities)
-        if asked.gate and answer.verdict == "ok":
+        if (asked.gate and answer.verdict == "ok") or _is_flat(image):
             drawn = self._of_nothing(image, answer, kinds[0])
         else:
             drawn = self._drawn(image, answer, kinds)
@@ -234,9 +234,12 @@ class Inspector:
         """What is drawn of the kinds of defect that are seen; of several ones all together."""
         found = {}
         for settings in dict.fromkeys(self.settings.of_kind(kind) for kind in kinds):
-            found[settings] = draw(
+            heatmap, mask = draw(
                 resize_heatmap(answer.heatmaps[settings.map], image.shape[:2]), image, settings
             )
+            if answer.verdict == "ok" and float(heatmap.max()) <= settings.least_peak:
+                mask = np.zeros_like(mask)
+            found[settings] = heatmap, mask
         if len(found) == 1:
             ((heatmap, mask),) = found.values()
             return _Drawn(heatmap, mask, find_regions(mask, heatmap, kinds[0]))
@@ -273,6 +276,11 @@ class _Drawn:
     regions: tuple[Region, ...]
 
 
+def _is_flat(image: Pixels) -> bool:
+    """Whether all pixels are the same: there is nothing to outline then."""
+    return bool((image == image[0, 0]).all())
+
+
 def _score(probabilities: NDArray[np.float64]) -> float:
     """Probability of being defective."""
     return float(1 - probabilities[0])
@@ -298,7 +306,7 @@ def make_mask(heatmap: Heatmap, settings: MaskSettings) -> Mask:
     if share == "otsu":
         mask = otsu(heatmap, settings.reach)
     else:
-        mask = fixed(heatmap, share) if settings.of == "range" else above(heatmap, share)
+        mask = fixed(heatmap, share) if settings.of == "range" else above(heatmap, share, settings.reach)
     if settings.fill_holes:
         mask = fill_holes(mask)
     return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
@@ -306,8 +314,16 @@ def make_mask(heatmap: Heatmap, settings: MaskSettings) -> Mask:
 
 def draw(heatmap: Heatmap, image: Pixels, kind: KindSettings) -> tuple[Heatmap, Mask]:
     """Heatmap (H, W) at its image's size (H, W, 3) to the sharpened heatmap and the mask, as a kind's settings say."""
-    heatmap = sharpened(heatmap, image, kind.sharpening)
+    heatmap = sharpened(scaled(heatmap, kind.scale), image, kind.sharpening)
     return heatmap, make_mask(heatmap, kind.mask)
+
+
+def scaled(heatmap: Heatmap, scale: tuple[float, float] | None) -> Heatmap:
+    """The heatmap with the scale's values at 0 and 1, and nothing below 0; as it is without a scale."""
+    if scale is None:
+        return heatmap
+    zero, one = scale
+    return np.asarray(np.maximum((heatmap - zero) / (one - zero), 0), np.float32)
 
 
 def _check_pixels(name: str, image: Pixels) -> None:

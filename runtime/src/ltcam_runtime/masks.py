@@ -207,21 +207,25 @@ def _without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(labels[1:-1, 1:-1] != outside) if count > 2 else mask
 
 
-def above(heatmap: Heatmap, value: float) -> NDArray[np.bool_]:
-    """The pixels above a value: for heatmaps that are probabilities, whose values mean the same in all images.
+def above(heatmap: Heatmap, value: float, reach: float = 1.0) -> NDArray[np.bool_]:
+    """The pixels above a value, and what they reach down to: for heatmaps whose values mean the same in all images.
 
     Args:
         heatmap: (H, W), float.
         value: in the heatmap's own unit.
+        reach: share of the value, 0 to 1, down to which pixels count that are 8-connected, through such pixels,
+            with one above the value. 1 is the value alone.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ValueError: as for `heatmap_range`.
+        ValueError: reach outside 0..1, or as for `heatmap_range`.
     """
+    _check_share("reach", reach)
     heatmap_range(heatmap)
-    return np.asarray(heatmap > value)
+    strong = np.asarray(heatmap > value)
+    return strong if reach == 1 else _connected(np.asarray(heatmap > reach * value), strong)
 
 
 def hysteresis(heatmap: Heatmap, low: float, high: float) -> NDArray[np.bool_]:

@@ -38,6 +38,9 @@ OK = "ok"
 MAP = "map"
 """Name of the heatmap where there is only one."""
 
+SEED = "seed"
+"""Method of a linear map of features that was fitted to one kind of defect."""
+
 DRAWN = "student"
 """Method of a network that draws probabilities itself; the others are class activation maps."""
 
@@ -118,9 +121,13 @@ def _stages(value: Any) -> Any:
 
 
 class CamSettings(Settings):
-    """How a heatmap is made of one capture; see `ltcam.cam.CAM`."""
+    """How a heatmap is made of one capture; see `ltcam.cam.CAM`.
+
+    `kind`: class index of the kind of defect whose seed map it is, where the method is `seed`.
+    """
 
     method: str = "layer-cam"
+    kind: int = Field(1, ge=1)
     percentile: float | None = Field(None, ge=0, le=100)
     scope: Scope = "channel"
     reading: Reading = "gradient"
@@ -142,8 +149,8 @@ class MaskSettings(Settings):
     """How a heatmap becomes a mask.
 
     `of`: whether a threshold that is a number is a share of the heatmap's own range, or a value, for heatmaps that are
-    probabilities. `reach`: share of Otsu's threshold down to which a mask follows a defect. `fill_holes`: whether what
-    a mask encloses belongs to it.
+    probabilities or measured by OK images. `reach`: share of Otsu's threshold, or of that value, down to which a mask
+    follows a defect. `fill_holes`: whether what a mask encloses belongs to it.
     """
 
     threshold: Annotated[Literal["otsu"] | float, BeforeValidator(_threshold)] = "otsu"
@@ -164,12 +171,23 @@ class VerdictSettings(Settings):
 class KindSettings(Settings):
     """What is drawn of one kind of defect.
 
-    `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it.
+    `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it. `scale`: its values that count as
+    0 and as 1: the median of OK images, and (sharpening included) what 0.1 % of their pixels exceed; None leaves the
+    heatmap as it is. `least_peak`: heat that an image judged OK must exceed somewhere to have a mask at all.
     """
 
     map: str = MAP
+    scale: tuple[float, float] | None = None
+    least_peak: float = Field(0.0, ge=0)
     sharpening: SharpeningSettings = SharpeningSettings()
     mask: MaskSettings = MaskSettings()
+
+    @field_validator("scale")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("the first number must be below the second")
+        return value
 
 
 class InspectionSettings(Settings):
@@ -336,11 +354,21 @@ class Overrides(AskedSettings):
             positive_activations=self.positive_activations,
         )
 
+    @property
+    def _another_map(self) -> bool:
+        """Whether heatmaps are made in another way, other than by a student that always draws itself."""
+        ways = (self.percentile, self.scope, self.reading, self.stages, self.fusion, self.stage_scale)
+        others = any(way is not None for way in (*ways, self.positive_activations))
+        return self.method != DRAWN and (self.method is not None or others)
+
     def _of_kind(self, kind: KindSettings) -> KindSettings:
-        mask = kind.mask
-        if mask.of == "value" and self.method not in {None, DRAWN}:
-            # A threshold for probabilities means nothing to a class activation map.
-            mask = MaskSettings(min_area_px=mask.min_area_px)
+        if self._another_map and (kind.scale is not None or kind.mask.of == "value"):
+            # Values mean something of the map they were chosen for only.
+            kind = KindSettings(
+                map=kind.map,
+                sharpening=kind.sharpening,
+                mask=MaskSettings(min_area_px=kind.mask.min_area_px),
+            )
         given = _given(
             threshold=self.threshold,
             reach=self.reach,
@@ -352,7 +380,7 @@ class Overrides(AskedSettings):
             given = {"reach": 1.0, **given}
         sharpening = _given(polarity=self.sharpen, window=self.window, floor=self.floor)
         return kind.model_copy(
-            update={"mask": changed(mask, given), "sharpening": changed(kind.sharpening, sharpening)}
+            update={"mask": changed(kind.mask, given), "sharpening": changed(kind.sharpening, sharpening)}
         )
 
 

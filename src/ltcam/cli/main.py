@@ -10,6 +10,7 @@ from ltcam.privacy import keep_private
 
 COMMANDS = {
     "data": ("ltcam.cli.data", "check a data set, or make a synthetic one"),
+    "quick": ("ltcam.cli.quick", "first masks within a minute: a run without training a network"),
     "train": ("ltcam.cli.train", "train a classifier on image labels; writes a run folder"),
     "distill": ("ltcam.cli.distill", "train a student on a run's masks: one forward pass, no gradients"),
     "predict": ("ltcam.cli.predict", "inspect images with a run: verdicts, masks, regions, overlays"),

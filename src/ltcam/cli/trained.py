@@ -51,7 +51,7 @@ def told(done: TrainedRun, *, as_json: bool) -> int:
         print_json(
             {
                 "run": str(done.folder),
-                "best_epoch": done.run.evidence["best_epoch"],
+                "best_epoch": done.run.evidence.get("best_epoch"),
                 "history": [_without_nan(entry) for entry in done.history],
                 "failed": [{"image": name, "reason": reason} for name, reason in done.failed],
             }

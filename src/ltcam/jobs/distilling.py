@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.calibration.sharpening import filled_in
+from ltcam.calibration.judge import filled_in
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import file_sha256
@@ -239,6 +239,7 @@ def _learn(
     run = teacher.run.model_copy(
         update={
             "network": "student",
+            "taps": (),
             "image_size": (int(lesson.targets.shape[2]), int(lesson.targets.shape[3])),
             "maps": {MAP: CamSettings(method=STUDENT.name, stages=teacher.run.stages)},
             "map": MAP,

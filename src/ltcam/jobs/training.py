@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from ltcam.calibration.kinds import MOST_JUDGED, choose_kinds
 from ltcam.calibration.maps import classic_cam, default_cam
-from ltcam.calibration.sharpening import choose_sharpening
+from ltcam.calibration.scores import calibrated_verdict
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.opened import Data, opened
@@ -20,14 +23,17 @@ from ltcam.reports.run_page import run_page
 from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import RUN_FILE, Run
 from ltcam.runs.unfinished import checkpoints, claimed, work_folder
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
+from ltcam.training.seeding import seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
 from ltcam.training.settings import TrainingSettings
-from ltcam.training.train import TrainedNetwork, train_network, training_evidence
+from ltcam.training.train import TrainedNetwork, train_network, training_evidence, untrained_network
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder
-from ltcam_runtime.settings import MAP
+from ltcam_runtime.settings import MAP, CamSettings, KindSettings, VerdictSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +120,56 @@ def train(
     ):
         trained = train_run(opened(data).dataset, settings, work, execution, listener)
         if not settings.classic:
-            trained = with_sharpening(trained, device=device, progress=listener.choosing)
-            evidence = trained.run.evidence["sharpening"]
-            listener.say(f"sharpening by {trained.run.sharpening.polarity} contrast: {evidence['sentence']}")
+            trained = with_kinds(trained, device=device, listener=listener)
         return write_trained(trained, folder, out)
+
+
+def quick(
+    data: Data,
+    out: str | Path,
+    settings: TrainingSettings | None = None,
+    *,
+    overwrite: bool = False,
+    execution: Execution = Execution(),  # frozen
+    listener: Listener = Listener(),  # frozen
+) -> TrainedRun:
+    """First masks within a minute: a run from image labels without training a network.
+
+    Seed maps of the backbone's own features tell places of defects from places of OK images; verdicts are made of
+    their peaks. Else it is a run like any other.
+
+    Args:
+        data: as for `train`.
+        out: as for `train`.
+        settings: backbone, weights, image size, validation share, seed and bound on misses count; the rest is of
+            a training.
+        overwrite: replace an existing run.
+        execution: the command that is kept.
+        listener: told about progress.
+
+    Raises:
+        LtcamError: as for `train`.
+    """
+    settings, out = settings or TrainingSettings(), Path(out)
+    keep_freed_memory()
+    with (
+        claimed(out, resume=False, overwrite=overwrite, say=listener.say),
+        output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
+        checkpoints(out, resume=False) as work,
+    ):
+        network = untrained_network(opened(data).dataset, settings, work, listener=listener)
+        nothing = network.classifier.head
+        nn.init.zeros_(nothing.weight)
+        nn.init.zeros_(nothing.bias)
+        trained = _with_seed_maps(network, settings, execution, listener, {VERDICTS_BY: PEAKS})
+        return write_trained(with_kinds(trained, device="cpu", listener=listener), folder, out)
+
+
+VERDICTS_BY, PEAKS = "verdicts_by", "peaks"
+"""Evidence of a run whose verdicts are made of its seed maps' peaks."""
+
+LAST = "last stage"
+"""Name of the map of the last stage alone, for kinds that are large."""
 
 
 def train_run(
@@ -143,11 +195,47 @@ def train_run(
         device=execution.device,
         devices=execution.devices,
     )
+    evidence = training_evidence(network.fitted, network.chosen_by)
+    if not settings.classic:
+        return _with_seed_maps(network, settings, execution, listener, evidence)
     verdict = choose_verdict(
         network.classifier, network.held_back, settings, network.statistics, listener.say
     )
+    return _trained(network, _run(network, settings, verdict, evidence, execution.command))
+
+
+def _with_seed_maps(
+    network: TrainedNetwork,
+    settings: TrainingSettings,
+    execution: Execution,
+    listener: Listener,
+    evidence: dict[str, Any],
+) -> Trained:
+    """Seed maps beside the classifier, and scores that read as probabilities."""
+    taps = seed_taps(network.stages)
+    classifier, seed = with_seed_maps(
+        network.classifier, taps, network.train, network.held_back, network.statistics, settings.seed
+    )
+    if evidence.get(VERDICTS_BY) == PEAKS:
+        verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
+    verdict = calibrated_verdict(classifier, network.held_back, settings, network.statistics, listener.say)
+    classes = network.dataset.classes
+    evidence = {**evidence, "seed_maps": seed.evidence(classes)}
+    run = _run(network, settings, verdict, evidence, execution.command)
+    seeds = {seed_map(kind): seed_cam(taps, number) for number, kind in enumerate(classes[1:], start=1)}
+    run = run.model_copy(update={"taps": taps, "maps": {**run.maps, **seeds}})
+    return _trained(replace(network, classifier=classifier), run)
+
+
+def _run(
+    network: TrainedNetwork,
+    settings: TrainingSettings,
+    verdict: VerdictSettings,
+    evidence: Mapping[str, Any],
+    command: str,
+) -> Run:
     mean, std = network.statistics
-    run = Run(
+    return Run(
         classes=network.dataset.classes,
         image_size=network.image_size,
         mean=mean,
@@ -162,10 +250,13 @@ def train_run(
         training=settings.model_dump(mode="json"),
         initial_weights=network.filled.to_json(),
         data=_data_facts(network),
-        evidence=training_evidence(network.fitted, network.chosen_by),
+        evidence=dict(evidence),
         versions=package_versions(),
-        command=execution.command,
+        command=command,
     )
+
+
+def _trained(network: TrainedNetwork, run: Run) -> Trained:
     return Trained(
         run, network.classifier, network.dataset, network.contents, network.fitted.history, network.failed
     )
@@ -187,34 +278,60 @@ def _is_helper() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
-def with_sharpening(
-    trained: Trained,
-    *,
-    device: str = "auto",
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Trained:
-    """The training with the sharpening that suits its images, chosen by their labels.
+def with_kinds(trained: Trained, *, device: str = "auto", listener: Listener = Listener()) -> Trained:
+    """The training with map, contrast and cut that suit each kind of its defects, chosen by image labels.
 
     Args:
         trained: its train and validation sides are looked at.
         device: `auto`, `cpu` or `cuda`.
-        progress: called with (done, total) images.
+        listener: told about progress, and what was chosen.
     """
+    run = trained.run
+    last = CamSettings(method="grad-cam", stages=run.stages[-1:], fusion="sum", positive_activations=False)
+    maps, most = {**run.maps, LAST: last}, MOST_JUDGED
+    if run.evidence.get(VERDICTS_BY) == PEAKS:  # gradients of a peak say what the seed map says
+        maps = {name: cam for name, cam in run.maps.items() if name != MAP}
+        most = MOST_JUDGED // 2  # which shall be done in a minute
+    network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(maps)
     samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
-    choice = choose_sharpening(
-        Inspector.of(trained.run, trained.classifier, device=choose_device(device)),
-        [sample.path for sample in samples if sample.defective],
-        [sample.path for sample in samples if not sample.defective],
-        progress,
-    )
-    run = trained.run.model_copy(
+    try:
+        choice = choose_kinds(
+            network,
+            {kind: [s.path for s in samples if s.label == kind] for kind in run.classes[1:]},
+            [s.path for s in samples if not s.defective],
+            listener.choosing,
+            most=most,
+        )
+    except DataError as error:
+        listener.say(f"nothing was chosen by kind of defect: {error}")
+        evidence = {**run.evidence, "kinds": {"sentence": str(error)}}
+        return replace(trained, run=run.model_copy(update={"evidence": evidence}))
+    for kind, settings in choice.kinds.items():
+        listener.say(f"{kind}: {_drawn(settings)}{_explained(choice.evidence[kind])}")
+    used = {MAP, *(settings.map for settings in choice.kinds.values())}
+    run = run.model_copy(
         update={
-            "sharpening": choice.sharpening,
-            "mask": choice.mask,
-            "evidence": {**trained.run.evidence, "sharpening": choice.evidence},
+            "maps": {name: cam for name, cam in {**run.maps, **maps}.items() if name in used},
+            "kinds": dict(choice.kinds),
+            "sharpening": choice.default.sharpening,
+            "mask": choice.default.mask,
+            "evidence": {**run.evidence, "kinds": choice.evidence},
         }
     )
-    return replace(trained, run=run)
+    return replace(trained, run=run, classifier=trained.classifier.cpu())
+
+
+def _drawn(settings: KindSettings) -> str:
+    """What is drawn of a kind, in words."""
+    polarity = settings.sharpening.polarity
+    contrast = "no contrast" if polarity == "none" else f"{polarity} contrast"
+    cut = "Otsu's threshold" if settings.mask.threshold == "otsu" else "what OK pixels reach"
+    return f"{settings.map}, {contrast}, cut by {cut}"
+
+
+def _explained(why: Mapping[str, Any]) -> str:
+    """How far masks explain the verdict, in words; empty where nobody knows."""
+    return f"; masks explain {why['explained']:.0%} of the score ({why['trust']})" if "trust" in why else ""
 
 
 def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltcam.reports.html import number, render
-from ltcam.reports.settings_rows import CONTRASTS, SettingRow, map_rows, plain, verdict_sentence
+from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
-_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "sharpening"}
+_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "kinds", "seed_maps"}
 
 
 def run_page(
@@ -45,13 +45,52 @@ def run_page(
         validated=any(math.isfinite(entry["val_ap"]) for entry in history),
         verdict_sentence=verdict_sentence(run),
         map_rows=map_rows(run),
-        sharpening=run.evidence.get("sharpening", {}),
-        contrasts=CONTRASTS,
+        kinds=_kinds(run),
+        not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
         network_rows=_network_rows(run),
         weights=run.initial_weights,
         training_rows=_training_rows(run),
         failed=failed,
     )
+
+
+_TONES = {"good": "good", "fair": "warn", "poor": "bad"}
+_ADVICE = {
+    "good": "",
+    "fair": "The outlines explain the verdict in part: look at some before you measure with them.",
+    "poor": (
+        "The outlines hardly explain the verdict, so do not measure with them. More images of this kind, a larger "
+        "--image-size or, after `ltcam quick`, `ltcam train` may help."
+    ),
+}
+
+
+def trust_sentence(run: Run, kind: str) -> str:
+    """How far a kind's masks can be trusted, by what the classifier said; empty where nothing is known."""
+    why = run.evidence.get("kinds", {}).get(kind, {})
+    if not isinstance(why, dict) or "trust" not in why:
+        return ""
+    return f"filling its outlines with OK texture takes {100 * why['explained']:.0f} % of the score: {why['trust']}"
+
+
+def _kinds(run: Run) -> list[dict[str, Any]]:
+    """Per kind of defect: what was chosen, why, and how far to trust it."""
+    found = []
+    for kind in run.kinds:
+        why = run.evidence.get("kinds", {}).get(kind, {})
+        word = why.get("trust", "")
+        told = trust_sentence(run, kind)
+        found.append(
+            {
+                "name": kind,
+                "sentence": f"{why.get('sentence', '')}{'; ' + told if told else ''}",
+                "trust": word,
+                "tone": _TONES.get(word, ""),
+                "advice": _ADVICE.get(word, ""),
+                "candidates": why.get("candidates", []),
+            }
+        )
+    return found
 
 
 def _cards(

@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,8 +23,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ltcam.models.classifier import Classifier, build_classifier
+from ltcam.models.seeded import build_seeded
 from ltcam.models.student import build_student
 from ltcam.runs.run import (
     HISTORY_FILE,
@@ -130,10 +133,9 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
     try:
-        build = build_student if run.network == "student" else build_classifier
-        classifier = build(run.backbone, len(run.classes), run.head)
+        classifier = _built(run, state)
     except SettingsError as error:
-        raise RunError(f"{folder / RUN_FILE}: field 'backbone' or 'head': {error}") from error
+        raise RunError(f"{folder / RUN_FILE}: field 'backbone', 'head' or 'taps': {error}") from error
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:
@@ -141,3 +143,12 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
             f"{file} does not fit backbone {run.backbone}: {str(error).splitlines()[-1].strip()}"
         ) from error
     return classifier.eval().requires_grad_(False)
+
+
+def _built(run: Run, state: Mapping[str, Tensor]) -> Classifier:
+    """A network of the run's kind, random; `state` are the weights that it is for."""
+    if run.network == "student":
+        return build_student(run.backbone, len(run.classes), run.head)
+    if run.taps:
+        return build_seeded(run.backbone, len(run.classes), run.head, run.taps, state)
+    return build_classifier(run.backbone, len(run.classes), run.head)

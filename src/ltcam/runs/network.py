@@ -18,13 +18,14 @@ from ltcam.cam.methods import GradientMethod, Method, NetworkMethod
 from ltcam.cam.network.stages import map_names
 from ltcam.cam.targets import TargetFunction
 from ltcam.models.classifier import Classifier
+from ltcam.models.seeded import SeededClassifier, seed_explanations, seed_method
 from ltcam.models.student import STUDENT, Student
 from ltcam.runs.hardware import has_bfloat16
 from ltcam.runs.run import Run
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.networks import Response
 from ltcam_runtime.reading import Workers
-from ltcam_runtime.settings import CamSettings, Overrides
+from ltcam_runtime.settings import SEED, CamSettings, Overrides
 
 _FEWEST_WORKERS, _MOST_WORKERS = 2, 4  # while one makes masks, another one computes
 _OF_THE_GPU = threading.Lock()  # whose memory is not shared by several batches
@@ -83,15 +84,14 @@ class TorchNetwork:
         Raises:
             RunError: the run cannot be used on these images.
         """
-        cams = [self.cams[name] for name in (self.maps if maps is None else maps)]
+        names = self.maps if maps is None else maps
         with named_errors(), nullcontext() if self.device.type == "cpu" else _OF_THE_GPU:
-            if not cams:
+            if not names:
                 return Response(_probabilities(self._logits(self.batch(images))), {})
-            explanations = self._explain(self.batch(images), cams)
+            explanations = self._explain(self.batch(images), names)
             logits = explanations[0].output
             assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
             heatmaps = [explanation.heatmaps.cpu().numpy() for explanation in explanations]
-        names = self.maps if maps is None else maps
         return Response(_probabilities(logits), dict(zip(names, heatmaps, strict=True)))
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -177,6 +177,12 @@ class TorchNetwork:
             make_cam(settings)
             if settings.method == STUDENT.name and not isinstance(self.classifier, Student):
                 raise ValueError("`method` student: this network is a classifier, only students draw")
+            if settings.method == SEED and not isinstance(self.classifier, SeededClassifier):
+                raise ValueError("`method` seed: this network has no seed maps")
+            if settings.method == SEED and settings.kind >= len(self.run.classes):
+                raise ValueError(
+                    f"`kind` {settings.kind}: there are {len(self.run.classes) - 1} kinds of defect"
+                )
             self._check_layers(settings.stages)
 
     @contextmanager
@@ -199,8 +205,19 @@ class TorchNetwork:
         logits: Tensor = self.classifier(batch)
         return logits
 
-    def _explain(self, batch: Tensor, cams: Sequence[CAM]) -> list[Explanation]:
-        """What each map says; those of gradients share one capture."""
+    def _explain(self, batch: Tensor, names: Sequence[str]) -> list[Explanation]:
+        """What each map says; those of gradients share one capture, seed maps one pass."""
+        kinds = {name: self.run.maps[name].kind for name in names if self.run.maps[name].method == SEED}
+        found: dict[str, Explanation] = {}
+        if kinds:
+            assert isinstance(self.classifier, SeededClassifier)  # noqa: S101  # `check_maps` saw to it
+            drawn = seed_explanations(self.classifier, batch, self.target, tuple(kinds.values()))
+            found = dict(zip(kinds, drawn, strict=True))
+        others = [name for name in names if name not in kinds]
+        found |= zip(others, self._explain_others(batch, [self.cams[name] for name in others]), strict=True)
+        return [found[name] for name in names]
+
+    def _explain_others(self, batch: Tensor, cams: Sequence[CAM]) -> list[Explanation]:
         sharing = [cam for cam in cams if isinstance(_method(cam), GradientMethod)]
         if len(sharing) < 2:
             return [cam.explain(self.classifier, batch, self.target) for cam in cams]
@@ -254,7 +271,7 @@ def make_cam(settings: CamSettings) -> CAM:
     truncation = None
     if settings.percentile is not None:
         truncation = Truncation(settings.percentile, settings.scope, settings.reading)
-    method = STUDENT if settings.method == STUDENT.name else get_method(settings.method)
+    method = _method_of(settings)
     if isinstance(method, NetworkMethod):  # takes all layers, and adds them up
         return CAM(method=method, truncation=truncation)
     return CAM(
@@ -265,6 +282,12 @@ def make_cam(settings: CamSettings) -> CAM:
         stage_scale=settings.stage_scale,
         positive_activations=settings.positive_activations,
     )
+
+
+def _method_of(settings: CamSettings) -> Method:
+    if settings.method == STUDENT.name:
+        return STUDENT
+    return seed_method(settings.kind) if settings.method == SEED else get_method(settings.method)
 
 
 def part_of(captured: Capture, layers: Sequence[str]) -> Capture:

@@ -43,6 +43,7 @@ class Arithmetic(Settings):
 class Run(Settings):
     """The contents of run.json.
 
+    `taps`: names of the blocks that seed maps are made of; none where there are no such maps.
     `maps`: how each of the network's heatmaps is made, by name. `map`, `sharpening`, `mask`: what is drawn of kinds of
     defect that have no settings of their own in `kinds`.
     """
@@ -56,6 +57,7 @@ class Run(Settings):
     head: Head = "pooled"
     network: Literal["classifier", "student"] = "classifier"
     stages: tuple[str, ...]
+    taps: tuple[str, ...] = ()
     maps: dict[str, CamSettings] = Field(min_length=1)
     map: str = MAP
     sharpening: SharpeningSettings = SharpeningSettings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ltcam.models.classifier import (
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
+from ltcam.runs.run import Arithmetic
 from ltcam.training.fit import Fitted, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images, usable_for_choices
@@ -102,6 +103,41 @@ def train_network(
         RunError: `work` holds a training with other settings.
     """
     listener = listener or Listener()
+    begun = untrained_network(dataset, settings, work, listener=listener)
+    validation, chosen_by = usable_for_choices(begun.held_back)
+    fitted = fit(
+        begun.classifier,
+        begun.train,
+        validation,
+        settings,
+        begun.statistics,
+        work,
+        learning_rate=settings.learning_rate or default_learning_rate(begun.classifier),
+        device=device,
+        devices=devices,
+        progress=listener.step,
+        epoch_done=listener.epoch,
+    )
+    return replace(begun, fitted=fitted, chosen_by=chosen_by)
+
+
+def untrained_network(
+    dataset: Dataset, settings: TrainingSettings, work: Path, *, listener: Listener | None = None
+) -> TrainedNetwork:
+    """What every training starts from: the data read, and a classifier with its first weights.
+
+    Args:
+        dataset: as read from disk. Its own test side is never looked at.
+        settings: of the training.
+        work: folder for checkpoints.
+        listener: told about progress.
+
+    Raises:
+        DataError: labels or images that cannot be trained on.
+        SettingsError: backbone, weights or stages that cannot be used.
+        RunError: `work` holds a training with other settings.
+    """
+    listener = listener or Listener()
     torch.manual_seed(settings.seed)
     sides = choose_sides(dataset, seed=settings.seed, val_share=settings.validation_share)
     dataset, note = sides.dataset, sides.words
@@ -114,28 +150,13 @@ def train_network(
     print_of_data = fingerprint(dataset, contents)
     check_same_training(work, settings, size, print_of_data)
     parts = _read(dataset, size, work, listener)
-    validation, chosen_by = usable_for_choices(parts["val"])
-    mean, std = input_statistics(classifier.trunk)
-    fitted = fit(
-        classifier,
-        parts["train"],
-        validation,
-        settings,
-        (mean, std),
-        work,
-        learning_rate=settings.learning_rate or default_learning_rate(classifier),
-        device=device,
-        devices=devices,
-        progress=listener.step,
-        epoch_done=listener.epoch,
-    )
     return TrainedNetwork(
         classifier=classifier,
         stages=stages,
-        statistics=(mean, std),
+        statistics=input_statistics(classifier.trunk),
         filled=filled,
-        fitted=fitted,
-        chosen_by=chosen_by,
+        fitted=Fitted((), -1, Arithmetic(reason="float32: nothing was trained")),
+        chosen_by="",
         image_size=size,
         dataset=dataset,
         note=note,

@@ -160,7 +160,7 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ltcam.jobs.training.with_sharpening", after_training)
+        patch.setattr("ltcam.jobs.training.with_kinds", after_training)
         with pytest.raises(KeyboardInterrupt):
             run(plan, tmp_path / "out")
     (work,) = hidden(tmp_path)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ltcam.calibration.sharpening import filled_in
+from ltcam.calibration.judge import filled_in
 from ltcam.experiments.tune.judging import JUDGEMENTS, judge_image
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, separability

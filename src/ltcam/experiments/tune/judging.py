@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.sharpening import filled_in
+from ltcam.calibration.judge import filled_in
 from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import agreement, contrast, score_drop, separability
 from ltcam.runs.inspector import Inspector

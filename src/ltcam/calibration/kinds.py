@@ -1,0 +1,398 @@
+"""Map, contrast and cut of every kind of defect, chosen from image labels, with the classifier as the judge.
+
+Kinds that differ a hundredfold in size want different things: pits a map of fine features and the contrast of narrow
+surroundings, frayed areas the deepest map and no contrast at all. So every kind tries every map with every contrast and
+every cut on a few of its images; `judge` says which masks are good; the best is kept, with the evidence.
+
+Heat is measured by OK images: 0 is their median, and 1 is what 0.1 % of their pixels exceed, sharpening included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam.calibration.judge import Case, Mark, marks, most_alike, value
+from ltcam.runs.network import TorchNetwork
+from ltcam.training.seeding import seed_map
+from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.inspector import make_mask, scaled, sharpened
+from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
+from ltcam_runtime.sharpening import Contrast, local_contrast
+
+AREA_PRICE = 0.15  # of the area's logarithm; the whole drop is worth 0.5, the whole rise 1
+REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
+CALIBRATED_REACH = 0.5  # of heat 1
+WINDOW = 0.25  # share of the shorter side
+OTHER_WINDOWS = (0.12, 0.6)
+POLARITIES = ("dark", "bright", "either", "colour")
+LIKENESS = (
+    0.3,
+    3.0,
+)  # how much an unlike kind's values count, and what all other kinds together weigh at most
+MOST_JUDGED = 8  # images of each kind
+MOST_OK = 48
+
+# Half of the contrast that a tenth of an OK image's pixels exceed: a whole one cuts off defects' faint ends.
+_FLOOR_PERCENTILE, _FLOOR_SHARE = 90, 0.5
+_SURELY_GREY = 6  # largest difference of two colour channels that an image may have and count as grey
+_EXCEEDED = 0.001  # share of OK pixels above heat 1
+_FLOORS_OF, _SCALED_BY = (
+    12,
+    16,
+)  # OK images that say how much contrast, and how much sharpened heat, is ordinary
+_BETTER = 0.05  # of value: how much another window, or filling, has to gain
+_LISTED = 12  # candidates that the evidence names
+_ANY_SEED = "seed"  # a map that is every kind's own
+
+Image = NDArray[np.uint8]
+Heatmap = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way from a network's heatmaps to a mask. `map` is `seed` for the seed map of whichever kind it is for."""
+
+    map: str
+    sharpening: SharpeningSettings
+    mask: MaskSettings
+
+    def map_of(self, kind: str) -> str:
+        """The map's name where this is drawn of a kind."""
+        return seed_map(kind) if self.map == _ANY_SEED else self.map
+
+
+@dataclass(frozen=True)
+class KindChoice:
+    """What was chosen, and why.
+
+    Attributes:
+        kinds: settings by kind of defect; every kind has some.
+        default: what is best for all kinds together on the network's own map, without a scale: for whoever asks for
+            another map.
+        evidence: by kind, as JSON values: one sentence, how far masks explain the verdict, and the best candidates.
+    """
+
+    kinds: Mapping[str, KindSettings]
+    default: KindSettings
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """An image as a network sees it.
+
+    Attributes:
+        image: (H, W, 3) at its own size.
+        resized: at the network's size.
+        heatmaps: (h, w) by map, at the network's size.
+        score: log-odds of being defective.
+    """
+
+    image: Image
+    resized: Image
+    heatmaps: Mapping[str, Heatmap]
+    score: float
+
+    def heat(self, name: str, scale: tuple[float, float]) -> Heatmap:
+        """A map at the image's own size, with the scale's values at 0 and 1."""
+        return scaled(resize_heatmap(self.heatmaps[name], self.image.shape[:2]), scale)
+
+
+class OkImages:
+    """What OK images say of maps and contrasts; remembers what was asked once."""
+
+    def __init__(self, looks: Sequence[Look]):
+        """`looks` at OK images, at least one."""
+        self.looks = looks
+        self.score = float(np.median([look.score for look in looks]))
+        self._scales: dict[str, tuple[float, float]] = {}
+        self._ones: dict[tuple[str, SharpeningSettings], float] = {}
+
+    def raw_scale(self, name: str) -> tuple[float, float]:
+        """Median of a map over OK images, and what 0.1 % of their pixels exceed."""
+        if name not in self._scales:
+            values = np.concatenate([look.heatmaps[name].ravel() for look in self.looks])
+            low, high = (float(each) for each in np.quantile(values, (0.5, 1 - _EXCEEDED)))
+            self._scales[name] = low, _above(low, high)
+        return self._scales[name]
+
+    def scale(self, name: str, sharpening: SharpeningSettings) -> tuple[float, float]:
+        """The map's values that become 0 and, once it is sharpened, what 0.1 % of OK pixels exceed."""
+        low, high = self.raw_scale(name)
+        if sharpening.polarity == "none":
+            return low, high
+        if (name, sharpening) not in self._ones:
+            hot = [
+                sharpened(look.heat(name, (low, high)), look.image, sharpening)
+                for look in self.looks[:_SCALED_BY]
+            ]
+            self._ones[name, sharpening] = float(
+                np.quantile(np.concatenate([h.ravel() for h in hot]), 1 - _EXCEEDED)
+            )
+        # Sharpening is linear in the heatmap, so the scale can do what the sharpened one needs.
+        return low, _above(low, low + (high - low) * self._ones[name, sharpening])
+
+    def peak(self, settings: KindSettings) -> float:
+        """The highest heat that any of the OK images has."""
+        return max(
+            float(
+                sharpened(
+                    look.heat(settings.map, settings.scale or (0, 1)), look.image, settings.sharpening
+                ).max()
+            )
+            for look in self.looks
+        )
+
+    def sharpening(self, polarity: str, window: float) -> SharpeningSettings:
+        """A contrast with the floor that OK images set."""
+        contrast = Contrast(polarity, window)  # type: ignore[arg-type]
+        reached = [
+            np.percentile(local_contrast(look.image, contrast), _FLOOR_PERCENTILE)
+            for look in self.looks[:_FLOORS_OF]
+        ]
+        floor = round(_FLOOR_SHARE * float(np.median(reached)), 2)
+        return SharpeningSettings.model_validate({"polarity": polarity, "window": window, "floor": floor})
+
+    def polarities(self) -> tuple[str, ...]:
+        """Contrasts that these images can have."""
+        grey = all(
+            int(np.ptp(look.image.astype(np.int16), axis=2).max()) <= _SURELY_GREY
+            for look in self.looks[:_FLOORS_OF]
+        )
+        return tuple(polarity for polarity in POLARITIES if not (grey and polarity == "colour"))
+
+    def case(self, look: Look) -> Case:
+        """A defective image with the OK image that looks most like it."""
+        donor = self.looks[most_alike(look.resized, [other.resized for other in self.looks])]
+        return Case(look.resized, donor.resized, look.score, donor.score, self.score)
+
+
+def look_at(network: TorchNetwork, files: Sequence[Path], most: int, seed: int) -> list[Look]:
+    """At most so many images as the network sees them, drawn at random; unreadable ones are passed over."""
+    looks: list[Look] = []
+    for index in np.random.default_rng(seed).permutation(len(files)):
+        if len(looks) == most:
+            break
+        try:
+            image = read_image(files[index])
+        except InputError:
+            continue
+        resized = resize(image, network.image_size)
+        heatmaps = network.respond([resized]).heatmaps
+        score = network.defect_scores([resized])[0]
+        looks.append(Look(image, resized, {name: maps[0] for name, maps in heatmaps.items()}, score))
+    return looks
+
+
+def choose_kinds(
+    network: TorchNetwork,
+    defective: Mapping[str, Sequence[Path]],
+    ok: Sequence[Path],
+    progress: Progress = lambda _done, _total: None,
+    *,
+    most: int = MOST_JUDGED,
+) -> KindChoice:
+    """Value every candidate on a few images of every kind and take the best.
+
+    Args:
+        network: with the maps that may be chosen; seed maps are called as `seed_map` says.
+        defective: files of defective images by kind, of the training or validation side.
+        ok: files of OK images, likewise.
+        progress: called with (done, total).
+        most: images of each kind that masks are judged on.
+
+    Raises:
+        DataError: no OK image could be read, or the network tells no defective image from OK ones.
+    """
+    seed = network.run.seed
+    normal_looks = look_at(network, ok, MOST_OK, seed)
+    if not normal_looks:
+        raise DataError("no OK image could be read, so nothing can be chosen")
+    normal = OkImages(normal_looks)
+    shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
+    names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
+    looks: dict[str, list[Look]] = {}
+    judged: dict[str, dict[Candidate, list[Mark]]] = {}
+    for number, kind in enumerate(defective):
+        found = look_at(network, defective[kind], most, seed)
+        looks[kind] = [look for look in found if look.score > normal.score]
+        judged[kind] = _judged(network, normal, kind, looks[kind], names)
+        progress(number + 1, len(defective))
+    values = _together({kind: _values(found) for kind, found in judged.items()})
+    settings: dict[str, KindSettings] = {}
+    evidence: dict[str, Any] = {}
+    for kind, first in judged.items():
+        best, marks_of_all = _best(values[kind]), dict(first)
+        if first:
+            further = _marks_of(network, normal, kind, looks[kind], _further(normal, best))
+            marks_of_all |= further
+            own = _values(marks_of_all)
+            best = _best(own | {best: own[best] + _BETTER}, among=[best, *further])
+        settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
+    return KindChoice(settings, _default(values), evidence)
+
+
+def _judged(
+    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], maps: Sequence[str]
+) -> dict[Candidate, list[Mark]]:
+    """Marks of every map with every contrast and every cut."""
+    contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
+    contrasts.append(normal.sharpening("dark", OTHER_WINDOWS[0]))
+    tried = [
+        Candidate(name, sharpening, mask)
+        for name in maps
+        for sharpening in contrasts
+        for mask in _cuts(sharpening)
+    ]
+    return _marks_of(network, normal, kind, looks, tried) if looks else {}
+
+
+def _further(normal: OkImages, best: Candidate) -> list[Candidate]:
+    """What is worth trying beside the best: its masks filled, and its contrast in other surroundings."""
+    found = [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
+    polarity = best.sharpening.polarity
+    windows = () if polarity == "none" else (WINDOW, *OTHER_WINDOWS)
+    others = [normal.sharpening(polarity, each) for each in windows if each != best.sharpening.window]
+    return found + [replace(best, sharpening=each) for each in others]
+
+
+def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
+    """By OK images, and by Otsu's threshold."""
+    calibrated = MaskSettings(threshold=1.0, of="value", reach=CALIBRATED_REACH)
+    return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
+
+
+def _marks_of(
+    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], candidates: Sequence[Candidate]
+) -> dict[Candidate, list[Mark]]:
+    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in candidates}
+    for look in looks:
+        heats: dict[tuple[str, SharpeningSettings], Heatmap] = {}
+        masks = []
+        for candidate in candidates:
+            name, sharpening = candidate.map_of(kind), candidate.sharpening
+            if (name, sharpening) not in heats:
+                heat = look.heat(name, normal.scale(name, sharpening))
+                heats[name, sharpening] = sharpened(heat, look.image, sharpening)
+            masks.append(make_mask(heats[name, sharpening], candidate.mask))
+        for candidate, mark in zip(
+            candidates, marks(normal.case(look), masks, network.defect_scores), strict=True
+        ):
+            found[candidate].append(mark)
+    return found
+
+
+def _values(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
+    """Value of each candidate; a mask that is empty in half of the images is worth less than any other."""
+    return {
+        candidate: value(each, AREA_PRICE) if np.mean([mark.area > 0 for mark in each]) > 0.5 else NOTHING
+        for candidate, each in found.items()
+    }
+
+
+NOTHING = -1.0
+"""Value of candidates that find nothing."""
+
+
+def _together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[Candidate, float]]:
+    """Values of every kind's candidates with those of the other kinds, which count the more the more alike they are.
+
+    A few images say little; kinds that rank candidates alike may speak for each other, and a kind without images is
+    spoken for by all others.
+    """
+    known = {kind: own for kind, own in values.items() if own}
+    if not known:
+        raise DataError("no defective image was told from OK ones, so nothing can be chosen")
+    candidates = list(next(iter(known.values())))
+    rows = {kind: np.array([own[candidate] for candidate in candidates]) for kind, own in known.items()}
+    found: dict[str, dict[Candidate, float]] = {}
+    for kind in values:
+        others = {name: row for name, row in rows.items() if name != kind}
+        total, weight = (rows[kind], 1.0) if kind in rows else (np.zeros(len(candidates)), 0.0)
+        for row in others.values():
+            counts = LIKENESS[1] * _likeness(rows.get(kind, row), row) / len(others)
+            total, weight = total + counts * row, weight + counts
+        found[kind] = dict(zip(candidates, (total / weight).tolist(), strict=True))
+    return found
+
+
+def _likeness(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How much another kind's values count, up to 1: by their correlation."""
+    if np.ptp(own) == 0 or np.ptp(other) == 0:
+        return LIKENESS[0]
+    return float(LIKENESS[0] + (1 - LIKENESS[0]) * max(0.0, float(np.corrcoef(own, other)[0, 1])))
+
+
+def _best(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
+    """The candidate with the highest value, the first of equals."""
+    return max(values if among is None else among, key=lambda candidate: values[candidate])
+
+
+def _default(values: Mapping[str, Mapping[Candidate, float]]) -> KindSettings:
+    """The best sharpening of the network's own map, cut by Otsu's threshold, over all kinds."""
+    totals = {
+        candidate: float(np.mean([own[candidate] for own in values.values()]))
+        for candidate in next(iter(values.values()))
+        if candidate.map == MAP and candidate.mask.threshold == "otsu"
+    }
+    if not totals:
+        return KindSettings()
+    best = _best(totals)
+    return KindSettings(map=MAP, sharpening=best.sharpening, mask=best.mask)
+
+
+def _settled(
+    normal: OkImages, kind: str, best: Candidate, found: Mapping[Candidate, Sequence[Mark]]
+) -> tuple[KindSettings, dict[str, Any]]:
+    """The best candidate's settings for a kind, and why they are."""
+    name = best.map_of(kind)
+    settings = KindSettings(
+        map=name, scale=normal.scale(name, best.sharpening), sharpening=best.sharpening, mask=best.mask
+    )
+    settings = settings.model_copy(update={"least_peak": round(normal.peak(settings), 4)})
+    if not found:
+        return settings, {"sentence": "as for the other kinds, since none of its images is told from OK ones"}
+    chosen = _row(best, found[best])
+    rows = sorted(
+        (_row(each, marks) for each, marks in found.items() if each != best), key=lambda row: -row["value"]
+    )
+    return settings, {
+        "sentence": (
+            f"best of {len(found)} candidates by what the classifier says of their masks on {len(found[best])} of its "
+            "images, and on those of kinds alike"
+        ),
+        "explained": chosen["drop"],
+        "trust": trust(chosen["drop"]),
+        "candidates": [chosen, *rows[: _LISTED - 1]],
+    }
+
+
+def trust(explained: float) -> str:
+    """In a word how far masks can be trusted: how much of the score goes when they are filled with OK texture."""
+    return "good" if explained >= 0.5 else "fair" if explained >= 0.25 else "poor"
+
+
+def _row(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
+    return {
+        "map": candidate.map,
+        **candidate.sharpening.model_dump(mode="json"),
+        "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
+        "fill_holes": candidate.mask.fill_holes,
+        "drop": round(float(np.mean([mark.drop for mark in found])), 4),
+        "rise": round(float(np.mean([mark.rise for mark in found])), 4),
+        "area": round(float(np.mean([mark.area for mark in found])), 5),
+        "value": round(value(found, AREA_PRICE), 4),
+    }
+
+
+def _above(low: float, high: float) -> float:
+    """`high`, or the least above `low` where they are equal."""
+    return high if high > low else low + max(abs(low), 1.0) * 1e-6

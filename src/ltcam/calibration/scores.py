@@ -1,0 +1,125 @@
+"""Scores that read as probabilities: slope and offset of the logits, by images that were held back.
+
+A network that was trained to the end is sure of everything, and its scores cut OK from defective anywhere.
+One slope for all logits makes them as sure as they are right (temperature scaling: Guo et al. 2017, On calibration of
+modern neural networks); one offset for all kinds of defect puts the verdict's threshold at 0.5. Both are folded into
+the network's own weights, so whoever runs it sees calibrated scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit, logsumexp
+
+from ltcam.calibration.verdict import choose_verdict
+from ltcam.models.seeded import SeededClassifier
+from ltcam.training.images import PreparedImages, usable_for_choices
+from ltcam.training.seeding import Statistics, normalised
+from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.settings import VerdictSettings
+
+_SLOPES = (1e-2, 1.0)  # a network is made less sure, never surer than it was trained to be
+_PRIOR = 1.0  # wrong images of each label that every data set is taken to have: none is never proof
+_AT_ONCE = 8
+
+
+def calibrated_verdict(
+    classifier: SeededClassifier,
+    held_back: PreparedImages,
+    settings: TrainingSettings,
+    statistics: Statistics,
+    say: Callable[[str], None] = lambda _sentence: None,
+) -> VerdictSettings:
+    """Calibrate a classifier's logits, and choose the verdict; its threshold reads 0.5 afterwards.
+
+    Args:
+        classifier: changed in place where images of both labels were held back.
+        held_back: images it was not trained on; may be none.
+        settings: of the training.
+        statistics: of the input.
+        say: told what a bound on misses took.
+    """
+    if usable_for_choices(held_back)[0] is None:
+        return choose_verdict(classifier, held_back, settings, statistics, say)
+    logits = _logits(classifier, held_back, statistics)
+    _fold(classifier, slope=slope_of(logits, (held_back.labels > 0).numpy()), offset=0.0)
+    verdict = choose_verdict(classifier, held_back, settings, statistics)
+    _fold(classifier, slope=1.0, offset=-float(np.log(verdict.threshold / (1 - verdict.threshold))))
+    final = choose_verdict(classifier, held_back, settings, statistics, say)
+    return final.model_copy(update={"threshold": 0.5})
+
+
+def log_odds(logits: NDArray[np.float64], slope: float = 1.0) -> NDArray[np.float64]:
+    """Log-odds (N,) of being defective, of logits (N, K)."""
+    scaled = slope * logits
+    return np.asarray(logsumexp(scaled[:, 1:], axis=1) - scaled[:, 0])
+
+
+def slope_of(logits: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
+    """The slope with which logits (N, K) are as sure as they are right, offset aside.
+
+    Likelihood of the labels, both of them weighing the same, with one image of each on the wrong side added: so
+    labels that are told apart without error do not make the network infinitely sure.
+    """
+
+    def loss(log_slope: float) -> float:
+        odds = log_odds(logits, float(np.exp(log_slope)))
+        middle = (np.median(odds[defective]) + np.median(odds[~defective])) / 2
+        total = 0.0
+        for label in (True, False):
+            sign = 1.0 if label else -1.0
+            margins = sign * (odds[defective == label] - middle)
+            wrong = -np.median(margins)
+            total -= float(np.sum(log_expit(margins)) + _PRIOR * log_expit(wrong)) / (len(margins) + _PRIOR)
+        return total
+
+    low, high = (float(np.log(slope)) for slope in _SLOPES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def reliability(
+    scores: NDArray[np.float64], defective: NDArray[np.bool_], bins: int = 10
+) -> list[dict[str, float]]:
+    """Per bin of scores, how many images it holds, their mean score, and the share that is defective.
+
+    Args:
+        scores: (N,) 0 to 1.
+        defective: (N,).
+        bins: of equal width; empty ones are left out.
+    """
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    return [
+        {
+            "images": int((place == each).sum()),
+            "score": float(scores[place == each].mean()),
+            "defective": float(defective[place == each].mean()),
+        }
+        for each in np.unique(place)
+    ]
+
+
+def probabilities(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores 0 to 1 of log-odds."""
+    return np.asarray(expit(odds))
+
+
+@torch.no_grad()
+def _logits(
+    classifier: SeededClassifier, part: PreparedImages, statistics: Statistics
+) -> NDArray[np.float64]:
+    classifier.eval()
+    found = [classifier(normalised(batch, statistics)) for batch in torch.split(part.images, _AT_ONCE)]
+    return torch.cat(found).double().numpy()
+
+
+@torch.no_grad()
+def _fold(classifier: SeededClassifier, slope: float, offset: float) -> None:
+    """Slope x logits, and an offset on all kinds of defect, as the classifier's own weights."""
+    for parameter in (classifier.head.weight, classifier.head.bias, classifier.peaks.weight):
+        parameter.mul_(slope)
+    classifier.head.bias[1:] += offset

@@ -1,0 +1,192 @@
+"""Seed maps: per kind of defect, a linear map of a trunk's features that is high where a place is unlike OK.
+
+A 1x1 convolution per tapped block, added up at the finest one's size: no gradient, one forward pass. What fits the
+convolutions to image labels is `ltcam.training.seed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ltcam.cam import Explanation, NetworkMethod, Truncation
+from ltcam.cam.fusion import Fusion
+from ltcam.cam.network.eval_mode import evaluating
+from ltcam.cam.network.hooks import Hooks
+from ltcam.cam.network.memory_formats import in_fastest_format
+from ltcam.cam.targets import Target, target_scores
+from ltcam.models.backbones import build_trunk
+from ltcam.models.classifier import Classifier
+from ltcam.models.names import Head
+from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.settings import SEED
+
+
+class SeedHeads(nn.Module):
+    """Features of the tapped blocks to one map per kind of defect.
+
+    Attributes:
+        convolutions: one per block, fine to coarse; the first alone has a bias.
+    """
+
+    def __init__(self, channels: Sequence[int], kinds: int):
+        """All zero.
+
+        Args:
+            channels: of each tapped block.
+            kinds: number of kinds of defect.
+        """
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(count, kinds, 1, bias=place == 0) for place, count in enumerate(channels)
+        )
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (N, kinds, h, w) at the first block's size: 0 is the median of OK places, 1 what 0.1 % of them exceed.
+
+        Args:
+            features: (N, C, h, w) of each tapped block.
+        """
+        found: Tensor = self.convolutions[0](features[0])
+        for convolution, coarse in zip(self.convolutions[1:], features[1:], strict=True):
+            # Resizing is linear, so it may come behind the convolution, where there are fewer channels.
+            found = found + functional.interpolate(
+                convolution(coarse), size=found.shape[2:], mode="bilinear", align_corners=False
+            )
+        return found
+
+
+class SeededClassifier(Classifier):
+    """Images (N, 3, H, W), normalised, to logits (N, K); and, by `seeds`, to a map per kind of defect as well.
+
+    Attributes:
+        trunk: as in `Classifier`.
+        head: as in `Classifier`.
+        taps: names of the tapped blocks, fine to coarse.
+        seed: features of the tapped blocks to maps.
+        peaks: highest value of each map to what it adds to the logits.
+    """
+
+    def __init__(self, trunk: nn.Module, classes: int, taps: Sequence[str], channels: Sequence[int]):
+        """Seed maps that are zero, and add nothing to the logits.
+
+        Args:
+            trunk: of the backbone, with its pooling.
+            classes: K.
+            taps: names of modules of the classifier, fine to coarse.
+            channels: what they return.
+        """
+        super().__init__(trunk, classes)
+        self.taps = tuple(taps)
+        self.seed = SeedHeads(channels, classes - 1)
+        self.peaks = nn.Linear(classes - 1, classes, bias=False)
+        nn.init.zeros_(self.peaks.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        return self.seeds(images)[0]
+
+    def seeds(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K), and seed maps (N, K - 1, h, w) at the finest tapped block's size."""
+        pooled, features = tapped(self, self.taps, images)
+        maps = self.seed(features)
+        logits: Tensor = self.head(pooled) + self.peaks(maps.amax((2, 3)))
+        return logits, maps
+
+
+def tapped(classifier: Classifier, taps: Sequence[str], images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The trunk's pooled features (N, F), and what the tapped blocks return in the same pass.
+
+    Args:
+        classifier: whose trunk runs.
+        taps: names of its modules.
+        images: (N, 3, H, W), normalised.
+    """
+    taken: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[tuple[Any, ...], Any], None]:
+        def hook(_inputs: tuple[Any, ...], output: Any) -> None:
+            taken[name] = output
+
+        return hook
+
+    with Hooks() as hooks:
+        for name in taps:
+            hooks.behind(classifier.get_submodule(name), keep(name))
+        pooled: Tensor = classifier.trunk(images)
+    return pooled, [taken[name] for name in taps]
+
+
+def build_seeded(
+    backbone: str, classes: int, head: Head, taps: Sequence[str], state: Mapping[str, Tensor]
+) -> SeededClassifier:
+    """A classifier with seed maps that the weights fit into; its own are random.
+
+    Raises:
+        SettingsError: an unknown backbone, one without such a head, or taps that the weights have no maps of.
+    """
+    names = [f"seed.convolutions.{place}.weight" for place in range(len(taps))]
+    if not all(name in state and state[name].ndim == 4 for name in names):
+        raise SettingsError(f"there are no seed maps of {', '.join(taps)} among the weights")
+    channels = [int(state[name].shape[1]) for name in names]
+    return SeededClassifier(build_trunk(backbone, head), classes, taps, channels)
+
+
+def seeded(classifier: Classifier, taps: Sequence[str], heads: SeedHeads) -> SeededClassifier:
+    """The classifier with seed maps besides, which take over its trunk and head; its logits stay as they are."""
+    channels = [convolution.in_channels for convolution in heads.convolutions]
+    found = SeededClassifier(classifier.trunk, classifier.head.out_features, taps, channels)  # type: ignore[arg-type]
+    found.head = classifier.head
+    found.seed = heads
+    return found.train(classifier.training)
+
+
+def seed_explanations(
+    model: SeededClassifier, images: Tensor, target: Target, kinds: Sequence[int]
+) -> list[Explanation]:
+    """The seed maps of some kinds of defect at the images' size, of one pass of the network.
+
+    Args:
+        model: left as it is.
+        images: (N, 3, H, W), normalised.
+        target: what scores are of.
+        kinds: class indices, 1 or above.
+    """
+    with evaluating(model), torch.no_grad():
+        logits, maps = in_fastest_format(model, images, model.seeds, gradients=False)
+        scores = target_scores(logits, target, len(images), differentiable=False)
+        size = (int(images.shape[2]), int(images.shape[3]))
+        large = functional.interpolate(
+            maps[:, [kind - 1 for kind in kinds]].float(), size=size, mode="bilinear", align_corners=False
+        )
+    return [Explanation(large[:, place], logits, scores) for place in range(len(kinds))]
+
+
+@lru_cache(maxsize=256)
+def seed_method(kind: int) -> NetworkMethod:
+    """The seed map of a kind of defect as a method of the engine, beside the registered ones.
+
+    Args:
+        kind: class index, 1 or above.
+    """
+
+    def explain(
+        model: nn.Module, images: Tensor, target: Target, _truncation: Truncation | None, _fusion: Fusion
+    ) -> Explanation:
+        assert isinstance(model, SeededClassifier)  # noqa: S101  # a run says `seed` only of such networks
+        return seed_explanations(model, images, target, [kind])[0]
+
+    return NetworkMethod(
+        name=SEED,
+        title="Seed map",
+        source="fitted to image labels by `ltcam.training.seed`",
+        sentence="A linear map of features tells places of a kind of defect from places of OK images.",
+        explain=explain,
+    )

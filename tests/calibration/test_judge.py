@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from ltcam.calibration.judge import Case, Image, Mark, filled_in, marks, most_alike, replaced, value
+
+
+def grey(level: int, size: tuple[int, int] = (40, 60)) -> Image:
+    return np.full((*size, 3), level, np.uint8)
+
+
+def a_mask(rows: slice, columns: slice, size: tuple[int, int] = (40, 60)) -> np.ndarray:
+    mask = np.zeros(size, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+SPOT = np.s_[15:23, 20:32]
+
+
+def defective() -> Image:
+    image = grey(120)
+    image[SPOT] = 40
+    return image
+
+
+def darkness(images: Sequence[Image]) -> list[float]:
+    """A classifier that counts dark pixels."""
+    return [float((image.mean(2) < 90).sum()) for image in images]
+
+
+def a_case() -> Case:
+    score = darkness([defective()])[0]
+    return Case(defective(), grey(130), score, donor_score=0.0, ok_score=0.0)
+
+
+def test_the_right_mask_is_worth_more_than_half_of_it_twice_of_it_or_another_place() -> None:
+    right = a_mask(*SPOT)
+    half, large = a_mask(np.s_[15:19], np.s_[20:32]), a_mask(np.s_[5:35], np.s_[5:55])
+    elsewhere = a_mask(np.s_[28:36], np.s_[40:52])
+    found = marks(a_case(), [right, half, large, elsewhere], darkness)
+    assert found[0].drop == pytest.approx(1)
+    assert found[0].rise == pytest.approx(1)
+    assert found[3].drop == pytest.approx(0, abs=0.02)
+    values = [value([mark], 0.15) for mark in found]
+    assert values[0] == max(values)
+    assert values[3] == min(values)
+
+
+def test_equal_masks_are_asked_about_once() -> None:
+    asked: list[int] = []
+
+    def scores(images: Sequence[Image]) -> list[float]:
+        asked.append(len(images))
+        return darkness(images)
+
+    mask = a_mask(*SPOT)
+    found = marks(a_case(), [mask, mask.copy(), a_mask(np.s_[0:2], np.s_[0:2])], scores)
+    assert asked == [4]
+    assert found[0] == found[1]
+
+
+def test_masks_may_be_larger_than_what_the_network_sees() -> None:
+    mask = np.kron(a_mask(*SPOT), np.ones((2, 2), bool)).astype(bool)
+    assert marks(a_case(), [mask], darkness)[0].drop == pytest.approx(1)
+
+
+def test_replacing_matches_the_brightness_around_and_leaves_the_rest() -> None:
+    image, mask = defective(), a_mask(*SPOT)
+    found = replaced(image, grey(200), mask)
+    assert np.abs(found[SPOT].astype(int) - 120).max() <= 1
+    far = np.ones((40, 60), bool)
+    far[8:30, 12:40] = False
+    assert np.array_equal(found[far], image[far])
+    assert np.array_equal(replaced(image, grey(200), np.zeros_like(mask)), image)
+
+
+def test_replacing_takes_the_texture_of_the_place() -> None:
+    rng = np.random.default_rng(0)
+    donor = rng.integers(100, 140, (40, 60, 3)).astype(np.uint8)
+    found = replaced(defective(), donor, a_mask(*SPOT))
+    inside = np.corrcoef(found[SPOT].ravel(), donor[SPOT].ravel())[0, 1]
+    assert inside > 0.99
+
+
+def test_filling_in_removes_a_line_and_leaves_the_rest() -> None:
+    image = grey(120)
+    image[10:12, 10:50] = 20
+    mask = a_mask(np.s_[20:24], np.s_[20:100], (80, 120))
+    assert np.abs(filled_in(image, mask).astype(int) - 120).max() <= 3
+    assert np.array_equal(filled_in(image, np.zeros((80, 120), bool)), image)
+
+
+def test_area_has_its_price_on_a_logarithm() -> None:
+    small, large = (value([Mark(1, 1, area)], 0.1) for area in (0.01, 0.1))
+    assert small - large == pytest.approx(0.1 * np.log(10))
+    assert value([Mark(1, 1, 0)], 0.1) == value([Mark(1, 1, 1e-5)], 0.1)
+
+
+def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
+    assert most_alike(grey(120), [grey(40), grey(118), grey(200)]) == 1

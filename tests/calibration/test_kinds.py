@@ -1,0 +1,144 @@
+"""Which map, contrast and cut each kind gets: a classifier that is made up, and defects that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
+from ltcam.runs.network import TorchNetwork
+from ltcam.runs.run import Run
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.inspector import Inspector
+from ltcam_runtime.settings import MAP, CamSettings, InspectionSettings
+
+SIZE = (96, 128)
+
+
+class Judge(nn.Module):
+    """Knows `dark` by pixels darker and `bright` by pixels brighter than 0.5 by more than 0.15."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        self.relu = nn.ReLU()
+        self.pool = nn.AvgPool2d(8)
+        with torch.no_grad():
+            self.conv.weight[0].fill_(-1 / 3)
+            self.conv.weight[1].fill_(1 / 3)
+            self.conv.bias.copy_(torch.tensor([0.5 - 0.15, -0.5 - 0.15]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        amount = self.pool(self.relu(self.conv(images))).sum((2, 3))
+        return torch.cat([torch.zeros(len(amount), 1), 4 * amount - 1], 1)
+
+
+def network() -> TorchNetwork:
+    run = Run(
+        classes=("ok", "dark", "bright"),
+        image_size=SIZE,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        backbone="judge",
+        stages=("pool",),
+        maps={MAP: CamSettings(stages=("pool",))},
+        seed=0,
+    )
+    return TorchNetwork.of(run, Judge(), torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def write_images(folder: Path, count: int, depth: float) -> list[Path]:
+    """Noisy grey images with a line that is darker by `depth`."""
+    folder.mkdir()
+    paths = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        line = np.zeros(SIZE, np.uint8)
+        x, y = int(rng.integers(20, 100)), int(rng.integers(20, 70))
+        cv2.line(line, (x, y), (x + 15, y + 20), (1,), 2)
+        grey = (rng.normal(128, 2, SIZE) - depth * line).clip(0, 255).astype(np.uint8)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(np.repeat(grey[:, :, None], 3, 2)).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    folder = tmp_path_factory.mktemp("kinds")
+    depths = {"ok": 0.0, "dark": 70.0, "bright": -70.0}
+    return {name: write_images(folder / name, 6, depth) for name, depth in depths.items()}
+
+
+def chosen(files: dict[str, list[Path]], **changes: list[Path]) -> KindChoice:
+    given = files | changes
+    return choose_kinds(network(), {name: given[name] for name in ("dark", "bright")}, given["ok"])
+
+
+@pytest.fixture(scope="module")
+def choice(files: dict[str, list[Path]]) -> KindChoice:
+    return chosen(files)
+
+
+def test_each_kind_gets_the_contrast_of_its_defects(choice: KindChoice) -> None:
+    for kind, other in (("dark", "bright"), ("bright", "dark")):
+        assert choice.kinds[kind].sharpening.polarity != other
+        evidence = choice.evidence[kind]
+        assert evidence["candidates"][0]["polarity"] == choice.kinds[kind].sharpening.polarity
+        assert evidence["explained"] > 0.7
+        assert evidence["trust"] == "good"
+        assert not any(row["polarity"] == "colour" for row in evidence["candidates"]), "the images are grey"
+
+
+def test_masks_of_what_was_chosen_are_the_lines(choice: KindChoice, files: dict[str, list[Path]]) -> None:
+    settings = InspectionSettings(classes=("ok", "dark", "bright"), kinds=dict(choice.kinds))
+    inspector = Inspector(network(), settings)
+    for kind in ("dark", "bright"):
+        for path in files[kind]:
+            found = inspector.inspect(path)
+            pixels = np.asarray(Image.open(path))[:, :, 0].astype(int)
+            line = np.abs(pixels - 128) > 30
+            assert (found.mask & line).sum() / (found.mask | line).sum() > 0.3
+
+
+def test_ok_images_have_no_mask_before_the_verdict(choice: KindChoice, files: dict[str, list[Path]]) -> None:
+    settings = InspectionSettings(classes=("ok", "dark", "bright"), kinds=dict(choice.kinds))
+    inspector = Inspector(network(), settings)
+    names = [(path.name, path) for path in files["ok"]]
+    found = [item.inspection for item in inspector.inspect_files(names, gate=False)]
+    assert not any(inspection is None or inspection.mask.any() for inspection in found)
+    flat = inspector.inspect_batch([np.full((*SIZE, 3), 128, np.uint8)], ["flat"], gate=False)[0]
+    assert not flat.mask.any()
+
+
+def test_the_same_images_choose_the_same(choice: KindChoice, files: dict[str, list[Path]]) -> None:
+    assert chosen(files) == choice
+
+
+def test_a_kind_without_images_takes_what_the_others_say(files: dict[str, list[Path]]) -> None:
+    found = chosen(files, bright=[])
+    assert found.kinds["bright"].sharpening == found.kinds["dark"].sharpening
+    assert "as for the other kinds" in found.evidence["bright"]["sentence"]
+
+
+def test_unreadable_images_are_passed_over(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    assert set(chosen(files, dark=[broken, *files["dark"]]).kinds) == {"dark", "bright"}
+
+
+def test_nothing_is_chosen_where_nothing_is_told_apart(files: dict[str, list[Path]]) -> None:
+    with pytest.raises(DataError, match="told from OK"):
+        chosen(files, dark=files["ok"], bright=[])
+    with pytest.raises(DataError, match="OK image"):
+        chosen(files, ok=[])
+
+
+@pytest.mark.parametrize(("explained", "word"), [(0.9, "good"), (0.3, "fair"), (0.1, "poor")])
+def test_trust_in_a_word(explained: float, word: str) -> None:
+    assert trust(explained) == word

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ltcam.calibration.scores import calibrated_verdict, log_odds, probabilities, reliability, slope_of
+from ltcam.models.seeded import SeededClassifier
+from ltcam.training.images import PreparedImages
+from ltcam.training.settings import TrainingSettings
+
+STATISTICS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class Mean(nn.Module):
+    """An image's mean grey is its only feature."""
+
+    num_features = 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((1, 2, 3))[:, None]
+
+
+def a_classifier(slope: float) -> SeededClassifier:
+    """Log-odds of the two kinds of defect: `slope` x (grey - 0.8) each."""
+    found = SeededClassifier.__new__(SeededClassifier)  # without blocks to tap
+    nn.Module.__init__(found)
+    found.trunk, found.head = Mean(), nn.Linear(1, 3)
+    found.taps = ()
+    found.peaks = nn.Linear(2, 3, bias=False)
+    nn.init.zeros_(found.peaks.weight)
+    with torch.no_grad():
+        found.head.weight.copy_(torch.tensor([[0.0], [slope], [slope]]))
+        found.head.bias.copy_(torch.tensor([0.0, -0.8 * slope, -0.8 * slope]))
+    found.forward = lambda images: found.head(found.trunk(images))  # type: ignore[method-assign]
+    return found.eval()
+
+
+def held_back(ok: list[int], defective: list[int]) -> PreparedImages:
+    greys = torch.tensor([*ok, *defective], dtype=torch.uint8)
+    labels = torch.tensor([0] * len(ok) + [1 + i % 2 for i in range(len(defective))])
+    samples = tuple(range(len(greys)))
+    return PreparedImages(greys.view(-1, 1, 1, 1).expand(-1, 3, 4, 4).contiguous(), labels, samples, ())  # type: ignore[arg-type]
+
+
+def scores_of(classifier: SeededClassifier, images: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return (1 - classifier(images.float() / 255).double().softmax(1)[:, 0]).numpy()
+
+
+def test_the_threshold_reads_one_half_and_cuts_where_it_did() -> None:
+    part = held_back([20, 40, 60, 80, 100, 90], [110, 150, 200, 220, 95, 240])
+    classifier = a_classifier(60.0)  # its own 0.5 would lie above most defects, and it is sure of everything
+    order = np.argsort(scores_of(classifier, part.images), kind="stable")
+    verdict = calibrated_verdict(classifier, part, TrainingSettings(), STATISTICS)
+    after = scores_of(classifier, part.images)
+    assert verdict.threshold == 0.5
+    assert np.array_equal(np.argsort(after, kind="stable"), order)
+    assert ((after >= 0.5) == (part.images[:, 0, 0, 0].numpy() > 92)).all()
+    assert after.min() > 0.01
+    assert after.max() < 0.995
+
+
+def test_without_both_labels_nothing_is_changed() -> None:
+    classifier, part = a_classifier(10.0), held_back([20, 40], [])
+    before = scores_of(classifier, part.images)
+    assert calibrated_verdict(classifier, part, TrainingSettings(), STATISTICS).threshold == 0.5
+    assert np.array_equal(scores_of(classifier, part.images), before)
+
+
+def test_the_slope_is_what_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 3, 20_000)
+    truth = rng.random(20_000) < probabilities(odds)
+    logits = np.stack([np.zeros_like(odds), 5 * odds], 1)  # five times as sure as it may be
+    assert slope_of(logits, truth) == pytest.approx(0.2, rel=0.15)
+
+
+def test_labels_told_apart_without_error_do_not_make_sure() -> None:
+    odds = np.concatenate([np.linspace(-30, -20, 10), np.linspace(20, 30, 10)])
+    slope = slope_of(np.stack([np.zeros_like(odds), odds], 1), odds > 0)
+    assert 0.02 < slope < 0.4
+
+
+def test_log_odds_are_those_of_softmax() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 4))
+    softmax = torch.from_numpy(logits).softmax(1).numpy()
+    assert probabilities(log_odds(logits)) == pytest.approx(1 - softmax[:, 0])
+
+
+def test_reliability_by_bins() -> None:
+    rows = reliability(np.array([0.05, 0.07, 0.95, 1.0]), np.array([False, True, True, True]))
+    assert rows == [
+        {"images": 2, "score": pytest.approx(0.06), "defective": 0.5},
+        {"images": 2, "score": pytest.approx(0.975), "defective": 1.0},
+    ]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ltcam.models.classifier import Classifier
+from ltcam.models.seeded import SeededClassifier, SeedHeads, seeded, tapped
+
+
+class Trunk(nn.Module):
+    """Two blocks and global pooling."""
+
+    num_features = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(3, 4, 3, 2, 1)
+        self.coarse = nn.Conv2d(4, 5, 3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.coarse(self.fine(images).relu()).relu()
+        return found.mean((2, 3))
+
+
+def a_classifier() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Trunk(), 3).eval()
+
+
+def random_heads(channels: tuple[int, ...] = (4, 5)) -> SeedHeads:
+    torch.manual_seed(1)
+    heads = SeedHeads(channels, 2)
+    for parameter in heads.parameters():
+        nn.init.normal_(parameter)
+    return heads
+
+
+def test_maps_are_the_sum_of_convolutions_at_the_finest_size() -> None:
+    heads, fine, coarse = random_heads(), torch.randn(2, 4, 8, 6), torch.randn(2, 5, 4, 3)
+    # Features brought to the finest size first, and one linear map of all of them: what was fitted.
+    large = functional.interpolate(coarse, size=(8, 6), mode="bilinear", align_corners=False)
+    first, second = heads.convolutions
+    expected = torch.einsum("nchw,kc->nkhw", fine, first.weight[:, :, 0, 0]) + first.bias[None, :, None, None]
+    expected = expected + torch.einsum("nchw,kc->nkhw", large, second.weight[:, :, 0, 0])
+    assert torch.allclose(heads([fine, coarse]), expected, atol=1e-5)
+
+
+def test_seed_maps_beside_a_classifier_change_no_logit() -> None:
+    classifier, images = a_classifier(), torch.randn(2, 3, 16, 12)
+    before = classifier(images)
+    found = seeded(classifier, ("trunk.fine", "trunk.coarse"), random_heads())
+    assert torch.equal(found(images), before)
+    assert found.seeds(images)[1].shape == (2, 2, 8, 6)
+    assert not found.training
+
+
+def test_peaks_add_to_the_logits() -> None:
+    found = seeded(a_classifier(), ("trunk.fine", "trunk.coarse"), random_heads())
+    images = torch.randn(2, 3, 16, 12)
+    before = found(images)
+    nn.init.constant_(found.peaks.weight[1], 2.0)
+    _, maps = found.seeds(images)
+    after = found(images)
+    assert torch.allclose(after[:, 1], before[:, 1] + 2 * maps.amax((2, 3)).sum(1), atol=1e-5)
+    assert torch.equal(after[:, 0], before[:, 0])
+
+
+def test_its_weights_are_those_of_a_classifier_and_of_its_heads() -> None:
+    found = seeded(a_classifier(), ("trunk.fine", "trunk.coarse"), random_heads())
+    again = SeededClassifier(Trunk(), 3, ("trunk.fine", "trunk.coarse"), (4, 5)).eval()
+    again.load_state_dict(found.state_dict())
+    images = torch.randn(1, 3, 16, 12)
+    assert torch.equal(again(images), found(images))
+
+
+def test_tapped_blocks_leave_no_hook_behind() -> None:
+    classifier = a_classifier()
+    pooled, features = tapped(classifier, ("trunk.fine",), torch.randn(1, 3, 8, 8))
+    assert (pooled.shape, features[0].shape) == ((1, 5), (1, 4, 4, 4))
+    assert not any(module._forward_hooks for module in classifier.modules())

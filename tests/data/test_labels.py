@@ -71,3 +71,7 @@ def test_any_labels(labels: list[str]) -> None:
         for form in ("NFC", "NFD"):
             twin = unicodedata.normalize(form, label)
             assert (read_labels([*labels, twin]).class_of[twin] == OK) == (found.class_of[label] == OK)
+
+
+def test_a_label_that_is_no_text_is_escaped() -> None:
+    assert read_labels(["ok", "p\udcfcs"]).class_of["p\udcfcs"] == "p\\udcfcs"

@@ -107,7 +107,7 @@ def printable(text: str) -> str:
 
 def called() -> str:
     """The command as it was typed, for the results."""
-    return shlex.join(["ltcam", *sys.argv[1:]])
+    return shlex.join(["ltcam", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
 
 
 def print_json(value: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ltcam.cli.console import called, command, parse_size, setting
+from ltcam.cli.reading import GroupBy, OkLabels, open_data
+from ltcam.cli.reading import reading as how_to_read
 from ltcam.cli.trained import told, train_listener
 from ltcam.jobs.execution import Execution
 from ltcam.training.settings import StudentSettings
@@ -24,6 +26,8 @@ def distill(
     data: Annotated[Path, typer.Argument(help="the data set that it was trained on")],
     out: Annotated[Path, typer.Option(help="run folder to write: the student")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    ok: OkLabels = None,
+    group_by: GroupBy = None,
     rounds: Annotated[int, setting(StudentSettings, "rounds")] = _DEFAULTS["rounds"],
     image_size: Annotated[
         str | None,
@@ -61,13 +65,12 @@ def distill(
         confidence=confidence,
         seed=seed,
     )
-    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import distilling  # noqa: PLC0415
 
     with train_listener("distilling", settings.epochs) as listener:
         done = distilling.distill(
             run,
-            OpenData.open(data, layout, one_class=False),
+            open_data(data, how_to_read(layout, ok, group_by), one_class=False),
             out,
             settings,
             resume=resume,

@@ -32,6 +32,8 @@ from ltcam.cli.options import (
     Stages,
     Threshold,
 )
+from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, open_data
+from ltcam.cli.reading import reading as how_to_read
 from ltcam.jobs.execution import Execution
 from ltcam_runtime.settings import Overrides
 
@@ -53,6 +55,9 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    ok: OkLabels = None,
+    group_by: GroupBy = None,
+    mask_threshold: MaskThreshold = None,
     split: Annotated[
         str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
     ] = "auto",
@@ -90,13 +95,12 @@ def evaluate(
         threshold=threshold,
         sharpen=sharpen,
     )
-    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import evaluating  # noqa: PLC0415
 
     with progress("measuring") as advance:
         measured = evaluating.evaluate(
             run,
-            OpenData.open(data, layout),
+            open_data(data, how_to_read(layout, ok, group_by, mask_threshold), one_class=True),
             out,
             evaluating.EvaluationSettings(
                 split=split, bootstrap=bootstrap, cost_miss=cost_miss, cost_alarm=cost_alarm

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ltcam.cli.console import say
+from ltcam_runtime.searching import left_out_words
+
 if TYPE_CHECKING:
     from ltcam.data.layouts import Reading
+    from ltcam.data.opened import OpenData
 
 OkLabels = Annotated[
     list[str] | None,
@@ -36,3 +41,13 @@ def reading(
     from ltcam.data.layouts import Reading  # noqa: PLC0415  # after the options are known to be right
 
     return Reading(layout=layout, ok=tuple(ok or ()), group_by=group_by, mask_threshold=mask_threshold)
+
+
+def open_data(root: Path, how: Reading, *, one_class: bool) -> OpenData:
+    """Scan a data set, and say what of it is left out, in the words of `data check`."""
+    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
+
+    data = OpenData.open(root, how, one_class=one_class)
+    for words in left_out_words(data.dataset.files.left_out):
+        say(f"left out: {words}")
+    return data

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ltcam.cli.console import called, command, parse_size, setting
+from ltcam.cli.reading import GroupBy, OkLabels, open_data
+from ltcam.cli.reading import reading as how_to_read
 from ltcam.cli.trained import told, train_listener
 from ltcam.jobs.execution import Execution
 from ltcam.models.names import Head
@@ -24,6 +26,8 @@ def train(
     data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
     out: Annotated[Path, typer.Option(help="run folder to write")],
     layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    ok: OkLabels = None,
+    group_by: GroupBy = None,
     backbone: Annotated[str, setting(TrainingSettings, "backbone")] = _DEFAULTS["backbone"],
     head: Annotated[Head, setting(TrainingSettings, "head")] = "pooled",
     weights: Annotated[str | None, setting(TrainingSettings, "weights")] = None,
@@ -72,12 +76,11 @@ def train(
         memory_format=memory_format,
         classic=classic,
     )
-    from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import training  # noqa: PLC0415
 
     with train_listener("training", settings.epochs) as listener:
         done = training.train(
-            OpenData.open(data, layout, one_class=False),
+            open_data(data, how_to_read(layout, ok, group_by), one_class=False),
             out,
             settings,
             resume=resume,

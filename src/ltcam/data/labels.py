@@ -294,10 +294,9 @@ def _denied(words: list[str]) -> str:
 
 
 def _class_name(label: str) -> str:
-    """The label itself, but that no defect class may be called like `OK`."""
-    return (
-        f"{label} (named a defect)" if label_key(label) == OK else unicodedata.normalize("NFC", label.strip())
-    )
+    """The label itself as text; but no defect class may be called like `OK`, and bytes that are none are escaped."""
+    name = unicodedata.normalize("NFC", label.strip()).encode("utf-8", "backslashreplace").decode()
+    return f"{name} (named a defect)" if label_key(label) == OK else name
 
 
 def _check_named(ok: Collection[str], spellings: Mapping[str, list[str]]) -> None:

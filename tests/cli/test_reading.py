@@ -1,0 +1,64 @@
+"""How a data set is read, named once and the same for all commands; and names that are no text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+QUICK = (
+    *("--backbone", "test_resnet", "--weights", "random", "--epochs", "1", "--image-size", "32x32"),
+    *("--batch-size", "8", "--precision", "float32", "--memory-format", "contiguous"),
+)
+
+
+@pytest.fixture
+def odd(picture: Callable[..., Path], tmp_path: Path) -> Path:
+    """A folder without a word that means OK, whose names hold bytes that are no text, formulas and new lines."""
+    root = tmp_path / os.fsdecode(b"ph\xfctos")
+    names = [
+        os.fsdecode(b"pr\xfcf.png"),
+        "=cmd|x.png",
+        "new\nline.png",
+        "+1.png",
+        "e.png",
+        "f.png",
+        "@g.png",
+        "h.png",
+    ]
+    for kind in ("negative", "p\udcfcs"):
+        for number, name in enumerate(names):
+            picture(root / kind / name, number + (50 if kind == "negative" else 0))
+    picture(root / "loose.png", 99)
+    return root
+
+
+def test_all_commands_finish_and_their_tables_name_every_file(
+    odd: Path, ltcam: Callable[..., object], tmp_path: Path
+) -> None:
+    run, metrics = tmp_path / "run", tmp_path / "metrics"
+    refused = ltcam("train", odd, "--out", run, *QUICK)
+    assert refused.code == 2
+    assert "--ok negative" in refused.err
+    trained = ltcam("train", odd, "--out", run, *QUICK, "--ok", "negative")
+    assert trained.code == 0, trained.err
+    assert "left out: 1 images outside the class folders" in trained.err
+    measured = ltcam("evaluate", run, odd, "--out", metrics, "--ok", "negative", "--split", "all")
+    assert measured.code == 0, measured.err
+    assert "left out: 1 images outside the class folders" in measured.err
+    predicted = ltcam("predict", run, odd, "--out", tmp_path / "results")
+    assert predicted.code == 0, predicted.err
+    tables = {
+        run / "split.csv": 16,
+        metrics / "images.csv": 16,
+        tmp_path / "results" / "predictions.csv": 17,
+    }
+    for table, images in tables.items():
+        rows = list(csv.reader(io.StringIO(table.read_bytes().decode("utf-8"), newline="")))
+        assert len(rows) == images + 1
+        assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@", "\n"))], table
+        assert any("new\nline" in row[0] for row in rows)

@@ -520,3 +520,46 @@ def test_stopped_in_the_middle(
     assert ltcam(*words).code == 0
     assert left_in(place) == ["out"]  # what the killed one left is gone too
     assert len(results(place / "out")["images"]) == 2
+
+
+# ------------------------------------------------------------------------------ sizes and doubt
+
+
+def test_sizes_in_millimetres_and_smallest_regions(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    plain, sized = tmp_path / "plain", tmp_path / "sized"
+    assert ltcam("predict", trained, data / "hole", "--out", plain, *ALL).code == 0
+    scale = ("--px-per-mm", "4", "--min-area", "1mm2")
+    assert ltcam("predict", trained, data / "hole", "--out", sized, *ALL, *scale).code == 0
+    before = [r for entry in results(plain)["images"] for r in entry["regions"]]
+    after = [r for entry in results(sized)["images"] for r in entry["regions"]]
+    assert [r["area_px"] for r in after] == [r["area_px"] for r in before if r["area_px"] >= 16]
+    assert all(r["area_mm2"] == pytest.approx(r["area_px"] / 16, abs=1e-6) for r in after)
+    assert all(r["length_mm"] == pytest.approx(r["length_px"] / 4, abs=1e-3) for r in after)
+    assert "area_mm2" not in before[0]
+    with (sized / "predictions.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["largest_area_px"]]
+    assert rows
+    assert all(
+        float(row["largest_area_mm2"]) == pytest.approx(int(row["largest_area_px"]) / 16) for row in rows
+    )
+    assert '"unit":"mm²"' in (sized / "report.html").read_text(encoding="utf-8").replace("\\u00b2", "²")
+
+
+@pytest.mark.parametrize("words", [["--min-area", "1mm"], ["--min-area", "big"], ["--unsure", "0.7"]])
+def test_sizes_that_cannot_be_used(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str]
+) -> None:
+    result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "out", *words)
+    assert result.code == 2
+    assert words[0] in result.err
+    assert "Traceback" not in result.err
+    assert left_in(tmp_path) == []
+
+
+def test_scores_near_the_threshold_are_unsure(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--verdict-threshold", "0.5", "--unsure", "0.5")
+    assert ltcam("predict", trained, data / "hole", "--out", out, *words).code == 0
+    assert {entry["verdict"] for entry in results(out)["images"] if entry["score"] < 1} <= {"unsure"}

@@ -61,21 +61,16 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What is asked for.
+class Writing:
+    """What is written beside the tables and the page.
 
     Attributes:
-        save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
-        batch_size: images per pass of the network.
-        cascade: whether heatmaps are made only of images that are not judged OK, unless heatmaps are to be saved:
-            a second pass of the network for those, none but the verdict's for all others.
-        overwrite: replace existing results.
+        save: any of `ltcam_runtime.writers.CHOICES`.
+        px_per_mm: pixels along a millimetre of the part; then regions have sizes in millimetres too.
     """
 
     save: tuple[str, ...] = ("masks", "overlays")
-    batch_size: int = 4
-    cascade: bool = False
-    overwrite: bool = False
+    px_per_mm: float | None = None
 
     def __post_init__(self) -> None:
         for kind in self.save:
@@ -84,10 +79,28 @@ class Prediction:
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
 
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is asked for.
+
+    Attributes:
+        writing: what to write beside the tables and the page.
+        batch_size: images per pass of the network.
+        cascade: whether heatmaps are made only of images that are not judged OK, unless heatmaps are to be saved:
+            a second pass of the network for those, none but the verdict's for all others.
+        overwrite: replace existing results.
+    """
+
+    writing: Writing = Writing()
+    batch_size: int = 4
+    cascade: bool = False
+    overwrite: bool = False
+
     @property
     def in_two_passes(self) -> bool:
         """Whether the verdict comes first."""
-        return self.cascade and not any(kind.startswith("heatmaps") for kind in self.save)
+        return self.cascade and not any(kind.startswith("heatmaps") for kind in self.writing.save)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +145,17 @@ def write_predictions(
             title=f"{total} image{'' if total == 1 else 's'} inspected",
             subtitle=opened.subtitle,
             threshold=inspector.settings.verdict.threshold,
+            px_per_mm=wanted.writing.px_per_mm,
         )
         with (
             open_writers(
                 folder,
                 defect_classes=inspector.settings.classes[1:],
                 settings=opened.settings,
-                kinds=(*TABLES, *wanted.save),
+                kinds=(*TABLES, *wanted.writing.save),
                 left_out=left_out,
                 report=report,
+                px_per_mm=wanted.writing.px_per_mm,
             ) as writers,
             writing_behind(writers) as behind,
         ):

@@ -38,9 +38,20 @@ class Region:
     length_px: float
     peak: float
 
-    def to_json(self) -> dict[str, Any]:
-        """The region as plain JSON values."""
+    def to_json(self, px_per_mm: float | None = None) -> dict[str, Any]:
+        """The region as plain JSON values.
+
+        Args:
+            px_per_mm: pixels along a millimetre of the part, for sizes in millimetres too.
+        """
+        sizes: dict[str, float] = {}
+        if px_per_mm is not None:
+            sizes = {
+                "area_mm2": round(self.area_px / px_per_mm**2, 6),
+                "length_mm": round(self.length_px / px_per_mm, 6),
+            }
         return {
+            **sizes,
             "class": self.class_name,
             "box": list(self.box),
             "area_px": self.area_px,
@@ -77,8 +88,12 @@ class Inspection:
     regions: tuple[Region, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """The inspection without its pictures, as plain JSON values (what `predictions.json` holds)."""
+    def to_json(self, px_per_mm: float | None = None) -> dict[str, Any]:
+        """The inspection without its pictures, as plain JSON values (what `predictions.json` holds).
+
+        Args:
+            px_per_mm: as for `Region.to_json`.
+        """
         return {
             "image": self.image,
             "height": self.size[0],
@@ -87,5 +102,5 @@ class Inspection:
             "score": round(self.score, 6),
             "class_scores": {name: round(value, 6) for name, value in self.class_scores.items()},
             "mask_area_px": int(self.mask.sum()),
-            "regions": [region.to_json() for region in self.regions],
+            "regions": [region.to_json(px_per_mm) for region in self.regions],
         }

@@ -31,6 +31,8 @@ from ltcam.cli.options import (
     Sharpen,
     Stages,
     Threshold,
+    Unsure,
+    VerdictThreshold,
 )
 from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, open_data
 from ltcam.cli.reading import reading as how_to_read
@@ -69,6 +71,8 @@ def evaluate(
     fusion: Fusion = None,
     threshold: Threshold = None,
     sharpen: Sharpen = None,
+    verdict_threshold: VerdictThreshold = None,
+    unsure_margin: Unsure = None,
     batch_size: BatchSize = 4,
     device: Device = "auto",
     bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
@@ -94,6 +98,8 @@ def evaluate(
         fusion=fusion,
         threshold=threshold,
         sharpen=sharpen,
+        verdict_threshold=verdict_threshold,
+        unsure_margin=unsure_margin,
     )
     from ltcam.jobs import evaluating  # noqa: PLC0415
 

@@ -13,13 +13,17 @@ from ltcam.cli.options import (
     Device,
     Fusion,
     Method,
+    MinArea,
     Percentile,
+    PxPerMm,
     Reading,
     Scope,
     Sharpen,
     Stages,
     Threshold,
+    Unsure,
     VerdictThreshold,
+    min_area_px,
 )
 from ltcam.jobs.execution import Execution
 from ltcam_runtime.settings import Overrides
@@ -46,6 +50,9 @@ def predict(
     threshold: Threshold = None,
     sharpen: Sharpen = None,
     verdict_threshold: VerdictThreshold = None,
+    unsure_margin: Unsure = None,
+    min_area: MinArea = None,
+    px_per_mm: PxPerMm = None,
     batch_size: BatchSize = 4,
     device: Device = "auto",
     threads: Annotated[
@@ -82,6 +89,8 @@ def predict(
         threshold=threshold,
         sharpen=sharpen,
         verdict_threshold=verdict_threshold,
+        unsure_margin=unsure_margin,
+        min_area_px=min_area_px(min_area, px_per_mm),
     )
     from ltcam.jobs import predicting  # noqa: PLC0415  # torch is slow to import
 
@@ -91,7 +100,9 @@ def predict(
             inputs,
             out,
             overrides=overrides,
-            save=[part.strip() for part in save.split(",") if part.strip()],
+            writing=predicting.Writing(
+                tuple(part.strip() for part in save.split(",") if part.strip()), px_per_mm
+            ),
             overwrite=overwrite,
             execution=Execution(device=device, batch_size=batch_size, threads=threads, cascade=cascade),
             progress=advance,

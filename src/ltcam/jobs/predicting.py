@@ -14,10 +14,10 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.listing import Listing, list_images
 from ltcam_runtime.part_files import is_part_file
-from ltcam_runtime.predicting import Opened, Prediction, Summary, subtitle_of, write_predictions
+from ltcam_runtime.predicting import Opened, Prediction, Summary, Writing, subtitle_of, write_predictions
 from ltcam_runtime.settings import Overrides
 
-__all__ = ["Summary", "find_inputs", "predict"]
+__all__ = ["Summary", "Writing", "find_inputs", "predict"]
 
 
 def predict(
@@ -26,19 +26,19 @@ def predict(
     out: str | Path,
     *,
     overrides: Overrides | None = None,
-    save: Sequence[str] = ("masks", "overlays"),
+    writing: Writing = Writing(),  # frozen
     overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Summary:
-    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what `save` names.
+    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what `writing` names.
 
     Args:
         run: run folder, or a file that `ltcam export` wrote.
         inputs: files, folders (searched for images), globs, CSV manifests; one or several.
         out: folder to write; whole or not there.
         overrides: map, sharpening, mask and verdict settings to use instead of the run's.
-        save: what to write beside the tables and the page: any of `ltcam_runtime.writers.CHOICES`.
+        writing: what to write beside the tables and the page.
         overwrite: replace existing results.
         execution: device, batch size, threads, cascade.
         progress: called with (done, total).
@@ -46,7 +46,7 @@ def predict(
     Raises:
         LtcamError: run, inputs, settings or output that cannot be used.
     """
-    wanted = Prediction(tuple(save), execution.batch_size, execution.cascade, overwrite)
+    wanted = Prediction(writing, execution.batch_size, execution.cascade, overwrite)
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     model, changes = Path(run), overrides or Overrides()
 

@@ -66,6 +66,7 @@ def open_writers(
     kinds: Sequence[str] = DEFAULT_KINDS,
     left_out: Sequence[Mapping[str, Any]] = (),
     report: ReportSettings | None = None,
+    px_per_mm: float | None = None,
 ) -> Iterator[ResultWriter]:
     """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
 
@@ -77,6 +78,7 @@ def open_writers(
         left_out: what was found beside the images and is not inspected, as JSON values; kept in `predictions.json`.
         report: what `report.html` says beside the images; without it there is no page. Its threshold also
             scales the colours of heatmaps (0.5 without it).
+        px_per_mm: pixels along a millimetre of the part, for sizes in millimetres beside those in pixels.
 
     Raises:
         ValueError: an unknown kind, or settings that are no JSON values.
@@ -93,8 +95,8 @@ def open_writers(
         "heatmaps-raw": lambda: RawHeatmapWriter(folder / "heatmaps-raw", names),
         "overlays": lambda: OverlayWriter(folder / "overlays", names),
         "crops": lambda: CropWriter(folder / "crops", names),
-        "csv": lambda: CsvWriter(folder / "predictions.csv", names),
-        "json": lambda: JsonWriter(folder / MARKER, names, settings, left_out),
+        "csv": lambda: CsvWriter(folder / "predictions.csv", names, px_per_mm),
+        "json": lambda: JsonWriter(folder / MARKER, names, settings, left_out, px_per_mm),
         "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
         "yolo": lambda: YoloWriter(folder / "yolo", names, defect_classes),
         "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),

@@ -26,19 +26,22 @@ COLUMNS = (
     "largest_area_px",
     "largest_length_px",
     "largest_peak",
+    "largest_area_mm2",
+    "largest_length_mm",
     "width",
     "height",
     "output",
     "error",
 )
-"""Areas and lengths in pixels of the image; `output` is the name of the image's mask, heatmap and
-overlay without suffix; `error` says why an image could not be inspected, then all else is empty."""
+"""Areas and lengths in pixels of the image, and in millimetres where its scale is known; `output` is the name of the
+image's mask and overlay without suffix; `error` says why an image could not be inspected, then all else is empty."""
 
 
 class CsvWriter:
     """Writes predictions.csv (UTF-8, commas, one header row)."""
 
-    def __init__(self, path: Path, names: OutputNames) -> None:
+    def __init__(self, path: Path, names: OutputNames, px_per_mm: float | None = None) -> None:
+        self._px_per_mm = px_per_mm
         # A name that is no valid text is written with escapes instead of stopping the run.
         self._stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         self._rows = csv.DictWriter(self._stream, COLUMNS, restval="", lineterminator="\n")
@@ -67,6 +70,9 @@ class CsvWriter:
             row["largest_class"] = text_cell(largest.class_name)
             row["largest_area_px"] = largest.area_px
             row["largest_length_px"] = f"{largest.length_px:.3f}"
+            if self._px_per_mm is not None:
+                row["largest_area_mm2"] = f"{largest.area_px / self._px_per_mm**2:.6g}"
+                row["largest_length_mm"] = f"{largest.length_px / self._px_per_mm:.6g}"
             row["largest_peak"] = f"{largest.peak:.6f}"
         self._rows.writerow(row)
 

@@ -28,6 +28,7 @@ class JsonWriter:
         names: OutputNames,
         settings: Mapping[str, Any],
         left_out: Sequence[Mapping[str, Any]] = (),
+        px_per_mm: float | None = None,
     ) -> None:
         """Begin the file.
 
@@ -36,6 +37,7 @@ class JsonWriter:
             names: gives the images' output names.
             settings: what the results were made with, as JSON values.
             left_out: what was not inspected, as JSON values.
+            px_per_mm: pixels along a millimetre of the part; None leaves millimetres out.
 
         Raises:
             ValueError: NaN or infinite numbers in the settings.
@@ -48,10 +50,13 @@ class JsonWriter:
         }
         self._arrays = JsonArrays(path, head, ("images", "failed"))
         self._names = names
+        self._px_per_mm = px_per_mm
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write one inspection."""
-        self._arrays.append("images", {**inspection.to_json(), "output": self._names(inspection.image)})
+        self._arrays.append(
+            "images", {**inspection.to_json(self._px_per_mm), "output": self._names(inspection.image)}
+        )
 
     def add_failure(self, image: str, reason: str) -> None:
         """Note an image that could not be inspected."""

@@ -31,11 +31,13 @@ class ReportSettings:
         title: its heading.
         subtitle: one line below.
         threshold: score from which an image is defective.
+        px_per_mm: pixels along a millimetre of the part; None: sizes in pixels.
     """
 
     title: str
     subtitle: str
     threshold: float
+    px_per_mm: float | None = None
 
 
 class ReportWriter:
@@ -56,6 +58,7 @@ class ReportWriter:
         self._names = names
         self._settings = settings
         self._saved = tuple(saved)
+        self._scale = settings.px_per_mm or 1
         self._records: list[ResultRecord] = []
         self._failures: list[tuple[str, str]] = []
 
@@ -75,7 +78,7 @@ class ReportWriter:
             score=inspection.score,
             kinds=tuple(kind for kind, _ in kinds.most_common()),
             regions=len(inspection.regions),
-            largest=max((region.area_px for region in inspection.regions), default=0),
+            largest=max((region.area_px for region in inspection.regions), default=0) / (self._scale**2),
             output=name,
         )
         self._records.append(record)
@@ -93,6 +96,7 @@ class ReportWriter:
             records=self._records,
             failures=self._failures,
             saved=self._saved,
+            unit="mm²" if self._settings.px_per_mm else "px",
         )
         text = results_page(page)
         (self._folder / "report.html").write_text(text, encoding="utf-8", errors="backslashreplace")

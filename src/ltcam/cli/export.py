@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ltcam.cli.console import DONE, command, print_json, say
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
 from ltcam.cli.options import (
     Fusion,
     Method,
@@ -19,6 +20,7 @@ from ltcam.cli.options import (
     Threshold,
     VerdictThreshold,
 )
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.settings import Overrides
 
 app = typer.Typer(add_completion=False)
@@ -46,6 +48,13 @@ def export(
     threshold: Threshold = None,
     sharpen: Sharpen = None,
     verdict_threshold: VerdictThreshold = None,
+    verify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="images to compare run and file on, with every runtime; writes a page and JSON beside the file",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:
@@ -77,9 +86,33 @@ def export(
             f"masks to {iou:.1%}"
         )
     say(f"{done.path}: {done.size / 1e6:.1f} MB; try: ltcam-run {done.path} IMAGES... --out results")
+    summary = _summary(done)
+    if verify:
+        summary["verification"] = _verify(run, done.path, verify, overrides)
     if as_json:
-        print_json(_summary(done))
-    return DONE
+        print_json(summary)
+    return SOME_FAILED if verify and summary["verification"]["failed"] else DONE
+
+
+def _verify(run: Path, file: Path, inputs: list[str], overrides: Overrides) -> dict[str, Any]:
+    from ltcam.jobs.verifying import verify as compare  # noqa: PLC0415
+    from ltcam.reports.html import write_page  # noqa: PLC0415
+    from ltcam.reports.verify_page import verify_page  # noqa: PLC0415
+
+    with progress("comparing") as advance:
+        found = compare(run, file, inputs, overrides, advance).to_json()
+    stem = file.name.removesuffix(".onnx")
+    page = file.with_name(f"{stem}-verified.html")
+    write_page(page, verify_page(found))
+    write_file(file.with_name(f"{stem}-verified.json"), json.dumps(found, indent=2, allow_nan=False) + "\n")
+    for engine in found["engines"][1:]:
+        say(
+            f"{engine['engine']}: {found['images']} images; {engine['near']:.2%} of heatmap pixels within 1e-4, masks "
+            f"to {engine['mean_mask_iou']:.2%}, {len(engine['verdict_changes'])} other verdicts, "
+            f"{engine['milliseconds']:.0f} ms ({found['engines'][0]['milliseconds']:.0f} with torch)"
+        )
+    say(f"look at: {page}")
+    return found
 
 
 def _summary(done: Any) -> dict[str, Any]:

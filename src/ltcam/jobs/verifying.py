@@ -1,0 +1,190 @@
+"""A run and its exported file on the user's own images, side by side: the job behind `ltcam export --verify`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any, get_args
+
+import numpy as np
+
+from ltcam.jobs.predicting import find_inputs
+from ltcam.runs.inspector import Inspector
+from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.exported import Inspector as ExportedInspector
+from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.images import read_image
+from ltcam_runtime.inspector import Inspector as AnyInspector
+from ltcam_runtime.part_files import EngineName
+from ltcam_runtime.results import Inspection
+from ltcam_runtime.settings import Overrides
+
+NEAR = 1e-4
+"""Of a heatmap's range: pixels that differ by less count as the same."""
+
+_PAGE = 4096  # bytes; what the system counts a process's memory in
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """What one engine says of all images, beside torch.
+
+    Attributes:
+        engine: `torch`, `onnxruntime` or `openvino`.
+        near: share of heatmap pixels within `NEAR` of torch's, as a share of the range, 0 to 1.
+        largest: largest difference of any pixel, as a share of the range.
+        mask_iou: the lowest of any image, of masks made whatever the verdict; 1 where both are empty.
+        mean_mask_iou: mean of all images.
+        verdict_changes: names of the images with another verdict.
+        largest_score_change: of any image.
+        milliseconds: per image, from pixels to inspection; the median.
+        memory_mb: that the engine added to this process; None where the system does not say.
+    """
+
+    engine: str
+    near: float
+    largest: float
+    mask_iou: float
+    mean_mask_iou: float
+    verdict_changes: tuple[str, ...]
+    largest_score_change: float
+    milliseconds: float
+    memory_mb: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How an exported file compares with its run.
+
+    Attributes:
+        run: name of the run folder.
+        file: name of the exported file.
+        images: how many were compared.
+        failed: (image, reason) of those that could not be read.
+        engines: torch first.
+    """
+
+    run: str
+    file: str
+    images: int
+    failed: tuple[tuple[str, str], ...]
+    engines: tuple[EngineResult, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        failed = [{"image": image, "reason": reason} for image, reason in self.failed]
+        return {**asdict(self), "failed": failed}
+
+
+def verify(
+    run: Path,
+    file: Path,
+    inputs: Sequence[str],
+    overrides: Overrides,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Verification:
+    """Inspect images with torch, ONNX Runtime and, where it is installed, OpenVINO, and compare.
+
+    Args:
+        run: run folder.
+        file: of `ltcam export`.
+        inputs: files, folders, patterns or manifests.
+        overrides: that the file was exported with.
+        progress: called with (done, total).
+
+    Raises:
+        LtcamError: a run, file or inputs that cannot be used.
+    """
+    files = find_inputs(inputs).files
+    openers: dict[str, Callable[[], AnyInspector]] = {
+        "torch": lambda: Inspector.load(run, device="cpu").overridden(overrides),
+    }
+    openers |= {name: partial(_exported, file, name) for name in _installed()}
+    before = _memory()
+    inspectors, memory = {}, {}
+    for name, opener in openers.items():
+        inspectors[name] = opener()
+        inspectors[name].inspect(np.zeros((*inspectors[name].network.image_size, 3), np.uint8))
+        memory[name], before = _difference(before), _memory()
+    sums = {name: _Sums() for name in inspectors}
+    failed = []
+    for done, (name, path) in enumerate(files, start=1):
+        try:
+            image = read_image(path)
+        except InputError as error:
+            failed.append((name, error.reason))
+            continue
+        reference: Inspection | None = None
+        for engine, inspector in inspectors.items():
+            started = time.perf_counter()
+            found = inspector.inspect_batch([image], [name], gate=False)[0]
+            sums[engine].milliseconds.append((time.perf_counter() - started) * 1000)
+            reference = reference or found
+            sums[engine].add(found, reference)
+        progress(done, len(files))
+    if len(failed) == len(files):
+        raise DataError(f"none of the {len(files)} images could be read; {failed[0][0]}: {failed[0][1]}")
+    results = tuple(sums[name].result(name, memory[name]) for name in inspectors)
+    return Verification(run.resolve().name, file.name, len(files) - len(failed), tuple(failed), results)
+
+
+def _installed() -> Iterable[EngineName]:
+    return (name for name in get_args(EngineName) if find_spec(name) is not None)
+
+
+def _exported(file: Path, engine: EngineName) -> ExportedInspector:
+    return ExportedInspector.load(file, engine=EngineSettings(engine, "cpu"), check=False)
+
+
+class _Sums:
+    """What adds up over the images of one engine."""
+
+    def __init__(self) -> None:
+        self.milliseconds: list[float] = []
+        self._near: list[float] = []
+        self._largest: list[float] = []
+        self._ious: list[float] = []
+        self._scores: list[float] = []
+        self._changes: list[str] = []
+
+    def add(self, found: Inspection, reference: Inspection) -> None:
+        scale = float(np.ptp(reference.heatmap)) or 1.0
+        difference = np.abs(found.heatmap - reference.heatmap) / scale
+        either = int((found.mask | reference.mask).sum())
+        self._near.append(float((difference <= NEAR).mean()))
+        self._largest.append(float(difference.max()))
+        self._ious.append(int((found.mask & reference.mask).sum()) / either if either else 1.0)
+        self._scores.append(abs(found.score - reference.score))
+        if found.verdict != reference.verdict:
+            self._changes.append(found.image)
+
+    def result(self, engine: str, memory_mb: float | None) -> EngineResult:
+        return EngineResult(
+            engine=engine,
+            near=float(np.mean(self._near)),
+            largest=max(self._largest),
+            mask_iou=min(self._ious),
+            mean_mask_iou=float(np.mean(self._ious)),
+            verdict_changes=tuple(self._changes),
+            largest_score_change=max(self._scores),
+            milliseconds=median(self.milliseconds),
+            memory_mb=memory_mb,
+        )
+
+
+def _memory() -> int | None:
+    """What this process holds, in bytes."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    return None
+
+
+def _difference(before: int | None) -> float | None:
+    now = _memory()
+    return None if now is None or before is None else round((now - before) / 2**20, 1)

@@ -110,12 +110,19 @@ def body_of(contents: list[bytes], chance: random.Random) -> tuple[str, bytes]:
 
 
 def ask(port: int, sent: bytes) -> tuple[str, bytes]:
-    """The status of the answer, or what else happened, and the answer's begin."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    """The status of the answer, or what else happened, and the answer's begin.
+
+    Where the service waits for more, as for a body that is shorter than it was said to be, the client hangs up.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
         try:
             connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
-            answer = connection.recv(4096)
+            try:
+                answer = connection.recv(4096)
+            except TimeoutError:
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(20)
+                answer = connection.recv(4096)
         except TimeoutError:
             return "stuck", b""
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -104,22 +105,22 @@ def workers_of(parent: int, words: bytes = b"spawn_main") -> list[int]:
 # ---------------------------------------------------------------------------------------------- a cluster of two nodes
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """Two nodes with a processor each on two loopback addresses; only who has the token may talk to them."""
-    pytest.importorskip("ray")
-    for name, value in {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DISABLE_IMPORT_WARNING": "1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    from ray.cluster_utils import Cluster  # noqa: PLC0415  # after its environment is set
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")  # read once, when ray is imported
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster  # noqa: PLC0415
 
-    small = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args={**small, "node_ip_address": "127.0.0.2"})
-    made.other = made.add_node(**small, node_ip_address="127.0.0.3")
-    yield made
-    made.shutdown()
+        small = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+        made = Cluster(initialize_head=True, head_node_args={**small, "node_ip_address": "127.0.0.2"})
+        made.other = made.add_node(**small, node_ip_address="127.0.0.3")
+        yield made
+        made.shutdown()
 
 
 def test_a_cluster_that_loses_a_worker_a_node_and_the_driver(

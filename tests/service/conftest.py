@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
-from ltcam.jobs.models import Model, model_of
+from ltcam.jobs.models import About, Model, model_of
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget
 from ltcam.service.history import History, open_history
@@ -22,16 +22,23 @@ from ltcam.service.sinks import Sink
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.settings import Overrides
 
 
 class BrightInspector:
-    """Pixels above 200 are the defect; the score is 0.9 where there are any, else 0.1."""
+    """Pixels above 200, or another level, are the defect; the score is 0.9 where there are any, else 0.1."""
+
+    def __init__(self, level: float = 200) -> None:
+        self.level = level
+
+    def overridden(self, overrides: Overrides) -> BrightInspector:
+        return BrightInspector(50 if overrides.sharpen == "bright" else self.level)
 
     def inspect_batch(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Inspection]:
         return [self._inspect(image, name) for image, name in zip(images, names, strict=True)]
 
     def _inspect(self, image: NDArray[np.uint8], name: str) -> Inspection:
-        mask = image[..., 0] > 200
+        mask = image[..., 0] > self.level
         heatmap = image[..., 0].astype(np.float32)
         score = 0.9 if mask.any() else 0.1
         return Inspection(
@@ -68,7 +75,8 @@ def served(tmp_path: Path) -> Served:
         (tmp_path / name / "weights").write_text(name)
 
     def load(path: Path) -> Model:
-        return model_of(path, BrightInspector(), ("ok", "spot"), {"run": path.name}, path / "weights")
+        about = About(("layer-cam", "grad-cam"), ("one", "two"))
+        return model_of(path, BrightInspector(), ("ok", "spot"), {"run": path.name}, path / "weights", about)
 
     return Served(load, tmp_path / "models.json", tmp_path / "first")
 

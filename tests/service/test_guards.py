@@ -148,3 +148,21 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     with pytest.raises(HTTPException) as caught:  # which the application answers
         asyncio.run(_answers(Limits(body_seconds=0.01), body=False, together=1))
     assert caught.value.status_code == 408
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xd8\xff\xe0 no text", b'{"\\ud800": 1}', b'{"decision": "\\ud800"}', b"[", b"null", b""]
+)
+@pytest.mark.parametrize(
+    "path",
+    ["trainings", "model/promote", f"inspections/{'0' * 32}/reviews", f"inspections/{'0' * 32}/preview"],
+)
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/octet-stream", "multipart/form-data; boundary=b"]
+)
+def test_a_body_that_is_no_json_is_the_senders_fault(
+    client: TestClient, path: str, body: bytes, kind: str
+) -> None:
+    answer = client.post(f"/v1/{path}", content=body, headers={"Content-Type": kind})
+    assert answer.status_code in {400, 422}
+    assert answer.json()["detail"]

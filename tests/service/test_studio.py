@@ -85,6 +85,7 @@ def drop(page: Page, *files: tuple[str, bytes]) -> None:
     payload = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
     page.set_input_files("#files", payload)
     until(page, f"document.querySelectorAll('#list button').length >= {len(files)}")
+    until(page, "!document.querySelector('#sheet').hidden")
 
 
 def mask_area(page: Page) -> int:
@@ -186,3 +187,19 @@ def test_nothing_serious_for_people_with_other_needs(page: Page, width: int) -> 
     serious = [v for v in results.response["violations"] if v["impact"] in {"serious", "critical"}]
     assert [(v["id"], [n["target"] for n in v["nodes"]]) for v in serious] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_network_is_asked_with_other_settings(page: Page) -> None:
+    drop(page, ("part.png", png()))
+    until(page, "document.querySelector('#name').textContent === 'part.png'")
+    page.select_option("#ask-sharpen", "bright")
+    until(page, "document.querySelector('#answered').textContent.includes('DEFECT')")
+    page.click("#as-inspected")
+    assert page.text_content("#answered") == ""
+    page.click("#side-by-side")
+    until(page, "document.querySelectorAll('#gallery-pictures button').length === 5")
+    page.click("#gallery-pictures button:nth-child(3)")
+    until(page, "document.querySelector('#answered').textContent !== ''")
+    assert page.input_value("#ask-method") == "grad-cam"
+    page.click("[data-page=evidence]")
+    until(page, "document.querySelector('#page-evidence').textContent.includes('SHA-256')")

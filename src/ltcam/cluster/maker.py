@@ -39,10 +39,7 @@ class OpenMaker:
         Raises:
             RunError: the model here is another one than the command was given.
         """
-        import torch  # noqa: PLC0415  # set before the model is loaded
-
-        torch.set_num_threads(self.threads)
-        model = load_model(Path(self.model), self.device)
+        model = load_model(Path(self.model), self.device, self.threads)
         if model.sha256 != self.model_sha256:
             raise RunError(
                 f"{self.model} on this node is another model than the one that the command was given"

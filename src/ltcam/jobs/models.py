@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.settings import Overrides
 
 
 class Inspects(Protocol):
@@ -25,6 +26,26 @@ class Inspects(Protocol):
         self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]
     ) -> Sequence[Inspection]:
         """Inspect several RGB images (H, W, 3) uint8 of any sizes."""
+
+    def overridden(self, overrides: Overrides) -> Self:
+        """The same network with other settings."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model says of itself beside its settings.
+
+    Attributes:
+        methods: map methods that it can be asked for; empty where its maps are fixed.
+        stages: of its network, the shallowest first.
+        evidence: why it was set as it is, as its training wrote it.
+        report: the page that its training wrote, or None.
+    """
+
+    methods: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    evidence: dict[str, Any] = field(default_factory=dict)
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Model:
         settings: what it inspects with, as JSON values.
         sha256: of its weights or of the exported file.
         settings_sha256: of `settings` as canonical JSON.
+        about: what else it says of itself.
     """
 
     name: str
@@ -48,10 +70,16 @@ class Model:
     settings: dict[str, Any]
     sha256: str
     settings_sha256: str
+    about: About
 
 
 def model_of(
-    path: Path, inspector: Inspects, classes: Sequence[str], settings: dict[str, Any], weights: Path
+    path: Path,
+    inspector: Inspects,
+    classes: Sequence[str],
+    settings: dict[str, Any],
+    weights: Path,
+    about: About = About(),  # frozen
 ) -> Model:
     """A model from its parts.
 
@@ -61,6 +89,7 @@ def model_of(
         classes: OK first.
         settings: what it inspects with, as JSON values.
         weights: the file whose bytes identify the model.
+        about: what else it says of itself.
     """
     with weights.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -72,6 +101,7 @@ def model_of(
         settings,
         digest,
         hash_of_settings(settings),
+        about,
     )
 
 
@@ -81,21 +111,52 @@ def hash_of_settings(settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_model(path: Path, device: str = "auto") -> Model:
-    """A run folder or an exported file, ready to inspect.
+def load_model(path: Path, device: str = "auto", threads: int | None = None) -> Model:
+    """A run folder or an exported file, ready to inspect. An exported file needs no torch.
+
+    Args:
+        path: of the folder or the file.
+        device: `auto`, `cpu`, `cuda`.
+        threads: of the network; None takes all cores. Torch has one number for the whole process.
 
     Raises:
         RunError: it cannot be loaded.
         SettingsError: the device does not exist.
     """
     if is_part_file(path):
-        exported = ExportedInspector.load(path, engine=EngineSettings(device=device))
-        return model_of(
-            path, exported, exported.settings.classes, exported.settings.model_dump(mode="json"), path
-        )
-    from ltcam.runs.inspector import Inspector  # noqa: PLC0415  # torch is slow to import
-    from ltcam.runs.run import WEIGHTS_FILE  # noqa: PLC0415
+        return _load_exported(path, device, threads)
+    return _load_run(path, device, threads)
 
+
+def _load_exported(path: Path, device: str, threads: int | None) -> Model:
+    inspector = ExportedInspector.load(path, engine=EngineSettings(device=device, threads=threads))
+    settings = {
+        **inspector.settings.model_dump(mode="json"),
+        "maps": {name: cam.model_dump(mode="json") for name, cam in inspector.network.part.maps.items()},
+    }
+    return model_of(path, inspector, inspector.settings.classes, settings, path)
+
+
+def _load_run(path: Path, device: str, threads: int | None) -> Model:
+    import torch  # noqa: PLC0415  # slow to import
+
+    from ltcam.cam.methods.registry import list_gradient_methods  # noqa: PLC0415
+    from ltcam.runs.inspector import Inspector  # noqa: PLC0415
+    from ltcam.runs.run import REPORT_FILE, WEIGHTS_FILE  # noqa: PLC0415
+
+    if threads is not None:
+        torch.set_num_threads(threads)
     inspector = Inspector.load(path, device=device)
-    settings = inspector.settings
-    return model_of(path, inspector, settings.classes, settings.model_dump(mode="json"), path / WEIGHTS_FILE)
+    run = inspector.run
+    settings = {
+        **inspector.settings.model_dump(mode="json"),
+        "maps": {name: cam.model_dump(mode="json") for name, cam in run.maps.items()},
+    }
+    drawn = run.network == "student"
+    about = About(
+        () if drawn else tuple(method.name for method in list_gradient_methods()),
+        () if drawn else run.stages,
+        run.evidence,
+        path / REPORT_FILE,
+    )
+    return model_of(path, inspector, run.classes, settings, path / WEIGHTS_FILE, about)

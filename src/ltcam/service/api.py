@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,12 +25,24 @@ from ltcam.service.batching import BusyError
 from ltcam.service.history import Entry, History, Review, Search
 from ltcam.service.intake import Intake, hash_of_mask, write_png
 from ltcam.service.ledger import instant
-from ltcam.service.schemas import InspectionAnswer, ModelAnswer, Page, Problem, ReviewGiven, Text
+from ltcam.service.previews import Previews
+from ltcam.service.schemas import (
+    InspectionAnswer,
+    ModelAnswer,
+    Page,
+    PreviewAnswer,
+    Problem,
+    RegionAnswer,
+    ReviewGiven,
+    Text,
+)
 from ltcam.service.search_query import Asked, Exported
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
 from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Region
+from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers.coco import compress, run_lengths
 from ltcam_runtime.writers.csv import text_cell
 from ltcam_runtime.writers.overlays import draw_overlay
@@ -203,10 +217,54 @@ async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  #
     return InspectionAnswer.of(await asyncio.to_thread(_entry, history, id))
 
 
+@router.post("/inspections/{id}/preview", responses={404: {"model": Problem}})
+def preview(request: Request, history: Kept, id: Id, given: Overrides) -> PreviewAnswer:  # noqa: A002
+    """What the run in use would find in this image with other settings."""
+    previews: Previews = request.app.state.previews
+    started = time.perf_counter()
+    try:
+        found = previews.preview(_entry(history, id), given)
+    except InputError:
+        raise HTTPException(404, "the image of this inspection is not kept") from None
+    except BusyError as error:
+        raise HTTPException(503, str(error), {"Retry-After": f"{error.retry_after:.0f}"}) from error
+    pictures = {"heatmap": quantise(found.heatmap), "mask": found.mask.astype(np.uint8) * 255}
+    return PreviewAnswer(
+        verdict=found.verdict,
+        score=found.score,
+        regions=[RegionAnswer.model_validate(region.to_json()) for region in found.regions],
+        **{name: base64.b64encode(_encoded(".png", pixels)).decode() for name, pixels in pictures.items()},
+        seconds=time.perf_counter() - started,
+    )
+
+
 @router.get("/model")
 def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
     """What inspects now."""
     return model_answer(served)
+
+
+@router.get(
+    "/model/report",
+    response_class=Response,
+    responses={404: {"model": Problem}, 200: {"content": {"text/html": {}}}},
+)
+def report(served: Annotated[Served, Depends(served_of)]) -> Response:
+    """The page that the training of the run in use wrote."""
+    file = served.model.about.report
+    try:
+        if file is None:
+            raise FileNotFoundError
+        content = file.read_bytes()
+    except OSError:
+        raise HTTPException(404, "there is no report with this model") from None
+    return Response(content, media_type="text/html; charset=utf-8", headers=_OF_A_REPORT)
+
+
+_OF_A_REPORT = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+}
+"""A run's page may come from elsewhere: nothing in it is executed, and it belongs to no origin."""
 
 
 @router.post("/model/rollback", responses={409: {"model": Problem}})
@@ -231,6 +289,10 @@ def model_answer(served: Served) -> ModelAnswer:
         sha256=found.sha256,
         settings_sha256=found.settings_sha256,
         can_roll_back=bool(served.earlier),
+        methods=list(found.about.methods),
+        stages=list(found.about.stages),
+        evidence=found.about.evidence,
+        report="/v1/model/report" if found.about.report is not None else None,
     )
 
 

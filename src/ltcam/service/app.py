@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,10 +20,12 @@ from ltcam.service import api, studio_api
 from ltcam.service.guards import Asgi, Guards, Limits
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
+from ltcam.service.previews import Previews
 from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
 from ltcam.service.studio import studio_router
 from ltcam.service.trainings import Trainings
+from ltcam_runtime.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def create_app(
 
     app = FastAPI(title="ltcam", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     app.state.served, app.state.history, app.state.intake = served, history, intake
-    app.state.trainings = trainings
+    app.state.trainings, app.state.previews = trainings, Previews(served, history)
     app.include_router(api.router)
     app.include_router(studio_api.router)
     app.include_router(studio_router(access.token))
@@ -86,12 +90,28 @@ def create_app(
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @app.exception_handler(SettingsError)
+    async def refused(_: Request, error: SettingsError) -> Response:
+        return _told(400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        """As FastAPI says it, but without repeating what was sent: that may be anything."""
+        return _told(
+            422, [{name: found[name] for name in ("type", "loc", "msg")} for found in error.errors()]
+        )
+
     @app.exception_handler(Exception)
     async def fault(_: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": f"a fault of the service: {type(error).__name__}"}, 500)
+        return _told(500, f"a fault of the service: {type(error).__name__}")
 
     hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
     return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
+
+
+def _told(status: int, detail: Any) -> Response:
+    """An answer in ASCII, whatever text a request brought into the detail."""
+    return Response(json.dumps({"detail": detail}), status, media_type="application/json")
 
 
 class _Figures(Collector):

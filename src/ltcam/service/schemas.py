@@ -129,6 +129,23 @@ class ModelAnswer(BaseModel):
     sha256: str
     settings_sha256: str
     can_roll_back: bool
+    methods: list[str] = Field(
+        description="map methods that previews may ask for; empty where maps are fixed"
+    )
+    stages: list[str] = Field(description="of the network, the shallowest first")
+    evidence: dict[str, Any] = Field(description="why it was set as it is, as its training wrote it")
+    report: str | None = Field(description="the page that its training wrote")
+
+
+class PreviewAnswer(BaseModel):
+    """What other settings would find. Nothing of it is kept."""
+
+    verdict: Verdict
+    score: float
+    regions: list[RegionAnswer]
+    heatmap: str = Field(description="grey PNG of the image's size, 0 to 255, in base64")
+    mask: str = Field(description="grey PNG of the image's size, 0 or 255, in base64")
+    seconds: float
 
 
 class Ready(BaseModel):

@@ -19,6 +19,7 @@ export const inspect = (file) =>
   json(`/v1/inspections?${new URLSearchParams({ name: file.name.slice(0, 255) })}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file });
 export const review = (id, body) => json(`/v1/inspections/${id}/reviews`, sent("POST", body));
 export const paint = (id, blob) => json(`/v1/inspections/${id}/painted`, { method: "PUT", headers: { "Content-Type": "image/png" }, body: blob });
+export const preview = (id, overrides) => json(`/v1/inspections/${id}/preview`, sent("POST", overrides));
 export const bitmap = async (url) => createImageBitmap(await (await asked(url)).blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
 export const model = () => json("/v1/model");
 export const rollBack = () => json("/v1/model/rollback", { method: "POST" });

@@ -1,5 +1,6 @@
 // The studio: history at the left, the image in the middle, what was found and what a person says at the right.
 import * as api from "./api.js";
+import * as asking from "./asking.js";
 import { drawEvidence } from "./evidence.js";
 import { language, setLanguage, t } from "./texts.js";
 import { drawTrainings } from "./train.js";
@@ -78,33 +79,36 @@ function rowOf(item) {
 }
 
 function step(by) {
-  const at = state.items.findIndex((item) => item.id === state.current?.id);
+  const at = state.items.findIndex((item) => item.id === (state.opening ?? state.current?.id));
   const next = state.items[Math.max(0, Math.min(state.items.length - 1, at + by))];
   if (next) open(next.id);
 }
 
 // ------------------------------------------------------------------------------------------------ one inspection
 
+// Everything of it is fetched before anything is shown: image, panel and what a key says always belong together.
 async function open(id) {
+  state.opening = id;
   await trying(async () => {
     const item = await api.inspection(id);
+    const pictures = item.links.image ? await Promise.all([
+      ...["image", "heatmap", "mask"].map((what) => api.bitmap(item.links[what])),
+      item.review?.painted ? api.bitmap(`/v1/inspections/${id}/painted`) : null,
+    ]) : null;
+    if (state.opening !== id) return; // somebody was faster
     state.current = item;
     for (const button of $("list").querySelectorAll("button")) {
       if (button.dataset.id === id) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");
     }
     drawPanel(item);
-    if (!item.links.image) {
+    $("empty").hidden = pictures !== null;
+    if (pictures === null) {
       viewer.clear();
-      return;
+    } else {
+      const [image, heatmap, mask, painted] = pictures;
+      viewer.show({ image, heatmap, mask, painted, boxes: item.regions.map((region) => region.box) });
     }
-    const [image, heatmap, mask, painted] = await Promise.all([
-      ...["image", "heatmap", "mask"].map((what) => api.bitmap(item.links[what])),
-      item.review?.painted ? api.bitmap(`/v1/inspections/${id}/painted`) : null,
-    ]);
-    if (state.current.id !== id) return; // somebody was faster
-    $("empty").hidden = true;
-    viewer.show({ image, heatmap, mask, painted, boxes: item.regions.map((region) => region.box) });
     toolsChanged();
   });
 }
@@ -130,6 +134,7 @@ function drawPanel(item) {
   $("regions").replaceChildren(...(rows.length ? [head, ...rows] : [make("tr", {}, make("td", { textContent: t("noRegions") }))]));
   for (const [id, value] of [["threshold", 128], ["reach", 100]]) $(id).value = value;
   drawSliders();
+  asking.reset();
   $("what-if").textContent = "";
 }
 
@@ -186,6 +191,20 @@ function drawSliders() {
   $("opacity-value").textContent = `${$("opacity").value} %`;
 }
 
+function asInspected() {
+  asking.reset();
+  for (const [id, value] of [["threshold", 128], ["reach", 100]]) $(id).value = value;
+  drawSliders();
+  viewer.asInspected();
+  $("what-if").textContent = "";
+}
+
+function showAnswer(answer) {
+  $("what-if").textContent = "";
+  if (answer === null) viewer.asInspected();
+  else viewer.showFound(answer.heatmap, answer.mask, answer.regions.map((region) => region.box));
+}
+
 function whatIf() {
   drawSliders();
   if (!viewer.width) return;
@@ -224,6 +243,8 @@ export async function loadModel() {
   await trying(async () => {
     const model = await api.model();
     state.classes = model.classes;
+    state.model = model;
+    asking.drawChoices(model);
     state.threshold = model.settings?.verdict?.threshold;
     $("model").textContent = `${t("model")}: ${model.name} · ${model.sha256.slice(0, 8)}`;
   });
@@ -250,6 +271,7 @@ function translate(name) {
   $("key-table").replaceChildren(...KEYS.map(([keys, meaning]) =>
     make("tr", {}, make("td", {}, make("kbd", { textContent: keys })), make("td", { textContent: t(meaning) }))));
   drawList();
+  if (state.model) asking.drawChoices(state.model);
   if (state.current) drawPanel(state.current);
   showPage();
 }
@@ -320,10 +342,8 @@ function listen() {
   $("zoom-fit").onclick = () => viewer.fit();
   for (const id of ["show-heatmap", "show-mask", "show-regions", "opacity"]) $(id).oninput = layersChanged;
   for (const id of ["threshold", "reach"]) $(id).oninput = whatIf;
-  $("as-inspected").onclick = () => {
-    viewer.asInspected();
-    $("what-if").textContent = "";
-  };
+  $("as-inspected").onclick = asInspected;
+  asking.listen({ current: () => (viewer.width ? state.current?.id : null), show: showAnswer, say });
   $("language").onchange = (event) => translate(event.target.value);
   $("help-open").onclick = () => $("help").showModal();
   window.addEventListener("hashchange", showPage);

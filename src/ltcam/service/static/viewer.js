@@ -28,6 +28,8 @@ function grey(bitmap) {
   return values;
 }
 
+const bits = (bitmap) => grey(bitmap).map((value) => (value ? 1 : 0));
+
 export class Viewer {
   constructor(view, sheet, picture, overlay, changed) {
     Object.assign(this, { view, sheet, picture, overlay, changed });
@@ -41,7 +43,7 @@ export class Viewer {
 
   clear() {
     this.width = this.height = 0;
-    this.heat = this.mask = this.shown = this.painted = null;
+    this.heat = this.shown = this.painted = this.inspected = null;
     this.boxes = [];
     this.undoable = [];
     this.sheet.hidden = true;
@@ -58,11 +60,9 @@ export class Viewer {
     }
     this.picture.getContext("2d").drawImage(image, 0, 0);
     this.context = this.overlay.getContext("2d");
-    this.heat = grey(heatmap);
-    this.mask = grey(mask).map((value) => (value ? 1 : 0));
-    this.shown = this.mask;
-    this.painted = painted ? grey(painted).map((value) => (value ? 1 : 0)) : null;
-    this.boxes = boxes;
+    this.inspected = { heat: grey(heatmap), shown: bits(mask), boxes };
+    Object.assign(this, this.inspected);
+    this.painted = painted ? bits(painted) : null;
     this.frame = this.context.createImageData(image.width, image.height);
     this.words = new Uint32Array(this.frame.data.buffer);
     this.sheet.hidden = false;
@@ -103,7 +103,13 @@ export class Viewer {
   }
 
   asInspected() {
-    this.shown = this.mask;
+    Object.assign(this, this.inspected);
+    this.redraw();
+  }
+
+  // What other settings find in the same image.
+  showFound(heatmap, mask, boxes) {
+    Object.assign(this, { heat: grey(heatmap), shown: bits(mask), boxes });
     this.redraw();
   }
 

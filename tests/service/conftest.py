@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
@@ -62,10 +68,58 @@ def png(height: int = 24, width: int = 32, spot: bool = True, seed: int = 0) -> 
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[History]:
-    opened = open_history(f"sqlite:///{tmp_path}/history.db", tmp_path / "pictures")
+def database(tmp_path: Path) -> str:
+    """URL of an empty database; where a test file asks for `postgresql`, too, it says so itself."""
+    return f"sqlite:///{tmp_path}/history.db"
+
+
+@pytest.fixture
+def history(database: str, tmp_path: Path) -> Iterator[History]:
+    opened = open_history(database, tmp_path / "pictures")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """Makes empty databases on a server of Debian's package, which an ordinary user runs on a socket of its own."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL server here; Debian's package `postgresql` has one")
+    programs, owner = found[-1].parent, "postgres" if os.getuid() == 0 else ""
+    with tempfile.TemporaryDirectory(prefix="ltcam-pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        if owner:  # the server refuses to be run by root
+            shutil.chown(folder, owner)
+
+        def run(program: str, *words: str) -> None:
+            before = ["runuser", "-u", owner, "--"] if owner else []
+            command = [*before, str(programs / program), "-D", f"{folder}/data", *words]
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+        run("initdb", "-A", "trust", "-U", "ltcam", "--no-sync", "-E", "UTF8", "--locale=C")
+        run(
+            "pg_ctl",
+            "-w",
+            "-l",
+            f"{folder}/log",
+            "-o",
+            f"-k {folder} -c listen_addresses='' -c fsync=off",
+            "start",
+        )
+        server, count = f"postgresql+psycopg://ltcam@/{{}}?host={folder}", itertools.count()
+
+        def empty() -> str:
+            name = f"history{next(count)}"
+            engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.execute(sa.text(f"create database {name}"))
+            engine.dispose()
+            return server.format(name)
+
+        try:
+            yield empty
+        finally:
+            run("pg_ctl", "-m", "immediate", "stop")
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +18,15 @@ from ltcam.service.tables import inspections, metadata
 from ltcam_runtime.errors import OutputError, SettingsError
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Everything that the history promises holds on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/history.db"
+    made: str = request.getfixturevalue("postgresql")()
+    return made
 
 
 def finding(number: int = 0, **fields: object) -> Finding:
@@ -121,9 +126,8 @@ def test_the_latest_review_counts_and_earlier_ones_stay(history: History) -> Non
     assert [review.decision for _, review in history.reviewed()] == ["false_alarm"]
 
 
-def test_two_histories_on_one_database_make_one_chain(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/h.db"
-    histories = [open_history(url, tmp_path / "p") for _ in range(2)]
+def test_two_histories_on_one_database_make_one_chain(database: str, tmp_path: Path) -> None:
+    histories = [open_history(database, tmp_path / "p") for _ in range(2)]
 
     def write(which: int) -> None:
         for number in range(20):
@@ -179,39 +183,3 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
     with pytest.raises(SettingsError) as caught:
         open_history("nosuch://user:secret@host/db", tmp_path / "p")
     assert "secret" not in str(caught.value)
-
-
-_WRITER = """
-import sys, secrets
-from datetime import datetime, UTC
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_history import finding
-from dataclasses import replace
-from ltcam.service.history import open_history
-history = open_history(sys.argv[1], Path(sys.argv[2]))
-while True:
-    batch = [replace(finding(), id=secrets.token_hex(16)) for _ in range(4)]
-    history.append(batch)
-    print(*[item.id for item in batch], flush=True)
-"""
-
-
-def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/h.db"
-    answered: list[str] = []
-    for lines in (3, 7):
-        code = _WRITER.format(tests=str(Path(__file__).parent))
-        with subprocess.Popen(
-            [sys.executable, "-c", code, url, str(tmp_path / "p")], stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            for _ in range(lines):
-                answered += process.stdout.readline().split()
-            os.kill(process.pid, signal.SIGKILL)
-            answered += process.stdout.read().split()
-    history = open_history(url, tmp_path / "p")
-    records = list(history.records())
-    assert len(answered) >= 40
-    assert set(answered) <= {record.finding.id for record in records}
-    assert verify(records) == (len(records), None)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.judge import Case, Mark, marks, most_alike, value
+from ltcam.calibration.judge import Case, Mark, Mask, marks, most_alike, value
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
 from ltcam_runtime.errors import DataError, InputError
@@ -219,40 +219,43 @@ def choose_kinds(
     normal = OkImages(normal_looks)
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
+    tried = candidates(normal, names)
     looks: dict[str, list[Look]] = {}
     judged: dict[str, dict[Candidate, list[Mark]]] = {}
     for number, kind in enumerate(defective):
         found = look_at(network, defective[kind], most, seed)
         looks[kind] = [look for look in found if look.score > normal.score]
-        judged[kind] = _judged(network, normal, kind, looks[kind], names)
+        judged[kind] = marks_of(network, normal, kind, looks[kind], tried) if looks[kind] else {}
         progress(number + 1, len(defective))
-    values = _together({kind: _values(found) for kind, found in judged.items()})
+    values = together({kind: values_of(found) for kind, found in judged.items()})
     settings: dict[str, KindSettings] = {}
     evidence: dict[str, Any] = {}
     for kind, first in judged.items():
-        best, marks_of_all = _best(values[kind]), dict(first)
+        best, marks_of_all = best_of(values[kind]), dict(first)
         if first:
-            further = _marks_of(network, normal, kind, looks[kind], _further(normal, best))
+            further = marks_of(network, normal, kind, looks[kind], _further(normal, best))
             marks_of_all |= further
-            own = _values(marks_of_all)
-            best = _best(own | {best: own[best] + _BETTER}, among=[best, *further])
+            own = values_of(marks_of_all)
+            best = best_of(own | {best: own[best] + _BETTER}, among=[best, *further])
         settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
     return KindChoice(settings, _default(values), evidence)
 
 
-def _judged(
-    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], maps: Sequence[str]
-) -> dict[Candidate, list[Mark]]:
-    """Marks of every map with every contrast and every cut."""
+def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
+    """Every map with every contrast and every cut.
+
+    Args:
+        normal: OK images, which say how much contrast is ordinary.
+        maps: names of the network's maps; `seed` for each kind's own.
+    """
     contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
     contrasts.append(normal.sharpening("dark", OTHER_WINDOWS[0]))
-    tried = [
+    return [
         Candidate(name, sharpening, mask)
         for name in maps
         for sharpening in contrasts
         for mask in _cuts(sharpening)
     ]
-    return _marks_of(network, normal, kind, looks, tried) if looks else {}
 
 
 def _further(normal: OkImages, best: Candidate) -> list[Candidate]:
@@ -270,27 +273,33 @@ def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
     return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
 
 
-def _marks_of(
-    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], candidates: Sequence[Candidate]
+def marks_of(
+    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
 ) -> dict[Candidate, list[Mark]]:
-    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in candidates}
+    """What the classifier says of the masks that candidates make of images of a kind, one mark per image."""
+    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in tried}
     for look in looks:
-        heats: dict[tuple[str, SharpeningSettings], Heatmap] = {}
-        masks = []
-        for candidate in candidates:
-            name, sharpening = candidate.map_of(kind), candidate.sharpening
-            if (name, sharpening) not in heats:
-                heat = look.heat(name, normal.scale(name, sharpening))
-                heats[name, sharpening] = sharpened(heat, look.image, sharpening)
-            masks.append(make_mask(heats[name, sharpening], candidate.mask))
-        for candidate, mark in zip(
-            candidates, marks(normal.case(look), masks, network.defect_scores), strict=True
-        ):
+        masks = masks_of(normal, kind, look, tried)
+        judged = marks(normal.case(look), masks, network.defect_scores)
+        for candidate, mark in zip(tried, judged, strict=True):
             found[candidate].append(mark)
     return found
 
 
-def _values(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
+def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:
+    """The mask (H, W) that each candidate makes of an image; a heatmap is sharpened once for all that cut it."""
+    heats: dict[tuple[str, SharpeningSettings], Heatmap] = {}
+    found = []
+    for candidate in tried:
+        name, sharpening = candidate.map_of(kind), candidate.sharpening
+        if (name, sharpening) not in heats:
+            heat = look.heat(name, normal.scale(name, sharpening))
+            heats[name, sharpening] = sharpened(heat, look.image, sharpening)
+        found.append(make_mask(heats[name, sharpening], candidate.mask))
+    return found
+
+
+def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
     """Value of each candidate; a mask that is empty in half of the images is worth less than any other."""
     return {
         candidate: value(each, AREA_PRICE) if np.mean([mark.area > 0 for mark in each]) > 0.5 else NOTHING
@@ -302,7 +311,7 @@ NOTHING = -1.0
 """Value of candidates that find nothing."""
 
 
-def _together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[Candidate, float]]:
+def together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[Candidate, float]]:
     """Values of every kind's candidates with those of the other kinds, which count the more the more alike they are.
 
     A few images say little; kinds that rank candidates alike may speak for each other, and a kind without images is
@@ -331,7 +340,7 @@ def _likeness(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(LIKENESS[0] + (1 - LIKENESS[0]) * max(0.0, float(np.corrcoef(own, other)[0, 1])))
 
 
-def _best(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
+def best_of(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
     """The candidate with the highest value, the first of equals."""
     return max(values if among is None else among, key=lambda candidate: values[candidate])
 
@@ -345,7 +354,7 @@ def _default(values: Mapping[str, Mapping[Candidate, float]]) -> KindSettings:
     }
     if not totals:
         return KindSettings()
-    best = _best(totals)
+    best = best_of(totals)
     return KindSettings(map=MAP, sharpening=best.sharpening, mask=best.mask)
 
 

@@ -172,6 +172,36 @@ def test_soft_masks_mask_like_images_and_odd_shapes(clean, paint, mark, tmp_path
     assert "masks with values in between (1)" in report.readiness.reasons
 
 
+def test_inverted_masks_are_noticed(clean, tmp_path):
+    for path in (tmp_path / "masks").rglob("*.png"):
+        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    report = check_dataset(read_dataset(tmp_path))
+    assert len(report.mostly_marked) == 12
+    assert report.mostly_marked[0].reason == "the mask marks 99 % of the image"
+    assert "invert" in report.findings[0].advice
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif", ".webp", ".png"])
+def test_pages_and_frames_behind_the_first_are_named(suffix, clean, paint, tmp_path):
+    first, second = (Image.open(paint(f"other/{seed}.png", seed)) for seed in (70, 71))
+    first.save(tmp_path / f"good/lot0/several{suffix}", save_all=True, append_images=[second])
+    shutil.rmtree(tmp_path / "other")
+    report = check_dataset(read_dataset(tmp_path))
+    assert ids(report.several_pictures) == [f"good/lot0/several{suffix}"]
+
+
+def test_the_small_copy_in_a_tiff_is_no_page(clean, paint, tmp_path):
+    first = Image.open(paint("other/0.png", 70))
+    small = first.resize((16, 12))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    first.save(tmp_path / "good/lot0/preview.tif", save_all=True, append_images=[small])
+    shutil.rmtree(tmp_path / "other")
+    with Image.open(tmp_path / "good/lot0/preview.tif") as written:
+        written.seek(1)
+        assert written.tag_v2[254] == 1
+    assert check_dataset(read_dataset(tmp_path)).several_pictures == ()
+
+
 def test_ready_and_the_sides_that_come(clean, tmp_path):
     readiness = check_dataset(read_dataset(tmp_path)).readiness
     assert (readiness.ready, readiness.reasons) == ("yes", ())

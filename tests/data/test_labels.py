@@ -63,6 +63,10 @@ def test_labels_that_differ_in_separators_are_noticed() -> None:
     ]
 
 
+def test_numbers_are_not_taken_for_spellings_of_each_other() -> None:
+    assert spelled_alike(["-1", "1", "1.0", "10"]) == []
+
+
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=6))
 def test_any_labels(labels: list[str]) -> None:
     found = read_labels(labels)

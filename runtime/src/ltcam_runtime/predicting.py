@@ -54,8 +54,9 @@ class Summary:
             more = ", ..." if entry["count"] > 1 else ""
             found.append(f"left out: {entry['count']} {entry['reason']} ({entry['example']}{more})")
         verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
+        counted = f" ({verdicts})" if verdicts else ""
         found.append(
-            f"{self.inspected} images inspected ({verdicts}), {len(self.failed)} failed; results: {self.out}"
+            f"{self.inspected} images inspected{counted}, {len(self.failed)} failed; results: {self.out}"
         )
         return [*found, f"look at: {self.out / 'report.html'}"]
 

@@ -48,6 +48,10 @@ _ATTENTION = frozenset(
 )
 """Reasons for leaving files out that somebody should know of before training."""
 
+_MOST_MARKED = 0.5
+_SEVERAL_PICTURES = frozenset({"TIFF", "GIF", "WEBP", "PNG"})
+"""Formats of which further pictures are pages or frames; a second JPEG in one file is its preview."""
+_REDUCED_PAGE = (254, 1)  # NewSubfileType of TIFF, and its bit that says "a smaller copy of another page"
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by its full range
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -118,8 +122,10 @@ class CheckReport:
         masks_wrong_size: masks of another size than their image.
         masks_missing: defective images without mask, if others of the data set have one.
         defective_without_marks: labelled defective, but the mask marks nothing.
+        mostly_marked: defective, and the mask marks more than half of the image, as inverted masks do.
         ok_with_marks: labelled OK, but the mask marks something.
         contradictory: equal pixels under different labels.
+        several_pictures: files with more than one page or frame.
         narrow_16_bit: 16-bit images that use less than an eighth of their range.
         duplicates: groups of images that show the same photograph or surface.
         straddling: groups, copies joined, that stand on several sides of the split the data set names.
@@ -150,8 +156,10 @@ class CheckReport:
     masks_wrong_size: tuple[FileProblem, ...]
     masks_missing: tuple[FileProblem, ...]
     defective_without_marks: tuple[FileProblem, ...]
+    mostly_marked: tuple[FileProblem, ...]
     ok_with_marks: tuple[FileProblem, ...]
     contradictory: tuple[FileProblem, ...]
+    several_pictures: tuple[FileProblem, ...]
     narrow_16_bit: tuple[FileProblem, ...]
     duplicates: tuple[DuplicateGroup, ...]
     straddling: tuple[str, ...]
@@ -216,8 +224,10 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         masks_wrong_size=_problems(samples, [f.size_problem for f in facts]),
         masks_missing=_missing_masks(samples),
         defective_without_marks=_marks_against(samples, facts, defective=True),
+        mostly_marked=_mostly_marked(samples, facts),
         ok_with_marks=_marks_against(samples, facts, defective=False),
         contradictory=_contradictions(samples, signatures),
+        several_pictures=_problems(samples, [f.more_pictures for f in facts]),
         narrow_16_bit=_problems(samples, [f.range_problem for f in facts]),
         duplicates=duplicates,
         straddling=straddling_groups(merge_groups(dataset, duplicates)),
@@ -251,6 +261,7 @@ class _Facts:
     mask_problem: str = ""
     size_problem: str = ""
     range_problem: str = ""
+    more_pictures: str = ""
     soft_mask: str = ""
     mask_like: str = ""
 
@@ -278,7 +289,7 @@ def _facts(sample: Sample) -> _Facts:
         return _Facts(image_problem=error.reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
     except (OSError, MemoryError) as error:  # a bad sector, a stale share: the other files go on
         return _Facts(image_problem=_words(error), mask_problem=mask_problem, soft_mask=soft, marked=marked)
-    mode = _mode(sample, image)
+    mode, more_pictures = _header(sample, image)
     return _Facts(
         signature=found,
         mode=mode,
@@ -286,6 +297,7 @@ def _facts(sample: Sample) -> _Facts:
         mask_problem=mask_problem,
         size_problem=_size_problem(marks, image),
         range_problem=_range_problem(mode, image),
+        more_pictures=more_pictures,
         soft_mask=soft,
         mask_like=_mask_like(image),
     )
@@ -339,16 +351,27 @@ def _range_problem(mode: str, image: NDArray[np.uint8]) -> str:
     return f"values reach from {100 * low / 255:.1f} % to {100 * high / 255:.1f} % of the 16-bit range"
 
 
-def _mode(sample: Sample, image: NDArray[np.uint8]) -> str:
-    """Pillow's name of the pixel format, from the header."""
+def _header(sample: Sample, image: NDArray[np.uint8]) -> tuple[str, str]:
+    """Pillow's name of the pixel format, and whether more pictures follow the first."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.shape[0] * image.shape[1] > limit:
-        return "large"  # Pillow would warn of a file that has been read without harm already
+        return "large", ""  # Pillow would warn of a file that has been read without harm already
     try:
         with Image.open(sample.path) as opened:
-            return opened.mode
+            mode = opened.mode
+            more = opened.format in _SEVERAL_PICTURES and _another_page(opened)
+            return mode, "only its first picture is read" if more else ""
     except (OSError, ValueError, SyntaxError):
-        return "unknown"
+        return "unknown", ""
+
+
+def _another_page(opened: Image.Image) -> bool:
+    try:
+        opened.seek(1)
+    except (EOFError, OSError, ValueError, SyntaxError):
+        return False
+    tag, reduced = _REDUCED_PAGE
+    return not (opened.format == "TIFF" and opened.getexif().get(tag, 0) & reduced)
 
 
 # -------------------------------------------------------------------------------------- all samples
@@ -402,6 +425,14 @@ def _marks_against(
         )
         for s, f in zip(samples, facts, strict=True)
         if s.defective == defective and f.marked is not None and (f.marked > 0.0) != defective
+    )
+
+
+def _mostly_marked(samples: Sequence[Sample], facts: Sequence[_Facts]) -> tuple[FileProblem, ...]:
+    return tuple(
+        FileProblem(s.id, f"the mask marks {100 * f.marked:.0f} % of the image")
+        for s, f in zip(samples, facts, strict=True)
+        if s.defective and f.marked is not None and f.marked > _MOST_MARKED
     )
 
 
@@ -502,6 +533,12 @@ def _findings(report: CheckReport) -> tuple[Finding, ...]:
             "They cannot be measured against. Export them again at the image's size.",
             report.masks_wrong_size,
         ),
+        (
+            "Masks that mark more than half of the image",
+            "warning",
+            "If black is the defect in them, invert them: what is bright counts as defect.",
+            report.mostly_marked,
+        ),
         ("Masks that cannot be read", "error", "Copy them again or remove them.", report.masks_unreadable),
         (
             "Groups on several sides of the split",
@@ -538,6 +575,12 @@ def _findings(report: CheckReport) -> tuple[Finding, ...]:
             "warning",
             "JPEG or resizing made soft borders, which are cut in the middle; --mask-threshold N sets another value.",
             report.soft_masks,
+        ),
+        (
+            "Files with several pages or frames",
+            "warning",
+            "Every command looks at the first picture only. Save the others as files of their own.",
+            report.several_pictures,
         ),
         (
             "16-bit images that use little of their range",

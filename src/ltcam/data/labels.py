@@ -203,6 +203,7 @@ _FILLERS = frozenset(
 )
 _SEPARATORS = re.compile(r"[\W_]+")
 _HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?(?:[eE][+-]?\d+)?")
 
 
@@ -270,9 +271,11 @@ def means_ok(label: str, others: Collection[str] = ()) -> bool:
 
 
 def spelled_alike(labels: Collection[str]) -> list[tuple[str, ...]]:
-    """Sets of labels that differ in nothing but separators, such as `deep scratch` and `deep_scratch`."""
+    """Sets of labels that differ in nothing but separators, such as `deep scratch` and `deep_scratch`; not numbers."""
     alike: dict[str, set[str]] = {}
     for label in labels:
+        if _NUMBER.fullmatch(label.strip()):  # -1 is not 1, nor 1.0 the same as 10
+            continue
         alike.setdefault(_SEPARATORS.sub("", label_key(label)), set()).add(label)
     return [tuple(sorted(found)) for key, found in sorted(alike.items()) if key and len(found) > 1]
 

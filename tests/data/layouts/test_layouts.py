@@ -193,6 +193,15 @@ def test_data_set_one_folder_further_down_is_hinted_at(paint, mark, tmp_path):
         read_dataset(tmp_path)
 
 
+def test_a_list_of_labels_beside_the_images_is_hinted_at(paint, tmp_path):
+    paint("images/a.png")
+    (tmp_path / "my labels.csv").write_text("file,class\nimages/a.png,ok\n")
+    with pytest.raises(
+        DataError, match=r"If my labels\.csv says what is OK.*\n  ltcam data check '.*my labels\.csv'"
+    ):
+        read_dataset(tmp_path)
+
+
 def test_two_specific_layouts_at_once(paint, mark, tmp_path):
     build_ksdd(paint, mark)
     build_magnetic_tile(paint, mark)

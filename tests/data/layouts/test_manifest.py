@@ -115,6 +115,11 @@ def test_contradictory_and_repeated_rows(manifest):
         ("path,label\n,ok\n", "row 2: path is empty"),
         ("path,label\na.png,ok,train\n", "row 2: 3 values for 2 columns"),
         ("path,label\nq.png,ok\n", "none of its 1 image files is there"),
+        ("path,label\nc.png,ok\n", "b/c.png is there: write b/ before the paths, or move the list into b/"),
+        (
+            "file,image,label\na.png,a.png,ok\n",
+            "file and image may each be the column path; call one of them path",
+        ),
         ('path,label\n"a.png,ok\n', "row 2: not valid CSV"),
         ("path,label\na\0.png,ok\n", "NUL|not valid CSV"),
     ],
@@ -218,3 +223,24 @@ def test_files_that_a_manifest_does_not_list_are_left_out(tmp_path, paint, mark)
     assert [(str(entry.path), entry.reason) for entry in files.left_out] == [
         ("other.png", "images that the manifest does not list")
     ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "file,class",
+        "image_path,label",
+        "Image Path,Category",
+        "filename,TARGET",
+        "path,class",
+        '"img","labels"',
+    ],
+)
+def test_other_usual_names_of_columns(manifest, header):
+    dataset = read_manifest(manifest(f"{header}\na.png,good\nb/c.png,dent\n"))
+    assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("b/c.png", "dent")]
+
+
+def test_the_columns_own_name_wins(manifest):
+    dataset = read_manifest(manifest("file,path,label,class\nx,a.png,ok,1\ny,d.png,dent,2\n"))
+    assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("d.png", "dent")]

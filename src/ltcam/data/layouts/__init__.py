@@ -284,9 +284,16 @@ def _not_recognised(tree: Tree) -> DataError:
     """What was found as a short tree, and the line that would make it work."""
     inner = _recognised_below(tree)
     classes = folders.class_folders(tree)
+    lists = [str(path) for path in tree.files if path.suffix.lower() == ".csv" and len(path.parts) <= 2]
     root = shlex.quote(str(tree.root))
     if inner:
         line = f"It looks as if {first_few(inner)} could be read: give that folder."
+    elif lists:
+        list_file = shlex.quote(str(tree.root / lists[0]))
+        line = (
+            f"If {first_few(lists)} says what is OK (columns path,label), give the list instead of the folder:\n"
+            f"  ltcam data check {list_file}"
+        )
     elif classes:
         line = (
             f"None of these names means OK ({OK_WORDS_SHOWN}, ...). Say which one does, such as\n"

@@ -4,6 +4,7 @@
     a/0001.png,ok,train,,lot1
     a/0002.png,scratch,train,m/0002.png,lot1
 
+The columns are also found by other usual names, such as `filename,class` or `image_path;label` (`COLUMN_NAMES`).
 Paths are relative to the CSV file and may not leave its folder; they are compared without regard to Unicode form
 and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab; lines that begin with # before
 the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK (`ltcam.data.labels`; also 0, 0.0, False)
@@ -35,6 +36,17 @@ WANTED = "manifest.csv with the columns path,label and optionally split,mask,gro
 FILE_NAME = "manifest.csv"
 MOST_BYTES = 256 << 20
 """Larger manifests are refused."""
+
+COLUMN_NAMES: Mapping[str, frozenset[str]] = {
+    "path": frozenset(
+        {"file", "files", "filename", "file_name", "filepath", "file_path", "image", "images", "imagefile"}
+        | {"image_file", "imagename", "image_name", "imagepath", "image_path", "image_filename", "img"}
+        | {"img_file", "img_name", "img_path"}
+    ),
+    "label": frozenset({"labels", "class", "class_name", "classname", "category", "target"}),
+    "mask": frozenset({"mask_file", "mask_name", "mask_path", "maskpath"}),
+}
+"""What a column may be called instead, where no column has its own name; words are joined by `_`."""
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
@@ -87,11 +99,22 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     if not there:
         raise DataError(
             f"{file}: none of its {len(found)} image files is there; paths count from {file.parent}/ "
-            f"(row {rows[0].number} says {rows[0].value('path')})"
+            f"(row {rows[0].number} says {rows[0].value('path')}){_below(file.parent, found[0].id)}"
         )
     masks = {s.mask for s in found if isinstance(s.mask, Path) and s.mask.is_file()} - there
     files = Files(images=len(there), masks=len(masks), lists=1)
     return make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
+
+
+def _below(folder: Path, name: str) -> str:
+    """Where a file is that is not where its path says, in words; "" where it is in none of the folders."""
+    try:
+        near = sorted(part.name for part in folder.iterdir() if (part / name).is_file())
+    except OSError:  # a folder that may not be listed
+        near = []
+    if not near:
+        return ""
+    return f"; {near[0]}/{name} is there: write {near[0]}/ before the paths, or move the list into {near[0]}/"
 
 
 def _rows(file: Path) -> list[_Row]:
@@ -107,7 +130,7 @@ def _rows(file: Path) -> list[_Row]:
         raise DataError(f"{file}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
-    columns = [cell.strip().lower() for cell in table[0][1]]
+    columns = _columns(file, table[0][1])
     _check_columns(file, columns)
     if len(table) == 1:
         raise DataError(f"{file}: there is a header but no row; add one row per image")
@@ -152,6 +175,21 @@ def _lines_before(lines: list[str]) -> int:
             break
         count += 1
     return count
+
+
+def _columns(file: Path, header: list[str]) -> list[str]:
+    """The names of the columns, those of `COLUMN_NAMES` where the header says it in other words."""
+    written = [cell.strip().lower() for cell in header]
+    joined = [re.sub(r"[\s-]+", "_", name) for name in written]
+    for column, names in COLUMN_NAMES.items():
+        places = [place for place, name in enumerate(joined) if name in names]
+        if column in written or not places:
+            continue
+        if len(places) > 1:
+            several = " and ".join(written[place] for place in places)
+            raise DataError(f"{file}: {several} may each be the column {column}; call one of them {column}")
+        written[places[0]] = column
+    return written
 
 
 def _check_columns(file: Path, columns: list[str]) -> None:

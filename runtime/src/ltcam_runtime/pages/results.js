@@ -116,6 +116,9 @@
   option("kind", "", "all");
   data.kinds.forEach(kind => option("kind", kind, kind));
   Object.entries(orders).forEach(([value, [text]]) => option("order", value, text));
+  const asked = new URLSearchParams(location.hash.slice(1)).get("order");
+  if (Object.hasOwn(orders, asked)) state.order = asked;
+  at("order").value = state.order;
   at("unit").textContent = data.unit;
   at("kind").addEventListener("change", event => { state.kind = event.target.value; select(); });
   at("order").addEventListener("change", event => { state.order = event.target.value; select(); });

@@ -27,6 +27,9 @@ _GROUPS = {
 _SUFFIXES = {"export": ".ltcam.onnx"}
 """Of the commands whose result is a file."""
 
+_GOES_ON = {"watch", "archive judge"}
+"""Commands that go on in the folder they wrote before; a free one would begin anew."""
+
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names.split()}
 
 _EXAMPLES = {
@@ -49,7 +52,7 @@ def load(name: str) -> Any:
         for parameter in each.params:
             if parameter.param_type_name == "option":
                 parameter.rich_help_panel = _GROUP_OF.get(str(parameter.name), "Other")
-                if parameter.name == "out" and parameter.required:
+                if parameter.name == "out" and parameter.required and words not in _GOES_ON:
                     _give_place(parameter, words.replace(" ", "-"), _SUFFIXES.get(words, ""))
         if words in _EXAMPLES:
             each.epilog = f"Example: {_EXAMPLES[words]}"

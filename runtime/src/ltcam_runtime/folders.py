@@ -38,6 +38,7 @@ _FULL_IN_OTHER_WORDS = ("no space left", "pytorchstreamwriter failed writing", "
 
 OPTIONAL_RESULTS = frozenset(
     {"coco.json", "predictions.csv", "masks", "heatmaps", "overlays", "yolo", "label-studio", "cvat.xml"}
+    | {"report.html", "thumbnails"}
 )
 """Names in a folder of results that are not written every time."""
 

@@ -20,13 +20,15 @@ from ltcam.models.torchvision_operators import prepare_torchvision
 from ltcam.training.images import PreparedImages
 from ltcam.training.sampling import balanced_epoch, epoch_length
 from ltcam.training.settings import TrainingSettings
+from ltcam.training.without_plots import without_plots
 from ltcam_runtime.errors import RunError, Terminated
 from ltcam_runtime.folders import explained
 
-prepare_torchvision()
+prepare_torchvision()  # Lightning needs its operators declared first
 
-import lightning  # noqa: E402  # needs torchvision's operators declared first
-from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: E402
+with without_plots():
+    import lightning
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.runs.run import Arithmetic  # noqa: E402

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.models.torchvision_operators import prepare_torchvision
+from ltcam.training.without_plots import without_plots
 
-prepare_torchvision()
+prepare_torchvision()  # Lightning needs its operators declared first
 
-import lightning  # noqa: E402  # needs torchvision's operators declared first
+with without_plots():
+    import lightning
 from sklearn.metrics import average_precision_score  # noqa: E402
 
 from ltcam.models.classifier import Classifier  # noqa: E402

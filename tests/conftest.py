@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, no model hub, a cache of their own, tiny runs."""
+"""What all tests share: one torch thread, no model hub, tiny runs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     yield
     assert os.environ.get("HF_HUB_OFFLINE") == "1", "something switched HF_HUB_OFFLINE off"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Measured arithmetic is remembered per user; tests must neither read nor leave any."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, Arithmetic
 from ltcam_runtime import inspector as runtime_inspector
@@ -316,14 +315,6 @@ def test_arrays_that_are_no_pictures(pixels, inspector):
 def test_a_file_alone_that_cannot_be_read(inspector, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         inspector.inspect(tmp_path / "gone.png")
-
-
-@pytest.mark.parametrize(("name", "error"), [("cuda", "no GPU"), ("tpu", "unknown"), ("", "unknown")])
-def test_devices(name, error, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SettingsError, match=error):
-        choose_device(name)
-    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
 
 
 def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):

@@ -117,19 +117,6 @@ def test_the_same_seed_trains_the_same_model_and_another_another(pictures, quick
     assert any(not torch.equal(first[name], third[name]) for name in first)
 
 
-def test_what_was_measured_before_does_not_change_the_model(pictures, quick, tmp_path, monkeypatch):
-    """The first training on a machine measures its arithmetic, later ones remember it."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    dataset = pictures(ok=(12, None), dent=(6, None))
-    settings = quick(memory_format="auto", weights=str(pretend_weights(tmp_path)))
-    first = run(dataset, settings, tmp_path / "1")
-    second = run(dataset, settings, tmp_path / "2")
-    assert "measured" in first.run.arithmetic.reason
-    assert first.run.evidence == second.run.evidence
-    states = first.classifier.state_dict(), second.classifier.state_dict()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
 def pretend_weights(folder):
     torch.manual_seed(5)
     file = folder / "trunk.safetensors"

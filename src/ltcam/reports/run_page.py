@@ -204,7 +204,11 @@ def _training_rows(run: Run) -> list[SettingRow]:
         if name not in _SHOWN_ELSEWHERE:
             meaning = fields[name].description if name in fields else ""
             rows.append(SettingRow(_words(name), plain(value), meaning or ""))
-    rows.append(SettingRow("Arithmetic", run.arithmetic.reason or "not told", "found out at the start"))
+    rows.append(
+        SettingRow(
+            "Arithmetic", run.arithmetic.reason or "not told", "by hardware and network, never by a timing"
+        )
+    )
     for name, value in run.evidence.items():
         if name not in _EVIDENCE_WITH_A_PLACE:
             rows.append(SettingRow(_words(name), plain(value), ""))

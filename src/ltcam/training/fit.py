@@ -32,7 +32,7 @@ with without_plots():
 
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.runs.run import Arithmetic  # noqa: E402
-from ltcam.training.hardware import choose_arithmetic  # noqa: E402
+from ltcam.training.arithmetic import choose_arithmetic  # noqa: E402
 from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
 
 LAST = "last.ckpt"
@@ -97,13 +97,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
         "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
     )
     arithmetic = choose_arithmetic(
-        classifier.to(target),
-        (int(train.images.shape[2]), int(train.images.shape[3])),
-        settings.batch_size,
-        target,
-        precision=settings.precision,
-        memory_format=settings.memory_format,
-        name=settings.backbone,
+        classifier.to(target), target, precision=settings.precision, memory_format=settings.memory_format
     )
     loader = _train_loader(train, along, settings)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalisation)

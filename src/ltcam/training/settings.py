@@ -59,10 +59,10 @@ class TrainingSettings(AskedSettings):
         0.95, ge=0.5, lt=1, description="with which no more than the share of `max_miss` is missed"
     )
     seed: int = Field(0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
-    precision: Precision = Field(
-        "auto", description="arithmetic of the training; auto measures where it can gain"
+    precision: Precision = Field("auto", description="arithmetic of the training; auto is float32")
+    memory_format: MemoryFormat = Field(
+        "auto", description="layout of image tensors; auto: by hardware and network"
     )
-    memory_format: MemoryFormat = Field("auto", description="layout of image tensors; auto measures")
 
     classic: bool = Field(
         False, description="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+import torch
+
+from ltcam.runs import hardware
+from ltcam.runs.hardware import choose_device, has_bfloat16
+from ltcam_runtime.errors import SettingsError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "there"),
+    [
+        ("flags : fpu avx2 avx512f", False),
+        ("flags : fpu avx512f avx512_bf16", True),
+        ("flags : amx_bf16 amx_tile", True),
+        ("", False),
+    ],
+)
+def test_bfloat16_needs_instructions(flags: str, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware.Path, "read_text", lambda *_a, **_k: flags)
+    assert has_bfloat16(CPU) is there
+
+
+def test_no_cpuinfo_means_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_a: object, **_k: object) -> NoReturn:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(hardware.Path, "read_text", missing)
+    assert has_bfloat16(CPU) is False
+
+
+@pytest.mark.parametrize(("name", "error"), [("cuda", "no GPU"), ("tpu", "unknown"), ("", "unknown")])
+def test_devices(name: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match=error):
+        choose_device(name)
+    assert choose_device("auto") == choose_device("cpu") == CPU

@@ -1,8 +1,8 @@
 """Which arithmetic and memory format a training takes: by facts about the hardware and the network, never by a timing.
 
 Two machines of one kind train the same with the same seed, and a busy one does not pick another arithmetic. The table
-holds what `benchmarks/training_arithmetic.py` measured (`docs/results/training-arithmetic.json`). bfloat16 changes results
-(`docs/accuracy.md`), so it is for those who ask for it.
+holds what `benchmarks/training_arithmetic.py` measured (`docs/results/training-arithmetic.json`). bfloat16 changes
+results (`docs/accuracy.md`), so it is for those who ask for it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -279,3 +281,56 @@ def test_names_that_nothing_has(folder, fields, said):
         change(folder, name, value=value)
     with pytest.raises(RunError, match=said):
         read_run(folder)
+
+
+def test_settings_and_weights_are_tied(folder):
+    run = read_run(folder)
+    assert run.weights_sha256 == sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    values = json.loads((folder / RUN_FILE).read_text())
+    (folder / RUN_FILE).write_text(json.dumps(values))  # laid out in another way: the same settings
+    Inspector.load(folder, device="cpu")
+    for change_it in (
+        lambda: change(folder, "classes", value=["ok", "scratch"]),
+        lambda: change(folder, "verdict", "threshold", value=0.9),
+        lambda: change(folder, "settings_sha256", value=...),
+        lambda: change(folder, "weights_sha256", value=...),
+    ):
+        before = (folder / RUN_FILE).read_text()
+        change_it()
+        with pytest.raises(RunError, match=r"run\.json was changed after the training.*trust_changed_run"):
+            Inspector.load(folder, device="cpu")
+        Inspector.load(folder, device="cpu", trust_changed_run=True)
+        (folder / RUN_FILE).write_text(before)
+    Inspector.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("bit", [1, 5, 7])
+def test_a_flipped_bit_of_the_weights(folder, bit):
+    """Of the exponent, say: the network would still run."""
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[-2] ^= 1 << bit
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    with pytest.raises(RunError, match=r"weights\.safetensors"):
+        Inspector.load(folder, device="cpu")
+
+
+def test_weights_of_another_training(folder, make_run):
+    shutil.copy(make_run(seed=9) / WEIGHTS_FILE, folder / WEIGHTS_FILE)
+    with pytest.raises(RunError, match=r"weights\.safetensors was changed after the training"):
+        Inspector.load(folder, device="cpu")
+    assert Inspector.load(folder, device="cpu", trust_changed_run=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda tensor: tensor.to(torch.int32), "torch.int32; expected torch.float32"),
+        (torch.zeros_like, "is all zero"),
+    ],
+)
+def test_numbers_that_no_training_ends_with(folder, spoil, said):
+    state = load_file(folder / WEIGHTS_FILE)
+    state["head.weight"] = spoil(state["head.weight"])
+    save_file(state, folder / WEIGHTS_FILE)
+    with pytest.raises(RunError, match=f"head.weight.*{said}"):
+        Inspector.load(folder, device="cpu", trust_changed_run=True)

@@ -320,7 +320,8 @@ def test_a_file_alone_that_cannot_be_read(inspector, tmp_path):
 def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):
     """Two fields that agree with each other and with no network."""
     broken = Inspector.load(
-        folder_with(make_run(), {"stages": ["head"], "maps": {"map": {"stages": ["head"]}}})
+        folder_with(make_run(), {"stages": ["head"], "maps": {"map": {"stages": ["head"]}}}),
+        trust_changed_run=True,
     )
     with pytest.raises(RunError, match="head"):
         broken.inspect(PICTURES[0])

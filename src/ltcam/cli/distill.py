@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ltcam.cli.console import called, command, parse_size, setting
+from ltcam.cli.options import TrustChangedRun
 from ltcam.cli.reading import GroupBy, OkLabels, open_data
 from ltcam.cli.reading import reading as how_to_read
 from ltcam.cli.trained import told, train_listener
@@ -44,6 +45,7 @@ def distill(
     seed: Annotated[int, setting(StudentSettings, "seed")] = _DEFAULTS["seed"],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
+    trust_changed_run: TrustChangedRun = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing run")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> int:
@@ -75,7 +77,7 @@ def distill(
             settings,
             resume=resume,
             overwrite=overwrite,
-            execution=Execution(device=device, command=called()),
+            execution=Execution(trust_changed_run=trust_changed_run, device=device, command=called()),
             listener=listener,
         )
     return told(done, as_json=as_json)

@@ -31,6 +31,7 @@ from ltcam.cli.options import (
     Sharpen,
     Stages,
     Threshold,
+    TrustChangedRun,
     Unsure,
     VerdictThreshold,
 )
@@ -83,6 +84,7 @@ def evaluate(
     cost_alarm: Annotated[
         float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
     ] = None,
+    trust_changed_run: TrustChangedRun = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the metrics as JSON instead of a table")
@@ -113,7 +115,9 @@ def evaluate(
             ),
             overrides=overrides,
             overwrite=overwrite,
-            execution=Execution(device=device, batch_size=batch_size, command=called()),
+            execution=Execution(
+                trust_changed_run=trust_changed_run, device=device, batch_size=batch_size, command=called()
+            ),
             progress=advance,
         )
     if as_json:

@@ -45,6 +45,10 @@ ProbingBfloat16 = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+TrustChangedRun = Annotated[
+    bool,
+    typer.Option("--trust-changed-run", help="take RUN as it is, though it was changed after its training"),
+]
 
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|mm2|mm²|mm)?", re.IGNORECASE)
 

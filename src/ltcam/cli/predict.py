@@ -21,6 +21,7 @@ from ltcam.cli.options import (
     Sharpen,
     Stages,
     Threshold,
+    TrustChangedRun,
     Unsure,
     VerdictThreshold,
     min_area_px,
@@ -72,6 +73,7 @@ def predict(
             "--cascade", help="verdict first, maps only of images that are not OK: faster where most are"
         ),
     ] = False,
+    trust_changed_run: TrustChangedRun = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:
@@ -104,7 +106,13 @@ def predict(
                 tuple(part.strip() for part in save.split(",") if part.strip()), px_per_mm
             ),
             overwrite=overwrite,
-            execution=Execution(device=device, batch_size=batch_size, threads=threads, cascade=cascade),
+            execution=Execution(
+                trust_changed_run=trust_changed_run,
+                device=device,
+                batch_size=batch_size,
+                threads=threads,
+                cascade=cascade,
+            ),
             progress=advance,
         )
     for sentence in summary.sentences():

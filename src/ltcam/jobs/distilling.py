@@ -99,7 +99,7 @@ def distill(
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
-        teacher = Inspector.load(run, device=execution.device)
+        teacher = Inspector.load(run, device=execution.device, trust_changed_run=execution.trust_changed_run)
         source = _Source(Path(run), teacher, opened(data))
         trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
         return write_trained(trained, folder, out)

@@ -125,7 +125,9 @@ def evaluate(
     dataset = source.dataset
     samples, side = choose_samples(source, run, asked.split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
-        inspector = Inspector.load(run, device=execution.device).overridden(overrides or Overrides())
+        inspector = Inspector.load(
+            run, device=execution.device, trust_changed_run=execution.trust_changed_run
+        ).overridden(overrides or Overrides())
         records, histograms, failed = _measure(inspector, samples, execution.batch_size, progress)
         if not records:
             raise DataError(

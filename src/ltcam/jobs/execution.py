@@ -1,4 +1,4 @@
-"""How a job is computed; nothing of it changes what comes out."""
+"""How a job is computed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Execution:
         threads: of the network; None: all cores.
         cascade: verdict first, and heatmaps only of images that are not OK, unless heatmaps are to be saved.
         command: how the job was called, kept in the results.
+        trust_changed_run: whether a run will do that was changed after its training.
     """
 
     device: str = "auto"
@@ -24,3 +25,4 @@ class Execution:
     threads: int | None = None
     cascade: bool = False
     command: str = ""
+    trust_changed_run: bool = False

@@ -65,7 +65,9 @@ def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution:
     keep_freed_memory()
     if execution.threads is not None:
         torch.set_num_threads(execution.threads)
-    inspector = Inspector.load(run, device=execution.device).overridden(overrides)
+    inspector = Inspector.load(
+        run, device=execution.device, trust_changed_run=execution.trust_changed_run
+    ).overridden(overrides)
     settings = {
         "run": str(run),
         "cam": inspector.run.cam.model_dump(mode="json"),

@@ -345,6 +345,6 @@ def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     page = run_page(trained.run, trained.history, failed, title=out.name)
     split = split_csv(trained.dataset, trained.contents)
-    write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
+    run = write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
     reasons = tuple((sample.id, reason) for sample, reason in trained.failed)
-    return TrainedRun(out, trained.run, trained.history, reasons)
+    return TrainedRun(out, run, trained.history, reasons)

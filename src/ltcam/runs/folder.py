@@ -12,12 +12,14 @@ Reading executes nothing and validates everything.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -25,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ltcam.data.duplicates import file_sha256
 from ltcam.models.classifier import Classifier, build_classifier
 from ltcam.models.seeded import build_seeded
 from ltcam.models.student import build_student
@@ -46,7 +49,7 @@ _LARGEST_RUN_FILE = 4 * 2**20  # bytes
 
 def write_run(
     folder: Path, run: Run, classifier: Classifier, split: str, history: list[dict[str, float]], report: str
-) -> None:
+) -> Run:
     """Write a run into an existing folder (a temporary one that is renamed when all is there).
 
     Args:
@@ -56,17 +59,30 @@ def write_run(
         split: text of split.csv.
         history: one entry per epoch.
         report: text of report.html.
+
+    Returns:
+        The settings as they were written: tied to the weights, and to themselves, by their hashes.
     """
-    values = json.dumps(run.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-    write_file(folder / RUN_FILE, values + "\n")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     # One entry only: safetensors writes several in random order, and equal trainings shall give equal files.
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    run = run.model_copy(update={"weights_sha256": file_sha256(folder / WEIGHTS_FILE), "settings_sha256": ""})
+    values = run.model_dump(mode="json")
+    run = run.model_copy(update={"settings_sha256": _settings_sha256(values)})
+    values["settings_sha256"] = run.settings_sha256
+    write_file(folder / RUN_FILE, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     # The library makes it for its owner alone; the others follow what the user has set.
     (folder / WEIGHTS_FILE).chmod((folder / RUN_FILE).stat().st_mode)
     write_file(folder / SPLIT_FILE, split)
     write_file(folder / HISTORY_FILE, _history_csv(history))
     write_file(folder / REPORT_FILE, report)
+    return run
+
+
+def _settings_sha256(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the contents of a run.json, however they are laid out, without this hash itself."""
+    others = {name: value for name, value in values.items() if name != "settings_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -116,11 +132,32 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file}: field {field!r}: {message}") from error
 
 
+def check_unchanged(folder: Path) -> None:
+    """Refuse a run whose settings or weights are not those that were written together. Runs of schema 1 were not tied.
+
+    Raises:
+        RunError: naming the file.
+    """
+    values = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    if values.get("schema_version", 1) == 1:
+        return
+    hashes = (
+        (RUN_FILE, "settings_sha256", _settings_sha256(values)),
+        (WEIGHTS_FILE, "weights_sha256", file_sha256(folder / WEIGHTS_FILE)),
+    )
+    for name, field, found in hashes:
+        if values.get(field) != found:
+            raise RunError(
+                f"{folder / name} was changed after the training, or damaged; restore it, or take the run as it is "
+                "with `trust_changed_run=True`"
+            )
+
+
 def read_classifier(folder: Path, run: Run) -> Classifier:
     """The classifier of a run, in evaluation mode with frozen parameters.
 
     Raises:
-        RunError: weights that are missing, damaged, not finite, or of another network.
+        RunError: weights that are missing, damaged, not finite, all zero, or of another network.
     """
     file = folder / WEIGHTS_FILE
     if not file.is_file():
@@ -129,13 +166,11 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
         state = load_file(file)
     except (SafetensorError, OSError) as error:
         raise RunError(f"{file} is not a readable safetensors file: {error}") from error
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
     try:
         classifier = _built(run, state)
     except SettingsError as error:
         raise RunError(f"{folder / RUN_FILE}: field 'backbone', 'head' or 'taps': {error}") from error
+    _check_tensors(file, state, classifier.state_dict())
     try:
         classifier.load_state_dict(state)
     except RuntimeError as error:
@@ -152,3 +187,14 @@ def _built(run: Run, state: Mapping[str, Tensor]) -> Classifier:
     if run.taps:
         return build_seeded(run.backbone, len(run.classes), run.head, run.taps, state)
     return build_classifier(run.backbone, len(run.classes), run.head)
+
+
+def _check_tensors(file: Path, state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    """Refuse numbers that no training of this network ends with."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
+        if name in own and tensor.is_floating_point() != own[name].is_floating_point():
+            raise RunError(f"{file}: tensor {name!r} is {tensor.dtype}; expected {own[name].dtype}")
+        if tensor.ndim > 1 and not bool(tensor.any()):
+            raise RunError(f"{file}: tensor {name!r} is all zero")

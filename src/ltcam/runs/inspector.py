@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ltcam.models.classifier import Classifier
-from ltcam.runs.folder import read_classifier, read_run
+from ltcam.runs.folder import check_unchanged, read_classifier, read_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import RUN_FILE, Run
@@ -29,15 +29,16 @@ class Inspector(RuntimeInspector):
     network: TorchNetwork
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "auto") -> Inspector:
+    def load(cls, folder: str | Path, *, device: str = "auto", trust_changed_run: bool = False) -> Inspector:
         """An inspector from a run folder. Nothing in the folder is executed.
 
         Args:
             folder: as `ltcam train` writes it.
             device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+            trust_changed_run: whether settings and weights will do that were changed after the training.
 
         Raises:
-            RunError: the folder cannot be read; the message names file and field.
+            RunError: the folder cannot be read, or was changed; the message names file and field.
             SettingsError: the device does not exist.
         """
         run = read_run(Path(folder))
@@ -52,6 +53,8 @@ class Inspector(RuntimeInspector):
             found.network.check_maps()
         except ValueError as error:
             raise RunError(f"{file}: field 'maps': {error}") from error
+        if not trust_changed_run:
+            check_unchanged(Path(folder))
         return found
 
     @classmethod

@@ -45,7 +45,8 @@ class Run(Settings):
 
     `taps`: names of the blocks that seed maps are made of; none where there are no such maps.
     `maps`: how each of the network's heatmaps is made, by name. `map`, `sharpening`, `mask`: what is drawn of kinds of
-    defect that have no settings of their own in `kinds`.
+    defect that have no settings of their own in `kinds`. `weights_sha256`, `settings_sha256`: of the
+    weights' file, and of everything else in run.json; empty in runs of schema 1.
     """
 
     schema_version: Literal[2] = 2
@@ -66,6 +67,8 @@ class Run(Settings):
     kind_share: float = Field(0.25, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     arithmetic: Arithmetic = Arithmetic()
+    weights_sha256: str = ""
+    settings_sha256: str = ""
     seed: int
     training: dict[str, Any] = Field(default_factory=dict)
     initial_weights: dict[str, Any] = Field(default_factory=dict)

@@ -196,3 +196,17 @@ def test_overrides_reach_what_is_drawn() -> None:
         everything,
         lamp.overridden(Overrides(sharpen="none", threshold=0.99)).inspect(picture(red=1)).mask | everything,
     )
+
+
+def test_a_notebook_shows_image_verdict_and_regions() -> None:
+    found = inspector().inspect(picture(red=1), "<b>.png")
+    shown = found._repr_html_()
+    assert "data:image/png;base64," in shown
+    assert "&lt;b&gt;.png" in shown
+    assert "<b>.png" not in shown
+    assert found.verdict in shown
+    assert f"{found.regions[0].area_px} px" in shown
+    assert found.pixels is not None
+    many = inspector().inspect_batch([picture(red=1)], ["a"])[0]
+    assert many.pixels is None  # they would pile up
+    assert "data:image/png;base64," in many._repr_html_()

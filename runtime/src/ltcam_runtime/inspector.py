@@ -99,10 +99,12 @@ class Inspector:
             InputError: the file cannot be read, or an array that is no RGB image of 8 bits.
         """
         if isinstance(image, (str, Path)):
-            return self.inspect_batch([read_image(image)], [name or Path(image).name])[0]
-        name = name or "image"
-        pixels = from_pillow(image, name) if isinstance(image, Image.Image) else image
-        return self.inspect_batch([pixels], [name])[0]
+            name = name or Path(image).name
+            pixels = read_image(image)
+        else:
+            name = name or "image"
+            pixels = from_pillow(image, name) if isinstance(image, Image.Image) else image
+        return replace(self.inspect_batch([pixels], [name])[0], pixels=pixels)
 
     def inspect_batch(
         self, images: Sequence[Pixels], names: Sequence[str], *, gate: bool = True, cascade: bool = False

@@ -12,6 +12,7 @@ from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.listing import Listing
+from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 
@@ -34,6 +35,12 @@ class Summary:
     verdicts: Mapping[str, int]
     failed: tuple[tuple[str, str], ...]
     left_out: tuple[Mapping[str, Any], ...] = ()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        facts = [(name, str(count)) for name, count in self.verdicts.items()]
+        facts += [("failed", str(len(self.failed))), ("page", str(self.out / "report.html"))]
+        return facts_html(f"{self.inspected} images inspected", facts)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

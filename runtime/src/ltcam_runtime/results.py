@@ -76,6 +76,7 @@ class Inspection:
         mask: (H, W) bool at the image's own size; empty where the verdict is `ok`.
         regions: connected pieces of the mask, largest area first.
         timings: seconds per step, for information.
+        pixels: (H, W, 3) uint8 RGB, what was inspected; None where many images are, so that they do not pile up.
     """
 
     image: str
@@ -87,6 +88,13 @@ class Inspection:
     mask: NDArray[np.bool_]
     regions: tuple[Region, ...]
     timings: Mapping[str, float] = field(default_factory=dict)
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the image with what was found, verdict, score and regions."""
+        from ltcam_runtime.pages.notebook import inspection_html  # noqa: PLC0415  # it knows this class
+
+        return inspection_html(self)
 
     def to_json(self, px_per_mm: float | None = None) -> dict[str, Any]:
         """The inspection without its pictures, as plain JSON values (what `predictions.json` holds).

@@ -36,12 +36,14 @@ from ltcam.reports.evaluation_page import (
     evaluation_page,
     metrics_markdown,
 )
+from ltcam.reports.metrics_table import metrics_table
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.inspector import Inspected
+from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import text_cell
 
@@ -91,6 +93,18 @@ class Measured:
     metrics: Mapping[str, Any]
     evaluation: Evaluation
     failed: tuple[tuple[str, str], ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each number with its 95 % interval."""
+        facts = [
+            (
+                row.name,
+                f"{row.value:.3f}" + ("" if row.low is None else f" ({row.low:.3f} to {row.high:.3f})"),
+            )
+            for row in metrics_table(self.evaluation)
+            if row.value is not None
+        ]
+        return facts_html("Masks and verdicts against the truth", facts)
 
 
 def evaluate(

@@ -24,7 +24,7 @@ from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
-from ltcam.runs.run import RUN_FILE, Run
+from ltcam.runs.run import REPORT_FILE, RUN_FILE, Run
 from ltcam.runs.unfinished import checkpoints, claimed, work_folder
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
@@ -33,6 +33,7 @@ from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, train_network, training_evidence, untrained_network
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder
+from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.settings import MAP, CamSettings, KindSettings, VerdictSettings
 
 
@@ -72,6 +73,17 @@ class TrainedRun:
     run: Run
     history: tuple[dict[str, float], ...]
     failed: tuple[tuple[str, str], ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        facts = [
+            ("classes", ", ".join(self.run.classes)),
+            ("epochs", str(len(self.history))),
+            ("defective from a score of", f"{self.run.verdict.threshold:.4g}"),
+            ("images not used", str(len(self.failed))),
+            ("report", str(self.folder / REPORT_FILE)),
+        ]
+        return facts_html(f"Run {self.folder}", facts)
 
     def inspector(self, device: str = "auto") -> Inspector:
         """The run, ready to inspect."""

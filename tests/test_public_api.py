@@ -1,0 +1,89 @@
+"""What `import ltcam` promises: names, types, and nothing changed outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ltcam
+
+PROGRAM = """
+from pathlib import Path
+
+import ltcam
+
+settings = ltcam.TrainingSettings(epochs=3, seed=1)
+run = ltcam.train("photos", "run", settings, overwrite=True, execution=ltcam.Execution(device="cpu"))
+threshold: float = run.run.verdict.threshold
+summary = ltcam.predict(run.folder, ["a.png", Path("more")], "results", overrides=ltcam.Overrides(sharpen="none"))
+count: int = summary.inspected
+measured = ltcam.evaluate("run", ltcam.OpenData.open("photos"), "metrics", ltcam.EvaluationSettings(split="test"))
+student = ltcam.distill("run", "photos", "student", ltcam.StudentSettings(rounds=2))
+inspection: ltcam.Inspection = ltcam.Inspector.load("run").inspect("part.png")
+regions: tuple[ltcam.Region, ...] = inspection.regions
+try:
+    ltcam.check("photos")
+except (ltcam.DataError, ltcam.LtcamError) as error:
+    print(error)
+"""
+WRONG = """
+import ltcam
+
+ltcam.TrainingSettings(epoch=3)
+ltcam.predict("run", "a.png")
+ltcam.Inspector.load("run").inspect("part.png").verdikt
+"""
+
+
+def checked(program: str, folder: Path) -> tuple[int, str]:
+    """mypy --strict of a user's program."""
+    file = folder / "program.py"
+    file.write_text(program)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), str(file)]
+    root = Path(ltcam.__file__).parents[2]
+    environment = {**os.environ, "MYPYPATH": f"{root / 'src'}:{root / 'runtime' / 'src'}"}
+    done = subprocess.run(
+        [*command, "--config-file", str(root / "pyproject.toml"), "--follow-imports=silent"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_every_name_is_there() -> None:
+    for name in ltcam.__all__:
+        assert getattr(ltcam, name) is not None
+    assert dir(ltcam) == sorted(ltcam.__all__)
+    assert {"train", "predict", "evaluate", "distill", "Inspector", "Inspection", "Region"} <= set(
+        ltcam.__all__
+    )
+
+
+def test_a_users_program_is_typed(tmp_path: Path) -> None:
+    code, said = checked(PROGRAM, tmp_path)
+    assert code == 0, said
+    code, said = checked(WRONG, tmp_path)
+    assert code == 1
+    for wrong in ('"epoch"', '"out"', '"verdikt"'):
+        assert wrong in said, said
+
+
+def test_importing_changes_nothing_outside() -> None:
+    program = """
+import os, signal
+before, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
+import ltcam
+ltcam.Overrides, ltcam.Inspector, ltcam.train
+changed = {name for name, _ in set(os.environ.items()) ^ set(before.items())}
+assert changed <= {"LD_LIBRARY_PATH"}, changed  # OpenCV's own
+assert handler == signal.getsignal(signal.SIGINT)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "ORT_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Training steps beside other programs: waiting threads that spin, as libraries have it, and that sleep, as ltcam has it.
+"""Training steps beside other programs: waiting threads that spin, as libraries have it, and that sleep, as here.
 
 Each side is a process of its own, in turns; beside each runs one process per processor that does nothing but count.
 

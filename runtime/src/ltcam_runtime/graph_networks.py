@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -102,7 +102,7 @@ class GraphNetwork:
     def _runner(self, outputs: tuple[str, ...]) -> _Run:
         with self._lock:
             if outputs not in self._loaded:
-                load = _on_openvino if self.engine.engine == "openvino" else _on_onnxruntime
+                load = ENGINE_LOADERS[self.engine.engine or self.part.engine]
                 with _named_errors():
                     self._loaded[outputs] = load(with_outputs(self.content, outputs), outputs, self.engine)
             return self._loaded[outputs]
@@ -163,6 +163,13 @@ def _on_openvino(model: bytes, outputs: Sequence[str], engine: EngineSettings) -
         return {name: np.array(result[name]) for name in outputs}
 
     return run
+
+
+ENGINE_LOADERS: Mapping[EngineName, Callable[[bytes, Sequence[str], EngineSettings], _Run]] = {
+    "onnxruntime": _on_onnxruntime,
+    "openvino": _on_openvino,
+}
+"""What makes a function of a model: pixels to outputs by name."""
 
 
 def _cores() -> int:

@@ -63,6 +63,9 @@ def main() -> None:
             rows.append(measure_student(backbone, options))
         if backbone in CASCADES:
             rows.append(measure_cascade(backbone, options))
+    if options.out.is_file():  # backbones that are not measured now keep their rows
+        known = json.loads(options.out.read_text())["rows"]
+        rows = [*(row for row in known if row["backbone"] not in options.only), *rows]
     content = {"machine": machine(), "size": options.size, "threads": options.threads, "rows": rows}
     options.out.write_text(json.dumps(content, indent=1) + "\n")
     for row in rows:

@@ -5,8 +5,8 @@ runtime, with other code before and behind the network. What differs is refused 
 
 Networks have kinks: where a value that decides on a gradient is zero up to rounding, another order of additions takes
 the other side, and a heatmap changes in a corner, by a thousandth of its range or so: torch against itself in float64
-does the same. So every image must agree in probabilities, verdict and mask, and in its heatmap on average; to the
-tolerance the heatmaps of at least half of them must. A wrong operator, weight or input moves all of them by far more.
+does the same. So heatmaps must agree on average; probabilities, which have no kinks, to the last digit; verdicts
+always; masks but for a few pixels. A wrong operator, weight, setting or input changes one of these by far more.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from ltcam_runtime.part_files import Golden, Part, unpack, unpack_map
 from ltcam_runtime.results import Inspection
 
 _NEARLY_ALL = 0.999  # of a heatmap's pixels
-_MEAN = 3e-3  # how far a kink may move a heatmap on average, as a share of its range
 _PROBABILITY, _TOLERANCE = 1e-4, 1e-3  # of probabilities, where heatmaps have this tolerance
-_LEAST_IOU, _LEAST_IOU_STEADY = 0.95, 0.99
+_LEAST_IOU, _FEW_PIXELS = 0.95, 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Comparison:
         probability: largest difference.
         verdicts: there, here.
         mask_iou: of the two masks; 1 where both are empty.
+        mask_pixels: in which they differ.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Comparison:
     probability: float
     verdicts: tuple[str, str]
     mask_iou: float
+    mask_pixels: int
 
 
 def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
@@ -75,6 +76,7 @@ def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
                 probability=_probability(inspection, image),
                 verdicts=(image.verdict, inspection.verdict),
                 mask_iou=_iou(inspection.mask, mask),
+                mask_pixels=_different(inspection.mask, mask),
             )
         )
     return found
@@ -89,26 +91,18 @@ def gate(inspector: Inspector, part: Part) -> list[Comparison]:
     found = compare(inspector, part.golden)
     for comparison in found:
         _refuse(comparison, part.tolerance)
-    steady = sum(comparison.heatmap <= part.tolerance for comparison in found)
-    if 2 * steady < len(found):
-        worst = max(found, key=lambda comparison: comparison.heatmap)
-        raise RunError(
-            f"parity: only {steady} of {len(found)} golden images have the heatmap that they had in training; "
-            f"{worst.name} differs by {worst.heatmap:.2g} of its range, {part.tolerance:g} is allowed"
-        )
     return found
 
 
 def _refuse(found: Comparison, tolerance: float) -> None:
     there, here = found.verdicts
     problems = {
-        f"its probabilities differ by {found.probability:.2g}": found.probability
-        > _PROBABILITY * max(1, tolerance / _TOLERANCE),
+        f"its probabilities differ by {found.probability:.2g}": not found.probability
+        <= _PROBABILITY * max(1, tolerance / _TOLERANCE),  # NaN is refused, too
         f"its verdict is {here}, and was {there}": here != there,
-        f"its heatmap differs by {found.mean:.2g} of its range on average": found.mean
-        > max(_MEAN, tolerance),
-        f"its mask covers another area (IoU {found.mask_iou:.3f})": found.mask_iou
-        < (_LEAST_IOU_STEADY if found.heatmap <= tolerance else _LEAST_IOU),
+        f"its heatmap differs by {found.mean:.2g} of its range on average": not found.mean <= tolerance,
+        f"its mask covers another area (IoU {found.mask_iou:.3f})": found.mask_iou < _LEAST_IOU
+        and found.mask_pixels > _FEW_PIXELS,
     }
     reasons = [reason for reason, holds in problems.items() if holds]
     if reasons:
@@ -146,3 +140,7 @@ def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
         return 0.0
     either = int((one | other).sum())
     return int((one & other).sum()) / either if either else 1.0
+
+
+def _different(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> int:
+    return int((one != other).sum()) if one.shape == other.shape else max(one.size, other.size)

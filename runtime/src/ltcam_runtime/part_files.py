@@ -74,7 +74,7 @@ class Part(Settings):
 
     `maps`: how each of the graph's heatmaps is made, by name; fixed in the graph.
     `engine`: what runs it unless asked otherwise, by measurement. `precision`: of its weights. `tolerance`: how far
-    heatmaps may be from the golden ones, as a share of their range.
+    heatmaps may be from the golden ones on average, as a share of their range.
     """
 
     schema_version: Literal[1] = 1

@@ -79,10 +79,10 @@ def export(
     settings = ExportSettings(format, precision, tuple(golden or ()), overrides, overwrite)  # type: ignore[arg-type]
     done = export_run(run, out, settings, progress=lambda step: say(f"{step} ..."))
     for engine, comparisons in done.parity.items():
-        worst = max(comparison.heatmap for comparison in comparisons)
+        worst = max(comparison.mean for comparison in comparisons)
         iou = min(comparison.mask_iou for comparison in comparisons)
         say(
-            f"{engine}: {len(comparisons)} golden images agree; heatmaps within {worst:.1e} of their range, "
+            f"{engine}: {len(comparisons)} golden images agree; heatmaps to {worst:.1e} of their range on average, "
             f"masks to {iou:.1%}"
         )
     say(f"{done.path}: {done.size / 1e6:.1f} MB; try: ltcam-run {done.path} IMAGES... --out results")

@@ -2,8 +2,8 @@
 
 The threshold of `ltcam.cam.percentile` is the k-th of the m ascending positive values, which is the largest float t
 that at least m - k values reach. A float has 8 bits of exponent and 23 of mantissa; they are found one after the
-other, each by counting how many values reach the candidate. 32 comparisons and sums take a third of the time of
-ONNX Runtime's TopK, a tenth of OpenVINO's (`benchmarks/export_percentile.py`), and no value is ever rounded.
+other, each by counting how many values reach the candidate. 32 comparisons and sums take a quarter of the time of
+ONNX Runtime's TopK, a fifth of OpenVINO's (`benchmarks/export_percentile.py`), and no value is ever rounded.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ def test_stopped_training_is_gone_on_with(  # the longest test: a process for ea
     assert printed == ""
     assert not out.exists()
     if stop != signal.SIGKILL:
-        assert "go on with --resume" in said
+        assert "continue with --resume" in said
         assert len(left_in(tmp_path)) == 1  # the checkpoints
     again = ltcam(*words)
     assert again.code == 2

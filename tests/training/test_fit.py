@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_is_refused(damage, trained, settings_of, tmp_path)
         torch.save({"a": 1}, file)
     else:
         file.write_bytes(content[damage])
-    with pytest.raises(RunError, match=r"last\.ckpt: cannot go on"):
+    with pytest.raises(RunError, match=r"last\.ckpt: this checkpoint cannot be resumed"):
         trained(tmp_path, settings_of(epochs=2))
 
 
@@ -279,7 +279,7 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(epoch, trained, se
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent has set
     with pytest.raises(KeyboardInterrupt) as stopped:
         trained(tmp_path, settings_of(epochs=2), progress=interrupt)
-    assert ("go on with --resume" in str(stopped.value)) == (epoch == 1)
+    assert ("continue with `resume=True`" in str(stopped.value)) == (epoch == 1)
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     signal.signal(signal.SIGINT, handler)
 

@@ -88,5 +88,5 @@ def test_a_split_that_fits_nowhere_is_refused_before_reading(sample, tmp_path, m
     monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 0)
     free = namedtuple("Usage", "free")(3 * 32 * 32)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: free)
-    with pytest.raises(DataError, match="use a smaller --image-size"):
+    with pytest.raises(DataError, match="use a smaller `image_size`"):
         prepare_images([sample("a.png"), sample("b.png")], (OK,), (32, 32), tmp_path / "images.bin")

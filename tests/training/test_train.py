@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from ltcam.calibration import verdict as verdict_module
 from ltcam.calibration.maps import default_cam
 from ltcam.data.dataset import OK, make_dataset
+from ltcam.data.opened import OpenData
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
 from ltcam.jobs.execution import Execution
@@ -53,7 +54,11 @@ def quick(settings_of):
 
 def run(dataset, settings, work, listener=None, command=""):
     return train_run(
-        dataset, settings, work, Execution(device="cpu", command=command), listener or Listener()
+        OpenData(dataset.root, dataset),
+        settings,
+        work,
+        Execution(device="cpu", command=command),
+        listener or Listener(),
     )
 
 
@@ -431,3 +436,17 @@ def test_damaged_settings_of_a_begun_training(content, pictures, quick, tmp_path
 @pytest.mark.parametrize(("backbone", "rate"), [("test_resnet", 1e-4), ("test_convnext", 5e-5)])
 def test_networks_without_batch_normalisation_learn_more_slowly(backbone, rate):
     assert module.default_learning_rate(module.build_classifier(backbone, 2)) == rate
+
+
+def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
+    pictures, quick, tmp_path, monkeypatch
+):
+    from ltcam.data import opened  # noqa: PLC0415
+
+    hashed, original = [], opened.content_hashes
+    monkeypatch.setattr(opened, "content_hashes", lambda dataset: hashed.append(1) or original(dataset))
+    dataset = pictures(ok=(6, None), dent=(6, None), split="train")
+    data = OpenData(dataset.root, dataset)
+    for number in range(2):
+        train_run(data, quick(), tmp_path / str(number), Execution(device="cpu"), Listener())
+    assert hashed == [1]

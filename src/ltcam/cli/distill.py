@@ -44,7 +44,7 @@ def distill(
     confidence: Annotated[float, setting(StudentSettings, "confidence")] = _DEFAULTS["confidence"],
     seed: Annotated[int, setting(StudentSettings, "seed")] = _DEFAULTS["seed"],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a training that was stopped")] = False,
     trust_changed_run: TrustChangedRun = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing run")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,

@@ -49,7 +49,7 @@ def train(
     classic: Annotated[bool, setting(TrainingSettings, "classic", "--classic")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a training that was stopped")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue a training that was stopped")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing run")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> int:

@@ -15,7 +15,7 @@ from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
-from ltcam.data.opened import Data, opened
+from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import split_csv
 from ltcam.jobs.execution import Execution
 from ltcam.models.classifier import Classifier
@@ -121,16 +121,14 @@ def train(
     execution = replace(execution, device=device)
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
-        train_network(
-            opened(data).dataset, settings, work_folder(out), device=device, devices=execution.devices
-        )
+        train_network(opened(data), settings, work_folder(out), device=device, devices=execution.devices)
         raise SystemExit(0)
     with (
         claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
-        trained = train_run(opened(data).dataset, settings, work, execution, listener)
+        trained = train_run(opened(data), settings, work, execution, listener)
         if not settings.classic:
             trained = with_kinds(trained, device=device, listener=listener)
         return write_trained(trained, folder, out)
@@ -169,7 +167,7 @@ def quick(
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=False) as work,
     ):
-        network = untrained_network(opened(data).dataset, settings, work, listener=listener)
+        network = untrained_network(opened(data), settings, work, listener=listener)
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
         nn.init.zeros_(nothing.bias)
@@ -185,12 +183,12 @@ LAST = "last stage"
 
 
 def train_run(
-    dataset: Dataset, settings: TrainingSettings, work: Path, execution: Execution, listener: Listener
+    data: OpenData, settings: TrainingSettings, work: Path, execution: Execution, listener: Listener
 ) -> Trained:
     """Train a classifier and choose its verdict; its masks are not sharpened yet.
 
     Args:
-        dataset: as read from disk.
+        data: as scanned.
         settings: of the training.
         work: folder for checkpoints; a training found there is continued.
         execution: device and so on.
@@ -200,7 +198,7 @@ def train_run(
         LtcamError: as for `train`.
     """
     network = train_network(
-        dataset,
+        data,
         settings,
         work,
         listener=listener,

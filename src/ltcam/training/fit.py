@@ -81,7 +81,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
         validation: images that choose the epoch; None: the last epoch is taken.
         settings: epochs, batch size and so on.
         normalisation: mean and standard deviation per channel, of values 0 to 1.
-        checkpoints: folder to write after every epoch and to go on from where it holds any.
+        checkpoints: folder to write after every epoch, and to resume from where it holds any.
         learning_rate: peak, of the trunk.
         along: what else is known of each image to learn from, for modules that learn more than labels.
         make_module: how it is trained: what makes a `TrainingModule` of the same arguments.
@@ -91,7 +91,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
         epoch_done: called with the history's entry after every epoch.
 
     Raises:
-        RunError: a checkpoint that cannot be gone on from.
+        RunError: a checkpoint that cannot be resumed.
     """
     target = torch.device(
         "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
@@ -169,7 +169,7 @@ def _place_among_processes() -> tuple[int, int]:
 
 
 class _Bookkeeping(lightning.Callback):
-    """After each epoch: best weights, a checkpoint to go on from, and a word to whoever listens."""
+    """After each epoch: best weights, a checkpoint to resume from, and a word to whoever listens."""
 
     def __init__(
         self,

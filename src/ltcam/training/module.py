@@ -64,7 +64,7 @@ class TrainingModule(lightning.LightningModule):
         return values.contiguous(memory_format=torch.channels_last) if self.channels_last else values
 
     def on_train_epoch_start(self) -> None:
-        """Every epoch rolls its own dice, so that a training that is gone on with rolls the same ones."""
+        """Every epoch rolls its own dice, so that a resumed training rolls the same ones."""
         self.generator.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
         if self.settings.pretrained or self.settings.batch_size == 1:
             freeze_normalisation(self.classifier)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ltcam.data.dataset import Dataset, Sample
-from ltcam.data.fingerprint import content_hashes, fingerprint
+from ltcam.data.opened import OpenData
 from ltcam.data.sides import choose_sides
 from ltcam.models.backbones import input_statistics
 from ltcam.models.classifier import (
@@ -79,7 +79,7 @@ class TrainedNetwork:
 
 
 def train_network(
-    dataset: Dataset,
+    data: OpenData,
     settings: TrainingSettings,
     work: Path,
     *,
@@ -90,7 +90,7 @@ def train_network(
     """Train a classifier on the image labels of a data set.
 
     Args:
-        dataset: as read from disk. Its own test side is never looked at.
+        data: as scanned. Its own test side is never looked at.
         settings: of the training.
         work: folder for checkpoints; a training found there is continued.
         listener: told about progress.
@@ -103,7 +103,7 @@ def train_network(
         RunError: `work` holds a training with other settings.
     """
     listener = listener or Listener()
-    begun = untrained_network(dataset, settings, work, listener=listener)
+    begun = untrained_network(data, settings, work, listener=listener)
     validation, chosen_by = usable_for_choices(begun.held_back)
     fitted = fit(
         begun.classifier,
@@ -122,12 +122,12 @@ def train_network(
 
 
 def untrained_network(
-    dataset: Dataset, settings: TrainingSettings, work: Path, *, listener: Listener | None = None
+    data: OpenData, settings: TrainingSettings, work: Path, *, listener: Listener | None = None
 ) -> TrainedNetwork:
     """What every training starts from: the data read, and a classifier with its first weights.
 
     Args:
-        dataset: as read from disk. Its own test side is never looked at.
+        data: as scanned. Its own test side is never looked at.
         settings: of the training.
         work: folder for checkpoints.
         listener: told about progress.
@@ -139,16 +139,14 @@ def untrained_network(
     """
     listener = listener or Listener()
     torch.manual_seed(settings.seed)
-    sides = choose_sides(dataset, seed=settings.seed, val_share=settings.validation_share)
+    sides = choose_sides(data.dataset, seed=settings.seed, val_share=settings.validation_share)
     dataset, note = sides.dataset, sides.words
     listener.say(note)
     size = settings.image_size or choose_image_size(_sizes(dataset.of_split("train")))
     listener.say(f"the network sees {size[0]} x {size[1]} pixels (height x width)")
     classifier, filled, stages = _build(settings, len(dataset.classes), size)
     listener.say(filled.sentence())
-    contents = content_hashes(dataset)
-    print_of_data = fingerprint(dataset, contents)
-    check_same_training(work, settings, size, print_of_data)
+    check_same_training(work, settings, size, data.fingerprint)
     parts = _read(dataset, size, work, listener)
     return TrainedNetwork(
         classifier=classifier,
@@ -160,8 +158,8 @@ def untrained_network(
         image_size=size,
         dataset=dataset,
         note=note,
-        contents=contents,
-        fingerprint=print_of_data,
+        contents=data.hashes,
+        fingerprint=data.fingerprint,
         train=parts["train"],
         held_back=parts["val"],
     )

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
+from ltcam.cli import console
 from ltcam.cli import process as module
-from ltcam_runtime.errors import Terminated
+from ltcam_runtime.errors import RunError, Terminated
 
 Call = Callable[..., Any]
 
@@ -138,6 +140,42 @@ except KeyboardInterrupt:
         timeout=50,
     )
     assert done.stdout == "interrupted True\n", done.stderr
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("answer", [ValueError, MemoryError, RunError])
+def test_an_interrupt_that_compiled_code_answers_with_an_error(
+    answer: type[Exception], kind: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As safetensors does, which calls torch from Rust."""
+
+    @console.command
+    def body() -> int:
+        try:
+            os.kill(os.getpid(), kind)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise answer("could not determine the shape of an object") from None
+        return 0
+
+    with module.prepared(), pytest.raises(typer.Exit) as left:
+        body()
+    assert left.value.exit_code == code
+    assert capsys.readouterr().err == "ltcam: interrupted\n"
+
+
+def test_an_error_without_an_interrupt_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    @console.command
+    def body() -> int:
+        raise RunError("the weights are damaged")
+
+    with pytest.raises(Terminated), module.prepared():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    with module.prepared(), pytest.raises(typer.Exit) as left:
+        body()
+    assert left.value.exit_code == 2
+    assert capsys.readouterr().err == "ltcam: the weights are damaged\n"
 
 
 def test_signals_are_as_before_afterwards() -> None:

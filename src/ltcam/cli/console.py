@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from ltcam.cli.process import delivered
 from ltcam_runtime.errors import LtcamError, SettingsError, Terminated
 
 DEBUG = False
@@ -44,19 +45,29 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
             code = body(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
             _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", code_of(interrupt))
-        except LtcamError as error:
-            _fail(in_words(str(error)), error.exit_code)
-        except (MemoryError, OSError, FloatingPointError) as error:
-            _fail(f"{type(error).__name__}: {error}", NOTHING_DONE)
-        except Exception as error:  # a fault of ours: told in a line as well, and how to see more
-            unexpected = f"unexpected {type(error).__name__}: {error}"
-            _fail(f"{unexpected} (this is a fault in ltcam; --debug shows where)", NOTHING_DONE)
+        except Exception as error:
+            swallowed = delivered()
+            if swallowed is not None:  # by compiled code, which answered with this error
+                _fail("interrupted", code_of(swallowed))
+            message, code = _told(error)
+            _fail(in_words(message), code)
         else:
             raise typer.Exit(code)
 
     # The body's int is for `guarded`; a parser would take it for a value to print.
     guarded.__annotations__ = {**body.__annotations__, "return": None}
     return guarded
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What a command says of an error, and its exit code."""
+    if isinstance(error, LtcamError):
+        return str(error), error.exit_code
+    if isinstance(error, (MemoryError, OSError, FloatingPointError)):
+        return f"{type(error).__name__}: {error}", NOTHING_DONE
+    # A fault of ours: told in a line as well, and how to see more.
+    unexpected = f"unexpected {type(error).__name__}: {error}"
+    return f"{unexpected} (this is a fault in ltcam; --debug shows where)", NOTHING_DONE
 
 
 def code_of(interrupt: KeyboardInterrupt) -> int:

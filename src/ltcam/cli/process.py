@@ -19,6 +19,7 @@ from types import FrameType
 from ltcam_runtime.errors import Terminated
 
 _TRY_AGAIN = 0.02  # seconds until an interrupt is delivered that came during an import
+_delivered: list[KeyboardInterrupt] = []
 
 
 @contextmanager
@@ -103,6 +104,16 @@ def _interruptible() -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+        _delivered.clear()
+
+
+def delivered() -> KeyboardInterrupt | None:
+    """The interrupt that has been raised in this process, if one has.
+
+    Compiled code that is interrupted while it calls Python may answer with any error of its own; who catches that
+    can ask here what it was.
+    """
+    return _delivered[-1] if _delivered else None
 
 
 def _interrupt(kind: int, frame: FrameType | None) -> None:
@@ -110,7 +121,8 @@ def _interrupt(kind: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGALRM, lambda _, frame: _interrupt(kind, frame))
         signal.setitimer(signal.ITIMER_REAL, _TRY_AGAIN)
         return
-    raise Terminated if kind == signal.SIGTERM else KeyboardInterrupt
+    _delivered.append(Terminated() if kind == signal.SIGTERM else KeyboardInterrupt())
+    raise _delivered[-1]
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -237,6 +237,9 @@ def choose_kinds(
             marks_of_all |= further
             own = values_of(marks_of_all)
             best = best_of(own | {best: own[best] + _BETTER}, among=[best, *further])
+            if not shared and _drop(marks_of_all[best]) < GOOD:
+                # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
+                best = tried[0]
         settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
     return KindChoice(settings, _default(values), evidence)
 
@@ -247,6 +250,9 @@ def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
     Args:
         normal: OK images, which say how much contrast is ordinary.
         maps: names of the network's maps; `seed` for each kind's own.
+
+    Returns:
+        The first one is the first map unsharpened, cut by OK images.
     """
     contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
     contrasts.append(normal.sharpening("dark", OTHER_WINDOWS[0]))
@@ -384,9 +390,17 @@ def _settled(
     }
 
 
+GOOD, FAIR = 0.5, 0.25
+"""Share of the score that goes when masks are filled with OK texture, from which on they can be trusted."""
+
+
 def trust(explained: float) -> str:
-    """In a word how far masks can be trusted: how much of the score goes when they are filled with OK texture."""
-    return "good" if explained >= 0.5 else "fair" if explained >= 0.25 else "poor"
+    """In a word how far masks can be trusted, by the share of the score that they explain."""
+    return "good" if explained >= GOOD else "fair" if explained >= FAIR else "poor"
+
+
+def _drop(found: Sequence[Mark]) -> float:
+    return float(np.mean([mark.drop for mark in found]))
 
 
 def _row(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
@@ -395,7 +409,7 @@ def _row(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
         **candidate.sharpening.model_dump(mode="json"),
         "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
         "fill_holes": candidate.mask.fill_holes,
-        "drop": round(float(np.mean([mark.drop for mark in found])), 4),
+        "drop": round(_drop(found), 4),
         "rise": round(float(np.mean([mark.rise for mark in found])), 4),
         "area": round(float(np.mean([mark.area for mark in found])), 5),
         "value": round(value(found, AREA_PRICE), 4),

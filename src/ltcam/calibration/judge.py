@@ -93,12 +93,15 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
 def value(found: Sequence[Mark], price: float) -> float:
     """How good the masks of several images are, larger is better.
 
+    A score that rises when a mask is filled says that the texture did not suit, and nothing of the mask: it counts as
+    no drop.
+
     Args:
         found: one mark per image.
         price: of the area's logarithm.
     """
     return float(
-        np.mean([mark.drop / 2 + mark.rise - price * np.log(max(mark.area, SMALLEST)) for mark in found])
+        np.mean([max(mark.drop, 0) + mark.rise - price * np.log(max(mark.area, SMALLEST)) for mark in found])
     )
 
 

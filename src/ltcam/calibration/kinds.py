@@ -26,7 +26,7 @@ from ltcam_runtime.inspector import make_mask, scaled, sharpened
 from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
-AREA_PRICE = 0.15  # of the area's logarithm; the whole drop is worth 0.5, the whole rise 1
+AREA_PRICE = 0.2  # of the area's logarithm; the whole drop is worth 1, the whole rise too
 REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
 CALIBRATED_REACH = 0.5  # of heat 1
 WINDOW = 0.25  # share of the shorter side

@@ -93,7 +93,7 @@ def test_no_data_set(
     words = {
         "empty": "empty",
         "missing": "no such folder",
-        "texts": "no images",
+        "texts": "files that are no images",
         "loose": "no known layout",
         "manifest": "path,label",
         "layout": "did you mean ksdd",

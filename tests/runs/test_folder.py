@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import build_classifier
+from ltcam.models.seeded import SeededClassifier
 from ltcam.runs.folder import read_classifier, read_run, write_run
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import (
@@ -334,3 +337,21 @@ def test_numbers_that_no_training_ends_with(folder, spoil, said):
     save_file(state, folder / WEIGHTS_FILE)
     with pytest.raises(RunError, match=f"head.weight.*{said}"):
         Inspector.load(folder, device="cpu", trust_changed_run=True)
+
+
+@pytest.mark.parametrize(("zero", "other"), [("head", "peaks"), ("peaks", "head")])
+def test_a_network_with_seed_maps_answers_by_one_of_two(zero, other, make_run):
+    """Without training the head is zero, and with it the peaks may be."""
+    torch.manual_seed(0)
+    seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,))
+    nn.init.normal_(seeded.get_submodule(other).weight)
+    nn.init.zeros_(seeded.get_submodule(zero).weight)
+    folder = make_run()
+    run = read_run(folder).model_copy(update={"taps": ("trunk.layer1",)})
+    write_run(folder, run, seeded, "", [], "")
+    read = read_classifier(folder, read_run(folder)).state_dict()
+    assert all(torch.equal(tensor, read[name]) for name, tensor in seeded.state_dict().items())
+    nn.init.zeros_(seeded.get_submodule(other).weight)
+    write_run(folder, run, seeded, "", [], "")
+    with pytest.raises(RunError, match=r"'head.weight' and 'peaks.weight' is all zero"):
+        read_classifier(folder, read_run(folder))

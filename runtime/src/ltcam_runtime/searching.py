@@ -33,7 +33,7 @@ VIDEO = "videos: make frames of them, such as with  ffmpeg -i VIDEO -vf fps=2 FO
 ARCHIVE = "archives: unpack them"
 OTHER_IMAGE = "images of a format that is not read: save them as PNG"
 WRONG_SUFFIX = "images by their content, but their names end otherwise: rename them"
-NO_IMAGE = "no images"
+NO_IMAGE = "files that are no images"
 
 _SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "lost+found"}

@@ -44,6 +44,10 @@ from ltcam.runs.run import (
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import write_file
 
+_ANSWERS = ("head.weight", "peaks.weight")
+"""What the logits are made with: a run without training answers by the peaks of its seed maps alone, others may do
+without them."""
+
 _LARGEST_RUN_FILE = 4 * 2**20  # bytes
 
 
@@ -196,6 +200,11 @@ def _check_tensors(file: Path, state: Mapping[str, torch.Tensor], own: Mapping[s
             raise RunError(f"{file}: tensor {name!r} holds NaN or infinite values")
         if name in own and tensor.is_floating_point() != own[name].is_floating_point():
             raise RunError(f"{file}: tensor {name!r} is {tensor.dtype}; expected {own[name].dtype}")
-        begins_with_zeros = name in own and not bool(own[name].any())  # and may end so, after little training
-        if tensor.ndim > 1 and not begins_with_zeros and not bool(tensor.any()):
+        may_be_zero = name in _ANSWERS or (
+            name in own and not bool(own[name].any())
+        )  # begins so, and may end so
+        if tensor.ndim > 1 and not may_be_zero and not bool(tensor.any()):
             raise RunError(f"{file}: tensor {name!r} is all zero")
+    answers = [name for name in _ANSWERS if name in state]
+    if answers and not any(bool(state[name].any()) for name in answers):
+        raise RunError(f"{file}: tensor {' and '.join(map(repr, answers))} is all zero")

@@ -36,7 +36,7 @@ $(READY): pyproject.toml runtime/pyproject.toml constraints.txt
 demo: $(DEMO)/metrics/metrics.json $(DEMO)/first/predictions.json
 	@echo
 	@echo "Look at:"
-	@echo "  file://$(CURDIR)/$(DEMO)/first/report.html     a minute's work: masks without training a network"
+	@echo "  file://$(CURDIR)/$(DEMO)/first/report.html     first masks, without training a network"
 	@echo "  file://$(CURDIR)/$(DEMO)/results/report.html   masks and verdicts of the trained run"
 	@echo "  file://$(CURDIR)/$(DEMO)/metrics/report.html   how good they are: missed, false alarms, exact masks"
 	@echo

@@ -21,6 +21,7 @@ from ltcam_runtime.images import (
     read_mask,
     resize,
     resize_heatmap,
+    to_pixels,
 )
 
 RNG = np.random.default_rng(7)
@@ -481,3 +482,47 @@ def test_resize_never_returns_its_input_and_refuses_no_size() -> None:
 def test_suffixes_are_lower_case() -> None:
     assert {".jpg", ".png", ".bmp", ".tif"} <= IMAGE_SUFFIXES
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)
+
+
+# ------------------------------------------------------------------------- in any form
+
+
+def forms(pixels: np.ndarray) -> dict[str, object]:
+    image = Image.fromarray(pixels)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return {
+        "array": pixels,
+        "bytes": stream.getvalue(),
+        "bytearray": bytearray(stream.getvalue()),
+        "memoryview": memoryview(stream.getvalue()),
+        "pillow": image,
+    }
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+def test_all_forms_of_an_image_give_the_same_pixels(channels: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (9, 7, *channels), dtype=np.uint8)
+    flat = pixels[..., 0] if channels == (1,) else pixels
+    found = {name: to_pixels(form, "a") for name, form in forms(flat).items()}  # type: ignore[arg-type]
+    found["own"] = to_pixels(pixels, "a")
+    for name, each in found.items():
+        assert each.shape == (9, 7, 3), name
+        assert each.dtype == np.uint8
+        assert np.array_equal(each, found["bytes"]), name
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        b"",
+        b"no image",
+    ],
+)
+def test_other_forms_are_refused_by_name(image: np.ndarray | bytes) -> None:
+    with pytest.raises(InputError, match=r"part\.png"):
+        to_pixels(image, "part.png")

@@ -17,6 +17,7 @@ What becomes of the less usual kinds of image:
 
 from __future__ import annotations
 
+import io
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -114,6 +115,10 @@ _ORIENTATIONS: dict[int, tuple[bool, tuple[int, ...]]] = {
 }
 
 
+ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8]
+"""An image in any form: a file, its bytes, a Pillow image, an array."""
+
+
 def read_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
     """Read one image file, upright and in colour.
 
@@ -147,6 +152,44 @@ class Mask:
     marks: NDArray[np.bool_]
     threshold: float
     levels: int
+
+
+def to_pixels(image: ImageLike, name: str) -> NDArray[np.uint8]:
+    """The pixels of an image in any form in which programs hold one, as `read_image` gives those of a file.
+
+    Args:
+        image: a file; the bytes of a file; a Pillow image of any mode; or an array of uint8: (H, W) or (H, W, 1) grey,
+            (H, W, 3) RGB, (H, W, 4) RGBA, which is put on white.
+        name: of the image, for the error.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        InputError: what `read_image` refuses, or an array of another shape or type.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        decoded, orientation = _begun(Path(name), io.BytesIO(image))
+        _load(name, decoded, DEFAULT_MAX_PIXELS)
+        with _decoding(name):
+            return _upright(_rgb(Path(name), decoded), orientation)
+    if isinstance(image, Image.Image):
+        return from_pillow(image, name)
+    if image.dtype != np.uint8 or image.size == 0 or not _is_picture(image.shape):
+        raise InputError(
+            name,
+            f"an array of shape {image.shape} and type {image.dtype}; "
+            "give uint8 of shape (H, W), (H, W, 3) or (H, W, 4)",
+        )
+    if image.ndim == 2 or image.shape[2] == 1:
+        return _three_channels(image.reshape(image.shape[:2]))
+    return image if image.shape[2] == 3 else _on_ground(image, 255)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
 def from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
@@ -270,19 +313,22 @@ def _opened(path: Path | str) -> Iterator[tuple[ImageFile.ImageFile, int]]:
     """The image with its header read, and the orientation that is still to be applied."""
     path = Path(path)
     with _file(path) as stream:
-        with _decoding(path):
-            head = stream.read(16)
-            stream.seek(0)
-        if not head:
-            raise InputError(path, "the file is empty")
-        decoder = next((decoder for magic, decoder in _DECODERS if head.startswith(magic)), None)
-        if decoder is None:
-            raise InputError(path, f"not an image file ({_KNOWN} are)")
-        with _decoding(path):
-            with _without_pillows_limit():
-                image = decoder(stream)
-            orientation = _orientation(image)
-        yield image, orientation
+        yield _begun(path, stream)
+
+
+def _begun(path: Path, stream: IO[bytes]) -> tuple[ImageFile.ImageFile, int]:
+    with _decoding(path):
+        head = stream.read(16)
+        stream.seek(0)
+    if not head:
+        raise InputError(path, "the file is empty")
+    decoder = next((decoder for magic, decoder in _DECODERS if head.startswith(magic)), None)
+    if decoder is None:
+        raise InputError(path, f"not an image file ({_KNOWN} are)")
+    with _decoding(path):
+        with _without_pillows_limit():
+            image = decoder(stream)
+        return image, _orientation(image)
 
 
 _LIMIT = threading.RLock()

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ltcam_runtime.errors import InputError, SettingsError
-from ltcam_runtime.images import from_pillow, read_image, resize, resize_heatmap
+from ltcam_runtime.images import ImageLike, read_image, resize, resize_heatmap, to_pixels
 from ltcam_runtime.masks import above, fill_holes, fixed, otsu, to_shares
 from ltcam_runtime.networks import Network, ParallelNetwork
 from ltcam_runtime.reading import Workers, process
@@ -88,22 +87,21 @@ class Inspector:
         """
         return replace(self, settings=overrides.apply(self.settings))
 
-    def inspect(self, image: str | Path | Pixels | Image.Image, name: str | None = None) -> Inspection:
+    def inspect(self, image: ImageLike, name: str | None = None) -> Inspection:
         """Inspect one image.
 
         Args:
-            image: a file, pixels (H, W, 3) uint8 RGB, or a Pillow image of any kind.
+            image: a file, the bytes of one, a Pillow image of any mode, or uint8 pixels: (H, W) grey, (H, W, 3) RGB,
+                (H, W, 4) RGBA.
             name: what the inspection calls it; default: the file's name.
 
         Raises:
-            InputError: the file cannot be read, or an array that is no RGB image of 8 bits.
+            InputError: the file cannot be read, or an array that is no image of 8 bits.
         """
         if isinstance(image, (str, Path)):
             name = name or Path(image).name
-            pixels = read_image(image)
-        else:
-            name = name or "image"
-            pixels = from_pillow(image, name) if isinstance(image, Image.Image) else image
+        name = name or "image"
+        pixels = to_pixels(image, name)
         return replace(self.inspect_batch([pixels], [name])[0], pixels=pixels)
 
     def inspect_batch(

@@ -1,0 +1,117 @@
+"""Images and labels from memory: what scikit-learn's users expect."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam.data.dataset import OK, Sample, make_dataset
+from ltcam.data.layouts.tree import OK_NAMES
+from ltcam.data.opened import OpenData
+from ltcam.jobs import training
+from ltcam.jobs.execution import Execution
+from ltcam.runs.inspector import Inspector
+from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.images import ImageLike, to_pixels
+from ltcam_runtime.results import Inspection
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Learns from images and labels, and then inspects: `Classifier().fit(images, labels).predict(images)`.
+
+    Attributes:
+        settings: of the training.
+        quick: a first run without training a network, as `ltcam quick` makes it.
+        execution: device and so on.
+        inspector: of the run; None before `fit`.
+    """
+
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    quick: bool = False
+    execution: Execution = field(default_factory=Execution)
+    inspector: Inspector | None = None
+
+    def fit(
+        self,
+        images: Sequence[ImageLike],
+        labels: Sequence[str | int | bool],
+        *,
+        run: str | Path | None = None,
+    ) -> Classifier:
+        """A fitted classifier; this one stays as it is.
+
+        Args:
+            images: files, bytes, Pillow images or arrays.
+            labels: one per image: 0, False, `ok`, `good` and `normal` mean no defect, 1 and True `defect`, every other
+                text is a kind of defect.
+            run: folder to keep the run in; None keeps it in memory only.
+
+        Raises:
+            DataError: numbers of images and labels differ, or a training cannot be made of them.
+            InputError: an image that cannot be read.
+        """
+        if len(images) != len(labels):
+            raise DataError(f"{len(images)} images but {len(labels)} labels; give one label per image")
+        with tempfile.TemporaryDirectory(prefix="ltcam-") as scratch:
+            root = Path(scratch)
+            samples = [
+                _kept(root, number, image, _label(label))
+                for number, (image, label) in enumerate(zip(images, labels, strict=True))
+            ]
+            data = OpenData(make_dataset(root, "manifest", samples))
+            out = Path(run) if run is not None else root / "run"
+            make: Callable[..., object] = training.quick if self.quick else training.train
+            make(data, out, self.settings, execution=self.execution)
+            return replace(self, inspector=Inspector.load(out, device=self.execution.device))
+
+    def inspect(self, images: Sequence[ImageLike]) -> list[Inspection]:
+        """Verdict, score, mask and regions of each image.
+
+        Raises:
+            DataError: before `fit`.
+        """
+        if self.inspector is None:
+            raise DataError("this classifier has learnt nothing yet; call fit(images, labels) first")
+        return [self.inspector.inspect(image, f"image {number}") for number, image in enumerate(images)]
+
+    def predict(self, images: Sequence[ImageLike]) -> NDArray[np.str_]:
+        """The verdict of each image: `ok`, `unsure` or `defect`."""
+        return np.array([found.verdict for found in self.inspect(images)])
+
+    def predict_proba(self, images: Sequence[ImageLike]) -> NDArray[np.float64]:
+        """(N, K) probability per image and class; classes as in `classes_`."""
+        rows = [[found.class_scores[name] for name in self.classes_] for found in self.inspect(images)]
+        return np.array(rows, np.float64).reshape(len(images), len(self.classes_))
+
+    def masks(self, images: Sequence[ImageLike]) -> list[NDArray[np.bool_]]:
+        """The mask of each image, (H, W) bool at its own size."""
+        return [found.mask for found in self.inspect(images)]
+
+    @property
+    def classes_(self) -> tuple[str, ...]:
+        """The classes; the first is OK."""
+        if self.inspector is None:
+            raise DataError("this classifier has learnt nothing yet; call fit(images, labels) first")
+        return self.inspector.run.classes
+
+
+def _label(label: str | int | bool) -> str:
+    if isinstance(label, str):
+        return OK if label.strip().lower() in OK_NAMES else label
+    return "defect" if label else OK
+
+
+def _kept(root: Path, number: int, image: ImageLike, label: str) -> Sample:
+    """The image as a file, for a training reads files."""
+    name = f"{number:06}.png"
+    pixels = to_pixels(image, f"image {number}")
+    (root / name).write_bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return Sample(id=name, path=root / name, label=label, group=name)

@@ -26,6 +26,7 @@ _HOMES = {
     "ltcam.jobs.distilling": ("distill",),
     "ltcam.jobs.evaluating": ("EvaluationSettings", "evaluate"),
     "ltcam.jobs.execution": ("Execution",),
+    "ltcam.jobs.fitting": ("Classifier",),
     "ltcam.jobs.predicting": ("predict",),
     "ltcam.jobs.training": ("train",),
     "ltcam.runs.inspector": ("Inspector",),
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from ltcam.jobs.distilling import distill
     from ltcam.jobs.evaluating import EvaluationSettings, evaluate
     from ltcam.jobs.execution import Execution
+    from ltcam.jobs.fitting import Classifier
     from ltcam.jobs.predicting import predict
     from ltcam.jobs.training import train
     from ltcam.runs.inspector import Inspector
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAM",
+    "Classifier",
     "DataError",
     "EvaluationSettings",
     "Execution",

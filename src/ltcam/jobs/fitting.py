@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import OK, Sample, make_dataset
-from ltcam.data.layouts.tree import OK_NAMES
+from ltcam.data.labels import means_ok
 from ltcam.data.opened import OpenData
 from ltcam.jobs import training
 from ltcam.jobs.execution import Execution
@@ -66,7 +66,7 @@ class Classifier:
                 _kept(root, number, image, _label(label))
                 for number, (image, label) in enumerate(zip(images, labels, strict=True))
             ]
-            data = OpenData(make_dataset(root, "manifest", samples))
+            data = OpenData(root, make_dataset(root, "manifest", samples))
             out = Path(run) if run is not None else root / "run"
             make: Callable[..., object] = training.quick if self.quick else training.train
             make(data, out, self.settings, execution=self.execution)
@@ -105,7 +105,7 @@ class Classifier:
 
 def _label(label: str | int | bool) -> str:
     if isinstance(label, str):
-        return OK if label.strip().lower() in OK_NAMES else label
+        return OK if means_ok(label) else label
     return "defect" if label else OK
 
 

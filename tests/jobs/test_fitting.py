@@ -1,0 +1,67 @@
+"""Images and labels from memory: fitted, kept, inspected."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ltcam
+from ltcam.training.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(
+    backbone="test_resnet",
+    weights="random",
+    image_size=(64, 96),
+    epochs=2,
+    precision="float32",
+    memory_format="contiguous",
+)
+
+
+def parts(number: int) -> tuple[list[np.ndarray], list[str]]:
+    """Grey plates of noise, every second one with a dark hole."""
+    rng = np.random.default_rng(3)
+    images, labels = [], []
+    for index in range(number):
+        image = rng.integers(110, 150, (64, 96, 3), dtype=np.uint8)
+        if index % 2:
+            y, x = rng.integers(8, 40), rng.integers(8, 70)
+            image[y : y + 14, x : x + 14] = 10
+        images.append(image)
+        labels.append("hole" if index % 2 else "ok")
+    return images, labels
+
+
+def test_fit_and_predict(tmp_path: Path) -> None:
+    images, labels = parts(24)
+    fresh = ltcam.Classifier(SETTINGS)
+    fitted = fresh.fit(images, labels, run=tmp_path / "run")
+    assert fresh.inspector is None
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert fitted.classes_ == ("ok", "hole")
+    shown = [images[0], Image.fromarray(images[1])]
+    stream = io.BytesIO()
+    shown[1].save(stream, "PNG")
+    shown.append(stream.getvalue())
+    verdicts = fitted.predict(shown)
+    assert verdicts.shape == (3,)
+    assert set(verdicts.tolist()) <= {"ok", "unsure", "defect"}
+    probabilities = fitted.predict_proba(shown)
+    assert probabilities.shape == (3, 2)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert np.array_equal(probabilities[1], probabilities[2])  # one image in two forms
+    assert [mask.shape for mask in fitted.masks(shown)] == [(64, 96)] * 3
+
+
+def test_what_cannot_be_fitted() -> None:
+    images, labels = parts(4)
+    with pytest.raises(ltcam.DataError, match="4 images but 3 labels"):
+        ltcam.Classifier(SETTINGS).fit(images, labels[:3])
+    with pytest.raises(ltcam.DataError, match="call fit"):
+        ltcam.Classifier().predict(images)
+    with pytest.raises(ltcam.InputError, match="image 1"):
+        ltcam.Classifier(SETTINGS).fit([images[0], b"no image"], [0, 1])

@@ -300,15 +300,14 @@ def test_nothing_to_inspect(inspector):
 @pytest.mark.parametrize(
     "pixels",
     [
-        np.zeros((8, 8), np.uint8),
-        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 2), np.uint8),
         np.zeros((8, 8, 3), np.float32),
         np.zeros((0, 8, 3), np.uint8),
         np.zeros((1, 8, 8, 3), np.uint8),
     ],
 )
 def test_arrays_that_are_no_pictures(pixels, inspector):
-    with pytest.raises(InputError, match=r"give \(H, W, 3\) uint8"):
+    with pytest.raises(InputError, match=r"mine.*give uint8 of shape"):
         inspector.inspect(pixels, "mine")
 
 

@@ -67,6 +67,11 @@ $(DEMO)/metrics/metrics.json: $(DEMO)/results/predictions.json
 	@echo "6 of 6: measuring, on the tiles it was not trained with"
 	@$(BIN)/ltcam evaluate $(DEMO)/run $(DEMO)/data --out $(DEMO)/metrics --overwrite
 
+# The studio on the demo's run, with some of its images in the history. Ctrl-C ends it.
+studio: $(READY)
+	test -e $(DEMO)/run/run.json || $(MAKE) demo
+	$(BIN)/ltcam serve $(DEMO)/run --state $(DEMO)/studio --examples $(DEMO)/data --data-root $(DEMO)
+
 test: $(READY)
 	$(BIN)/python -m pytest
 

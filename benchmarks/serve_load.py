@@ -173,6 +173,7 @@ def main() -> None:
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
+            "load_average_of_15_minutes": round(os.getloadavg()[2], 1),
         },
         "versions": versions(),
     }

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import uvicorn
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
@@ -187,3 +190,19 @@ def make_client(
 @pytest.fixture
 def client(make_client: Callable[..., TestClient]) -> TestClient:
     return make_client()
+
+
+@pytest.fixture
+def address(served: Served, history: History, trainings: Trainings) -> Iterator[str]:
+    intake = Intake(served, history, {}, Budget(gather_seconds=0), 10**6)
+    config = uvicorn.Config(
+        create_app(served, history, intake, trainings, Access()), port=0, log_level="error"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -26,19 +26,24 @@ pytestmark = pytest.mark.slow
 KILLS = 50
 CLIENTS = 6
 
-_SERVICE = """
-import sys
+_TEMPLATE = """
+import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.service.conftest import BrightInspector
 from ltcam.jobs.models import model_of
 from ltcam.service.serving import ServeSettings, serve
 state, database = Path(sys.argv[2]), sys.argv[3]
-weights = state / "weights"
-settings = ServeSettings(model=state, state=state, port=0, database=database)
-load = lambda path: model_of(path, BrightInspector(), ("ok", "spot"), {}, weights)
-serve(settings, load, lambda address: print(address, flush=True))
+load = lambda path: model_of(path, BrightInspector(), ("ok", "spot"), {}, state / "weights")
+for _ in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        settings = ServeSettings(model=state, state=state, port=0, database=database)
+        serve(settings, load, lambda address: print(os.getpid(), address, flush=True))
+        os._exit(0)
+    os.waitpid(pid, 0)
 """
+"""Imports once, then starts a service for every line that it reads."""
 
 
 def answers(port: int, seed: int, answered: list[str]) -> None:
@@ -71,19 +76,27 @@ def test_what_was_answered_is_there_after_kill_9(
     chance = random.Random(0)
     answered: list[str] = []
     root = str(Path(__file__).parents[2])
-    for kill in range(KILLS):
-        command = [sys.executable, "-c", _SERVICE, root, str(tmp_path), database]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
-            assert service.stdout is not None
-            port = int(service.stdout.readline().strip().rstrip("/").rpartition(":")[2])
+    command = [sys.executable, "-c", _TEMPLATE, root, str(tmp_path), database]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as template:
+        assert template.stdin is not None
+        assert template.stdout is not None
+        for kill in range(KILLS):
+            template.stdin.write("\n")
+            template.stdin.flush()
+            pid, address = template.stdout.readline().split()
+            port = int(address.rstrip("/").rpartition(":")[2])
             threads = [
                 threading.Thread(target=answers, args=(port, CLIENTS * kill + client, answered))
                 for client in range(CLIENTS)
             ]
             for thread in threads:
                 thread.start()
-            time.sleep(chance.uniform(0.02, 0.6))
-            os.kill(service.pid, signal.SIGKILL)
+            enough, end = len(answered) + chance.randrange(1, 20), time.monotonic() + 120
+            while len(answered) < enough:
+                assert time.monotonic() < end, "no answers"
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.05))
+            os.kill(int(pid), signal.SIGKILL)
             for thread in threads:
                 thread.join()
     history = open_history(database or f"sqlite:///{tmp_path}/history.db", tmp_path / "pictures")

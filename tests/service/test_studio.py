@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 from tests.service.conftest import png
 
-from ltcam.service.app import Access, create_app
-from ltcam.service.batching import Budget
 from ltcam.service.history import History
-from ltcam.service.intake import Intake
-from ltcam.service.served import Served
-from ltcam.service.trainings import Trainings
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -45,22 +37,6 @@ def browser() -> Iterator[object]:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield opened
         opened.close()
-
-
-@pytest.fixture
-def address(served: Served, history: History, trainings: Trainings) -> Iterator[str]:
-    intake = Intake(served, history, {}, Budget(gather_seconds=0), 10**6)
-    config = uvicorn.Config(
-        create_app(served, history, intake, trainings, Access()), port=0, log_level="error"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.fixture

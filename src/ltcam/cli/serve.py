@@ -45,6 +45,9 @@ def serve(
     data_root: Annotated[
         Path | None, typer.Option(help="folder whose sub-folders the studio may train on")
     ] = None,
+    examples: Annotated[
+        Path | None, typer.Option(help="data set of which a few images are inspected if the history is empty")
+    ] = None,
     device: Device = "auto",
 ) -> int:
     """Serve a run: inspections over HTTP, their history, and the studio. Ctrl-C ends it.
@@ -69,6 +72,7 @@ def serve(
         keep_days=keep_days,
         sinks=tuple(sink or ()),
         data_root=data_root,
+        examples=examples,
         webhook_secret=os.environ.get("LTCAM_WEBHOOK_SECRET", ""),
     )
     serving.serve(

@@ -13,21 +13,23 @@ from pathlib import Path
 
 import uvicorn
 
+from ltcam.data.layouts import read_dataset
 from ltcam.jobs.models import Model
 from ltcam.service.app import Access, create_app
-from ltcam.service.batching import Budget
+from ltcam.service.batching import Budget, BusyError
 from ltcam.service.guards import Asgi, Limits, is_loopback
-from ltcam.service.history import History, open_history
+from ltcam.service.history import History, Search, open_history
 from ltcam.service.intake import Intake
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink, parse_sink
 from ltcam.service.trainings import Trainings
-from ltcam_runtime.errors import OutputError, SettingsError
+from ltcam_runtime.errors import InputError, OutputError, SettingsError
 
 DATABASE_FILE = "history.db"
 PICTURES_FOLDER = "pictures"
 
 _HOUR = 3600.0
+_EXAMPLES = 24
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ServeSettings:
         sinks: where findings go besides.
         webhook_secret: that webhooks are signed with.
         data_root: folder whose sub-folders the studio may train on; None allows none.
+        examples: data set of which a few images are inspected where the history is empty; None inspects none.
     """
 
     model: Path
@@ -65,6 +68,7 @@ class ServeSettings:
     sinks: Sequence[str] = ()
     webhook_secret: str = ""
     data_root: Path | None = None
+    examples: Path | None = None
 
     @property
     def database_url(self) -> str:
@@ -84,6 +88,7 @@ def serve(settings: ServeSettings, load: Callable[[Path], Model], started: Calla
         SettingsError: an address outside loopback without a token.
         OutputError: the state folder or the history cannot be used, or the address cannot be listened at.
         RunError: the model cannot be loaded.
+        DataError: the examples are no data set.
     """
     with opened(settings, load) as app:
         config = uvicorn.Config(
@@ -125,9 +130,25 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
         stack.callback(intake.close)
         if settings.keep_days is not None:
             stack.enter_context(_forgetting(history, timedelta(days=settings.keep_days)))
+        if settings.examples is not None and not history.search(Search(limit=1)):
+            _inspect_examples(intake, settings.examples)
         access = Access(settings.token, settings.allow_hosts, settings.limits)
         trainings = Trainings(settings.state, settings.data_root)
         yield create_app(served, history, intake, trainings, access)
+
+
+def _inspect_examples(intake: Intake, folder: Path) -> None:
+    """A few images of a data set, evenly over all of it, so that there is something to look at."""
+    known = read_dataset(folder).samples
+    samples = [sample for sample in known if sample.split == "test"] or list(known)
+    answers = []
+    for sample in samples[:: max(1, len(samples) // _EXAMPLES)][:_EXAMPLES]:
+        try:
+            answers.append(intake.submit(intake.receive(sample.path.read_bytes(), sample.id, sample.group)))
+        except (InputError, OSError, BusyError):
+            continue
+    for answer in answers:
+        answer.result()
 
 
 def check_address(host: str, token: str) -> None:

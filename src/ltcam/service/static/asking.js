@@ -113,12 +113,12 @@ function figureOf(image, answer, caption, choose) {
     return other.getImageData(0, 0, canvas.width, canvas.height).data;
   });
   for (let i = 0; i < drawn.data.length; i += 4) {
-    const share = 0.6 * (heat[i] / 255);
+    const share = Math.max(0.6 * (heat[i] / 255), mask[i] > 127 ? 0.4 : 0);
     const colour = mask[i] > 127 ? [96, 236, 255] : [255, 120, 20];
     for (let c = 0; c < 3; c++) drawn.data[i + c] = (1 - share) * drawn.data[i + c] + share * colour[c];
   }
   context.putImageData(drawn, 0, 0);
   const button = Object.assign(document.createElement("button"), { type: "button", onclick: choose });
-  button.append(canvas, Object.assign(document.createElement("span"), { textContent: `${caption} · ${Math.round(1000 * answer.seconds)} ms` }));
+  button.append(canvas, Object.assign(document.createElement("span"), { textContent: caption }));
   return button;
 }

@@ -37,7 +37,7 @@ function verdictCard({ settings, evidence }) {
 function mapsCard({ settings }) {
   if (!settings.maps) return null;
   const shortly = (stage) => stage.replace(/^trunk\./, "");
-  return card(t("maps"), table([t("maps"), t("method"), t("stages"), t("fusion"), t("truncation")], Object.entries(settings.maps).map(([name, map]) =>
+  return card(t("maps"), table([t("mapName"), t("method"), t("stages"), t("fusion"), t("truncation")], Object.entries(settings.maps).map(([name, map]) =>
     [name, map.method, map.stages.map(shortly).join(", "), map.fusion, map.percentile ?? t("noTruncation")])));
 }
 
@@ -46,7 +46,7 @@ function kindsCard({ settings, classes }) {
   const named = classes.slice(1).filter((name) => settings.kinds?.[name]);
   const row = (name, { map, sharpening, mask }) => [name, map, t(`contrast_${sharpening.polarity}`), `${Math.round(100 * sharpening.window)} %`, mask.threshold, mask.reach];
   const rows = [...named.map((name) => row(name, settings.kinds[name])), ...(named.length < classes.length - 1 ? [row(named.length ? t("others") : classes.slice(1).join(", "), settings.default)] : [])];
-  return card(t("perKind"), table(["kind", "maps", "contrast", "window", "threshold", "reach"].map(t), rows));
+  return card(t("perKind"), table(["kind", "method", "contrast", "window", "threshold", "reach"].map(t), rows));
 }
 
 function contrastCard({ evidence }) {

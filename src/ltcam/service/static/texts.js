@@ -34,7 +34,7 @@ const texts = {
   onlyStage: ["only stage", "nur Stufe"], noTruncation: ["none", "ohne"], sideBySide: ["Side by side", "Nebeneinander"],
   contrast_none: ["none", "ohne"], contrast_dark: ["darker than around", "dunkler als umher"], contrast_bright: ["brighter than around", "heller als umher"],
   contrast_either: ["darker or brighter", "dunkler oder heller"], contrast_both: ["darker and brighter", "dunkler und heller"], contrast_colour: ["other colour", "andere Farbe"],
-  report: ["The report of its training", "Der Bericht seines Trainings"], verdictWhy: ["Verdict", "Urteil"], maps: ["Maps", "Karten"], perKind: ["What is drawn of a kind of defect", "Was von einer Fehlerart gezeichnet wird"],
+  report: ["The report of its training", "Der Bericht seines Trainings"], verdictWhy: ["Verdict", "Urteil"], maps: ["Maps", "Karten"], mapName: ["Name", "Name"], perKind: ["What is drawn of a kind of defect", "Was von einer Fehlerart gezeichnet wird"],
   others: ["others", "andere"], tried: ["Contrasts that were tried", "Versuchte Kontraste"], drop: ["score drop", "Abfall des Werts"], share: ["area", "Fläche"], value: ["value", "Wert"],
   changedVerdicts: ["verdicts change", "Urteile ändern sich"], images: ["images", "Bilder"],
 };

@@ -1,0 +1,52 @@
+"""What `ltcam serve` opens before it listens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from tests.service.conftest import BrightInspector, png
+
+from ltcam.jobs.models import Model, model_of
+from ltcam.service.serving import ServeSettings, opened
+from ltcam_runtime.errors import OutputError, SettingsError
+
+
+def load(path: Path) -> Model:
+    return model_of(path, BrightInspector(), ("ok", "spot"), {}, path / "weights")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "weights").write_text("bright")
+    return tmp_path / "run"
+
+
+def test_examples_fill_an_empty_history_once(run: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        file = tmp_path / "photos" / ("spot" if number % 2 else "good") / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(spot=bool(number % 2), seed=number))
+    (tmp_path / "photos" / "good" / "broken.png").write_bytes(b"no image")
+    settings = ServeSettings(run, tmp_path / "state", examples=tmp_path / "photos")
+    for _ in range(2):
+        with opened(settings, load) as app, TestClient(app, base_url="http://127.0.0.1") as client:
+            items = client.get("/v1/inspections").json()["items"]
+        assert sorted(item["name"] for item in items) == [
+            "good/0.png", "good/2.png", "good/4.png", "spot/1.png", "spot/3.png",
+        ]  # fmt: skip
+
+
+def test_one_service_at_a_time_in_a_folder(run: Path, tmp_path: Path) -> None:
+    settings = ServeSettings(run, tmp_path / "state")
+    with opened(settings, load), pytest.raises(OutputError, match="another service"), opened(settings, load):
+        pass
+
+
+@pytest.mark.parametrize("token", ["", "short"])
+def test_strangers_only_with_a_token(run: Path, tmp_path: Path, token: str) -> None:
+    settings = ServeSettings(run, tmp_path / "state", host="0.0.0.0", token=token)
+    with pytest.raises(SettingsError, match=r"LTCAM_TOKEN"), opened(settings, load):
+        pass

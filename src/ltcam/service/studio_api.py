@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ltcam.service.api import Kept, model_answer, served_of
@@ -38,19 +38,11 @@ class Names(BaseModel):
     names: list[str]
 
 
-class Picture(BaseModel):
-    """A picture with its caption."""
-
-    url: str
-    caption: str
-
-
 class Findings(BaseModel):
     """What `ltcam data check` says of a folder."""
 
     summary: str
     findings: list[str]
-    pictures: list[Picture]
 
 
 class TrainingAnswer(BaseModel):
@@ -65,7 +57,6 @@ class TrainingAnswer(BaseModel):
     total: int
     left: str
     message: str
-    previews: list[Picture]
 
 
 class TrainingsAnswer(BaseModel):
@@ -125,43 +116,34 @@ def check(trainings: Kinds, name: Text) -> Findings:
 
     with _told():
         summary, findings = findings_of(trainings.dataset(name))
-    return Findings(summary=summary, findings=findings, pictures=[])
+    return Findings(summary=summary, findings=findings)
 
 
 @router.get("/trainings")
 def all_trainings(trainings: Kinds) -> TrainingsAnswer:
     """All trainings."""
-    return TrainingsAnswer(items=[_answer(trainings, training) for training in trainings.all()])
+    return TrainingsAnswer(items=[_answer(training) for training in trainings.all()])
 
 
 @router.post("/trainings", status_code=201)
 def start(trainings: Kinds, given: TrainingGiven) -> TrainingAnswer:
     """Start a training; one at a time."""
     with _told():
-        return _answer(trainings, trainings.start(given.dataset))
+        return _answer(trainings.start(given.dataset))
 
 
 @router.post("/trainings/{id}/cancel")
 def cancel(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
     """Stop a training; it can be resumed."""
     with _told():
-        return _answer(trainings, trainings.cancel(id))
+        return _answer(trainings.cancel(id))
 
 
 @router.post("/trainings/{id}/resume")
 def resume(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
     """Go on with a training."""
     with _told():
-        return _answer(trainings, trainings.resume(id))
-
-
-@router.get("/trainings/{id}/previews/{name}", response_class=Response)
-def preview(trainings: Kinds, id: TrainingId, name: Text) -> Response:  # noqa: A002
-    """A validation image with the mask after an epoch."""
-    content = trainings.preview(id, name)
-    if content is None:
-        raise HTTPException(404, "there is no such picture")
-    return Response(content, media_type="image/jpeg")
+        return _answer(trainings.resume(id))
 
 
 @router.post("/model/promote")
@@ -198,11 +180,8 @@ def compare(trainings: Kinds, served: Model, history: Kept, name: Text) -> Compa
     return Comparison(old=served.model.name, new=other.name, items=items)
 
 
-def _answer(trainings: Trainings, training: Training) -> TrainingAnswer:
-    base = f"/v1/trainings/{training.id}/previews"
-    pictures = [Picture(url=f"{base}/{name}", caption=name[:-4]) for name in trainings.previews(training.id)]
-    values: dict[str, Any] = vars(training)
-    return TrainingAnswer(**values, previews=pictures)
+def _answer(training: Training) -> TrainingAnswer:
+    return TrainingAnswer(**vars(training))
 
 
 @contextmanager

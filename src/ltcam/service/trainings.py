@@ -208,19 +208,6 @@ class Trainings:
             write_file(outcome, json.dumps({"state": "cancelled", "message": ""}))
         return self.get(id)
 
-    def previews(self, id: str) -> list[str]:  # noqa: A002
-        """Names of the pictures that the training has written so far."""
-        folder = self._folder / id / "previews"
-        if self._job(id) is None or not folder.is_dir():
-            return []
-        return sorted(file.name for file in folder.iterdir() if file.suffix == ".jpg")
-
-    def preview(self, id: str, name: str) -> bytes | None:  # noqa: A002
-        """One of these pictures, or None."""
-        if name not in self.previews(id):
-            return None
-        return (self._folder / id / "previews" / name).read_bytes()
-
     def _refuse_second(self) -> None:
         running = [training for training in self.all() if training.state == "running"]
         if running:

@@ -54,9 +54,7 @@ function startCard(page, names, running) {
 function drawFindings(place, found) {
   place.replaceChildren(
     make("p", { textContent: found.summary }),
-    make("ul", {}, ...found.findings.map((text) => make("li", { textContent: text }))),
-    make("div", { className: "pictures" }, ...found.pictures.map((picture) =>
-      make("figure", {}, make("img", { src: picture.url, alt: picture.caption, loading: "lazy" }), make("figcaption", { textContent: picture.caption })))));
+    make("ul", {}, ...found.findings.map((text) => make("li", { textContent: text }))));
 }
 
 function trainingCard(page, item, running, model) {
@@ -69,10 +67,6 @@ function trainingCard(page, item, running, model) {
     card.append(Object.assign(button(t("resume"), () => acting(page, () => api.resumeTraining(item.id))), { disabled: running }));
   }
   if (item.message) card.append(make("p", { className: "said", textContent: item.message }));
-  if (item.previews.length) {
-    card.append(make("div", { className: "pictures" }, ...item.previews.map((picture) =>
-      make("figure", {}, make("img", { src: picture.url, alt: picture.caption }), make("figcaption", { textContent: picture.caption })))));
-  }
   if (item.state === "done") {
     const result = make("div", {});
     const compareNow = async () => {

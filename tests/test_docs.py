@@ -174,6 +174,7 @@ def test_documented_command_is_understood(page: str, line: str) -> None:
     known = script("make_reference").commands()
     name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
     given = words[len(name.split()) :]
+    name = name if name in known else "archive judge"  # what `ltcam archive` does without another word
     known[name].make_context(f"ltcam {name}", given)  # raises a usage error for what it does not take
 
 

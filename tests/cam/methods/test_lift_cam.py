@@ -138,14 +138,8 @@ def test_contributions_add_up_behind_gates_skips_and_smooth_activations(target, 
     assert not torch.allclose(weights.sum((1, 2, 3)), plain, rtol=0.01)  # the rules did something
 
 
-def pooled_vgg():
-    features = torchvision.models.vgg11_bn(num_classes=3).features
-    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 3))
-
-
 @pytest.mark.parametrize(("build", "layer"), [
     (lambda: torchvision.models.resnet18(num_classes=3), "layer2"),
-    (pooled_vgg, "0.18"),
     (lambda: timm.create_model("tf_efficientnet_lite0", num_classes=3), "blocks.4"),
     (lambda: timm.create_model("mobilenetv3_small_050", num_classes=3), "blocks.1"),
 ])  # fmt: skip
@@ -182,35 +176,6 @@ def test_warns_with_the_measured_gap_where_the_rule_does_not_stand(nets):
     net, images = nets.shaken(net), nets.images(5)
     with pytest.warns(UserWarning, match=r"'1': contributions miss.*by \d+\.\d%.*\(layer_norm\)"):
         lift_weights(net, images, 1, "1")
-
-
-def test_model_is_left_as_it_was_and_errors_leave_nothing(nets):
-    net, images = nets.plain(6).train(), nets.images(6)
-    net.head[0].weight.requires_grad_(False)
-    net.head[2].bias.grad = torch.ones(2, dtype=torch.float64)
-    CAM("lift-cam", layers=("features.7",))(net, images, 1)
-
-    def fails(module, inputs):
-        raise RuntimeError("on purpose")
-
-    handle = net.head[2].register_forward_pre_hook(fails)
-    probe = Probe(net, images, 1, capture_before(net, images, handle, fails), 8)
-    with pytest.raises(RuntimeError, match="on purpose"):
-        LIFT.weights(probe, 0)
-    handle_ids = [hook for module in net.modules() for hook in module._forward_hooks]
-    assert handle_ids == []
-    assert torch.relu(torch.tensor([-1.0], requires_grad=True)).grad_fn.name() == "ReluBackward0"
-    assert net.training
-    assert [p.requires_grad for p in net.head.parameters()] == [False, True, True, True]
-    assert torch.equal(net.head[2].bias.grad, torch.ones(2, dtype=torch.float64))
-
-
-def capture_before(net, images, handle, fails):
-    """A capture of the working network; the failing hook is put back behind it."""
-    handle.remove()
-    captured = capture(net, images, 1, layers=("features.7",), gradients=False)
-    net.head[2].register_forward_pre_hook(fails)
-    return captured
 
 
 def test_another_thread_sees_the_network_as_it_is(nets):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def test_data_without_masks_are_refused(ltcam: Call, trained: Path, data: Path, 
 
 
 def test_own_methods_are_named_by_their_module(
-    process: Call, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_methods.py").write_text(
         "from ltcam.cam import GradientMethod\n"
@@ -107,11 +107,11 @@ def test_own_methods_are_named_by_their_module(
         '    name="own", title="Own-CAM", source="here", sentence="gradients", weights=lambda a, g: g\n'
         ")\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    words = ("compare", trained, data, "--out", out, *QUICK)
-    done = process(*words, "--methods", "own_methods:OWN,lift-cam")
-    assert done.wait(timeout=120) == 0, done.stderr.read()
+    done = ltcam("compare", trained, data, "--out", out, *QUICK, "--methods", "own_methods:OWN,lift-cam")
+    assert done.code == 0, done.err
+    assert sys.modules.pop("own_methods")
     comparison = strict((out / "compare.json").read_text(encoding="utf-8"))
     named = {row["method"] for row in comparison["rows"] if row["stages"] != "run"}
     assert named == {"Own-CAM", "LTOwn-CAM", "LIFT-CAM"}

@@ -97,6 +97,7 @@ def test_an_existing_run_is_not_replaced_unasked(ltcam, trained, data, student):
     assert (student / "weights.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with_it_is_the_same_student(
     ltcam, process, until, student, trained, data, tmp_path
 ):

@@ -487,7 +487,14 @@ def test_unreadable_by_permission(ltcam: Call, trained: Path, data: Path, tmp_pa
 # ------------------------------------------------------------------------------------------ stopped
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_in_the_middle(
     ltcam: Call,
     process: Callable[..., Any],

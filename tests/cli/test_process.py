@@ -99,6 +99,7 @@ def test_control_characters_do_not_reach_the_terminal(ltcam: Call, data: Path, t
 # ------------------------------------------------------------------------------------------ signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [150, 250, 400, 800])
 def test_interrupted_while_it_starts(
     process: Callable[..., Any], trained: Path, data: Path, tmp_path: Path, milliseconds: int
@@ -232,6 +233,26 @@ def test_decoders_do_not_warn_without_a_name(ltcam: Call, trained: Path, data: P
 
 
 def test_two_trainings_with_one_out(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", data, "--out", tmp_path / "run", *fast, "--epochs", "1")
+    second = []
+
+    def epoch_line(*_: object) -> str:
+        second.append(ltcam(*words, "--seed", "0", "--overwrite"))
+        return "an epoch"
+
+    monkeypatch.setattr("ltcam.cli.trained.epoch_line", epoch_line)
+    first = ltcam(*words, "--seed", "5")
+    assert first.code == 0, first.err
+    assert [result.code for result in second] == [2]
+    assert "another training writes there right now" in second[0].err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.slow
+def test_the_lock_of_a_dead_process_is_none(
     ltcam: Call,
     process: Callable[..., Any],
     until: Callable[..., None],
@@ -239,13 +260,9 @@ def test_two_trainings_with_one_out(
     fast: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
-    """The second one is refused from the first moment; the lock of a dead process is none."""
     words = ("train", data, "--out", tmp_path / "run", *fast)
-    running = process(*words, "--seed", "5")
+    running = process(*words)
     until(lambda: any(tmp_path.glob(".run.*.lock")), running)
-    second = ltcam(*words, "--seed", "0", "--overwrite")
-    assert second.code == 2
-    assert "another training writes there right now" in second.err
     running.kill()
     running.communicate()
     assert ltcam(*words, "--seed", "0", "--overwrite").code == 0

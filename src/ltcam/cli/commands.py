@@ -16,7 +16,8 @@ PLACE = Path("runs")
 """Where results go if nobody says."""
 
 _GROUPS = {
-    "Data": "layout split masked seed images surfaces defect_share group_by ok mask_threshold",
+    "Data": "layout split masked seed images surfaces defect_share group_by ok mask_threshold "
+    "trust_changed_run",
     "Training": "backbone head weights image_size freeze epochs learning_rate weight_decay augment validation_share "
     "max_miss confidence classic rounds resume",
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "

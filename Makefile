@@ -8,7 +8,7 @@ USER_READY := $(VENV)/.installed
 READY := $(VENV)/.ready
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./runtime
 
-.PHONY: help demo test test-slow studio check docs docs-serve bench-cam clean
+.PHONY: help demo test test-slow check docs docs-serve bench-cam clean
 .DEFAULT_GOAL := help
 
 help:

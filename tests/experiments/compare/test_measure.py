@@ -392,7 +392,7 @@ def test_settings_that_cannot_be_used(run, data, tmp_path):
     for percentile in (-1, 101, math.nan):
         with pytest.raises(SettingsError, match="--percentile"):
             measure(run, data, tmp_path / "out", percentile=percentile)
-    with pytest.raises(SettingsError, match="--split 'half'"):
+    with pytest.raises(SettingsError, match="`split` 'half'"):
         measure(run, data, tmp_path / "out", split="half")
 
 

@@ -117,7 +117,7 @@ def test_one_class_only(
         (["--split", "half"], "--split 'half'"),
         (["--layout", "ksdd"], "ksdd"),
         (["--device", "abacus"], "--device"),
-        (["--threshold", "7"], "--threshold '7'"),
+        (["--threshold", "7"], "--threshold 7: must be"),
     ],
 )
 def test_refused_settings_leave_nothing(

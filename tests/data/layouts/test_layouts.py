@@ -171,7 +171,7 @@ def test_folder_without_images(tmp_path):
     (tmp_path / "readme.txt").touch()
     with pytest.raises(
         DataError,
-        match=r"no images in this folder; .* 0 of them images.* 1 no images \(readme.txt",
+        match=r"no images in this folder; .* 0 of them images.* 1 files that are no images \(readme.txt",
     ):
         read_dataset(tmp_path)
 

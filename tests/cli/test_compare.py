@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ltcam.cam.methods import registry
+
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
 
@@ -108,6 +110,7 @@ def test_own_methods_are_named_by_their_module(
         ")\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))  # forgotten again afterwards
     out = tmp_path / "out"
     done = ltcam("compare", trained, data, "--out", out, *QUICK, "--methods", "own_methods:OWN,lift-cam")
     assert done.code == 0, done.err

@@ -21,6 +21,7 @@ from ltcam.cam import (
     register_method,
     truncated,
 )
+from ltcam.cam.methods import registry
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.evaluation.hits import HitCounts, count_hit
@@ -222,8 +223,9 @@ def test_what_is_compared(whole):
     assert len(rows) == len(expected)
 
 
-def test_any_registered_method_can_be_compared(run, data, tmp_path):
+def test_any_registered_method_can_be_compared(run, data, tmp_path, monkeypatch):
     """Methods that are in no comparison by default, and an own one."""
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))  # forgotten again afterwards
     own = GradientMethod(
         name="test-own",
         title="Own-CAM",

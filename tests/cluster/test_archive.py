@@ -38,6 +38,7 @@ def test_every_image_is_one_row_and_a_broken_one_says_why(judged: Path, run: Pat
     assert rows[3]["verdict"] == expected.verdict
     assert rows[3]["score"] == pytest.approx(expected.score, abs=1e-5)
     assert rows[3]["area"] == int(expected.mask.sum())
+    assert rows[3]["look"] == difference_hash(read_address(rows[3]["address"]))
 
 
 def test_the_same_command_again_makes_nothing_and_changes_nothing(

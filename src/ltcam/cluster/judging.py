@@ -94,10 +94,9 @@ def _judge_batch(images: Sequence[Listed], inspect: Inspect) -> list[dict[str, A
         except InputError as error:
             rows[place]["error"] = _text(error.reason)
     if pixels:
-        for place, inspection in zip(
-            readable, inspect(pixels, [images[p].id for p in readable]), strict=True
-        ):
-            rows[place].update(_found(inspection))
+        found = inspect(pixels, [images[place].id for place in readable])
+        for place, seen, inspection in zip(readable, pixels, found, strict=True):
+            rows[place].update(_found(inspection) | {"look": difference_hash(seen)})
     return rows
 
 

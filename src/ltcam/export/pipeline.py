@@ -168,7 +168,8 @@ def _layers(cam: CAM) -> tuple[str, ...]:
     method = get_method(cam.method)
     if not isinstance(method, GradientMethod):
         raise ExportError(
-            f"{method.title} asks the network more than once and cannot be exported; take a gradient method"
+            f"{method.title} is no gradient method and cannot be exported; train with another map, or export a student "
+            "of the run (`ltcam distill`)"
         )
     if cam.layers is None or cam.reshape is not None:
         raise ExportError("only maps of named layers, without a callable that reshapes them, can be exported")

@@ -83,7 +83,7 @@ def test_after_an_exception_everything_is_as_before(
 
 def test_results_are_replaced_only_when_asked(tmp_path: Path) -> None:
     target = results(tmp_path / "out")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         write_new(target)
     assert (target / "predictions.json").read_text() == "old"
     write_new(target, overwrite=True)

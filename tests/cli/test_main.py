@@ -128,7 +128,7 @@ def test_sizes() -> None:
     assert parse_size("640x256") == (640, 256)
     assert parse_size("640 × 256") == (640, 256)
     for text in ("640", "640x", "x", "15x64", "64x9000", "1e3x64", "-64x64", "٦٤xx64"):
-        with pytest.raises(SettingsError, match="--image-size"):
+        with pytest.raises(SettingsError, match="`image_size`"):
             parse_size(text)
 
 

@@ -26,5 +26,5 @@ def test_smallest_regions_in_pixels(text: str | None, scale: float | None, pixel
 
 @pytest.mark.parametrize("text", ["", "mm", "-3px", "3cm", "1mm", "nan"])
 def test_other_sizes_are_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="--min-area"):
+    with pytest.raises(SettingsError, match="`min_area`"):
         min_area_px(text, None)

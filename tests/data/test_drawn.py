@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
@@ -29,14 +29,16 @@ def test_a_pixel_counts_where_its_centre_is_inside() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(-3, 23), st.floats(-3, 18)), min_size=3, max_size=9))
+@example([(0.0, 0.0), (0.0, 1.0), (1.0, 1.0)])  # through the centre of a pixel
 def test_polygons_as_skimage_has_them(corners: list[tuple[float, float]]) -> None:
     size = (15, 20)
     rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
     centres = np.stack([columns.ravel(), rows.ravel()], axis=1)
     points = np.array(corners)
     # A centre on the line itself may count either way.
-    shifted = [points_in_poly(centres + shift, points) for shift in (0, (1e-7, 2e-7), (-2e-7, -1e-7))]
-    agreed = (shifted[0] == shifted[1]) & (shifted[1] == shifted[2])
+    around = ((1e-7, 2e-7), (-1e-7, -2e-7), (2e-7, -1e-7), (-2e-7, 1e-7))  # across lines of any direction
+    shifted = [points_in_poly(centres + shift, points) for shift in ((0, 0), *around)]
+    agreed = np.ptp(np.stack(shifted).astype(int), axis=0) == 0
     drawn = polygon(points.ravel().tolist(), size).draw(size).ravel()
     assert np.array_equal(drawn[agreed], shifted[0][agreed])
 

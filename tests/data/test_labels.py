@@ -52,7 +52,7 @@ def test_named_ok_labels_replace_the_words() -> None:
     assert labels.class_of == {"Normal": "Normal", "negative": OK, "Negative": OK}
     assert read_labels(["ok", "a"], ok=["a"]).class_of["ok"] not in (OK, "a")
     with pytest.raises(
-        DataError, match=r"--ok negativ: .* the labels are Normal, negative; did you mean negative\?"
+        DataError, match=r"`ok` negativ: .* the labels are Normal, negative; did you mean negative\?"
     ):
         read_labels(["Normal", "negative"], ok=["negativ"])
 

@@ -68,7 +68,7 @@ def test_resume_where_nothing_is_begins(tmp_path):
 
 def test_unfinished_work_is_neither_dropped_nor_taken_unasked(tmp_path):
     begin(tmp_path / "out", ["a"])
-    with pytest.raises(OutputError, match="--resume"), open_journal(tmp_path / "out", "work", SETTINGS):
+    with pytest.raises(OutputError, match="`resume=True`"), open_journal(tmp_path / "out", "work", SETTINGS):
         pass
     with open_journal(
         tmp_path / "out", "other", SETTINGS

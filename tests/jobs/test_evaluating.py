@@ -299,7 +299,7 @@ def test_all_that_was_promised_is_written(run, data, tmp_path):
         "images.csv",
         "report.html",
     }
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(run, data, tmp_path / "out")
     measure(run, data, tmp_path / "out", overwrite=True)
 

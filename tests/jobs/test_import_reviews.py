@@ -71,7 +71,7 @@ def test_painted_masks_are_for_measuring(data: Path, tmp_path: Path) -> None:
 def test_an_earlier_import_is_kept_unless_asked(data: Path) -> None:
     item = reviewed(data / "dent" / "0.png", "ok")
     import_reviews([item], read_dataset(data))
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         import_reviews([item], read_dataset(data))
     import_reviews([item], read_dataset(data), overwrite=True)
 

@@ -199,7 +199,7 @@ def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path):
 def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path):
     out = tmp_path / "out"
     predict(run, [str(folder)], out, execution=Execution(device="cpu"))
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         predict(run, [str(folder)], out, execution=Execution(device="cpu"))
     predict(run, [str(folder / "a")], out, execution=Execution(device="cpu"), overwrite=True)
     assert len(json.loads((out / "predictions.json").read_text())["images"]) == 2

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ltcam_runtime.errors import LtcamError
+from ltcam_runtime.errors import LtcamError, in_options
 
 DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
 _EVERY = 0.5  # seconds between two lines of progress
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say("ltcam-run: interrupted; nothing was written")
         code = INTERRUPTED
     except LtcamError as error:
-        _say(f"ltcam-run: {error}")
+        _say(f"ltcam-run: {in_options(str(error), vars(options))}")
         code = error.exit_code
     except (MemoryError, OSError) as error:
         _say(f"ltcam-run: {type(error).__name__}: {error}")

@@ -14,6 +14,8 @@ line turns an error into its message and exit code in one place.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -59,3 +61,19 @@ class OutputError(LtcamError):
 
 class ExportError(LtcamError):
     """A run cannot be exported: an operator without translation, or a graph that says something else."""
+
+
+def in_options(message: str, names: Collection[str]) -> str:
+    """A library's message, which quotes its arguments (`image_size`, `split=all`), in the words of a command.
+
+    Args:
+        message: as the library raised it.
+        names: of the command's options, as parameters; what else is quoted stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        words = f"--{name.replace('_', '-')}" + ("" if value in {None, "True"} else f" {value}")
+        return words if name in names else match[0]
+
+    return re.sub(r"`(\w+)(?:=([^`\n]+))?`", option, message)

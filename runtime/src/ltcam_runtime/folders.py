@@ -157,11 +157,11 @@ def _check_replaceable(path: Path, target: Path, markers: tuple[str, ...], overw
         names = " or ".join(markers)
         raise OutputError(
             f"{path} holds files but no {names}, so these are not results of this command and are "
-            f"not replaced, not with --overwrite either; choose another folder"
+            f"not replaced, not with `overwrite=True` either; choose another folder"
         )
     if not overwrite:
         raise OutputError(
-            f"{path} already holds results; choose another folder, or give --overwrite to replace them"
+            f"{path} already holds results; choose another folder, or give `overwrite=True` to replace them"
         )
 
 

@@ -9,9 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ltcam.cli.console import called, command, progress
+from ltcam.cli.console import called, command, listed, progress
 from ltcam.cli.measured import print_table, tell
-from ltcam.cli.options import BatchSize, Device, ProbingBfloat16
+from ltcam.cli.options import (
+    AsJson,
+    BatchSize,
+    Bootstrap,
+    Device,
+    Overwrite,
+    PositiveActivations,
+    ProbingBfloat16,
+    Resume,
+    Split,
+)
+from ltcam.cli.reading import Layout
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -28,10 +39,8 @@ def compare(
         Path, typer.Argument(help="labelled data set; its defective images with a mask are measured")
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    split: Annotated[
-        str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
-    ] = "auto",
+    layout: Layout = None,
+    split: Split = "auto",
     methods: Annotated[
         str | None,
         typer.Option(
@@ -50,25 +59,13 @@ def compare(
         ),
     ] = False,
     probing_bfloat16: ProbingBfloat16 = False,
-    positive_activations: Annotated[
-        bool,
-        typer.Option(
-            "--positive-activations",
-            help="leave negative activations out of all methods but FullGrad; default: as published, used",
-        ),
-    ] = False,
+    positive_activations: PositiveActivations = False,
     batch_size: BatchSize = 4,
     device: Device = "auto",
-    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with a comparison that was stopped")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the comparison as JSON instead of a table")
-    ] = False,
+    bootstrap: Bootstrap = 1000,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Measure a run's masks by many map methods side by side: compare.json, .csv, .md and report.html."""
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
@@ -110,7 +107,7 @@ def named_methods(text: str | None) -> tuple[str, ...] | None:
     from ltcam.cam import Method, list_methods, register_method  # noqa: PLC0415  # torch is slow to import
 
     found = []
-    for name in (part.strip() for part in text.split(",") if part.strip()):
+    for name in listed(text):
         module, _, attribute = name.partition(":")
         if not attribute:
             found.append(name)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -19,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from ltcam.cli.groups import Options
 from ltcam.cli.process import delivered
-from ltcam_runtime.errors import LtcamError, SettingsError, Terminated
+from ltcam_runtime.errors import LtcamError, SettingsError, Terminated, in_options
 
 DEBUG = False
 """Whether errors show their traceback; set by `--debug`."""
@@ -29,20 +29,18 @@ DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Parameters = ParamSpec("Parameters")
 
-
-def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
-    """A command's body, returning its exit code, made safe to call from a shell."""
-    names = inspect.signature(body).parameters
+def command(body: Callable[..., int]) -> Callable[..., None]:
+    """A command's body, returning its exit code, made safe to call from a shell; groups of options are taken apart."""
+    options = Options.of(body)
 
     def in_words(message: str) -> str:
-        return in_options(message, names)
+        return in_options(message, options.names)
 
     @functools.wraps(body)
-    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+    def guarded(**given: Any) -> None:
         try:
-            code = body(*args, **kwargs)
+            code = body(**options.gathered(given))
         except KeyboardInterrupt as interrupt:
             _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", code_of(interrupt))
         except Exception as error:
@@ -55,7 +53,8 @@ def command(body: Callable[Parameters, int]) -> Callable[Parameters, None]:
             raise typer.Exit(code)
 
     # The body's int is for `guarded`; a parser would take it for a value to print.
-    guarded.__annotations__ = {**body.__annotations__, "return": None}
+    guarded.__signature__ = inspect.Signature(options.parameters)  # type: ignore[attr-defined]
+    guarded.__annotations__ = {each.name: each.annotation for each in options.parameters}
     return guarded
 
 
@@ -80,22 +79,6 @@ def _fail(message: str, code: int) -> None:
         traceback.print_exc()
     say(f"ltcam: {message}")
     raise typer.Exit(code)
-
-
-def in_options(message: str, names: Collection[str]) -> str:
-    """A library's message, which quotes its arguments (`image_size`), in the words of a command.
-
-    Args:
-        message: as the library raised it.
-        names: of the command's parameters; what else is quoted stays as it is.
-    """
-
-    def option(match: re.Match[str]) -> str:
-        name, value = match.groups()
-        words = f"--{name.replace('_', '-')}" + ("" if value in {None, "True"} else f" {value}")
-        return words if name in names else match[0]
-
-    return re.sub(r"`(\w+)(?:=([\w.]+))?`", option, message)
 
 
 def say(message: str) -> None:
@@ -188,8 +171,12 @@ def setting(model: type[BaseModel], name: str, *flags: str, **options: Any) -> A
     )
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, name: str = "image_size") -> tuple[int, int]:
     """`640x256` (height x width) to (640, 256).
+
+    Args:
+        text: as it was typed.
+        name: of the parameter, for the message.
 
     Raises:
         SettingsError: anything else.
@@ -197,6 +184,11 @@ def parse_size(text: str) -> tuple[int, int]:
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 2 or not all(part.strip().isdecimal() and 16 <= int(part) <= 8192 for part in parts):
         raise SettingsError(
-            f"--image-size {text!r}: give height x width in pixels, 16 to 8192 each, such as 640x256"
+            f"`{name}` {text!r}: give height x width in pixels, 16 to 8192 each, such as 640x256"
         )
     return int(parts[0]), int(parts[1])
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """`a, b` to ("a", "b")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -10,8 +10,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, printable, progress, say, shell_line
-from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, reading
+from ltcam.cli.console import (
+    DONE,
+    SOME_FAILED,
+    command,
+    listed,
+    parse_size,
+    print_json,
+    printable,
+    progress,
+    say,
+    shell_line,
+)
+from ltcam.cli.options import AsJson, Overwrite
+from ltcam.cli.reading import MaskReading
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -30,23 +42,18 @@ app = typer.Typer(
 @command
 def check(
     data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
-    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    ok: OkLabels = None,
-    group_by: GroupBy = None,
-    mask_threshold: MaskThreshold = None,
+    how: MaskReading,
     page: Annotated[
         Path | None, typer.Option(help="write a page of counts, problems and thumbnails (HTML)")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing page")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the report as JSON instead of tables")
-    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Count, and find what would spoil a training: unreadable files, wrong masks, duplicates, contradictions."""
     from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import checking  # noqa: PLC0415
 
-    opened = OpenData.open(data, reading(layout, ok, group_by, mask_threshold))
+    opened = OpenData.open(data, how)
     with progress("reading") as advance:
         report = checking.check(opened, page=page, overwrite=overwrite, progress=advance)
     if page is not None:
@@ -75,16 +82,15 @@ def synth(
     ] = 0.25,
     image_size: Annotated[str, typer.Option(metavar="HxW", help="size of the images")] = "256x352",
     seed: Annotated[int, typer.Option(min=0, help="another seed, another set")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing synthetic set")] = False,
+    overwrite: Overwrite = False,
 ) -> int:
     """Make a synthetic inspection set with exact masks: textured surfaces, the kinds of defect that each has, lots."""
-    from ltcam.cli.console import parse_size  # noqa: PLC0415
     from ltcam.synth import synthesise  # noqa: PLC0415
 
     with progress("drawing") as advance:
         synthesise(
             out,
-            surfaces=tuple(part.strip() for part in surfaces.split(",") if part.strip()),
+            surfaces=listed(surfaces),
             images_per_surface=images,
             defect_share=defect_share,
             size=parse_size(image_size),

@@ -21,24 +21,17 @@ from ltcam.cli.console import (
     shell_line,
 )
 from ltcam.cli.options import (
+    AsJson,
     BatchSize,
+    Bootstrap,
     Device,
-    Fusion,
-    Method,
-    Percentile,
-    Reading,
-    Scope,
-    Sharpen,
-    Stages,
-    Threshold,
+    MaskOptions,
+    Overwrite,
+    Split,
     TrustChangedRun,
-    Unsure,
-    VerdictThreshold,
 )
-from ltcam.cli.reading import GroupBy, MaskThreshold, OkLabels, open_data
-from ltcam.cli.reading import reading as how_to_read
+from ltcam.cli.reading import MaskReading, open_data
 from ltcam.jobs.execution import Execution
-from ltcam_runtime.settings import Overrides
 
 if TYPE_CHECKING:
     from ltcam.evaluation.decisions import Decisions
@@ -57,26 +50,12 @@ def evaluate(
         Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    ok: OkLabels = None,
-    group_by: GroupBy = None,
-    mask_threshold: MaskThreshold = None,
-    split: Annotated[
-        str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
-    ] = "auto",
-    method: Method = None,
-    percentile: Percentile = None,
-    scope: Scope = None,
-    reading: Reading = None,
-    stages: Stages = None,
-    fusion: Fusion = None,
-    threshold: Threshold = None,
-    sharpen: Sharpen = None,
-    verdict_threshold: VerdictThreshold = None,
-    unsure_margin: Unsure = None,
+    how: MaskReading,
+    overrides: MaskOptions,
+    split: Split = "auto",
     batch_size: BatchSize = 4,
     device: Device = "auto",
-    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
+    bootstrap: Bootstrap = 1000,
     cost_miss: Annotated[
         float | None,
         typer.Option(min=0, help="what a missed defect costs, in any unit; default: 1 or unknown"),
@@ -85,30 +64,16 @@ def evaluate(
         float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
     ] = None,
     trust_changed_run: TrustChangedRun = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the metrics as JSON instead of a table")
-    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
-    overrides = Overrides(
-        method=method,
-        percentile=percentile,
-        scope=scope,
-        reading=reading,
-        stages=stages,
-        fusion=fusion,
-        threshold=threshold,
-        sharpen=sharpen,
-        verdict_threshold=verdict_threshold,
-        unsure_margin=unsure_margin,
-    )
     from ltcam.jobs import evaluating  # noqa: PLC0415
 
     with progress("measuring") as advance:
         measured = evaluating.evaluate(
             run,
-            open_data(data, how_to_read(layout, ok, group_by, mask_threshold), one_class=True),
+            open_data(data, how, one_class=True),
             out,
             evaluating.EvaluationSettings(
                 split=split, bootstrap=bootstrap, cost_miss=cost_miss, cost_alarm=cost_alarm

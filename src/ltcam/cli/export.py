@@ -9,17 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
-from ltcam.cli.options import (
-    Fusion,
-    Method,
-    Percentile,
-    Reading,
-    Scope,
-    Sharpen,
-    Stages,
-    Threshold,
-    VerdictThreshold,
-)
+from ltcam.cli.options import AsJson, MaskOptions, Overwrite
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.settings import Overrides
 
@@ -31,6 +21,7 @@ app = typer.Typer(add_completion=False)
 def export(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train` or `ltcam distill`")],
     out: Annotated[Path, typer.Option(help="file to write, such as part.ltcam.onnx")],
+    overrides: MaskOptions,
     format: Annotated[  # noqa: A002  # the option's name
         str, typer.Option(help="which runtime opens the file unless asked otherwise: onnx or openvino")
     ] = "onnx",
@@ -39,15 +30,6 @@ def export(
         list[Path] | None,
         typer.Option(help="image to compare with wherever the file is loaded; may be given several times"),
     ] = None,
-    method: Method = None,
-    percentile: Percentile = None,
-    scope: Scope = None,
-    reading: Reading = None,
-    stages: Stages = None,
-    fusion: Fusion = None,
-    threshold: Threshold = None,
-    sharpen: Sharpen = None,
-    verdict_threshold: VerdictThreshold = None,
     verify: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,25 +37,14 @@ def export(
             help="images to compare run and file on, with every runtime; writes a page and JSON beside the file",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Write a run's whole inspection into one file that runs without torch.
 
     The file is written only if ONNX Runtime (and OpenVINO, where it is to open it) says of the golden images what
     the run says.
     """
-    overrides = Overrides(
-        method=method,
-        percentile=percentile,
-        scope=scope,
-        reading=reading,
-        stages=stages,
-        fusion=fusion,
-        threshold=threshold,
-        sharpen=sharpen,
-        verdict_threshold=verdict_threshold,
-    )
     from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
 
     settings = ExportSettings(format, precision, tuple(golden or ()), overrides, overwrite)  # type: ignore[arg-type]

@@ -1,29 +1,113 @@
-"""Options that `predict` and `evaluate` share: how to make maps and masks other than the run does."""
+"""Options that several commands share: how to make maps and masks, how to train, what to do with results."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, get_origin
 
 import typer
+from pydantic import BaseModel
 
-from ltcam.cli.console import setting
+from ltcam.cli.console import parse_size, setting
+from ltcam.cli.groups import Group
+from ltcam.training.settings import StudentSettings, TrainingSettings
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.settings import Overrides
 
-Method = Annotated[str | None, setting(Overrides, "method")]
-Percentile = Annotated[str | None, setting(Overrides, "percentile")]
-Scope = Annotated[str | None, setting(Overrides, "scope")]
-Reading = Annotated[str | None, setting(Overrides, "reading")]
-Stages = Annotated[str | None, setting(Overrides, "stages")]
-Fusion = Annotated[str | None, setting(Overrides, "fusion")]
-Threshold = Annotated[str | None, setting(Overrides, "threshold")]
-Sharpen = Annotated[str | None, setting(Overrides, "sharpen")]
-VerdictThreshold = Annotated[float | None, setting(Overrides, "verdict_threshold")]
+_PLAIN = (bool, int, float, str, int | None, float | None, str | None)
+
+
+def settings_group(
+    model: type[BaseModel],
+    names: Iterable[str],
+    declared: Mapping[str, Any] | None = None,
+    read: Mapping[str, Callable[[str], Any]] | None = None,
+) -> Group:
+    """Options made of the fields of settings: their names, defaults and help.
+
+    Args:
+        model: of the settings. What is no number, word or switch reaches it as the text that was typed.
+        names: of the fields that are options.
+        declared: how options are declared that are to look otherwise, by name.
+        read: what makes values of texts first, by name.
+    """
+
+    def made(**given: Any) -> BaseModel:
+        for name, reads in (read or {}).items():
+            if given[name] is not None:
+                given[name] = reads(given[name])
+        return model(**given)
+
+    made.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=model.model_fields[name].default,
+                annotation=(declared or {}).get(name) or _option(model, name),
+            )
+            for name in names
+        ]
+    )
+    return Group(made)
+
+
+def _option(model: type[BaseModel], name: str) -> Any:
+    """A field as a parser of commands wants it."""
+    field, flags = model.model_fields[name], []
+    if field.annotation is bool:
+        word = name.replace("_", "-")
+        flags = [f"--{word}/--no-{word}" if field.default else f"--{word}"]
+    plain = field.annotation in _PLAIN or get_origin(field.annotation) is Literal
+    return Annotated[field.annotation if plain else str | None, setting(model, name, *flags)]
+
+
+ImageSize = Annotated[str | None, setting(TrainingSettings, "image_size", metavar="HxW")]
+StudentSize = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="height and width the student sees; default: the teacher's"),
+]
 Unsure = Annotated[
     float | None, setting(Overrides, "unsure_margin", "--unsure", "--unsure-margin", metavar="MARGIN")
 ]
+
+
+def training_group(*names: str) -> Group:
+    """Options of a training; no names: all."""
+    chosen = names or tuple(TrainingSettings.model_fields)
+    size = {"image_size": ImageSize} if "image_size" in chosen else {}
+    return settings_group(TrainingSettings, chosen, size, dict.fromkeys(size, parse_size))
+
+
+TrainingOptions = Annotated[TrainingSettings, training_group()]
+StudentOptions = Annotated[
+    StudentSettings,
+    settings_group(
+        StudentSettings,
+        (
+            *("rounds", "image_size", "freeze", "epochs", "batch_size", "learning_rate", "weight_decay"),
+            *("augment", "max_miss", "confidence", "seed"),
+        ),
+        {"image_size": StudentSize},
+        {"image_size": parse_size},
+    ),
+]
+MaskOptions = Annotated[
+    Overrides,
+    settings_group(
+        Overrides,
+        (
+            *("method", "percentile", "scope", "reading", "stages", "fusion"),
+            *("threshold", "sharpen", "verdict_threshold", "unsure_margin"),
+        ),
+        {"unsure_margin": Unsure},
+    ),
+]
+"""How to make maps, masks and verdicts other than the run does."""
+
 MinArea = Annotated[
     str | None,
     typer.Option(
@@ -43,12 +127,25 @@ ProbingBfloat16 = Annotated[
         help="Score-CAM and Ablation-CAM ask the network in bfloat16: faster where there are instructions for it",
     ),
 ]
+PositiveActivations = Annotated[
+    bool,
+    typer.Option(
+        "--positive-activations",
+        help="leave negative activations out of all methods but FullGrad; default: as published, used",
+    ),
+]
+Split = Annotated[str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")]
+Bootstrap = Annotated[int, typer.Option(min=1, help="resamples of the intervals")]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 TrustChangedRun = Annotated[
     bool,
     typer.Option("--trust-changed-run", help="take RUN as it is, though it was changed after its training"),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="continue what was stopped")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
 
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|mm2|mm²|mm)?", re.IGNORECASE)
 
@@ -63,11 +160,11 @@ def min_area_px(text: str | None, px_per_mm: float | None) -> int | None:
         return None
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise SettingsError(f"--min-area {text!r}: give pixels or millimetres, such as 20px, 0.5mm2 or 0.5mm")
+        raise SettingsError(f"`min_area` {text!r}: give pixels or millimetres, such as 20px, 0.5mm2 or 0.5mm")
     value, unit = float(match[1]), (match[2] or "px").lower()
     if unit == "px":
         return max(1, math.ceil(value))
     if px_per_mm is None:
-        raise SettingsError(f"--min-area {text}: millimetres need --px-per-mm, the pixels along a millimetre")
+        raise SettingsError(f"`min_area` {text}: millimetres need `px_per_mm`, the pixels along a millimetre")
     area = value if unit != "mm" else value**2
     return max(1, math.ceil(area * px_per_mm**2 - 1e-9))

@@ -7,27 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, listed, print_json, progress, say
 from ltcam.cli.options import (
+    AsJson,
     BatchSize,
     Device,
-    Fusion,
-    Method,
+    MaskOptions,
     MinArea,
-    Percentile,
+    Overwrite,
     PxPerMm,
-    Reading,
-    Scope,
-    Sharpen,
-    Stages,
-    Threshold,
     TrustChangedRun,
-    Unsure,
-    VerdictThreshold,
     min_area_px,
 )
 from ltcam.jobs.execution import Execution
-from ltcam_runtime.settings import Overrides
+from ltcam_runtime.settings import changed
 
 app = typer.Typer(add_completion=False)
 
@@ -42,16 +35,7 @@ def predict(
         list[str], typer.Argument(metavar="INPUT...", help="files, folders, globs or CSV manifests")
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    method: Method = None,
-    percentile: Percentile = None,
-    scope: Scope = None,
-    reading: Reading = None,
-    stages: Stages = None,
-    fusion: Fusion = None,
-    threshold: Threshold = None,
-    sharpen: Sharpen = None,
-    verdict_threshold: VerdictThreshold = None,
-    unsure_margin: Unsure = None,
+    overrides: MaskOptions,
     min_area: MinArea = None,
     px_per_mm: PxPerMm = None,
     batch_size: BatchSize = 4,
@@ -74,26 +58,14 @@ def predict(
         ),
     ] = False,
     trust_changed_run: TrustChangedRun = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Inspect images: verdict, score, mask and regions of each.
 
     Writes report.html, predictions.csv, predictions.json, coco.json and the folders masks and overlays.
     """
-    overrides = Overrides(
-        method=method,
-        percentile=percentile,
-        scope=scope,
-        reading=reading,
-        stages=stages,
-        fusion=fusion,
-        threshold=threshold,
-        sharpen=sharpen,
-        verdict_threshold=verdict_threshold,
-        unsure_margin=unsure_margin,
-        min_area_px=min_area_px(min_area, px_per_mm),
-    )
+    overrides = changed(overrides, {"min_area_px": min_area_px(min_area, px_per_mm)})
     from ltcam.jobs import predicting  # noqa: PLC0415  # torch is slow to import
 
     with progress("inspecting") as advance:
@@ -102,9 +74,7 @@ def predict(
             inputs,
             out,
             overrides=overrides,
-            writing=predicting.Writing(
-                tuple(part.strip() for part in save.split(",") if part.strip()), px_per_mm
-            ),
+            writing=predicting.Writing(listed(save), px_per_mm),
             overwrite=overwrite,
             execution=Execution(
                 trust_changed_run=trust_changed_run,

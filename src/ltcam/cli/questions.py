@@ -11,7 +11,8 @@ from rich.console import Console
 
 from ltcam.cli.console import called, command, progress
 from ltcam.cli.measured import print_table, tell
-from ltcam.cli.options import Device
+from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Split
+from ltcam.cli.reading import Layout
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -33,19 +34,13 @@ def questions(
     maps: Annotated[
         Path | None, typer.Option(help="folder to keep stage maps in; default: none is kept in the end")
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
-    split: Annotated[
-        str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")
-    ] = "auto",
-    positive_activations: Annotated[
-        bool, typer.Option("--positive-activations", help="leave negative activations out")
-    ] = False,
+    layout: Layout = None,
+    split: Split = "auto",
+    positive_activations: PositiveActivations = False,
     device: Device = "auto",
-    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the answers as JSON instead of tables")
-    ] = False,
+    bootstrap: Bootstrap = 1000,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Answer what the paper leaves open by measurement: each choice varied alone, true masks measure.
 

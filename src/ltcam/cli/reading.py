@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ltcam.cli.console import say
+from ltcam.cli.groups import Group
 from ltcam_runtime.searching import left_out_words
 
 if TYPE_CHECKING:
     from ltcam.data.layouts import Reading
     from ltcam.data.opened import OpenData
 
-OkLabels = Annotated[
-    list[str] | None,
-    typer.Option("--ok", metavar="LABEL", help="label or folder that means OK; may be given several times"),
-]
-GroupBy = Annotated[
-    str | None,
-    typer.Option(
-        "--group-by",
-        metavar="REGEX",
-        help="part of the image's name that names its group (lot, part), such as '(part[0-9]+)'",
-    ),
-]
-MaskThreshold = Annotated[
-    int | None,
-    typer.Option(
-        min=0, max=254, help="grey value above which mask pixels are defect; default: what suits each mask"
-    ),
-]
+Layout = Annotated[str | None, typer.Option(help="layout of DATA; default: found out")]
 
 
-def reading(
-    layout: str | None, ok: list[str] | None, group_by: str | None, mask_threshold: int | None = None
-) -> Reading:
-    """The options as one value."""
+def by_labels(
+    layout: Layout = None,
+    ok: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ok", metavar="LABEL", help="label or folder that means OK; may be given several times"
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by",
+            metavar="REGEX",
+            help="part of the image's name that names its group (lot, part), such as '(part[0-9]+)'",
+        ),
+    ] = None,
+) -> Any:
+    """How to read a data set of which only the labels are looked at: a `Reading`."""
     from ltcam.data.layouts import Reading  # noqa: PLC0415  # after the options are known to be right
 
-    return Reading(layout=layout, ok=tuple(ok or ()), group_by=group_by, mask_threshold=mask_threshold)
+    return Reading(layout=layout, ok=tuple(ok or ()), group_by=group_by)
+
+
+def with_masks(
+    mask_threshold: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=254,
+            help="grey value above which mask pixels are defect; default: what suits each mask",
+        ),
+    ] = None,
+    **labels: Any,
+) -> Any:
+    """How to read a data set with masks: a `Reading`."""
+    return replace(by_labels(**labels), mask_threshold=mask_threshold)
+
+
+LabelReading = Annotated["Reading", Group(by_labels)]
+MaskReading = Annotated["Reading", Group(with_masks, also=by_labels)]
 
 
 def open_data(root: Path, how: Reading, *, one_class: bool) -> OpenData:

@@ -12,20 +12,29 @@ from ltcam.cli.console import (
     SOME_FAILED,
     called,
     command,
+    listed,
     parse_size,
     print_json,
     progress,
     say,
-    setting,
 )
 from ltcam.cli.measured import print_table
-from ltcam.cli.options import Device, ProbingBfloat16
+from ltcam.cli.options import (
+    AsJson,
+    Bootstrap,
+    Device,
+    Overwrite,
+    PositiveActivations,
+    ProbingBfloat16,
+    Resume,
+    training_group,
+)
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.settings import changed
 
 app = typer.Typer(add_completion=False)
 
-_DEFAULTS = {name: field.default for name, field in TrainingSettings.model_fields.items()}
 _BACKBONES = {"ksdd": "vgg16", "ksdd2": "vgg16", "synthetic": DEFAULT_BACKBONE}
 _SIZES = {"ksdd": (640, 256)}
 _DELTAS = {"ksdd2": 0.0}
@@ -37,10 +46,13 @@ _DELTA = 50.0
 def reproduce(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="ksdd, ksdd2 or synthetic")],
     out: Annotated[Path, typer.Option(help="folder to write the page, the figures and the numbers to")],
+    training: Annotated[
+        TrainingSettings,
+        training_group("weights", "freeze", "epochs", "batch_size", "learning_rate", "seed"),
+    ],
     data: Annotated[
         Path | None, typer.Argument(help="folder of KolektorSDD or KolektorSDD2; synthetic makes its own set")
     ] = None,
-    weights: Annotated[str | None, setting(TrainingSettings, "weights")] = None,
     run: Annotated[
         Path | None, typer.Option(help="run folder of `ltcam train` to measure instead of training one")
     ] = None,
@@ -59,11 +71,6 @@ def reproduce(
             help="height and width the network sees; default: 640x256 for ksdd, else from the data",
         ),
     ] = None,
-    freeze: Annotated[int, setting(TrainingSettings, "freeze")] = _DEFAULTS["freeze"],
-    epochs: Annotated[int, setting(TrainingSettings, "epochs")] = _DEFAULTS["epochs"],
-    batch_size: Annotated[int, setting(TrainingSettings, "batch_size")] = _DEFAULTS["batch_size"],
-    learning_rate: Annotated[float | None, setting(TrainingSettings, "learning_rate")] = None,
-    seed: Annotated[int, setting(TrainingSettings, "seed")] = _DEFAULTS["seed"],
     percentile: Annotated[
         float | None,
         typer.Option(
@@ -77,12 +84,7 @@ def reproduce(
         ),
     ] = True,
     probing_bfloat16: ProbingBfloat16 = False,
-    positive_activations: Annotated[
-        bool,
-        typer.Option(
-            "--positive-activations", help="leave negative activations out of all methods but FullGrad"
-        ),
-    ] = False,
+    positive_activations: PositiveActivations = False,
     tuning: Annotated[
         bool, typer.Option("--tuning/--no-tuning", help="IoU against delta, and delta chosen")
     ] = True,
@@ -103,31 +105,22 @@ def reproduce(
     synthetic_size: Annotated[
         str, typer.Option(metavar="HxW", help="size of the images of the synthetic set")
     ] = "192x256",
-    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
+    bootstrap: Bootstrap = 1000,
     device: Device = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on with a reproduction that was stopped")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print all numbers as JSON instead of a table")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Run the paper's experiments: train, compare, tune, draw its figures; one page, and every number as JSON.
 
     The network is trained on image labels. Masks measure; a choice that uses them says so.
     """
-    settings = TrainingSettings(
-        backbone=backbone or _BACKBONES.get(kind, DEFAULT_BACKBONE),
-        weights=weights,
-        image_size=_SIZES.get(kind) if image_size is None else parse_size(image_size),
-        freeze=freeze,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
+    training = changed(
+        training,
+        {
+            "backbone": backbone or _BACKBONES.get(kind, DEFAULT_BACKBONE),
+            "image_size": _SIZES.get(kind) if image_size is None else parse_size(image_size),
+        },
     )
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415
@@ -135,7 +128,7 @@ def reproduce(
 
     plan = job.Plan(
         kind=kind,  # type: ignore[arg-type]  # checked there
-        training=settings,
+        training=training,
         maps=ContenderSettings(
             percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
             probing=probing,
@@ -147,11 +140,7 @@ def reproduce(
         folds=folds,
         rows=rows,
         bootstrap=bootstrap,
-        synthetic=job.SyntheticSet(
-            tuple(part.strip() for part in surfaces.split(",") if part.strip()),
-            images,
-            parse_size(synthetic_size),
-        ),
+        synthetic=job.SyntheticSet(listed(surfaces), images, parse_size(synthetic_size, "synthetic_size")),
     )
     found = job.reproduce(
         plan,

@@ -9,7 +9,8 @@ import typer
 
 from ltcam.cli.console import called, command, progress
 from ltcam.cli.measured import print_table, tell
-from ltcam.cli.options import Device
+from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Resume
+from ltcam.cli.reading import Layout
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -21,7 +22,7 @@ def tune(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
     data: Annotated[Path, typer.Argument(help="the data set it was trained on, with masks to measure with")],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    layout: Annotated[str | None, typer.Option(help="layout of DATA; default: found out")] = None,
+    layout: Layout = None,
     deltas: Annotated[
         str | None, typer.Option(help="percentiles, rising; default: 0,10,20,...,90,95,99")
     ] = None,
@@ -32,10 +33,7 @@ def tune(
         Literal["gradient", "mask"],
         typer.Option(help="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"),
     ] = "gradient",
-    positive_activations: Annotated[
-        bool,
-        typer.Option("--positive-activations", help="leave negative activations out of all but LTFullGrad"),
-    ] = False,
+    positive_activations: PositiveActivations = False,
     fullgrad: Annotated[
         bool, typer.Option("--fullgrad/--no-fullgrad", help="LTFullGrad too: the slowest of the three")
     ] = True,
@@ -46,12 +44,10 @@ def tune(
         int, typer.Option(min=1, help="defective training images, at most, that the label-free rules look at")
     ] = 16,
     device: Device = "auto",
-    bootstrap: Annotated[int, typer.Option(min=1, help="resamples of the intervals")] = 1000,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with a tuning that was stopped")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace existing results")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the tuning as JSON instead of a table")
-    ] = False,
+    bootstrap: Bootstrap = 1000,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> int:
     """Choose delta, the percentile of the truncation: by true masks, as the paper does, and by rules without any.
 

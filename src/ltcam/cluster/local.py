@@ -48,7 +48,7 @@ class LocalEngine:
             except BrokenProcessPool:
                 left = [task for task in left if task.number not in done]
         raise OutputError(
-            f"worker processes were killed {_MOST_BREAKS} times; is memory short? give fewer --processes"
+            f"worker processes were killed {_MOST_BREAKS} times; is memory short? give fewer `processes`"
         )
 
     def _work(self, tasks: Sequence[Task]) -> Iterator[int]:

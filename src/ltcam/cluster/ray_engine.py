@@ -62,7 +62,7 @@ class RayEngine:
             options["_node_ip_address"] = "127.0.0.1"
         elif not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             raise SettingsError(
-                "--address: a cluster listens on all interfaces; start it with RAY_AUTH_MODE=token and a token, and "
+                "`address`: a cluster listens on all interfaces; start it with RAY_AUTH_MODE=token and a token, and "
                 "give the same RAY_AUTH_MODE and RAY_AUTH_TOKEN here"
             )
         try:
@@ -70,7 +70,7 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             reason = str(error).splitlines()[0]
             raise SettingsError(
-                f"--address {self.address or 'local'}: no cluster could be used: {reason}"
+                f"`address` {self.address or 'local'}: no cluster could be used: {reason}"
             ) from error
         return ray
 

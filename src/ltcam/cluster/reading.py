@@ -66,10 +66,10 @@ def chosen(store: Store, generation: str) -> str:
     """
     there = generations(store)
     if not there:
-        raise DataError(f"{store.url} holds no generation; give the --out of `ltcam archive`")
+        raise DataError(f"{store.url} holds no generation; give the folder that `ltcam archive` wrote")
     if not generation and len(there) > 1:
         raise DataError(
-            f"{store.url} holds {len(there)} generations: {', '.join(there)}; name one with --generation"
+            f"{store.url} holds {len(there)} generations: {', '.join(there)}; name one with `generation`"
         )
     name = generation or there[0]
     described = read_generation(store, name)

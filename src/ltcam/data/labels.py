@@ -309,5 +309,5 @@ def _check_named(ok: Collection[str], spellings: Mapping[str, list[str]]) -> Non
             close = get_close_matches(label, written, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise DataError(
-                f"--ok {label}: there is no such label; the labels are {first_few(sorted(written), 12)}{hint}"
+                f"`ok` {label}: there is no such label; the labels are {first_few(sorted(written), 12)}{hint}"
             )

@@ -12,7 +12,7 @@ from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import DuplicateGroup
 from ltcam.data.layouts import one_sided
 from ltcam.data.sides import choose_sides
-from ltcam_runtime.errors import DataError
+from ltcam_runtime.errors import DataError, in_options
 
 Answer = Literal["yes", "with care", "no"]
 
@@ -56,7 +56,7 @@ def readiness(
     if not readable:
         return Readiness("no", ("none of the images can be read",), {})
     if {sample.defective for sample in readable} != {True, False}:
-        return Readiness("no", (one_sided(usable),), {})
+        return Readiness("no", (in_options(one_sided(usable), {"ok"}),), {})
     try:
         chosen = choose_sides(usable, duplicates=duplicates)
     except DataError as error:

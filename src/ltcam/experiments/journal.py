@@ -101,7 +101,7 @@ def kept_work(
     begun = _holds_work(folder)
     if begun and not resume and not overwrite:
         raise OutputError(
-            f"{out}: unfinished work is kept for it; go on with --resume, or start anew with --overwrite"
+            f"{out}: unfinished work is kept for it; continue with `resume=True`, or start anew with `overwrite=True`"
         )
     if begun and resume:
         _check_same(folder / SETTINGS_FILE, settings)
@@ -115,7 +115,7 @@ def kept_work(
         if not _holds_work(folder):
             shutil.rmtree(folder, ignore_errors=True)
         elif isinstance(stopped, KeyboardInterrupt):
-            raise KeyboardInterrupt("what is finished is kept, go on with --resume") from stopped
+            raise KeyboardInterrupt("what is finished is kept, continue with `resume=True`") from stopped
         raise
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -150,12 +150,12 @@ def _check_same(file: Path, settings: Mapping[str, Any]) -> None:
         begun = _leaves(json.loads(file.read_text(encoding="utf-8")))
         wanted = _leaves(json.loads(json.dumps(settings)))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"--resume: {file} is damaged; start anew with --overwrite") from error
+        raise RunError(f"`resume=True`: {file} is damaged; start anew with `overwrite=True`") from error
     other = sorted({path[-1] for path in {*begun, *wanted} if begun.get(path) != wanted.get(path)})
     if other:
         raise RunError(
-            f"--resume: the work in {file.parent} was begun with other settings ({', '.join(other)}); give the "
-            "same ones, or start anew with --overwrite"
+            f"`resume=True`: the work in {file.parent} was begun with other settings ({', '.join(other)}); give the "
+            "same ones, or start anew with `overwrite=True`"
         )
 
 
@@ -184,6 +184,6 @@ def _read(file: Path) -> dict[str, Any]:
             found[entry["key"]] = entry["value"]
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
-                f"--resume: line {number} of {file} is damaged; start anew with --overwrite"
+                f"`resume=True`: line {number} of {file} is damaged; start anew with `overwrite=True`"
             ) from error
     return found

@@ -104,5 +104,5 @@ class Side:
         if not self.masked:
             raise DataError(
                 f"{root}: none of the {len(self.defective)} defective images ({self.words}) has a mask, so there is "
-                "nothing to measure; add masks, or try --split all"
+                "nothing to measure; add masks, or try `split=all`"
             )

@@ -130,7 +130,7 @@ def _check_place(out: Path, overwrite: bool) -> None:
     if not out.name.endswith(".onnx"):
         raise SettingsError(f"`out` {out}: the file's name must end in .onnx, such as part.ltcam.onnx")
     if out.exists() and (out.is_dir() or not overwrite):
-        raise OutputError(f"{out} is there already; give another name, or --overwrite")
+        raise OutputError(f"{out} is there already; give another name, or `overwrite=True`")
 
 
 def _pipeline(inspector: Inspector) -> Pipeline:

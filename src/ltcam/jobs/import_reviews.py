@@ -101,7 +101,7 @@ def import_reviews(
     """
     root, manifest = dataset.root, dataset.root / f"{REVIEWED}.csv"
     if manifest.exists() and not overwrite:
-        raise OutputError(f"{manifest} is there already; --overwrite replaces it")
+        raise OutputError(f"{manifest} is there already; `overwrite=True` replaces it")
     by_content = {digest: id_ for id_, digest in content_hashes(dataset).items() if digest}
     samples = {sample.id: sample for sample in dataset.samples}
     named_sides = any(sample.split is not None for sample in dataset.samples)

@@ -107,7 +107,7 @@ def serve(settings: ServeSettings, load: Callable[[Path], Model], started: Calla
             server.run()
         except SystemExit as error:  # how uvicorn says that it cannot listen
             raise OutputError(
-                f"nothing can listen at {settings.host}:{settings.port}; is another service there? give another --port"
+                f"nothing can listen at {settings.host}:{settings.port}; is another service there? give another `port`"
             ) from error
 
 
@@ -161,7 +161,7 @@ def check_address(host: str, token: str) -> None:
         return
     if not token:
         raise SettingsError(
-            f"--host {host}: others could reach the service there; give a token (environment variable LTCAM_TOKEN)"
+            f"`host` {host}: others could reach the service there; give a token (environment variable LTCAM_TOKEN)"
         )
     if len(token) < 16:
         raise SettingsError(
@@ -195,7 +195,7 @@ def _alone(state: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise OutputError(
-                    f"{state}: another service uses this folder; give another --state"
+                    f"{state}: another service uses this folder; give another `state`"
                 ) from None
             stream.truncate(0)
             stream.write(str(os.getpid()))

@@ -154,7 +154,7 @@ def test_the_named_ok_folder(paint, tmp_path):
     dataset = read_dataset(tmp_path, reading=Reading(ok=("right",)))
     assert dataset.label_counts() == {OK: 1, "left": 1}
     assert dataset.ok_labels == ("Right",)
-    with pytest.raises(DataError, match=r"--ok rigth: .* the labels are Right, left; did you mean Right\?"):
+    with pytest.raises(DataError, match=r"`ok` rigth: .* the labels are Right, left; did you mean Right\?"):
         read_dataset(tmp_path, reading=Reading(ok=("rigth",)))
 
 

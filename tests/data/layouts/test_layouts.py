@@ -205,7 +205,7 @@ def test_a_list_of_labels_beside_the_images_is_hinted_at(paint, tmp_path):
 def test_two_specific_layouts_at_once(paint, mark, tmp_path):
     build_ksdd(paint, mark)
     build_magnetic_tile(paint, mark)
-    with pytest.raises(DataError, match="ksdd and magnetic-tile at once; say which with --layout"):
+    with pytest.raises(DataError, match="ksdd and magnetic-tile at once; say which with `layout`"):
         read_dataset(tmp_path)
     assert read_dataset(tmp_path, "ksdd").layout == "ksdd"
 

@@ -210,7 +210,7 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
     assert float(table[0]["iou"]) == pytest.approx(questions["runs"][0]["rows"][0]["iou"], abs=1e-6)
     with (out / "gains.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(len(each["gains"]) for each in questions["runs"])
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         measure([run], data, out)
 
 

@@ -242,7 +242,7 @@ def test_any_registered_method_can_be_compared(run, data, tmp_path, monkeypatch)
         *(("LIFT-CAM", "last"), ("Relevance-CAM", "last"), ("CAM", "last")),
         *(("FullGrad", "network"), ("LTFullGrad", "network")),
     ]
-    with pytest.raises(SettingsError, match=r"--methods: .*no-cam"):
+    with pytest.raises(SettingsError, match=r"`methods`: .*no-cam"):
         measure(run, data, tmp_path / "other", methods=("no-cam",))
 
 
@@ -299,7 +299,7 @@ def test_what_is_written(run, whole):
         assert int(written["tp"]) == row["counts"]["tp"]
         assert written["paper_iou"] == ""
     assert "| LTGrad-CAM | all stages | 30 |" in (out / "compare.md").read_text()
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(run, data, out)
 
 
@@ -392,7 +392,7 @@ def test_nothing_to_measure(run, data, tmp_path):
 
 def test_settings_that_cannot_be_used(run, data, tmp_path):
     for percentile in (-1, 101, math.nan):
-        with pytest.raises(SettingsError, match="--percentile"):
+        with pytest.raises(SettingsError, match="`percentile`"):
             measure(run, data, tmp_path / "out", percentile=percentile)
     with pytest.raises(SettingsError, match="`split` 'half'"):
         measure(run, data, tmp_path / "out", split="half")
@@ -481,7 +481,7 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             measure(run, data, tmp_path / "out", batch_size=1)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="`resume=True`"):
         measure(run, data, tmp_path / "out", batch_size=1)
     with pytest.raises(RunError, match="percentile"):
         measure(run, data, tmp_path / "out", batch_size=1, resume=True, percentile=20)

@@ -115,7 +115,7 @@ def test_what_is_written(run, data, tmp_path):
         top, left, bottom, right = image["window"]
         assert 0 <= top < bottom <= 120
         assert 0 <= left < right <= 48
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         draw(run, data, tmp_path / "out")
 
 

@@ -131,10 +131,10 @@ def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done
     out, plan = tmp_path / "out", replace(BARE, questions=True)
     with monkeypatch.context() as patch:
         patch.setattr(job, "make_figures", stopped)
-        with pytest.raises(KeyboardInterrupt, match="--resume"):
+        with pytest.raises(KeyboardInterrupt, match="`resume=True`"):
             run(plan, out)
     assert not out.exists()
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="`resume=True`"):
         run(plan, out)
     with pytest.raises(RunError, match=r"other settings \(percentile\)"):
         run(replace(plan, maps=replace(plan.maps, percentile=20)), out, resume=True)
@@ -269,7 +269,7 @@ def test_runs_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatc
     at_hand = done[0] / "run"
     with pytest.raises(DataError, match="ksdd"):
         run(replace(PLAN, kind="ksdd"), tmp_path / "out", data=data, run=at_hand)
-    with pytest.raises(SettingsError, match="--fold-run"):
+    with pytest.raises(SettingsError, match="`fold_run`"):
         run(replace(BARE, folds=2), tmp_path / "other", run=at_hand, fold_runs=(at_hand,))
     found = run(BARE, tmp_path / "out", run=at_hand, fold_runs=(at_hand, at_hand))
     expected = {(row["method"], row["stages"]): row["iou"] for row in done[1]["compare"]["rows"]}

@@ -127,7 +127,7 @@ def test_what_is_written(sided, tmp_path):
     assert (table[0]["method"], table[0]["delta"], table[0]["side"]) == ("LTGrad-CAM", "none", "train")
     assert float(table[0]["iou"]) == pytest.approx(first["iou"], abs=1e-6)
     assert int(table[0]["fn"]) == first["counts"]["fn"]
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(sided, out)
     again = measure(sided, out, overwrite=True, command="ltcam tune a b")
     assert again.values == found.values
@@ -149,7 +149,7 @@ def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         measure(sided, tmp_path / "out", progress=stopped(after))
     assert not (tmp_path / "out").exists()
-    with pytest.raises(OutputError, match="--resume"):
+    with pytest.raises(OutputError, match="`resume=True`"):
         measure(sided, tmp_path / "out")
     with pytest.raises(RunError, match="rule_images"):
         measure(sided, tmp_path / "out", resume=True, rule_images=1)
@@ -192,7 +192,7 @@ def test_without_ok_images_nothing_is_judged(sided, tmp_path):
 
 @pytest.mark.parametrize("deltas", [(), (50, 0), (0, 0), (0, 101), (-1,)])
 def test_deltas_that_are_none(deltas):
-    with pytest.raises(SettingsError, match="--deltas"):
+    with pytest.raises(SettingsError, match="`percentiles`"):
         PercentileMaps(deltas)
 
 

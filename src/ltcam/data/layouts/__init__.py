@@ -54,7 +54,7 @@ class Layout:
     """How one kind of folder is told from others, and read.
 
     Attributes:
-        name: what `--layout` is given.
+        name: what `Reading.layout` is given.
         wanted: the files that make this layout, for people.
         recognises: whether a folder looks like it, given the labels that mean OK.
         read: the data set in it, given the labels that mean OK.
@@ -91,8 +91,8 @@ def _fixed(
     def read_unless_named(tree: Tree, ok: Collection[str]) -> Dataset:
         if ok:
             raise DataError(
-                f"{tree.root}: read as {name}, which says itself what is OK; leave --ok out, or name another "
-                "layout with --layout"
+                f"{tree.root}: read as {name}, which says itself what is OK; leave `ok` out, or name another "
+                "layout with `layout`"
             )
         return read(tree)
 
@@ -165,11 +165,11 @@ def grouped_by(dataset: Dataset, pattern: str) -> Dataset:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"--group-by {pattern}: not a regular expression ({error})") from None
+        raise DataError(f"`group_by` {pattern}: not a regular expression ({error})") from None
     found = {sample.id: expression.search(sample.id) for sample in dataset.samples}
     if not any(found.values()):
         example = f"; the first is {dataset.samples[0].id}" if dataset.samples else ""
-        raise DataError(f"--group-by {pattern}: fits none of the {len(found)} names{example}")
+        raise DataError(f"`group_by` {pattern}: fits none of the {len(found)} names{example}")
     groups = {
         name: " ".join(part for part in match.groups() if part) or match[0]
         for name, match in found.items()
@@ -196,7 +196,7 @@ def _recognised(tree: Tree, ok: Collection[str]) -> Layout:
     fitting = [layout for layout in _ALL if layout.specific and layout.recognises(tree, ok)]
     if len(fitting) > 1:
         names = " and ".join(layout.name for layout in fitting)
-        raise DataError(f"{tree.root}: looks like {names} at once; say which with --layout")
+        raise DataError(f"{tree.root}: looks like {names} at once; say which with `layout`")
     if fitting:
         return fitting[0]
     if not (ok and folders.class_folders(tree)) and not folders.recognises(tree):
@@ -260,7 +260,7 @@ def one_sided(dataset: Dataset) -> str:
     named = shlex.quote(next(iter(counts), "NAME"))
     return (
         f"{start}; a classifier needs OK images too. Words that mean OK are {OK_WORDS_SHOWN} and others like them; "
-        f"if one of the labels means OK, name it: --ok {named}"
+        f"if one of the labels means OK, name it: `ok={named}`"
     )
 
 
@@ -304,7 +304,7 @@ def _not_recognised(tree: Tree) -> DataError:
     left_out = [f"Left out: {words}\n" for words in left_out_words(tree.left_out)]
     return DataError(
         f"{tree.root}: no known layout; {_found(tree)}\n{_drawn(tree)}\n{''.join(left_out)}{line}\n"
-        f"Other layouts: {', '.join(name for name in LAYOUTS if name != folders.NAME)} (--layout NAME)"
+        f"Other layouts: {', '.join(name for name in LAYOUTS if name != folders.NAME)} (`layout=NAME`)"
     )
 
 

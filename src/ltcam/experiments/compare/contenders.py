@@ -117,11 +117,11 @@ class ContenderSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.percentile <= 100:
-            raise SettingsError(f"--percentile {self.percentile:g}: must be 0 to 100")
+            raise SettingsError(f"`percentile` {self.percentile:g}: must be 0 to 100")
         try:
             self.chosen()
         except ValueError as error:
-            raise SettingsError(f"--methods: {error}") from None
+            raise SettingsError(f"`methods`: {error}") from None
 
     def chosen(self) -> tuple[Method, ...]:
         """The methods, each once."""
@@ -170,7 +170,7 @@ def _forms(method: Method, stages: tuple[str, ...], settings: ContenderSettings)
 def _own(inspector: Inspector) -> list[Contender]:
     """The run's own map, with its sharpening where it has any, and without."""
     run = inspector.run
-    # What `--sharpen none` means: a mask that does not reach below its threshold.
+    # What sharpening by `none` means: a mask that does not reach below its threshold.
     bare = run.mask.model_copy(update={"reach": 1.0})
     plain = Contender("This run, unsharpened", "run", make_cam(run.cam), mask=bare)
     whole = replace(plain, title="This run", sharpening=run.sharpening, mask=run.mask)

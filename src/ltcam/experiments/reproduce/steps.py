@@ -259,9 +259,9 @@ def _check(plan: Plan, given: AtHand) -> None:
         wanted = "makes its own data; leave DATA out" if given.data is not None else "needs DATA, its folder"
         raise SettingsError(f"ltcam reproduce {plan.kind} {wanted}")
     if plan.folds == 1 or plan.folds < 0:
-        raise SettingsError(f"--folds {plan.folds}: give 2 or more, or 0 for none")
+        raise SettingsError(f"`folds` {plan.folds}: give 2 or more, or 0 for none")
     if given.fold_runs and plan.folds:
-        raise SettingsError("--folds trains runs, --fold-run names trained ones; give one of them")
+        raise SettingsError("`folds` trains runs, `fold_run` names trained ones; give one of them")
 
 
 def _hash_of(run: Path) -> str:

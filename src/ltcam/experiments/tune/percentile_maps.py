@@ -53,7 +53,9 @@ class PercentileMaps:
         given = list(self.percentiles)
         if not given or given != sorted(set(given)) or not 0 <= given[0] <= given[-1] <= 100:
             shown = ",".join(map(str, given))
-            raise SettingsError(f"--deltas {shown}: give rising whole numbers from 0 to 100, such as 0,50,90")
+            raise SettingsError(
+                f"`percentiles` {shown}: give rising whole numbers from 0 to 100, such as 0,50,90"
+            )
 
     @property
     def methods(self) -> tuple[str, ...]:

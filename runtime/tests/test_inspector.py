@@ -72,6 +72,23 @@ def test_a_kind_is_drawn_from_its_own_map() -> None:
     assert not found.mask[12, 12]
 
 
+def test_a_map_that_no_kind_is_drawn_from_is_not_made() -> None:
+    own = {kind: KindSettings(map="blue") for kind in CLASSES[1:]}
+    found = inspector(default=KindSettings(map="none such"), kinds=own)
+    found.inspect(picture(blue=1))
+    assert asked(found) == [(1, ("blue",))]
+    with pytest.raises(SettingsError, match="`map` 'none such'"):
+        inspector(default=KindSettings(map="none such"))
+
+
+def test_a_batch_may_be_one_array() -> None:
+    images = np.stack([picture(), picture(red=1)])
+    one, other = inspector().inspect_batch(images, ["a", "b"])
+    assert not one.mask.any()
+    assert np.array_equal(other.mask, inspector().inspect(picture(red=1)).mask)
+    assert inspector().inspect_batch(images[:0], []) == []
+
+
 def test_several_kinds_are_drawn_together_and_named_apart() -> None:
     found = inspector(kind_share=0.2).inspect(picture(red=1, blue=1))
     red, blue = (

@@ -173,6 +173,16 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def quick(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of `ltcam quick`. Not to be changed."""
+    out = tmp_path_factory.mktemp("quick") / "run"
+    words = ("--backbone", "test_resnet", "--weights", "random", "--image-size", "64x96")
+    result = call("quick", data, "--out", out, *words)
+    assert result.code == 0, result.err
+    return out
+
+
 @pytest.fixture
 def run_copy(trained: Path, tmp_path: Path) -> Path:
     """A run folder to damage."""

@@ -8,29 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def quick(ltcam: Call, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("quick") / "run"
-    result = ltcam(
-        "quick",
-        data,
-        "--out",
-        out,
-        "--backbone",
-        "test_resnet",
-        "--weights",
-        "random",
-        "--image-size",
-        "64x96",
-    )
-    assert result.code == 0, result.err
-    return out
 
 
 def test_it_writes_a_run_without_an_epoch(quick: Path) -> None:

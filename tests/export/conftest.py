@@ -113,10 +113,11 @@ def check(ask: Callable[..., Answer]) -> Callable[..., None]:
         size: tuple[int, int] = (32, 48),
         defects: tuple[int, ...] = (1,),
         within: float = 2e-5,
+        paint: Callable[..., NDArray[np.uint8]] = pictures,
     ) -> None:
         model = build_graph(Pipeline(network, maps, size, MEAN, STD, defects)).SerializeToString()
         for count in (3, 1):
-            images = pictures(count, size)
+            images = paint(count, size)
             found, expected = ask(model, {IMAGES: images}), in_torch(network, maps, images, defects)
             for name, values in expected.items():
                 scale = float(np.abs(values).max())
@@ -134,7 +135,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         folder = tmp_path_factory.mktemp("runs") / "run"
         folder.mkdir()
         student = values.get("network") == "student"
-        classifier = (build_student if student else build_classifier)("test_resnet", 2)
+        classes = values.pop("classes", ("ok", "hole"))
+        classifier = (build_student if student else build_classifier)("test_resnet", len(classes))
         settled(classifier)
         nn.init.normal_(classifier.head.weight, 0, 0.05)
         stages = stages_of(classifier, size)
@@ -145,7 +147,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             **values,
         }
         run = Run(
-            classes=("ok", "hole"),
+            classes=classes,
             image_size=size,
             mean=MEAN,
             std=STD,

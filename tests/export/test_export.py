@@ -52,7 +52,9 @@ def test_a_student_is_exported(make_run, tmp_path, paint):
 def test_maps_of_several_kinds_of_defect_are_all_there(make_run, tmp_path, paint):
     lt = CamSettings(method="grad-cam", percentile=50, stages=("trunk.layer2", "trunk.layer3"), fusion="sum")
     other = CamSettings(method="hires-cam", stages=("trunk.layer3",), fusion="sum")
-    run = make_run(maps={MAP: lt, "fine": other}, kinds={"hole": {"map": "fine"}})
+    unused = CamSettings(method="score-cam", stages=("trunk.layer2",))
+    maps = {MAP: lt, "unused": unused, "fine": other}
+    run = make_run(classes=("ok", "dent", "hole"), maps=maps, kinds={"hole": {"map": "fine"}})
     exported = Inspector.load(export_run(run, tmp_path / "part.ltcam.onnx").path)
     assert exported.network.maps == (MAP, "fine")
     inspections_agree(TrainedInspector.load(run), exported, paint(2, (64, 96)))

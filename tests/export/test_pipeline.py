@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.export.pipeline import Pipeline, build_graph
+from ltcam.models.classifier import Classifier
+from ltcam.models.seeded import SeededClassifier, SeedHeads, seed_method, seeded
 from ltcam.models.student import STUDENT, build_student
 from ltcam_runtime.errors import ExportError
+from ltcam_runtime.onnx_files import with_outputs
 from ltcam_runtime.part_files import HEATMAP, IMAGES, LOGITS, PROBABILITIES, output_name
 
 METHODS = ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam")
@@ -158,6 +161,68 @@ def test_several_kinds_of_defect_are_explained_together(settle, check):
 def test_a_student_draws(settle, check):
     network = settle(build_student("test_resnet", 2))
     check(network, {"": CAM(STUDENT), "cam": CAM("layer-cam", layers=("trunk.layer2",))}, size=(64, 64))
+
+
+class Trunk(nn.Module):
+    """Three blocks, each at half the size of the one before; pooled features (N, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(old, new, 3, 2, 1), nn.BatchNorm2d(new), nn.ReLU(inplace=True))
+                for old, new in ((3, 6), (6, 8), (8, 8))
+            )
+        )
+        self.num_features = 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.blocks(images).mean((2, 3))
+
+
+def with_seeds(settle, *, head: bool = True, peaks: bool = True) -> SeededClassifier:
+    """Three classes; logits are made of pooled features, of the seed maps' peaks, or of both."""
+    heads = SeedHeads([6, 8], 2)
+    network = settle(seeded(Classifier(Trunk(), 3), ("trunk.blocks.0", "trunk.blocks.1"), heads))
+    for parameter in heads.parameters():
+        nn.init.normal_(parameter, 0, 0.5)
+    for part, used in ((network.head, head), (network.peaks, peaks)):
+        nn.init.normal_(part.weight, 0, 0.5 if used else 0)
+    return network
+
+
+SEEDS = {"seed a": CAM(seed_method(1)), "seed b": CAM(seed_method(2))}
+
+
+@pytest.mark.parametrize("logits", [{}, {"head": False}, {"peaks": False}], ids=str)
+def test_seed_maps_and_maps_of_gradients_are_one_graph(logits, settle, check):
+    layers = ("trunk.blocks.0", "trunk.blocks.1")
+    maps = {"map": CAM("layer-cam", layers=layers, fusion="product", positive_activations=True), **SEEDS}
+    check(with_seeds(settle, **logits), maps, defects=(1, 2))
+
+
+@pytest.mark.parametrize("logits", [{}, {"head": False}, {"peaks": False}], ids=str)
+def test_seed_maps_alone_need_no_gradient(logits, settle, check):
+    network = with_seeds(settle, **logits)
+    check(network, dict(reversed(SEEDS.items())), defects=(1, 2))
+    model = build_graph(Pipeline(network, SEEDS, (32, 48), *STATISTICS, (1, 2)))
+    convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
+    # Where no verdict needs the last block, it is not computed.
+    assert convolutions == 2 + 2 + (logits != {"head": False})
+    verdicts = onnx.load_from_string(with_outputs(model.SerializeToString(), [LOGITS]))
+    seeds = 2 * (logits != {"peaks": False})
+    assert sum(node.op_type == "Conv" for node in verdicts.graph.node) == convolutions - 2 + seeds
+
+
+def test_a_peak_that_several_places_share_gives_each_its_part(settle, check):
+    network = with_seeds(settle, head=False)
+    layers = ("trunk.blocks.1",)
+    maps = {"map": CAM("hires-cam", layers=layers, relu="none")}
+
+    def flat(count, size):
+        return np.full((count, *size, 3), 200, np.uint8)  # all places inside of the border are the same
+
+    check(network, maps, defects=(1, 2), paint=flat)
 
 
 def test_a_stage_without_any_activation_is_zero_and_not_nan(settle, ask):

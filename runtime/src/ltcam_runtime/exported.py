@@ -11,7 +11,7 @@ from ltcam_runtime.graph_networks import AS_EXPORTED, EngineSettings, GraphNetwo
 from ltcam_runtime.inspector import Inspector as RuntimeInspector
 from ltcam_runtime.parity import gate
 from ltcam_runtime.part_files import read_part
-from ltcam_runtime.predicting import Opened, subtitle_of
+from ltcam_runtime.predicting import Opened, settings_json, subtitle_of
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.trial import try_out
 
@@ -68,12 +68,5 @@ class Inspector(RuntimeInspector):
             file: that it was loaded from.
             inputs: what is inspected.
         """
-        kind = self.settings.default
-        settings = {
-            "run": str(file),
-            "cam": self.network.part.maps[kind.map].model_dump(mode="json"),
-            "sharpening": kind.sharpening.model_dump(mode="json"),
-            "mask": kind.mask.model_dump(mode="json"),
-            "verdict": self.settings.verdict.model_dump(mode="json"),
-        }
+        settings = settings_json(Path(file), self.settings, self.network.part.maps)
         return Opened(self, settings, subtitle_of(f"the exported file {Path(file).name}", inputs))

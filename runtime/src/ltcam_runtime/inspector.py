@@ -105,12 +105,17 @@ class Inspector:
         return replace(self.inspect_batch([pixels], [name])[0], pixels=pixels)
 
     def inspect_batch(
-        self, images: Sequence[Pixels], names: Sequence[str], *, gate: bool = True, cascade: bool = False
+        self,
+        images: Sequence[Pixels] | Pixels,
+        names: Sequence[str],
+        *,
+        gate: bool = True,
+        cascade: bool = False,
     ) -> list[Inspection]:
         """Inspect several images, of any sizes, in one pass of the network.
 
         Args:
-            images: (H, W, 3) uint8 RGB each.
+            images: (H, W, 3) uint8 RGB each; or (N, H, W, 3).
             names: one per image.
             gate: whether a verdict of OK empties the mask.
             cascade: whether heatmaps are made only of images that are not judged OK, which costs those a second pass;
@@ -119,6 +124,7 @@ class Inspector:
         Raises:
             InputError: an array that is no RGB image of 8 bits.
         """
+        images = list(images)
         for name, image in zip(names, images, strict=True):
             _check_pixels(name, image)
         resized = [resize(image, self.network.image_size) for image in images]

@@ -13,6 +13,7 @@ from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.listing import Listing
 from ltcam_runtime.pages.notebook import facts_html
+from ltcam_runtime.settings import CamSettings, InspectionSettings, KindSettings
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 
@@ -180,6 +181,32 @@ def write_predictions(
                 progress(done, total)
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
     return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out))
+
+
+def settings_json(
+    source: Path, settings: InspectionSettings, maps: Mapping[str, CamSettings]
+) -> dict[str, Any]:
+    """What results are made with, as JSON values: how kinds of defect are drawn in general, and those of their own.
+
+    Args:
+        source: run folder or exported file.
+        settings: that are in use.
+        maps: how each of the network's heatmaps is made, by name.
+    """
+
+    def drawn(kind: KindSettings) -> dict[str, Any]:
+        found = kind.model_dump(mode="json", exclude={"map"})
+        if kind.map in maps:  # which an exported file has of its own kinds only
+            found = {"cam": maps[kind.map].model_dump(mode="json"), **found}
+        return found
+
+    general = drawn(settings.default)
+    found: dict[str, Any] = {"run": str(source)}
+    found |= {name: general[name] for name in ("cam", "sharpening", "mask") if name in general}
+    found["verdict"] = settings.verdict.model_dump(mode="json")
+    if settings.kinds:
+        found["kinds"] = {name: drawn(kind) for name, kind in settings.kinds.items()}
+    return found
 
 
 def subtitle_of(what: str, inputs: Sequence[str]) -> str:

@@ -216,7 +216,7 @@ class InspectionSettings(Settings):
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the heatmaps that are drawn from, without repetition."""
-        return tuple(dict.fromkeys(kind.map for kind in (self.default, *self.kinds.values())))
+        return tuple(dict.fromkeys(self.of_kind(name).map for name in self.classes[1:]))
 
     def of_kind(self, name: str) -> KindSettings:
         """What is drawn of a class of defects."""

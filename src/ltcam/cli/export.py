@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
-from ltcam.cli.options import AsJson, MaskOptions, Overwrite
+from ltcam.cli.options import AsJson, MaskOptions, Overwrite, TrustChangedRun
 from ltcam_runtime.folders import write_file
-from ltcam_runtime.settings import Overrides
+
+if TYPE_CHECKING:
+    from ltcam.export.export import ExportSettings
 
 app = typer.Typer(add_completion=False)
 
@@ -37,6 +39,7 @@ def export(
             help="images to compare run and file on, with every runtime; writes a page and JSON beside the file",
         ),
     ] = None,
+    trust_changed_run: TrustChangedRun = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> int:
@@ -47,7 +50,7 @@ def export(
     """
     from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
 
-    settings = ExportSettings(format, precision, tuple(golden or ()), overrides, overwrite)  # type: ignore[arg-type]
+    settings = ExportSettings(format, precision, tuple(golden or ()), overrides, trust_changed_run, overwrite)  # type: ignore[arg-type]
     done = export_run(run, out, settings, progress=lambda step: say(f"{step} ..."))
     for engine, comparisons in done.parity.items():
         worst = max(comparison.mean for comparison in comparisons)
@@ -59,19 +62,21 @@ def export(
     say(f"{done.path}: {done.size / 1e6:.1f} MB; try: ltcam-run {done.path} IMAGES... --out results")
     summary = _summary(done)
     if verify:
-        summary["verification"] = _verify(run, done.path, verify, overrides)
+        summary["verification"] = _verify(run, done.path, verify, settings)
     if as_json:
         print_json(summary)
     return SOME_FAILED if verify and summary["verification"]["failed"] else DONE
 
 
-def _verify(run: Path, file: Path, inputs: list[str], overrides: Overrides) -> dict[str, Any]:
+def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) -> dict[str, Any]:
     from ltcam.jobs.verifying import verify as compare  # noqa: PLC0415
     from ltcam.reports.html import write_page  # noqa: PLC0415
     from ltcam.reports.verify_page import verify_page  # noqa: PLC0415
 
     with progress("comparing") as advance:
-        found = compare(run, file, inputs, overrides, advance).to_json()
+        found = compare(
+            run, file, inputs, settings.overrides, advance, trust_changed_run=settings.trust_changed_run
+        ).to_json()
     stem = file.name.removesuffix(".onnx")
     page = file.with_name(f"{stem}-verified.html")
     write_page(page, verify_page(found))

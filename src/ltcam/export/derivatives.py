@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from ltcam.export.operators import (
     Emitter,
@@ -443,6 +445,35 @@ def _reduce(emitter: Emitter, node: Node, gradient: str) -> Gradients:
     if node.op == "mean":
         part = emitter.graph.op("Mul", part, emitter.value(1 / np.prod([image.size(axis) for axis in axes])))
     yield image, emitter.expand(part, image.shape)
+
+
+@rule("amax")
+def _amax(emitter: Emitter, node: Node, gradient: str) -> Gradients:
+    """To the places of the maximum, in equal parts."""
+    graph, image = emitter.graph, node.args[0]
+    axes, keepdims = reduced(node)
+    kept: Shape = tuple(1 if axis in axes else dim for axis, dim in enumerate(image.shape))
+    highest, part = (
+        value if keepdims else emitter.reshape(value, kept) for value in (emitter.value(node), gradient)
+    )
+    here = graph.as_float(graph.op("Equal", emitter.value(image), highest))
+    yield image, graph.op("Mul", here, graph.op("Div", part, graph.reduce("Sum", here, axes)))
+
+
+@rule("upsample_bilinear2d")
+def _upsample(emitter: Emitter, node: Node, gradient: str) -> Gradients:
+    """Of y = rows x columns^T: rows^T g columns."""
+    image, graph = node.args[0], emitter.graph
+    rows, columns = (_resizing(image.size(axis), node.size(axis)) for axis in (2, 3))
+    left = graph.op("MatMul", graph.constant(np.ascontiguousarray(rows.T)), gradient)
+    yield image, graph.op("MatMul", left, graph.constant(columns))
+
+
+def _resizing(old: int, new: int) -> np.ndarray[Any, Any]:
+    """What one axis is multiplied with: (new, old)."""
+    unit = torch.eye(old)[None, :, :, None]  # (1, one unit vector each, its values, 1)
+    resized = functional.interpolate(unit, size=(new, 1), mode="bilinear", align_corners=False)
+    return np.ascontiguousarray(resized[0, :, :, 0].T.numpy())
 
 
 @rule("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "_reshape_alias")

@@ -44,6 +44,7 @@ class ExportSettings:
         precision: `fp32`, or `fp16`: weights of half the size, computed with in float32.
         golden: images to compare with; none makes synthetic ones.
         overrides: map, mask and verdict settings to use instead of the run's.
+        trust_changed_run: whether a run will do that was changed after its training.
         overwrite: replace an existing file.
     """
 
@@ -51,6 +52,7 @@ class ExportSettings:
     precision: Precision = "fp32"
     golden: tuple[Path, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
+    trust_changed_run: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ def export_run(
     out = Path(out)
     _check_place(out, settings.overwrite)
     torch.manual_seed(0)  # nothing is random; were it so, it would be so in the same way
-    inspector = Inspector.load(run, device="cpu").overridden(settings.overrides)
+    inspector = _opened(run, settings)
     progress("golden images")
     golden = golden_images(inspector, settings.golden)
     progress("graph")
@@ -110,7 +112,7 @@ def export_run(
     part = Part(
         image_size=inspector.run.image_size,
         inspection=inspector.settings,
-        maps=inspector.run.maps,
+        maps=inspector.network.run.maps,
         engine=ENGINES[settings.format],
         precision=settings.precision,
         tolerance=_TOLERANCES[settings.precision],
@@ -131,6 +133,16 @@ def _check_place(out: Path, overwrite: bool) -> None:
         raise SettingsError(f"`out` {out}: the file's name must end in .onnx, such as part.ltcam.onnx")
     if out.exists() and (out.is_dir() or not overwrite):
         raise OutputError(f"{out} is there already; give another name, or `overwrite=True`")
+
+
+def _opened(run: str | Path, settings: ExportSettings) -> Inspector:
+    """The run with the settings asked for, and with no other maps than kinds of defect are drawn from."""
+    inspector = Inspector.load(run, device="cpu", trust_changed_run=settings.trust_changed_run).overridden(
+        settings.overrides
+    )
+    maps = inspector.network.run.maps
+    network = inspector.network.with_maps({name: maps[name] for name in inspector.settings.maps})
+    return Inspector(network, inspector.settings)
 
 
 def _pipeline(inspector: Inspector) -> Pipeline:

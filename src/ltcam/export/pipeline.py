@@ -12,6 +12,7 @@ import onnx
 import torch
 from onnx import TensorProto
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ltcam.cam import CAM, GradientMethod, Truncation, get_method
@@ -22,6 +23,7 @@ from ltcam.export.onnx_graph import OnnxGraph
 from ltcam.export.operators import Emitter, UntranslatedError
 from ltcam.export.tracing import Batch, Node, Trace, trace, with_folded_normalisations
 from ltcam.export.truncation import write_selection
+from ltcam.models.seeded import SeededClassifier, SeedMethod, tapped
 from ltcam.models.student import STUDENT, Student
 from ltcam_runtime.errors import ExportError
 from ltcam_runtime.part_files import IMAGES, LOGITS, PROBABILITIES, output_name
@@ -32,7 +34,7 @@ class Pipeline:
     """What a graph is made of.
 
     Attributes:
-        network: a classifier or a student, in evaluation mode.
+        network: a classifier, with seed maps or without, or a student, in evaluation mode.
         maps: the heatmaps wanted, by name; layers named.
         image_size: (height, width) of the images.
         mean: per channel, of values 0 to 1.
@@ -89,20 +91,21 @@ def _normalised(graph: OnnxGraph, images: str, pipeline: Pipeline) -> str:
 
 
 def _written(pipeline: Pipeline, emitter: Emitter, images: str) -> tuple[_Outputs, dict[str, str]]:
-    """Logits, and the heatmaps by name."""
-    drawn = [name for name, cam in pipeline.maps.items() if cam.method == STUDENT]
-    gradient = {name: cam for name, cam in pipeline.maps.items() if name not in drawn}
-    heatmaps: dict[str, str] = {}
-    outputs = None
-    if drawn:
-        traced = _trace(pipeline, _drawing(pipeline.network))
-        logits, heatmap = emitter.write(traced, [images])
-        heatmaps = dict.fromkeys(drawn, heatmap)
-        outputs = _outputs(traced, logits)
-    if gradient or not drawn:
-        outputs, found = _explained(pipeline, emitter, images, gradient)
-        heatmaps |= found
-    assert outputs is not None  # noqa: S101  # one of the two ran
+    """Logits, and the heatmaps by name: one forward pass for all of them, one backward pass for those of gradients."""
+    drawn = [name for name, cam in pipeline.maps.items() if _is_drawn(cam)]
+    explained = {name: cam for name, cam in pipeline.maps.items() if name not in drawn}
+    layers = tuple(dict.fromkeys(layer for cam in explained.values() for layer in _layers(cam)))
+    forward = _forward(pipeline, drawn)
+    traced = with_folded_normalisations(
+        trace(_tapped(pipeline.network, forward, layers), [(3, *pipeline.image_size)])
+    )
+    logits, *values = emitter.write(traced, [images])
+    outputs, count = _outputs(traced, logits), len(drawn)
+    heatmaps = dict(zip(drawn, values[:count], strict=True))
+    if explained:
+        tapped_at = zip(traced.outputs[1 + count :], values[count:], strict=True)
+        taps = dict(zip(layers, tapped_at, strict=True))
+        heatmaps |= _explained(pipeline, emitter, traced, outputs, taps, explained)
     return outputs, {name: heatmaps[name] for name in pipeline.maps}
 
 
@@ -113,38 +116,77 @@ def _outputs(traced: Trace, value: str) -> _Outputs:
     return _Outputs(value, (0, shape[1]))
 
 
-def _trace(pipeline: Pipeline, function: Callable[[Tensor], tuple[Tensor, ...]]) -> Trace:
-    return with_folded_normalisations(trace(function, [(3, *pipeline.image_size)]))
+def _is_drawn(cam: CAM) -> bool:
+    """Whether the network makes this map in its forward pass."""
+    return cam.method == STUDENT or isinstance(cam.method, SeedMethod)
 
 
-def _drawing(network: nn.Module) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A student's logits (N, K) and the probabilities (N, H, W) that it draws."""
+def _forward(pipeline: Pipeline, drawn: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Images to the network's logits and, at the images' size, the maps (N, H, W) that it draws."""
+    network = pipeline.network
+    if isinstance(network, SeededClassifier):
+        methods = [pipeline.maps[name].method for name in drawn]
+        kinds = [method.kind for method in methods if isinstance(method, SeedMethod)]
+        return _seeding(network, kinds, pipeline.image_size, explained=len(drawn) < len(pipeline.maps))
+    if not drawn:
+        return lambda images: (network(images),)
     if not isinstance(network, Student):
-        raise ExportError("only a student draws by itself; this network is none")
+        raise ExportError("only a student or a network with seed maps draws by itself; this network is none")
+    student = network
 
-    def draw(images: Tensor) -> tuple[Tensor, Tensor]:
-        logits, drawn = network.segment(images)
-        return logits, drawn.sigmoid()
+    def draw(images: Tensor) -> tuple[Tensor, ...]:
+        logits, found = student.segment(images)
+        return logits, *[found.sigmoid()] * len(drawn)
+
+    return draw
+
+
+def _seeding(
+    network: SeededClassifier, kinds: Sequence[int], size: tuple[int, int], *, explained: bool
+) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """Logits and seed maps. What adds nothing to the logits is left out: no verdict needs to wait for it.
+
+    Args:
+        network: with seed maps.
+        kinds: whose maps are drawn.
+        size: (height, width) of the images.
+        explained: whether gradients are asked for, which shall find their way to every block.
+    """
+    by_peaks, by_head = (bool(part.weight.any()) for part in (network.peaks, network.head))
+
+    def draw(images: Tensor) -> tuple[Tensor, ...]:
+        pooled, features = tapped(network, network.taps, images)
+        maps = network.seed(features)
+        if by_head or explained or not by_peaks:
+            logits: Tensor = network.head(pooled)
+        else:
+            logits = network.head.bias.expand(len(images), -1)
+        if by_peaks:
+            logits = logits + network.peaks(maps.amax((2, 3)))
+        chosen = [maps[:, kind - 1 : kind] for kind in kinds]
+        return logits, *(
+            functional.interpolate(one, size=size, mode="bilinear", align_corners=False)[:, 0]
+            for one in chosen
+        )
 
     return draw
 
 
 def _explained(
-    pipeline: Pipeline, emitter: Emitter, images: str, cams: Mapping[str, CAM]
-) -> tuple[_Outputs, dict[str, str]]:
-    """Logits, and the heatmaps that are made of activations and gradients; all maps share one backward pass."""
-    layers = tuple(dict.fromkeys(layer for cam in cams.values() for layer in _layers(cam)))
-    traced = _trace(pipeline, _tapped(pipeline.network, layers))
-    logits, *activations = emitter.write(traced, [images])
-    outputs = _outputs(traced, logits)
-    if not layers:
-        return outputs, {}
-    output, *taps = traced.outputs
-    gradient = _score_gradient(emitter, logits, outputs.shape[1], pipeline.defects)
-    gradients = write_gradients(emitter, traced, output, gradient, taps)
+    pipeline: Pipeline,
+    emitter: Emitter,
+    traced: Trace,
+    outputs: _Outputs,
+    taps: Mapping[str, tuple[Node, str]],
+    cams: Mapping[str, CAM],
+) -> dict[str, str]:
+    """The heatmaps that are made of activations and gradients; all maps share one backward pass."""
+    nodes = [node for node, _ in taps.values()]
+    gradient = _score_gradient(emitter, outputs.value, outputs.shape[1], pipeline.defects)
+    gradients = write_gradients(emitter, traced, traced.outputs[0], gradient, nodes)
     known = {
-        layer: _Stage(_map_shape(layer, tap), activation, slope)
-        for layer, tap, activation, slope in zip(layers, taps, activations, gradients, strict=True)
+        layer: _Stage(_map_shape(layer, node), activation, slope)
+        for (layer, (node, activation)), slope in zip(taps.items(), gradients, strict=True)
     }
     selections: dict[tuple[_Stage, Truncation], str] = {}
     heatmaps = {}
@@ -152,7 +194,7 @@ def _explained(
         stages = [known[layer] for layer in _layers(cam)]
         kept = [_kept(emitter.graph, stage, cam.truncation, selections) for stage in stages if cam.truncation]
         heatmaps[name] = _heatmap(emitter, cam, stages, kept, pipeline.image_size)
-    return outputs, heatmaps
+    return heatmaps
 
 
 @dataclass(frozen=True)
@@ -168,8 +210,8 @@ def _layers(cam: CAM) -> tuple[str, ...]:
     method = get_method(cam.method)
     if not isinstance(method, GradientMethod):
         raise ExportError(
-            f"{method.title} is no gradient method and cannot be exported; train with another map, or export a student "
-            "of the run (`ltcam distill`)"
+            f"{method.title} is no gradient method and cannot be exported; export another `method`, or a student of "
+            "the run (`ltcam distill`)"
         )
     if cam.layers is None or cam.reshape is not None:
         raise ExportError("only maps of named layers, without a callable that reshapes them, can be exported")
@@ -182,8 +224,10 @@ def _map_shape(layer: str, tap: Node) -> tuple[int, int, int]:
     return tap.size(1), tap.size(2), tap.size(3)
 
 
-def _tapped(network: nn.Module, layers: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """The network's logits and copies of what these layers put out."""
+def _tapped(
+    network: nn.Module, forward: Callable[[Tensor], tuple[Tensor, ...]], layers: Sequence[str]
+) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """What a pass of the network gives, and copies of what these layers put out."""
     modules = dict(network.named_modules())
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
@@ -197,11 +241,11 @@ def _tapped(network: nn.Module, layers: Sequence[str]) -> Callable[[Tensor], tup
                     return taken[layer]  # what follows reads the copy, so that it has the layer's gradient
 
                 handles.append(modules[layer].register_forward_hook(hook))
-            logits: Tensor = network(images)
+            found = forward(images)
         finally:
             for handle in handles:
                 handle.remove()
-        return logits, *(taken[layer] for layer in layers)
+        return *found, *(taken[layer] for layer in layers)
 
     return run
 

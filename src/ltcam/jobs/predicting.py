@@ -14,7 +14,15 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.listing import Listing, list_images
 from ltcam_runtime.part_files import is_part_file
-from ltcam_runtime.predicting import Opened, Prediction, Summary, Writing, subtitle_of, write_predictions
+from ltcam_runtime.predicting import (
+    Opened,
+    Prediction,
+    Summary,
+    Writing,
+    settings_json,
+    subtitle_of,
+    write_predictions,
+)
 from ltcam_runtime.settings import Overrides
 
 __all__ = ["Summary", "Writing", "find_inputs", "predict"]
@@ -68,13 +76,7 @@ def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution:
     inspector = Inspector.load(
         run, device=execution.device, trust_changed_run=execution.trust_changed_run
     ).overridden(overrides)
-    settings = {
-        "run": str(run),
-        "cam": inspector.run.cam.model_dump(mode="json"),
-        "sharpening": inspector.run.sharpening.model_dump(mode="json"),
-        "mask": inspector.run.mask.model_dump(mode="json"),
-        "verdict": inspector.run.verdict.model_dump(mode="json"),
-    }
+    settings = settings_json(run, inspector.settings, inspector.run.maps)
     return Opened(inspector, settings, subtitle_of(f"the run {run.resolve().name}", inputs))
 
 

@@ -88,6 +88,8 @@ def verify(
     inputs: Sequence[str],
     overrides: Overrides,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    trust_changed_run: bool = False,
 ) -> Verification:
     """Inspect images with torch, ONNX Runtime and, where it is installed, OpenVINO, and compare.
 
@@ -97,13 +99,16 @@ def verify(
         inputs: files, folders, patterns or manifests.
         overrides: that the file was exported with.
         progress: called with (done, total).
+        trust_changed_run: whether a run will do that was changed after its training.
 
     Raises:
         LtcamError: a run, file or inputs that cannot be used.
     """
     files = find_inputs(inputs).files
     openers: dict[str, Callable[[], AnyInspector]] = {
-        "torch": lambda: Inspector.load(run, device="cpu").overridden(overrides),
+        "torch": lambda: Inspector.load(run, device="cpu", trust_changed_run=trust_changed_run).overridden(
+            overrides
+        ),
     }
     openers |= {name: partial(_exported, file, name) for name in _installed()}
     before = _memory()

@@ -7,6 +7,7 @@ convolutions to image labels is `ltcam.training.seed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -169,8 +170,19 @@ def seed_explanations(
     return [Explanation(large[:, place], logits, scores) for place in range(len(kinds))]
 
 
+@dataclass(frozen=True)
+class SeedMethod(NetworkMethod):
+    """The seed map of one kind of defect.
+
+    Attributes:
+        kind: class index, 1 or above.
+    """
+
+    kind: int
+
+
 @lru_cache(maxsize=256)
-def seed_method(kind: int) -> NetworkMethod:
+def seed_method(kind: int) -> SeedMethod:
     """The seed map of a kind of defect as a method of the engine, beside the registered ones.
 
     Args:
@@ -183,10 +195,11 @@ def seed_method(kind: int) -> NetworkMethod:
         assert isinstance(model, SeededClassifier)  # noqa: S101  # a run says `seed` only of such networks
         return seed_explanations(model, images, target, [kind])[0]
 
-    return NetworkMethod(
+    return SeedMethod(
         name=SEED,
         title="Seed map",
         source="fitted to image labels by `ltcam.training.seed`",
         sentence="A linear map of features tells places of a kind of defect from places of OK images.",
         explain=explain,
+        kind=kind,
     )

@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 DEMO := demo
 USER_READY := $(VENV)/.installed
@@ -72,8 +73,10 @@ studio: $(READY)
 	test -e $(DEMO)/run/run.json || $(MAKE) demo
 	$(BIN)/ltcam serve $(DEMO)/run --state $(DEMO)/studio --examples $(DEMO)/data --data-root $(DEMO)
 
+# Two processes, each with a thread: faster than one with two. A file's tests stay together, so that it makes its runs
+# once.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

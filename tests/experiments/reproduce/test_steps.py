@@ -124,6 +124,7 @@ def test_the_images_shown_are_chosen_by_area(done):
         assert {each["method"] for each in image["iou"]} >= {"Grad-CAM", "Score-CAM", "This run"}
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done, tmp_path, monkeypatch):
     def stopped(*_given, **_named):
         raise KeyboardInterrupt
@@ -152,6 +153,7 @@ def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done
         assert row["iou"] == pytest.approx(expected[row["method"], row["stages"]], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypatch):
     plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
     said = []
@@ -262,6 +264,7 @@ def test_undefined_values_of_folds():
     assert summary_of_folds([]) is None
 
 
+@pytest.mark.slow
 def test_runs_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatch):
     data = tmp_path / "data"
     job.synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))

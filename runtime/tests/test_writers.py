@@ -23,11 +23,10 @@ from ltcam_runtime.writers import KINDS, MARKER, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
 from ltcam_runtime.writers.crops import crop
 from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, text_cell
-from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength
+from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength, write_heatmap
 from ltcam_runtime.writers.json import JsonWriter
 from ltcam_runtime.writers.masks import write_mask
 from ltcam_runtime.writers.overlays import draw_overlay
-from ltcam_runtime.writers.raw_heatmaps import write_heatmap
 from ltcam_runtime.writers.report import ReportSettings
 
 RNG = np.random.default_rng(5)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ltcam.data.check import check_dataset
 from ltcam.data.layouts import read_dataset
+from ltcam_runtime import reading
 
 
 @pytest.fixture
@@ -137,7 +138,9 @@ def test_an_exception_in_progress_ends_the_check(clean, tmp_path):
 def test_ksdd(ksdd_folder):
     report = check_dataset(read_dataset(ksdd_folder))
     assert [(c.name, c.images) for c in report.classes] == [("ok", 347), ("defect", 52)]
-    assert report.findings == ()
+    assert [(f.title, [entry.id for entry in f.entries]) for f in report.findings] == [
+        ("Images of another shape than most", ["kos13/Part4.jpg"])  # 500 x 1285
+    ]
     assert len(report.duplicates) == 24
 
 
@@ -154,6 +157,14 @@ def test_a_bad_sector_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
     assert ids(report.unreadable) == ["dent/lot1/1.png", "good/lot1/1.png"]
     assert ids(report.masks_unreadable) == ["dent/lot1/1.png"]
     assert all("Input/output error" in problem.reason for problem in report.unreadable)
+
+
+def test_a_picture_that_memory_does_not_take_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
+    Image.new("L", (3000, 3000)).save(tmp_path / "dent/lot0/bomb.png")
+    monkeypatch.setattr(reading, "available_memory", lambda: 2**20)
+    report = check_dataset(read_dataset(tmp_path))
+    assert ids(report.unreadable) == ["dent/lot0/bomb.png"]
+    assert "9,000,000 pixels need about" in report.unreadable[0].reason
 
 
 def test_soft_masks_mask_like_images_and_odd_shapes(clean, paint, mark, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 from ltcam.data.dataset import OK, Sample
 from ltcam.training import images as module
 from ltcam.training.images import prepare_images
+from ltcam_runtime import reading
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image, resize
 
@@ -56,6 +57,17 @@ def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path):
     ((failed, reason),) = found.failed
     assert failed == samples[1]
     assert "not an image file" in reason
+
+
+def test_a_picture_that_memory_does_not_take_is_named_and_the_others_go_on(sample, tmp_path, monkeypatch):
+    samples = [sample("a.png"), sample("bomb.png", label="dent"), sample("c.png", label="dent")]
+    Image.new("L", (3000, 3000)).save(samples[1].path)
+    monkeypatch.setattr(reading, "available_memory", lambda: 2**20)
+    found = prepare_images(samples, (OK, "dent"), (32, 32), tmp_path / "x")
+    assert found.samples == (samples[0], samples[2])
+    ((failed, reason),) = found.failed
+    assert failed == samples[1]
+    assert "9,000,000 pixels need about" in reason
 
 
 def test_no_readable_file_is_an_error(sample, tmp_path):

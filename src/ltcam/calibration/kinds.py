@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from ltcam.calibration.judge import Case, Mark, Mask, marks, most_alike, value
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
-from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, scaled, sharpened
+from ltcam_runtime.reading import Workers, read_all
 from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
@@ -177,19 +179,21 @@ class OkImages:
 
 def look_at(network: TorchNetwork, files: Sequence[Path], most: int, seed: int) -> list[Look]:
     """At most so many images as the network sees them, drawn at random; unreadable ones are passed over."""
-    looks: list[Look] = []
-    for index in np.random.default_rng(seed).permutation(len(files)):
-        if len(looks) == most:
-            break
-        try:
-            image = read_image(files[index])
-        except InputError:
-            continue
-        resized = resize(image, network.image_size)
-        heatmaps = network.respond([resized]).heatmaps
-        score = network.defect_scores([resized])[0]
-        looks.append(Look(image, resized, {name: maps[0] for name, maps in heatmaps.items()}, score))
-    return looks
+    drawn = np.random.default_rng(seed).permutation(len(files))
+    outcomes = read_all(
+        ((files[index].name, files[index]) for index in drawn),
+        lambda _, path: read_image(path),
+        Workers(count=1),
+    )
+    readable = (outcome.value for outcome in outcomes if outcome.value is not None)
+    return [_look(network, image) for image in islice(readable, most)]
+
+
+def _look(network: TorchNetwork, image: Image) -> Look:
+    resized = resize(image, network.image_size)
+    heatmaps = network.respond([resized]).heatmaps
+    score = network.defect_scores([resized])[0]
+    return Look(image, resized, {name: maps[0] for name, maps in heatmaps.items()}, score)
 
 
 def choose_kinds(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -32,6 +31,7 @@ from ltcam.data.truth import read_marks
 from ltcam_runtime import mask_files, searching
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import load_mask, read_image
+from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 FEW_DEFECTS = 10
 """Fewer images of a defect class than this are worth a warning."""
@@ -267,28 +267,27 @@ class _Facts:
 
 
 def _facts_of_all(samples: Sequence[Sample], progress: Progress | None) -> list[_Facts]:
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        futures: list[Future[_Facts]] = [pool.submit(_facts, sample) for sample in samples]
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            if progress is not None:
-                progress(done, len(samples))
-        return [future.result() for future in futures]
-    finally:  # after Ctrl-C nothing that waits is started any more
-        pool.shutdown(cancel_futures=True)
+    found: list[_Facts] = []
+    files = ((str(index), sample.path) for index, sample in enumerate(samples))
+    workers = Workers(count=min(8, os.cpu_count() or 1), bytes_per_pixel=READING_BYTES_PER_PIXEL)
+    for outcome in read_all(files, lambda index, _path: _facts(samples[int(index)]), workers):
+        found.append(outcome.value or _without_image(samples[len(found)], outcome.reason))
+        if progress is not None:
+            progress(len(found), len(samples))
+    return found
+
+
+def _without_image(sample: Sample, reason: str) -> _Facts:
+    marks, mask_problem, soft = _marks(sample)
+    marked = None if marks is None else float(marks.mean())
+    return _Facts(image_problem=reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
 
 
 def _facts(sample: Sample) -> _Facts:
+    image = read_image(sample.path)
+    found = signature(sample.path, image)
     marks, mask_problem, soft = _marks(sample)
     marked = None if marks is None else float(marks.mean())
-    try:
-        image = read_image(sample.path)
-        found = signature(sample.path, image)
-    except InputError as error:
-        return _Facts(image_problem=error.reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
-    except (OSError, MemoryError) as error:  # a bad sector, a stale share: the other files go on
-        return _Facts(image_problem=_words(error), mask_problem=mask_problem, soft_mask=soft, marked=marked)
     mode, more_pictures = _header(sample, image)
     return _Facts(
         signature=found,
@@ -311,7 +310,7 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
         mask = load_mask(sample.mask, threshold=sample.mask_threshold)
     except InputError as error:
         return None, f"{error.path}: {error.reason}", ""
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         return None, f"{sample.mask}: {_words(error)}", ""
     if mask.levels <= 2 or mask.threshold == 0 or sample.mask_threshold is not None:
         return mask.marks, "", ""
@@ -322,10 +321,8 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
     )
 
 
-def _words(error: OSError | MemoryError) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror or error})"
-    return "not enough memory to read it"
+def _words(error: OSError) -> str:
+    return f"cannot be read ({error.strerror or error})"
 
 
 def _mask_like(image: NDArray[np.uint8]) -> str:

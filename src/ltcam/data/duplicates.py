@@ -27,7 +27,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -39,6 +38,7 @@ from numpy.typing import NDArray
 from ltcam.data.dataset import Dataset, Sample
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image
+from ltcam_runtime.reading import read_all
 
 Kind = Literal["file", "pixels", "near"]
 
@@ -151,10 +151,9 @@ def find_duplicates(
 
 
 def read_signatures(samples: Sequence[Sample]) -> dict[str, Signature]:
-    """Signatures by sample id, read in a pool of threads; unreadable files are left out."""
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(_signature_or_none, samples))
-    return {sample.id: value for sample, value in zip(samples, found, strict=True) if value is not None}
+    """Signatures by sample id, read in threads within the memory there is; unreadable files are left out."""
+    outcomes = read_all(((sample.id, sample.path) for sample in samples), lambda _, path: signature(path))
+    return {outcome.name: outcome.value for outcome in outcomes if outcome.value is not None}
 
 
 def merge_groups(dataset: Dataset, duplicates: Iterable[DuplicateGroup]) -> Dataset:
@@ -245,13 +244,6 @@ def _same_pixels(names: Sequence[str], known: Mapping[str, Signature]) -> tuple[
     for name in names:
         equal[known[name].pixel_sha256].append(name)
     return tuple(tuple(same) for same in equal.values() if len(same) > 1)
-
-
-def _signature_or_none(sample: Sample) -> Signature | None:
-    try:
-        return signature(sample.path)
-    except InputError:
-        return None
 
 
 def _detail(image: NDArray[np.uint8]) -> NDArray[np.float16]:

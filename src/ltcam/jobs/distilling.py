@@ -139,6 +139,8 @@ def _student_of(
             f"round {number} of {settings.rounds}: masks of {lesson.masked} defective images, "
             f"{len(lesson.patches)} pieces to paste"
         )
+        if not lesson.masked:
+            raise DataError(_no_mask(source.run, number, len(parts["train"].samples)))
         student, history = _learn(teacher, parts, lesson, settings, folder, listener)
         teacher = student
     final = teacher.run.model_copy(
@@ -192,6 +194,19 @@ def make_lesson(
             pixels = np.ascontiguousarray(images.images[index].permute(1, 2, 0).numpy())
             patches += cut_patches(pixels, filled_in(pixels, mask), share)
     return Lesson(targets, tuple(patches), masked)
+
+
+def _no_mask(run: Path, round_number: int, images: int) -> str:
+    """Why there is nothing to learn, and what to do."""
+    if round_number > 1:
+        return (
+            f"the student of round {round_number - 1} finds a defect in none of the {images} training images, so there "
+            "is no mask to learn from; give fewer `rounds` or more `epochs`"
+        )
+    return (
+        f"{run} finds a defect in none of the {images} training images, so there is no mask to learn from; lower its "
+        "threshold (`ltcam evaluate` says which suits), or train it longer or on more defective images"
+    )
 
 
 def _target(share: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ltcam.reports.html import bars, image_uri, number, render, write_page
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.reading import read_all
 from ltcam_runtime.searching import left_out_words
 
 THUMBNAILS_PER_CLASS = 24
@@ -199,16 +199,14 @@ def _layout(figures: list[_Thumbnail]) -> dict[str, int]:
 
 
 def _thumbnails(samples: list[Sample], *, marked: bool) -> list[_Thumbnail]:
-    with ThreadPoolExecutor() as pool:
-        made = list(pool.map(lambda sample: _thumbnail(sample, marked=marked), samples))
-    return [thumbnail for thumbnail in made if thumbnail is not None]
+    """Of images that could be read a moment ago; the page is made without those that no longer can."""
+    files = ((str(index), sample.path) for index, sample in enumerate(samples))
+    outcomes = read_all(files, lambda index, _path: _thumbnail(samples[int(index)], marked=marked))
+    return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
-def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail | None:
-    try:
-        image = read_image(sample.path)
-    except InputError:  # it could be read a moment ago; the page is made without it
-        return None
+def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail:
+    image = read_image(sample.path)
     scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
     size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
     small = resize(image, size)

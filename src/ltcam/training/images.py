@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ltcam.data.dataset import Sample
-from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 _LARGEST_IN_MEMORY = 4 * 2**30  # bytes; more is kept in a file that the system reads by pages
 
@@ -43,7 +43,7 @@ def prepare_images(
     overflow: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> PreparedImages:
-    """Read and resize the images of a split in a few threads. Masks are never opened.
+    """Read and resize the images of a split in a few threads, within the memory there is. Masks are never opened.
 
     Args:
         samples: what to read.
@@ -56,19 +56,18 @@ def prepare_images(
         DataError: if there is no room for the split, or no image could be read.
     """
     images = _room(len(samples), size, overflow)
-    reasons: list[str | None] = [None] * len(samples)
+    reasons: list[str | None] = []
 
-    def load(index: int) -> None:
-        try:
-            pixels = resize(read_image(samples[index].path), size)
-            images[index] = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        except InputError as error:
-            reasons[index] = error.reason
+    def load(name: str, path: Path) -> None:
+        pixels = resize(read_image(path), size)
+        images[int(name)] = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for done, _ in enumerate(pool.map(load, range(len(samples))), start=1):
-            if progress is not None:
-                progress(done, len(samples))
+    files = ((str(index), sample.path) for index, sample in enumerate(samples))
+    workers = Workers(count=4, bytes_per_pixel=READING_BYTES_PER_PIXEL)
+    for done, outcome in enumerate(read_all(files, load, workers), start=1):
+        reasons.append(outcome.reason or None)
+        if progress is not None:
+            progress(done, len(samples))
     good = [index for index, reason in enumerate(reasons) if reason is None]
     if samples and not good:
         raise DataError(

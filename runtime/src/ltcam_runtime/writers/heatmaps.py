@@ -18,13 +18,17 @@ from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import write_picture
+from ltcam_runtime.writers.encoding import png_options, write_picture
 
 _LONG_SIDE = 1024  # of a picture
 _OK_MOST, _DEFECT_LEAST = 0.25, 0.6  # strength just below the verdict's threshold, and at it
 _LOW = 0.06  # level below which nothing is drawn
 _MOST_OPAQUE = 0.72
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
+
+# The low bits of a smooth 16-bit picture hardly repeat: the best compression saves a fifth of the bytes and
+# takes eight times as long as writing them as they are (500 x 1250: 1.09 MB in 24 ms, 1.25 MB in 3 ms).
+_PNG = png_options(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, "NONE", level=0)
 
 
 class HeatmapWriter:
@@ -94,3 +98,9 @@ def colour(image: NDArray[np.uint8], heatmap: NDArray[np.floating[Any]], most: f
     opacity = (_MOST_OPAQUE * np.clip((level - _LOW) / (0.5 - _LOW), 0, 1)).astype(np.float32)
     coloured = cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.blendLinear(coloured, np.ascontiguousarray(image), opacity, 1 - opacity))
+
+
+def write_heatmap(path: Path, heatmap: NDArray[np.floating[Any]]) -> None:
+    """Write a (H, W) float heatmap as numbers: 16-bit PNG, stretched from its minimum to its maximum."""
+    levels = to_shares(heatmap, 65535)
+    write_picture(path, np.rint(levels, out=levels).astype(np.uint16), _PNG)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ltcam.data.dataset import OK
-from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_mask
+from ltcam_runtime.reading import read_all
 from ltcam_runtime.searching import first_few
 
 DEFECT = "defect"
@@ -22,15 +22,14 @@ def labels_from_masks(masks: Sequence[Path]) -> list[str]:
         DataError: mask files that cannot be read (the first of them named); without them the label
             of their images is unknown.
     """
-    with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(_label, masks))
-    broken = [answer for answer in answers if isinstance(answer, InputError)]
+    outcomes = list(read_all(((str(mask), mask) for mask in masks), lambda _, path: _label(path)))
+    broken = [f"{outcome.path}: {outcome.reason}" for outcome in outcomes if outcome.reason]
     if broken:
         raise DataError(
             f"{len(broken)} label file(s) cannot be read, so the labels of their images are unknown: "
-            f"{first_few([str(error) for error in broken])}. Restore these files, or remove their images too."
+            f"{first_few(broken)}. Restore these files, or remove their images too."
         )
-    return [answer for answer in answers if isinstance(answer, str)]
+    return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
 def missing_label_files(root: Path, layout: str, images: Sequence[object]) -> DataError:
@@ -42,8 +41,5 @@ def missing_label_files(root: Path, layout: str, images: Sequence[object]) -> Da
     )
 
 
-def _label(mask: Path) -> str | InputError:
-    try:
-        return DEFECT if read_mask(mask, threshold=0).any() else OK
-    except InputError as error:
-        return error
+def _label(mask: Path) -> str:
+    return DEFECT if read_mask(mask, threshold=0).any() else OK

@@ -218,3 +218,36 @@ def test_contributions_are_judged_against_what_they_should_add_up_to(nets):
     net, images = Squared(nets.plain(21, head="gap")), nets.images(21)
     with pytest.warns(UserWarning, match=r"miss y - y\(reference\) by (\d+)\.\d% of it"):
         CAM("lift-cam", layers=(f"net.{nets.STAGES[-1]}",))(net, images, 1)
+
+
+class Halved(torch.autograd.Function):
+    """Passes back half of its derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 3
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope * 1.5
+
+
+@pytest.mark.parametrize("name", ["exp", "pow", "einsum", "Halved"])
+def test_what_nobody_has_listed_is_found_by_what_is_missing(name, nets):
+    operations = {
+        "exp": torch.exp,
+        "pow": lambda x: x**3,
+        "einsum": lambda x: torch.einsum("nchw,nchw->nchw", x, x),
+        "Halved": Halved.apply,
+    }
+
+    class Tail(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
+
+        def forward(self, images):
+            return self.head(operations[name](self.stem(images)).mean((2, 3)))
+
+    with pytest.warns(UserWarning, match=r"'stem': contributions miss y - y\(reference\) by"):
+        CAM("lift-cam", layers=("stem",))(nets.shaken(Tail()), nets.images(5), 1)

@@ -241,3 +241,94 @@ def test_functions_called_by_keyword_follow_their_rules_too(nets):
 
     total = relevance_weights(nets.shaken(Keywords()), nets.images(8), first_logit, "norm").sum((1, 2, 3))
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=1e-10)
+
+
+class Square(torch.autograd.Function):
+    """An operation that no function of torch does in sight."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, slope):
+        (x,) = ctx.saved_tensors
+        return 2 * x * slope
+
+
+@torch.jit.script
+def scripted(x):
+    return x * torch.sigmoid(x)
+
+
+class Tail(nn.Module):
+    """A convolution, an operation, and a linear head."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
+        self.shift = nn.Parameter(torch.ones(4, 1, 1))
+        self.operation = operation
+
+    def forward(self, images):
+        return self.head(self.operation(self, self.stem(images)).mean((2, 3)))
+
+
+UNKNOWN = {
+    "exp": lambda net, x: torch.exp(x),
+    "exp_": lambda net, x: (x * 1).exp_(),
+    "pow": lambda net, x: x**2,
+    "einsum": lambda net, x: torch.einsum("nchw,nchw->nchw", x, x),
+    "cumprod": lambda net, x: x.cumprod(3),
+    "special_erf": lambda net, x: torch.special.erf(x),
+    "reciprocal": lambda net, x: (x + net.shift.view(1, 4, 1, 1)).reciprocal(),
+    "logsumexp": lambda net, x: x.logsumexp(2, keepdim=True),
+    "add": lambda net, x: x + net.shift.view(1, 4, 1, 1),
+    "Square": lambda net, x: Square.apply(x),
+    "Sigmoid": lambda net, x: scripted(x),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_operations_that_nobody_has_listed_are_named(name, nets):
+    net = nets.shaken(Tail(UNKNOWN[name]))
+    with pytest.warns(UserWarning, match=rf"'stem': .*\b{name}\b.* behind it .*not conserved"):
+        relevance_weights(net, nets.images(5), 1, "stem")
+
+
+CONSERVING = {
+    "einsum": lambda net, x: torch.einsum("nchw,cd->ndhw", x, torch.eye(4, dtype=x.dtype)),
+    "roll": lambda net, x: x.roll(1, 2) + x.flip(3),
+    "resize": lambda net, x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+    "max": lambda net, x: torch.stack([x, 2 * x]).amax(0),
+    "topk": lambda net, x: x.flatten(2).topk(3).values[..., None],
+    "assignment": lambda net, x: written(x),
+    "padding": lambda net, x: functional.max_pool2d(functional.pad(x, (1, 1, 1, 1), value=-torch.inf), 3),
+    "shuffle": lambda net, x: functional.pixel_unshuffle(functional.pixel_shuffle(x, 2), 2),
+    "norm": lambda net, x: torch.stack([x, x]).norm(dim=0),
+}
+
+
+def written(x):
+    out = torch.zeros_like(x)
+    out[:, :2] = x[:, 2:]
+    out[:, 2:] += x[:, :2]
+    return out
+
+
+@pytest.mark.parametrize("name", CONSERVING)
+@pytest.mark.filterwarnings("error")
+def test_operations_that_conserve_relevance_are_not_named_whoever_wrote_them(name, nets):
+    net = nets.shaken(Tail(CONSERVING[name]))
+    total = relevance_weights(net, nets.images(5), first_logit, "stem").sum((1, 2, 3))
+    assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_passes_by_the_layer_takes_its_share():
+    """A residual sum behind a branch, with parameters that need gradients and a trained shift in front."""
+    torch.manual_seed(0)
+    net = torchvision.models.resnet18(num_classes=3).eval()
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    relevance_weights(net, torch.randn(1, 3, 64, 64), 1, "layer2.0.bn1")

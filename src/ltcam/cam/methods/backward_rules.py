@@ -10,6 +10,7 @@ are treated alike, the network itself is never changed, and no rule is left behi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ltcam.cam.captures import Capture, capture
+from ltcam.cam.methods.conservation import Behind, changes_its_input, doubled, is_twice, tensors_in
 from ltcam.cam.methods.method import Probe
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.precision import without_half
@@ -71,8 +73,8 @@ class RuledPass:
 
     Attributes:
         captured: of one layer; `gradients` are what the rules passed back to it.
-        untreated: names of functions behind the layer that couple their inputs in a way for which no
-            method here has a rule; they passed on their derivative.
+        untreated: names of operations behind the layer for which the method has no rule, and that need one; they
+            passed on their derivative.
     """
 
     captured: Capture
@@ -86,6 +88,8 @@ def ruled_pass(
     images: Tensor,
     target: Target,
     edit: Callable[[Tensor], Tensor] | None = None,
+    *,
+    conserving: bool = False,
 ) -> RuledPass:
     """Run the model once, with other backward rules behind one layer.
 
@@ -99,13 +103,15 @@ def ruled_pass(
         images: (N, 3, H, W).
         target: as for `capture`.
         edit: changes the layer's output before it goes on.
+        conserving: whether operations without a rule have to pass on all relevance by their derivative; those that
+            do not are among the `untreated`.
 
     Raises:
         ValueError: a layer that returns no maps.
     """
     name = probe.captured.layers[layer]
     module = dict(probe.model.named_modules(remove_duplicate=False))[name]
-    mode = _Rules(rules)
+    mode = _Rules(rules, _storages(probe.model) if conserving else None)
 
     def start(_inputs: object, output: Any) -> Any:
         mode.active = True
@@ -128,29 +134,63 @@ def _not_compiled(model: nn.Module) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
+def _storages(model: nn.Module) -> frozenset[int]:
+    return frozenset(each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers()))
+
+
 class _Rules(TorchFunctionMode):
     """Puts rules in the place of functions from the moment it is made active."""
 
-    def __init__(self, rules: Mapping[Function, Rule]):
+    def __init__(self, rules: Mapping[Function, Rule], constants: frozenset[int] | None):
+        """`constants` are the storages of parameters; None asks nobody whether relevance is conserved."""
         super().__init__()
         self.active = False
         self.untreated: set[str] = set()
         self._rules = rules
+        self._constants = constants
+        self._behind = Behind()
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        if self.active:
-            args, named = without_half(args), without_half(named)
+        if not self.active or not torch.is_grad_enabled():
+            return func(*args, **named)
+        args, named = without_half(args), without_half(named)
         if not args and "input" in named:
             args = (named.pop("input"),)
-        if not self.active or not args or not _carries_gradient(args[0]):
+        given = list(tensors_in((args, named)))
+        for tensor in given:
+            self.untreated.update(self._behind.enter(tensor))  # made by nobody that was seen
+        if not any(map(self._behind.holds, given)):
             return func(*args, **named)
         if func in _NORMALISATIONS or (func in _OF_TWO_SIGNALS and sum(map(is_signal, args)) > 1):
-            self.untreated.add(getattr(func, "__name__", str(func)))
-        rule = self._rules.get(func)
-        return func(*args, **named) if rule is None else rule(func, *args, **named)
+            self.untreated.add(_name(func))
+        rule = self._rules.get(func) if args and _carries_gradient(args[0]) else None
+        result = self._unruled(func, args, named) if rule is None else rule(func, *args, **named)
+        for tensor in tensors_in((result, args, named)):  # what was changed in place, too
+            self._behind.enter(tensor)
+        return result
+
+    def _unruled(self, func: Function, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if self._constants is None:
+            return func(*args, **named)
+        given = (args, named)
+        twice = (
+            doubled(func, given, self._behind, self._constants) if changes_its_input(func, named) else None
+        )
+        result = func(*args, **named)
+        if any(map(_carries_gradient, tensors_in(result))):
+            more, more_named = twice or doubled(func, given, self._behind, self._constants)
+            with torch.no_grad():
+                answer = func(*more, **more_named)
+            if not is_twice(answer, result):
+                self.untreated.add(_name(func))
+        return result
+
+
+def _name(function: Function) -> str:
+    return re.sub("^__|__$", "", getattr(function, "__name__", str(function)))
 
 
 def _carries_gradient(value: object) -> bool:

@@ -40,14 +40,15 @@ def weights(probe: Probe, layer: int) -> Tensor:
         (N, C, 1, 1).
 
     Warns:
-        UserWarning: operations behind the layer that have no rule (LayerNorm, attention).
+        UserWarning: operations behind the layer that have no rule and do not conserve relevance, up to
+            `conservation.TOLERANCE` (LayerNorm, attention, exponentials, own functions of autograd).
     """
     found = []
     untreated: set[str] = set()
     for part, images, target in chunks(probe):
         logits = _logits_of(probe.captured.output, part)
         relevance = initial_relevance(logits, target)
-        done = ruled_pass(probe, layer, _RULES, images, _starting_with(relevance))
+        done = ruled_pass(probe, layer, _RULES, images, _starting_with(relevance), conserving=True)
         activations, slopes = done.captured.activations[0], done.captured.gradients[0]
         found.append((activations * slopes).sum((2, 3), keepdim=True))  # R = A g
         untreated.update(done.untreated)

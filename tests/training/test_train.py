@@ -214,7 +214,7 @@ def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeyp
     bold = run(dataset, quick(), tmp_path / "work").run.verdict
     careful = run(dataset, quick(max_miss=0.4), tmp_path / "work").run.verdict
     assert careful.threshold == bold.threshold == pytest.approx(0.5)
-    assert "not lowered: best F1 (1.000)" in careful.evidence
+    assert "not lowered: best F1 (1.000, " in careful.evidence
     assert "0 of 10 OK validation images" in careful.evidence
 
 

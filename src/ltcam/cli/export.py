@@ -81,11 +81,13 @@ def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) 
     page = file.with_name(f"{stem}-verified.html")
     write_page(page, verify_page(found))
     write_file(file.with_name(f"{stem}-verified.json"), json.dumps(found, indent=2, allow_nan=False) + "\n")
-    for engine in found["engines"][1:]:
+    torch, *others = found["engines"]
+    for engine in others:
         say(
-            f"{engine['engine']}: {found['images']} images; {engine['near']:.2%} of heatmap pixels within 1e-4, masks "
-            f"to {engine['mean_mask_iou']:.2%}, {len(engine['verdict_changes'])} other verdicts, "
-            f"{engine['milliseconds']:.0f} ms ({found['engines'][0]['milliseconds']:.0f} with torch)"
+            f"{engine['engine']}: {found['images']} images; {len(engine['verdict_changes'])} other verdicts, masks to "
+            f"{engine['mean_mask_iou']:.2%}, {engine['near']:.2%} of heatmap pixels within 1e-4 of exact ones "
+            f"({torch['near']:.2%} with torch), {engine['milliseconds']:.0f} ms "
+            f"({torch['milliseconds']:.0f} with torch)"
         )
     say(f"look at: {page}")
     return found

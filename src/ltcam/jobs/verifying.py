@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltcam.jobs.predicting import find_inputs
 from ltcam.runs.inspector import Inspector
@@ -33,12 +34,15 @@ _PAGE = 4096  # bytes; what the system counts a process's memory in
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What one engine says of all images, beside torch.
+    """What one engine says of all images: heatmaps beside those of torch in float64, all else beside torch.
+
+    torch itself rounds, too, so that an engine is as near to its heatmaps as it can be if it is as near to those in
+    float64 as torch is.
 
     Attributes:
         engine: `torch`, `onnxruntime` or `openvino`.
-        near: share of heatmap pixels within `NEAR` of torch's, as a share of the range, 0 to 1.
-        largest: largest difference of any pixel, as a share of the range.
+        near: share of heatmap pixels within `NEAR` of torch's in float64, as a share of the range, 0 to 1.
+        largest: largest difference of any pixel from torch's in float64, as a share of the range.
         mask_iou: the lowest of any image, of masks made whatever the verdict; 1 where both are empty.
         mean_mask_iou: mean of all images.
         verdict_changes: names of the images with another verdict.
@@ -106,9 +110,7 @@ def verify(
     """
     files = find_inputs(inputs).files
     openers: dict[str, Callable[[], AnyInspector]] = {
-        "torch": lambda: Inspector.load(run, device="cpu", trust_changed_run=trust_changed_run).overridden(
-            overrides
-        ),
+        "torch": lambda: _trained(run, overrides, trust_changed_run)
     }
     openers |= {name: partial(_exported, file, name) for name in _installed()}
     before = _memory()
@@ -117,6 +119,7 @@ def verify(
         inspectors[name] = opener()
         inspectors[name].inspect(np.zeros((*inspectors[name].network.image_size, 3), np.uint8))
         memory[name], before = _difference(before), _memory()
+    exact = _exact(inspectors["torch"])
     sums = {name: _Sums() for name in inspectors}
     failed = []
     for done, (name, path) in enumerate(files, start=1):
@@ -125,13 +128,14 @@ def verify(
         except InputError as error:
             failed.append((name, error.reason))
             continue
+        heatmap = exact.inspect_batch([image], [name], gate=False)[0].heatmap
         reference: Inspection | None = None
         for engine, inspector in inspectors.items():
             started = time.perf_counter()
             found = inspector.inspect_batch([image], [name], gate=False)[0]
             sums[engine].milliseconds.append((time.perf_counter() - started) * 1000)
             reference = reference or found
-            sums[engine].add(found, reference)
+            sums[engine].add(found, reference, heatmap)
         progress(done, len(files))
     if len(failed) == len(files):
         raise DataError(f"none of the {len(files)} images could be read; {failed[0][0]}: {failed[0][1]}")
@@ -141,6 +145,15 @@ def verify(
 
 def _installed() -> Iterable[EngineName]:
     return (name for name in get_args(EngineName) if find_spec(name) is not None)
+
+
+def _trained(run: Path, overrides: Overrides, trust_changed_run: bool) -> Inspector:
+    return Inspector.load(run, device="cpu", trust_changed_run=trust_changed_run).overridden(overrides)
+
+
+def _exact(inspector: AnyInspector) -> AnyInspector:
+    assert isinstance(inspector, Inspector)  # noqa: S101  # torch's
+    return Inspector(inspector.network.in_float64(), inspector.settings)
 
 
 def _exported(file: Path, engine: EngineName) -> ExportedInspector:
@@ -158,9 +171,9 @@ class _Sums:
         self._scores: list[float] = []
         self._changes: list[str] = []
 
-    def add(self, found: Inspection, reference: Inspection) -> None:
-        scale = float(np.ptp(reference.heatmap)) or 1.0
-        difference = np.abs(found.heatmap - reference.heatmap) / scale
+    def add(self, found: Inspection, reference: Inspection, heatmap: NDArray[np.float32]) -> None:
+        scale = float(np.ptp(heatmap)) or 1.0
+        difference = np.abs(found.heatmap - heatmap) / scale
         either = int((found.mask | reference.mask).sum())
         self._near.append(float((difference <= NEAR).mean()))
         self._largest.append(float(difference.max()))

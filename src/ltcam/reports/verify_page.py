@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ltcam.reports.html import render
 
-HEAD = (
-    "Runtime",
-    "Heatmap pixels within 1e-4",
-    "Largest difference",
-    "Mask IoU, lowest",
-    "Mask IoU, mean",
-    "Verdicts changed",
-    "Largest change of a score",
-    "ms per image",
-    "Memory, MB",
-)
+_NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 def verify_page(verification: Mapping[str, Any]) -> str:
@@ -26,28 +16,33 @@ def verify_page(verification: Mapping[str, Any]) -> str:
     Args:
         verification: as `ltcam.jobs.verifying.Verification.to_json` has it.
     """
-    changed = [
-        (engine["engine"], name) for engine in verification["engines"] for name in engine["verdict_changes"]
-    ]
+    engines = verification["engines"]
+    changed = [(image, _NAMES[engine["engine"]]) for engine in engines for image in engine["verdict_changes"]]
     return render(
         "verify_page.html.j2",
         verification=verification,
-        head=HEAD,
-        rows=[_row(engine) for engine in verification["engines"]],
+        head=("", *(_NAMES[engine["engine"]] for engine in engines)),
+        rows=[(what, *map(shown, engines)) for what, shown in _ROWS],
         changed=changed,
     )
 
 
-def _row(engine: Mapping[str, Any]) -> Sequence[str]:
-    memory = engine["memory_mb"]
-    return (
-        engine["engine"],
-        f"{engine['near']:.2%}",
-        f"{engine['largest']:.1e}",
-        f"{engine['mask_iou']:.4f}",
-        f"{engine['mean_mask_iou']:.4f}",
-        str(len(engine["verdict_changes"])),
-        f"{engine['largest_score_change']:.1e}",
-        f"{engine['milliseconds']:.1f}",
-        "–" if memory is None else f"{memory:.0f}",
-    )
+def _size(number: float) -> str:
+    """A difference that may be tiny."""
+    return "0" if number == 0 else f"{number:.1e}" if number < 1e-3 else f"{number:.4f}"
+
+
+_ROWS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("Verdicts changed", lambda engine: str(len(engine["verdict_changes"]))),
+    ("Score, largest change", lambda engine: _size(engine["largest_score_change"])),
+    ("Mask IoU, mean", lambda engine: f"{engine['mean_mask_iou']:.4f}"),
+    ("Mask IoU, lowest", lambda engine: f"{engine['mask_iou']:.4f}"),
+    ("Heatmap pixels within 1e-4 of the exact ones", lambda engine: f"{engine['near']:.2%}"),
+    ("Heatmap, largest difference from the exact one", lambda engine: _size(engine["largest"])),
+    ("Milliseconds per image", lambda engine: f"{engine['milliseconds']:.1f}"),
+    (
+        "Memory, MB",
+        lambda engine: "–" if engine["memory_mb"] is None else f"{engine['memory_mb']:.0f}",
+    ),
+)
+"""What is said of each engine, and how."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -68,6 +69,14 @@ class TorchNetwork:
         """Names of the heatmaps it can make."""
         return tuple(self.run.maps)
 
+    def in_float64(self) -> TorchNetwork:
+        """A copy that computes in float64: what the others would say if they did not round."""
+        return replace(self, classifier=deepcopy(self.classifier).double())
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.classifier.head.weight.dtype
+
     @property
     def target(self) -> TargetFunction:
         """What maps explain: the log-odds of being defective."""
@@ -91,16 +100,17 @@ class TorchNetwork:
             explanations = self._explain(self.batch(images), names)
             logits = explanations[0].output
             assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
-            heatmaps = [explanation.heatmaps.cpu().numpy() for explanation in explanations]
+            heatmaps = [explanation.heatmaps.float().cpu().numpy() for explanation in explanations]
         return Response(_probabilities(logits), dict(zip(names, heatmaps, strict=True)))
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Images (h, w, 3) uint8 RGB at the network's size to the normalised batch (N, 3, h, w) that it takes."""
         pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
         mean, std = (
-            torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in (self.run.mean, self.run.std)
+            torch.tensor(v, dtype=self._dtype, device=self.device).view(1, 3, 1, 1)
+            for v in (self.run.mean, self.run.std)
         )
-        values = pixels.to(torch.float32, memory_format=_memory_format(self.run))
+        values = pixels.to(self._dtype, memory_format=_memory_format(self.run))
         return values.div_(255).sub_(mean).div_(std)
 
     def explain(self, images: Sequence[NDArray[np.uint8]], cam: CAM | None = None) -> Explanation:

@@ -13,7 +13,6 @@ from ltcam_runtime.masks import (
     fill_holes,
     fixed,
     heatmap_range,
-    hysteresis,
     otsu,
     otsu_level,
     quantise,
@@ -85,7 +84,6 @@ def test_constant_maps_are_empty(dtype: type, value: float) -> None:
         assert not quantise(noisy).any()
         assert not otsu(noisy).any()
         assert not fixed(noisy, 0).any()
-        assert not hysteresis(noisy, 0, 0).any()
 
 
 def test_a_faint_map_is_not_constant() -> None:
@@ -166,7 +164,7 @@ def test_constant_levels_give_nothing() -> None:
         assert not (levels > otsu_level(levels)).any()
 
 
-# ------------------------------------------------------------------------- fixed and hysteresis
+# ------------------------------------------------------------------- a share of the range, a value
 
 
 def test_fixed_takes_a_share_of_the_range() -> None:
@@ -252,7 +250,7 @@ def test_above_takes_the_value_as_it_is() -> None:
     assert above(np.full((2, 2), 0.7), 0.5).all(), "a constant probability is one all the same"
 
 
-def test_hysteresis_keeps_what_hangs_together() -> None:
+def test_reaching_down_keeps_what_hangs_together() -> None:
     heatmap = np.array(
         [
             [9, 5, 0, 0, 5],
@@ -262,7 +260,7 @@ def test_hysteresis_keeps_what_hangs_together() -> None:
         ],
         np.float32,
     )
-    assert hysteresis(heatmap, 0.3, 0.8).astype(int).tolist() == [
+    assert above(heatmap, 7, reach=0.5).astype(int).tolist() == [
         [1, 1, 0, 0, 0],
         [0, 0, 1, 0, 0],
         [0, 0, 0, 0, 0],
@@ -272,16 +270,14 @@ def test_hysteresis_keeps_what_hangs_together() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.float32, (8, 9), elements=st.floats(0, 1, width=32)), st.floats(0, 1), st.floats(0, 1))
-def test_hysteresis_against_flooding(heatmap: np.ndarray, one: float, other: float) -> None:
-    low, high = sorted((one, other))
-    weak, mask = fixed(heatmap, low), fixed(heatmap, high)
+def test_reaching_down_against_flooding(heatmap: np.ndarray, value: float, reach: float) -> None:
+    weak, mask = above(heatmap, reach * value), above(heatmap, value)
     while True:
         grown = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & weak
         if (grown == mask).all():
             break
         mask = grown
-    assert (hysteresis(heatmap, low, high) == mask).all()
-    assert (hysteresis(heatmap, high, high) == fixed(heatmap, high)).all()
+    assert (above(heatmap, value, reach) == mask).all()
 
 
 # ----------------------------------------------------------------------------------- bad input
@@ -304,7 +300,7 @@ def test_bad_heatmaps(heatmap: np.ndarray, words: str) -> None:
         quantise,
         heatmap_range,
         lambda bad: fixed(bad, 0.5),
-        lambda bad: hysteresis(bad, 0.1, 0.5),
+        lambda bad: above(bad, 0.5, reach=0.2),
     ):
         with pytest.raises(ValueError, match=words):
             function(heatmap)
@@ -316,9 +312,7 @@ def test_bad_thresholds() -> None:
         with pytest.raises(ValueError, match="0 to 1"):
             fixed(heatmap, share)
         with pytest.raises(ValueError, match="0 to 1"):
-            hysteresis(heatmap, 0, share)
-    with pytest.raises(ValueError, match="low must not be above high"):
-        hysteresis(heatmap, 0.6, 0.5)
+            above(heatmap, 0.5, reach=share)
     for levels in (np.zeros((2, 2), np.int32), np.zeros(0, np.uint8)):
         with pytest.raises(ValueError, match="uint8"):
             otsu_level(levels)

@@ -1,6 +1,6 @@
-"""Heatmap to mask: Otsu's threshold, a fixed share of the range, or two of them with hysteresis.
+"""Heatmap to mask: Otsu's threshold, a fixed share of the range, or a value; each may reach down to fainter places.
 
-All three look at a heatmap relative to its own minimum and maximum, so that an affine change of the
+The first two look at a heatmap relative to its own minimum and maximum, so that an affine change of the
 heatmap changes no mask, and give an empty mask for a constant heatmap. They split every heatmap, that
 of a flawless image too: dropping the mask of an image judged OK is left to the verdict.
 """
@@ -226,28 +226,6 @@ def above(heatmap: Heatmap, value: float, reach: float = 1.0) -> NDArray[np.bool
     heatmap_range(heatmap)
     strong = np.asarray(heatmap > value)
     return strong if reach == 1 else _connected(np.asarray(heatmap > reach * value), strong)
-
-
-def hysteresis(heatmap: Heatmap, low: float, high: float) -> NDArray[np.bool_]:
-    """The pixels above `low` that are 8-connected, through such pixels, with one above `high`.
-
-    Args:
-        heatmap: (H, W), float.
-        low: share of the heatmap's range, 0 to 1.
-        high: share of the heatmap's range, `low` to 1.
-
-    Returns:
-        (H, W) bool; empty for a constant heatmap.
-
-    Raises:
-        ValueError: shares outside 0..1 or in the wrong order, or as for `heatmap_range`.
-    """
-    _check_share("low", low)
-    _check_share("high", high)
-    if low > high:
-        raise ValueError(f"low is {low} and high is {high}; low must not be above high")
-    shares = to_shares(heatmap)
-    return _connected(shares > low, shares > high)
 
 
 def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ltcam.cam.network.eval_mode import check_images, evaluating, run
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.memory_formats import in_fastest_format
+from ltcam.cam.network.remembered import unchanging
 from ltcam.cam.network.stages import Taps, find_stages, resolve_layers
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import (
@@ -80,17 +81,18 @@ def capture(
         ValueError: shapes, names, targets or values that cannot be used; the message says which.
     """
     check_images(images)
-    names = _names(layers) if layers is not None else find_stages(model, images, taps=taps)
-    modules = resolve_layers(model, names, images)
-    with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        source = images.clone() if images.is_inference() else images.detach()
+    with unchanging():
+        names = _names(layers) if layers is not None else find_stages(model, images, taps=taps)
+        modules = resolve_layers(model, names, images)
+        with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
+            source = images.clone() if images.is_inference() else images.detach()
 
-        def passes(images: Tensor) -> tuple[object, tuple[Tensor, ...], Tensor, tuple[Tensor, ...]]:
-            output, taken = _forward(model, images, names, modules)
-            scores = target_scores(output, target, len(images), differentiable=gradients)
-            return output, taken, scores, _gradients(scores, names, taken) if gradients else ()
+            def passes(images: Tensor) -> tuple[object, tuple[Tensor, ...], Tensor, tuple[Tensor, ...]]:
+                output, taken = _forward(model, images, names, modules)
+                scores = target_scores(output, target, len(images), differentiable=gradients)
+                return output, taken, scores, _gradients(scores, names, taken) if gradients else ()
 
-        output, taken, scores, slopes = in_fastest_format(model, source, passes, gradients=gradients)
+            output, taken, scores, slopes = in_fastest_format(model, source, passes, gradients=gradients)
     half = [name for name, tensor in zip(names, taken, strict=True) if tensor.dtype.itemsize < 4]
     warn_of_half_precision(half, stacklevel=2)
 

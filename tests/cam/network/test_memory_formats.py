@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture
-from ltcam.cam.network import memory_formats
+from ltcam.cam.network import memory_formats, remembered
 
 LAYERS = ("features.3", "features.7", "features.11")
 
@@ -175,3 +175,15 @@ def test_neither_images_nor_weights_change_and_no_model_is_kept():
     del net
     gc.collect()
     assert gone() is None
+
+
+def test_a_capture_looks_at_its_model_once(capability, monkeypatch):
+    """What it is made of is asked for by whoever finds stages and by whoever chooses a memory format."""
+    model, images, looks = Recording(), torch.rand(1, 3, 16, 16), []
+    made_of = remembered._made_of
+    monkeypatch.setattr(remembered, "_made_of", lambda model: (looks.append(model), made_of(model))[1])
+    capture(model, images, 0)
+    assert len(looks) == 1
+    model.stage[1] = nn.Softplus()  # between two captures a model may change
+    capture(model, images, 0)
+    assert len(looks) == 2

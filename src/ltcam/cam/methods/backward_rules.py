@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from ltcam.cam.captures import Capture, capture
 from ltcam.cam.methods.conservation import Behind, changes_its_input, doubled, is_twice, tensors_in
 from ltcam.cam.methods.method import Probe
+from ltcam.cam.network.functions import FunctionCalls
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.precision import without_half
 from ltcam.cam.network.scores import target_of
@@ -138,7 +138,7 @@ def _storages(model: nn.Module) -> frozenset[int]:
     return frozenset(each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers()))
 
 
-class _Rules(TorchFunctionMode):
+class _Rules(FunctionCalls):
     """Puts rules in the place of functions from the moment it is made active."""
 
     def __init__(self, rules: Mapping[Function, Rule], constants: frozenset[int] | None):
@@ -150,10 +150,9 @@ class _Rules(TorchFunctionMode):
         self._constants = constants
         self._behind = Behind()
 
-    def __torch_function__(
-        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        named = dict(kwargs or {})
+    def called(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A rule's answer where there is one, and it is active."""
+        named = dict(kwargs)
         if not self.active or not torch.is_grad_enabled():
             return func(*args, **named)
         args, named = without_half(args), without_half(named)

@@ -22,9 +22,9 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from ltcam.cam.network.eval_mode import run
+from ltcam.cam.network.functions import FunctionCalls
 from ltcam.cam.network.memory_formats import REFUSALS
 from ltcam.cam.tensors import tensors_in
 
@@ -163,22 +163,15 @@ class _Convolved:
     read_otherwise: bool = False
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(FunctionCalls):
     """Lets everything happen, and notes who reads the outputs of convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: dict[int, _Convolved] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        _types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call's own answer."""
-        kwargs = kwargs or {}
         output = func(*args, **kwargs)
         given = list(_given(args, kwargs))
         if func is functional.batch_norm:
@@ -215,7 +208,7 @@ class _Watch(TorchFunctionMode):
         ]
 
 
-class _Folding(TorchFunctionMode):
+class _Folding(FunctionCalls):
     """Convolves with folded weights, and hands on what a normalisation is given of it.
 
     Attributes:
@@ -231,19 +224,12 @@ class _Folding(TorchFunctionMode):
         self.given: dict[int, weakref.ref[Tensor]] = {}
         self.failed = False
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        _types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The folded answer to a convolution and to its normalisation, the call's own to all others.
 
         Raises:
             _DoesNotFitError: anything but its normalisation reads what a folded convolution returned.
         """
-        kwargs = dict(kwargs or {})
         if func is functional.batch_norm and self.made:
             convolved = self.made.pop(id(args[0] if args else kwargs["input"]), None)
             if convolved is not None:

@@ -6,14 +6,14 @@ are: they are made float32 one by one, while they are used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from ltcam.cam.network.functions import FunctionCalls
 from ltcam.cam.tensors import at_least_float32
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -34,16 +34,10 @@ def in_float32(like: Tensor) -> Iterator[None]:
             yield
 
 
-class _InFloat32(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        _types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+class _InFloat32(FunctionCalls):
+    def called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's own answer to the same values in float32."""
-        return func(*without_half(args), **without_half(kwargs or {}))
+        return func(*without_half(args), **without_half(kwargs))
 
 
 def without_half(given: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,11 +24,34 @@ class Remembered(Generic[T]):
 
     def of(self, model: nn.Module) -> dict[Hashable, T]:
         """The answers that hold for the model as it is now; new ones are put into it."""
-        made_of = _made_of(model)
+        made_of = _seen_once(model)
         known = self._known.get(model)
         if known is None or known[0] != made_of:
             known = self._known[model] = made_of, {}
         return known[1]
+
+
+_seen: ContextVar[dict[nn.Module, object] | None] = ContextVar("_seen", default=None)
+"""What models are made of, as far as it was asked for in this block."""
+
+
+@contextmanager
+def unchanging() -> Iterator[None]:
+    """In this block models are taken to stay as they are: each is looked at once, however often it is asked for."""
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
+def _seen_once(model: nn.Module) -> object:
+    seen = _seen.get()
+    if seen is None:
+        return _made_of(model)
+    if model not in seen:
+        seen[model] = _made_of(model)
+    return seen[model]
 
 
 def _made_of(model: nn.Module) -> object:

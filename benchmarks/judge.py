@@ -89,15 +89,16 @@ def measured(run: Path, data: Path, most: int, tested: int) -> dict[str, Any]:
     seed = network.run.seed
     normal = OkImages(look_at(network, [s.path for s in learned if not s.defective], MOST_OK, seed))
     tried = candidates(normal, [MAP, LAST, *(["seed"] if network.run.taps else [])])
-    judged = {}
+    judged, images = {}, {}
     here: dict[str, dict[Candidate, float]] = {}
     for kind in dataset.classes[1:]:
         samples = [sample for sample in learned if sample.label == kind]
         chosen = [samples[i] for i in np.random.default_rng(seed).permutation(len(samples))[:most]]
         looks = look_at(network, [sample.path for sample in chosen], most, seed)
         judged[kind] = values_of(marks_of(network, normal, kind, looks, tried))
+        images[kind] = len(looks)
         here[kind] = true_ious(network, normal, kind, chosen, tried)
-    final = together(judged)
+    final = together(judged, images)
     found = {}
     for kind in dataset.classes[1:]:
         samples = [s for s in dataset.samples if side[s.id] == "test" and s.label == kind][:tested]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ltcam.calibration.judge import Case, Image, Mark, filled_in, marks, most_alike, replaced, value
+from ltcam.calibration.kinds import AREA_PRICE
 
 
 def grey(level: int, size: tuple[int, int] = (40, 60)) -> Image:
@@ -98,6 +99,20 @@ def test_area_has_its_price_on_a_logarithm() -> None:
     small, large = (value([Mark(1, 1, area)], 0.1) for area in (0.01, 0.1))
     assert small - large == pytest.approx(0.1 * np.log(10))
     assert value([Mark(1, 1, 0)], 0.1) == value([Mark(1, 1, 1e-5)], 0.1)
+
+
+@pytest.mark.parametrize("area", [0.01, 0.3, 0.9, 1.0])
+def test_a_mask_that_explains_no_more_than_its_area_explains_nothing(area: float) -> None:
+    assert value([Mark(area, area, area)], 0.0) == 0
+    assert value([Mark(-1, area / 2, area)], 0.0) == 0
+
+
+def test_what_a_mask_explains_counts_beyond_its_area() -> None:
+    assert value([Mark(0.7, 0.9, 0.4)], 0.0) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
+    # A large area that explains much is worth more than a sliver that explains next to nothing ...
+    assert value([Mark(0.7, 0.99, 0.39)], AREA_PRICE) > value([Mark(0.115, 0.54, 0.0038)], AREA_PRICE)
+    # ... and half of the image that explains a little more than its half less than a tenth that explains much.
+    assert value([Mark(0.63, 0.79, 0.48)], AREA_PRICE) < value([Mark(0.29, 0.8, 0.13)], AREA_PRICE)
 
 
 def test_the_donor_is_the_image_that_looks_most_like_it() -> None:

@@ -93,16 +93,32 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
 def value(found: Sequence[Mark], price: float) -> float:
     """How good the masks of several images are, larger is better.
 
-    A score that rises when a mask is filled says that the texture did not suit, and nothing of the mask: it counts as
-    no drop.
+        value = mean over images of  beyond(drop) + beyond(rise) - price ln(area),
+        beyond(share) = max((share - area) / (1 - area), 0)
+
+    A mask anywhere that covers 60 % of an image takes about 60 % of what is defective with it, so only what goes beyond
+    its area counts, as for Cohen's kappa: the rest is chance. A score that rises when a mask is filled says that the
+    texture did not suit, and nothing of the mask: it counts as no drop.
 
     Args:
         found: one mark per image.
         price: of the area's logarithm.
     """
     return float(
-        np.mean([max(mark.drop, 0) + mark.rise - price * np.log(max(mark.area, SMALLEST)) for mark in found])
+        np.mean(
+            [
+                _beyond(mark.drop, mark.area)
+                + _beyond(mark.rise, mark.area)
+                - price * np.log(max(mark.area, SMALLEST))
+                for mark in found
+            ]
+        )
     )
+
+
+def _beyond(share: float, area: float) -> float:
+    """How far a share goes beyond what a mask of that area has by chance, 0 to 1."""
+    return max((share - area) / (1 - area), 0.0) if area < 1 else 0.0
 
 
 SMALLEST = 1e-4

@@ -28,16 +28,14 @@ from ltcam_runtime.reading import Workers, read_all
 from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
-AREA_PRICE = 0.2  # of the area's logarithm; the whole drop is worth 1, the whole rise too
+AREA_PRICE = 0.11  # of the area's logarithm; the whole drop is worth 1, the whole rise too
 REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
 CALIBRATED_REACH = 0.5  # of heat 1
 WINDOW = 0.25  # share of the shorter side
 OTHER_WINDOWS = (0.12, 0.6)
 POLARITIES = ("dark", "bright", "either", "colour")
-LIKENESS = (
-    0.3,
-    3.0,
-)  # how much an unlike kind's values count, and what all other kinds together weigh at most
+LEAST_LIKE = 0.3  # how much the values of a kind that ranks candidates in another way count
+OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh at most
 MOST_JUDGED = 8  # images of each kind
 MOST_OK = 48
 
@@ -50,6 +48,12 @@ _FLOORS_OF, _SCALED_BY = (
     16,
 )  # OK images that say how much contrast, and how much sharpened heat, is ordinary
 _BETTER = 0.05  # of value: how much another window, or filling, has to gain
+_EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
+_PEAKS_OF = 12  # OK images that were held back, from which on they alone say how high heat goes
+_TOP, _RARE = (
+    0.2,
+    0.005,
+)  # share of OK images that show how fast peaks get rare, and the share that may exceed
 _LISTED = 12  # candidates that the evidence names
 _ANY_SEED = "seed"  # a map that is every kind's own
 
@@ -111,9 +115,15 @@ class Look:
 class OkImages:
     """What OK images say of maps and contrasts; remembers what was asked once."""
 
-    def __init__(self, looks: Sequence[Look]):
-        """`looks` at OK images, at least one."""
+    def __init__(self, looks: Sequence[Look], held_back: Sequence[Look] = ()):
+        """What to ask.
+
+        Args:
+            looks: at OK images, at least one.
+            held_back: at OK images that nothing was fitted to, for how high heat goes; few of them count for nothing.
+        """
         self.looks = looks
+        self.held_back = held_back if len(held_back) >= _PEAKS_OF else ()
         self.score = float(np.median([look.score for look in looks]))
         self._scales: dict[str, tuple[float, float]] = {}
         self._ones: dict[tuple[str, SharpeningSettings], float] = {}
@@ -143,15 +153,24 @@ class OkImages:
         return low, _above(low, low + (high - low) * self._ones[name, sharpening])
 
     def peak(self, settings: KindSettings) -> float:
-        """The highest heat that any of the OK images has."""
-        return max(
+        """Heat that one OK image in 200 exceeds somewhere.
+
+        So few images do not show what is that rare: the highest fifth of the peaks is taken to get rare
+        exponentially (a generalised Pareto tail of shape 0; Coles 2001, An introduction to statistical modeling of
+        extreme values).
+        """
+        peaks = [
             float(
                 sharpened(
                     look.heat(settings.map, settings.scale or (0, 1)), look.image, settings.sharpening
                 ).max()
             )
-            for look in self.looks
-        )
+            for look in self.held_back or self.looks
+        ]
+        start = float(np.quantile(peaks, 1 - _TOP))
+        beyond = [peak - start for peak in peaks if peak > start]
+        rare = start + (float(np.mean(beyond)) * np.log(_TOP / _RARE) if beyond else 0.0)
+        return max(rare, *peaks)
 
     def sharpening(self, polarity: str, window: float) -> SharpeningSettings:
         """A contrast with the floor that OK images set."""
@@ -202,6 +221,7 @@ def choose_kinds(
     ok: Sequence[Path],
     progress: Progress = lambda _done, _total: None,
     *,
+    held_back: Sequence[Path] = (),
     most: int = MOST_JUDGED,
 ) -> KindChoice:
     """Value every candidate on a few images of every kind and take the best.
@@ -211,6 +231,7 @@ def choose_kinds(
         defective: files of defective images by kind, of the training or validation side.
         ok: files of OK images, likewise.
         progress: called with (done, total).
+        held_back: files of OK images that neither the network nor its maps were fitted to.
         most: images of each kind that masks are judged on.
 
     Raises:
@@ -220,7 +241,7 @@ def choose_kinds(
     normal_looks = look_at(network, ok, MOST_OK, seed)
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
-    normal = OkImages(normal_looks)
+    normal = OkImages(normal_looks, look_at(network, held_back, MOST_OK, seed))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
     tried = candidates(normal, names)
@@ -231,7 +252,10 @@ def choose_kinds(
         looks[kind] = [look for look in found if look.score > normal.score]
         judged[kind] = marks_of(network, normal, kind, looks[kind], tried) if looks[kind] else {}
         progress(number + 1, len(defective))
-    values = together({kind: values_of(found) for kind, found in judged.items()})
+    values = together(
+        {kind: values_of(found) for kind, found in judged.items()},
+        {kind: len(found) for kind, found in looks.items()},
+    )
     settings: dict[str, KindSettings] = {}
     evidence: dict[str, Any] = {}
     for kind, first in judged.items():
@@ -241,7 +265,7 @@ def choose_kinds(
             marks_of_all |= further
             own = values_of(marks_of_all)
             best = best_of(own | {best: own[best] + _BETTER}, among=[best, *further])
-            if not shared and _drop(marks_of_all[best]) < GOOD:
+            if not shared and _drop(marks_of_all[best]) < _EXPLAINS_NOTHING:
                 # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
                 best = tried[0]
         settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
@@ -321,11 +345,17 @@ NOTHING = -1.0
 """Value of candidates that find nothing."""
 
 
-def together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[Candidate, float]]:
+def together(
+    values: Mapping[str, Mapping[Candidate, float]], images: Mapping[str, int]
+) -> dict[str, dict[Candidate, float]]:
     """Values of every kind's candidates with those of the other kinds, which count the more the more alike they are.
 
     A few images say little; kinds that rank candidates alike may speak for each other, and a kind without images is
     spoken for by all others.
+
+    Args:
+        values: by kind and candidate; empty for kinds without images.
+        images: of each kind that its values are of.
     """
     known = {kind: own for kind, own in values.items() if own}
     if not known:
@@ -335,9 +365,10 @@ def together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[
     found: dict[str, dict[Candidate, float]] = {}
     for kind in values:
         others = {name: row for name, row in rows.items() if name != kind}
-        total, weight = (rows[kind], 1.0) if kind in rows else (np.zeros(len(candidates)), 0.0)
+        weight = float(images[kind]) if kind in rows else 0.0
+        total = weight * rows[kind] if kind in rows else np.zeros(len(candidates))
         for row in others.values():
-            counts = LIKENESS[1] * _likeness(rows.get(kind, row), row) / len(others)
+            counts = OTHERS_WEIGH * _likeness(rows.get(kind, row), row) / len(others)
             total, weight = total + counts * row, weight + counts
         found[kind] = dict(zip(candidates, (total / weight).tolist(), strict=True))
     return found
@@ -346,8 +377,8 @@ def together(values: Mapping[str, Mapping[Candidate, float]]) -> dict[str, dict[
 def _likeness(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """How much another kind's values count, up to 1: by their correlation."""
     if np.ptp(own) == 0 or np.ptp(other) == 0:
-        return LIKENESS[0]
-    return float(LIKENESS[0] + (1 - LIKENESS[0]) * max(0.0, float(np.corrcoef(own, other)[0, 1])))
+        return LEAST_LIKE
+    return float(LEAST_LIKE + (1 - LEAST_LIKE) * max(0.0, float(np.corrcoef(own, other)[0, 1])))
 
 
 def best_of(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:

@@ -310,6 +310,7 @@ def with_kinds(trained: Trained, *, device: str = "auto", listener: Listener = L
             {kind: [s.path for s in samples if s.label == kind] for kind in run.classes[1:]},
             [s.path for s in samples if not s.defective],
             listener.choosing,
+            held_back=[s.path for s in samples if s.split == "val" and not s.defective],
             most=most,
         )
     except DataError as error:

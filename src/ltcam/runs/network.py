@@ -75,7 +75,7 @@ class TorchNetwork:
 
     @property
     def _dtype(self) -> torch.dtype:
-        return self.classifier.head.weight.dtype
+        return next(self.classifier.parameters()).dtype
 
     @property
     def target(self) -> TargetFunction:

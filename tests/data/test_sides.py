@@ -30,14 +30,14 @@ def test_copies_stay_together_where_the_data_names_train_and_test(paint, tmp_pat
 
 def test_why_a_side_is_missing(dataset_of):
     few = dataset_of(*[(f"g{i}", "ok") for i in range(20)], *[(f"d{i}", "dent") for i in range(5)])
-    sides = choose_sides(few, duplicates=())
+    sides = choose_sides(few, duplicates=tuple)
     assert "val" in sides.missing
     assert f"fewer than {FEWEST_FOR_VALIDATION}" in sides.words
     one_lot = dataset_of(*[("a", "ok")] * 20, *[("a", "dent")] * 20)
-    sides = choose_sides(one_lot, duplicates=())
+    sides = choose_sides(one_lot, duplicates=tuple)
     assert sides.words.startswith("train 40 images (20 defective); no test side: all images are in one group")
     assert "; no validation side: all images are in one group" in sides.words
-    assert "none is asked for" in choose_sides(few, duplicates=(), val_share=0.0).words
+    assert "none is asked for" in choose_sides(few, duplicates=tuple, val_share=0.0).words
 
 
 def test_a_training_side_of_one_kind_is_refused(dataset_of):
@@ -46,4 +46,4 @@ def test_a_training_side_of_one_kind_is_refused(dataset_of):
         tuple(replace(s, split="test" if s.defective else "train") for s in dataset.samples)
     )
     with pytest.raises(DataError, match="the training side has no defective image"):
-        choose_sides(dataset, duplicates=())
+        choose_sides(dataset, duplicates=tuple)

@@ -66,6 +66,7 @@ class Workers:
         bytes_per_pixel: memory that one pixel of a picture takes at its peak, until its outcome is taken.
         pixels: bound of what is begun and not yet taken; None: by the memory there is.
         start: called in each thread before all else.
+        size_of: (height, width) of a file, before it is read.
     """
 
     count: int = 2
@@ -73,6 +74,7 @@ class Workers:
     bytes_per_pixel: int = BYTES_PER_PIXEL
     pixels: int | None = None
     start: Callable[[], None] = lambda: None
+    size_of: Callable[[Path], tuple[int, int]] = image_size
 
     def bound(self) -> int:
         """The bound in pixels."""
@@ -104,7 +106,8 @@ def process(
         LtcamError: one that is no InputError, from `read` or `then`.
     """
     bound = workers.bound()
-    batches = _batches(files, workers.batch_size, max(1, bound // workers.count))
+    weighed = (_weighed(name, path, workers.size_of) for name, path in files)
+    batches = _batches(weighed, workers.batch_size, max(1, bound // workers.count))
 
     def work(batch: Sequence[_File]) -> list[Outcome[_Result]]:
         return _work(batch, read, then)
@@ -229,11 +232,10 @@ class _Batch:
         return _Batch(tuple(_File(file.name, file.path, 0, file.reason or reason) for file in self.files))
 
 
-def _batches(files: Iterable[tuple[str, Path]], size: int, pixels: int) -> Iterator[_Batch]:
+def _batches(files: Iterable[_File], size: int, pixels: int) -> Iterator[_Batch]:
     """At most so many files, and so many pixels unless it is one file."""
     batch: list[_File] = []
-    for name, path in files:
-        file = _weighed(name, path)
+    for file in files:
         if batch and sum(other.pixels for other in batch) + file.pixels > pixels:
             yield _Batch(tuple(batch))
             batch = []
@@ -245,10 +247,10 @@ def _batches(files: Iterable[tuple[str, Path]], size: int, pixels: int) -> Itera
         yield _Batch(tuple(batch))
 
 
-def _weighed(name: str, path: Path) -> _File:
+def _weighed(name: str, path: Path, size_of: Callable[[Path], tuple[int, int]]) -> _File:
     """The file with its number of pixels as its header tells it; 0 where reading will refuse so many."""
     try:
-        height, width = image_size(path)
+        height, width = size_of(path)
     except InputError as error:
         return _File(name, path, 0, error.reason)
     pixels = height * width

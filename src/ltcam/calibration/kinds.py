@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.calibration.judge import Case, Mark, Mask, marks, most_alike, value
+from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, scaled, sharpened
 from ltcam_runtime.reading import Workers, read_all
 from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
@@ -196,13 +197,20 @@ class OkImages:
         return Case(look.resized, donor.resized, look.score, donor.score, self.score)
 
 
-def look_at(network: TorchNetwork, files: Sequence[Path], most: int, seed: int) -> list[Look]:
+def look_at(
+    network: TorchNetwork,
+    files: Sequence[Path],
+    most: int,
+    seed: int,
+    decoded: DecodedImages | None = None,
+) -> list[Look]:
     """At most so many images as the network sees them, drawn at random; unreadable ones are passed over."""
+    decoded = decoded or DecodedImages(0)
     drawn = np.random.default_rng(seed).permutation(len(files))
     outcomes = read_all(
         ((files[index].name, files[index]) for index in drawn),
-        lambda _, path: read_image(path),
-        Workers(count=1),
+        lambda _, path: decoded.read(path),
+        Workers(count=1, size_of=decoded.size_of),
     )
     readable = (outcome.value for outcome in outcomes if outcome.value is not None)
     return [_look(network, image) for image in islice(readable, most)]
@@ -223,6 +231,7 @@ def choose_kinds(
     *,
     held_back: Sequence[Path] = (),
     most: int = MOST_JUDGED,
+    decoded: DecodedImages | None = None,
 ) -> KindChoice:
     """Value every candidate on a few images of every kind and take the best.
 
@@ -233,12 +242,13 @@ def choose_kinds(
         progress: called with (done, total).
         held_back: files of OK images that neither the network nor its maps were fitted to.
         most: images of each kind that masks are judged on.
+        decoded: what reads the files; None reads each anew.
 
     Raises:
         DataError: no OK image could be read, or the network tells no defective image from OK ones.
     """
     seed = network.run.seed
-    normal_looks = look_at(network, ok, MOST_OK, seed)
+    normal_looks = look_at(network, ok, MOST_OK, seed, decoded)
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
     normal = OkImages(normal_looks, look_at(network, held_back, MOST_OK, seed))
@@ -248,7 +258,7 @@ def choose_kinds(
     looks: dict[str, list[Look]] = {}
     judged: dict[str, dict[Candidate, list[Mark]]] = {}
     for number, kind in enumerate(defective):
-        found = look_at(network, defective[kind], most, seed)
+        found = look_at(network, defective[kind], most, seed, decoded)
         looks[kind] = [look for look in found if look.score > normal.score]
         judged[kind] = marks_of(network, normal, kind, looks[kind], tried) if looks[kind] else {}
         progress(number + 1, len(defective))

@@ -36,9 +36,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.decoded import DecodedImages, content_of
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image
-from ltcam_runtime.reading import read_all
+from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 Kind = Literal["file", "pixels", "near"]
 
@@ -114,8 +115,10 @@ def signature(path: Path, image: NDArray[np.uint8] | None = None) -> Signature:
     Raises:
         InputError: the file cannot be read.
     """
-    digest = file_sha256(path)
-    image = read_image(path) if image is None else image
+    return _signature(file_sha256(path), read_image(path) if image is None else image)
+
+
+def _signature(digest: str, image: NDArray[np.uint8]) -> Signature:
     pixels = hashlib.sha256(repr(image.shape).encode())
     pixels.update(np.ascontiguousarray(image).data)
     height, width = image.shape[:2]
@@ -150,9 +153,24 @@ def find_duplicates(
     )
 
 
-def read_signatures(samples: Sequence[Sample]) -> dict[str, Signature]:
-    """Signatures by sample id, read in threads within the memory there is; unreadable files are left out."""
-    outcomes = read_all(((sample.id, sample.path) for sample in samples), lambda _, path: signature(path))
+def read_signatures(samples: Sequence[Sample], images: DecodedImages | None = None) -> dict[str, Signature]:
+    """Signatures by sample id, read in threads within the memory there is; unreadable files are left out.
+
+    Args:
+        samples: any number.
+        images: what reads them, and hands them on.
+    """
+    images = images or DecodedImages(0)
+
+    def read(_: str, path: Path) -> Signature:
+        content = content_of(path)
+        return _signature(hashlib.sha256(content).hexdigest(), images.read(path, content))
+
+    outcomes = read_all(
+        ((sample.id, sample.path) for sample in samples),
+        read,
+        Workers(bytes_per_pixel=READING_BYTES_PER_PIXEL, size_of=images.size_of),
+    )
     return {outcome.name: outcome.value for outcome in outcomes if outcome.value is not None}
 
 

@@ -12,11 +12,19 @@ from ltcam.data.duplicates import file_sha256
 from ltcam_runtime.errors import InputError
 
 
-def content_hashes(dataset: Dataset) -> dict[str, str]:
-    """SHA-256 of each image file by sample id, in hexadecimal; "" where a file cannot be read."""
+def content_hashes(dataset: Dataset, known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """SHA-256 of each image file by sample id, in hexadecimal; "" where a file cannot be read.
+
+    Args:
+        dataset: the samples.
+        known: of files that were read already.
+    """
+    known = known or {}
+    unknown = [sample for sample in dataset.samples if sample.id not in known]
     with ThreadPoolExecutor() as pool:
-        contents = list(pool.map(_content, (sample.path for sample in dataset.samples)))
-    return {sample.id: content for sample, content in zip(dataset.samples, contents, strict=True)}
+        contents = pool.map(_content, (sample.path for sample in unknown))
+        found = {sample.id: content for sample, content in zip(unknown, contents, strict=True)}
+    return {sample.id: known.get(sample.id) or found[sample.id] for sample in dataset.samples}
 
 
 def fingerprint(dataset: Dataset, contents: Mapping[str, str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from ltcam.data.dataset import Dataset
+from ltcam.data.decoded import DecodedImages
+from ltcam.data.duplicates import DuplicateGroup, find_duplicates, read_signatures
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import Reading, read_dataset
 
@@ -19,10 +21,12 @@ class OpenData:
     Attributes:
         root: its folder.
         dataset: what is in it.
+        images: reads its images; what the search for copies has decoded is not decoded again.
     """
 
     root: Path
     dataset: Dataset
+    images: DecodedImages = field(default_factory=DecodedImages, repr=False)
 
     @classmethod
     def open(
@@ -44,7 +48,25 @@ class OpenData:
     @cached_property
     def hashes(self) -> Mapping[str, str]:
         """SHA-256 of each image by sample id; the files are read at most once."""
-        return content_hashes(self.dataset)
+        return content_hashes(self.dataset, self._search[1] if "_search" in vars(self) else None)
+
+    def with_dataset(self, dataset: Dataset) -> OpenData:
+        """The same files with other groups or sides; they are not hashed again."""
+        other = replace(self, dataset=dataset)
+        vars(other)["hashes"] = self.hashes
+        return other
+
+    @property
+    def duplicates(self) -> tuple[DuplicateGroup, ...]:
+        """Images that show the same surface; looked for at most once."""
+        return self._search[0]
+
+    @cached_property
+    def _search(self) -> tuple[tuple[DuplicateGroup, ...], dict[str, str]]:
+        """Copies, and the hashes of the files that were read to find them."""
+        found = read_signatures(self.dataset.samples, self.images)
+        hashes = {name: signature.file_sha256 for name, signature in found.items()}
+        return find_duplicates(self.dataset.samples, found), hashes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -58,7 +58,7 @@ def readiness(
     if {sample.defective for sample in readable} != {True, False}:
         return Readiness("no", (in_options(one_sided(usable), {"ok"}),), {})
     try:
-        chosen = choose_sides(usable, duplicates=duplicates)
+        chosen = choose_sides(usable, duplicates=lambda: duplicates)
     except DataError as error:
         return Readiness("no", (str(error),), {})
     names = {"val": "validation", "test": "test", "train": "train"}

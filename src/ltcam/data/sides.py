@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ltcam.data.dataset import OK, Dataset, Split
@@ -34,7 +34,7 @@ def choose_sides(
     *,
     seed: int = 0,
     val_share: float = DEFAULT_VAL_SHARE,
-    duplicates: Iterable[DuplicateGroup] | None = None,
+    duplicates: Callable[[], Iterable[DuplicateGroup]] | None = None,
 ) -> Sides:
     """Give every image a side. Sides that the data set names stay; what is cut here tears no copies apart.
 
@@ -44,14 +44,14 @@ def choose_sides(
         dataset: as read.
         seed: another seed, another choice of groups.
         val_share: share of train that is held back for validation, 0 to below 1; 0 makes no validation side.
-        duplicates: of the data set, where they have been looked for already.
+        duplicates: gives those of the data set, where they are wanted; None looks for them.
 
     Raises:
         DataError: no OK or no defective image to train on.
     """
     named = {sample.split for sample in dataset.samples}
     if not {"val", "test"} <= named or None in named:
-        found = find_duplicates(dataset.samples) if duplicates is None else duplicates
+        found = find_duplicates(dataset.samples) if duplicates is None else duplicates()
         dataset = merge_groups(dataset, found)
     missing: dict[Split, str] = {}
     try:

@@ -15,6 +15,7 @@ from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.decoded import DecodedImages
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import split_csv
 from ltcam.jobs.execution import Execution
@@ -128,9 +129,11 @@ def train(
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
-        trained = train_run(opened(data), settings, work, execution, listener)
+        data = opened(data)
+        trained = train_run(data, settings, work, execution, listener)
         if not settings.classic:
-            trained = with_kinds(trained, device=device, listener=listener)
+            trained = with_kinds(trained, device=device, listener=listener, decoded=data.images)
+        data.images.release()
         return write_trained(trained, folder, out)
 
 
@@ -167,12 +170,15 @@ def quick(
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=False) as work,
     ):
-        network = untrained_network(opened(data), settings, work, listener=listener)
+        data = opened(data)
+        network = untrained_network(data, settings, work, listener=listener)
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
         nn.init.zeros_(nothing.bias)
         trained = _with_seed_maps(network, settings, execution, listener, {VERDICTS_BY: PEAKS})
-        return write_trained(with_kinds(trained, device="cpu", listener=listener), folder, out)
+        trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
+        data.images.release()
+        return write_trained(trained, folder, out)
 
 
 VERDICTS_BY, PEAKS = "verdicts_by", "peaks"
@@ -288,13 +294,20 @@ def _is_helper() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
-def with_kinds(trained: Trained, *, device: str = "auto", listener: Listener = Listener()) -> Trained:
+def with_kinds(
+    trained: Trained,
+    *,
+    device: str = "auto",
+    listener: Listener = Listener(),
+    decoded: DecodedImages | None = None,
+) -> Trained:
     """The training with map, contrast and cut that suit each kind of its defects, chosen by image labels.
 
     Args:
         trained: its train and validation sides are looked at.
         device: `auto`, `cpu` or `cuda`.
         listener: told about progress, and what was chosen.
+        decoded: what reads the images; None reads each anew.
     """
     run = trained.run
     last = CamSettings(method="grad-cam", stages=run.stages[-1:], fusion="sum", positive_activations=False)
@@ -312,6 +325,7 @@ def with_kinds(trained: Trained, *, device: str = "auto", listener: Listener = L
             listener.choosing,
             held_back=[s.path for s in samples if s.split == "val" and not s.defective],
             most=most,
+            decoded=decoded,
         )
     except DataError as error:
         listener.say(f"nothing was chosen by kind of defect: {error}")

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ltcam.data.dataset import Sample
+from ltcam.data.decoded import DecodedImages
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import resize
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 _LARGEST_IN_MEMORY = 4 * 2**30  # bytes; more is kept in a file that the system reads by pages
@@ -42,6 +43,8 @@ def prepare_images(
     size: tuple[int, int],
     overflow: Path,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    decoded: DecodedImages | None = None,
 ) -> PreparedImages:
     """Read and resize the images of a split in a few threads, within the memory there is. Masks are never opened.
 
@@ -51,19 +54,21 @@ def prepare_images(
         size: (height, width) of the network.
         overflow: file for the pixels of splits that are too large for the memory; the caller removes it.
         progress: called with (done, total).
+        decoded: what reads them; None reads each from its file.
 
     Raises:
         DataError: if there is no room for the split, or no image could be read.
     """
     images = _room(len(samples), size, overflow)
+    decoded = decoded or DecodedImages(0)
     reasons: list[str | None] = []
 
     def load(name: str, path: Path) -> None:
-        pixels = resize(read_image(path), size)
+        pixels = resize(decoded.read(path), size)
         images[int(name)] = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
     files = ((str(index), sample.path) for index, sample in enumerate(samples))
-    workers = Workers(count=4, bytes_per_pixel=READING_BYTES_PER_PIXEL)
+    workers = Workers(count=4, bytes_per_pixel=READING_BYTES_PER_PIXEL, size_of=decoded.size_of)
     for done, outcome in enumerate(read_all(files, load, workers), start=1):
         reasons.append(outcome.reason or None)
         if progress is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.decoded import DecodedImages
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import choose_sides
 from ltcam.models.backbones import input_statistics
@@ -29,11 +30,11 @@ from ltcam.training.listener import Listener
 from ltcam.training.resume import check_same_training
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.images import image_size
 
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Mean and standard deviation per channel, of values 0 to 1."""
 
+_HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 _LEARNING_RATE = 1e-4
 _LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
 
@@ -139,15 +140,20 @@ def untrained_network(
     """
     listener = listener or Listener()
     torch.manual_seed(settings.seed)
-    sides = choose_sides(data.dataset, seed=settings.seed, val_share=settings.validation_share)
+    sides = choose_sides(
+        data.dataset,
+        seed=settings.seed,
+        val_share=settings.validation_share,
+        duplicates=lambda: data.duplicates,
+    )
     dataset, note = sides.dataset, sides.words
     listener.say(note)
-    size = settings.image_size or choose_image_size(_sizes(dataset.of_split("train")))
+    size = settings.image_size or choose_image_size(_sizes(dataset.of_split("train"), data.images))
     listener.say(f"the network sees {size[0]} x {size[1]} pixels (height x width)")
     classifier, filled, stages = _build(settings, len(dataset.classes), size)
     listener.say(filled.sentence())
     check_same_training(work, settings, size, data.fingerprint)
-    parts = _read(dataset, size, work, listener)
+    parts = _read(dataset, size, data.images, work, listener)
     return TrainedNetwork(
         classifier=classifier,
         stages=stages,
@@ -165,11 +171,11 @@ def untrained_network(
     )
 
 
-def _sizes(samples: tuple[Sample, ...]) -> list[tuple[int, int]]:
+def _sizes(samples: tuple[Sample, ...], images: DecodedImages) -> list[tuple[int, int]]:
     sizes = []
     for sample in samples:
         try:
-            sizes.append(image_size(sample.path))
+            sizes.append(images.size_of(sample.path))
         except InputError:
             continue
     if not sizes:
@@ -201,7 +207,7 @@ def default_learning_rate(classifier: Classifier) -> float:
 
 
 def _read(
-    dataset: Dataset, size: tuple[int, int], work: Path, listener: Listener
+    dataset: Dataset, size: tuple[int, int], images: DecodedImages, work: Path, listener: Listener
 ) -> dict[str, PreparedImages]:
     parts = {name: dataset.of_split(name) for name in ("train", "val")}
     total = sum(len(part) for part in parts.values())
@@ -214,7 +220,9 @@ def _read(
             size,
             work / f"images-{name}.bin",
             partial(_later, listener.reading, before, total),
+            decoded=images,
         )
+    images.release(_HELD)
     labels = read["train"].labels
     for kind, present in (("OK", bool((labels == 0).any())), ("defective", bool((labels > 0).any()))):
         if not present:

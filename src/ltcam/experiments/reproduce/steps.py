@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.duplicates import file_sha256, find_duplicates, merge_groups
+from ltcam.data.duplicates import file_sha256, merge_groups
 from ltcam.data.layouts import ksdd, ksdd2
 from ltcam.data.opened import OpenData
 from ltcam.data.splits import kfold
@@ -163,7 +163,7 @@ class _Shared:
 
     @cached_property
     def folds(self) -> Sequence[Dataset]:
-        dataset = merge_groups(self.data.dataset, find_duplicates(self.data.dataset.samples))
+        dataset = merge_groups(self.data.dataset, self.data.duplicates)
         return kfold(dataset, self.plan.folds, seed=self.plan.training.seed)
 
     def source(self, run: Path) -> Source:
@@ -397,5 +397,5 @@ def _fold(shared: _Shared, number: int, words: str) -> None:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
     run = shared.fold_runs[number - 1]
     if not (run / RUN_FILE).is_file():
-        _train_on(shared, OpenData(shared.root, shared.folds[number - 1]), run, f"{words}: training")
+        _train_on(shared, shared.data.with_dataset(shared.folds[number - 1]), run, f"{words}: training")
     _compare(shared, run, _fold_folder(shared, number), f"{words}: comparing", probing=False)

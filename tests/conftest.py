@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -123,3 +126,36 @@ def parse() -> type[Page]:
 def evil() -> str:
     """A name that must never reach a page as it is."""
     return "<script>alert('x')</script>"
+
+
+_counters: list[Callable[[str], None]] = []
+
+
+def _opened(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _counters and isinstance(arguments[0], str):
+        _counters[-1](arguments[0])
+
+
+sys.addaudithook(_opened)
+
+
+@contextmanager
+def _opens_below(root: Path) -> Iterator[Counter[str]]:
+    """How often each file below a folder is opened in the block, by its name from there."""
+    found: Counter[str] = Counter()
+
+    def count(path: str) -> None:
+        if Path(path).is_relative_to(root) and Path(path).is_file():
+            found[Path(path).relative_to(root).as_posix()] += 1
+
+    _counters.append(count)
+    try:
+        yield found
+    finally:
+        _counters.pop()
+
+
+@pytest.fixture(scope="session")
+def opens_below() -> Callable[[Path], AbstractContextManager[Counter[str]]]:
+    """Counts how often each file below a folder is opened in a block."""
+    return _opens_below

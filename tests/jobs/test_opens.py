@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +28,8 @@ SETTINGS = TrainingSettings(
     precision="float32",
     memory_format="contiguous",
 )
+Opens = Callable[[Path], AbstractContextManager[Counter[str]]]
 ONCE = 2  # its header, so that it is known to fit into the memory, and its content
-
-_counters: list[Callable[[str], None]] = []
-
-
-def _opened(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _counters and isinstance(arguments[0], str):
-        _counters[-1](arguments[0])
-
-
-sys.addaudithook(_opened)
-
-
-@contextmanager
-def counting(root: Path) -> Iterator[Counter[str]]:
-    """How often each file below a folder is opened in the block, by its name from there."""
-    found: Counter[str] = Counter()
-
-    def count(path: str) -> None:
-        if Path(path).is_relative_to(root) and Path(path).is_file():
-            found[Path(path).relative_to(root).as_posix()] += 1
-
-    _counters.append(count)
-    try:
-        yield found
-    finally:
-        _counters.pop()
 
 
 @pytest.fixture
@@ -78,9 +52,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("job", [jobs.train, jobs.quick])
-def test_a_training_opens_each_image_once(job: Any, root: Path, tmp_path: Path) -> None:
+def test_a_training_opens_each_image_once(job: Any, root: Path, tmp_path: Path, opens_below: Opens) -> None:
     """To look for copies, to hash it, to prepare it and to choose by it."""
-    with counting(root) as opens:
+    with opens_below(root) as opens:
         done = job(root, tmp_path / "run", SETTINGS, execution=Execution(device="cpu"))
     assert done.run.kinds
     images = {path.relative_to(root).as_posix() for path in root.glob("*/*.png") if "masks" not in path.parts}
@@ -94,11 +68,11 @@ def test_a_training_opens_each_image_once(job: Any, root: Path, tmp_path: Path) 
     assert {opens[name] for name in images if sides[name] != "val"} == {ONCE}
 
 
-def test_a_fold_is_not_hashed_again(root: Path) -> None:
+def test_a_fold_is_not_hashed_again(root: Path, opens_below: Opens) -> None:
     data = OpenData.open(root)
     assert data.duplicates == ()
     fold = data.with_dataset(data.dataset)
-    with counting(root) as opens:
+    with opens_below(root) as opens:
         assert fold.hashes == data.hashes
         assert fold.fingerprint == data.fingerprint
     assert not opens
@@ -112,10 +86,10 @@ def test_hashes_are_the_same_with_and_without_a_search(root: Path) -> None:
     assert searched.hashes["good/00.png"]
 
 
-def test_what_has_no_room_is_read_anew(root: Path) -> None:
+def test_what_has_no_room_is_read_anew(root: Path, opens_below: Opens) -> None:
     first, second = root / "good" / "00.png", root / "good" / "01.png"
     images = DecodedImages(room=read_image(first).nbytes)
-    with counting(root) as opens:
+    with opens_below(root) as opens:
         for path in (first, second, first, second):
             assert np.array_equal(images.read(path), read_image(path))
     assert opens == {"good/00.png": 1 + 2, "good/01.png": 2 + 2}
@@ -123,11 +97,11 @@ def test_what_has_no_room_is_read_anew(root: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         images.read(first)[0] = 0
     images.release(most=10**6)
-    with counting(root) as opens:
+    with opens_below(root) as opens:
         images.read(first)
     assert not opens
     images.release()
-    with counting(root) as opens:
+    with opens_below(root) as opens:
         images.read(first)
         images.read(first)
     assert opens == {"good/00.png": 2}

@@ -65,11 +65,18 @@ def counted(opens):
 
 
 @pytest.fixture(scope="module")
-def done(opens, tmp_path_factory):
+def done(opens, opens_below, tmp_path_factory):
     """A whole miniature reproduction: folder and what was returned. Not to be changed."""
     out = tmp_path_factory.mktemp("synthetic") / "out"
     opens.clear()
-    found = run(PLAN, out)
+    with opens_below(out.parent) as files:
+        found = run(PLAN, out)
+    images = {name: count for name, count in files.items() if re.search(r"/data/(?!masks)\w+/", name)}
+    assert len(images) == 24
+    assert min(images.values()) == 2  # its header, and its content
+    assert max(images.values()) <= 5 * 2, (
+        "once for the training, and for each of four measurements that look at it"
+    )
     assert opens == ["data", "run"], (
         "training, four measurements and the page share one scan and one loaded run"
     )
@@ -292,7 +299,7 @@ def test_runs_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatc
         (replace(PLAN, kind="ksdd3"), None, "ksdd3"),
         (PLAN, "here", "leave DATA out"),
         (replace(PLAN, kind="ksdd"), None, "needs DATA"),
-        (replace(PLAN, folds=1), None, "--folds 1"),
+        (replace(PLAN, folds=1), None, "`folds` 1"),
     ],
 )
 def test_settings_that_cannot_be_used(plan, data, said, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,99 @@ def test_half_weights_take_half_the_space_and_pass_their_own_gate(make_run, tmp_
     ]
     assert weights[1] < 0.52 * weights[0]
     Inspector.load(half.path)
+
+
+@pytest.fixture
+def student(make_run):
+    drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
+    return make_run(network="student", maps={MAP: drawn}, mask=MaskSettings(threshold=0.02, of="value"))
+
+
+@pytest.fixture
+def calibration(paint, tmp_path):
+    files = []
+    for index, pixels in enumerate(paint(8, (80, 120))):
+        files.append(tmp_path / f"{index}.png")
+        Image.fromarray(pixels).save(files[-1])
+    files.append(tmp_path / "broken.png")
+    files[-1].write_bytes(b"no picture")
+    return ExportSettings(precision="int8", calibration=tuple(files))
+
+
+def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
+    student, calibration, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 1.7)
+    found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
+    assert found.part.precision == "int8", found.note
+    assert "1.70 times as fast" in found.note
+    assert "0 verdicts changed" in found.note
+    assert [golden.name for golden in found.part.golden] == ["1.png", "5.png"]
+    graph = onnx.load(found.path).graph
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("QuantizeLinear") > 10
+    constants = {constant.name: constant for constant in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    whole = [n for n in graph.node if n.op_type == "Conv" and n.input[1] in constants]
+    assert len(whole) == 1, "what the heatmap is drawn by stays in float32"
+    assert makers[whole[0].input[0]].op_type != "QuantizeLinear"
+    inspector = Inspector.load(found.path)
+    image = np.asarray(Image.open(calibration.calibration[0]))
+    one, other = (each.inspect(image) for each in (inspector, TrainedInspector.load(student)))
+    assert one.verdict == other.verdict
+    assert one.score == pytest.approx(other.score, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("speed_up", lambda *_: 1.05, r"int8 is 1\.05 times as fast as fp32 on this machine; fp32 is kept"),
+        ("_changed", lambda *_: (1, 1.0), "1 verdicts changed, masks agree to 100.0%; fp32 is kept"),
+        ("_changed", lambda *_: (0, 0.8), "0 verdicts changed, masks agree to 80.0%; fp32 is kept"),
+        ("quantised", lambda model, _: spoilt(model), "but on onnxruntime, parity: .*; fp32 is kept"),
+    ],
+)
+def test_where_8_bits_gain_nothing_fp32_is_kept_and_the_reason_said(
+    name, value, said, student, calibration, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 2.0)
+    monkeypatch.setattr(f"ltcam.export.export.{name}", value)
+    found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
+    assert re.search(said, found.note)
+    assert found.part.precision == "fp32"
+    plain = export_run(student, tmp_path / "plain.ltcam.onnx")
+    assert found.path.read_bytes() == plain.path.read_bytes()
+
+
+def spoilt(model):
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    for constant in found.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.ndim == 4:
+            constant.CopyFrom(numpy_helper.from_array(values * np.float32(0.5), constant.name))
+    return found
+
+
+def test_8_bits_are_for_what_needs_no_gradient_and_want_images(run_folder, student, calibration, tmp_path):
+    with pytest.raises(SettingsError, match="needs `calibration`: at least 4"):
+        ExportSettings(precision="int8")
+    with pytest.raises(ExportError, match=r"maps are made of gradients .*layer-cam.*ltcam distill"):
+        export_run(run_folder, tmp_path / "part.ltcam.onnx", calibration)
+    broken = ExportSettings(precision="int8", calibration=calibration.calibration[-1:] * 5)
+    with pytest.raises(SettingsError, match="only 0 of 5 images could be read"):
+        export_run(student, tmp_path / "part.ltcam.onnx", broken)
+    assert not (tmp_path / "part.ltcam.onnx").exists()
+
+
+def test_how_much_faster_a_graph_is(run_folder, student, tmp_path):
+    from ltcam.export.quantisation import speed_up  # noqa: PLC0415
+
+    slow, fast = (
+        export_run(run, tmp_path / f"{index}.ltcam.onnx").path.read_bytes()
+        for index, run in enumerate((run_folder, student))
+    )
+    assert speed_up(slow, fast, np.zeros((64, 96, 3), np.uint8)) > 0
 
 
 def test_settings_of_the_map_are_fixed_in_the_file(part_file):

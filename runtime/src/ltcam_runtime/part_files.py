@@ -82,7 +82,7 @@ class Part(Settings):
     inspection: InspectionSettings
     maps: dict[str, CamSettings] = Field(min_length=1)
     engine: EngineName = "onnxruntime"
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     tolerance: float = Field(1e-3, gt=0, lt=1)
     origin: Origin
     golden: tuple[Golden, ...] = Field(min_length=1, max_length=64)

@@ -22,7 +22,7 @@ _GROUPS = {
     "max_miss confidence classic rounds resume",
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
     "verdict_threshold unsure_margin min_area px_per_mm",
-    "Results": "out format golden verify cost_miss cost_alarm overwrite save page as_json bootstrap",
+    "Results": "out format golden verify calibration cost_miss cost_alarm overwrite save page as_json bootstrap",
     "Machine": "batch_size cascade device devices threads precision memory_format probing_bfloat16",
 }
 _SUFFIXES = {"export": ".ltcam.onnx"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,17 @@ def export(
     format: Annotated[  # noqa: A002  # the option's name
         str, typer.Option(help="which runtime opens the file unless asked otherwise: onnx or openvino")
     ] = "onnx",
-    precision: Annotated[str, typer.Option(help="of the weights: fp32, or fp16 for half the size")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="of the weights: fp32; fp16 for half the size; int8 for speed, of students and seed maps, where there "
+            "is a gain"
+        ),
+    ] = "fp32",
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGES", help="OK and defective images that int8 is measured and judged on"),
+    ] = None,
     golden: Annotated[
         list[Path] | None,
         typer.Option(help="image to compare with wherever the file is loaded; may be given several times"),
@@ -50,7 +61,15 @@ def export(
     """
     from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
 
-    settings = ExportSettings(format, precision, tuple(golden or ()), overrides, trust_changed_run, overwrite)  # type: ignore[arg-type]
+    settings = ExportSettings(
+        format,
+        precision,  # type: ignore[arg-type]  # refused if it is none of them
+        golden=tuple(golden or ()),
+        calibration=_files(calibration or ()),
+        overrides=overrides,
+        trust_changed_run=trust_changed_run,
+        overwrite=overwrite,
+    )
     done = export_run(run, out, settings, progress=lambda step: say(f"{step} ..."))
     for engine, comparisons in done.parity.items():
         worst = max(comparison.mean for comparison in comparisons)
@@ -59,13 +78,27 @@ def export(
             f"{engine}: {len(comparisons)} golden images agree; heatmaps to {worst:.1e} of their range on average, "
             f"masks to {iou:.1%}"
         )
-    say(f"{done.path}: {done.size / 1e6:.1f} MB; try: ltcam-run {done.path} IMAGES... --out results")
+    if done.note:
+        say(done.note)
+    say(
+        f"{done.path}: {done.size / 1e6:.1f} MB, {done.part.precision}; "
+        f"try: ltcam-run {done.path} IMAGES... --out results"
+    )
     summary = _summary(done)
     if verify:
         summary["verification"] = _verify(run, done.path, verify, settings)
     if as_json:
         print_json(summary)
     return SOME_FAILED if verify and summary["verification"]["failed"] else DONE
+
+
+def _files(inputs: Sequence[str]) -> tuple[Path, ...]:
+    """The images that inputs stand for."""
+    if not inputs:
+        return ()
+    from ltcam.jobs.predicting import find_inputs  # noqa: PLC0415
+
+    return tuple(path for _, path in find_inputs(inputs).files)
 
 
 def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) -> dict[str, Any]:
@@ -99,6 +132,7 @@ def _summary(done: Any) -> dict[str, Any]:
         "bytes": done.size,
         "engine": done.part.engine,
         "precision": done.part.precision,
+        "note": done.note,
         "maps": {name: cam.model_dump(mode="json") for name, cam in done.part.maps.items()},
         "parity": {
             engine: [vars(comparison) for comparison in comparisons]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,22 +16,27 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ltcam.export.golden import golden_images
-from ltcam.export.pipeline import Pipeline, build_graph
+from ltcam.export.golden import ENLARGED, Pixels, golden_images
+from ltcam.export.pipeline import Pipeline, build_graph, is_drawn
+from ltcam.export.quantisation import quantised, speed_up
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import WEIGHTS_FILE
-from ltcam_runtime.errors import ExportError, OutputError, RunError, SettingsError
+from ltcam_runtime.errors import ExportError, InputError, OutputError, RunError, SettingsError
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
+from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.onnx_files import check
-from ltcam_runtime.parity import Comparison, gate
+from ltcam_runtime.parity import Comparison, gate, mask_iou
 from ltcam_runtime.part_files import DIGEST_KEY, NO_DIGEST, PART_KEY, EngineName, Origin, Part
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32
-_TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2}
-Precision = Literal["fp32", "fp16"]
+_TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2}
+_MOST_CALIBRATED = 64  # images that int8 is measured and judged on
+_FEWEST_CALIBRATED, _GOLDEN = 4, 3
+_FASTER, _LEAST_IOU = 1.1, 0.95  # than fp32; of its masks with those of fp32, on average
+Precision = Literal["fp32", "fp16", "int8"]
 ENGINES: dict[str, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}
 FORMATS, PRECISIONS = tuple(ENGINES), tuple(_TOLERANCES)
 
@@ -41,7 +47,9 @@ class ExportSettings:
 
     Attributes:
         format: `onnx` or `openvino`: which runtime opens the file unless asked otherwise. Both can.
-        precision: `fp32`, or `fp16`: weights of half the size, computed with in float32.
+        precision: `fp32`; `fp16`: weights of half the size, computed with in float32; or `int8`: convolutions of 8
+            bits, where that is faster on this machine and masks and verdicts stay, else float32 as before.
+        calibration: images that int8 is measured and judged on: OK and defective ones of the run's kind.
         golden: images to compare with; none makes synthetic ones.
         overrides: map, mask and verdict settings to use instead of the run's.
         trust_changed_run: whether a run will do that was changed after its training.
@@ -50,6 +58,7 @@ class ExportSettings:
 
     format: str = "onnx"
     precision: Precision = "fp32"
+    calibration: tuple[Path, ...] = ()
     golden: tuple[Path, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
     trust_changed_run: bool = False
@@ -62,6 +71,11 @@ class ExportSettings:
         ):
             if value not in known:
                 raise SettingsError(f"`{name}` {value!r} is unknown; choose from {', '.join(known)}")
+        if self.precision == "int8" and len(self.calibration) < _FEWEST_CALIBRATED:
+            raise SettingsError(
+                f"`precision` int8 needs `calibration`: at least {_FEWEST_CALIBRATED} OK and defective images of the "
+                "run's kind"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,14 @@ class Exported:
         size: in bytes.
         part: what it says of itself.
         parity: how it compares with the run, by runtime.
+        note: what came of int8, if that was asked for.
     """
 
     path: Path
     size: int
     part: Part
     parity: dict[str, list[Comparison]]
+    note: str = ""
 
 
 def export_run(
@@ -103,29 +119,125 @@ def export_run(
     _check_place(out, settings.overwrite)
     torch.manual_seed(0)  # nothing is random; were it so, it would be so in the same way
     inspector = _opened(run, settings)
+    _check_precision(inspector, settings.precision)
     progress("golden images")
-    golden = golden_images(inspector, settings.golden)
+    golden = golden_images(inspector, [(file.name, read_image(file)) for file in settings.golden])
     progress("graph")
     model = build_graph(_pipeline(inspector))
     if settings.precision == "fp16":
         _halve_weights(model.graph)
+    exact = "fp16" if settings.precision == "fp16" else "fp32"
     part = Part(
         image_size=inspector.run.image_size,
         inspection=inspector.settings,
         maps=inspector.network.run.maps,
         engine=ENGINES[settings.format],
-        precision=settings.precision,
-        tolerance=_TOLERANCES[settings.precision],
+        precision=exact,
+        tolerance=_TOLERANCES[exact],
         origin=_origin(Path(run)),
         golden=golden,
     )
+    try:
+        found, note = _compared(model, part, progress), ""
+    except ExportError as error:
+        raise ExportError(f"nothing was written: {error}") from error
+    if settings.precision == "int8":
+        found, note = _in_int8(inspector, model, found, settings.calibration, progress)
+    write_file(out, found.content)
+    return Exported(out, len(found.content), found.part, found.parity, note)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """What may be written: a file that says on every runtime what the run says."""
+
+    content: bytes
+    part: Part
+    parity: dict[str, list[Comparison]]
+
+
+def _compared(model: onnx.ModelProto, part: Part, progress: Callable[[str], None]) -> _Candidate:
     content = _with_metadata(model, part)
     parity: dict[str, list[Comparison]] = {}
     for engine in dict.fromkeys(("onnxruntime", part.engine)):
         progress(f"parity on {engine}")
         parity[engine] = _checked(content, part, engine)
-    write_file(out, content)
-    return Exported(out, len(content), part, parity)
+    return _Candidate(content, part, parity)
+
+
+def _check_precision(inspector: Inspector, precision: Precision) -> None:
+    gradient = [cam.method for cam in inspector.network.cams.values() if not is_drawn(cam)]
+    if precision == "int8" and gradient:
+        raise ExportError(
+            f"int8 is for networks that draw in one pass, and this run's maps are made of gradients "
+            f"({gradient[0]}); distil a student (`ltcam distill`), or keep fp32"
+        )
+
+
+def _in_int8(
+    inspector: Inspector,
+    model: onnx.ModelProto,
+    whole: _Candidate,
+    files: Sequence[Path],
+    progress: Callable[[str], None],
+) -> tuple[_Candidate, str]:
+    """The graph in 8 bits, or the whole one where that gains nothing or says something else; and a sentence on it."""
+    progress("int8")
+    pictures = _readable(files[:: -(-len(files) // _MOST_CALIBRATED)])
+    size = inspector.network.image_size
+    measured, judged = pictures[::2], pictures[1::2]
+    smaller = quantised(model, [resize(picture, size) for _, picture in measured])
+    shown = [(name, _bounded(picture, size)) for name, picture in judged[:: -(-len(judged) // _GOLDEN)]]
+    part = whole.part.model_copy(
+        update={
+            "precision": "int8",
+            "tolerance": _TOLERANCES["int8"],
+            "golden": golden_images(inspector, shown),
+        }
+    )
+    faster = speed_up(whole.content, _with_metadata(smaller, part), resize(judged[0][1], size))
+    if faster < _FASTER:
+        return whole, f"int8 is {faster:.2f} times as fast as fp32 on this machine; fp32 is kept"
+    said = f"int8 is {faster:.2f} times as fast as fp32 on this machine"
+    try:
+        found = _compared(smaller, part, progress)
+    except ExportError as error:
+        reason = str(error).partition(". ")[0]
+        return whole, f"{said}, but {reason}; fp32 is kept"
+    changes, iou = _changed(whole, found, judged)
+    said += f"; of {len(judged)} images {changes} verdicts changed, masks agree to {iou:.1%}"
+    return (found, said) if not changes and iou >= _LEAST_IOU else (whole, f"{said}; fp32 is kept")
+
+
+def _readable(files: Sequence[Path]) -> list[tuple[str, Pixels]]:
+    pictures = []
+    for file in files:
+        with suppress(InputError):
+            pictures.append((file.name, read_image(file)))
+    if len(pictures) < _FEWEST_CALIBRATED:
+        raise SettingsError(
+            f"`calibration`: only {len(pictures)} of {len(files)} images could be read; int8 needs "
+            f"{_FEWEST_CALIBRATED}"
+        )
+    return pictures
+
+
+def _changed(one: _Candidate, other: _Candidate, pictures: Sequence[tuple[str, Pixels]]) -> tuple[int, float]:
+    """Verdicts that differ between two files, and the mean IoU of masks made whatever the verdict."""
+    names, images = zip(*pictures, strict=True)
+    there, here = (
+        _opened_file(each.content, each.part, "onnxruntime").inspect_batch(images, names, gate=False)
+        for each in (one, other)
+    )
+    pairs = list(zip(there, here, strict=True))
+    ious = [mask_iou(a.mask, b.mask) for a, b in pairs]
+    return sum(a.verdict != b.verdict for a, b in pairs), float(np.mean(ious))
+
+
+def _bounded(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """A picture that is not much larger than the network's size, as golden ones are."""
+    height, width = (round(ENLARGED * side) for side in size)
+    return picture if picture.size <= height * width * 3 else resize(picture, (height, width))
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
@@ -177,11 +289,14 @@ def _with_metadata(model: onnx.ModelProto, part: Part) -> bytes:
 
 def _checked(content: bytes, part: Part, engine: EngineName) -> list[Comparison]:
     check(content)
-    network = GraphNetwork(part, content, EngineSettings(engine, "cpu"))
     try:
-        return gate(ExportedInspector(network, part.inspection), part)
+        return gate(_opened_file(content, part, engine), part)
     except RunError as error:
-        raise ExportError(f"nothing was written: on {engine}, {error}") from error
+        raise ExportError(f"on {engine}, {error}") from error
+
+
+def _opened_file(content: bytes, part: Part, engine: EngineName) -> ExportedInspector:
+    return ExportedInspector(GraphNetwork(part, content, EngineSettings(engine, "cpu")), part.inspection)
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:

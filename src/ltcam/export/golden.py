@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,28 +10,26 @@ from numpy.typing import NDArray
 
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import resize
 from ltcam_runtime.part_files import Golden, pack, pack_map
 
 _CANDIDATES, _KEPT = 6, 3
-_ENLARGED = 1.5  # of the network's size, so that resizing is part of what is compared
+ENLARGED = 1.5
+"""Golden images are larger than the network's size, so that resizing is part of what is compared."""
 
 Pixels = NDArray[np.uint8]
 
 
-def golden_images(inspector: Inspector, files: Sequence[Path] = ()) -> tuple[Golden, ...]:
+def golden_images(inspector: Inspector, pictures: Sequence[tuple[str, Pixels]] = ()) -> tuple[Golden, ...]:
     """The trained network's word on some images.
 
     Args:
         inspector: of the run.
-        files: the user's; without any, synthetic ones are made for the run's size: of several, those whose heatmaps
-            change least when the network computes in float64, so that no rounding decides on a gradient there.
-
-    Raises:
-        InputError: a file that cannot be read.
+        pictures: the user's, by name; without any, synthetic ones are made for the run's size: of several, those whose
+            heatmaps change least when the network computes in float64, so that no rounding decides on a gradient there.
     """
-    pictures = [(file.name, read_image(file)) for file in files] or _steadiest(inspector)
-    return tuple(_answer(inspector, name, picture) for name, picture in pictures)
+    chosen = pictures or _steadiest(inspector)
+    return tuple(_answer(inspector, name, picture) for name, picture in chosen)
 
 
 def _answer(inspector: Inspector, name: str, picture: Pixels) -> Golden:
@@ -68,7 +65,7 @@ def _distance(network: TorchNetwork, exact: TorchNetwork, picture: Pixels) -> fl
 def synthetic(size: tuple[int, int], seed: int) -> Pixels:
     """A coloured surface (H, W, 3) with grain, stains and a scratch, larger than the network's size (h, w)."""
     rng = np.random.default_rng(seed)
-    height, width = (round(_ENLARGED * side) for side in size)
+    height, width = (round(ENLARGED * side) for side in size)
     slow = rng.uniform(60, 200, (4, 4, 3)).astype(np.float32)
     picture = cv2.resize(slow, (width, height), interpolation=cv2.INTER_CUBIC)
     picture += rng.integers(-3, 4, (height, width, 1))

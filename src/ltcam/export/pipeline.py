@@ -92,7 +92,7 @@ def _normalised(graph: OnnxGraph, images: str, pipeline: Pipeline) -> str:
 
 def _written(pipeline: Pipeline, emitter: Emitter, images: str) -> tuple[_Outputs, dict[str, str]]:
     """Logits, and the heatmaps by name: one forward pass for all of them, one backward pass for those of gradients."""
-    drawn = [name for name, cam in pipeline.maps.items() if _is_drawn(cam)]
+    drawn = [name for name, cam in pipeline.maps.items() if is_drawn(cam)]
     explained = {name: cam for name, cam in pipeline.maps.items() if name not in drawn}
     layers = tuple(dict.fromkeys(layer for cam in explained.values() for layer in _layers(cam)))
     forward = _forward(pipeline, drawn)
@@ -116,7 +116,7 @@ def _outputs(traced: Trace, value: str) -> _Outputs:
     return _Outputs(value, (0, shape[1]))
 
 
-def _is_drawn(cam: CAM) -> bool:
+def is_drawn(cam: CAM) -> bool:
     """Whether the network makes this map in its forward pass."""
     return cam.method == STUDENT or isinstance(cam.method, SeedMethod)
 

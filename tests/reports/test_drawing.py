@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from ltcam.reports.drawing import chart_uri, line_chart
+from ltcam.reports.drawing import chart_uri, line_chart, reliability_chart
 
 
 def lines_of(figure):
@@ -51,3 +51,13 @@ def test_a_chart_is_an_svg_in_the_pages_colours_that_loads_nothing():
     assert text.count("#2458c9") == 1, "colours are named once, and used by name"
     assert "<script" not in text
     assert uri == chart_uri(line_chart([1, 2, 3], {"<a>": [0.1, 0.2, 0.3]}, low=0, high=1, x_name="epoch"))
+
+
+def test_reliability_has_a_dot_per_bin_and_the_number_of_its_images():
+    bins = [
+        {"images": 12, "score": 0.08, "defective": 0.0},
+        {"images": 3, "score": 0.93, "defective": 2 / 3},
+    ]
+    (axes,) = reliability_chart(bins).axes
+    assert axes.collections[0].get_offsets().tolist() == [[0.08, 0.0], [0.93, 2 / 3]]
+    assert [text.get_text() for text in axes.texts] == ["12", "3"]

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from ltcam.reports import drawing
-from ltcam.reports.run_page import run_page
+from ltcam.reports.examples import ExamplePicture
+from ltcam.reports.run_page import GROUPS, run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
 from ltcam_runtime.settings import (
     MAP,
@@ -226,3 +228,45 @@ def test_a_students_page_says_whose_masks_it_learned(run, parse):
     assert "No image was held back" not in text
     assert "starts untrained" not in text
     assert "Fusion" not in text
+
+
+def with_validation(run, evil):
+    found = {
+        "images": 7,
+        "defective": 3,
+        "missed": 1,
+        "alarms": 2,
+        "confusion": {"judged": ["ok", "crack", evil], "rows": {"ok": [2, 1, 1], evil: [1, 0, 2]}},
+        "reliability": [
+            {"images": 3, "score": 0.1, "defective": 0.3333},
+            {"images": 4, "score": 0.9, "defective": 0.5},
+        ],
+        "scores": {"ok": [0.1, 0.1, 0.8, 0.9], "defective": [0.2, 0.9, 0.95]},
+        "unsure": {"sentence": "3 of 7 are on the wrong side; --unsure 0.4 leaves 2 of them to a person"},
+    }
+    return run.model_copy(update={"evidence": {**run.evidence, "validation": found}})
+
+
+def test_page_shows_what_was_held_back_first(run, evil):
+    picture = np.full((20, 60, 3), 90, np.uint8)
+    pictures = [
+        ExamplePicture(f"{evil}.png", "missed", evil, None, "ok", 0.2, picture, compared=False),
+        ExamplePicture("fine.png", "passed", "ok", None, "ok", 0.1, picture, compared=False),
+    ]
+    page = run_page(with_validation(run, evil), [], [], pictures, title="t")
+    assert "7 images: 3 defective, 4 OK; 1 defect missed, 2 false alarms" in page
+    assert "--unsure 0.4 leaves 2 of them" in page
+    assert page.index("held back") < page.index("The data")
+    assert page.index(GROUPS["missed"]) < page.index("fine.png")
+    assert GROUPS["alarms"] not in page
+    assert evil not in page
+    assert page.count("data:image/svg+xml") == 1  # reliability
+    assert len(page) < 300_000
+
+
+def test_page_without_validation_says_so_and_shows_what_was_trained_on(run):
+    picture = np.full((20, 60, 3), 90, np.uint8)
+    shown = [ExamplePicture("a.png", "trained", "crack", None, "defect", 0.9, picture, compared=False)]
+    page = run_page(run, [], [], shown, title="t")
+    assert GROUPS["trained"] in page
+    assert "On images that were held back" not in page

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
 from ltcam.models.classifier import Classifier, build_classifier
-from ltcam.training.fit import Fitted, fit
+from ltcam.training.fit import Fitted, Running, fit
 from ltcam.training.images import PreparedImages
+from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 
 SIZE = (64, 64)
@@ -77,7 +78,7 @@ def trained(prepared, settings_of) -> Callable[..., tuple[Classifier, Fitted]]:
         train: PreparedImages | None = None,
         validation: PreparedImages | None = None,
         learning_rate: float = 3e-3,
-        **options: Any,
+        listener: Listener = Listener(),  # frozen
     ) -> tuple[Classifier, Fitted]:
         settings = settings or settings_of()
         torch.manual_seed(settings.seed)
@@ -90,8 +91,7 @@ def trained(prepared, settings_of) -> Callable[..., tuple[Classifier, Fitted]]:
             STATISTICS,
             checkpoints,
             learning_rate=learning_rate,
-            device="cpu",
-            **options,
+            running=Running(device="cpu", listener=listener),
         )
         return classifier, fitted
 

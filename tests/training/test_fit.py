@@ -11,8 +11,9 @@ from torch import nn
 
 from ltcam.models.classifier import build_classifier
 from ltcam.training import fit as module
-from ltcam.training.fit import BEST, LAST, fit
+from ltcam.training.fit import BEST, LAST, Running, fit
 from ltcam.training.images import PreparedImages
+from ltcam.training.listener import Listener
 from ltcam_runtime.errors import RunError, SettingsError
 
 
@@ -32,8 +33,7 @@ def test_a_dark_square_is_learned_in_a_few_epochs(trained, prepared, settings_of
         settings_of(epochs=3, batch_size=8),
         train=prepared(30, 20, 1),
         validation=prepared(12, 6, 2),
-        progress=lambda *numbers: steps.append(numbers),
-        epoch_done=entries.append,
+        listener=Listener(step=lambda *numbers: steps.append(numbers), epoch=entries.append),
     )
     assert fitted.history[fitted.best_epoch]["val_ap"] == 1.0
     assert [entry["epoch"] for entry in fitted.history] == [0, 1, 2]
@@ -93,7 +93,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
     train, validation = prepared(12, 8, 1, (32, 32)), prepared(4, 4, 2, (32, 32)) if validated else None
     settings = settings_of(epochs=3)
 
-    def run(folder, **options):
+    def run(folder, listener=Listener()):  # frozen
         torch.manual_seed(0)
         classifier = build_classifier("test_resnet", 2)
         classifier.head = nn.Sequential(nn.Dropout(0.5), classifier.head)
@@ -105,8 +105,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
             ((0.5,) * 3, (0.25,) * 3),
             folder,
             learning_rate=3e-3,
-            device="cpu",
-            **options,
+            running=Running(device="cpu", listener=listener),
         )
         return classifier, fitted
 
@@ -116,7 +115,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
 
     whole, expected = run(tmp_path / "whole")
     with pytest.raises(StoppedError):
-        run(tmp_path / "stopped", progress=stop)
+        run(tmp_path / "stopped", listener=Listener(step=stop))
     torch.rand(5)
     resumed, found = run(tmp_path / "stopped")
     assert same(whole, resumed)
@@ -132,7 +131,7 @@ def test_a_training_that_was_done_is_only_read(trained, prepared, settings_of, t
         tmp_path,
         settings_of(epochs=2),
         validation=prepared(4, 4, 2, (32, 32)),
-        progress=lambda *numbers: steps.append(numbers),
+        listener=Listener(step=lambda *numbers: steps.append(numbers)),
     )
     assert steps == []
     assert found == expected
@@ -199,7 +198,7 @@ def test_any_number_of_steps_has_a_schedule(epochs, batch_size, trained, prepare
         tmp_path,
         settings_of(epochs=epochs, batch_size=batch_size),
         train=prepared(3, 3, 1, (32, 32)),
-        epoch_done=lambda entry: rates.append(entry["learning_rate"]),
+        listener=Listener(epoch=lambda entry: rates.append(entry["learning_rate"])),
     )
     assert len(fitted.history) == epochs
     assert all(0 <= rate <= 3e-3 for rate in rates)
@@ -278,7 +277,7 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(epoch, trained, se
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent has set
     with pytest.raises(KeyboardInterrupt) as stopped:
-        trained(tmp_path, settings_of(epochs=2), progress=interrupt)
+        trained(tmp_path, settings_of(epochs=2), listener=Listener(step=interrupt))
     assert ("continue with `resume=True`" in str(stopped.value)) == (epoch == 1)
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     signal.signal(signal.SIGINT, handler)
@@ -309,6 +308,6 @@ def test_several_defect_classes(settings_of, prepared, tmp_path):
         ((0.5,) * 3, (0.25,) * 3),
         tmp_path,
         learning_rate=1e-3,
-        device="cpu",
+        running=Running(device="cpu"),
     )
     assert math.isfinite(fitted.history[0]["train_loss"])

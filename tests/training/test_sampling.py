@@ -20,7 +20,7 @@ def labels_of(counts):
 @given(counts)
 def test_twice_the_defects_but_not_too_few_nor_too_many(counts):
     expected = min(max(2 * sum(counts[1:]), SMALLEST_EPOCH), LARGEST_EPOCH)
-    assert epoch_length(labels_of(counts)) == expected
+    assert epoch_length(sum(counts[1:])) == expected
 
 
 def test_thousands_of_defects_do_not_make_an_epoch_of_hours():
@@ -32,7 +32,7 @@ def test_half_ok_and_an_equal_share_for_every_defect_class(counts, seed, epoch):
     labels = labels_of(counts)
     indices = balanced_epoch(labels, seed, epoch)
     drawn = Counter(labels[indices].tolist())
-    assert len(indices) == epoch_length(labels)
+    assert len(indices) == epoch_length(int((labels > 0).sum()))
     assert drawn[0] == len(indices) // 2
     defects = [drawn[kind] for kind, count in enumerate(counts) if kind and count]
     assert sum(defects) == len(indices) // 2

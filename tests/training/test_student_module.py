@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ltcam.models.student import build_student
-from ltcam.training.fit import fit
+from ltcam.training.fit import Running, fit
 from ltcam.training.student_module import StudentModule, drawing_loss
 
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -59,7 +59,7 @@ def test_a_student_learns_to_draw_the_square(tmp_path, prepared, settings_of):
         learning_rate=3e-3,
         along=[targets],
         make_module=partial(StudentModule, patches=()),
-        device="cpu",
+        running=Running(device="cpu"),
     )
     with torch.no_grad():
         drawn = student.eval().segment((images.images.float() / 255 - 0.5) / 0.25)[1] > 0

@@ -17,10 +17,10 @@ from ltcam.data.dataset import OK, make_dataset
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
-from ltcam.jobs.execution import Execution
 from ltcam.jobs.training import train_run
 from ltcam.models.backbones import build_trunk
 from ltcam.training import train as module
+from ltcam.training.fit import Running
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.resume import SETTINGS_FILE
@@ -57,8 +57,8 @@ def run(dataset, settings, work, listener=None, command=""):
         OpenData(dataset.root, dataset),
         settings,
         work,
-        Execution(device="cpu", command=command),
-        listener or Listener(),
+        Running(device="cpu", listener=listener or Listener()),
+        command,
     )
 
 
@@ -82,7 +82,7 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     dataset = pictures(ok=(40, None), dent=(20, None))
     said, read, epochs = [], [], []
     listener = Listener(
-        say=said.append,
+        planned=said.append,
         reading=lambda *numbers: read.append(numbers),
         epoch=epochs.append,
     )
@@ -108,7 +108,14 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     parts = sides(found.dataset)
     assert read[-1] == (len(parts["train"]) + len(parts["val"]),) * 2
     assert [done for done, _ in read] == list(range(1, len(read) + 1))
-    assert any("train" in sentence and "test" in sentence for sentence in said)
+    (plan,) = said
+    assert plan.sides == {
+        name: {side: sum(s.label == name for s in part) for side, part in sides(found.dataset).items()}
+        for name in (OK, "dent")
+    }
+    assert (plan.epochs, plan.finished) == (4, 0)
+    assert plan.concerns == ("the verdict's threshold will rest on 3 defective images only",)
+    assert plan.seconds > 0
     assert split_csv(found.dataset, found.contents).count("\n") == 61
     json.loads(run_.model_dump_json())
 
@@ -260,11 +267,14 @@ def test_too_few_defects_for_a_promise_are_counted(held_back, pictures, quick, t
 )
 def test_groups_that_cannot_be_cut_are_all_trained_on(classes, pictures, quick, tmp_path):
     dataset = pictures(**classes)
-    said = []
-    found = run(dataset, quick(), tmp_path / "work", listener=Listener(say=said.append))
+    plans, warned = [], []
+    listener = Listener(planned=plans.append, warn=warned.append)
+    found = run(dataset, quick(), tmp_path / "work", listener=listener)
     assert len(found.dataset.of_split("train")) == len(dataset.samples)
     assert "no test side: " in found.run.data["split"]
-    assert "no test side: " in said[0]
+    assert "test" in plans[0].missing
+    assert any("validation side" in concern and "stays at 0.5" in concern for concern in plans[0].concerns)
+    assert "not calibrated" in warned[-1]
     assert found.run.evidence["epoch_chosen_by"].startswith("the last one")
     assert found.run.verdict.threshold == 0.5
 
@@ -448,5 +458,5 @@ def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     data = OpenData(dataset.root, dataset)
     for number in range(2):
-        train_run(data, quick(), tmp_path / str(number), Execution(device="cpu"), Listener())
+        train_run(data, quick(), tmp_path / str(number), Running(device="cpu"))
     assert hashed == [1]

@@ -86,6 +86,11 @@ def say(message: str) -> None:
     errors.print(printable(message), markup=False)
 
 
+def warn(message: str) -> None:
+    """A sentence that must not be overlooked: amber on a terminal, and said to be one everywhere."""
+    errors.print(printable(f"with care: {message}"), markup=False, style="yellow")
+
+
 def shell_line(*words: object) -> str:
     """Words as a shell takes them."""
     return shlex.join(str(word) for word in words)
@@ -109,35 +114,47 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+class Bar:
+    """A bar with counts, times and speed. Called with (done, total); until then it says "loading"."""
+
+    def __init__(self, shown: Progress, description: str, unit: str) -> None:
+        """A bar of a display; `unit` is what is counted."""
+        self._shown = shown
+        self._task = shown.add_task(description, total=None, unit=unit, start_at=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many of so many. What was done before the first call (by a training that is resumed) says no speed."""
+        task = self._shown.tasks[0]
+        begun = max(done - 1, 0) if task.fields["start_at"] is None else task.fields["start_at"]
+        self._shown.update(self._task, completed=done, total=total, start_at=begun)
+
+    def begin(self, description: str, unit: str = "img") -> None:
+        """Another step begins, of which nothing is known yet."""
+        self._shown.reset(self._task, description=description, unit=unit, start_at=None, total=None)
+
+
 @contextmanager
-def progress(description: str, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
-    """A bar with counts, times and speed, on a terminal; nothing elsewhere.
+def progress(description: str, unit: str = "img") -> Iterator[Bar]:
+    """A bar on a terminal; nothing elsewhere.
 
     Args:
         description: what is done.
         unit: what is counted.
-
-    Yields:
-        A function (done, total); until it is called the bar says "loading".
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), _Counts(unit))
-    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = (TextColumn("{task.description}"), BarColumn(), _Counts())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as shown:
+        yield Bar(shown, description, unit)
 
 
 class _Counts(ProgressColumn):
     """`12/58, 0:04 elapsed, 0:01 left, 9.3 img/s`."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
     def render(self, task: Task) -> Text:
-        return Text(counts_line(task.completed, task.total, task.elapsed or 0.0, self._unit))
+        begun, unit = task.fields["start_at"] or 0, task.fields["unit"]
+        return Text(counts_line(task.completed, task.total, task.elapsed or 0.0, unit, begun))
 
 
-def counts_line(done: float, total: float | None, elapsed: float, unit: str) -> str:
+def counts_line(done: float, total: float | None, elapsed: float, unit: str, begun: float = 0) -> str:
     """How far something is, in words: the time left as if all that is left took as long as what is done.
 
     Args:
@@ -145,12 +162,14 @@ def counts_line(done: float, total: float | None, elapsed: float, unit: str) -> 
         total: of how many; None while that is not known.
         elapsed: seconds since it began.
         unit: what is counted.
+        begun: how many were done before it began.
     """
     if total is None:
         return f"loading, {clock(elapsed)} elapsed"
     parts = [f"{done:.0f}/{total:.0f}", f"{clock(elapsed)} elapsed"]
-    if done and elapsed:
-        parts += [f"{clock(elapsed * (total - done) / done)} left", f"{done / elapsed:.1f} {unit}/s"]
+    made = done - begun
+    if made > 0 and elapsed:
+        parts += [f"{clock(elapsed * (total - done) / made)} left", f"{made / elapsed:.1f} {unit}/s"]
     return ", ".join(parts)
 
 

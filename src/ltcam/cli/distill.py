@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ltcam.cli.config import Config
 from ltcam.cli.console import called, command
 from ltcam.cli.options import AsJson, Device, Overwrite, Resume, StudentOptions, TrustChangedRun
 from ltcam.cli.reading import LabelReading, open_data
@@ -24,6 +25,7 @@ def distill(
     out: Annotated[Path, typer.Option(help="run folder to write: the student")],
     how: LabelReading,
     settings: StudentOptions,
+    _config: Config = None,
     device: Device = "auto",
     resume: Resume = False,
     trust_changed_run: TrustChangedRun = False,

@@ -137,7 +137,7 @@ PositiveActivations = Annotated[
 Split = Annotated[str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")]
 Bootstrap = Annotated[int, typer.Option(min=1, help="resamples of the intervals")]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several GPUs: cuda:1")]
 TrustChangedRun = Annotated[
     bool,
     typer.Option("--trust-changed-run", help="take RUN as it is, though it was changed after its training"),

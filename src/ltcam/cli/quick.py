@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ltcam.cli.config import Config
 from ltcam.cli.console import called, command
 from ltcam.cli.options import AsJson, Overwrite, training_group
 from ltcam.cli.reading import LabelReading, open_data
@@ -27,6 +28,7 @@ def quick(
         TrainingSettings,
         training_group("backbone", "weights", "image_size", "validation_share", "max_miss", "seed"),
     ],
+    _config: Config = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> int:

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from ltcam.cli.console import called, command
+from ltcam.cli.config import Config
+from ltcam.cli.console import DONE, called, command, print_json
 from ltcam.cli.options import AsJson, Device, Overwrite, Resume, TrainingOptions
 from ltcam.cli.reading import LabelReading, open_data
-from ltcam.cli.trained import told, train_listener
+from ltcam.cli.trained import print_plan, told, train_listener
 from ltcam.jobs.execution import Execution
+from ltcam.training.logs import LogName
 
 app = typer.Typer(add_completion=False)
 
@@ -23,8 +25,16 @@ def train(
     out: Annotated[Path, typer.Option(help="run folder to write")],
     how: LabelReading,
     settings: TrainingOptions,
+    _config: Config = None,
     device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
+    log: Annotated[
+        LogName | None,
+        typer.Option(help="keep the numbers of every epoch for this program, in the folder OUT-logs"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be done, and train nothing")
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -35,14 +45,22 @@ def train(
     """
     from ltcam.jobs import training  # noqa: PLC0415
 
+    execution = Execution(device=device, devices=devices, command=called(), log=log)
+    opened = open_data(data, how, one_class=False)
+    if dry_run:
+        plan = training.plan(opened, out, settings, execution=execution)
+        print_plan(plan)
+        if as_json:
+            print_json(plan.to_json())
+        return DONE
     with train_listener("training", settings.epochs) as listener:
         done = training.train(
-            open_data(data, how, one_class=False),
+            opened,
             out,
             settings,
             resume=resume,
             overwrite=overwrite,
-            execution=Execution(device=device, devices=devices, command=called()),
+            execution=execution,
             listener=listener,
         )
     return told(done, as_json=as_json)

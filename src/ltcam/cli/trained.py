@@ -8,11 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ltcam.cli.console import DONE, SOME_FAILED, print_json, progress, say, shell_line
+from rich.table import Table
+
+from ltcam.cli.console import (
+    DONE,
+    SOME_FAILED,
+    clock,
+    errors,
+    in_options,
+    print_json,
+    printable,
+    progress,
+    say,
+    shell_line,
+    warn,
+)
 
 if TYPE_CHECKING:
     from ltcam.jobs.training import TrainedRun
     from ltcam.training.listener import Listener
+    from ltcam.training.plan import Plan
 
 
 @contextmanager
@@ -23,15 +38,70 @@ def train_listener(description: str, epochs: int) -> Iterator[Listener]:
     if os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0":
         yield Listener()
         return
-    with progress(description) as steps:
+    with progress(description) as bar:
         yield Listener(
             say=say,
-            reading=lambda done, total: steps(done, total) if done < total else None,
-            masking=steps,
-            step=lambda epoch, of_epochs, step, of: steps(epoch * of + step, of_epochs * of),
+            warn=warn,
+            planned=print_plan,
+            begun=lambda name: bar.begin(name, _UNITS.get(name, "img")),
+            reading=bar,
+            masking=bar,
+            step=lambda epoch, of_epochs, step, of: bar(epoch * of + step, of_epochs * of),
             epoch=lambda entry: say(epoch_line(entry, epochs)),
-            choosing=steps,
+            choosing=bar,
+            checking=bar,
         )
+
+
+_UNITS = {"training": "steps", "choosing what is drawn of each kind": "kinds"}
+
+
+def print_plan(plan: Plan) -> None:
+    """What will be done, as two tables, and what should make one hesitate."""
+    sides = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    sides.add_column("images")
+    names = {"train": "train", "val": "validation", "test": "test"}
+    for name in names.values():
+        sides.add_column(name, justify="right")
+    for label, counts in plan.sides.items():
+        sides.add_row(printable(label), *(str(counts[side]) for side in names))
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in plan_rows(plan):
+        rows.add_row(name, printable(value))
+    errors.print(sides, rows, sep="\n")
+    for concern in plan.concerns:
+        warn(in_options(concern, {"image_size"}))
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What will be done, name and words."""
+    height, width = plan.image_size
+    own = (
+        ""
+        if plan.images_size == plan.image_size
+        else f" of images of {plan.images_size[0]} x {plan.images_size[1]}"
+    )
+    rows = [
+        ("network", plan.backbone),
+        ("weights", plan.weights),
+        ("it sees", f"{height} x {width} pixels (height x width){own}"),
+    ]
+    if "test" in plan.missing:
+        rows.append(("no test side", plan.missing["test"]))
+    if not plan.epochs:
+        return rows
+    rows.append(("training", f"{plan.epochs} epochs of {plan.steps} steps, {plan.batch_size} images a step"))
+    if plan.finished:
+        rows.append(("resumed", f"after epoch {plan.finished}; {plan.epochs - plan.finished} are left"))
+    if plan.seconds is not None:
+        left = plan.seconds * (plan.epochs - plan.finished)
+        rows.append(
+            (
+                "time",
+                f"about {clock(plan.seconds)} an epoch here, {clock(left)} in all; then masks are chosen",
+            )
+        )
+    return [*rows, ("arithmetic", f"{plan.arithmetic.reason}; on {plan.device}")]
 
 
 def told(done: TrainedRun, *, as_json: bool) -> int:

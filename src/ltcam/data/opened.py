@@ -22,11 +22,13 @@ class OpenData:
         root: its folder.
         dataset: what is in it.
         images: reads its images; what the search for copies has decoded is not decoded again.
+        reading: how it was read.
     """
 
     root: Path
     dataset: Dataset
     images: DecodedImages = field(default_factory=DecodedImages, repr=False)
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
     def open(
@@ -43,7 +45,7 @@ class OpenData:
             DataError: as for `read_dataset`.
         """
         asked = reading if isinstance(reading, Reading) else Reading(layout=reading)
-        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked))
+        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked), asked)
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:

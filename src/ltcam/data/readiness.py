@@ -64,12 +64,8 @@ def readiness(
     names = {"val": "validation", "test": "test", "train": "train"}
     missing = [f"there will be no {names[side]} side: {why}" for side, why in sorted(chosen.missing.items())]
     reasons = (*missing, *problems)
-    counts = Counter((sample.label, sample.split) for sample in chosen.dataset.samples)
-    sides: dict[str, dict[str, int]] = {
-        label: {"train": counts[label, "train"], "val": counts[label, "val"], "test": counts[label, "test"]}
-        for label in dataset.classes
-    }
-    unseen = [name for name in dataset.classes[1:] if not counts[name, "train"] and any(sides[name].values())]
+    sides = chosen.counts
+    unseen = [name for name in sides if not sides[name]["train"] and any(sides[name].values())]
     reasons += tuple(f"class {name} has no image to train on" for name in unseen)
     return Readiness("with care" if reasons else "yes", reasons, sides)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,13 @@ class Sides:
     dataset: Dataset
     missing: dict[Split, str]
     words: str
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images per class and side."""
+        found = Counter((sample.label, sample.split) for sample in self.dataset.samples)
+        sides: tuple[Split, ...] = ("train", "val", "test")
+        return {label: {side: found[label, side] for side in sides} for label in self.dataset.classes}
 
 
 def choose_sides(

@@ -26,14 +26,14 @@ from ltcam.data.fingerprint import fingerprint
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import known_sides, read_split_csv
 from ltcam.jobs.execution import Execution
-from ltcam.jobs.training import Trained, TrainedRun, write_trained
+from ltcam.jobs.training import Trained, TrainedRun, warn_uncalibrated, with_validation, write_trained
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import checkpoints, claimed
-from ltcam.training.fit import fit
+from ltcam.training.fit import Running, fit
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
@@ -102,7 +102,7 @@ def distill(
         teacher = Inspector.load(run, device=execution.device, trust_changed_run=execution.trust_changed_run)
         source = _Source(Path(run), teacher, opened(data))
         trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
-        return write_trained(trained, folder, out)
+        return write_trained(with_validation(trained, execution.device, listener), folder, out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +126,7 @@ def _student_of(
     size = settings.image_size or teacher.run.image_size
     work.mkdir(parents=True, exist_ok=True)
     check_same_training(work, settings, size, f"{fingerprint(dataset, contents)} by {_weights_of(run)}")
+    listener.begun("reading images")
     parts = {
         side: prepare_images(
             dataset.of_split(side), teacher.run.classes, size, work / f"images-{side}.bin", listener.reading
@@ -154,8 +155,17 @@ def _student_of(
             "command": execution.command,
         }
     )
+    warn_uncalibrated(parts["val"], listener)
     failed = tuple(failure for part in parts.values() for failure in part.failed)
-    return Trained(final, teacher.network.classifier.cpu(), dataset, contents, history, failed)
+    return Trained(
+        run=final,
+        classifier=teacher.network.classifier.cpu(),
+        dataset=dataset,
+        contents=contents,
+        history=history,
+        failed=failed,
+        held_back=parts["val"],
+    )
 
 
 def make_lesson(
@@ -178,6 +188,7 @@ def make_lesson(
     masked = 0
     defective = [index for index, label in enumerate(images.labels.tolist()) if label]
     files = [(str(index), images.samples[index].path) for index in defective]
+    listener.begun("making masks to learn from")
     for done, item in enumerate(teacher.inspect_files(files, batch_size=1), start=1):
         listener.masking(done, len(files))
         index = int(item.name)
@@ -237,6 +248,7 @@ def _learn(
     student = classifier if isinstance(classifier, Student) else student_of(classifier)
     student.train()
     freeze_stages(student, teacher.run.stages, settings.freeze)
+    listener.begun("training")
     fitted = fit(
         student,
         parts["train"],
@@ -247,9 +259,7 @@ def _learn(
         learning_rate=settings.learning_rate or default_learning_rate(classifier),
         along=[lesson.targets],
         make_module=partial(StudentModule, patches=lesson.patches),
-        device=teacher.network.device.type,
-        progress=listener.step,
-        epoch_done=listener.epoch,
+        running=Running(device=str(teacher.network.device), listener=listener),
     )
     run = teacher.run.model_copy(
         update={

@@ -31,11 +31,11 @@ from ltcam.evaluation.summary import Evaluation, summarise
 from ltcam.jobs.execution import Execution
 from ltcam.reports.evaluation_page import (
     GROUPS,
-    ExamplePicture,
     comparison_picture,
     evaluation_page,
     metrics_markdown,
 )
+from ltcam.reports.examples import ExamplePicture
 from ltcam.reports.metrics_table import metrics_table
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples

@@ -19,7 +19,9 @@ from ltcam.data.decoded import DecodedImages
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import split_csv
 from ltcam.jobs.execution import Execution
+from ltcam.jobs.validating import validate
 from ltcam.models.classifier import Classifier
+from ltcam.reports.examples import ExamplePicture
 from ltcam.reports.run_page import run_page
 from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
@@ -27,12 +29,16 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import REPORT_FILE, RUN_FILE, Run
 from ltcam.runs.unfinished import checkpoints, claimed, work_folder
+from ltcam.training.fit import Running, finished_epochs
+from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.listener import Listener
+from ltcam.training.logs import Log
 from ltcam.training.memory import keep_freed_memory
+from ltcam.training.plan import Plan
 from ltcam.training.seeding import seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
 from ltcam.training.settings import TrainingSettings
-from ltcam.training.train import TrainedNetwork, train_network, training_evidence, untrained_network
-from ltcam_runtime.errors import DataError
+from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
+from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.settings import MAP, CamSettings, KindSettings, VerdictSettings
@@ -49,6 +55,8 @@ class Trained:
         contents: SHA-256 of each image file by sample id, "" where it could not be read.
         history: one entry per epoch.
         failed: images that could not be read, with the reason.
+        held_back: images of the validation side, at the network's size.
+        pictures: images with their masks, for the page.
     """
 
     run: Run
@@ -57,6 +65,8 @@ class Trained:
     contents: Mapping[str, str]
     history: tuple[dict[str, float], ...]
     failed: tuple[tuple[Sample, str], ...]
+    held_back: PreparedImages
+    pictures: tuple[ExamplePicture, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +128,15 @@ def train(
         OutputError: the run cannot be written there.
     """
     settings, out = settings or TrainingSettings(), Path(out)
-    device = choose_device(execution.device).type
-    execution = replace(execution, device=device)
+    device = str(choose_device(execution.device))
+    if execution.devices > 1 and ":" in device:
+        raise SettingsError(
+            f"`devices` {execution.devices} and `device` {device}: one GPU by name, or several"
+        )
+    running = Running(device, execution.devices, listener, _log(out, execution))
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
-        train_network(opened(data), settings, work_folder(out), device=device, devices=execution.devices)
+        train_network(opened(data), settings, work_folder(out), replace(running, listener=Listener()))
         raise SystemExit(0)
     with (
         claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
@@ -130,11 +144,46 @@ def train(
         checkpoints(out, resume=resume) as work,
     ):
         data = opened(data)
-        trained = train_run(data, settings, work, execution, listener)
+        trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
             trained = with_kinds(trained, device=device, listener=listener, decoded=data.images)
         data.images.release()
-        return write_trained(trained, folder, out)
+        done = write_trained(with_validation(trained, device, listener), folder, out)
+        if running.log is not None:
+            listener.say(f"numbers of every epoch: {running.log.look}")
+        return done
+
+
+def plan(
+    data: Data,
+    out: str | Path,
+    settings: TrainingSettings | None = None,
+    *,
+    execution: Execution = Execution(),  # frozen
+) -> Plan:
+    """What `train` would do, from labels and sizes of the images alone. Nothing is trained, and nothing written.
+
+    Args:
+        data: as for `train`.
+        out: run folder that would be written; a stopped training that is kept for it is looked at.
+        settings: of the training.
+        execution: device and so on.
+
+    Raises:
+        LtcamError: as for `train`, where it would stop before the first epoch.
+    """
+    settings = settings or TrainingSettings()
+    _log(Path(out), execution)
+    finished = finished_epochs(work_folder(Path(out)))
+    begun = begin(opened(data), settings)
+    return begun.plan(
+        settings, choose_device(execution.device), finished=finished, timed=execution.devices == 1
+    )
+
+
+def _log(out: Path, execution: Execution) -> Log | None:
+    """Where the numbers of every epoch go: a folder beside the run."""
+    return Log(execution.log, out.with_name(f"{out.name}-logs"), out.name) if execution.log else None
 
 
 def quick(
@@ -171,14 +220,14 @@ def quick(
         checkpoints(out, resume=False) as work,
     ):
         data = opened(data)
-        network = untrained_network(data, settings, work, listener=listener)
+        network = untrained_network(data, settings, work, listener)
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
         nn.init.zeros_(nothing.bias)
-        trained = _with_seed_maps(network, settings, execution, listener, {VERDICTS_BY: PEAKS})
+        trained = _with_seed_maps(network, settings, execution.command, listener, {VERDICTS_BY: PEAKS})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
-        return write_trained(trained, folder, out)
+        return write_trained(with_validation(trained, "cpu", listener), folder, out)
 
 
 VERDICTS_BY, PEAKS = "verdicts_by", "peaks"
@@ -189,7 +238,7 @@ LAST = "last stage"
 
 
 def train_run(
-    data: OpenData, settings: TrainingSettings, work: Path, execution: Execution, listener: Listener
+    data: OpenData, settings: TrainingSettings, work: Path, running: Running, command: str = ""
 ) -> Trained:
     """Train a classifier and choose its verdict; its masks are not sharpened yet.
 
@@ -197,37 +246,32 @@ def train_run(
         data: as scanned.
         settings: of the training.
         work: folder for checkpoints; a training found there is continued.
-        execution: device and so on.
-        listener: told about progress.
+        running: device, and who is told about progress.
+        command: how the job was called, kept in the results.
 
     Raises:
         LtcamError: as for `train`.
     """
-    network = train_network(
-        data,
-        settings,
-        work,
-        listener=listener,
-        device=execution.device,
-        devices=execution.devices,
-    )
+    network, listener = train_network(data, settings, work, running), running.listener
     evidence = training_evidence(network.fitted, network.chosen_by)
     if not settings.classic:
-        return _with_seed_maps(network, settings, execution, listener, evidence)
+        return _with_seed_maps(network, settings, command, listener, evidence)
     verdict = choose_verdict(
         network.classifier, network.held_back, settings, network.statistics, listener.say
     )
-    return _trained(network, _run(network, settings, verdict, evidence, execution.command))
+    warn_uncalibrated(network.held_back, listener)
+    return _trained(network, _run(network, settings, verdict, evidence, command))
 
 
 def _with_seed_maps(
     network: TrainedNetwork,
     settings: TrainingSettings,
-    execution: Execution,
+    command: str,
     listener: Listener,
     evidence: dict[str, Any],
 ) -> Trained:
     """Seed maps beside the classifier, and scores that read as probabilities."""
+    listener.begun("fitting a map to each kind")
     taps = seed_taps(network.stages)
     classifier, seed = with_seed_maps(
         network.classifier, taps, network.train, network.held_back, network.statistics, settings.seed
@@ -235,12 +279,22 @@ def _with_seed_maps(
     if evidence.get(VERDICTS_BY) == PEAKS:
         verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
     verdict = calibrated_verdict(classifier, network.held_back, settings, network.statistics, listener.say)
+    warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
     evidence = {**evidence, "seed_maps": seed.evidence(classes)}
-    run = _run(network, settings, verdict, evidence, execution.command)
+    run = _run(network, settings, verdict, evidence, command)
     seeds = {seed_map(kind): seed_cam(taps, number) for number, kind in enumerate(classes[1:], start=1)}
     run = run.model_copy(update={"taps": taps, "maps": {**run.maps, **seeds}})
     return _trained(replace(network, classifier=classifier), run)
+
+
+def warn_uncalibrated(held_back: PreparedImages, listener: Listener) -> None:
+    """Say it where the verdict's threshold rests on nothing."""
+    if usable_for_choices(held_back)[0] is None:
+        listener.warn(
+            "the verdict's threshold is not calibrated: no OK and defective images were held back; look at the scores "
+            "of some known images before you rely on verdicts"
+        )
 
 
 def _run(
@@ -274,7 +328,13 @@ def _run(
 
 def _trained(network: TrainedNetwork, run: Run) -> Trained:
     return Trained(
-        run, network.classifier, network.dataset, network.contents, network.fitted.history, network.failed
+        run=run,
+        classifier=network.classifier,
+        dataset=network.dataset,
+        contents=network.contents,
+        history=network.fitted.history,
+        failed=network.failed,
+        held_back=network.held_back,
     )
 
 
@@ -286,6 +346,11 @@ def _data_facts(network: TrainedNetwork) -> dict[str, Any]:
         "labels": dataset.label_counts(),
         "split": network.note,
         "fingerprint": network.fingerprint,
+        "reading": {
+            "layout": network.reading.layout,
+            "ok": list(network.reading.ok),
+            "group_by": network.reading.group_by,
+        },
     }
 
 
@@ -317,6 +382,8 @@ def with_kinds(
         most = MOST_JUDGED // 2  # which shall be done in a minute
     network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(maps)
     samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
+    listener.begun("choosing what is drawn of each kind")
+    listener.choosing(0, len(run.classes) - 1)
     try:
         choice = choose_kinds(
             network,
@@ -346,6 +413,23 @@ def with_kinds(
     return replace(trained, run=run, classifier=trained.classifier.cpu())
 
 
+def with_validation(trained: Trained, device: str, listener: Listener) -> Trained:
+    """The training with what its run says of the images that were held back, and pictures of some.
+
+    Args:
+        trained: with all that was chosen.
+        device: `auto`, `cpu`, `cuda`, or one of several GPUs.
+        listener: told about progress, and whether a person should look at some images.
+    """
+    inspector = Inspector.of(trained.run, trained.classifier, device=choose_device(device))
+    found, pictures = validate(inspector, trained.held_back, trained.dataset, listener)
+    if "unsure" in found:
+        listener.say(found["unsure"]["sentence"])
+    evidence = {**trained.run.evidence, **({"validation": found} if found else {})}
+    run = trained.run.model_copy(update={"evidence": evidence})
+    return replace(trained, run=run, classifier=trained.classifier.cpu(), pictures=pictures)
+
+
 def _drawn(settings: KindSettings) -> str:
     """What is drawn of a kind, in words."""
     polarity = settings.sharpening.polarity
@@ -368,7 +452,7 @@ def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:
         out: where the run will be found.
     """
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-    page = run_page(trained.run, trained.history, failed, title=out.name)
+    page = run_page(trained.run, trained.history, failed, trained.pictures, title=out.name)
     split = split_csv(trained.dataset, trained.contents)
     run = write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
     reasons = tuple((sample.id, reason) for sample, reason in trained.failed)

@@ -153,6 +153,46 @@ def line_chart(
     return figure
 
 
+@styled
+def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Figure:
+    """How often images with a score are defective, against the score; on the diagonal scores are probabilities.
+
+    Args:
+        bins: of scores: `score` (mean, 0 to 1), `defective` (share, 0 to 1), and `images` (how many), rising.
+    """
+    figure = new_figure(5.6, 2.4)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "--", color=_INK, linewidth=0.8)
+    scores, shares = [each["score"] for each in bins], [each["defective"] for each in bins]
+    most = max((each["images"] for each in bins), default=1)
+    axes.plot(scores, shares, "-", color=_LINES[0], linewidth=0.8)
+    axes.scatter(
+        scores, shares, s=[12 + 70 * each["images"] / most for each in bins], color=_LINES[0], zorder=3
+    )
+    for each in bins:
+        place = (0, -11 if each["defective"] > 0.5 else 9)
+        axes.annotate(
+            f"{each['images']:.0f}",
+            (each["score"], each["defective"]),
+            place,
+            textcoords="offset points",
+            color=_INK,
+            ha="center",
+            va="center",
+        )
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.06, 1.06)
+    axes.set_yticks([0, 0.5, 1])
+    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(colors=_INK, length=0)
+    axes.set_xlabel("score", color=_INK)
+    axes.set_ylabel("share that is defective", color=_INK)
+    return figure
+
+
 def chart_uri(figure: Figure) -> str:
     """A figure as a `data:` address of an SVG, in the colours of a light or a dark page, whichever it is shown on."""
     figure.patch.set_visible(False)

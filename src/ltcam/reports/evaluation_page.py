@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
-import numpy as np
-from numpy.typing import NDArray
 
-from ltcam.data.dataset import OK
 from ltcam.evaluation.decisions import Decisions
 from ltcam.evaluation.metrics import Agreement, Estimate, MaskMetrics
 from ltcam.evaluation.summary import Evaluation
-from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR, comparison_picture
-from ltcam.reports.html import image_uri, render
+from ltcam.reports.comparison_picture import comparison_picture
+from ltcam.reports.examples import COLOURS, ExamplePicture
+from ltcam.reports.html import render
 from ltcam.reports.metrics_table import (
     KIND_METRICS,
     POPULATION_METRICS,
@@ -28,7 +25,6 @@ from ltcam.reports.metrics_table import (
 )
 from ltcam.reports.settings_rows import SettingRow, map_rows, verdict_sentence
 from ltcam_runtime.pages.histogram import score_histogram
-from ltcam_runtime.results import Verdict
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
@@ -74,31 +70,6 @@ _IMAGE_WORDS = {
     "Recall": "share of the defective images that are judged so",
     "Accuracy": "share of all images judged right",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class ExamplePicture:
-    """An image that shows how good the run is.
-
-    Attributes:
-        image: its name.
-        group: a key of `GROUPS`.
-        label: its true class.
-        iou: of its mask before the verdict, or None where undefined.
-        verdict: what was said of it.
-        score: probability of being defective, 0 to 1.
-        picture: (h, w, 3) uint8 RGB, as `comparison_picture` makes it.
-        compared: whether the truth is in it.
-    """
-
-    image: str
-    group: str
-    label: str
-    iou: float | None
-    verdict: Verdict
-    score: float
-    picture: NDArray[np.uint8]
-    compared: bool = True
 
 
 def evaluation_page(
@@ -159,10 +130,10 @@ def evaluation_page(
         kinds=[(name, count, [cells[place] for place in known]) for name, count, cells in rows],
         confusion=_confusion(evaluation),
         groups=[
-            (title, [_figure(picture) for picture in pictures if picture.group == group])
+            (title, [picture.to_html() for picture in pictures if picture.group == group])
             for group, title in GROUPS.items()
         ],
-        colours={"truth": _css(TRUTH_COLOUR), "prediction": _css(PREDICTION_COLOUR)},
+        colours=COLOURS,
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),
         command=command,
@@ -195,12 +166,6 @@ def _mistakes(name: str, mistakes: int, images: int, bound: tuple[float, float])
     low, high = (100 * share for share in bound)
     detail = f"of {images}; 95 %: {low:.1f} to {high:.1f} % of such images"
     return {"name": name, "value": str(mistakes), "detail": detail, "tone": "bad" if mistakes else "good"}
-
-
-def _tone(picture: ExamplePicture) -> str:
-    if picture.verdict == "unsure":
-        return "warn"
-    return "good" if (picture.verdict == "ok") == (picture.label == OK) else "bad"
 
 
 def _histogram(decisions: Decisions) -> str:
@@ -277,26 +242,9 @@ def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
     return {"classes": classes, "rows": rows}
 
 
-def _figure(picture: ExamplePicture) -> dict[str, Any]:
-    return {
-        "image": picture.image,
-        "uri": image_uri(picture.picture),
-        "label": picture.label,
-        "compared": picture.compared,
-        "iou": None if picture.iou is None or math.isnan(picture.iou) else fraction(picture.iou),
-        "verdict": picture.verdict,
-        "tone": _tone(picture),
-        "score": fraction(picture.score),
-    }
-
-
 def _setting_rows(run: Run) -> list[SettingRow]:
     height, width = run.image_size
     network = SettingRow(
         "Network", f"{run.backbone}, {height} × {width} px", "classifier and the size it sees"
     )
     return [network, *map_rows(run)]
-
-
-def _css(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)

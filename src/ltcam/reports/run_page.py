@@ -6,19 +6,39 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import markupsafe
+
+from ltcam.reports.examples import COLOURS, ExamplePicture
 from ltcam.reports.html import number, render
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.pages.histogram import score_histogram
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
-_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "kinds", "seed_maps"}
+_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "kinds", "seed_maps", "validation"}
+
+
+GROUPS = {
+    "missed": "Defects that were missed",
+    "alarms": "False alarms",
+    "unsure": "Images that a person should look at",
+    "found": "Defects that were found, of each kind the least sure first",
+    "passed": "OK images, the least sure first",
+    "trained": "Images that it was trained on, since none were held back",
+}
+"""What is shown of the images, in this order."""
 
 
 def run_page(
-    run: Run, history: Sequence[Mapping[str, float]], failed: Sequence[Mapping[str, str]], *, title: str
+    run: Run,
+    history: Sequence[Mapping[str, float]],
+    failed: Sequence[Mapping[str, str]],
+    pictures: Sequence[ExamplePicture] = (),
+    *,
+    title: str,
 ) -> str:
     """The page as one self-contained HTML text.
 
@@ -27,6 +47,7 @@ def run_page(
         history: one entry per epoch: `epoch` (from 0), `train_loss`, `val_loss`, `val_ap`; NaN where
             nothing was held back to validate on.
         failed: `image` and `reason` of each image that could not be read.
+        pictures: images with their masks; their groups are those of `GROUPS`.
         title: heading, such as the name of the run folder.
     """
     best = run.evidence.get("best_epoch")
@@ -44,6 +65,12 @@ def run_page(
         best_epoch=None if best is None else int(best) + 1,
         validated=any(math.isfinite(entry["val_ap"]) for entry in history),
         verdict_sentence=verdict_sentence(run),
+        validation=_validation(run),
+        groups=[
+            (heading, [picture.to_html() for picture in pictures if picture.group == group])
+            for group, heading in GROUPS.items()
+        ],
+        colours=COLOURS,
         map_rows=map_rows(run),
         kinds=_kinds(run),
         not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
@@ -51,6 +78,41 @@ def run_page(
         weights=run.initial_weights,
         training_rows=_training_rows(run),
         failed=failed,
+    )
+
+
+def _validation(run: Run) -> dict[str, Any] | None:
+    """What verdicts came to on images that were held back; None where none were."""
+    found: dict[str, Any] | None = run.evidence.get("validation")
+    if found is None:
+        return None
+    from ltcam.reports.drawing import chart_uri, reliability_chart  # noqa: PLC0415  # drawing is slow to import
+
+    judged, rows = found["confusion"]["judged"], found["confusion"]["rows"]
+    shaded = [
+        (name, [(count, round(45 * count / max(sum(counts), 1))) for count in counts])
+        for name, counts in rows.items()
+    ]
+    groups = {
+        "ok": ("labelled OK", found["scores"]["ok"]),
+        "defect": ("labelled defective", found["scores"]["defective"]),
+    }
+    return {
+        "sentence": _validation_sentence(found),
+        "confusion": {"classes": judged, "rows": shaded},
+        "histogram": markupsafe.Markup(score_histogram(groups, run.verdict.threshold)),  # noqa: S704 - escaped there
+        "reliability": chart_uri(reliability_chart(found["reliability"])),
+        "unsure": found.get("unsure", {}).get("sentence", ""),
+    }
+
+
+def _validation_sentence(found: Mapping[str, Any]) -> str:
+    defective, ok = found["defective"], found["images"] - found["defective"]
+    missed, alarms = found["missed"], found["alarms"]
+    return (
+        f"{number(found['images'])} image{'' if found['images'] == 1 else 's'}: {number(defective)} defective, "
+        f"{number(ok)} OK; {number(missed)} defect{'' if missed == 1 else 's'} missed, "
+        f"{number(alarms)} false alarm{'' if alarms == 1 else 's'}"
     )
 
 

@@ -10,16 +10,24 @@ from ltcam_runtime.errors import SettingsError
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` (a GPU if there is one), `cpu` or `cuda` to a device.
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, or one of several GPUs (`cuda:1`) to a device.
 
     Raises:
-        SettingsError: another name, or no GPU where one was asked for.
+        SettingsError: another name, or no such GPU where one was asked for.
     """
-    if name not in {"auto", "cpu", "cuda"}:
-        raise SettingsError(f"`device` {name!r} is unknown; choose from auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("`device` cuda: torch sees no GPU on this machine; use cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in {"auto", "cpu", "cuda"} or (name != kind and not (kind == "cuda" and number.isdecimal())):
+        raise SettingsError(
+            f"`device` {name!r} is unknown; choose from auto, cpu, cuda, or a GPU such as cuda:1"
+        )
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"`device` {name}: torch sees no GPU on this machine; use cpu")
+    if number and int(number) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise SettingsError(f"`device` {name}: torch sees no such GPU; there are cuda:0 to cuda:{last}")
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
 
 
 def has_bfloat16(device: torch.device) -> bool:

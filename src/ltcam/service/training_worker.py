@@ -91,9 +91,12 @@ def _train(given: argparse.Namespace) -> None:
         resume=given.resume,
         listener=Listener(
             say=_print,
-            reading=lambda done, total: progress.tell("reading", done, total),
+            warn=_print,
+            planned=lambda plan: _print("\n".join(plan.concerns)),
+            begun=lambda name: progress.tell(name, 0, 0),
+            reading=lambda done, total: progress.tell("reading images", done, total),
             step=step,
-            choosing=lambda done, total: progress.tell("choosing", done, total),
+            choosing=lambda done, total: progress.tell("choosing what is drawn of each kind", done, total),
         ),
     )
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from ltcam.models.torchvision_operators import prepare_torchvision
 from ltcam.training.images import PreparedImages
+from ltcam.training.listener import Listener
 from ltcam.training.sampling import balanced_epoch, epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.without_plots import without_plots
@@ -31,15 +32,31 @@ with without_plots():
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ltcam.models.classifier import Classifier  # noqa: E402
+from ltcam.runs.hardware import choose_device  # noqa: E402
 from ltcam.runs.run import Arithmetic  # noqa: E402
 from ltcam.training.arithmetic import choose_arithmetic  # noqa: E402
+from ltcam.training.logs import Log, measured  # noqa: E402
 from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
 
 LAST = "last.ckpt"
 BEST = "best.safetensors"
 
-EpochProgress = Callable[[int, int, int, int], None]
-"""(epoch from 0, epochs, step from 1, steps of the epoch)"""
+
+@dataclass(frozen=True)
+class Running:
+    """Where a training runs, and who hears of it.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda`, or one of several GPUs: `cuda:1`.
+        devices: number of GPUs (or processes) that train together.
+        listener: told about progress.
+        log: makes what keeps the numbers of every epoch for a program that draws them.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    listener: Listener = Listener()  # frozen
+    log: Log | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +85,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
     learning_rate: float,
     along: Sequence[Tensor] = (),
     make_module: Callable[..., TrainingModule] = TrainingModule,
-    device: str = "auto",
-    devices: int = 1,
-    progress: EpochProgress | None = None,
-    epoch_done: Callable[[dict[str, float]], None] | None = None,
+    running: Running = Running(),  # frozen
 ) -> Fitted:
     """Train; afterwards the classifier holds the weights of the best epoch by image metrics.
 
@@ -85,17 +99,12 @@ def fit(  # noqa: PLR0913  # what a training is made of
         learning_rate: peak, of the trunk.
         along: what else is known of each image to learn from, for modules that learn more than labels.
         make_module: how it is trained: what makes a `TrainingModule` of the same arguments.
-        device: `auto`, `cpu` or `cuda`.
-        devices: number of GPUs (or processes).
-        progress: called after every step.
-        epoch_done: called with the history's entry after every epoch.
+        running: device, and who is told about progress.
 
     Raises:
         RunError: a checkpoint that cannot be resumed.
     """
-    target = torch.device(
-        "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
-    )
+    target = choose_device(running.device)
     arithmetic = choose_arithmetic(
         classifier.to(target), target, precision=settings.precision, memory_format=settings.memory_format
     )
@@ -109,7 +118,7 @@ def fit(  # noqa: PLR0913  # what a training is made of
         arithmetic.channels_last,
     )
     checkpoints.mkdir(parents=True, exist_ok=True)
-    trainer = _trainer(settings, target, devices, arithmetic, _Bookkeeping(checkpoints, progress, epoch_done))
+    trainer = _trainer(settings, target, arithmetic, running, _Bookkeeping(checkpoints, running.listener))
     _run(trainer, module, loader, _validation_loader(validation, settings), checkpoints / LAST)
     if trainer.is_global_zero:  # the others' work is done, and the files may be gone by now
         classifier.load_state_dict(load_file(checkpoints / BEST))
@@ -158,7 +167,7 @@ class _BalancedSampler(Sampler[int]):
         return iter((order + order[: -len(order) % processes])[own::processes])
 
     def __len__(self) -> int:
-        return math.ceil(epoch_length(self.labels) / _place_among_processes()[1])
+        return math.ceil(epoch_length(int((self.labels > 0).sum())) / _place_among_processes()[1])
 
 
 def _place_among_processes() -> tuple[int, int]:
@@ -171,21 +180,15 @@ def _place_among_processes() -> tuple[int, int]:
 class _Bookkeeping(lightning.Callback):
     """After each epoch: best weights, a checkpoint to resume from, and a word to whoever listens."""
 
-    def __init__(
-        self,
-        folder: Path,
-        progress: EpochProgress | None,
-        epoch_done: Callable[[dict[str, float]], None] | None,
-    ):
+    def __init__(self, folder: Path, listener: Listener):
         self.folder = folder
-        self.progress = progress
-        self.epoch_done = epoch_done
+        self.listener = listener
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Steps for the progress bar."""
-        if self.progress is not None and trainer.is_global_zero:
+        if trainer.is_global_zero:
             steps = int(trainer.num_training_batches)
-            self.progress(
+            self.listener.step(
                 trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps
             )
 
@@ -204,28 +207,43 @@ class _Bookkeeping(lightning.Callback):
             trainer.save_checkpoint(self.folder / f".{LAST}")
             if trainer.is_global_zero:
                 (self.folder / f".{LAST}").replace(self.folder / LAST)
-        if trainer.is_global_zero and self.epoch_done is not None:  # told once it is kept
-            self.epoch_done(entry)
+        if trainer.is_global_zero:  # told once it is kept
+            self.listener.epoch(entry)
+        self._log(trainer, entry)
+
+    def _log(self, trainer: lightning.Trainer, entry: dict[str, float]) -> None:
+        """Programs of others may fail in any way, and no training shall end for that."""
+        for logger in trainer.loggers:
+            try:
+                logger.log_metrics(measured(entry), step=int(entry["epoch"]) + 1)
+                logger.save()
+            except Exception as error:
+                self.listener.warn(
+                    f"epoch {int(entry['epoch']) + 1} was not logged: {type(error).__name__}: {error}"
+                )
 
 
 def _trainer(
     settings: TrainingSettings,
     device: torch.device,
-    devices: int,
     arithmetic: Arithmetic,
+    running: Running,
     bookkeeping: _Bookkeeping,
 ) -> lightning.Trainer:
     _quieten()
+    logger = None if running.log is None else running.log.logger()
+    if logger is not None:
+        logger.log_hyperparams(settings.model_dump(mode="json"))
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=devices,
+        devices=running.devices if device.index is None else [device.index],
         max_epochs=settings.epochs,
         precision="bf16-mixed" if arithmetic.bfloat16 else "32-true",
         deterministic="warn",
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # ours is; and every process looks at the whole validation part
-        logger=False,
+        logger=logger or False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -248,9 +266,7 @@ def _run(
     checkpoint: Path,
 ) -> None:
     lightning.seed_everything(module.settings.seed, verbose=False)
-    found = checkpoint if checkpoint.is_file() else None
-    if found is not None:
-        _check_checkpoint(found)
+    found = checkpoint if finished_epochs(checkpoint.parent) else None
     handlers = [(kind, signal.getsignal(kind)) for kind in (signal.SIGINT, signal.SIGTERM)]
     try:
         trainer.fit(module, loader, validation, ckpt_path=found, weights_only=True)
@@ -262,10 +278,17 @@ def _run(
         raise (Terminated if asked_to_end else KeyboardInterrupt)(kept) from stopped
 
 
-def _check_checkpoint(file: Path) -> None:
-    """Raises RunError if a checkpoint cannot be read: damaged, or written by something else."""
+def finished_epochs(checkpoints: Path) -> int:
+    """Epochs that a stopped training has behind it; 0 where there is none.
+
+    Raises:
+        RunError: a checkpoint that cannot be read: damaged, or written by something else.
+    """
+    file = checkpoints / LAST
+    if not file.is_file():
+        return 0
     try:
-        torch.load(file, map_location="cpu", weights_only=True)["history"]
+        return len(torch.load(file, map_location="cpu", weights_only=True)["history"])
     except Exception as error:  # unpickling damaged bytes raises almost anything
         raise RunError(
             f"{file}: this checkpoint cannot be resumed ({type(error).__name__}); start anew with `overwrite=True`"

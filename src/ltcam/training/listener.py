@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # listeners are made before torch is needed
+    from ltcam.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -12,16 +16,24 @@ class Listener:
 
     Attributes:
         say: a sentence worth reading.
+        warn: a sentence that must not be overlooked.
+        planned: what will be done, before it begins.
+        begun: name of the step that begins now.
         reading: images read and resized so far, of how many.
         masking: images whose mask a student will learn from, so far, of how many.
         step: epoch, epochs, step, steps.
         epoch: the history's entry of a finished epoch.
-        choosing: images that the sharpening was tried on so far, of how many.
+        choosing: kinds of defect that were chosen for so far, of how many.
+        checking: validation images inspected so far, of how many.
     """
 
     say: Callable[[str], None] = lambda _sentence: None
+    warn: Callable[[str], None] = lambda _sentence: None
+    planned: Callable[[Plan], None] = lambda _plan: None
+    begun: Callable[[str], None] = lambda _name: None
     reading: Callable[[int, int], None] = lambda _done, _total: None
     masking: Callable[[int, int], None] = lambda _done, _total: None
     step: Callable[[int, int, int, int], None] = lambda *_numbers: None
     epoch: Callable[[dict[str, float]], None] = lambda _entry: None
     choosing: Callable[[int, int], None] = lambda _done, _total: None
+    checking: Callable[[int, int], None] = lambda _done, _total: None

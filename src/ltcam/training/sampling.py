@@ -11,9 +11,9 @@ SMALLEST_EPOCH = 64  # images; with a handful of defects an epoch would otherwis
 LARGEST_EPOCH = 512  # images; with thousands of defects an epoch would otherwise take an hour
 
 
-def epoch_length(labels: Tensor) -> int:
-    """Number of images in one epoch: twice the defective ones, from 64 to 512."""
-    return min(max(2 * int((labels > 0).sum()), SMALLEST_EPOCH), LARGEST_EPOCH)
+def epoch_length(defective: int) -> int:
+    """Number of images in one epoch: twice the defective ones to train on, from 64 to 512."""
+    return min(max(2 * defective, SMALLEST_EPOCH), LARGEST_EPOCH)
 
 
 def balanced_epoch(labels: Tensor, seed: int, epoch: int) -> list[int]:
@@ -29,7 +29,7 @@ def balanced_epoch(labels: Tensor, seed: int, epoch: int) -> list[int]:
     """
     generator = np.random.default_rng([seed, epoch])
     values = labels.numpy()
-    length = epoch_length(labels)
+    length = epoch_length(int((labels > 0).sum()))
     defects = [kind for kind in np.unique(values) if kind != 0]
     wanted = {0: length - length // 2} | {int(k): length // 2 // len(defects) for k in defects}
     for kind in generator.permutation(defects)[: length // 2 % len(defects)]:

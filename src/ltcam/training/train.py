@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +13,9 @@ import torch
 
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.decoded import DecodedImages
+from ltcam.data.layouts import Reading
 from ltcam.data.opened import OpenData
-from ltcam.data.sides import choose_sides
+from ltcam.data.sides import Sides, choose_sides
 from ltcam.models.backbones import input_statistics
 from ltcam.models.classifier import (
     Classifier,
@@ -22,12 +24,16 @@ from ltcam.models.classifier import (
     stages_of,
 )
 from ltcam.models.weights import Filled, load_initial_weights
+from ltcam.runs.hardware import choose_device
 from ltcam.runs.run import Arithmetic
-from ltcam.training.fit import Fitted, fit
+from ltcam.training.arithmetic import choose_arithmetic
+from ltcam.training.fit import Fitted, Running, finished_epochs, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images, usable_for_choices
 from ltcam.training.listener import Listener
+from ltcam.training.plan import Plan, concerns, seconds_of_epoch, seconds_of_step, typical_size
 from ltcam.training.resume import check_same_training
+from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 
@@ -53,6 +59,7 @@ class TrainedNetwork:
         image_size: (height, width) it sees.
         dataset: with the sides that were used.
         note: the sides in words.
+        reading: how the data set was read.
         contents: SHA-256 of each image file by sample id, "" where it could not be read.
         fingerprint: of the data.
         train: the images that were trained on, at the network's size.
@@ -68,6 +75,7 @@ class TrainedNetwork:
     image_size: tuple[int, int]
     dataset: Dataset
     note: str
+    reading: Reading
     contents: Mapping[str, str]
     fingerprint: str
     train: PreparedImages
@@ -79,14 +87,98 @@ class TrainedNetwork:
         return (*self.train.failed, *self.held_back.failed)
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A training of which no pixel has been read yet.
+
+    Attributes:
+        sides: which image is on which side.
+        image_size: (height, width) that the network sees.
+        images_size: (height, width) of the images to train on, typically.
+        classifier: with its first weights.
+        filled: where these came from.
+        stages: names of its stages, shallow to deep.
+    """
+
+    sides: Sides
+    image_size: tuple[int, int]
+    images_size: tuple[int, int]
+    classifier: Classifier
+    filled: Filled
+    stages: tuple[str, ...]
+
+    def plan(
+        self, settings: TrainingSettings, device: torch.device, *, finished: int = 0, timed: bool = False
+    ) -> Plan:
+        """What a training with these settings will do.
+
+        Args:
+            settings: of the training; one without epochs trains no network.
+            device: where it will run; the classifier is moved there.
+            finished: epochs that a stopped training has behind it.
+            timed: whether to try how long a step takes.
+        """
+        counts = self.sides.counts
+        arithmetic = choose_arithmetic(
+            self.classifier.to(device),
+            device,
+            precision=settings.precision,
+            memory_format=settings.memory_format,
+        )
+        defective = sum(counts[kind]["train"] for kind in self.sides.dataset.classes[1:])
+        steps = math.ceil(epoch_length(defective) / settings.batch_size)
+        seconds = None
+        if timed:
+            step = seconds_of_step(self.classifier, self.image_size, settings, arithmetic)
+            held_back = len(self.sides.dataset.of_split("val"))
+            seconds = seconds_of_epoch(step, steps, held_back, settings.batch_size)
+        return Plan(
+            sides=counts,
+            missing=self.sides.missing,
+            backbone=settings.backbone,
+            weights=self.filled.sentence(),
+            image_size=self.image_size,
+            images_size=self.images_size,
+            epochs=settings.epochs,
+            steps=steps,
+            batch_size=settings.batch_size,
+            arithmetic=arithmetic,
+            device=str(device),
+            finished=finished,
+            seconds=seconds,
+            concerns=concerns(counts, self.sides.missing, self.images_size, self.image_size),
+        )
+
+
+def begin(data: OpenData, settings: TrainingSettings) -> Begun:
+    """Sides, image size and first weights: all that is settled before images are read.
+
+    Args:
+        data: as scanned. Its own test side is never looked at.
+        settings: of the training.
+
+    Raises:
+        DataError: labels that cannot be trained on.
+        SettingsError: backbone, weights or stages that cannot be used.
+    """
+    torch.manual_seed(settings.seed)
+    sides = choose_sides(
+        data.dataset,
+        seed=settings.seed,
+        val_share=settings.validation_share,
+        duplicates=lambda: data.duplicates,
+    )
+    sizes = _sizes(sides.dataset.of_split("train"), data.images)
+    size = settings.image_size or choose_image_size(sizes)
+    classifier, filled, stages = _build(settings, len(sides.dataset.classes), size)
+    return Begun(sides, size, typical_size(sizes), classifier, filled, stages)
+
+
 def train_network(
     data: OpenData,
     settings: TrainingSettings,
     work: Path,
-    *,
-    listener: Listener | None = None,
-    device: str = "auto",
-    devices: int = 1,
+    running: Running,
 ) -> TrainedNetwork:
     """Train a classifier on the image labels of a data set.
 
@@ -94,36 +186,41 @@ def train_network(
         data: as scanned. Its own test side is never looked at.
         settings: of the training.
         work: folder for checkpoints; a training found there is continued.
-        listener: told about progress.
-        device: `auto`, `cpu` or `cuda`.
-        devices: number of GPUs.
+        running: device, and who is told about progress.
 
     Raises:
         DataError: labels or images that cannot be trained on.
         SettingsError: backbone, weights or stages that cannot be used.
         RunError: `work` holds a training with other settings.
     """
-    listener = listener or Listener()
-    begun = untrained_network(data, settings, work, listener=listener)
-    validation, chosen_by = usable_for_choices(begun.held_back)
+    begun = begin(data, settings)
+    check_same_training(work, settings, begun.image_size, data.fingerprint)
+    listener = running.listener
+    plan = begun.plan(
+        settings,
+        choose_device(running.device),
+        finished=finished_epochs(work),
+        timed=running.devices == 1,
+    )
+    listener.planned(plan)
+    read = with_images(begun, data, work, listener)
+    validation, chosen_by = usable_for_choices(read.held_back)
+    listener.begun("training")
     fitted = fit(
-        begun.classifier,
-        begun.train,
+        read.classifier,
+        read.train,
         validation,
         settings,
-        begun.statistics,
+        read.statistics,
         work,
-        learning_rate=settings.learning_rate or default_learning_rate(begun.classifier),
-        device=device,
-        devices=devices,
-        progress=listener.step,
-        epoch_done=listener.epoch,
+        learning_rate=settings.learning_rate or default_learning_rate(read.classifier),
+        running=running,
     )
-    return replace(begun, fitted=fitted, chosen_by=chosen_by)
+    return replace(read, fitted=fitted, chosen_by=chosen_by)
 
 
 def untrained_network(
-    data: OpenData, settings: TrainingSettings, work: Path, *, listener: Listener | None = None
+    data: OpenData, settings: TrainingSettings, work: Path, listener: Listener
 ) -> TrainedNetwork:
     """What every training starts from: the data read, and a classifier with its first weights.
 
@@ -136,34 +233,29 @@ def untrained_network(
     Raises:
         DataError: labels or images that cannot be trained on.
         SettingsError: backbone, weights or stages that cannot be used.
-        RunError: `work` holds a training with other settings.
     """
-    listener = listener or Listener()
-    torch.manual_seed(settings.seed)
-    sides = choose_sides(
-        data.dataset,
-        seed=settings.seed,
-        val_share=settings.validation_share,
-        duplicates=lambda: data.duplicates,
-    )
-    dataset, note = sides.dataset, sides.words
-    listener.say(note)
-    size = settings.image_size or choose_image_size(_sizes(dataset.of_split("train"), data.images))
-    listener.say(f"the network sees {size[0]} x {size[1]} pixels (height x width)")
-    classifier, filled, stages = _build(settings, len(dataset.classes), size)
-    listener.say(filled.sentence())
-    check_same_training(work, settings, size, data.fingerprint)
-    parts = _read(dataset, size, data.images, work, listener)
+    begun = begin(data, settings)
+    plan = begun.plan(settings, torch.device("cpu"))
+    listener.planned(replace(plan, epochs=0))
+    return with_images(begun, data, work, listener)
+
+
+def with_images(begun: Begun, data: OpenData, work: Path, listener: Listener) -> TrainedNetwork:
+    """The network, not trained yet, with the images of both sides read at its size."""
+    listener.begun("reading images")
+    dataset = begun.sides.dataset
+    parts = _read(dataset, begun.image_size, data.images, work, listener)
     return TrainedNetwork(
-        classifier=classifier,
-        stages=stages,
-        statistics=input_statistics(classifier.trunk),
-        filled=filled,
+        classifier=begun.classifier,
+        stages=begun.stages,
+        statistics=input_statistics(begun.classifier.trunk),
+        filled=begun.filled,
         fitted=Fitted((), -1, Arithmetic(reason="float32: nothing was trained")),
         chosen_by="",
-        image_size=size,
+        image_size=begun.image_size,
         dataset=dataset,
-        note=note,
+        note=begun.sides.words,
+        reading=data.reading,
         contents=data.hashes,
         fingerprint=data.fingerprint,
         train=parts["train"],

@@ -1,0 +1,69 @@
+"""Images that show how good a run is, as pages draw them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam.data.dataset import OK
+from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR
+from ltcam.reports.html import image_uri
+from ltcam.reports.metrics_table import fraction
+from ltcam_runtime.results import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class ExamplePicture:
+    """An image that shows how good a run is.
+
+    Attributes:
+        image: its name.
+        group: under which heading it stands.
+        label: its true class.
+        iou: of its mask before the verdict, or None where undefined.
+        verdict: what was said of it.
+        score: probability of being defective, 0 to 1.
+        picture: (h, w, 3) uint8 RGB, as `comparison_picture` makes it.
+        compared: whether the truth is in it.
+    """
+
+    image: str
+    group: str
+    label: str
+    iou: float | None
+    verdict: Verdict
+    score: float
+    picture: NDArray[np.uint8]
+    compared: bool = True
+
+    @property
+    def tone(self) -> str:
+        """Whether the verdict is right, as a style's name."""
+        if self.verdict == "unsure":
+            return "warn"
+        return "good" if (self.verdict == "ok") == (self.label == OK) else "bad"
+
+    def to_html(self) -> dict[str, Any]:
+        """What `parts.examples` draws."""
+        return {
+            "image": self.image,
+            "uri": image_uri(self.picture),
+            "label": self.label,
+            "compared": self.compared,
+            "iou": None if self.iou is None or math.isnan(self.iou) else fraction(self.iou),
+            "verdict": self.verdict,
+            "tone": self.tone,
+            "score": fraction(self.score),
+        }
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+COLOURS = {"truth": _css(TRUTH_COLOUR), "prediction": _css(PREDICTION_COLOUR)}
+"""Of the outlines in the pictures."""

@@ -15,7 +15,6 @@ from ltcam.cli.console import (
     SOME_FAILED,
     clock,
     errors,
-    in_options,
     print_json,
     printable,
     progress,
@@ -23,6 +22,7 @@ from ltcam.cli.console import (
     shell_line,
     warn,
 )
+from  import in_options
 
 if TYPE_CHECKING:
     from ltcam.jobs.training import TrainedRun

@@ -22,7 +22,7 @@ from ltcam.cli.console import (
     shell_line,
     warn,
 )
-from  import in_options
+from ltcam_runtime.errors import in_options
 
 if TYPE_CHECKING:
     from ltcam.jobs.training import TrainedRun

@@ -211,7 +211,7 @@ def test_refused_data_leave_nothing(
         "empty": "the folder is empty",
         "only ok": "needs defective images too",
         "only defective": "needs OK images too",
-        "all unreadable": "none of the 6 images could be read",
+        "all unreadable": "none of the 6 training images could be read",
     }[what]
     if what == "only ok":
         dataset_of(root, ok=4, hole=0)

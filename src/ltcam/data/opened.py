@@ -45,7 +45,7 @@ class OpenData:
             DataError: as for `read_dataset`.
         """
         asked = reading if isinstance(reading, Reading) else Reading(layout=reading)
-        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked), asked)
+        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked), reading=asked)
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:

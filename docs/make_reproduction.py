@@ -118,12 +118,12 @@ def methods(found: Mapping[str, Any]) -> str:
         (
             row["method"],
             _STAGES[row["stages"]],
-            "" if row["delta"] is None else f"{row['delta']:g}",
+            "" if row["percentile"] is None else f"{row['percentile']:g}",
             *(row[name] for name in ("iou", "precision", "recall", "f1")),
         )
         for row in ranked(found)
     ]
-    return table(("method", "map of", "delta", "IoU", "precision", "recall", "F1"), rows)
+    return table(("method", "map of", "percentile", "IoU", "precision", "recall", "F1"), rows)
 
 
 def folds(found: Mapping[str, Any]) -> str:

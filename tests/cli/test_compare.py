@@ -37,7 +37,7 @@ def test_table_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: 
     assert strict(result.out) == comparison
     assert comparison["split"] == "test side of the run"
     assert comparison["images"]["measured"] == comparison["images"]["defective"] > 0
-    assert {row["delta"] for row in comparison["rows"] if row["method"].startswith("LT")} == {20}
+    assert {row["percentile"] for row in comparison["rows"] if row["method"].startswith("LT")} == {20}
     again = ltcam("compare", trained, data, "--out", out, *QUICK)
     assert again.code == 2
     assert "--overwrite" in again.err

@@ -13,7 +13,7 @@ import pytest
 from ltcam.experiments.tune import measure
 
 Call = Callable[..., Any]
-QUICK = ("--bootstrap", "20", "--deltas", "0,90", "--no-fullgrad", "--rule-images", "2")
+QUICK = ("--bootstrap", "20", "--percentiles", "0,90", "--no-fullgrad", "--rule-images", "2")
 FILES = ["curves.png", "curves.svg", "report.html", "tune.csv", "tune.json", "tune.md"]
 
 
@@ -83,8 +83,8 @@ def test_wrong_files_are_listed_with_exit_code_1(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--deltas", "90,0"], "--deltas 90,0"),
-        (["--deltas", "many"], "--deltas 'many'"),
+        (["--percentiles", "90,0"], "--percentiles 90,0"),
+        (["--percentiles", "many"], "--percentiles 'many'"),
         (["--reading", "aloud"], "--reading"),
         (["--device", "abacus"], "--device"),
         (["--layout", "ksdd"], "ksdd"),

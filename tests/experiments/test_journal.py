@@ -12,7 +12,7 @@ import pytest
 from ltcam.experiments.journal import LINES_FILE, open_journal, work_folder
 from ltcam_runtime.errors import OutputError, RunError
 
-SETTINGS = {"run": "abc", "deltas": (0, 50)}
+SETTINGS = {"run": "abc", "percentiles": (0, 50)}
 
 
 class KilledError(Exception):

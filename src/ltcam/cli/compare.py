@@ -89,7 +89,7 @@ def _print_table(comparison: dict[str, Any]) -> None:
     shown = HEAD if Console().width >= WIDE else NARROW
     measured, settings = comparison["images"]["measured"], comparison["settings"]
     print_table(
-        f"Masks of {measured} defective images ({comparison['split']}); LT: delta {settings['percentile']:g}",
+        f"Masks of {measured} defective images ({comparison['split']}); LT: percentile {settings['percentile']:g}",
         shown,
         [[row[HEAD.index(column)] for column in shown] for row in compare_rows(comparison)],
         words=2,

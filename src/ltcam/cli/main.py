@@ -22,7 +22,7 @@ COMMANDS = {
     "reviews": ("ltcam.cli.reviews", "turn what people said into labels for the next training"),
     "evaluate": ("ltcam.cli.evaluate", "measure a run's masks and verdicts against the truth"),
     "compare": ("ltcam.cli.compare", "measure a run's masks by many map methods side by side"),
-    "tune": ("ltcam.cli.tune", "choose delta of the truncation, with masks and without"),
+    "tune": ("ltcam.cli.tune", "choose the percentile of the truncation, with masks and without"),
     "questions": ("ltcam.cli.questions", "measure the choices that the paper leaves open"),
     "completion": (
         "ltcam.cli.completion",

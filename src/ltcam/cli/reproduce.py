@@ -37,8 +37,8 @@ app = typer.Typer(add_completion=False)
 
 _BACKBONES = {"ksdd": "vgg16", "ksdd2": "vgg16", "synthetic": DEFAULT_BACKBONE}
 _SIZES = {"ksdd": (640, 256)}
-_DELTAS = {"ksdd2": 0.0}
-_DELTA = 50.0
+_PERCENTILES = {"ksdd2": 0.0}
+_PERCENTILE = 50.0
 
 
 @app.command()
@@ -86,7 +86,8 @@ def reproduce(
     probing_bfloat16: ProbingBfloat16 = False,
     positive_activations: PositiveActivations = False,
     tuning: Annotated[
-        bool, typer.Option("--tuning/--no-tuning", help="IoU against delta, and delta chosen")
+        bool,
+        typer.Option("--tuning/--no-tuning", help="IoU against the percentile, and the percentile chosen"),
     ] = True,
     questions: Annotated[
         bool,
@@ -130,7 +131,7 @@ def reproduce(
         kind=kind,  # type: ignore[arg-type]  # checked there
         training=training,
         maps=ContenderSettings(
-            percentile=_DELTAS.get(kind, _DELTA) if percentile is None else percentile,
+            percentile=_PERCENTILES.get(kind, _PERCENTILE) if percentile is None else percentile,
             probing=probing,
             probing_bfloat16=probing_bfloat16,
             positive_activations=positive_activations,

@@ -23,8 +23,8 @@ def tune(
     data: Annotated[Path, typer.Argument(help="the data set it was trained on, with masks to measure with")],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     layout: Layout = None,
-    deltas: Annotated[
-        str | None, typer.Option(help="percentiles, rising; default: 0,10,20,...,90,95,99")
+    percentiles: Annotated[
+        str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
     ] = None,
     scope: Annotated[
         Literal["channel", "stage"], typer.Option(help="whose gradients the percentile is of")
@@ -49,12 +49,12 @@ def tune(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> int:
-    """Choose delta, the percentile of the truncation: by true masks, as the paper does, and by rules without any.
+    """Choose the truncation's percentile (the paper's delta): by true masks, as there, and by rules without any.
 
-    Writes the curves of IoU against delta on the training and the test side: tune.json, .csv, .md, report.html,
+    Writes the curves of IoU against it on the training and the test side: tune.json, .csv, .md, report.html,
     curves.svg and curves.png.
     """
-    chosen = None if deltas is None else _numbers(deltas)
+    chosen = None if percentiles is None else _numbers(percentiles)
     from ltcam.experiments.opened import Source  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.results import Work  # noqa: PLC0415
     from ltcam.experiments.tune.measure import TuneSettings, tune_run  # noqa: PLC0415
@@ -73,7 +73,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise SettingsError(
-            f"--deltas {text!r}: give rising whole numbers from 0 to 100, such as 0,50,90"
+            f"`percentiles` {text!r}: give rising whole numbers from 0 to 100, such as 0,50,90"
         ) from None
 
 
@@ -81,5 +81,5 @@ def _print_table(tuning: dict[str, Any]) -> None:
     from ltcam.experiments.tune.page import HEAD, choice_rows  # noqa: PLC0415
 
     measured = {side: found["measured"] for side, found in tuning["sides"].items()}
-    title = f"Delta: chosen on {measured['train']}, measured on {measured['test']} images"
+    title = f"Percentile: chosen on {measured['train']}, measured on {measured['test']} images"
     print_table(title, HEAD, choice_rows(tuning), words=3)

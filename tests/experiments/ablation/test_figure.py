@@ -15,7 +15,7 @@ def gain_of(stage, iou, plain, taps="after"):
         "taps": taps,
         "scope": "channel",
         "reading": "gradient",
-        "delta": 50,
+        "percentile": 50,
         "stage": stage,
         "iou": iou,
         "grad_cam_iou": plain,
@@ -27,7 +27,7 @@ def gain_of(stage, iou, plain, taps="after"):
 
 
 QUESTIONS = {
-    "base": {"delta": 50, "methods": METHODS},
+    "base": {"percentile": 50, "methods": METHODS},
     "rows": [
         *(row_of("base", "paper", method, 0.2) for method in METHODS),
         row_of("fusion", "max", "Grad-CAM", 0.3),

@@ -140,16 +140,16 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
             assert row["grad_cam_iou"] == rows["base", "paper", "Grad-CAM"]
         else:
             assert row["grad_cam_iou"] == rows["stages", row["stage"], "Grad-CAM"]
-        if (row["scope"], row["reading"], row["delta"], row["stage"]) == ("channel", "mask", 50, "all"):
+        if (row["scope"], row["reading"], row["percentile"], row["stage"]) == ("channel", "mask", 50, "all"):
             assert row["iou"] == rows["reading", "mask", "LTGrad-CAM"]
     last = {
-        row["delta"]: row["moved"]
+        row["percentile"]: row["moved"]
         for row in after
         if (row["scope"], row["reading"], row["stage"]) == ("channel", "gradient", f"S{stages}")
     }
     # The last stage goes into a global average: one gradient per channel, of which no percentile drops any.
     assert last == pytest.approx(dict.fromkeys(GAIN_PERCENTILES, 0), abs=1e-6)
-    assert any(row["moved"] > 0.01 for row in after if row["delta"] == 90 and row["stage"] != "all")
+    assert any(row["moved"] > 0.01 for row in after if row["percentile"] == 90 and row["stage"] != "all")
     for name in ("share", "grad_cam_share"):
         one = [row[name] for row in after[: stages + 1]]
         assert one[0] == 1
@@ -201,7 +201,9 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
     assert row["iou"] == pytest.approx(np.mean(ious))
     assert (row["spread"]["iou"]["low"], row["spread"]["iou"]["high"]) == (min(ious), max(ious))
     gains = [
-        row for row in questions["gains"] if (row["taps"], row["stage"], row["delta"]) == ("after", "all", 50)
+        row
+        for row in questions["gains"]
+        if (row["taps"], row["stage"], row["percentile"]) == ("after", "all", 50)
     ]
     assert questions["best_reading"]["gain"] == max(row["gain"] for row in gains)
     with (out / "questions.csv").open() as file:

@@ -30,12 +30,12 @@ def row_of(question, value, method, iou, gain, **fields):
     }
 
 
-def gain_of(scope, reading, stage, iou, plain, delta=50, taps="after"):
+def gain_of(scope, reading, stage, iou, plain, percentile=50, taps="after"):
     return {
         "taps": taps,
         "scope": scope,
         "reading": reading,
-        "delta": delta,
+        "percentile": percentile,
         "stage": stage,
         "runs": 1,
         "grad_cam_iou": plain,
@@ -71,7 +71,7 @@ def run_of(name="run-a", **fields):
 
 def questions_of(**fields):
     return {
-        "base": {"delta": 50, "methods": METHODS},
+        "base": {"percentile": 50, "methods": METHODS},
         "rows": [
             *(row_of("base", "paper", method, 0.2, 0.0) for method in METHODS),
             row_of("fusion", "max", "Grad-CAM", 0.3, 0.1),

@@ -206,7 +206,7 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
     ).metrics
     own = row_of(found, "This run", "run")
     assert own["iou"] == pytest.approx(evaluated["pixel"]["iou"], abs=2e-3)
-    assert own["delta"] == cam.percentile
+    assert own["percentile"] == cam.percentile
     assert own["shares_capture"] == (cam.method == "grad-cam")
 
 
@@ -219,7 +219,7 @@ def test_what_is_compared(whole):
     expected |= {("FullGrad", "network", None), ("LTFullGrad", "network", 30)}
     expected |= {("Score-CAM", "last", None), ("Ablation-CAM", "last", None)}
     expected |= {("This run", "run", None), ("This run, unsharpened", "run", None)}
-    assert {(row["method"], row["stages"], row["delta"]) for row in rows} == expected
+    assert {(row["method"], row["stages"], row["percentile"]) for row in rows} == expected
     assert len(rows) == len(expected)
 
 
@@ -282,7 +282,7 @@ def test_what_is_written(run, whole):
     assert comparison["failed"] == []
     for row in comparison["rows"]:
         assert set(row) == {
-            *("method", "stages", "delta", "sharpening", "classes", *METRICS),
+            *("method", "stages", "percentile", "sharpening", "classes", *METRICS),
             *("bfloat16", "intervals", "counts", "seconds", "shares_capture", "paper"),
             *("hit_8px", "hit_inside", "mean_over_kinds"),
         }

@@ -10,7 +10,7 @@ def row_of(method, iou, stages="last", **fields):
     return {
         "method": method,
         "stages": stages,
-        "delta": None,
+        "percentile": None,
         "sharpening": "none",
         **dict.fromkeys(("iou", "precision", "recall", "f1"), iou),
         "intervals": dict.fromkeys(("iou", "precision", "recall", "f1"), interval),
@@ -62,7 +62,7 @@ def rows():
     return [
         row_of("Nothing", None, "network", shares_capture=False),
         row_of("Grad-CAM", 0.2, paper=PAPER),
-        row_of("LTGrad-CAM", 0.4, "all", delta=50, paper={**PAPER, "iou": 0.2409, "note": "a misprint"}),
+        row_of("LTGrad-CAM", 0.4, "all", percentile=50, paper={**PAPER, "iou": 0.2409, "note": "a misprint"}),
         row_of("This run", 0.5, "run", sharpening="dark"),
     ]
 

@@ -262,7 +262,7 @@ def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2):
 
 
 def test_undefined_values_of_folds():
-    row = {"method": "m", "stages": "last", "delta": None, "paper": None}
+    row = {"method": "m", "stages": "last", "percentile": None, "paper": None}
     numbers = dict.fromkeys(("iou", "precision", "recall", "f1"))
     one = {"images": {"measured": 1}, "rows": [{**row, **numbers, "counts": {"tp": 0, "fp": 0, "fn": 0}}]}
     found = summary_of_folds([one])

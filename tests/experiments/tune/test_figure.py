@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltcam.experiments.tune.figure import delta_curves
+from ltcam.experiments.tune.figure import percentile_curves
 from ltcam.reports.drawing import encoded, save_figure
 
-DELTAS = [0, 50, 90]
+PERCENTILES = [0, 50, 90]
 CURVES = {
-    "LTGrad-CAM": (DELTAS, [0.1, 0.3, 0.2], [0.1, 0.2, None]),
-    "LTFullGrad": (DELTAS, [0.1, 0.1, 0.1], [0.2, 0.1, 0.0]),
+    "LTGrad-CAM": (PERCENTILES, [0.1, 0.3, 0.2], [0.1, 0.2, None]),
+    "LTFullGrad": (PERCENTILES, [0.1, 0.1, 0.1], [0.2, 0.1, 0.0]),
 }
 
 
@@ -23,15 +23,15 @@ def lines_of(figure, title):
 
 
 def test_a_panel_per_method_with_both_sides():
-    lines = lines_of(delta_curves(CURVES), "LTGrad-CAM")
+    lines = lines_of(percentile_curves(CURVES), "LTGrad-CAM")
     assert list(lines) == ["train", "test"]
-    np.testing.assert_array_equal(lines["train"].get_xdata(), DELTAS)
+    np.testing.assert_array_equal(lines["train"].get_xdata(), PERCENTILES)
     np.testing.assert_array_equal(lines["train"].get_ydata(), [0.1, 0.3, 0.2])
     np.testing.assert_array_equal(lines["test"].get_ydata(), [0.1, 0.2, math.nan])
 
 
 def test_choices_and_untruncated_forms_are_marked():
-    figure = delta_curves(
+    figure = percentile_curves(
         CURVES,
         {"on train masks": {"LTGrad-CAM": 50, "LTFullGrad": None}, "without masks": {"LTGrad-CAM": 90}},
         {"LTFullGrad": (0.15, None)},
@@ -50,7 +50,7 @@ def test_choices_and_untruncated_forms_are_marked():
 
 def test_a_long_legend_fits_into_the_figure():
     choices = {f"chosen with true masks of {side}": {"LTGrad-CAM": 50} for side in ("train", "test")}
-    figure = delta_curves(CURVES, choices, {"LTGrad-CAM": (0.1, 0.1)})
+    figure = percentile_curves(CURVES, choices, {"LTGrad-CAM": (0.1, 0.1)})
     encoded(figure, "png")  # places it
     box = figure.legends[0].get_window_extent()
     across, down = figure.get_size_inches() * figure.dpi
@@ -60,7 +60,9 @@ def test_a_long_legend_fits_into_the_figure():
 
 
 def test_all_panels_share_an_axis_that_holds_every_value():
-    figure = delta_curves({**CURVES, "high": (DELTAS, [0.9] * 3, [0.95] * 3), "fourth": CURVES["LTGrad-CAM"]})
+    figure = percentile_curves(
+        {**CURVES, "high": (PERCENTILES, [0.9] * 3, [0.95] * 3), "fourth": CURVES["LTGrad-CAM"]}
+    )
     assert len(figure.axes) == 4
     for axes in figure.axes:
         low, high = axes.get_ylim()
@@ -71,20 +73,20 @@ def test_all_panels_share_an_axis_that_holds_every_value():
 
 
 def test_undefined_values_alone_can_be_drawn():
-    encoded(delta_curves({"nothing": ([50], [None], [None])}), "png")
+    encoded(percentile_curves({"nothing": ([50], [None], [None])}), "png")
 
 
 def test_what_cannot_be_drawn():
     with pytest.raises(ValueError, match="no curves"):
-        delta_curves({})
-    with pytest.raises(ValueError, match="odd: 3 deltas"):
-        delta_curves({"odd": (DELTAS, [0.1], [0.1, 0.2, 0.3])})
+        percentile_curves({})
+    with pytest.raises(ValueError, match="odd: 3 percentiles"):
+        percentile_curves({"odd": (PERCENTILES, [0.1], [0.1, 0.2, 0.3])})
 
 
 def test_files_are_the_same_every_time_and_name_no_date(tmp_path):
     before = dict(mpl.rcParams)
     for name in ("one", "two"):
-        png, svg = save_figure(delta_curves(CURVES), tmp_path, name)
+        png, svg = save_figure(percentile_curves(CURVES), tmp_path, name)
         assert (png.name, svg.name) == (f"{name}.png", f"{name}.svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -55,7 +55,7 @@ def by_hand(sided, numbers, cam):
 def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
     tuning = measure(sided, tmp_path / "out", maps=PercentileMaps((50,))).values
     (found,) = [each for each in tuning["methods"] if each["method"] == method]
-    (point,) = [each for each in found["curve"] if each["delta"] == 50]
+    (point,) = [each for each in found["curve"] if each["percentile"] == 50]
     tolerance = 4  # pixels whose level rounding moves across the threshold
     for side, numbers in (("train", {0, 1, 2}), ("test", {3, 4})):
         expected = by_hand(sided, numbers, cam)
@@ -77,19 +77,19 @@ def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
     assert tuning["judged"]["images"] == 3
     for method in tuning["methods"]:
         iou = {
-            side: {point["delta"]: point[side]["iou"] for point in method["curve"]}
+            side: {point["percentile"]: point[side]["iou"] for point in method["curve"]}
             for side in ("train", "test")
         }
         oracle, *rules = method["choices"]
         assert (oracle["rule"], oracle["uses_pixel_labels"]) == (ORACLE, True)
-        assert iou["train"][oracle["delta"]] == max(iou["train"].values())
+        assert iou["train"][oracle["percentile"]] == max(iou["train"].values())
         assert [choice["rule"] for choice in rules] == [rule.name for rule in RULES]
         assert not any(choice["uses_pixel_labels"] for choice in rules)
         assert method["best_on_test"]["iou"] == max(iou["test"].values())
         for choice in rules:
             values = dict(zip(MAPS.percentiles, method["rule_values"][choice["rule"]], strict=True))
-            assert values[choice["delta"]] == max(values.values())
-            assert choice["test_iou"] == iou["test"][choice["delta"]]
+            assert values[choice["percentile"]] == max(values.values())
+            assert choice["test_iou"] == iou["test"][choice["percentile"]]
             assert choice["behind_train_masks"] == pytest.approx(oracle["test_iou"] - choice["test_iou"])
 
 
@@ -116,7 +116,7 @@ def test_what_is_written(sided, tmp_path):
     assert tuning == found.values
     assert tuning["schema_version"] == 1
     assert (tuning["backbone"], tuning["seed"], tuning["command"]) == ("test_resnet", 0, "ltcam tune a b")
-    assert tuning["settings"]["deltas"] == [0, 50, 90]
+    assert tuning["settings"]["percentiles"] == [0, 50, 90]
     assert tuning["failed"] == []
     kinds = [note.partition(":")[0] for note in tuning["notes"]]
     assert len(set(kinds)) == len(kinds)
@@ -124,7 +124,7 @@ def test_what_is_written(sided, tmp_path):
         table = list(csv.DictReader(file))
     assert len(table) == 2 * 4 * 2
     first = tuning["methods"][0]["untruncated"]["train"]
-    assert (table[0]["method"], table[0]["delta"], table[0]["side"]) == ("LTGrad-CAM", "none", "train")
+    assert (table[0]["method"], table[0]["percentile"], table[0]["side"]) == ("LTGrad-CAM", "none", "train")
     assert float(table[0]["iou"]) == pytest.approx(first["iou"], abs=1e-6)
     assert int(table[0]["fn"]) == first["counts"]["fn"]
     with pytest.raises(OutputError, match="`overwrite=True`"):
@@ -186,14 +186,14 @@ def test_without_ok_images_nothing_is_judged(sided, tmp_path):
     assert tuning["judged"] == {"images": 0, "normal_score": None}
     for method in tuning["methods"]:
         oracle, *rules = method["choices"]
-        assert oracle["delta"] is not None
-        assert {choice["delta"] for choice in rules} == {None}
+        assert oracle["percentile"] is not None
+        assert {choice["percentile"] for choice in rules} == {None}
 
 
-@pytest.mark.parametrize("deltas", [(), (50, 0), (0, 0), (0, 101), (-1,)])
-def test_deltas_that_are_none(deltas):
+@pytest.mark.parametrize("percentiles", [(), (50, 0), (0, 0), (0, 101), (-1,)])
+def test_percentiles_that_are_none(percentiles):
     with pytest.raises(SettingsError, match="`percentiles`"):
-        PercentileMaps(deltas)
+        PercentileMaps(percentiles)
 
 
 def test_data_that_cannot_be_used(sided, tmp_path, make_run):

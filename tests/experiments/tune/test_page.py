@@ -9,7 +9,7 @@ from ltcam.experiments.tune.page import (
     tune_page,
 )
 
-DELTAS = (0, 50, 90)
+PERCENTILES = (0, 50, 90)
 RULES = [
     {"name": "first", "title": "First rule", "sentence": "likes much"},
     {"name": "second", "title": "Second rule", "sentence": "likes little"},
@@ -31,34 +31,34 @@ def method_of(name, ious, chosen=50):
         {
             "rule": "train_masks",
             "uses_pixel_labels": True,
-            "delta": 90,
+            "percentile": 90,
             "test_iou": 0.3,
             "behind_train_masks": 0,
         },
         {
             "rule": "first",
             "uses_pixel_labels": False,
-            "delta": 0,
+            "percentile": 0,
             "test_iou": 0.35,
             "behind_train_masks": -0.05,
         },
         {
             "rule": "second",
             "uses_pixel_labels": False,
-            "delta": chosen,
+            "percentile": chosen,
             "test_iou": 0.2,
             "behind_train_masks": 0.1,
         },
     ]
     return {
         "method": name,
-        "untruncated": {"delta": None, "train": measured(0.11), "test": measured(0.12)},
+        "untruncated": {"percentile": None, "train": measured(0.11), "test": measured(0.12)},
         "curve": [
-            {"delta": delta, "train": measured(iou), "test": measured(iou)}
-            for delta, iou in zip(DELTAS, ious, strict=True)
+            {"percentile": percentile, "train": measured(iou), "test": measured(iou)}
+            for percentile, iou in zip(PERCENTILES, ious, strict=True)
         ],
         "rule_values": {"first": [0.5, 0.25, None], "second": [0.1, 0.2, 0.3]},
-        "best_on_test": {"delta": 50, "iou": 0.4},
+        "best_on_test": {"percentile": 50, "iou": 0.4},
         "choices": choices,
     }
 
@@ -79,7 +79,7 @@ def tuning_of(**fields):
         ],
         "notes": [],
         "settings": {
-            "deltas": list(DELTAS),
+            "percentiles": list(PERCENTILES),
             "scope": "channel",
             "reading": "gradient",
             "positive_activations": False,
@@ -105,7 +105,7 @@ def test_rows():
     assert rows[4][3] == "–"
     head, rows = curve_rows(tuning_of())
     assert head == (
-        "delta",
+        "percentile",
         "LTGrad-CAM (train)",
         "LTGrad-CAM (test)",
         "LTLayerCAM (train)",
@@ -119,16 +119,16 @@ def test_page_shows_the_numbers_and_who_saw_masks(parse):
     page = parse(tune_page(tuning_of(), title="a on b"))
     page.assert_self_contained()
     assert (
-        "LTGrad-CAM: delta without masks 50 IoU on test 0.200; by train masks: delta 90, IoU 0.300"
+        "LTGrad-CAM: percentile without masks 50 IoU on test 0.200; by train masks: percentile 90, IoU 0.300"
         in page.text
     )
-    assert "chose delta with true masks" in page.text
+    assert "chose the percentile with true masks" in page.text
     assert "Second rule no 50 0.200 +0.100" in page.text
     assert "train masks yes 90 0.300" in page.text
     assert "7 defective images with a mask to tune on (train side of the run)" in page.text
     assert "ltcam tune a b" in page.text
     assert [image["alt"] for image in page.images] == [
-        f"IoU against delta, {method['method']}" for method in tuning_of()["methods"]
+        f"IoU against the percentile, {method['method']}" for method in tuning_of()["methods"]
     ]
 
 
@@ -157,6 +157,6 @@ def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices():
     panel = panels["LTGrad-CAM"]
     lines = {line.get_label(): line for line in panel.lines}
     for side in ("train", "test"):
-        assert list(lines[side].get_xdata()) == list(DELTAS)
+        assert list(lines[side].get_xdata()) == list(PERCENTILES)
         assert list(lines[side].get_ydata()) == [0.1, 0.4, 0.2]
     assert lines["chosen without masks"].get_xdata()[0] == 50

@@ -20,14 +20,17 @@ def inspector(make_run):
 def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
     maps = PercentileMaps((0, 50), scope, reading, positive_activations=True)
     found = {
-        (method, delta): each for method, delta, each in heatmaps_by_percentile(inspector, maps, RESIZED)
+        (method, percentile): each
+        for method, percentile, each in heatmaps_by_percentile(inspector, maps, RESIZED)
     }
     assert list(found) == [
-        (method, delta) for method in ("LTGrad-CAM", "LTLayerCAM", "LTFullGrad") for delta in (None, 0, 50)
+        (method, percentile)
+        for method in ("LTGrad-CAM", "LTLayerCAM", "LTFullGrad")
+        for percentile in (None, 0, 50)
     ]
     batch, target = inspector.network.batch([RESIZED]), log_odds([1])
-    for (method, delta), heatmap in found.items():
-        truncation = None if delta is None else Truncation(delta, scope, reading)
+    for (method, percentile), heatmap in found.items():
+        truncation = None if percentile is None else Truncation(percentile, scope, reading)
         if method == "LTFullGrad":
             single = FullGrad(truncation)
         else:

@@ -64,7 +64,7 @@ def _draw_stages(axis: Axes, questions: Mapping[str, Any]) -> None:
         label = f"LT, {scope}, {reading}"
         axis.plot(names, ious, color=SERIES[place], marker=_MARKERS[place], markersize=4, label=label)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel(f"each stage alone, δ = {questions['base']['delta']}")
+    axis.set_xlabel(f"each stage alone, percentile {questions['base']['percentile']}")
     axis.set_ylabel("pooled IoU")
     if tables:
         axis.legend()

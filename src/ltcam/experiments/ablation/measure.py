@@ -185,10 +185,11 @@ def ablate_runs(
         found: dict[str, Any] = plain_json(
             {
                 "schema_version": ABLATION_SCHEMA_VERSION,
-                "base": {"delta": BASE_PERCENTILE, "methods": list(BASES)},
+                "base": {"percentile": BASE_PERCENTILE, "methods": list(BASES)},
                 "rows": over_runs([answer["rows"] for answer in answers], ("question", "value", "method")),
                 "gains": over_runs(
-                    [answer["gains"] for answer in answers], ("taps", "scope", "reading", "delta", "stage")
+                    [answer["gains"] for answer in answers],
+                    ("taps", "scope", "reading", "percentile", "stage"),
                 ),
                 "best_reading": _best_reading(answers),
                 "runs": answers,
@@ -353,7 +354,7 @@ def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int
                 "taps": taps,
                 "scope": kind.scope,
                 "reading": kind.reading,
-                "delta": kind.percentile,
+                "percentile": kind.percentile,
                 "stage": "all" if truncated.stage is None else f"S{truncated.stage}",
                 "grad_cam_iou": iou(sum(tally.counts[plain], PixelCounts())),
                 "iou": iou(sum(tally.counts[truncated], PixelCounts())),
@@ -437,7 +438,7 @@ def _best_reading(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None
             [
                 row
                 for row in answer["gains"]
-                if row["taps"] == "after" and row["stage"] == "all" and row["delta"] == BASE_PERCENTILE
+                if row["taps"] == "after" and row["stage"] == "all" and row["percentile"] == BASE_PERCENTILE
             ]
             for answer in answers
         ],
@@ -473,7 +474,7 @@ def _write_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _write_gains_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
-    which = ("taps", "scope", "reading", "delta", "stage")
+    which = ("taps", "scope", "reading", "percentile", "stage")
     names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
     lines = [
         [answer["run"], *(row[name] for name in (*which, *names)), *row["intervals"]["gain"]]

@@ -19,7 +19,7 @@ NARROW = HEAD[:4]
 GAIN_HEAD = (
     "percentile of",
     "truncation acts on",
-    "delta",
+    "percentile",
     "Grad-CAM",
     "LTGrad-CAM",
     "gain",
@@ -30,7 +30,15 @@ GAIN_HEAD = (
 GAIN_NARROW = GAIN_HEAD[:6]
 """Likewise."""
 
-STAGE_HEAD = ("stage", "share of the sum", "Grad-CAM", "share, LT", "LTGrad-CAM", "gain", "moved by delta")
+STAGE_HEAD = (
+    "stage",
+    "share of the sum",
+    "Grad-CAM",
+    "share, LT",
+    "LTGrad-CAM",
+    "gain",
+    "moved by truncation",
+)
 """Columns of `stage_rows`."""
 
 _CHOICES = {
@@ -67,12 +75,12 @@ def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def gain_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Texts in the order of `GAIN_HEAD`: LTGrad-CAM over Grad-CAM, all stages, per scope, reading and delta."""
+    """Texts in the order of `GAIN_HEAD`: LTGrad-CAM over Grad-CAM, all stages, per scope, reading and percentile."""
     return [
         (
             row["scope"] + (" (before pooling)" if row["taps"] == "before" else ""),
             row["reading"],
-            f"{row['delta']:g}",
+            f"{row['percentile']:g}",
             fraction(row["grad_cam_iou"]),
             fraction(row["iou"]),
             _signed(row["gain"]),
@@ -84,7 +92,7 @@ def gain_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[tuple[str, ...]]:
-    """Texts in the order of `STAGE_HEAD`: each stage alone, at the base's delta."""
+    """Texts in the order of `STAGE_HEAD`: each stage alone, at the base's percentile."""
     return [
         (
             row["stage"],
@@ -115,8 +123,8 @@ def ablation_markdown(questions: Mapping[str, Any]) -> str:
         markdown_text(_best_sentence(questions)),
         markdown_table(GAIN_HEAD, gain_rows(questions)),
         *(
-            f"Each stage alone, delta {questions['base']['delta']}, percentile of each {scope}, truncation acts on "
-            f"the {reading}:\n\n{markdown_table(STAGE_HEAD, rows)}"
+            f"Each stage alone, percentile {questions['base']['percentile']} of each {scope}, truncation acts on the "
+            f"{reading}:\n\n{markdown_table(STAGE_HEAD, rows)}"
             for scope, reading, rows in stage_tables(questions)
         ),
     ]
@@ -172,11 +180,11 @@ def _by_question(questions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list[Mapping[str, Any]]:
     """What LTGrad-CAM gains at each stage alone, shallow to deep, with this population and reading."""
-    wanted = ("after", scope, reading, questions["base"]["delta"])
+    wanted = ("after", scope, reading, questions["base"]["percentile"])
     return [
         row
         for row in questions["gains"]
-        if (row["taps"], row["scope"], row["reading"], row["delta"]) == wanted and row["stage"] != "all"
+        if (row["taps"], row["scope"], row["reading"], row["percentile"]) == wanted and row["stage"] != "all"
     ]
 
 
@@ -224,10 +232,10 @@ def _sentence(questions: Mapping[str, Any]) -> str:
         words = f"{len(runs)} runs; means over them"
         what = "with the lowest and highest of the runs"
     return (
-        f"{words}. Each choice is varied alone against the paper's base setting: delta "
-        f"{questions['base']['delta']} of each channel, in the gradient, stages behind their pooling, each cut at 0, "
-        f"all added up raw, Otsu's threshold. IoU of pixels pooled over the images, {what}. True masks were used for "
-        "measuring only."
+        f"{words}. Each choice is varied alone against the paper's base setting: percentile "
+        f"{questions['base']['percentile']} of each channel, in the gradient, stages behind their pooling, each cut at "
+        f"0, all added up raw, Otsu's threshold. IoU of pixels pooled over the images, {what}. True masks were used "
+        "for measuring only."
     )
 
 

@@ -64,7 +64,7 @@ class Contender:
     bfloat16: bool = False
 
     @property
-    def delta(self) -> float | None:
+    def percentile(self) -> float | None:
         """Percentile of the truncation, or None."""
         return None if self.cam.truncation is None else self.cam.truncation.percentile
 
@@ -217,7 +217,7 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
         answers = sweep(
             part,
             [cam.method],
-            [contender.delta],
+            [contender.percentile],
             [cam.fusion],
             scopes=[truncation.scope],
             readings=[truncation.reading],

@@ -261,7 +261,7 @@ def _row(
     return {
         "method": contender.title,
         "stages": contender.stages,
-        "delta": contender.delta,
+        "percentile": contender.percentile,
         "sharpening": contender.sharpening.polarity,
         "bfloat16": contender.bfloat16,
         **pixel_ratios(counts),
@@ -295,7 +295,7 @@ def _hits(measured: Sequence[_Masked], place: int) -> dict[str, float]:
 
 
 def _paper(layout: str, contender: Contender) -> dict[str, Any] | None:
-    printed = printed_for(layout, contender.title, contender.delta)
+    printed = printed_for(layout, contender.title, contender.percentile)
     if printed is None:
         return None
     return {name: value for name, value in asdict(printed).items() if name != "delta"}
@@ -304,11 +304,11 @@ def _paper(layout: str, contender: Contender) -> dict[str, Any] | None:
 def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     which, counts, hits = ("method", "stages"), ("tp", "fp", "fn"), ("hit_8px", "hit_inside")
     paper = [f"paper_{name}" for name in PIXEL_RATIOS]
-    head = [*which, "delta", "sharpening", *with_bounds(), *counts, "seconds", *paper, *hits]
+    head = [*which, "percentile", "sharpening", *with_bounds(), *counts, "seconds", *paper, *hits]
     lines = [
         [
             *(row[name] for name in which),
-            None if row["delta"] is None else f"{row['delta']:g}",
+            None if row["percentile"] is None else f"{row['percentile']:g}",
             row["sharpening"],
             *bounded(row),
             *(row["counts"][name] for name in counts),

@@ -17,7 +17,7 @@ from ltcam.reports.metrics_table import (
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
 HEAD = (
-    *("method", "map of", "delta", "IoU", "95 %", "precision", "recall", "F1"),
+    *("method", "map of", "percentile", "IoU", "95 %", "precision", "recall", "F1"),
     *("hits", "ms/image", "paper's IoU"),
 )
 """Columns of `compare_rows`; hits: share of images whose heatmap has its peak within 8 px of the true mask."""
@@ -59,7 +59,7 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (
             row["method"],
             stage_words(row),
-            NONE if row["delta"] is None else f"{row['delta']:g}",
+            NONE if row["percentile"] is None else f"{row['percentile']:g}",
             fraction(row["iou"]),
             MetricRow.read(row, "iou").interval or NONE,
             fraction(row["precision"]),
@@ -165,8 +165,8 @@ def _times(comparison: Mapping[str, Any]) -> str:
 
 def _cards(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     peers = [row for row in rows if row["stages"] != "run"]
-    untruncated = [row for row in peers if row["delta"] is None]
-    truncated = [row for row in peers if row["delta"] is not None]
+    untruncated = [row for row in peers if row["percentile"] is None]
+    truncated = [row for row in peers if row["percentile"] is not None]
     chosen = [
         ("This run", [row for row in rows if row["stages"] == "run"]),
         ("Best truncated method", truncated),
@@ -189,8 +189,8 @@ def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     metrics: list[MetricRow] = [MetricRow.read(row, name) for name in ("iou", "precision", "recall", "f1")]
     words = stage_words(row)
-    if row["delta"] is not None:
-        words += f", delta {row['delta']:g}"
+    if row["percentile"] is not None:
+        words += f", percentile {row['percentile']:g}"
     if row["sharpening"] != "none":
         words += f", {row['sharpening']} contrast"
     return {

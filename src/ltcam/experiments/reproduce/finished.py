@@ -32,7 +32,7 @@ from ltcam_runtime.errors import DataError
 REPRODUCTION_SCHEMA_VERSION = 1
 
 _HITS = ("hit_8px", "hit_inside", "mean_over_kinds")
-_ROW = ("method", "stages", "delta", "sharpening", *PIXEL_RATIOS, *_HITS, "counts", "classes", "paper")
+_ROW = ("method", "stages", "percentile", "sharpening", *PIXEL_RATIOS, *_HITS, "counts", "classes", "paper")
 _RUN = (
     "backbone",
     "image_size",
@@ -176,7 +176,7 @@ def summary_of_folds(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]
             {
                 "method": method,
                 "stages": stages,
-                "delta": first["delta"],
+                "percentile": first["percentile"],
                 "paper": first["paper"],
                 **{name: _over_folds([row[name] for row in found]) for name in PIXEL_RATIOS},
                 "pooled_iou": _pooled_iou(found),

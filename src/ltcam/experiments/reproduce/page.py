@@ -45,7 +45,7 @@ PAPER_HEAD = ("method", "map of", "IoU", "paper", "precision", "paper", "recall"
 
 
 def reproduce_markdown(found: Mapping[str, Any]) -> str:
-    """The numbers as Markdown: the methods beside the paper's, all rows, classes, deltas, folds."""
+    """The numbers as Markdown: the methods beside the paper's, all rows, classes, percentiles, folds."""
     comparison = found["compare"]
     blocks = [markdown_text(_sentence(found))]
     rows = paper_rows(ranked(comparison))
@@ -221,9 +221,7 @@ def _setting_rows(found: Mapping[str, Any]) -> list[SettingRow]:
             "Epoch", plain(run["evidence"].get("best_epoch")), str(run["evidence"].get("epoch_chosen_by", ""))
         ),
         SettingRow("Arithmetic", run["arithmetic"]["reason"] or "not told", ""),
-        SettingRow(
-            "Delta", f"{plan['percentile']:g}", "percentile of the LT forms that are compared and drawn"
-        ),
+        SettingRow("Percentile", f"{plan['percentile']:g}", "of the LT forms that are compared and drawn"),
         SettingRow(
             "Masks", "Otsu", "of the heatmap at the image's own size; the run's own as its settings say"
         ),

@@ -70,7 +70,7 @@ class Plan:
         kind: the data set.
         training: of the classifier, on the paper's split and on every fold; its seed is that of everything.
         maps: the maps that are compared and drawn.
-        tuning: IoU against delta, and delta chosen.
+        tuning: IoU against the percentile, and the percentile chosen.
         questions: what the paper leaves open, answered by measurement.
         folds: of groups, to train and compare on as well, without probing; 0 for none.
         rows: images in each figure.
@@ -289,7 +289,7 @@ def _steps(shared: _Shared, *, train_first: bool) -> list[_Step]:
                 "comparing methods", compared / COMPARE_FILE, partial(_compare, shared, shared.run, compared)
             ),
         ),
-        (plan.tuning, _Step("tuning delta", folder / "tune" / TUNE_FILE, partial(_tune, shared))),
+        (plan.tuning, _Step("tuning the percentile", folder / "tune" / TUNE_FILE, partial(_tune, shared))),
         (
             plan.questions,
             _Step("open questions", asked / ABLATION_FILE, partial(_ablate, shared, own, asked)),

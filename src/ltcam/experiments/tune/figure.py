@@ -1,4 +1,4 @@
-"""IoU against the truncation's delta, on train and test (the paper's figures 8 and 9)."""
+"""IoU against the truncation's percentile, which the paper calls delta, on train and test (its figures 8 and 9)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ltcam.reports.drawing import SERIES, TEXT_WIDTH, new_figure, styled
 
 Values = Sequence[float | None]
 Curves = tuple[Sequence[float], Values, Values]
-"""(deltas, IoU on train, IoU on test), of equal length; None where undefined."""
+"""(percentiles, IoU on train, IoU on test), of equal length; None where undefined."""
 
 _MOST_IN_A_ROW = 3
 _ROW_HEIGHT = 2.25
@@ -22,27 +22,29 @@ _CHOICE_LINES = ((0, (1, 1.4)), (0, (5, 1.6)), (0, (3, 1.2, 1, 1.2)))
 
 
 @styled
-def delta_curves(
+def percentile_curves(
     curves: Mapping[str, Curves],
     choices: Mapping[str, Mapping[str, float | None]] | None = None,
     untruncated: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Figure:
-    """A panel per method: IoU on train and on test against delta, with the chosen deltas marked.
+    """A panel per method: IoU on train and on test against the percentile, with the chosen ones marked.
 
     Args:
-        curves: title of each method to its deltas (percentiles, 0 to 100, rising) and pooled IoU (0 to 1).
-        choices: name of each rule that chooses a delta to its choice per method (None: it chose no
+        curves: title of each method to its percentiles (0 to 100, rising) and pooled IoU (0 to 1).
+        choices: name of each rule that chooses a percentile to its choice per method (None: it chose no
             truncation). One line style per rule, the same in all panels.
         untruncated: IoU (on train, on test) of each method's untruncated form, as dotted level lines.
 
     Raises:
-        ValueError: no curves, or values of another number than deltas.
+        ValueError: no curves, or values of another number than percentiles.
     """
     if not curves:
         raise ValueError("there are no curves to draw")
-    for title, (deltas, *values) in curves.items():
-        if not deltas or any(len(each) != len(deltas) for each in values):
-            raise ValueError(f"{title}: {len(deltas)} deltas for {[len(each) for each in values]} values")
+    for title, (percentiles, *values) in curves.items():
+        if not percentiles or any(len(each) != len(percentiles) for each in values):
+            raise ValueError(
+                f"{title}: {len(percentiles)} percentiles for {[len(each) for each in values]} values"
+            )
     columns = min(len(curves), _MOST_IN_A_ROW)
     rows = math.ceil(len(curves) / columns)
     figure = new_figure(TEXT_WIDTH, rows * _ROW_HEIGHT + _LEGEND_HEIGHT)
@@ -82,31 +84,35 @@ def _panel(
     choices: Mapping[str, Mapping[str, float | None]],
     untruncated: tuple[float | None, float | None] | None,
 ) -> None:
-    deltas, *sides = curve
+    percentiles, *sides = curve
     for side, values, colour in zip(("train", "test"), sides, SERIES, strict=False):
-        axes.plot(deltas, _numbers(values), color=colour, marker="o", markersize=2.8, label=side)
+        axes.plot(percentiles, _numbers(values), color=colour, marker="o", markersize=2.8, label=side)
     for side, level, colour in zip(("train", "test"), untruncated or (), SERIES, strict=False):
         if level is not None:
             axes.axhline(level, color=colour, linestyle=":", linewidth=0.9, label=f"{side}, no truncation")
     for place, (rule, chosen) in enumerate(choices.items()):
-        delta = chosen.get(title)
+        percentile = chosen.get(title)
         line = _CHOICE_LINES[place % len(_CHOICE_LINES)]
         colour = SERIES[2 + place % 3]
         # Outside the panel where nothing was chosen, so that the legend has it nevertheless.
         axes.axvline(
-            math.nan if delta is None else delta, color=colour, linestyle=line, linewidth=1.1, label=rule
+            math.nan if percentile is None else percentile,
+            color=colour,
+            linestyle=line,
+            linewidth=1.1,
+            label=rule,
         )
-    low, high = min(deltas), max(deltas)
+    low, high = min(percentiles), max(percentiles)
     room = max(1.0, 0.03 * (high - low))
     axes.set_xlim(low - room, high + room)
-    axes.set_xticks(_round_deltas(low, high + room))
+    axes.set_xticks(_round_percentiles(low, high + room))
     axes.grid(axis="y", color="#d8dce2", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_title(title, fontweight="bold")
     axes.set_xlabel("delta (percentile)")
 
 
-def _round_deltas(low: float, high: float) -> list[float]:
+def _round_percentiles(low: float, high: float) -> list[float]:
     step = 20 if high - low >= 60 else 10 if high - low >= 20 else 5
     return [value for value in range(0, 101, step) if low <= value <= high] or [low]
 

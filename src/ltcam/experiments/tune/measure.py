@@ -131,7 +131,7 @@ def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found:
     """
     images = _choose_images(source, settings)
     run, maps = source.inspector.run, settings.maps
-    percentiles = {"deltas": maps.percentiles}  # the paper's name, in files
+    percentiles = {"percentiles": maps.percentiles}
     options = {
         **percentiles,
         **{name: value for name, value in asdict(maps).items() if name != "percentiles"},
@@ -196,8 +196,8 @@ def _choose_images(source: Source, settings: TuneSettings) -> _Images:
             sides[name] = source.side(name)
         except DataError:
             raise DataError(
-                f"{source.data.root}: there is no {name} side; delta is chosen on images of the run's training side "
-                "and measured on others: give the data set that the run was trained on"
+                f"{source.data.root}: there is no {name} side; a percentile is chosen on images of the run's training "
+                "side and measured on others: give the data set that the run was trained on"
             ) from None
         sides[name].must_have_masks(source.data.root)
     train = sides["train"]
@@ -293,7 +293,7 @@ def _method(tuned: _Tuning, method: str, bootstrap: int) -> dict[str, Any]:
         for side in SIDES
     }
     points: list[dict[str, Any]] = [
-        {"delta": percentile, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}}
+        {"percentile": percentile, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}}
         for place, percentile in enumerate(tuned.maps.made_at)
     ]
     untruncated, *curve = points
@@ -310,7 +310,7 @@ def _method(tuned: _Tuning, method: str, bootstrap: int) -> dict[str, Any]:
         "untruncated": untruncated,
         "curve": curve,
         "rule_values": values,
-        "best_on_test": {"delta": top, "iou": None if top is None else iou["test"][top]},
+        "best_on_test": {"percentile": top, "iou": None if top is None else iou["test"][top]},
         "choices": _choices(chosen, iou["test"]),
     }
 
@@ -346,7 +346,7 @@ def _choices(chosen: Mapping[str, int | None], test_iou: Mapping[int, float]) ->
         {
             "rule": rule,
             "uses_pixel_labels": rule == ORACLE,
-            "delta": percentile,
+            "percentile": percentile,
             "test_iou": reached[rule],
             "behind_train_masks": reached[ORACLE] - reached[rule],
         }
@@ -358,7 +358,7 @@ def _write_csv(file: Path, methods: Iterable[Mapping[str, Any]]) -> None:
     lines = [
         [
             method["method"],
-            "none" if point["delta"] is None else point["delta"],
+            "none" if point["percentile"] is None else point["percentile"],
             side,
             *bounded(point[side]),
             *point[side]["counts"].values(),
@@ -367,4 +367,4 @@ def _write_csv(file: Path, methods: Iterable[Mapping[str, Any]]) -> None:
         for point in (method["untruncated"], *method["curve"])
         for side in SIDES
     ]
-    write_csv(file, ["method", "delta", "side", *with_bounds(), "tp", "fp", "fn"], lines)
+    write_csv(file, ["method", "percentile", "side", *with_bounds(), "tp", "fp", "fn"], lines)

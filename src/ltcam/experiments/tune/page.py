@@ -1,4 +1,4 @@
-"""A tuning of delta: as rows, as Markdown, as a page, and as the figure of the paper (8 and 9)."""
+"""A tuning of the percentile: as rows, as Markdown, as a page, and as the figure of the paper (8 and 9)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ltcam.experiments.tune.figure import delta_curves
+from ltcam.experiments.tune.figure import percentile_curves
 from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, failure_table, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
 
-HEAD = ("method", "chosen by", "sees masks", "delta", "IoU (test)", "behind the train masks' choice")
+HEAD = ("method", "chosen by", "sees masks", "percentile", "IoU (test)", "behind the train masks' choice")
 """Columns of `choice_rows`."""
 
 _ORACLE = "train masks"
@@ -36,7 +36,7 @@ def choice_rows(tuning: Mapping[str, Any]) -> list[tuple[str, ...]]:
             method["method"],
             titles[choice["rule"]],
             "yes" if choice["uses_pixel_labels"] else "no",
-            NONE if choice["delta"] is None else str(choice["delta"]),
+            NONE if choice["percentile"] is None else str(choice["percentile"]),
             fraction(choice["test_iou"]),
             NONE if choice["uses_pixel_labels"] else _signed(choice["behind_train_masks"]),
         )
@@ -46,12 +46,15 @@ def choice_rows(tuning: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def curve_rows(tuning: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows: pooled IoU by delta, per method on the training and the test side."""
-    head = ("delta", *(f"{m['method']} ({side})" for m in tuning["methods"] for side in ("train", "test")))
+    """Head and rows: pooled IoU by percentile, per method on the training and the test side."""
+    head = (
+        "percentile",
+        *(f"{m['method']} ({side})" for m in tuning["methods"] for side in ("train", "test")),
+    )
     points = [[method["untruncated"], *method["curve"]] for method in tuning["methods"]]
     rows = [
         (
-            "not truncated" if place[0]["delta"] is None else str(place[0]["delta"]),
+            "not truncated" if place[0]["percentile"] is None else str(place[0]["percentile"]),
             *(fraction(point[side]["iou"]) for point in place for side in ("train", "test")),
         )
         for place in zip(*points, strict=True)
@@ -97,25 +100,27 @@ def tune_page(tuning: Mapping[str, Any], *, title: str) -> str:
 
 
 def curve_figure(tuning: Mapping[str, Any]) -> Figure:
-    """IoU against delta, a panel per method; the choice with and the one without masks are marked."""
+    """IoU against the percentile, a panel per method; the choice with and the one without masks are marked."""
     methods = tuning["methods"]
     curves = {
         each["method"]: (
-            [point["delta"] for point in each["curve"]],
+            [point["percentile"] for point in each["curve"]],
             [point["train"]["iou"] for point in each["curve"]],
             [point["test"]["iou"] for point in each["curve"]],
         )
         for each in methods
     }
     choices = {
-        "chosen with true masks of train": {each["method"]: each["choices"][0]["delta"] for each in methods},
-        "chosen without masks": {each["method"]: _choice_of(tuning, each)["delta"] for each in methods},
+        "chosen with true masks of train": {
+            each["method"]: each["choices"][0]["percentile"] for each in methods
+        },
+        "chosen without masks": {each["method"]: _choice_of(tuning, each)["percentile"] for each in methods},
     }
     untruncated = {
         each["method"]: (each["untruncated"]["train"]["iou"], each["untruncated"]["test"]["iou"])
         for each in methods
     }
-    return delta_curves(curves, choices, untruncated)
+    return percentile_curves(curves, choices, untruncated)
 
 
 def _number(value: float | None) -> float:
@@ -145,7 +150,7 @@ def _sentence(tuning: Mapping[str, Any]) -> str:
     return (
         f"{sides['train']['measured']} defective images with a mask to tune on ({sides['train']['side']}), "
         f"{sides['test']['measured']} to measure ({sides['test']['side']}); maps of {tuning['backbone']}, all "
-        f"stages added up, Otsu's threshold, pixels pooled over the images; delta is a percentile of "
+        f"stages added up, Otsu's threshold, pixels pooled over the images; percentiles are of "
         f"{_SCOPES[settings['scope']]}, {_READINGS[settings['reading']]}."
     )
 
@@ -161,11 +166,11 @@ def _rule_sentence(tuning: Mapping[str, Any]) -> str:
 
 def _card(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
     choice, oracle = _choice_of(tuning, method), method["choices"][0]
-    delta = NONE if choice["delta"] is None else str(choice["delta"])
+    percentile = NONE if choice["percentile"] is None else str(choice["percentile"])
     return {
-        "name": f"{method['method']}: delta without masks",
-        "value": delta,
-        "detail": f"IoU on test {fraction(choice['test_iou'])}; by train masks: delta {oracle['delta']}, "
+        "name": f"{method['method']}: percentile without masks",
+        "value": percentile,
+        "detail": f"IoU on test {fraction(choice['test_iou'])}; by train masks: percentile {oracle['percentile']}, "
         f"IoU {fraction(oracle['test_iou'])}",
         "tone": "accent",
     }
@@ -186,23 +191,28 @@ def _method(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, A
                 strict=True,
             )
         ],
-        "value_head": ["delta", *(titles[name] for name in method["rule_values"])],
+        "value_head": ["percentile", *(titles[name] for name in method["rule_values"])],
         "value_rows": [
-            [str(point["delta"]), *(fraction(values[place]) for values in method["rule_values"].values())]
+            [
+                str(point["percentile"]),
+                *(fraction(values[place]) for values in method["rule_values"].values()),
+            ]
             for place, point in enumerate(method["curve"])
         ],
     }
 
 
 def _chart(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> str:
-    deltas = [point["delta"] for point in method["curve"]]
+    percentiles = [point["percentile"] for point in method["curve"]]
     series = {
         f"{side} side": [_number(point[side]["iou"]) for point in method["curve"]]
         for side in ("train", "test")
     }
-    mark = _choice_of(tuning, method)["delta"]
+    mark = _choice_of(tuning, method)["percentile"]
     chosen = None if mark is None else (mark, "chosen")
-    return chart_uri(line_chart(deltas, series, low=0, high=_top(tuning), x_name="delta", mark=chosen))
+    return chart_uri(
+        line_chart(percentiles, series, low=0, high=_top(tuning), x_name="percentile", mark=chosen)
+    )
 
 
 def _top(tuning: Mapping[str, Any]) -> float:

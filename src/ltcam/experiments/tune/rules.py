@@ -115,7 +115,7 @@ class Rule:
     value: Callable[[Judgements], NDArray[np.float64]]
 
     def values(self, judgements: Judgements) -> list[float]:
-        """One per delta, larger is better; NaN where no image says anything."""
+        """One per percentile, larger is better; NaN where no image says anything."""
         table = self.value(judgements)
         known = np.isfinite(table)
         sums = np.where(known, table, 0).sum(0)

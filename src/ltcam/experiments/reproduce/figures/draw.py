@@ -188,7 +188,12 @@ def _facts(
                 "stage_maxima": [float(each.max()) for each in row.maps.stages],
                 "truncated_stage_maxima": [float(each.max()) for each in row.maps.cut_stages],
                 "iou": [
-                    {"method": each.title, "stages": each.stages, "delta": each.delta, "iou": answer.iou}
+                    {
+                        "method": each.title,
+                        "stages": each.stages,
+                        "percentile": each.percentile,
+                        "iou": answer.iou,
+                    }
                     for each, answer in zip(compared, row.answers, strict=True)
                 ],
             }

@@ -174,7 +174,7 @@ def answer_of(contender: Contender, heatmap: Map, shown: Shown) -> Answer:
 
 def method_head(contender: Contender, stages: int) -> Head:
     """What stands above a method's column."""
-    delta = "" if contender.delta is None else f", \N{GREEK SMALL LETTER DELTA} {contender.delta:g}"
+    delta = "" if contender.percentile is None else f", \N{GREEK SMALL LETTER DELTA} {contender.percentile:g}"
     words = {
         "last": f"S{stages}",
         "all": f"S1\N{EN DASH}S{stages}",

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,15 +11,16 @@ import pytest
 
 from ltcam_runtime import folders
 from ltcam_runtime.errors import InputError, OutputError
-from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.folders import FILES_FILE, output_folder, write_file
 
 
 def contents(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    """All but the list of files."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != FILES_FILE)
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def results(folder: Path, text: str = "old") -> Path:
@@ -97,57 +99,148 @@ def write_all(folder: Path) -> None:
     (folder / "predictions.json").write_text("new")
 
 
+def listed(folder: Path) -> Path:
+    """Results as they are written."""
+    with output_folder(folder, marker="predictions.json") as inside:
+        (inside / "predictions.json").write_text("old")
+        (inside / "masks").mkdir()
+        (inside / "masks" / "a.png").write_text("old")
+    return folder
+
+
 @pytest.mark.parametrize("in_place", [False, True])
-def test_what_others_have_put_among_results_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool
+@pytest.mark.parametrize("with_list", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "notes.txt",
+            "photos/deep/a.png",
+            "empty/",
+            "masks/thesis.tex",
+            "masks/deep/er/",
+            "link",
+            "masks/link",
+        ),
+        *("masks/later.png", "weights.csv", ".hidden", "masks/.hidden"),
+    ],
+)
+def test_a_folder_with_something_of_somebody_elses_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool, with_list: bool, name: str
 ) -> None:
-    target = results(tmp_path / "out")
-    (target / "heatmaps").mkdir()
-    (target / "heatmaps" / "a.png").write_text("old")
-    (target / "notes.txt").write_text("mine")
-    (target / "photos" / "deep").mkdir(parents=True)
-    (target / "photos" / "deep" / "a.png").write_text("mine")
-    (target / "empty").mkdir()
-    (target / "masks" / "thesis.tex").write_text("mine")
-    (target / "masks" / "later.png").write_text("mine")
-    os.utime(target / "masks" / "later.png", (2**31, 2**31))  # younger than the results
-    (target / "link").symlink_to(tmp_path)
-    (target / "masks" / "b.png").write_text("old")
+    target = listed(tmp_path / "out") if with_list else results(tmp_path / "out")
+    place = target / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith("/"):
+        place.mkdir()
+    elif name.endswith("link"):
+        place.symlink_to(tmp_path)
+    else:
+        place.write_text("mine")
+        os.utime(place, (2**31, 2**31))  # younger than the results
+    before = sorted(path.relative_to(target) for path in target.rglob("*"))
     if in_place:
         monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
-    with output_folder(target, marker="predictions.json", overwrite=True) as folder:
-        write_all(folder)
-    found = [
-        str(p.relative_to(target)) for p in target.rglob("*") if not p.is_relative_to(target / "link" / "x")
-    ]
-    assert sorted(name for name in found if not name.startswith("link/")) == [
-        *("empty", "link", "masks", "masks/b.png", "masks/later.png", "masks/thesis.tex", "notes.txt"),
-        *("photos", "photos/deep", "photos/deep/a.png", "predictions.json"),
-    ]
-    assert (target / "masks" / "b.png").read_text() == (target / "predictions.json").read_text() == "new"
-    assert (target / "photos" / "deep" / "a.png").read_text() == "mine"
-    assert (target / "link").is_symlink()
+    with pytest.raises(OutputError, match=re.escape(f"not written with its results ({name})")):
+        write_new(target, overwrite=True)
+    assert sorted(path.relative_to(target) for path in target.rglob("*")) == before
+    assert (target / "predictions.json").read_text() == "old"
     assert names(tmp_path) == ["out"]
+    if place.is_dir() and not place.is_symlink():
+        place.rmdir()
+    else:
+        place.unlink()
+    for folder in [parent for parent in place.parents if target in parent.parents]:
+        if folder != target / "masks":
+            folder.rmdir()
+    write_new(target, overwrite=True)
+    assert contents(target) == ["predictions.json"]
 
 
-@pytest.mark.parametrize("with_marker", [False, True])
-def test_what_others_make_meanwhile_is_not_replaced_unseen(tmp_path: Path, with_marker: bool) -> None:
-    """Nothing was there when --overwrite was given; what is there at the end is somebody else's."""
+def test_with_a_list_the_times_of_files_say_nothing(tmp_path: Path) -> None:
+    target = listed(tmp_path / "out")
+    for path in target.rglob("*"):
+        os.utime(path, (2**31, 2**31))  # copied without their times
+    (target / "masks" / "mine.png").write_text("mine")
+    os.utime(target / "masks" / "mine.png", (1, 1))
+    with pytest.raises(OutputError, match=r"\(masks/mine.png\)"):
+        write_new(target, overwrite=True)
+    (target / "masks" / "mine.png").unlink()
+    write_new(target, overwrite=True)
+    assert contents(target) == ["predictions.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": [1, {}]}', "[" * 100_000])
+def test_a_list_that_is_none_gives_nobodys_files_away(tmp_path: Path, text: str) -> None:
+    target = listed(tmp_path / "out")
+    (target / FILES_FILE).write_text(text)
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        write_new(target, overwrite=True)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("name", ["precious/a.txt", "masks/b.png", "masks/new.png", "empty/"])
+def test_what_others_make_meanwhile_is_theirs_and_the_results_are_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool, name: str
+) -> None:
+    target = listed(tmp_path / "out")
+    if in_place:
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
+    with (  # noqa: PT012
+        pytest.raises(OutputError, match=r"filled by somebody else .*the results are in"),
+        output_folder(target, marker="predictions.json", overwrite=True) as folder,
+    ):
+        write_all(folder)
+        if name.endswith("/"):
+            (target / name).mkdir()
+        else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_text("mine")
+    kept = (target if in_place else tmp_path) / f"out-{os.getpid()}"
+    assert (kept / "predictions.json").read_text() == "new"
+    assert (target / "predictions.json").read_text() == "old"
+    assert name.endswith("/") or (target / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_nothing_was_there_when_overwrite_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    """What is there at the end is somebody else's."""
     target = tmp_path / "out"
-    if with_marker:
-        with output_folder(target, marker="predictions.json", overwrite=True) as folder:
-            write_all(folder)
-            results(target)
-            (target / "precious").mkdir()
-        assert names(target) == ["masks", "precious", "predictions.json"]
-        return
+    if in_place:
+        target.mkdir()
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == target)
     with (  # noqa: PT012
         pytest.raises(OutputError, match="results are in"),
         output_folder(target, marker="predictions.json", overwrite=True) as folder,
     ):
         write_all(folder)
         (target / "precious").mkdir(parents=True)
-    assert names(target) == ["precious"]
+    assert "precious" in names(target)
+    assert ((target if in_place else tmp_path) / f"out-{os.getpid()}" / "predictions.json").is_file()
+
+
+def test_of_two_that_replace_the_same_results_the_second_wins(tmp_path: Path) -> None:
+    target = listed(tmp_path / "out")
+    with output_folder(target, marker="predictions.json", overwrite=True) as folder:
+        write_all(folder)
+        write_new(target, overwrite=True)
+    assert contents(target) == ["masks", "masks/b.png", "predictions.json"]
+
+
+def test_whatever_a_file_is_called_it_is_on_the_list(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    odd = [os.fsdecode(b"\xff.png"), "new\nline", "=cmd", "ü", "deep/er/[a]*.png"]
+    with output_folder(target, marker="predictions.json") as folder:
+        (folder / "predictions.json").write_text("x")
+        (folder / "deep" / "er").mkdir(parents=True)
+        for name in odd:
+            (folder / name).write_text("x")
+        (folder / "link").symlink_to("ü")
+    write_new(target, overwrite=True)
+    assert contents(target) == ["predictions.json"]
 
 
 def test_one_of_several_markers_is_enough(tmp_path: Path) -> None:

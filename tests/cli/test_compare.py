@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from ltcam.cam.methods import registry
+from ltcam_runtime.folders import FILES_FILE
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def strict(text: str) -> Any:

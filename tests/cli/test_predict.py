@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from ltcam_runtime.folders import FILES_FILE
+
 Call = Callable[..., Any]
 ALL = ("--verdict-threshold", "0")  # every image is a defect, so that every mask has something in it
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def results(out: Path) -> dict[str, Any]:

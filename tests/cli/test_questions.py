@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ltcam_runtime.folders import FILES_FILE
+
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
 FILES = [
@@ -23,7 +25,7 @@ FILES = [
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def test_tables_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ltcam_runtime.folders import FILES_FILE
+
 Call = Callable[..., object]
 RUN_FILES = ["history.csv", "report.html", "run.json", "split.csv", "weights.safetensors"]
 
@@ -23,7 +25,7 @@ def weights_of(run: Path) -> str:
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 # ------------------------------------------------------------------------------------- what is written

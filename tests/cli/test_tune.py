@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ltcam.experiments.tune import measure
+from ltcam_runtime.folders import FILES_FILE
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20", "--percentiles", "0,90", "--no-fullgrad", "--rule-images", "2")
@@ -18,7 +19,7 @@ FILES = ["curves.png", "curves.svg", "report.html", "tune.csv", "tune.json", "tu
 
 
 def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def test_table_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:

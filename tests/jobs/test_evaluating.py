@@ -20,6 +20,7 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import SPLIT_FILE
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.settings import Overrides, VerdictSettings
 
 
@@ -298,6 +299,7 @@ def test_all_that_was_promised_is_written(run, data, tmp_path):
         "metrics.md",
         "images.csv",
         "report.html",
+        FILES_FILE,
     }
     with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(run, data, tmp_path / "out")

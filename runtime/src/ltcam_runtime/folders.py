@@ -8,18 +8,20 @@ the next one that writes to the same target.
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from ltcam_runtime.errors import LtcamError, OutputError
+from ltcam_runtime.phrases import first_few
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; make room or choose another place",
@@ -36,13 +38,18 @@ _REASONS = {
 
 _FULL_IN_OTHER_WORDS = ("no space left", "pytorchstreamwriter failed writing", "file write failed")
 
-OPTIONAL_RESULTS = frozenset(
-    {"coco.json", "predictions.csv", "masks", "heatmaps", "overlays", "yolo", "label-studio", "cvat.xml"}
-    | {"report.html", "thumbnails"}
-)
-"""Names in a folder of results that are not written every time."""
+FILES_FILE = ".ltcam-files.json"
+"""In every folder of results: which files were written with it. Only these are ever replaced."""
 
-RESULT_SUFFIXES = frozenset(
+_NAMES_OF_OLD = frozenset(
+    {"report.html", "predictions.csv", "coco.json", "cvat.xml", "yolo", "label-studio", "masks", "heatmaps"}
+    | {"heatmaps-raw", "overlays", "crops", "thumbnails", "weights.safetensors", "split.csv", "history.csv"}
+    | {"metrics.md", "images.csv", "compare.csv", "compare.md", "tune.csv", "tune.md", "questions.csv"}
+    | {"questions.md", "gains.csv"}
+)
+"""What stands in folders of results that were written before there were such lists."""
+
+_SUFFIXES_OF_OLD = frozenset(
     {
         ".png",
         ".jpg",
@@ -60,7 +67,7 @@ RESULT_SUFFIXES = frozenset(
     }
     | {".safetensors"}
 )
-"""How the names of files in folders of results end."""
+"""How the names of their files end."""
 
 _A_MOMENT = 2.0  # seconds between the first and the last file of results that are written at the same time
 
@@ -82,8 +89,8 @@ def output_folder(
     Args:
         path: the folder wanted. Parents are made. A symbolic link is followed.
         marker: name(s) of files that tell a folder of such results, for example "predictions.json".
-        overwrite: replace results in a folder that holds one of the markers; what others have put there stays. Any
-            other folder with files in it is never touched.
+        overwrite: replace results in a folder that holds one of the markers, and nothing that was not written with
+            them. Any other folder with files in it is never touched.
 
     Yields:
         The temporary folder.
@@ -102,6 +109,7 @@ def output_folder(
         with explained(path, temporary):
             yield temporary
         with explained(path):
+            _list_files(temporary)
             _flush(temporary)
             if inside:
                 _move_up(temporary, target, markers, overwrite)
@@ -153,7 +161,7 @@ def _check_replaceable(path: Path, target: Path, markers: tuple[str, ...], overw
         raise OutputError(f"{path} is a file, not a folder; choose another place for the results")
     if not any(target.iterdir()):
         return
-    if not any((target / name).is_file() for name in markers):
+    if not _holds_one(target, markers):
         names = " or ".join(markers)
         raise OutputError(
             f"{path} holds files but no {names}, so these are not results of this command and are "
@@ -162,6 +170,11 @@ def _check_replaceable(path: Path, target: Path, markers: tuple[str, ...], overw
     if not overwrite:
         raise OutputError(
             f"{path} already holds results; choose another folder, or give `overwrite=True` to replace them"
+        )
+    if others := _foreign(target, markers):
+        raise OutputError(
+            f"{path} holds what was not written with its results ({first_few(others)}), so they are not replaced; "
+            "move that away, or choose another folder"
         )
 
 
@@ -232,8 +245,9 @@ def _alive(pid: int) -> bool:
 def _move_in(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
     aside: Path | None = None
     if target.exists():
-        if overwrite and any((target / name).is_file() for name in markers):
-            _keep_foreign(target, temporary, markers)
+        if overwrite and _holds_one(target, markers):
+            if others := _foreign(target, markers):
+                raise _filled_meanwhile(temporary, target, target.parent, others)
             aside = target.parent / _temporary_name(target, "old")
             target.rename(aside)
         else:
@@ -246,27 +260,116 @@ def _move_in(temporary: Path, target: Path, markers: tuple[str, ...], overwrite:
         raise
     _fsync(target.parent)
     if aside is not None:
-        _keep_foreign(aside, target, markers)  # what came in the meantime
+        _keep(_foreign(aside, markers), aside, target)  # what came between the two
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _keep_foreign(old: Path, new: Path, markers: tuple[str, ...]) -> None:
-    """Give new results what others have put among the old ones; the old ones still have it, until they are removed.
+def _keep(others: Sequence[str], old: Path, new: Path) -> None:
+    for name in others:
+        if not os.path.lexists(new / name):
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (old / name).rename(new / name)
 
-    So a kill at any moment loses nothing.
-    """
-    for path in _foreign(old, new, markers):
-        kept = new / path.relative_to(old)
-        if os.path.lexists(kept):
-            continue
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() and not path.is_symlink():
-            kept.mkdir()
-            continue
-        try:
-            os.link(path, kept, follow_symlinks=False)
-        except (OSError, NotImplementedError):  # a file system without such links
-            shutil.copy2(path, kept, follow_symlinks=False)
+
+def _remove_empty(target: Path, temporary: Path) -> None:
+    try:
+        target.rmdir()
+    except OSError as error:
+        others = sorted(entry.name for entry in target.iterdir())
+        raise _filled_meanwhile(temporary, target, target.parent, others) from error
+
+
+def _filled_meanwhile(temporary: Path, target: Path, place: Path, others: Sequence[str]) -> OutputError:
+    """Somebody filled it while we worked: what took us hours is not thrown away for that, nor what is theirs."""
+    kept = place / f"{target.name}-{os.getpid()}"
+    temporary.rename(kept)
+    return OutputError(
+        f"{target} was filled by somebody else in the meantime ({first_few(others)}); the results are in {kept} instead"
+    )
+
+
+def _move_up(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
+    replaced = overwrite and _holds_one(target, markers)
+    found = _foreign(target, markers) if replaced else sorted(entry.name for entry in target.iterdir())
+    if others := [name for name in found if Path(name).parts[0] != temporary.name]:
+        raise _filled_meanwhile(temporary, target, target, others)
+    if replaced:
+        _remove_old(target, temporary)
+    for new in sorted(temporary.iterdir(), key=lambda new: new.name in markers):
+        new.rename(target / new.name)
+    temporary.rmdir()
+    _fsync(target)
+
+
+def _remove_old(target: Path, temporary: Path) -> None:
+    """Remove earlier results, of which a folder that stays holds nothing else."""
+    for entry in list(target.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            if entry != temporary:
+                shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+# ------------------------------------------------------------------------------ whose a file is
+
+
+def _list_files(folder: Path) -> None:
+    """Write down what belongs to the results, with the list itself."""
+    names = [*_files_below(folder), FILES_FILE]
+    text = json.dumps({"schema_version": 1, "files": sorted({*names})}, indent=0)
+    (folder / FILES_FILE).write_text(text + "\n", encoding="ascii")
+
+
+def _files_below(folder: Path) -> list[str]:
+    """Files and links, relative to the folder."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        found += [(Path(place) / name).relative_to(folder).as_posix() for name in (*files, *links)]
+    return found
+
+
+def _empty_folders_below(folder: Path) -> list[str]:
+    return [
+        Path(place).relative_to(folder).as_posix()
+        for place, folders, files in os.walk(folder)
+        if not folders and not files and Path(place) != folder
+    ]
+
+
+def _foreign(folder: Path, markers: tuple[str, ...]) -> list[str]:
+    """Files, and empty folders, in a folder of results that were not written with them, relative to it, sorted."""
+    listed = _listed(folder)
+    if listed is None:
+        written = _time_of_marker(folder, markers)
+        others = [
+            name
+            for name in _files_below(folder)
+            if not _is_of_old(folder / name, Path(name), markers, written)
+        ]
+        return sorted([*others, *(f"{n}/" for n in _empty_folders_below(folder) if n not in _NAMES_OF_OLD)])
+    folders = {parent.as_posix() for name in listed for parent in Path(name).parents}
+    others = [name for name in _files_below(folder) if name not in listed]
+    return sorted([*others, *(f"{name}/" for name in _empty_folders_below(folder) if name not in folders)])
+
+
+def _listed(folder: Path) -> frozenset[str] | None:
+    """What the folder's own list names; None where there is none."""
+    try:
+        names = json.loads((folder / FILES_FILE).read_text(encoding="ascii"))["files"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else None
+
+
+def _is_of_old(file: Path, name: Path, markers: tuple[str, ...], written: float) -> bool:
+    """Whether a file was probably written with results that have no list: only if all speaks for it."""
+    if name.parts[0] not in {*_NAMES_OF_OLD, *markers} or file.is_symlink():
+        return False
+    if len(name.parts) == 1:
+        return True
+    return name.suffix in _SUFFIXES_OF_OLD and file.stat().st_mtime <= written + _A_MOMENT
 
 
 def _time_of_marker(folder: Path, markers: tuple[str, ...]) -> float:
@@ -276,71 +379,8 @@ def _time_of_marker(folder: Path, markers: tuple[str, ...]) -> float:
     )
 
 
-def _foreign(old: Path, new: Path, markers: tuple[str, ...]) -> list[Path]:
-    """Files, and empty folders, among old results that no command of ours has written.
-
-    Ours are names that the new results have too, or that results can have; below a folder of ours, files that end
-    as those do that results have there, and that are no younger than the results.
-    """
-    names = {*OPTIONAL_RESULTS, *markers, *(entry.name for entry in new.iterdir())}
-    written = _time_of_marker(old, markers)
-    found: list[Path] = []
-    for place, folders, files in os.walk(old):
-        inside = Path(place).relative_to(old)
-        links = [name for name in folders if (Path(place) / name).is_symlink()]
-        ours = not inside.parts or inside.parts[0] in names
-        for name in [*files, *links]:
-            top = (inside / name).parts[0]
-            is_ours = top in names
-            if inside.parts and is_ours:
-                is_ours = Path(name).suffix in RESULT_SUFFIXES
-                later = (
-                    top in OPTIONAL_RESULTS and (Path(place) / name).lstat().st_mtime > written + _A_MOMENT
-                )
-                is_ours = is_ours and not later
-            if not is_ours:
-                found.append(Path(place) / name)
-        if not ours and not folders and not files:
-            found.append(Path(place))
-    return found
-
-
-def _remove_empty(target: Path, temporary: Path) -> None:
-    try:
-        target.rmdir()
-    except OSError as error:
-        # Somebody filled it while we worked: what took us hours is not thrown away for that.
-        kept = target.with_name(f"{target.name}-{os.getpid()}")
-        temporary.rename(kept)
-        raise OutputError(
-            f"{target} was filled by somebody else in the meantime; the results are in {kept} instead"
-        ) from error
-
-
-def _move_up(temporary: Path, target: Path, markers: tuple[str, ...], overwrite: bool) -> None:
-    if overwrite:
-        _remove_old(target, temporary, markers)
-    for new in sorted(temporary.iterdir(), key=lambda new: new.name in markers):
-        if (target / new.name).is_dir():  # with something of somebody else's in it
-            shutil.copytree(new, target / new.name, dirs_exist_ok=True)
-            shutil.rmtree(new)
-        else:
-            new.rename(target / new.name)
-    temporary.rmdir()
-    _fsync(target)
-
-
-def _remove_old(target: Path, temporary: Path, markers: tuple[str, ...]) -> None:
-    """Remove earlier results from a folder that stays."""
-    kept = {parent for path in _foreign(target, temporary, markers) for parent in (path, *path.parents)}
-    for place, folders, files in os.walk(target, topdown=False):
-        if Path(place).is_relative_to(temporary):
-            continue
-        for name in (*files, *folders):
-            path = Path(place) / name
-            if path in kept or path == temporary:
-                continue
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+def _holds_one(folder: Path, markers: tuple[str, ...]) -> bool:
+    return any((folder / name).is_file() for name in markers)
 
 
 def _flush(folder: Path) -> None:

@@ -21,6 +21,7 @@ from ltcam_runtime.searching import (
     CLOSED,
     LINK_OUTSIDE,
     NOT_REGULAR,
+    RECORDS,
     LeftOut,
     is_image,
     search,
@@ -171,6 +172,8 @@ def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PureP
     """Paths of the images below a folder, relative to it; what is none is noted."""
     found = search(root, leave_out=out, links_may_leave=True)
     for entry in found.left_out:
+        if entry.reason == RECORDS:
+            continue
         if entry.reason in _FAILURES and (entry.reason == CLOSED or is_image(entry.path)):
             notes.failed.append((str(root / entry.path), entry.reason))
         else:

@@ -13,6 +13,7 @@ from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.listing import Listing
 from ltcam_runtime.pages.notebook import facts_html
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.settings import CamSettings, InspectionSettings, KindSettings
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
@@ -60,11 +61,11 @@ class Summary:
             found.append(f"... and {len(self.failed) - 20} more; all are listed in predictions.csv")
         for entry in self.left_out:
             more = ", ..." if entry["count"] > 1 else ""
-            found.append(f"left out: {entry['count']} {entry['reason']} ({entry['example']}{more})")
+            found.append(f"left out: {counted(entry['count'], entry['reason'])} ({entry['example']}{more})")
         verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
-        counted = f" ({verdicts})" if verdicts else ""
+        judged = f" ({verdicts})" if verdicts else ""
         found.append(
-            f"{self.inspected} images inspected{counted}, {len(self.failed)} failed; results: {self.out}"
+            f"{counted(self.inspected, 'images')} inspected{judged}, {len(self.failed)} failed; results: {self.out}"
         )
         return [*found, f"look at: {self.out / 'report.html'}"]
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import IMAGE_SUFFIXES
+from ltcam_runtime.phrases import counted
 
 RESULT_FILES = frozenset(
     {"predictions.json", "run.json", "metrics.json", "compare.json", "tune.json", "questions.json"}
@@ -25,6 +27,7 @@ RESULT_FILES = frozenset(
 HIDDEN = "hidden"
 SYSTEM = "left by an operating system or a network drive"
 RESULTS = "results of ltcam"
+RECORDS = "records that ltcam keeps for itself"
 LINKED_FOLDER = "links to folders, which are not followed: copy the folder, or give it by itself"
 LINK_OUTSIDE = "links that lead out of the folder or to nothing: copy the files"
 NOT_REGULAR = "pipes, devices or sockets"
@@ -35,6 +38,7 @@ OTHER_IMAGE = "images of a format that is not read: save them as PNG"
 WRONG_SUFFIX = "images by their content, but their names end otherwise: rename them"
 NO_IMAGE = "files that are no images"
 
+_RECORDS = frozenset({FILES_FILE, "synth.json"})
 _SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "lost+found"}
     | {"@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharebin", "~snapshot"}
@@ -147,15 +151,9 @@ def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
     counts = Counter(entry.reason for entry in entries)
     first = {entry.reason: entry.path for entry in reversed(entries)}
     return [
-        f"{count} {reason} ({first[reason]}{', ...' if count > 1 else ''})"
+        f"{counted(count, reason)} ({first[reason]}{', ...' if count > 1 else ''})"
         for reason, count in counts.most_common()
     ]
-
-
-def first_few(items: Sequence[str], shown: int = 5) -> str:
-    """The first items with commas, and how many more there are."""
-    more = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + more
 
 
 class _Walk:
@@ -234,6 +232,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _reason_of_name(name: str) -> str:
+    if name in _RECORDS:
+        return RECORDS
     if name.lower() in _SYSTEM_NAMES or name.startswith(("._", "~$")) or name == ".DS_Store":
         return SYSTEM
     return HIDDEN if name.startswith(".") else ""

@@ -24,6 +24,7 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.options import AsJson, Overwrite
 from ltcam.cli.reading import MaskReading
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -134,9 +135,9 @@ def _print_counts(report: CheckReport) -> None:
 
 def _print_files(report: CheckReport) -> None:
     files = report.files
-    parts = [f"{files.images} images", f"{files.masks} masks", f"{files.lists} lists of labels"]
-    read = " + ".join(part for part in parts if not part.startswith("0 ")) or "nothing read"
-    _show(f"{files.there} files: {read} + {len(files.left_out)} left out")
+    parts = ((files.images, "images"), (files.masks, "masks"), (files.lists, "lists of labels"))
+    read = " + ".join(counted(count, things) for count, things in parts if count) or "nothing read"
+    _show(f"{counted(files.there, 'files')}: {read} + {len(files.left_out)} left out")
     for words in left_out_words(files.left_out):
         _show(f"  - {words}")
 

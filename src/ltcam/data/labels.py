@@ -16,7 +16,7 @@ from difflib import get_close_matches
 
 from ltcam.data.dataset import OK
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.searching import first_few
+from ltcam_runtime.phrases import first_few
 
 OK_WORDS_SHOWN = "good, ok, normal, pass, no_defect, i.O., gut, conforme, 0, False"
 """Some of the words that mean OK, for messages."""

@@ -24,6 +24,7 @@ from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Work
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
@@ -186,7 +187,7 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
         progress=lambda *call: calls.append(call),
     )
     names = {"questions.json", "questions.csv", "gains.csv", "questions.md", "report.html"}
-    assert {path.name for path in out.iterdir()} == names | {"effects.svg", "effects.png"}
+    assert {path.name for path in out.iterdir()} == names | {"effects.svg", "effects.png", FILES_FILE}
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the maps are gone
     assert calls[-1] == (200, 200)
     questions = json.loads((out / "questions.json").read_text())

@@ -35,6 +35,7 @@ from ltcam.jobs.evaluating import EvaluationSettings, evaluate
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, SharpeningSettings
@@ -269,7 +270,7 @@ def test_hits_are_where_the_highest_pixel_lies(run, whole):
 def test_what_is_written(run, whole):
     data, out, found = whole
     names = {"compare.json", "compare.csv", "compare.md", "report.html"}
-    assert {path.name for path in out.iterdir()} == names
+    assert {path.name for path in out.iterdir()} == names | {FILES_FILE}
     comparison = json.loads((out / "compare.json").read_text())
     assert comparison == found
     assert comparison["schema_version"] == 1

@@ -17,6 +17,7 @@ from ltcam.experiments.reproduce.figures.maps import choose_pictured, maps_of, r
 from ltcam.experiments.results import Work
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import resize
 
 
@@ -106,7 +107,9 @@ def test_what_is_written(run, data, tmp_path):
     names = [
         f"{name}.{kind}" for name in ("layers", "methods", "stages", "truncation") for kind in ("png", "svg")
     ]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "figures.json"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        [*names, "figures.json", FILES_FILE]
+    )
     assert json.loads((tmp_path / "out/figures.json").read_text()) == found
     assert calls == [(1, 2), (2, 2)]
     assert [each["image"] for each in found["images"]] == ["dent/7.png", "dent/5.png"]

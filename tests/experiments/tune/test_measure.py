@@ -19,6 +19,7 @@ from ltcam.experiments.tune.percentile_maps import PercentileMaps
 from ltcam.experiments.tune.rules import RULES
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
+from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
@@ -109,7 +110,7 @@ def test_what_is_written(sided, tmp_path):
     out = tmp_path / "results" / "out"
     found = measure(sided, out, command="ltcam tune a b", progress=lambda *call: calls.append(call))
     names = {"tune.json", "tune.csv", "tune.md", "report.html", "curves.svg", "curves.png"}
-    assert {path.name for path in out.iterdir()} == names
+    assert {path.name for path in out.iterdir()} == names | {FILES_FILE}
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the journal is gone
     assert calls[-1] == (8, 8)
     tuning = json.loads((out / "tune.json").read_text())

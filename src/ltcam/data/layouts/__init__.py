@@ -28,7 +28,8 @@ from ltcam.data.layouts import (
 )
 from ltcam.data.layouts.tree import Tree, scan
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.searching import LeftOut, first_few, is_image, left_out_words, why_no_image
+from ltcam_runtime.phrases import counted, first_few
+from ltcam_runtime.searching import LeftOut, is_image, left_out_words, why_no_image
 
 
 @dataclass(frozen=True)
@@ -342,4 +343,4 @@ def _found(tree: Tree) -> str:
         {path.parts[0] + ("/" if len(path.parts) > 1 else "") for path in tree.files}
     )
     places = f", in {first_few(tops, 8)}" if tops else ""
-    return f"Found {len(tree.files)} file(s), {len(tree.images)} of them images{places}"
+    return f"Found {counted(len(tree.files), 'files')}, {len(tree.images)} of them images{places}"

@@ -21,7 +21,7 @@ from ltcam.data.labels import means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
-from ltcam_runtime.searching import first_few
+from ltcam_runtime.phrases import first_few
 
 MOST_BYTES = 1 << 30
 """Annotation files above this size are refused."""

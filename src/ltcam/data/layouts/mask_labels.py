@@ -8,8 +8,8 @@ from pathlib import Path
 from ltcam.data.dataset import OK
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_mask
+from ltcam_runtime.phrases import first_few
 from ltcam_runtime.reading import read_all
-from ltcam_runtime.searching import first_few
 
 DEFECT = "defect"
 """Name of the class where a data set tells only OK from defective."""

@@ -1,0 +1,46 @@
+"""Words of messages: how many of what, and the first of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_ONE = {
+    "files that are no images": "file that is no image",
+    "links to folders, which are not followed: copy the folder, or give it by itself": (
+        "link to a folder, which is not followed: copy the folder, or give it by itself"
+    ),
+    "links that lead out of the folder or to nothing: copy the files": (
+        "link that leads out of the folder or to nothing: copy the file"
+    ),
+    "pipes, devices or sockets": "pipe, device or socket",
+    "folders that may not be listed: check their permissions": "folder that may not be listed: check its permissions",
+    "archives: unpack them": "archive: unpack it",
+    "images of a format that is not read: save them as PNG": "image of a format that is not read: save it as PNG",
+    "images by their content, but their names end otherwise: rename them": (
+        "image by its content, but its name ends otherwise: rename it"
+    ),
+    "masks of other images": "mask of another image",
+}
+_VERBS = {"are": "is", "do": "does", "have": "has", "fit": "fits"}
+
+
+def counted(count: int, things: str) -> str:
+    """`2 files that are no images`, `1 file that is no image`.
+
+    Args:
+        count: how many.
+        things: what, in the plural.
+    """
+    if count != 1:
+        return f"{count:,} {things}"
+    noun, that, clause = things.partition(" that ")
+    verb, space, rest = clause.partition(" ")
+    one = re.sub(r"^(\w+)s\b", r"\1", noun) + that + _VERBS.get(verb, verb) + space + rest
+    return f"1 {_ONE.get(things, one)}"
+
+
+def first_few(items: Sequence[str], shown: int = 5) -> str:
+    """The first items with commas, and how many more there are."""
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more

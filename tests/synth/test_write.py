@@ -12,6 +12,7 @@ import pytest
 from ltcam.synth import FAINT, MIXED, SURFACES, Piece, contrast_to_noise, draw_piece, plan, synthesise
 from ltcam.synth.materials import MATERIALS
 from ltcam_runtime.errors import OutputError, SettingsError
+from ltcam_runtime.folders import FILES_FILE
 
 SIZE = (96, 136)
 EVERY_PAIR = [(name, kind) for name in SURFACES for kind in MATERIALS[name].defects]
@@ -40,7 +41,7 @@ def test_manifest_names_every_file_and_no_other(small_set: Path) -> None:
     rows = rows_of(small_set)
     assert list(rows[0]) == ["path", "label", "split", "mask", "group"]
     named = {row["path"] for row in rows} | {row["mask"] for row in rows if row["mask"]}
-    assert set(files_of(small_set)) == named | {"manifest.csv", "synth.json"}
+    assert set(files_of(small_set)) == named | {"manifest.csv", "synth.json", FILES_FILE}
     assert len({row["path"] for row in rows}) == len(rows) == 36
 
 

@@ -171,7 +171,7 @@ def test_folder_without_images(tmp_path):
     (tmp_path / "readme.txt").touch()
     with pytest.raises(
         DataError,
-        match=r"no images in this folder; .* 0 of them images.* 1 files that are no images \(readme.txt",
+        match=r"no images in this folder; .* 0 of them images.* 1 file that is no image \(readme.txt",
     ):
         read_dataset(tmp_path)
 
@@ -247,7 +247,7 @@ def test_folder_of_outside_links_only_says_so(paint, tmp_path):
     inside = tmp_path / "set"
     inside.mkdir()
     (inside / "link.png").symlink_to(outside)
-    with pytest.raises(DataError, match=r"1 links that lead out of the folder or to nothing.*link.png"):
+    with pytest.raises(DataError, match=r"1 link that leads out of the folder or to nothing.*link.png"):
         read_dataset(inside)
 
 

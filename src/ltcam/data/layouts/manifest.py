@@ -5,12 +5,12 @@
     a/0002.png,scratch,train,m/0002.png,lot1
 
 The columns are also found by other usual names, such as `filename,class` or `image_path;label` (`COLUMN_NAMES`).
-Paths are relative to the CSV file and may not leave its folder; they are compared without regard to Unicode form
-and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab; lines that begin with # before
-the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK (`ltcam.data.labels`; also 0, 0.0, False)
-are the class without defect; every other label is a class of that name. An empty split (or nan) means none, an
-empty group means the image is its own group. A file that is not there is no error here: it is reported
-like any other file that cannot be read.
+Paths are relative to the CSV file, or absolute and below its folder, which they may not leave; they are compared
+without regard to Unicode form and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab;
+lines that begin with # before the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK
+(`ltcam.data.labels`; also 0, 0.0, False) are the class without defect; every other label is a class of that name. An
+empty split (or nan) means none, an empty group means the image is its own group. A file that is not there is no error
+here: it is reported like any other file that cannot be read.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ltcam.data.labels import read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
+from ltcam_runtime.phrases import counted
 
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
@@ -77,6 +78,7 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     rows = _rows(file)
     finder = _Finder(file.parent)
     problems: list[str] = []
+    elsewhere: list[tuple[int, str]] = []
     labelled = {row.number: _label(row.value("label")) for row in rows}
     labels = read_labels([label for label in labelled.values() if label], ok)
     samples: dict[str, tuple[int, Sample]] = {}
@@ -87,10 +89,14 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
                 raise DataError("label is empty")
             sample = replace(_sample(row, finder), label=labels.class_of[label])
             _refuse_repetition(sample, samples)
+        except _ElsewhereError as error:
+            elsewhere.append((row.number, str(error)))
         except DataError as error:
             problems.append(f"row {row.number}: {error}")
         else:
             samples[sample.id] = (row.number, sample)
+    if elsewhere:
+        raise DataError(f"{file}: {_of_another_machine(file.parent, elsewhere)}")
     if problems:
         more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
         raise DataError(f"{file}: " + "; ".join(problems[:_MOST_SHOWN]) + more)
@@ -104,6 +110,26 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     masks = {s.mask for s in found if isinstance(s.mask, Path) and s.mask.is_file()} - there
     files = Files(images=len(there), masks=len(masks), lists=1)
     return make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
+
+
+class _ElsewhereError(Exception):
+    """An absolute path that is not below the manifest's folder."""
+
+
+def _of_another_machine(folder: Path, rows: list[tuple[int, str]]) -> str:
+    """What to do with absolute paths of other folders: (row, path)."""
+    number, first = rows[0]
+    parts = PureWindowsPath(first).parts
+    there = (start for start in range(1, len(parts)) if folder.joinpath(*parts[start:]).is_file())
+    start = next(there, None)
+    hint = ""
+    if start is not None:
+        hint = f"; {'/'.join(parts[start:])} is there: take {PureWindowsPath(*parts[:start])} off the paths"
+        hint = hint if "\\" in first else hint.replace("\\", "/")
+    return (
+        f"{counted(len(rows), 'paths that are absolute')} and not below {folder} (row {number}: {first}); write them "
+        f"as they count from there{hint}"
+    )
 
 
 def _below(folder: Path, name: str) -> str:
@@ -242,13 +268,22 @@ class _Finder:
 
     def find(self, text: str, column: str) -> str:
         """The path with forward slashes and without detours, as the file system has it, if it stays in the folder."""
-        path = _relative(text, column)
+        path = _relative(self._without_root(text), column)
         found = self.root
         for part in path.parts:
             found = found / self._as_written(found, part)
         if not found.resolve().is_relative_to(self._inside):
             raise DataError(f"{column} {text} leads out of the manifest's folder; move the file into it")
         return found.relative_to(self.root).as_posix()
+
+    def _without_root(self, text: str) -> str:
+        """An absolute path below the manifest's folder as it counts from there."""
+        if not Path(text).is_absolute() or "\0" in text:
+            return text
+        for path, root in ((Path(text), self.root.absolute()), (Path(text).resolve(), self._inside)):
+            if path.is_relative_to(root) and ".." not in path.parts:
+                return path.relative_to(root).as_posix()
+        return text
 
     def _as_written(self, folder: Path, name: str) -> str:
         """The name itself, or the only one in the folder that differs in Unicode form or case alone."""
@@ -274,7 +309,7 @@ def _relative(text: str, column: str) -> PurePosixPath:
     windows = PureWindowsPath(text)
     path = PurePosixPath(windows.as_posix())
     if path.is_absolute() or windows.drive or windows.root:
-        raise DataError(f"{column} {text} is absolute; paths must be relative to the manifest's folder")
+        raise _ElsewhereError(text)
     if ".." in path.parts:
         raise DataError(f"{column} {text} leads out of the manifest's folder; move the file into it")
     return path

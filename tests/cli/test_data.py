@@ -93,7 +93,7 @@ def test_no_data_set(
     words = {
         "empty": "empty",
         "missing": "no such folder",
-        "texts": "files that are no images",
+        "texts": "file that is no image",
         "loose": "no known layout",
         "manifest": "path,label",
         "layout": "did you mean ksdd",
@@ -138,7 +138,7 @@ def test_what_was_left_out_is_always_said(
     assert result.code == 0
     assert "41 files: 24 images + 12 masks + 5 left out" in result.out
     for words in (
-        "1 images outside the class folders",
+        "1 image outside the class folders",
         "ffmpeg -i VIDEO",
         "1 links to folders",
         "2 results of ltcam",

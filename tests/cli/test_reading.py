@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from ltcam.data.dataset import OK
+from ltcam.data.opened import OpenData
+from ltcam.runs.folder import ok_labels
 
 QUICK = (
     *("--backbone", "test_resnet", "--weights", "random", "--epochs", "1", "--image-size", "32x32"),
@@ -46,10 +51,10 @@ def test_all_commands_finish_and_their_tables_name_every_file(
     assert "--ok negative" in refused.err
     trained = ltcam("train", odd, "--out", run, *QUICK, "--ok", "negative")
     assert trained.code == 0, trained.err
-    assert "left out: 1 images outside the class folders" in trained.err
-    measured = ltcam("evaluate", run, odd, "--out", metrics, "--ok", "negative", "--split", "all")
+    assert "left out: 1 image outside the class folders" in trained.err
+    measured = ltcam("evaluate", run, odd, "--out", metrics, "--split", "all")  # --ok is remembered
     assert measured.code == 0, measured.err
-    assert "left out: 1 images outside the class folders" in measured.err
+    assert "left out: 1 image outside the class folders" in measured.err
     predicted = ltcam("predict", run, odd, "--out", tmp_path / "results")
     assert predicted.code == 0, predicted.err
     tables = {
@@ -62,3 +67,43 @@ def test_all_commands_finish_and_their_tables_name_every_file(
         assert len(rows) == images + 1
         assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@", "\n"))], table
         assert any("new\nline" in row[0] for row in rows)
+
+
+def test_what_means_ok_is_remembered_with_the_run(
+    picture: Callable[..., Path], ltcam: Callable[..., object], tmp_path: Path
+) -> None:
+    for kind, seed in (("a", 0), ("b", 50)):
+        for number in range(8):
+            mask = tmp_path / "set" / "masks" / kind / f"{number}.png" if kind == "b" else None
+            picture(tmp_path / "set" / kind / f"{number}.png", seed + number, hole=kind == "b", mask=mask)
+    run = tmp_path / "run"
+    trained = ltcam("train", tmp_path / "set", "--out", run, *QUICK, "--ok", "a")
+    assert trained.code == 0, trained.err
+    assert json.loads((run / "run.json").read_text())["data"]["reading"]["ok"] == ["a"]
+    for command, *words in (
+        ("evaluate", "--split", "all", "--bootstrap", "10"),
+        ("compare", "--split", "all", "--bootstrap", "10", "--methods", "grad-cam"),
+    ):
+        done = ltcam(command, run, tmp_path / "set", "--out", tmp_path / command, *words)
+        assert done.code == 0, done.err
+    assert OpenData.open(tmp_path / "set", remembered=ok_labels(run)).dataset.label_counts() == {
+        OK: 8,
+        "b": 8,
+    }
+    turned = ltcam(
+        "evaluate", run, tmp_path / "set", "--out", tmp_path / "turned", "--split", "all", "--ok", "b"
+    )
+    assert turned.code == 0, turned.err
+    rows = (tmp_path / "turned" / "images.csv").read_text().splitlines()
+    assert any(row.startswith("a/0.png,a,") for row in rows), (
+        "what is named counts more than what is remembered"
+    )
+    (tmp_path / "set" / "a").rename(tmp_path / "set" / "good")
+    other = ltcam("evaluate", run, tmp_path / "set", "--out", tmp_path / "other", "--split", "all")
+    assert other.code == 0, other.err
+
+
+def test_a_run_that_cannot_be_read_remembers_nothing(tmp_path: Path) -> None:
+    assert ok_labels(tmp_path) == ()
+    (tmp_path / "run.json").write_text("{}")
+    assert ok_labels(tmp_path) == ()

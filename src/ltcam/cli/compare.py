@@ -22,7 +22,7 @@ from ltcam.cli.options import (
     Resume,
     Split,
 )
-from ltcam.cli.reading import Layout
+from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -39,7 +39,7 @@ def compare(
         Path, typer.Argument(help="labelled data set; its defective images with a mask are measured")
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    layout: Layout = None,
+    how: MaskReading,
     split: Split = "auto",
     methods: Annotated[
         str | None,
@@ -77,7 +77,7 @@ def compare(
         named_methods(methods), percentile, probing, probing_bfloat16, positive_activations
     )
     settings = CompareSettings(maps, split, batch_size, bootstrap)
-    source = Source.open(run, data, layout=layout, device=device)
+    source = Source.open(run, open_data(data, how, one_class=True, run=run), device=device)
     with progress("comparing") as advance:
         compared = compare_run(source, settings, Work(out, resume, overwrite, called(), advance))
     return tell(compared, out, _print_table, as_json=as_json)

@@ -42,7 +42,7 @@ def distill(
     with train_listener("distilling", settings.epochs) as listener:
         done = distilling.distill(
             run,
-            open_data(data, how, one_class=False),
+            open_data(data, how, one_class=False, run=run),
             out,
             settings,
             resume=resume,

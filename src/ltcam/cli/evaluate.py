@@ -73,7 +73,7 @@ def evaluate(
     with progress("measuring") as advance:
         measured = evaluating.evaluate(
             run,
-            open_data(data, how, one_class=True),
+            open_data(data, how, one_class=True, run=run),
             out,
             evaluating.EvaluationSettings(
                 split=split, bootstrap=bootstrap, cost_miss=cost_miss, cost_alarm=cost_alarm

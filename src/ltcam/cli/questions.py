@@ -12,7 +12,7 @@ from rich.console import Console
 from ltcam.cli.console import called, command, progress
 from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Split
-from ltcam.cli.reading import Layout
+from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -31,10 +31,10 @@ def questions(
         typer.Argument(metavar="RUN... DATA", help="run folders, and last the data set to measure on"),
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
+    how: MaskReading,
     maps: Annotated[
         Path | None, typer.Option(help="folder to keep stage maps in; default: none is kept in the end")
     ] = None,
-    layout: Layout = None,
     split: Split = "auto",
     positive_activations: PositiveActivations = False,
     device: Device = "auto",
@@ -49,13 +49,12 @@ def questions(
     """
     if len(places) < 2:
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
-    from ltcam.data.opened import OpenData  # noqa: PLC0415
     from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs  # noqa: PLC0415  # torch is slow
     from ltcam.experiments.opened import Source  # noqa: PLC0415
     from ltcam.experiments.results import Work  # noqa: PLC0415
 
     *runs, root = places
-    data = OpenData.open(root, layout)
+    data = open_data(root, how, one_class=True, run=runs[0])
     sources = [Source.open(run, data, device=device) for run in runs]
     settings = AblationSettings(split, positive_activations, bootstrap)
     work = Work(out, overwrite=overwrite, command=called())

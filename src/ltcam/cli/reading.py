@@ -61,11 +61,23 @@ LabelReading = Annotated["Reading", Group(by_labels)]
 MaskReading = Annotated["Reading", Group(with_masks, also=by_labels)]
 
 
-def open_data(root: Path, how: Reading, *, one_class: bool) -> OpenData:
-    """Scan a data set, and say what of it is left out, in the words of `data check`."""
+def open_data(root: Path, how: Reading, *, one_class: bool, run: Path | None = None) -> OpenData:
+    """Scan a data set, and say what of it is left out, in the words of `data check`.
+
+    Args:
+        root: the folder, or a manifest.
+        how: to read it.
+        one_class: whether a data set with images of one class only will do.
+        run: whose training may have named the labels that mean OK.
+    """
     from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
 
-    data = OpenData.open(root, how, one_class=one_class)
+    remembered: tuple[str, ...] = ()
+    if run is not None:
+        from ltcam.runs.folder import ok_labels  # noqa: PLC0415
+
+        remembered = ok_labels(run)
+    data = OpenData.open(root, how, one_class=one_class, remembered=remembered)
     for words in left_out_words(data.dataset.files.left_out):
         say(f"left out: {words}")
     return data

@@ -10,7 +10,7 @@ import typer
 from ltcam.cli.console import called, command, progress
 from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Resume
-from ltcam.cli.reading import Layout
+from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
@@ -22,7 +22,7 @@ def tune(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
     data: Annotated[Path, typer.Argument(help="the data set it was trained on, with masks to measure with")],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    layout: Layout = None,
+    how: MaskReading,
     percentiles: Annotated[
         str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
     ] = None,
@@ -62,7 +62,7 @@ def tune(
 
     maps = PercentileMaps(chosen or PERCENTILES, scope, reading, positive_activations, fullgrad)
     settings = TuneSettings(maps, train_images, rule_images, bootstrap)
-    source = Source.open(run, data, layout=layout, device=device)
+    source = Source.open(run, open_data(data, how, one_class=True, run=run), device=device)
     with progress("tuning") as advance:
         tuned = tune_run(source, settings, Work(out, resume, overwrite, called(), advance))
     return tell(tuned, out, _print_table, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import DuplicateGroup, find_duplicates, read_signatures
 from ltcam.data.fingerprint import content_hashes, fingerprint
 from ltcam.data.layouts import Reading, read_dataset
+from ltcam_runtime.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,12 @@ class OpenData:
 
     @classmethod
     def open(
-        cls, root: str | Path, reading: Reading | str | None = None, *, one_class: bool = True
+        cls,
+        root: str | Path,
+        reading: Reading | str | None = None,
+        *,
+        one_class: bool = True,
+        remembered: tuple[str, ...] = (),
     ) -> OpenData:
         """Scan a folder.
 
@@ -40,12 +47,19 @@ class OpenData:
             root: the folder, or a manifest file that ends in `.csv`.
             reading: how to read it, or the name of its layout; None finds it out.
             one_class: whether a data set with OK images only, or defective ones only, will do.
+            remembered: labels that meant OK to a run; they do here too, unless `reading` names others or this data
+                set has none of them.
 
         Raises:
             DataError: as for `read_dataset`.
         """
+        root = Path(root)
         asked = reading if isinstance(reading, Reading) else Reading(layout=reading)
-        return cls(Path(root), read_dataset(Path(root), one_class=one_class, reading=asked), reading=asked)
+        if remembered and not asked.ok:
+            with suppress(DataError):  # a data set with other labels
+                known = replace(asked, ok=remembered)
+                return cls(root, read_dataset(root, one_class=one_class, reading=known), reading=known)
+        return cls(root, read_dataset(root, one_class=one_class, reading=asked), reading=asked)
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:
@@ -80,14 +94,17 @@ Data = str | Path | OpenData
 """A folder of images in a known layout, a CSV manifest, or one of them that is open already."""
 
 
-def opened(data: Data, *, one_class: bool = False) -> OpenData:
+def opened(data: Data, *, one_class: bool = False, remembered: tuple[str, ...] = ()) -> OpenData:
     """The data set, scanned unless that was done.
 
     Args:
         data: a folder, a manifest, or an open data set.
         one_class: whether a set with images of one class only will do.
+        remembered: as for `OpenData.open`.
 
     Raises:
         DataError: as for `read_dataset`.
     """
-    return data if isinstance(data, OpenData) else OpenData.open(data, one_class=one_class)
+    if isinstance(data, OpenData):
+        return data
+    return OpenData.open(data, one_class=one_class, remembered=remembered)

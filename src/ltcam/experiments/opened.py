@@ -9,6 +9,7 @@ from pathlib import Path
 from ltcam.data.dataset import Sample
 from ltcam.data.duplicates import file_sha256
 from ltcam.data.opened import OpenData
+from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.sides import choose_samples
@@ -46,7 +47,9 @@ class Source:
             LtcamError: a run, data or a device that cannot be used.
         """
         keep_freed_memory()
-        opened = data if isinstance(data, OpenData) else OpenData.open(data, layout)
+        opened = (
+            data if isinstance(data, OpenData) else OpenData.open(data, layout, remembered=ok_labels(run))
+        )
         return cls(run, Inspector.load(run, device=device), opened)
 
     @cached_property

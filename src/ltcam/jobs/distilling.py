@@ -29,7 +29,7 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.training import Trained, TrainedRun, warn_uncalibrated, with_validation, write_trained
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
-from ltcam.runs.folder import package_versions
+from ltcam.runs.folder import ok_labels, package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import checkpoints, claimed
@@ -100,7 +100,7 @@ def distill(
         checkpoints(out, resume=resume) as work,
     ):
         teacher = Inspector.load(run, device=execution.device, trust_changed_run=execution.trust_changed_run)
-        source = _Source(Path(run), teacher, opened(data))
+        source = _Source(Path(run), teacher, opened(data, remembered=ok_labels(Path(run))))
         trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
         return write_trained(with_validation(trained, execution.device, listener), folder, out)
 

@@ -37,6 +37,7 @@ from ltcam.reports.evaluation_page import (
 )
 from ltcam.reports.examples import ExamplePicture
 from ltcam.reports.metrics_table import metrics_table
+from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
@@ -135,7 +136,7 @@ def evaluate(
     """
     keep_freed_memory()
     asked, run, out = settings or EvaluationSettings(), Path(run), Path(out)
-    source = opened(data, one_class=True)
+    source = opened(data, one_class=True, remembered=ok_labels(run))
     dataset = source.dataset
     samples, side = choose_samples(source, run, asked.split)
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:

@@ -136,6 +136,16 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{file}: field {field!r}: {message}") from error
 
 
+def ok_labels(folder: Path) -> tuple[str, ...]:
+    """Labels that were named as meaning OK when a run was trained; none where the run cannot be read."""
+    try:
+        reading = read_run(folder).data.get("reading")
+    except RunError:  # said by whoever needs the run
+        return ()
+    named = reading.get("ok") if isinstance(reading, dict) else None
+    return tuple(label for label in named if isinstance(label, str)) if isinstance(named, list) else ()
+
+
 def check_unchanged(folder: Path) -> None:
     """Refuse a run whose settings or weights are not those that were written together. Runs of schema 1 were not tied.
 

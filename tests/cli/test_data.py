@@ -140,7 +140,7 @@ def test_what_was_left_out_is_always_said(
     for words in (
         "1 image outside the class folders",
         "ffmpeg -i VIDEO",
-        "1 links to folders",
+        "1 link to a folder",
         "2 results of ltcam",
     ):
         assert words in result.out

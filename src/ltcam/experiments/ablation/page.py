@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ltcam.experiments import pages
+from ltcam.experiments.pages import markdown_of, network_row, signed
 from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, failure_table, fraction, markdown_table, markdown_text
+from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
 
 HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
@@ -65,10 +67,10 @@ def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
             choice_words(row),
             row["method"],
             fraction(row["iou"]),
-            NONE if row["question"] == "base" else _signed(row["gain"]),
+            NONE if row["question"] == "base" else signed(row["gain"]),
             NONE if row["question"] == "base" else _uncertainty(row, "gain"),
             fraction(row["mean_image_iou"]),
-            NONE if row["question"] == "base" else _signed(row["mean_image_gain"]),
+            NONE if row["question"] == "base" else signed(row["mean_image_gain"]),
         )
         for row in _by_question(questions)
     ]
@@ -83,7 +85,7 @@ def gain_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
             f"{row['percentile']:g}",
             fraction(row["grad_cam_iou"]),
             fraction(row["iou"]),
-            _signed(row["gain"]),
+            signed(row["gain"]),
             _uncertainty(row, "gain"),
         )
         for row in questions["gains"]
@@ -100,7 +102,7 @@ def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[t
             fraction(row["grad_cam_iou"]),
             _percent(row["share"]),
             fraction(row["iou"]),
-            _signed(row["gain"]),
+            signed(row["gain"]),
             _percent(row["moved"]),
         )
         for row in stage_gains(questions, scope, reading)
@@ -128,10 +130,7 @@ def ablation_markdown(questions: Mapping[str, Any]) -> str:
             for scope, reading, rows in stage_tables(questions)
         ),
     ]
-    failed = _failed(questions)
-    if failed:
-        lines.append(failure_table(failed))
-    return "\n\n".join(lines) + "\n"
+    return markdown_of(lines, _failed(questions))
 
 
 def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
@@ -206,10 +205,6 @@ def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> str:
     return chart_uri(line_chart(range(1, len(rows) + 1), series, low=0, high=top, x_name="stage"))
 
 
-def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.3f}"
-
-
 def _percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f} %"
 
@@ -246,7 +241,7 @@ def _best_sentence(questions: Mapping[str, Any]) -> str:
     return (
         f"LTGrad-CAM gains most over Grad-CAM with the percentile of each {best['scope']} and truncation acting on "
         f"the {best['reading']}: IoU {fraction(best['iou'])} against {fraction(best['grad_cam_iou'])} "
-        f"({_signed(best['gain'])})."
+        f"({signed(best['gain'])})."
     )
 
 
@@ -303,16 +298,12 @@ def _failed(questions: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _setting_rows(questions: Mapping[str, Any]) -> list[SettingRow]:
     first = questions["runs"][0]
-    height, width = first["image_size"]
-    negative = "left out" if questions["settings"]["positive_activations"] else "used"
     pooling = (
         "stages end in a pooling" if first["pooling_stages"] else "no stage ends in a pooling: one tap only"
     )
+    settings = {**first, **questions["settings"]}
     return [
-        SettingRow("Network", f"{first['backbone']}, {height} × {width} px", "of the first run"),
-        SettingRow("Stages", ", ".join(first["stages"]), pooling),
-        SettingRow("Negative activations", negative, ""),
-        SettingRow("Intervals", f"{questions['settings']['bootstrap']} resamples", "of whole images"),
-        SettingRow("Computed on", first["device"], ""),
-        SettingRow("Versions", plain(questions["versions"]), ""),
+        network_row(first["backbone"], first["image_size"], "of the first run"),
+        *pages.stage_rows(settings, pooling),
+        *pages.last_rows(settings, questions["versions"]),
     ]

@@ -29,7 +29,7 @@ from ltcam.cam import (
     sweep,
 )
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.network import make_cam
+from ltcam.runs.network import make_cam, part_of
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import sharpened
@@ -212,7 +212,7 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
             target = inspector.network.target
             with torch.autocast(inspector.network.device.type, torch.bfloat16, enabled=contender.bfloat16):
                 return cam.explain(inspector.network.classifier, images, target).heatmaps
-        part = _part(captured, cam.layers or ())
+        part = part_of(captured, cam.layers or ())
         truncation = cam.truncation or Truncation(50)  # of an untruncated map only its absence counts
         answers = sweep(
             part,
@@ -227,17 +227,6 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
 
     heatmaps, seconds = _timed(inspector, make)
     return Maps(contender, heatmaps.float().cpu().numpy(), seconds)
-
-
-def _part(captured: Capture, layers: Sequence[str]) -> Capture:
-    """The capture of some of its layers."""
-    places = [captured.layers.index(layer) for layer in layers]
-    return replace(
-        captured,
-        layers=tuple(layers),
-        activations=tuple(captured.activations[place] for place in places),
-        gradients=tuple(captured.gradients[place] for place in places),
-    )
 
 
 def _timed(inspector: Inspector, make: Callable[[], _T]) -> tuple[_T, float]:

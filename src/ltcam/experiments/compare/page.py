@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ltcam.experiments.pages import last_rows, markdown_of, network_row, stage_rows
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import (
     NONE,
     MetricRow,
-    failure_table,
     fraction,
     markdown_table,
     markdown_text,
@@ -115,9 +115,7 @@ def compare_markdown(comparison: Mapping[str, Any]) -> str:
     if classes is not None:
         words = "Each kind of defect (images): pooled IoU, and hits."
         lines += [words, markdown_table(*classes)]
-    if comparison["failed"]:
-        lines.append(failure_table(comparison["failed"]))
-    return "\n\n".join(lines) + "\n"
+    return markdown_of(lines, comparison["failed"])
 
 
 def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
@@ -239,20 +237,14 @@ def orders(comparison: Mapping[str, Any]) -> list[str]:
 
 def _setting_rows(comparison: Mapping[str, Any]) -> list[SettingRow]:
     settings = comparison["settings"]
-    height, width = settings["image_size"]
-    negative = "left out" if settings["positive_activations"] else "used"
     polarity = settings["run_sharpening"]["polarity"]
     return [
-        SettingRow(
-            "Network",
-            f"{comparison['backbone']}, {height} × {width} px",
-            "classifier and the size it sees",
-        ),
+        network_row(comparison["backbone"], settings["image_size"]),
         SettingRow("Images", comparison["split"], "of these the defective ones with a mask"),
-        SettingRow(
-            "Stages",
-            ", ".join(settings["stages"]),
+        *stage_rows(
+            settings,
             "shallow to deep; all of them: their maps added up as they are",
+            "in the compared methods; the run's map has its own setting",
         ),
         SettingRow(
             "Truncation",
@@ -260,15 +252,15 @@ def _setting_rows(comparison: Mapping[str, Any]) -> list[SettingRow]:
             "of the LT forms: positive gradients of each channel below it are dropped",
         ),
         SettingRow(
-            "Negative activations", negative, "in the compared methods; the run's map has its own setting"
-        ),
-        SettingRow(
             "Masks", "Otsu", "of the heatmap at the image's own size; the run's own as its settings say"
         ),
         SettingRow("The run's map", plain(settings["run_cam"]), ""),
         SettingRow("The run's sharpening", polarity, CONTRASTS[polarity]),
         SettingRow("The run's mask", plain(settings["run_mask"]), ""),
-        SettingRow("Intervals", f"{settings['bootstrap']} resamples", "of whole images, with replacement"),
-        SettingRow("Computed on", settings["device"], f"{settings['batch_size']} images at once"),
-        SettingRow("Versions", plain(comparison["versions"]), ""),
+        *last_rows(
+            settings,
+            comparison["versions"],
+            "of whole images, with replacement",
+            f"{settings['batch_size']} images at once",
+        ),
     ]

@@ -7,11 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ltcam.experiments.pages import last_rows, markdown_of, network_row, signed, stage_rows
 from ltcam.experiments.tune.figure import percentile_curves
 from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
-from ltcam.reports.metrics_table import NONE, failure_table, fraction, markdown_table, markdown_text
-from ltcam.reports.settings_rows import SettingRow, plain
+from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
+from ltcam.reports.settings_rows import SettingRow
 
 HEAD = ("method", "chosen by", "sees masks", "percentile", "IoU (test)", "behind the train masks' choice")
 """Columns of `choice_rows`."""
@@ -38,7 +39,7 @@ def choice_rows(tuning: Mapping[str, Any]) -> list[tuple[str, ...]]:
             "yes" if choice["uses_pixel_labels"] else "no",
             NONE if choice["percentile"] is None else str(choice["percentile"]),
             fraction(choice["test_iou"]),
-            NONE if choice["uses_pixel_labels"] else _signed(choice["behind_train_masks"]),
+            NONE if choice["uses_pixel_labels"] else signed(choice["behind_train_masks"]),
         )
         for method in tuning["methods"]
         for choice in _in_order(tuning, method)
@@ -64,15 +65,13 @@ def curve_rows(tuning: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[s
 
 def tune_markdown(tuning: Mapping[str, Any]) -> str:
     """The tuning as Markdown: what was measured, the choices, the curves, what went wrong."""
-    lines = [
+    parts = (
         markdown_text(_sentence(tuning)),
         markdown_table(HEAD, choice_rows(tuning)),
         markdown_text(_rule_sentence(tuning)),
         markdown_table(*curve_rows(tuning)),
-    ]
-    if tuning["failed"]:
-        lines.append(failure_table(tuning["failed"]))
-    return "\n\n".join(lines) + "\n"
+    )
+    return markdown_of(parts, tuning["failed"])
 
 
 def tune_page(tuning: Mapping[str, Any], *, title: str) -> str:
@@ -139,10 +138,6 @@ def _choice_of(tuning: Mapping[str, Any], method: Mapping[str, Any]) -> Mapping[
 
 def _titles(tuning: Mapping[str, Any]) -> dict[str, str]:
     return {rule["name"]: rule["title"] for rule in tuning["rules"]} | {"train_masks": _ORACLE}
-
-
-def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.3f}"
 
 
 def _sentence(tuning: Mapping[str, Any]) -> str:
@@ -223,22 +218,15 @@ def _top(tuning: Mapping[str, Any]) -> float:
 
 def _setting_rows(tuning: Mapping[str, Any]) -> Sequence[SettingRow]:
     settings = tuning["settings"]
-    height, width = settings["image_size"]
-    negative = "left out" if settings["positive_activations"] else "used"
     return [
-        SettingRow(
-            "Network", f"{tuning['backbone']}, {height} × {width} px", "classifier and the size it sees"
-        ),
-        SettingRow("Stages", ", ".join(settings["stages"]), "their maps are added up as they are"),
+        network_row(tuning["backbone"], settings["image_size"]),
+        *stage_rows(settings, "their maps are added up as they are"),
         SettingRow("Percentile of", settings["scope"], _SCOPES[settings["scope"]]),
         SettingRow("Truncation acts on", settings["reading"], _READINGS[settings["reading"]]),
-        SettingRow("Negative activations", negative, ""),
         SettingRow(
             "Images that the rules see",
             str(tuning["judged"]["images"]),
             "defective, of the training side, without their masks",
         ),
-        SettingRow("Intervals", f"{settings['bootstrap']} resamples", "of whole images; in tune.json"),
-        SettingRow("Computed on", settings["device"], ""),
-        SettingRow("Versions", plain(tuning["versions"]), ""),
+        *last_rows(settings, tuning["versions"], "of whole images; in tune.json"),
     ]

@@ -1,0 +1,50 @@
+"""What the pages of all experiments have in common: numbers in words, Markdown, rows of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ltcam.reports.metrics_table import NONE, failure_table
+from ltcam.reports.settings_rows import SettingRow, plain
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return NONE if value is None else f"{value:+.3f}"
+
+
+def markdown_of(parts: Iterable[str], failed: Sequence[Mapping[str, str]]) -> str:
+    """Paragraphs and tables as one text, and what could not be read behind them."""
+    return "\n\n".join([*parts, *([failure_table(failed)] if failed else [])]) + "\n"
+
+
+def network_row(
+    backbone: str, image_size: Sequence[int], meaning: str = "classifier and the size it sees"
+) -> SettingRow:
+    """Which network was asked, at which (height, width)."""
+    height, width = image_size
+    return SettingRow("Network", f"{backbone}, {height} × {width} px", meaning)
+
+
+def stage_rows(settings: Mapping[str, Any], stages: str, negative: str = "") -> list[SettingRow]:
+    """Stages and activations of an experiment's `settings`, and what they mean."""
+    used = "left out" if settings["positive_activations"] else "used"
+    return [
+        SettingRow("Stages", ", ".join(settings["stages"]), stages),
+        SettingRow("Negative activations", used, negative),
+    ]
+
+
+def last_rows(
+    settings: Mapping[str, Any],
+    versions: Mapping[str, Any],
+    intervals: str = "of whole images",
+    computed: str = "",
+) -> list[SettingRow]:
+    """How sure the numbers of an experiment's `settings` are, and where they were computed."""
+    return [
+        SettingRow("Intervals", f"{settings['bootstrap']} resamples", intervals),
+        SettingRow("Computed on", settings["device"], computed),
+        SettingRow("Versions", plain(versions), ""),
+    ]

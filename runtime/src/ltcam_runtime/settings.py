@@ -200,7 +200,7 @@ class InspectionSettings(Settings):
     classes: tuple[str, ...] = Field(min_length=2)
     default: KindSettings = KindSettings()
     kinds: dict[str, KindSettings] = Field(default_factory=dict)
-    kind_share: float = Field(0.25, gt=0, le=1)
+    kind_share: float = Field(0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
 
     @field_validator("classes")

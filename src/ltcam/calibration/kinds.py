@@ -293,7 +293,7 @@ def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
         The first one is the first map unsharpened, cut by OK images.
     """
     contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
-    contrasts.append(normal.sharpening("dark", OTHER_WINDOWS[0]))
+    contrasts += [normal.sharpening("dark", window) for window in OTHER_WINDOWS]
     return [
         Candidate(name, sharpening, mask)
         for name in maps

@@ -98,7 +98,12 @@ def _as(emitter: Emitter, gradient: str, shape: Shape, wanted: Shape) -> str:
 # ----------------------------------------------------------------------------------- elementwise
 
 
-@rule("clone", "alias", "detach", "dropout", "contiguous")
+@rule("detach")
+def _none(emitter: Emitter, node: Node, gradient: str) -> Gradients:  # noqa: ARG001
+    yield from ()
+
+
+@rule("clone", "alias", "dropout", "contiguous")
 def _same(emitter: Emitter, node: Node, gradient: str) -> Gradients:  # noqa: ARG001
     yield node.args[0], gradient
 

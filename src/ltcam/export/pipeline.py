@@ -152,7 +152,7 @@ def _seeding(
         size: (height, width) of the images.
         explained: whether gradients are asked for, which shall find their way to every block.
     """
-    by_peaks, by_head = (bool(part.weight.any()) for part in (network.peaks, network.head))
+    by_peaks, by_head = bool(network.peaks.weight.any()), network.has_trained_head
 
     def draw(images: Tensor) -> tuple[Tensor, ...]:
         pooled, features = tapped(network, network.taps, images)
@@ -162,7 +162,8 @@ def _seeding(
         else:
             logits = network.head.bias.expand(len(images), -1)
         if by_peaks:
-            logits = logits + network.peaks(maps.amax((2, 3)))
+            peaks = maps.amax((2, 3))
+            logits = logits + network.peaks(peaks.detach() if by_head else peaks)
         chosen = [maps[:, kind - 1 : kind] for kind in kinds]
         return logits, *(
             functional.interpolate(one, size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ltcam.data.splits import split_csv
 from ltcam.jobs.execution import Execution
 from ltcam.jobs.validating import validate
 from ltcam.models.classifier import Classifier
+from ltcam.models.seeded import SeededClassifier
 from ltcam.reports.examples import ExamplePicture
 from ltcam.reports.run_page import run_page
 from ltcam.runs.folder import package_versions, write_run
@@ -35,7 +37,7 @@ from ltcam.training.listener import Listener
 from ltcam.training.logs import Log
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.plan import Plan
-from ltcam.training.seeding import seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
+from ltcam.training.seeding import add_peaks, seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
 from ltcam_runtime.errors import DataError, SettingsError
@@ -278,6 +280,9 @@ def _with_seed_maps(
     )
     if evidence.get(VERDICTS_BY) == PEAKS:
         verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
+    else:
+        share = add_peaks(classifier, network.train, network.held_back, network.statistics)
+        evidence = {**evidence, "peaks_share": share}
     verdict = calibrated_verdict(classifier, network.held_back, settings, network.statistics, listener.say)
     warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
@@ -380,7 +385,7 @@ def with_kinds(
     if run.evidence.get(VERDICTS_BY) == PEAKS:  # gradients of a peak say what the seed map says
         maps = {name: cam for name, cam in run.maps.items() if name != MAP}
         most = MOST_JUDGED // 2  # which shall be done in a minute
-    network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(maps)
+    network = TorchNetwork.of(run, _judge(trained), choose_device(device)).with_maps(maps)
     samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
     listener.begun("choosing what is drawn of each kind")
     listener.choosing(0, len(run.classes) - 1)
@@ -428,6 +433,15 @@ def with_validation(trained: Trained, device: str, listener: Listener) -> Traine
     evidence = {**trained.run.evidence, **({"validation": found} if found else {})}
     run = trained.run.model_copy(update={"evidence": evidence})
     return replace(trained, run=run, classifier=trained.classifier.cpu(), pictures=pictures)
+
+
+def _judge(trained: Trained) -> Classifier:
+    """The classifier without its seed maps' peaks, where it can do without them: a peak that is pasted stays a peak."""
+    if not isinstance(trained.classifier, SeededClassifier) or not trained.classifier.has_trained_head:
+        return trained.classifier
+    judge = deepcopy(trained.classifier)
+    nn.init.zeros_(judge.peaks.weight)
+    return judge
 
 
 def _drawn(settings: KindSettings) -> str:

@@ -72,7 +72,8 @@ class SeededClassifier(Classifier):
         head: as in `Classifier`.
         taps: names of the tapped blocks, fine to coarse.
         seed: features of the tapped blocks to maps.
-        peaks: highest value of each map to what it adds to the logits.
+        peaks: highest value of each map to what it adds to the logits. Beside a trained head no gradient goes through
+            it: gradient maps explain what the head sees, and what the seed maps see they show themselves.
     """
 
     def __init__(self, trunk: nn.Module, classes: int, taps: Sequence[str], channels: Sequence[int]):
@@ -98,8 +99,14 @@ class SeededClassifier(Classifier):
         """Logits (N, K), and seed maps (N, K - 1, h, w) at the finest tapped block's size."""
         pooled, features = tapped(self, self.taps, images)
         maps = self.seed(features)
-        logits: Tensor = self.head(pooled) + self.peaks(maps.amax((2, 3)))
+        peaks = maps.amax((2, 3))
+        logits: Tensor = self.head(pooled) + self.peaks(peaks.detach() if self.has_trained_head else peaks)
         return logits, maps
+
+    @property
+    def has_trained_head(self) -> bool:
+        """Whether the head says anything; that of `ltcam quick` does not."""
+        return bool(self.head.weight.any())
 
 
 def tapped(classifier: Classifier, taps: Sequence[str], images: Tensor) -> tuple[Tensor, list[Tensor]]:

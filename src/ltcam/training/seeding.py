@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from ltcam.cam.network.memory_formats import in_fastest_format
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, seeded, tapped
-from ltcam.training.images import PreparedImages
+from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
 from ltcam_runtime.settings import SEED, CamSettings
 
@@ -20,6 +22,7 @@ Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Mean and standard deviation per channel, of values 0 to 1."""
 
 _AT_ONCE = 8
+_FLAT = 1e-6  # of heat: peaks that do not differ say nothing
 _RIDGE = (
     0.1  # sklearn's C: peaks are in units of what OK images reach, so slopes above some tens mean overfitting
 )
@@ -107,7 +110,7 @@ def verdicts_by_peaks(
             if not of_both or bool(truth.all()) or not bool(truth.any()):
                 continue
             if id(part) not in peaks_of:
-                peaks_of[id(part)] = _peaks(classifier, part, statistics)
+                peaks_of[id(part)] = _answers(classifier, part, statistics)[1]
             peaks = peaks_of[id(part)]
             model = LogisticRegression(C=_RIDGE, class_weight="balanced")
             model.fit(peaks[of_both, kind - 1 : kind].numpy(), truth.numpy())
@@ -117,6 +120,57 @@ def verdicts_by_peaks(
             break
 
 
+SHARES_OF_PEAKS = (0.3, 1.0, 3.0, 0.0)
+"""How much peaks may count beside a trained head, in units that set OK and defective images as far apart as the head
+does; the first of equals is taken."""
+
+_AS_GOOD = 0.005  # of image AP
+
+
+def add_peaks(
+    classifier: SeededClassifier, train: PreparedImages, validation: PreparedImages, statistics: Statistics
+) -> float:
+    """Let the seed maps' peaks count in the logits of a trained head: it overlooks what its mean pooling makes small.
+
+    Args:
+        classifier: changed in place.
+        train: images that the maps were fitted on; asked where nothing was held back.
+        validation: images that choose how much peaks count, by image AP.
+        statistics: of the input.
+
+    Returns:
+        The share of `SHARES_OF_PEAKS` that was chosen; 0 where images do not tell.
+    """
+    part = validation if usable_for_choices(validation)[0] is not None else train
+    defective = (part.labels > 0).numpy()
+    if defective.all() or not defective.any():
+        return 0.0
+    logits, peaks = (each.double() for each in _answers(classifier, part, statistics))
+    kinds = torch.arange(1, logits.shape[1])
+    unit = _distance(_odds(logits), defective) / max(_distance(peaks.amax(1).numpy(), defective), _FLAT)
+    if unit <= 0:
+        return 0.0
+    found = {}
+    for share in SHARES_OF_PEAKS:
+        together = logits.clone()
+        together[:, kinds] += share * unit * peaks
+        found[share] = float(average_precision_score(defective, _odds(together)))
+    chosen = next(share for share in SHARES_OF_PEAKS if found[share] >= max(found.values()) - _AS_GOOD)
+    with torch.no_grad():
+        classifier.peaks.weight[kinds, kinds - 1] = chosen * unit
+    return chosen
+
+
+def _odds(logits: Tensor) -> NDArray[np.float64]:
+    """Log-odds (N,) of being defective."""
+    return np.asarray((logits[:, 1:].logsumexp(1) - logits[:, 0]).numpy())
+
+
+def _distance(values: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
+    """How far defective images' median lies above that of OK ones."""
+    return float(np.median(values[defective]) - np.median(values[~defective]))
+
+
 def normalised(images: Tensor, statistics: Statistics) -> Tensor:
     """Images (N, 3, h, w) uint8 as the network takes them."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
@@ -124,19 +178,21 @@ def normalised(images: Tensor, statistics: Statistics) -> Tensor:
 
 
 @torch.no_grad()
-def _peaks(classifier: SeededClassifier, part: PreparedImages, statistics: Statistics) -> Tensor:
-    """Highest value (N, kinds) of each seed map."""
-    found = [
-        in_fastest_format(
-            classifier,
-            normalised(batch, statistics),
-            lambda images: classifier.seeds(images)[1],
-            gradients=False,
-        ).amax((2, 3))
-        for batch in torch.split(part.images, _AT_ONCE)
-        if len(batch)
-    ]
-    return torch.cat(found) if found else torch.zeros(0, classifier.head.out_features - 1)
+def _answers(
+    classifier: SeededClassifier, part: PreparedImages, statistics: Statistics
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, K), and the highest value (N, K - 1) of each seed map."""
+    logits, peaks = (
+        [torch.zeros(0, classifier.head.out_features)],
+        [torch.zeros(0, classifier.head.out_features - 1)],
+    )
+    for batch in torch.split(part.images, _AT_ONCE):
+        if len(batch):
+            images = normalised(batch, statistics)
+            some, maps = in_fastest_format(classifier, images, classifier.seeds, gradients=False)
+            logits.append(some)
+            peaks.append(maps.amax((2, 3)))
+    return torch.cat(logits), torch.cat(peaks)
 
 
 def _some_of_each(part: PreparedImages, rng: np.random.Generator) -> np.ndarray:

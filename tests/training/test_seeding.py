@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ltcam.models.seeded import SeededClassifier
+from ltcam.training.images import PreparedImages
+from ltcam.training.seeding import add_peaks, normalised
+
+STATISTICS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class Trunk(nn.Module):
+    """Red is a map, and its mean is the only feature."""
+
+    num_features = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.map(images[:, :1]).mean((2, 3))
+
+
+def a_classifier(slope: float) -> SeededClassifier:
+    """Its head sees the mean of red, which a pixel hardly moves; its one seed map is red itself."""
+    found = SeededClassifier(Trunk(), 2, ("trunk.map",), [1])
+    with torch.no_grad():
+        found.head.weight.copy_(torch.tensor([[0.0], [slope]]))
+        found.head.bias.zero_()
+        found.seed.convolutions[0].weight.fill_(1.0)
+    return found.eval()
+
+
+def part(means: list[float], points: list[float], labels: list[int]) -> PreparedImages:
+    """Images of 16 x 16, flat in red, with one pixel that is brighter."""
+    images = torch.zeros(len(means), 3, 16, 16, dtype=torch.uint8)
+    for image, mean, point in zip(images, means, points, strict=True):
+        image[0] = round(255 * mean)
+        image[0, 5, 7] = round(255 * point)
+    return PreparedImages(images, torch.tensor(labels), tuple(range(len(means))), ())  # type: ignore[arg-type]
+
+
+LABELS = [0] * 6 + [1] * 4
+POINTS = [0.3, 0.31, 0.32, 0.3, 0.33, 0.3, 0.9, 0.95, 0.9, 0.97]
+MUDDLED = [0.1, 0.2, 0.15, 0.28, 0.22, 0.12, 0.14, 0.3, 0.21, 0.25]  # means that hardly tell the labels apart
+
+
+def scores(classifier: SeededClassifier, images: PreparedImages) -> np.ndarray:
+    with torch.no_grad():
+        logits = classifier(normalised(images.images, STATISTICS))
+    return (logits[:, 1] - logits[:, 0]).numpy()
+
+
+def test_peaks_tell_what_a_mean_cannot() -> None:
+    images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(10.0)
+    share = add_peaks(classifier, images, images, STATISTICS)
+    found, defective = scores(classifier, images), np.array(LABELS) == 1
+    assert share > 0
+    assert found[defective].min() > found[~defective].max()
+
+
+def test_peaks_that_tell_nothing_are_left_out() -> None:
+    means = [0.1, 0.12, 0.11, 0.1, 0.13, 0.1, 0.5, 0.6, 0.5, 0.7]
+    misleading = [0.99, 0.75, 0.99, 0.72, 0.99, 0.73, 0.75, 0.99, 0.74, 0.76]
+    images, classifier = part(means, misleading, LABELS), a_classifier(0.5)
+    add_peaks(classifier, images, images, STATISTICS)
+    found, defective = scores(classifier, images), np.array(LABELS) == 1
+    assert found[defective].min() > found[~defective].max()
+
+
+@pytest.mark.parametrize("labels", [[0] * 10, [1] * 10])
+def test_labels_of_one_kind_choose_nothing(labels: list[int]) -> None:
+    images, classifier = part(MUDDLED, POINTS, labels), a_classifier(10.0)
+    assert add_peaks(classifier, images, images, STATISTICS) == 0
+    assert not classifier.peaks.weight.any()
+
+
+def test_gradients_explain_the_head_alone() -> None:
+    images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(10.0)
+    add_peaks(classifier, images, images, STATISTICS)
+    pixels = normalised(images.images, STATISTICS).requires_grad_()
+    logits = classifier(pixels)
+    (logits[:, 1] - logits[:, 0]).sum().backward()
+    assert pixels.grad is not None
+    red = pixels.grad[:, 0]
+    assert torch.allclose(red, red[:, :1, :1].expand_as(red)), "the peak's pixel has no gradient of its own"

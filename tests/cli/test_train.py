@@ -44,15 +44,28 @@ def test_run_folder(trained: Path) -> None:
     assert left_in(trained.parent) == ["run"]  # no checkpoints, no temporaries
 
 
-def test_same_seed_trains_the_same_weights_and_masks_play_no_part(
-    ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...], tmp_path: Path
-) -> None:
-    copy = shutil.copytree(data, tmp_path / "elsewhere")
+@pytest.fixture(scope="module")
+def bounded(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any]:
+    """The same training without masks, and with a bound on missed defects: run folder and what was said."""
+    folder = tmp_path_factory.mktemp("bounded")
+    copy = shutil.copytree(data, folder / "elsewhere")
     shutil.rmtree(copy / "masks")
-    assert ltcam("train", copy, "--out", tmp_path / "run", *fast).code == 0
-    assert weights_of(tmp_path / "run") == weights_of(trained)
+    result = ltcam(
+        "train", copy, "--out", folder / "run", *fast, "--max-miss", "0.02", "--confidence", "0.95"
+    )
+    assert result.code == 0, result.err
+    return folder / "run", result
+
+
+def test_same_seed_trains_the_same_weights_and_neither_masks_nor_bounds_play_a_part(
+    trained: Path, bounded: tuple[Path, Any]
+) -> None:
+    run, _ = bounded
+    assert weights_of(run) == weights_of(trained)
     for name in ("history.csv", "split.csv"):
-        assert (tmp_path / "run" / name).read_bytes() == (trained / name).read_bytes()
+        assert (run / name).read_bytes() == (trained / name).read_bytes()
 
 
 def test_classic_is_the_papers_pipeline_and_another_seed_trains_other_weights(
@@ -92,29 +105,17 @@ def test_every_kind_has_its_settings_and_their_evidence(trained: Path) -> None:
             assert why["trust"] in {"good", "fair", "poor"}
 
 
-def test_a_bound_on_missed_defects(
-    ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...], tmp_path: Path
-) -> None:
-    """Too few defects here for 2 %: said, with exit code 0 and the threshold that is chosen without a bound."""
-    words = ("train", data, "--out", tmp_path / "run", *fast, "--max-miss", "0.02", "--confidence", "0.95")
-    result = ltcam(*words)
-    assert result.code == 0, result.err
-    run, plain = (json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "run", trained))
+def test_a_bound_that_needs_more_defects_is_said(trained: Path, bounded: tuple[Path, Any]) -> None:
+    """Too few here for 2 %: with exit code 0 and the threshold that is chosen without a bound."""
+    folder, result = bounded
+    run, plain = (json.loads((each / "run.json").read_text()) for each in (folder, trained))
     sentence = run["verdict"]["evidence"]
     assert "WARNING: at most 2 % missed defects with 95 % confidence cannot be guaranteed" in result.err
     assert sentence in result.err
     assert "that takes 149 defective validation images" in sentence
     assert run["verdict"]["threshold"] == plain["verdict"]["threshold"]
-    assert weights_of(tmp_path / "run") == weights_of(trained)  # the bound plays no part in the training
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert "that takes 149 defective validation images" in page
-    with (trained / "split.csv").open() as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == "val" and row["label"] != "ok"]
-    result = ltcam(*words[:-4], "--max-miss", "0.9", "--overwrite", "--epochs", "1")
-    assert result.code == 0, result.err
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert f"of {len(rows)} defective validation images' scores" in run["verdict"]["evidence"]
-    assert "caveat" in result.err
 
 
 def test_few_defects_train_without_validation_and_json_has_no_nan(
@@ -298,7 +299,7 @@ def test_two_processes_train_together_and_one_writes(
 # ------------------------------------------------------------------------------- stopped and gone on with
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_training_is_gone_on_with(
     ltcam: Call,
     data: Path,
@@ -418,20 +419,19 @@ def test_trained_but_not_written_is_not_trained_again(
     assert new.is_dir()  # not for a mistyped folder
 
 
-def test_nothing_to_go_on_with_is_said(
-    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
-) -> None:
-    result = ltcam("train", data, "--out", tmp_path / "run", *fast, "--epochs", "1", "--resume")
-    assert result.code == 0
-    assert "starting at the first epoch" in result.err
-
-
-def test_weights_of_a_run_start_another(
+def test_weights_of_a_run_start_another_and_a_bound_is_kept(
     ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...], tmp_path: Path
 ) -> None:
     file = trained / "weights.safetensors"
-    words = [*fast, "--epochs", "1", "--weights", file, "--learning-rate", "1e-9"]
-    assert ltcam("train", data, "--out", tmp_path / "run", *words).code == 0
+    words = [*fast, "--epochs", "1", "--weights", file, "--learning-rate", "1e-9", "--max-miss", "0.9"]
+    result = ltcam("train", data, "--out", tmp_path / "run", *words, "--resume")
+    assert result.code == 0
+    assert "starting at the first epoch" in result.err  # nothing is there to be resumed
     before, after = load_file(file), load_file(tmp_path / "run" / "weights.safetensors")
     name = "trunk.conv1.0.weight"
     assert torch.allclose(before[name], after[name], atol=1e-5)
+    with (trained / "split.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == "val" and row["label"] != "ok"]
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert f"of {len(rows)} defective validation images' scores" in run["verdict"]["evidence"]
+    assert "caveat" in result.err

@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ltcam.export.golden import ENLARGED, Pixels, golden_images
-from ltcam.export.pipeline import Pipeline, build_graph, is_drawn
+from ltcam.export.pipeline import Pipeline, build_graph, check_maps, is_drawn
 from ltcam.export.quantisation import quantised, speed_up
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import WEIGHTS_FILE
@@ -120,6 +120,7 @@ def export_run(
     torch.manual_seed(0)  # nothing is random; were it so, it would be so in the same way
     inspector = _opened(run, settings)
     _check_precision(inspector, settings.precision)
+    check_maps(inspector.network.cams)
     progress("golden images")
     golden = golden_images(inspector, [(file.name, read_image(file)) for file in settings.golden])
     progress("graph")

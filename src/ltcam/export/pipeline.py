@@ -74,6 +74,17 @@ def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
     return graph.model("ltcam")
 
 
+def check_maps(maps: Mapping[str, CAM]) -> None:
+    """Refuse what no graph can say, before anything is computed.
+
+    Raises:
+        ExportError: a map that is made of more than one forward and one backward pass.
+    """
+    for cam in maps.values():
+        if not is_drawn(cam):
+            _layers(cam)
+
+
 @dataclass(frozen=True)
 class _Outputs:
     """The network's logits: their value in the graph, and their shape."""

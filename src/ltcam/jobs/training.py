@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ltcam.calibration.kinds import MOST_JUDGED, choose_kinds
+from ltcam.calibration.kinds import MOST_JUDGED, Look, choose_kinds, look_at
 from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
+from ltcam.calibration.smallest import MOST_LOOKED_AT, smallest_piece, with_smallest
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.decoded import DecodedImages
@@ -149,6 +150,7 @@ def train(
         trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
             trained = with_kinds(trained, device=device, listener=listener, decoded=data.images)
+            trained = with_smallest_pieces(trained, device=device, listener=listener, decoded=data.images)
         data.images.release()
         done = write_trained(with_validation(trained, device, listener), folder, out)
         if running.log is not None:
@@ -228,6 +230,7 @@ def quick(
         nn.init.zeros_(nothing.bias)
         trained = _with_seed_maps(network, settings, execution.command, listener, {VERDICTS_BY: PEAKS})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
+        trained = with_smallest_pieces(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
         return write_trained(with_validation(trained, "cpu", listener), folder, out)
 
@@ -415,6 +418,48 @@ def with_kinds(
             "evidence": {**run.evidence, "kinds": choice.evidence},
         }
     )
+    return replace(trained, run=run, classifier=trained.classifier.cpu())
+
+
+def with_smallest_pieces(
+    trained: Trained,
+    *,
+    device: str = "auto",
+    listener: Listener = Listener(),
+    decoded: DecodedImages | None = None,
+) -> Trained:
+    """The training with the smallest piece of a mask that is kept, of each kind of its defects.
+
+    Args:
+        trained: with what is drawn of each kind; its train and validation sides are looked at.
+        device: `auto`, `cpu`, `cuda`, or one of several GPUs.
+        listener: told what was chosen.
+        decoded: what reads the images; None reads each anew.
+    """
+    run = trained.run
+    if not run.kinds:
+        return trained
+    network = TorchNetwork.of(run, trained.classifier, choose_device(device))
+    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
+    listener.begun("choosing the smallest piece of a mask")
+
+    def looks(files: Sequence[Path], most: int) -> list[Look]:
+        return look_at(network, files, most, run.seed, decoded)
+
+    ok = looks([sample.path for sample in samples if not sample.defective], MOST_LOOKED_AT)
+    found = {
+        kind: smallest_piece(settings, ok, looks([s.path for s in samples if s.label == kind], MOST_JUDGED))
+        for kind, settings in run.kinds.items()
+    }
+    kinds = {kind: with_smallest(settings, found[kind].area_px) for kind, settings in run.kinds.items()}
+    words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
+    listener.say(f"smaller pieces are left out of masks: {words}; `--min-area` of predict takes another size")
+    update = {
+        "kinds": kinds,
+        "mask": with_smallest(run.inspection.default, min(each.area_px for each in found.values())).mask,
+        "evidence": {**run.evidence, "smallest_pieces": {kind: asdict(each) for kind, each in found.items()}},
+    }
+    run = run.model_copy(update=update)
     return replace(trained, run=run, classifier=trained.classifier.cpu())
 
 

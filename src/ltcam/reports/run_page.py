@@ -18,7 +18,14 @@ if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
-_EVIDENCE_WITH_A_PLACE = {"best_epoch", "epoch_chosen_by", "kinds", "seed_maps", "validation"}
+_EVIDENCE_WITH_A_PLACE = {
+    "best_epoch",
+    "epoch_chosen_by",
+    "kinds",
+    "seed_maps",
+    "smallest_pieces",
+    "validation",
+}
 
 
 GROUPS = {
@@ -149,10 +156,24 @@ def _kinds(run: Run) -> list[dict[str, Any]]:
                 "trust": word,
                 "tone": _TONES.get(word, ""),
                 "advice": _ADVICE.get(word, ""),
+                "smallest": _smallest(run, kind),
                 "candidates": why.get("candidates", []),
             }
         )
     return found
+
+
+def _smallest(run: Run, kind: str) -> str:
+    """Which pieces of a kind's masks are left out, and why."""
+    why = run.evidence.get("smallest_pieces", {}).get(kind)
+    if why is None or why["area_px"] <= 1:
+        return ""
+    return (
+        f"Pieces of fewer than {number(why['area_px'])} px are left out of its masks: nine of ten of the "
+        f"{number(why['specks'])} pieces on OK images have at most {number(why['speck_px'])} px, and the largest piece "
+        f"on an image of the kind typically has {number(why['typical_px'])} px. --min-area of ltcam predict takes "
+        "another size."
+    )
 
 
 def _cards(

@@ -25,10 +25,8 @@ MOST_LOOKED_AT = 24
 """OK images that are looked at."""
 
 _COVERED = 0.9  # share of the pieces on OK images that are left out
-_SHARE, _SHARE_OTSU = (
-    0.1,
-    0.02,
-)  # of the typical largest piece on images of the kind; pieces of that area stay
+# Of the typical largest piece on images of the kind, in pixels; pieces of that area stay.
+_SHARE, _SHARE_OTSU = 0.1, 0.05
 
 
 @dataclass(frozen=True)

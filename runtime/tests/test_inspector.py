@@ -105,6 +105,18 @@ def test_several_kinds_are_drawn_together_and_named_apart() -> None:
     assert names["red"][0] < names["blue"][0]
 
 
+def test_a_mask_is_trusted_as_far_as_the_least_of_its_kinds() -> None:
+    kinds = {
+        "red": KindSettings(map="red", trust="fair"),
+        "blue": KindSettings(map="blue", trust="good"),
+    }
+    found = inspector(kind_share=0.2, kinds=kinds)
+    assert [found.inspect(picture(**each)).trust for each in ({"red": 1}, {"blue": 1})] == ["fair", "good"]
+    assert found.inspect(picture(red=1, blue=1)).trust == "fair"
+    assert found.inspect(picture()).trust == ""
+    assert inspector().inspect(picture(red=1)).trust == ""
+
+
 def test_a_kind_below_its_share_is_not_drawn() -> None:
     found = inspector(kind_share=0.5).inspect(picture(red=1, blue=0.5))
     assert found.mask[12, 12]

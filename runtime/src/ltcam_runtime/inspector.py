@@ -28,6 +28,7 @@ from ltcam_runtime.settings import (
     MaskSettings,
     Overrides,
     SharpeningSettings,
+    Trust,
 )
 from ltcam_runtime.sharpening import Contrast, sharpen
 from ltcam_runtime.verdicts import decide
@@ -221,6 +222,7 @@ class Inspector:
             heatmap=drawn.heatmap,
             mask=drawn.mask,
             regions=drawn.regions,
+            trust=drawn.trust,
             timings={"capture": seconds, "mask": time.perf_counter() - started},
         )
 
@@ -246,14 +248,15 @@ class Inspector:
             if answer.verdict == "ok" and float(heatmap.max()) <= settings.least_peak:
                 mask = np.zeros_like(mask)
             found[settings] = heatmap, mask
+        trust = _least_trust([settings.trust for settings, (_, mask) in found.items() if mask.any()])
         if len(found) == 1:
             ((heatmap, mask),) = found.values()
-            return _Drawn(heatmap, mask, find_regions(mask, heatmap, kinds[0]))
+            return _Drawn(heatmap, mask, find_regions(mask, heatmap, kinds[0]), trust)
         heatmap = np.maximum.reduce([to_shares(heatmap).astype(np.float32) for heatmap, _ in found.values()])
         mask = np.logical_or.reduce([mask for _, mask in found.values()])
         masks = {kind: found[self.settings.of_kind(kind)][1] for kind in kinds}
         regions = (_named(region, masks) for region in find_regions(mask, heatmap, kinds[0]))
-        return _Drawn(heatmap, mask, tuple(regions))
+        return _Drawn(heatmap, mask, tuple(regions), trust)
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,13 @@ class _Drawn:
     heatmap: Heatmap
     mask: Mask
     regions: tuple[Region, ...]
+    trust: Trust = ""
+
+
+def _least_trust(found: Sequence[Trust]) -> Trust:
+    """The least of what is known; empty where nothing is."""
+    order: tuple[Trust, ...] = ("poor", "fair", "good", "")
+    return min(found, key=order.index, default="")
 
 
 def _is_flat(image: Pixels) -> bool:

@@ -30,6 +30,7 @@ class Summary:
         failed: (image, reason) of those that could not be read, or whose results could not be written; and (folder,
             reason) of those that could not be listed.
         left_out: what was found beside the images and is not inspected: `reason`, `count` and an `example`.
+        poor: number of masks whose trust is poor.
     """
 
     out: Path
@@ -37,6 +38,7 @@ class Summary:
     verdicts: Mapping[str, int]
     failed: tuple[tuple[str, str], ...]
     left_out: tuple[Mapping[str, Any], ...] = ()
+    poor: int = 0
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -52,6 +54,7 @@ class Summary:
             "verdicts": dict(self.verdicts),
             "failed": [{"image": image, "reason": reason} for image, reason in self.failed],
             "left_out": list(self.left_out),
+            "poor_masks": self.poor,
         }
 
     def sentences(self) -> list[str]:
@@ -62,6 +65,11 @@ class Summary:
         for entry in self.left_out:
             more = ", ..." if entry["count"] > 1 else ""
             found.append(f"left out: {counted(entry['count'], entry['reason'])} ({entry['example']}{more})")
+        if self.poor:
+            found.append(
+                f"{counted(self.poor, 'masks')} of kinds whose outlines hardly explain the verdict (`trust` is poor in "
+                "predictions.csv): look before you measure; how-to/poor-masks in the docs says what to try"
+            )
         verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
         judged = f" ({verdicts})" if verdicts else ""
         found.append(
@@ -147,7 +155,7 @@ def write_predictions(
     Raises:
         LtcamError: an inspector or output that cannot be used.
     """
-    total = len(listing.files)
+    total, poor = len(listing.files), 0
     with output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder:
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
@@ -179,9 +187,10 @@ def write_predictions(
                     behind.add_failure(item.name, item.reason)
                 else:
                     behind.add(item.inspection, item.image)
+                    poor += item.inspection.trust == "poor"
                 progress(done, total)
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
-    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out))
+    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out), poor)
 
 
 def settings_json(

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.settings import Trust
+
 Verdict = Literal["ok", "unsure", "defect"]
 """What an inspection says of a whole image. `unsure` means: a person should look."""
 
@@ -75,6 +77,8 @@ class Inspection:
             sharpened as the mask was cut from it, which is not done where the verdict is `ok`.
         mask: (H, W) bool at the image's own size; empty where the verdict is `ok`.
         regions: connected pieces of the mask, largest area first.
+        trust: how far the mask can be trusted, `good`, `fair` or `poor`, by how much of the verdict masks of its kinds
+            explained in the training; empty where that is not known, and without a mask.
         timings: seconds per step, for information.
         pixels: (H, W, 3) uint8 RGB, what was inspected; None where many images are, so that they do not pile up.
     """
@@ -87,6 +91,7 @@ class Inspection:
     heatmap: NDArray[np.float32]
     mask: NDArray[np.bool_]
     regions: tuple[Region, ...]
+    trust: Trust = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
@@ -110,5 +115,6 @@ class Inspection:
             "score": round(self.score, 6),
             "class_scores": {name: round(value, 6) for name, value in self.class_scores.items()},
             "mask_area_px": int(self.mask.sum()),
+            "trust": self.trust,
             "regions": [region.to_json(px_per_mm) for region in self.regions],
         }

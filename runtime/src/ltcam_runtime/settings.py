@@ -47,6 +47,7 @@ DRAWN = "student"
 Polarity = Literal["none", "dark", "bright", "either", "both", "colour"]
 Scope = Literal["channel", "stage"]
 Reading = Literal["gradient", "mask"]
+Trust = Literal["", "good", "fair", "poor"]
 FusionName = Literal["sum", "mean", "max", "product"]
 StageScaleName = Literal["none", "max", "minmax", "tanh"]
 
@@ -173,7 +174,8 @@ class KindSettings(Settings):
 
     `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it. `scale`: its values that count as
     0 and as 1: the median of OK images, and (sharpening included) what 0.1 % of their pixels exceed; None leaves the
-    heatmap as it is. `least_peak`: heat that an image judged OK must exceed somewhere to have a mask at all.
+    heatmap as it is. `least_peak`: heat that an image judged OK must exceed somewhere to have a mask at all. `trust`:
+    how far its masks can be trusted, by how much of the verdict they explain; empty where nobody asked.
     """
 
     map: str = MAP
@@ -181,6 +183,7 @@ class KindSettings(Settings):
     least_peak: float = Field(0.0, ge=0)
     sharpening: SharpeningSettings = SharpeningSettings()
     mask: MaskSettings = MaskSettings()
+    trust: Trust = ""
 
     @field_validator("scale")
     @classmethod

@@ -26,7 +26,7 @@ from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, scaled, sharpened
 from ltcam_runtime.reading import Workers, read_all
-from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings
+from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings, Trust
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
 AREA_PRICE = 0.11  # of the area's logarithm; the whole drop is worth 1, the whole rise too
@@ -421,6 +421,7 @@ def _settled(
     if not found:
         return settings, {"sentence": "as for the other kinds, since none of its images is told from OK ones"}
     chosen = _row(best, found[best])
+    settings = settings.model_copy(update={"trust": trust(chosen["drop"])})
     rows = sorted(
         (_row(each, marks) for each, marks in found.items() if each != best), key=lambda row: -row["value"]
     )
@@ -439,7 +440,7 @@ GOOD, FAIR = 0.5, 0.25
 """Share of the score that goes when masks are filled with OK texture, from which on they can be trusted."""
 
 
-def trust(explained: float) -> str:
+def trust(explained: float) -> Trust:
     """In a word how far masks can be trusted, by the share of the score that they explain."""
     return "good" if explained >= GOOD else "fair" if explained >= FAIR else "poor"
 

@@ -33,7 +33,8 @@
   const tones = { defect: "bad", unsure: "warn", ok: "good" };
   const size = image => `${Number(image.size.toPrecision(3)).toLocaleString("en")} ${data.unit}`;
   const note = image => image.regions === 0 ? "nothing marked"
-    : `${image.kinds.join(", ")}: ${image.regions} region${image.regions === 1 ? "" : "s"}, largest ${size(image)}`;
+    : `${image.kinds.join(", ")}: ${image.regions} region${image.regions === 1 ? "" : "s"}, largest ${size(image)}`
+      + (image.trust === "poor" ? "; outline hardly explains the verdict" : "");
 
   function select() {
     const name = state.name.toLowerCase();

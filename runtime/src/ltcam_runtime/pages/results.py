@@ -18,8 +18,9 @@ from string import Template
 from ltcam_runtime.pages import base_style, resource
 from ltcam_runtime.pages.histogram import score_histogram
 from ltcam_runtime.results import Verdict
+from ltcam_runtime.settings import Trust
 
-_COLUMNS = ("name", "verdict", "score", "kinds", "regions", "size", "output")
+_COLUMNS = ("name", "verdict", "score", "kinds", "regions", "size", "output", "trust")
 _SHOWN_FAILURES = 50
 _NAMES: dict[Verdict, str] = {"defect": "defective", "unsure": "unsure", "ok": "OK"}
 _TONES: dict[Verdict, str] = {"defect": "bad", "unsure": "warn", "ok": "good"}
@@ -37,6 +38,7 @@ class ResultRecord:
         regions: number of regions.
         largest: area of the largest region in the page's unit, 0 where there is none.
         output: name of its files, without folder and suffix.
+        trust: how far its mask can be trusted; see `ltcam_runtime.results.Inspection`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ResultRecord:
     regions: int
     largest: float
     output: str
+    trust: Trust = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,16 @@ def _data(page: ResultsPage, counts: Counter[Verdict]) -> str:
     """The records for the script. Without a `<` nothing in it can end the element it stands in."""
     kinds = sorted({kind for record in page.records for kind in record.kinds})
     rows = [
-        [each.name, each.verdict, round(each.score, 6), each.kinds, each.regions, each.largest, each.output]
+        [
+            each.name,
+            each.verdict,
+            round(each.score, 6),
+            each.kinds,
+            each.regions,
+            each.largest,
+            each.output,
+            each.trust,
+        ]
         for each in page.records
     ]
     content = {

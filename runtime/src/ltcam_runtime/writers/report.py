@@ -80,6 +80,7 @@ class ReportWriter:
             regions=len(inspection.regions),
             largest=max((region.area_px for region in inspection.regions), default=0) / (self._scale**2),
             output=name,
+            trust=inspection.trust,
         )
         self._records.append(record)
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -355,3 +358,37 @@ def test_a_network_with_seed_maps_answers_by_one_of_two(zero, other, make_run):
     write_run(folder, run, seeded, "", [], "")
     with pytest.raises(RunError, match=r"'head.weight' and 'peaks.weight' is all zero"):
         read_classifier(folder, read_run(folder))
+
+
+@pytest.mark.parametrize("name", [RUN_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize(
+    ("code", "said"), [(errno.EACCES, "no permission to read it"), (errno.EIO, "cannot be read")]
+)
+def test_what_may_not_be_read_is_neither_missing_nor_damaged(make_run, monkeypatch, name, code, said):
+    folder = make_run()
+    whole = Path.open
+
+    def refuse(path, *args, **options):
+        if path.name == name:
+            raise OSError(code, os.strerror(code), str(path))
+        return whole(path, *args, **options)
+
+    run = read_run(folder)
+    monkeypatch.setattr(Path, "open", refuse)  # root may read everything, so modes would not do
+    with pytest.raises(RunError, match=rf"{name}.*{said}"):
+        read_run(folder) if name == RUN_FILE else read_classifier(folder, run)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_runs_that_others_have_closed(make_run):
+    folder = make_run()
+    run = read_run(folder)
+    (folder / WEIGHTS_FILE).chmod(0)
+    with pytest.raises(RunError, match=f"{WEIGHTS_FILE}: no permission to read it"):
+        read_classifier(folder, run)
+    folder.chmod(0)
+    try:
+        with pytest.raises(RunError, match=f"{RUN_FILE}: no permission to read it"):
+            read_run(folder)
+    finally:
+        folder.chmod(0o700)

@@ -62,6 +62,10 @@ def _told(error: Exception) -> tuple[str, int]:
     """What a command says of an error, and its exit code."""
     if isinstance(error, LtcamError):
         return str(error), error.exit_code
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"{error.filename}: no permission; check who may read or write it", NOTHING_DONE
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}", NOTHING_DONE
     if isinstance(error, (MemoryError, OSError, FloatingPointError)):
         return f"{type(error).__name__}: {error}", NOTHING_DONE
     # A fault of ours: told in a line as well, and how to see more.

@@ -16,7 +16,8 @@ import hashlib
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,16 @@ def read_run(folder: Path) -> Run:
         RunError: no run folder, damaged, or written by a newer version; the message names the field.
     """
     file = folder / RUN_FILE
-    if not file.is_file():
-        what = "there is no such folder" if not folder.exists() else f"it holds no {RUN_FILE}"
-        raise RunError(f"{folder} is not a run folder: {what}; give the --out folder of `ltcam train`")
-    if file.stat().st_size > _LARGEST_RUN_FILE:
-        raise RunError(f"{file} is {file.stat().st_size} bytes long; a run.json is far smaller")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise RunError(f"{file} is damaged: {error}") from error
+    with _readable(file):
+        if not file.is_file():
+            what = "there is no such folder" if not folder.exists() else f"it holds no {RUN_FILE}"
+            raise RunError(f"{folder} is not a run folder: {what}; give the --out folder of `ltcam train`")
+        if file.stat().st_size > _LARGEST_RUN_FILE:
+            raise RunError(f"{file} is {file.stat().st_size} bytes long; a run.json is far smaller")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{file} is damaged: {error}") from error
     if not isinstance(values, dict):
         raise RunError(f"{file} is damaged: it holds no settings")
     version = values.get("schema_version")
@@ -134,6 +136,19 @@ def read_run(folder: Path) -> Run:
         field = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         raise RunError(f"{file}: field {field!r}: {message}") from error
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """What the system says against reading a run's file, as the library that reads it may not say it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise RunError(
+            f"{file}: no permission to read it; ask its owner, or whoever trained, to let others read it"
+        ) from error
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def ok_labels(folder: Path) -> tuple[str, ...]:
@@ -174,12 +189,14 @@ def read_classifier(folder: Path, run: Run) -> Classifier:
         RunError: weights that are missing, damaged, not finite, all zero, or of another network.
     """
     file = folder / WEIGHTS_FILE
-    if not file.is_file():
-        raise RunError(f"{folder} holds no {WEIGHTS_FILE}; the run folder is incomplete")
-    try:
-        state = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file} is not a readable safetensors file: {error}") from error
+    with _readable(file):
+        if not file.is_file():
+            raise RunError(f"{folder} holds no {WEIGHTS_FILE}; the run folder is incomplete")
+        file.open("rb").close()  # safetensors says of all it may not read that it is not there
+        try:
+            state = load_file(file)
+        except SafetensorError as error:
+            raise RunError(f"{file} is not a readable safetensors file: {error}") from error
     try:
         classifier = _built(run, state)
     except SettingsError as error:

@@ -136,6 +136,26 @@ def test_results_of_all_kinds(run, folder, tmp_path):
     json.dumps(summary.to_json(), allow_nan=False)
 
 
+def test_further_pages_and_frames_are_said(run, folder, tmp_path):
+    picture = Image.new("RGB", (40, 30), "grey")
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    picture.save(pages / "one.tif")
+    picture.save(pages / "three.tif", save_all=True, append_images=[picture, picture])
+    picture.convert("P").save(pages / "film.gif", save_all=True, append_images=[Image.new("P", (40, 30), 7)])
+    summary = predict(run, [str(pages)], tmp_path / "out")
+    assert summary.inspected == 3
+    ((reason, count, example),) = [tuple(entry.values()) for entry in summary.left_out]
+    assert "several pages or frames" in reason
+    assert (count, example) == (2, "film.gif")
+    assert any(
+        sentence.startswith("left out: 2 files with several pages") for sentence in summary.sentences()
+    )
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["left_out"] == list(
+        summary.left_out
+    )
+
+
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (8, 1), (3, 2)])
 def test_masks_do_not_depend_on_batch_size_or_threads(batch_size, threads, run, folder, tmp_path):
     reference = tmp_path / "reference"

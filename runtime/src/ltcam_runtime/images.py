@@ -100,6 +100,8 @@ _DECODERS: tuple[tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]], ...] 
 
 _KNOWN = "BMP, GIF, JPEG, JPEG 2000, PNM, PNG, TIFF and WebP"
 
+_SEVERAL_PICTURES = frozenset({"TIFF", "GIF", "WEBP", "PNG"})  # a second JPEG in one file is its preview
+_REDUCED_PAGE = (254, 1)  # NewSubfileType of TIFF, and its bit that says "a smaller copy of another page"
 _RAMP = 16  # fewer greys in a palette may be classes
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -260,6 +262,28 @@ def image_size(path: Path | str) -> tuple[int, int]:
         width, height = image.size
     transposed = _ORIENTATIONS.get(orientation, (False, ()))[0]
     return (width, height) if transposed else (height, width)
+
+
+def has_more_pictures(path: Path | str) -> bool:
+    """Whether pages or frames follow the first one of an image file, the only one that is read.
+
+    Raises:
+        InputError: missing, unreadable or not an image.
+    """
+    with _opened(path) as (image, _):
+        return more_pictures(image)
+
+
+def more_pictures(image: Image.Image) -> bool:
+    """Whether pages or frames follow the first one; what is no picture of its own is none."""
+    if image.format not in _SEVERAL_PICTURES:
+        return False
+    try:
+        image.seek(1)
+    except (EOFError, OSError, ValueError, SyntaxError):
+        return False
+    tag, reduced = _REDUCED_PAGE
+    return not (image.format == "TIFF" and image.getexif().get(tag, 0) & reduced)
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

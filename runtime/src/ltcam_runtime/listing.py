@@ -10,12 +10,13 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import IMAGE_SUFFIXES
+from ltcam_runtime.errors import DataError, InputError
+from ltcam_runtime.images import IMAGE_SUFFIXES, has_more_pictures
 from ltcam_runtime.mask_files import sort_masks
 from ltcam_runtime.searching import (
     CLOSED,
@@ -29,7 +30,9 @@ from ltcam_runtime.searching import (
 )
 
 MASKS = "masks of other images"
+FURTHER = "files with several pages or frames, of which the first is inspected: save the others as files"
 
+_SEVERAL = frozenset({".tif", ".tiff", ".gif", ".webp"})
 _FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
 
@@ -48,13 +51,23 @@ class Listing:
     left_out: tuple[LeftOut, ...] = ()
 
     def left_out_json(self) -> list[dict[str, Any]]:
-        """Why how many files were left out, the most frequent reason first, as plain JSON values."""
-        counts = Counter(entry.reason for entry in self.left_out)
-        first = {entry.reason: str(entry.path) for entry in reversed(self.left_out)}
+        """Why how many files, or parts of them, were left out, the most frequent reason first, as plain JSON values."""
+        entries = [*self.left_out, *(LeftOut(PurePosixPath(name), FURTHER) for name in self._with_more())]
+        counts = Counter(entry.reason for entry in entries)
+        first = {entry.reason: str(entry.path) for entry in reversed(entries)}
         return [
             {"reason": reason, "count": count, "example": first[reason]}
             for reason, count in counts.most_common()
         ]
+
+    def _with_more(self) -> list[str]:
+        """Files that hold more pictures than one, by the suffixes of formats that are used so."""
+        found = []
+        for name, path in self.files:
+            with suppress(InputError):  # said when it is read
+                if path.suffix.lower() in _SEVERAL and has_more_pictures(path):
+                    found.append(name)
+        return found
 
 
 def list_images(

@@ -21,6 +21,9 @@ _ONE = {
         "image by its content, but its name ends otherwise: rename it"
     ),
     "masks of other images": "mask of another image",
+    "files with several pages or frames, of which the first is inspected: save the others as files": (
+        "file with several pages or frames, of which the first is inspected: save the others as files"
+    ),
 }
 _VERBS = {"are": "is", "do": "does", "have": "has", "fit": "fits"}
 

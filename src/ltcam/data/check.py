@@ -30,7 +30,7 @@ from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
 from ltcam_runtime import mask_files, searching
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import load_mask, read_image
+from ltcam_runtime.images import load_mask, more_pictures, read_image
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 FEW_DEFECTS = 10
@@ -49,9 +49,6 @@ _ATTENTION = frozenset(
 """Reasons for leaving files out that somebody should know of before training."""
 
 _MOST_MARKED = 0.5
-_SEVERAL_PICTURES = frozenset({"TIFF", "GIF", "WEBP", "PNG"})
-"""Formats of which further pictures are pages or frames; a second JPEG in one file is its preview."""
-_REDUCED_PAGE = (254, 1)  # NewSubfileType of TIFF, and its bit that says "a smaller copy of another page"
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by its full range
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -356,19 +353,9 @@ def _header(sample: Sample, image: NDArray[np.uint8]) -> tuple[str, str]:
     try:
         with Image.open(sample.path) as opened:
             mode = opened.mode
-            more = opened.format in _SEVERAL_PICTURES and _another_page(opened)
-            return mode, "only its first picture is read" if more else ""
+            return mode, "only its first picture is read" if more_pictures(opened) else ""
     except (OSError, ValueError, SyntaxError):
         return "unknown", ""
-
-
-def _another_page(opened: Image.Image) -> bool:
-    try:
-        opened.seek(1)
-    except (EOFError, OSError, ValueError, SyntaxError):
-        return False
-    tag, reduced = _REDUCED_PAGE
-    return not (opened.format == "TIFF" and opened.getexif().get(tag, 0) & reduced)
 
 
 # -------------------------------------------------------------------------------------- all samples

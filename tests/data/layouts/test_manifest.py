@@ -269,3 +269,28 @@ def test_absolute_paths_of_another_machine_are_one_error(manifest, root, tmp_pat
 
 def test_absolute_paths_that_climb_are_refused(manifest, tmp_path):
     refused(manifest(f"path,label\n{tmp_path}/b/../../x.png,ok\n"), "absolute|leads out")
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad", "name"),
+    [
+        ("defect", "no", "yes", "defect"),
+        ("Defective", "False", "True", "defect"),
+        ("is anomaly", "0", "1", "defect"),
+        ("NG", "n", "Y", "defect"),
+        ("defect", "none", "scratch", "scratch"),
+        ("ok", "yes", "no", "defect"),
+        ("is_good", "1", "0", "defect"),
+        ("pass", "ja", "nein", "defect"),
+    ],
+)
+def test_a_column_that_asks_is_answered(manifest, column, good, bad, name):
+    dataset = read_manifest(manifest(f"path,{column}\na.png,{good}\nb/c.png,{bad}\n"))
+    assert dataset.label_counts() == {OK: 1, name: 1}
+
+
+def test_a_column_of_labels_counts_more_than_one_that_asks(manifest):
+    dataset = read_manifest(manifest("path,label,ok\na.png,good,no\nb/c.png,dent,yes\n"))
+    assert dataset.label_counts() == {OK: 1, "dent": 1}
+    refused(manifest("path,ok,defect\na.png,yes,no\n"), r"column\(s\) label missing")
+    refused(manifest("path,defect\na.png,\nb/c.png,no\n"), "row 2: label is empty")

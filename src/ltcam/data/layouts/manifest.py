@@ -4,7 +4,8 @@
     a/0001.png,ok,train,,lot1
     a/0002.png,scratch,train,m/0002.png,lot1
 
-The columns are also found by other usual names, such as `filename,class` or `image_path;label` (`COLUMN_NAMES`).
+The columns are also found by other usual names, such as `filename,class` or `image_path;label` (`COLUMN_NAMES`). A
+column that asks for defects, or for OK (`defect`, `is_ok`), may stand for the labels: yes and no, 1 and 0 answer it.
 Paths are relative to the CSV file, or absolute and below its folder, which they may not leave; they are compared
 without regard to Unicode form and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab;
 lines that begin with # before the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK
@@ -25,7 +26,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
+from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset
 from ltcam.data.labels import read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam_runtime.errors import DataError
@@ -48,6 +49,30 @@ COLUMN_NAMES: Mapping[str, frozenset[str]] = {
     "mask": frozenset({"mask_file", "mask_name", "mask_path", "maskpath"}),
 }
 """What a column may be called instead, where no column has its own name; words are joined by `_`."""
+
+_ASK_FOR_DEFECTS = frozenset(
+    {"defect", "defective", "is_defect", "is_defective", "has_defect", "anomaly", "is_anomaly", "anomalous"}
+    | {
+        "faulty",
+        "is_faulty",
+        "damaged",
+        "is_damaged",
+        "ng",
+        "is_ng",
+        "nok",
+        "reject",
+        "rejected",
+        "fail",
+        "failed",
+    }
+)
+_ASK_FOR_OK = frozenset(
+    {"ok", "is_ok", "good", "is_good", "normal", "is_normal", "pass", "passed", "accepted"}
+)
+"""Columns that answer a question instead of naming a label, where none is called so."""
+
+_YES = frozenset({"yes", "y", "true", "t", "1", "1.0", "ja", "j", "oui", "si", "sí", "sim"})
+_NO = frozenset({"no", "n", "false", "f", "0", "0.0", "nein", "non", "não", "none"})
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
@@ -157,10 +182,12 @@ def _rows(file: Path) -> list[_Row]:
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
     columns = _columns(file, table[0][1])
+    question = _question(columns)
+    columns = ["label" if question and name == question else name for name in columns]
     _check_columns(file, columns)
     if len(table) == 1:
         raise DataError(f"{file}: there is a header but no row; add one row per image")
-    return [_row(file, number, columns, cells) for number, cells in table[1:]]
+    return [_row(file, number, columns, cells, question) for number, cells in table[1:]]
 
 
 def _text(file: Path) -> str:
@@ -218,6 +245,22 @@ def _columns(file: Path, header: list[str]) -> list[str]:
     return written
 
 
+def _question(columns: list[str]) -> str:
+    """The only column that asks for defects or for OK where none is called `label`; "" if there is none."""
+    found = [name for name in columns if re.sub(r"[\s-]+", "_", name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
+    return found[0] if len(found) == 1 and "path" in columns and "label" not in columns else ""
+
+
+def _answered(question: str, text: str) -> str:
+    """The label that an answer stands for. A column of defects may name them instead."""
+    of_ok = re.sub(r"[\s-]+", "_", question) in _ASK_FOR_OK
+    if text.lower() in _YES:
+        return OK if of_ok else "defect"
+    if text.lower() in _NO:
+        return "defect" if of_ok else OK
+    return text
+
+
 def _check_columns(file: Path, columns: list[str]) -> None:
     missing = [name for name in ("path", "label") if name not in columns]
     if missing:
@@ -230,13 +273,16 @@ def _check_columns(file: Path, columns: list[str]) -> None:
         raise DataError(f"{file}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
 
 
-def _row(file: Path, number: int, columns: list[str], cells: list[str]) -> _Row:
+def _row(file: Path, number: int, columns: list[str], cells: list[str], question: str) -> _Row:
     if any(cell.strip() for cell in cells[len(columns) :]):
         raise DataError(
             f"{file}: row {number}: {len(cells)} values for {len(columns)} columns; put quotes around values "
             "that contain the delimiter"
         )
-    return _Row(number, {name: cell.strip() for name, cell in zip(columns, cells, strict=False)})
+    values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
+    if question:
+        values["label"] = _answered(question, values.get("label", ""))
+    return _Row(number, values)
 
 
 def _sample(row: _Row, finder: _Finder) -> Sample:

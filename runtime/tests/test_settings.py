@@ -96,7 +96,8 @@ def test_a_kind_that_is_no_class_of_defects() -> None:
 @pytest.mark.parametrize(
     ("probabilities", "seen"),
     [
-        ([0.1, 0.6, 0.3], ("crack", "stain")),
+        ([0.1, 0.5, 0.4], ("crack", "stain")),
+        ([0.1, 0.6, 0.3], ("crack",)),
         ([0.1, 0.1, 0.8], ("stain",)),
         ([0.9, 0.05, 0.05], ("crack", "stain")),
         ([1.0, 0.0, 0.0], ("crack", "stain")),

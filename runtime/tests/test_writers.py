@@ -388,6 +388,7 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
         writer.add_failure("bad.png", "the file is empty")
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
+        ".ltcam-files.json",
         "coco.json",
         "crops",
         "cvat.xml",

@@ -83,7 +83,7 @@ class Part(Settings):
     maps: dict[str, CamSettings] = Field(min_length=1)
     engine: EngineName = "onnxruntime"
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    tolerance: float = Field(1e-3, gt=0, lt=1)
+    tolerance: float = Field(default=1e-3, gt=0, lt=1)
     origin: Origin
     golden: tuple[Golden, ...] = Field(min_length=1, max_length=64)
 

@@ -128,8 +128,8 @@ class CamSettings(Settings):
     """
 
     method: str = "layer-cam"
-    kind: int = Field(1, ge=1)
-    percentile: float | None = Field(None, ge=0, le=100)
+    kind: int = Field(default=1, ge=1)
+    percentile: float | None = Field(default=None, ge=0, le=100)
     scope: Scope = "channel"
     reading: Reading = "gradient"
     stages: tuple[str, ...] = Field(min_length=1)
@@ -142,8 +142,8 @@ class SharpeningSettings(Settings):
     """Which of the image's own contrast sharpens a heatmap; see `ltcam_runtime.sharpening.Contrast`."""
 
     polarity: Polarity = "none"
-    window: float = Field(0.12, gt=0, le=1)
-    floor: float = Field(0.0, ge=0, le=255)
+    window: float = Field(default=0.12, gt=0, le=1)
+    floor: float = Field(default=0.0, ge=0, le=255)
 
 
 class MaskSettings(Settings):
@@ -156,16 +156,16 @@ class MaskSettings(Settings):
 
     threshold: Annotated[Literal["otsu"] | float, BeforeValidator(_threshold)] = "otsu"
     of: Literal["range", "value"] = "range"
-    reach: float = Field(1.0, ge=0, le=1)
+    reach: float = Field(default=1.0, ge=0, le=1)
     fill_holes: bool = False
-    min_area_px: int = Field(1, ge=1)
+    min_area_px: int = Field(default=1, ge=1)
 
 
 class VerdictSettings(Settings):
     """How a score becomes a verdict."""
 
-    threshold: float = Field(0.5, ge=0, le=1)
-    unsure_margin: float = Field(0.0, ge=0, le=0.5)
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    unsure_margin: float = Field(default=0.0, ge=0, le=0.5)
     evidence: str = "default"
 
 
@@ -180,7 +180,7 @@ class KindSettings(Settings):
 
     map: str = MAP
     scale: tuple[float, float] | None = None
-    least_peak: float = Field(0.0, ge=0)
+    least_peak: float = Field(default=0.0, ge=0)
     sharpening: SharpeningSettings = SharpeningSettings()
     mask: MaskSettings = MaskSettings()
     trust: Trust = ""
@@ -203,7 +203,7 @@ class InspectionSettings(Settings):
     classes: tuple[str, ...] = Field(min_length=2)
     default: KindSettings = KindSettings()
     kinds: dict[str, KindSettings] = Field(default_factory=dict)
-    kind_share: float = Field(0.4, gt=0, le=1)
+    kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
 
     @field_validator("classes")
@@ -277,43 +277,52 @@ class Overrides(AskedSettings):
         SettingsError: a value that cannot be used.
     """
 
-    method: str | None = Field(None, description="map method; default: the run's")
+    method: str | None = Field(default=None, description="map method; default: the run's")
     percentile: Annotated[float | Literal["none"] | None, BeforeValidator(_percentile)] = Field(
-        None, description="truncation, 0 to 100, or none"
+        default=None, description="truncation, 0 to 100, or none"
     )
-    scope: Scope | None = Field(None, description="whose gradients the percentile is of: channel or stage")
+    scope: Scope | None = Field(
+        default=None, description="whose gradients the percentile is of: channel or stage"
+    )
     reading: Reading | None = Field(
-        None, description="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"
+        default=None, description="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"
     )
     stages: Annotated[tuple[str, ...] | None, BeforeValidator(_stages)] = Field(
-        None, description="stages, by number (1 is the shallowest) or name: 2,3,4"
+        default=None, description="stages, by number (1 is the shallowest) or name: 2,3,4"
     )
-    fusion: FusionName | None = Field(None, description="sum, mean, max or product")
+    fusion: FusionName | None = Field(default=None, description="sum, mean, max or product")
     stage_scale: StageScaleName | None = Field(
-        None, description="scaling of stage maps before fusing: none, max, minmax or tanh"
+        default=None, description="scaling of stage maps before fusing: none, max, minmax or tanh"
     )
-    positive_activations: bool | None = Field(None, description="only the positive part of activations")
+    positive_activations: bool | None = Field(
+        default=None, description="only the positive part of activations"
+    )
     threshold: Annotated[Literal["otsu"] | float | None, BeforeValidator(_threshold)] = Field(
-        None, description="of the mask: otsu, or a share of the heatmap's range, 0 to 1"
+        default=None, description="of the mask: otsu, or a share of the heatmap's range, 0 to 1"
     )
     reach: float | None = Field(
-        None, ge=0, le=1, description="share of Otsu's threshold down to which a mask follows a defect"
+        default=None,
+        ge=0,
+        le=1,
+        description="share of Otsu's threshold down to which a mask follows a defect",
     )
-    fill_holes: bool | None = Field(None, description="whether what a mask encloses belongs to it")
-    min_area_px: int | None = Field(None, ge=1, description="smaller pieces of a mask are left out")
+    fill_holes: bool | None = Field(default=None, description="whether what a mask encloses belongs to it")
+    min_area_px: int | None = Field(default=None, ge=1, description="smaller pieces of a mask are left out")
     sharpen: Polarity | None = Field(
-        None,
+        default=None,
         description="contrast that sharpens the masks: none, dark, bright, either, both, colour; default: the run's",
     )
     window: float | None = Field(
-        None, gt=0, le=1, description="share of the shorter side that contrast is of"
+        default=None, gt=0, le=1, description="share of the shorter side that contrast is of"
     )
-    floor: float | None = Field(None, ge=0, le=255, description="grey levels that contrast has to exceed")
+    floor: float | None = Field(
+        default=None, ge=0, le=255, description="grey levels that contrast has to exceed"
+    )
     verdict_threshold: float | None = Field(
-        None, ge=0, le=1, description="score from which an image is a defect"
+        default=None, ge=0, le=1, description="score from which an image is a defect"
     )
     unsure_margin: float | None = Field(
-        None, ge=0, le=0.5, description="scores this close to the threshold want a person's look"
+        default=None, ge=0, le=0.5, description="scores this close to the threshold want a person's look"
     )
 
     def apply(self, settings: InspectionSettings) -> InspectionSettings:

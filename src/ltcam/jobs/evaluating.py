@@ -60,14 +60,14 @@ class EvaluationSettings(AskedSettings):
     """
 
     split: Literal["auto", "train", "val", "test", "all"] = Field(
-        "auto", description="train, val, test, all, or auto: what the run was not trained on"
+        default="auto", description="train, val, test, all, or auto: what the run was not trained on"
     )
-    bootstrap: int = Field(1000, ge=1, description="resamples of the intervals")
+    bootstrap: int = Field(default=1000, ge=1, description="resamples of the intervals")
     cost_miss: float | None = Field(
-        None, ge=0, description="what a missed defect costs, in any unit; default: 1, or not known"
+        default=None, ge=0, description="what a missed defect costs, in any unit; default: 1, or not known"
     )
     cost_alarm: float | None = Field(
-        None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
+        default=None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
     )
 
     @property

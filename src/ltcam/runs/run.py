@@ -64,7 +64,7 @@ class Run(Settings):
     sharpening: SharpeningSettings = SharpeningSettings()
     mask: MaskSettings = MaskSettings()
     kinds: dict[str, KindSettings] = Field(default_factory=dict)
-    kind_share: float = Field(0.4, gt=0, le=1)
+    kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     arithmetic: Arithmetic = Arithmetic()
     weights_sha256: str = ""

@@ -20,52 +20,52 @@ class TrainingSettings(AskedSettings):
         SettingsError: a value that cannot be used.
     """
 
-    backbone: str = Field(DEFAULT_BACKBONE, description="timm's name of a CNN")
+    backbone: str = Field(default=DEFAULT_BACKBONE, description="timm's name of a CNN")
     head: Head = Field(
-        "pooled",
+        default="pooled",
         description="before the linear layer: the mean over all places, or VGG's own fully connected layers too",
     )
     weights: str | None = Field(
-        None,
+        default=None,
         description="safetensors file (a trunk alone too), 'hub' or 'random'; default: the backbone's own",
     )
     image_size: tuple[int, int] | None = Field(
-        None, description="height and width the network sees; default: from the data"
+        default=None, description="height and width the network sees; default: from the data"
     )
-    freeze: int = Field(0, ge=0, le=8, description="number of first stages that are not trained")
-    epochs: int = Field(16, ge=1, le=10_000, description="passes over the balanced sample")
-    batch_size: int = Field(4, ge=1, le=4096, description="images a step")
+    freeze: int = Field(default=0, ge=0, le=8, description="number of first stages that are not trained")
+    epochs: int = Field(default=16, ge=1, le=10_000, description="passes over the balanced sample")
+    batch_size: int = Field(default=4, ge=1, le=4096, description="images a step")
     learning_rate: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=1,
         description="peak learning rate of the trunk (the head's is ten times it); default: by backbone",
     )
-    weight_decay: float = Field(1e-2, ge=0, le=1, description="AdamW's weight decay")
-    augment: bool = Field(True, description="flips, small zooms, brightness and contrast")
+    weight_decay: float = Field(default=1e-2, ge=0, le=1, description="AdamW's weight decay")
+    augment: bool = Field(default=True, description="flips, small zooms, brightness and contrast")
     validation_share: float = Field(
-        0.2,
+        default=0.2,
         ge=0,
         lt=1,
         description="share of the training groups that chooses the epoch and the verdict's threshold",
     )
     max_miss: float | None = Field(
-        None,
+        default=None,
         ge=1e-6,
         lt=1,
         description="share of defective images that the verdict may miss: lowers its threshold as far as it takes",
     )
     confidence: float = Field(
-        0.95, ge=0.5, lt=1, description="with which no more than the share of `max_miss` is missed"
+        default=0.95, ge=0.5, lt=1, description="with which no more than the share of `max_miss` is missed"
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
-    precision: Precision = Field("auto", description="arithmetic of the training; auto is float32")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="makes split, training and masks repeatable")
+    precision: Precision = Field(default="auto", description="arithmetic of the training; auto is float32")
     memory_format: MemoryFormat = Field(
-        "auto", description="layout of image tensors; auto: by hardware and network"
+        default="auto", description="layout of image tensors; auto: by hardware and network"
     )
 
     classic: bool = Field(
-        False, description="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"
+        default=False, description="the paper's pipeline: LTGrad-CAM of all stages, Otsu, no sharpening"
     )
 
     @property
@@ -81,4 +81,6 @@ class TrainingSettings(AskedSettings):
 class StudentSettings(TrainingSettings):
     """How a student is trained. `backbone`, `head`, `weights` and `classic` are the teacher's whatever they say."""
 
-    rounds: int = Field(1, ge=1, le=9, description="in every later round the student before is the teacher")
+    rounds: int = Field(
+        default=1, ge=1, le=9, description="in every later round the student before is the teacher"
+    )

@@ -55,7 +55,7 @@ class Inspected:
     reason: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspector:
     """A network and what is made of its answers. Immutable, and usable from several threads.
 
@@ -69,6 +69,10 @@ class Inspector:
 
     network: Network
     settings: InspectionSettings
+
+    def __repr__(self) -> str:
+        verdict = f"defective from a score of {self.settings.verdict.threshold:.4g}"
+        return f"{type(self).__name__}(classes: {', '.join(self.settings.classes)}; {verdict})"
 
     def __post_init__(self) -> None:
         if self.settings.classes != self.network.classes:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.settings import Trust
+
+if TYPE_CHECKING:  # only who plots needs it
+    from matplotlib.figure import Figure
 
 Verdict = Literal["ok", "unsure", "defect"]
 """What an inspection says of a whole image. `unsure` means: a person should look."""
@@ -63,7 +67,7 @@ class Region:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """Everything that is said of one image.
 
@@ -94,6 +98,45 @@ class Inspection:
     trust: Trust = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """What was said of the image, in a line; its arrays stay out."""
+        regions = f"{len(self.regions)} region{'' if len(self.regions) == 1 else 's'}"
+        height, width = self.size
+        return (
+            f"Inspection({self.image!r}, {self.verdict}, score {self.score:.4f}, {regions}, "
+            f"{int(self.mask.sum())} of {height} x {width} px)"
+        )
+
+    def plot(self) -> Figure:
+        """The image with the outline of what was found, and its heatmap, as a figure of matplotlib.
+
+        Where the inspection holds no pixels, its heatmap stands for the image.
+
+        Raises:
+            SettingsError: matplotlib is not installed.
+        """
+        from ltcam_runtime.pages.plot import inspection_figure  # noqa: PLC0415  # it knows this class
+
+        return inspection_figure(self)
+
+    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
+        """Write overlay, mask, heatmap and numbers into a folder, named after the image.
+
+        Args:
+            folder: made where it is missing.
+            overwrite: whether files of an earlier inspection of the same image are replaced.
+
+        Returns:
+            The file with the numbers, NAME.json; beside it NAME.overlay.jpg, NAME.mask.png and NAME.heatmap.png (the
+            heatmap from its lowest to its highest value, 16 bit).
+
+        Raises:
+            OutputError: a file is there already, or cannot be written.
+        """
+        from ltcam_runtime.writers.single import save_inspection  # noqa: PLC0415  # it knows this class
+
+        return save_inspection(self, Path(folder), overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the image with what was found, verdict, score and regions."""

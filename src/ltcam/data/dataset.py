@@ -68,7 +68,11 @@ class Files:
         return self.images + self.masks + self.lists + len(self.left_out)
 
 
-@dataclass(frozen=True)
+_SHOWN = 12
+"""Classes that a data set names of itself."""
+
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Samples of one folder, in the order of their ids.
 
@@ -87,6 +91,12 @@ class Dataset:
     samples: tuple[Sample, ...]
     files: Files = Files()
     ok_labels: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = list(self.label_counts().items())
+        shown = ", ".join(f"{name} {count}" for name, count in counts[:_SHOWN])
+        rest = f" and {len(counts) - _SHOWN} more classes" if len(counts) > _SHOWN else ""
+        return f"Dataset({self.layout}: {shown}{rest})"
 
     def of_split(self, split: Split) -> tuple[Sample, ...]:
         """The samples on one side."""

@@ -16,7 +16,7 @@ from ltcam.data.layouts import Reading, read_dataset
 from ltcam_runtime.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OpenData:
     """A data set that was scanned.
 
@@ -31,6 +31,9 @@ class OpenData:
     dataset: Dataset
     images: DecodedImages = field(default_factory=DecodedImages, repr=False)
     reading: Reading = field(default_factory=Reading)
+
+    def __repr__(self) -> str:
+        return f"OpenData({str(self.root)!r}, {self.dataset!r})"
 
     @classmethod
     def open(

@@ -81,7 +81,7 @@ class EvaluationSettings(AskedSettings):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured:
     """What an evaluation found.
 
@@ -94,6 +94,9 @@ class Measured:
     metrics: Mapping[str, Any]
     evaluation: Evaluation
     failed: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return f"Measured({self.evaluation.decisions.sentence})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: each number with its 95 % interval."""

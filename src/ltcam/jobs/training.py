@@ -72,7 +72,7 @@ class Trained:
     pictures: tuple[ExamplePicture, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedRun:
     """A run folder that was written.
 
@@ -87,6 +87,10 @@ class TrainedRun:
     run: Run
     history: tuple[dict[str, float], ...]
     failed: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        left_out = f", {len(self.failed)} images not used" if self.failed else ""
+        return f"TrainedRun({str(self.folder)!r}, {len(self.history)} epochs{left_out})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -17,7 +17,7 @@ from ltcam_runtime.inspector import Inspector as RuntimeInspector
 from ltcam_runtime.settings import Overrides
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspector(RuntimeInspector):
     """A trained run, ready to inspect. Immutable, and usable from several threads.
 

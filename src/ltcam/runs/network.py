@@ -33,7 +33,7 @@ _OF_THE_GPU = threading.Lock()  # whose memory is not shared by several batches
 _AT_ONCE = 8  # images whose score alone is asked for
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TorchNetwork:
     """A trained network and its maps. Immutable, and usable from several threads.
 
@@ -46,6 +46,9 @@ class TorchNetwork:
     run: Run
     classifier: Classifier
     device: torch.device
+
+    def __repr__(self) -> str:
+        return f"TorchNetwork({self.run!r}, on {self.device})"
 
     @classmethod
     def of(cls, run: Run, classifier: Classifier, device: torch.device) -> TorchNetwork:

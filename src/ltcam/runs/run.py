@@ -104,6 +104,12 @@ class Run(Settings):
                 raise ValueError(f"there is no map {name!r}; there are {', '.join(self.maps)}")
         return self
 
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"Run({self.backbone}, {self.network}, {height} x {width} px, classes: {', '.join(self.classes)})"
+        )
+
     @property
     def cam(self) -> CamSettings:
         """How the heatmap of kinds without settings of their own is made."""

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam_runtime.masks import to_shares
@@ -29,18 +30,22 @@ def facts_html(title: str, facts: Sequence[tuple[str, str]]) -> str:
     return f"<div><strong>{escape(title)}</strong><table>{rows}</table></div>"
 
 
+def picture_of(inspection: Inspection) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: the image or, where the inspection holds no pixels, its heatmap in grey."""
+    if inspection.pixels is not None:
+        return inspection.pixels
+    grey = np.rint(255 * to_shares(inspection.heatmap)).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
 def inspection_html(inspection: Inspection) -> str:
     """The image with the outline of what was found, verdict and score; then the regions.
 
     Where the inspection holds no pixels, its heatmap stands for the image.
     """
-    pixels = inspection.pixels
-    if pixels is None:
-        grey = np.rint(255 * to_shares(inspection.heatmap)).astype(np.uint8)
-        pixels = np.repeat(grey[:, :, None], 3, axis=2)
     drawn = Image.fromarray(
         draw_overlay(
-            pixels,
+            picture_of(inspection),
             inspection.mask,
             inspection.heatmap,
             inspection.regions,

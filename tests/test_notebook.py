@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ltcam.data.dataset import Sample, make_dataset
+from ltcam.data.opened import OpenData
+from ltcam.jobs.training import TrainedRun
+from ltcam.runs.run import Run
+from ltcam_runtime.settings import MAP, CamSettings
+
 NOTEBOOKS = Path(__file__).parents[1] / "docs" / "examples"
 SCREEN = 2000
 """Letters of a value that are still read."""
@@ -45,12 +51,6 @@ def test_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_values_fit_on_a_screen(tmp_path: Path) -> None:
-    from ltcam.data.dataset import Sample, make_dataset
-    from ltcam.data.opened import OpenData
-    from ltcam.jobs.training import TrainedRun
-    from ltcam.runs.run import Run
-    from ltcam_runtime.settings import MAP, CamSettings
-
     samples = [Sample(f"{n}.png", tmp_path / f"{n}.png", f"kind {n % 40}", f"{n}") for n in range(500)]
     run = Run(
         classes=("ok", "dent"),

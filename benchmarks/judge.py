@@ -46,7 +46,7 @@ from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_cam, seed_map
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
-LAST_STAGE = Candidate(LAST, SharpeningSettings(), MaskSettings())
+LAST_STAGE = Candidate(LAST, SharpeningSettings(), MaskSettings(), above_ok=False)
 """Last-stage Grad-CAM with Otsu's threshold: what no choice shall fall behind."""
 
 

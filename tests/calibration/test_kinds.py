@@ -11,7 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
+from ltcam.calibration.kinds import (
+    KindChoice,
+    Look,
+    OkImages,
+    candidates,
+    choose_kinds,
+    masks_of,
+    trust,
+)
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import Run
 from ltcam_runtime.errors import DataError
@@ -142,3 +150,18 @@ def test_nothing_is_chosen_where_nothing_is_told_apart(files: dict[str, list[Pat
 @pytest.mark.parametrize(("explained", "word"), [(0.9, "good"), (0.3, "fair"), (0.1, "poor")])
 def test_trust_in_a_word(explained: float, word: str) -> None:
     assert trust(explained) == word
+
+
+def test_a_map_that_is_hotter_in_ok_images_is_also_tried_as_it_is() -> None:
+    flat = np.full((*SIZE, 3), 128, np.uint8)
+    normal = OkImages([Look(flat, flat, {MAP: np.full(SIZE, 0.3, np.float32)}, score=-1.0)])
+    faint = np.zeros(SIZE, np.float32)
+    faint[40:50, 40:60] = 0.2
+    look = Look(flat, flat, {MAP: faint}, score=1.0)
+    unsharpened = [each for each in candidates(normal, [MAP]) if each.sharpening.polarity == "none"]
+
+    masks = masks_of(normal, "dark", look, unsharpened)
+
+    found = {each.above_ok: mask for each, mask in zip(unsharpened, masks, strict=True)}
+    assert not found[True].any()
+    np.testing.assert_array_equal(found[False], faint > 0)

@@ -65,11 +65,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way from a network's heatmaps to a mask. `map` is `seed` for the seed map of whichever kind it is for."""
+    """One way from a network's heatmaps to a mask.
+
+    Attributes:
+        map: `seed` for the seed map of whichever kind it is for.
+        sharpening: of the map.
+        mask: how it is cut.
+        above_ok: whether the median of OK images is taken off the map first. Gradients may be larger in OK images than
+            in defective ones: then that takes off the defects, and they are better cut by Otsu's threshold as they are.
+    """
 
     map: str
     sharpening: SharpeningSettings
     mask: MaskSettings
+    above_ok: bool = True
 
     def map_of(self, kind: str) -> str:
         """The map's name where this is drawn of a kind."""
@@ -127,7 +136,7 @@ class OkImages:
         self.held_back = held_back if len(held_back) >= _PEAKS_OF else ()
         self.score = float(np.median([look.score for look in looks]))
         self._scales: dict[str, tuple[float, float]] = {}
-        self._ones: dict[tuple[str, SharpeningSettings], float] = {}
+        self._ones: dict[tuple[str, SharpeningSettings, float], float] = {}
 
     def raw_scale(self, name: str) -> tuple[float, float]:
         """Median of a map over OK images, and what 0.1 % of their pixels exceed."""
@@ -137,21 +146,22 @@ class OkImages:
             self._scales[name] = low, _above(low, high)
         return self._scales[name]
 
-    def scale(self, name: str, sharpening: SharpeningSettings) -> tuple[float, float]:
+    def scale(self, name: str, sharpening: SharpeningSettings, above_ok: bool = True) -> tuple[float, float]:
         """The map's values that become 0 and, once it is sharpened, what 0.1 % of OK pixels exceed."""
         low, high = self.raw_scale(name)
+        if not above_ok:
+            low, high = 0.0, _above(0.0, high)
         if sharpening.polarity == "none":
             return low, high
-        if (name, sharpening) not in self._ones:
+        asked = name, sharpening, low
+        if asked not in self._ones:
             hot = [
                 sharpened(look.heat(name, (low, high)), look.image, sharpening)
                 for look in self.looks[:_SCALED_BY]
             ]
-            self._ones[name, sharpening] = float(
-                np.quantile(np.concatenate([h.ravel() for h in hot]), 1 - _EXCEEDED)
-            )
+            self._ones[asked] = float(np.quantile(np.concatenate([h.ravel() for h in hot]), 1 - _EXCEEDED))
         # Sharpening is linear in the heatmap, so the scale can do what the sharpened one needs.
-        return low, _above(low, low + (high - low) * self._ones[name, sharpening])
+        return low, _above(low, low + (high - low) * self._ones[asked])
 
     def peak(self, settings: KindSettings) -> float:
         """Heat that one OK image in 200 exceeds somewhere.
@@ -299,6 +309,11 @@ def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
         for name in maps
         for sharpening in contrasts
         for mask in _cuts(sharpening)
+    ] + [
+        Candidate(name, sharpening, _cuts(sharpening)[1], above_ok=False)
+        for name in maps
+        if name != _ANY_SEED
+        for sharpening in contrasts
     ]
 
 
@@ -332,14 +347,15 @@ def marks_of(
 
 def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:
     """The mask (H, W) that each candidate makes of an image; a heatmap is sharpened once for all that cut it."""
-    heats: dict[tuple[str, SharpeningSettings], Heatmap] = {}
+    heats: dict[tuple[str, SharpeningSettings, bool], Heatmap] = {}
     found = []
     for candidate in tried:
         name, sharpening = candidate.map_of(kind), candidate.sharpening
-        if (name, sharpening) not in heats:
-            heat = look.heat(name, normal.scale(name, sharpening))
-            heats[name, sharpening] = sharpened(heat, look.image, sharpening)
-        found.append(make_mask(heats[name, sharpening], candidate.mask))
+        asked = name, sharpening, candidate.above_ok
+        if asked not in heats:
+            heat = look.heat(name, normal.scale(*asked))
+            heats[asked] = sharpened(heat, look.image, sharpening)
+        found.append(make_mask(heats[asked], candidate.mask))
     return found
 
 
@@ -401,7 +417,7 @@ def _default(values: Mapping[str, Mapping[Candidate, float]]) -> KindSettings:
     totals = {
         candidate: float(np.mean([own[candidate] for own in values.values()]))
         for candidate in next(iter(values.values()))
-        if candidate.map == MAP and candidate.mask.threshold == "otsu"
+        if candidate.map == MAP and not candidate.above_ok
     }
     if not totals:
         return KindSettings()
@@ -415,7 +431,10 @@ def _settled(
     """The best candidate's settings for a kind, and why they are."""
     name = best.map_of(kind)
     settings = KindSettings(
-        map=name, scale=normal.scale(name, best.sharpening), sharpening=best.sharpening, mask=best.mask
+        map=name,
+        scale=normal.scale(name, best.sharpening, best.above_ok),
+        sharpening=best.sharpening,
+        mask=best.mask,
     )
     settings = settings.model_copy(update={"least_peak": round(normal.peak(settings), 4)})
     if not found:
@@ -455,6 +474,7 @@ def _row(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
         **candidate.sharpening.model_dump(mode="json"),
         "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
         "fill_holes": candidate.mask.fill_holes,
+        "above_ok": candidate.above_ok,
         "drop": round(_drop(found), 4),
         "rise": round(float(np.mean([mark.rise for mark in found])), 4),
         "area": round(float(np.mean([mark.area for mark in found])), 5),

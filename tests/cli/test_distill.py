@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-QUICK = ("--epochs", "2")
+QUICK = ("--epochs", "2", "--keep", "student")  # who has learned for two epochs does not keep up
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,25 @@ def test_masks_in_the_data_are_not_looked_at(ltcam, student, trained, data, tmp_
 def test_a_student_of_a_student(ltcam, student, data, tmp_path):
     result = ltcam("distill", student, data, "--out", tmp_path / "second", "--epochs", "1")
     assert result.code == 0, result.err
+
+
+def test_the_better_of_teacher_and_student_is_kept(ltcam, trained, data, tmp_path):
+    result = ltcam("distill", trained, data, "--out", tmp_path / "kept", "--epochs", "1")
+    assert result.code == 0, result.err
+    run = json.loads((tmp_path / "kept" / "run.json").read_text())
+    judged = run["evidence"]["judged"]
+    gain = np.mean([judged["student"][kind] - judged["teacher"][kind] for kind in judged["teacher"]])
+    assert judged["kept"] == ("student" if gain >= -0.05 else "teacher")
+    assert run["network"] == ("student" if judged["kept"] == "student" else "classifier")
+    assert ("the teacher as it was" in result.err) == (judged["kept"] == "teacher")
+    assert ltcam("predict", tmp_path / "kept", data / "hole", "--out", tmp_path / "results").code == 0
+
+
+def test_more_frozen_stages_than_there_are_is_an_error(ltcam, trained, data, tmp_path):
+    result = ltcam("distill", trained, data, "--out", tmp_path / "frozen", "--freeze", "8")
+    assert result.code == 2
+    assert "--freeze 8" in result.err
+    assert "stages" in result.err
 
 
 def test_other_images_than_the_teachers_are_refused(ltcam, trained, dataset_of, tmp_path):

@@ -386,7 +386,7 @@ def test_the_size_is_chosen_from_the_training_images(pictures, quick, short_epoc
 
 
 def test_too_many_frozen_stages(pictures, quick, tmp_path):
-    with pytest.raises(SettingsError, match=r"`freeze` 8: test_resnet has \d stages"):
+    with pytest.raises(SettingsError, match=r"`freeze` 8: the network has \d stages"):
         run(pictures(ok=(3, None), dent=(3, None)), quick(freeze=8), tmp_path / "work")
 
 

@@ -88,7 +88,16 @@ StudentOptions = Annotated[
     settings_group(
         StudentSettings,
         (
-            *("rounds", "image_size", "freeze", "epochs", "batch_size", "learning_rate", "weight_decay"),
+            *(
+                "rounds",
+                "keep",
+                "image_size",
+                "freeze",
+                "epochs",
+                "batch_size",
+                "learning_rate",
+                "weight_decay",
+            ),
             *("augment", "max_miss", "confidence", "seed"),
         ),
         {"image_size": StudentSize},

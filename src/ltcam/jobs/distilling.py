@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
@@ -26,11 +28,20 @@ from ltcam.data.fingerprint import fingerprint
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import known_sides, read_split_csv
 from ltcam.jobs.execution import Execution
-from ltcam.jobs.training import Trained, TrainedRun, warn_uncalibrated, with_validation, write_trained
+from ltcam.jobs.training import (
+    Trained,
+    TrainedRun,
+    judge_of,
+    warn_uncalibrated,
+    with_validation,
+    write_trained,
+)
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import ok_labels, package_versions
+from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import checkpoints, claimed
 from ltcam.training.fit import Running, fit
@@ -144,12 +155,14 @@ def _student_of(
             raise DataError(_no_mask(source.run, number, len(parts["train"].samples)))
         student, history = _learn(teacher, parts, lesson, settings, folder, listener)
         teacher = student
-    final = teacher.run.model_copy(
+    kept, judged = _better_of(source, teacher, dataset, settings, execution, listener)
+    final = kept.run.model_copy(
         update={
             "evidence": {
-                **teacher.run.evidence,
+                **kept.run.evidence,
                 "teacher": {"run": run.name, "weights_sha256": _weights_of(run)},
                 "rounds": settings.rounds,
+                **judged,
             },
             "versions": package_versions(),
             "command": execution.command,
@@ -159,13 +172,65 @@ def _student_of(
     failed = tuple(failure for part in parts.values() for failure in part.failed)
     return Trained(
         run=final,
-        classifier=teacher.network.classifier.cpu(),
+        classifier=kept.network.classifier.cpu(),
         dataset=dataset,
         contents=contents,
         history=history,
         failed=failed,
         held_back=parts["val"],
     )
+
+
+def _better_of(
+    source: _Source,
+    student: Inspector,
+    dataset: Dataset,
+    settings: StudentSettings,
+    execution: Execution,
+    listener: Listener,
+) -> tuple[Inspector, dict[str, Any]]:
+    """The student, or its teacher where the judge values the teacher's masks higher; and the evidence."""
+    # Loaded anew: the student's training went on with the teacher's own trunk.
+    teacher = Inspector.load(
+        source.run, device=execution.device, trust_changed_run=execution.trust_changed_run
+    )
+    judge = TorchNetwork.of(
+        teacher.run, judge_of(teacher.network.classifier), choose_device(execution.device)
+    )
+    held_back_first = sorted(
+        (sample for sample in dataset.samples if sample.split in {"train", "val"}),
+        key=lambda sample: sample.split == "train",
+    )
+    listener.begun("comparing its masks with the teacher's")
+    try:
+        found = compare(
+            judge,
+            teacher,
+            student,
+            {kind: [s.path for s in held_back_first if s.label == kind] for kind in dataset.classes[1:]},
+            [s.path for s in held_back_first if not s.defective],
+        )
+    except DataError as error:
+        listener.say(f"the student was not compared with its teacher: {error}")
+        return student, {"judged": {"sentence": str(error)}}
+    keep_student = found.keeps_up or settings.keep == "student"
+    sentence = f"on {found.images} images the judge values the student's masks {found.gain:+.2f} against the teacher's"
+    if not found.keeps_up:
+        listener.warn(
+            f"{sentence}: what is written is "
+            + ("the student all the same" if keep_student else "the teacher as it was")
+            + "; more `epochs`, or `keep` student, may help"
+        )
+    else:
+        listener.say(sentence)
+    kept = "student" if keep_student else "teacher"
+    evidence = {
+        "sentence": sentence,
+        "kept": kept,
+        "teacher": dict(found.teacher),
+        "student": dict(found.student),
+    }
+    return (student if keep_student else teacher), {"judged": evidence}
 
 
 def make_lesson(

@@ -392,7 +392,7 @@ def with_kinds(
     if run.evidence.get(VERDICTS_BY) == PEAKS:  # gradients of a peak say what the seed map says
         maps = {name: cam for name, cam in run.maps.items() if name != MAP}
         most = MOST_JUDGED // 2  # which shall be done in a minute
-    network = TorchNetwork.of(run, _judge(trained), choose_device(device)).with_maps(maps)
+    network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
     samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
     listener.begun("choosing what is drawn of each kind")
     listener.choosing(0, len(run.classes) - 1)
@@ -484,11 +484,11 @@ def with_validation(trained: Trained, device: str, listener: Listener) -> Traine
     return replace(trained, run=run, classifier=trained.classifier.cpu(), pictures=pictures)
 
 
-def _judge(trained: Trained) -> Classifier:
+def judge_of(classifier: Classifier) -> Classifier:
     """The classifier without its seed maps' peaks, where it can do without them: a peak that is pasted stays a peak."""
-    if not isinstance(trained.classifier, SeededClassifier) or not trained.classifier.has_trained_head:
-        return trained.classifier
-    judge = deepcopy(trained.classifier)
+    if not isinstance(classifier, SeededClassifier) or not classifier.has_trained_head:
+        return classifier
+    judge = deepcopy(classifier)
     nn.init.zeros_(judge.peaks.weight)
     return judge
 

@@ -11,6 +11,7 @@ from ltcam.cam import find_stages
 from ltcam.cam.network.stages import Taps
 from ltcam.models.backbones import build_trunk, feature_count
 from ltcam.models.names import Head
+from ltcam_runtime.errors import SettingsError
 
 _HEAD = "trunk.pre_logits"  # VGG's fully connected layers, as convolutions
 
@@ -65,7 +66,12 @@ def freeze_stages(classifier: nn.Module, stages: Sequence[str], count: int) -> i
 
     Returns:
         Number of frozen parameters (values, not tensors).
+
+    Raises:
+        SettingsError: there are fewer stages.
     """
+    if count > len(stages):
+        raise SettingsError(f"`freeze` {count}: the network has {len(stages)} stages")
     if count == 0:
         return 0
     frozen, last = 0, stages[count - 1]

@@ -81,6 +81,11 @@ class TrainingSettings(AskedSettings):
 class StudentSettings(TrainingSettings):
     """How a student is trained. `backbone`, `head`, `weights` and `classic` are the teacher's whatever they say."""
 
+    keep: Literal["better", "student"] = Field(
+        "better",
+        description="what is written where the judge values the teacher's masks higher: the better one, which is the "
+        "teacher as it was, or the student all the same",
+    )
     rounds: int = Field(
         default=1, ge=1, le=9, description="in every later round the student before is the teacher"
     )

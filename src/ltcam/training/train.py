@@ -286,8 +286,6 @@ def _build(
         raise SettingsError(
             f"`backbone` {settings.backbone} cannot be used at {size[0]} x {size[1]}: {error}"
         ) from error
-    if settings.freeze > len(stages):
-        raise SettingsError(f"`freeze` {settings.freeze}: {settings.backbone} has {len(stages)} stages")
     freeze_stages(classifier, stages, settings.freeze)
     return classifier, filled, stages
 

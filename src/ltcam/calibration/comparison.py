@@ -1,0 +1,100 @@
+"""Which of two ways of drawing masks the judge thinks better of: whether a student keeps up with its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ltcam.calibration.judge import Mark, Mask, marks, value
+from ltcam.calibration.kinds import AREA_PRICE, MOST_JUDGED, MOST_OK, Look, OkImages, look_at
+from ltcam.runs.network import TorchNetwork
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.inspector import Inspector
+
+_AS_GOOD = 0.05  # of value: a difference that says nothing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the judge says of the masks of a teacher and of its student, on the same images.
+
+    Attributes:
+        teacher: value by kind of defect; see `ltcam.calibration.judge.value`.
+        student: likewise.
+        images: number of images that were judged.
+    """
+
+    teacher: Mapping[str, float]
+    student: Mapping[str, float]
+    images: int
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the student's masks are worth as much as the teacher's, as the mean over kinds."""
+        return self.gain >= -_AS_GOOD
+
+    @property
+    def gain(self) -> float:
+        """Value of the student's masks less that of the teacher's, mean over kinds."""
+        return float(np.mean([self.student[kind] - self.teacher[kind] for kind in self.teacher]))
+
+
+def compare(
+    judge: TorchNetwork,
+    teacher: Inspector,
+    student: Inspector,
+    defective: Mapping[str, Sequence[Path]],
+    ok: Sequence[Path],
+) -> Comparison:
+    """Value the masks of both on some images of every kind.
+
+    Args:
+        judge: the classifier that is asked.
+        teacher: draws masks.
+        student: draws masks.
+        defective: files of defective images by kind; the first ones of each are taken.
+        ok: files of OK images.
+
+    Raises:
+        DataError: no image could be judged.
+    """
+    judge = judge.with_maps({})
+    looks = look_at(judge, ok, MOST_OK, judge.run.seed)
+    if not looks:
+        raise DataError("no OK image could be read, so no masks can be compared")
+    normal = OkImages(looks)
+    found: dict[str, tuple[float, float]] = {}
+    images = 0
+    for kind, files in defective.items():
+        judged = [
+            _marks(judge, normal, teacher, student, look)
+            for path in files[:MOST_JUDGED]
+            for look in look_at(judge, [path], 1, 0)
+            if look.score > normal.score
+        ]
+        if judged:
+            images += len(judged)
+            by_teacher, by_student = zip(*judged, strict=True)
+            found[kind] = value(by_teacher, AREA_PRICE), value(by_student, AREA_PRICE)
+    if not found:
+        raise DataError("no defective image was told from OK ones, so no masks can be compared")
+    return Comparison(
+        {kind: round(values[0], 4) for kind, values in found.items()},
+        {kind: round(values[1], 4) for kind, values in found.items()},
+        images,
+    )
+
+
+def _marks(
+    judge: TorchNetwork, normal: OkImages, teacher: Inspector, student: Inspector, look: Look
+) -> tuple[Mark, Mark]:
+    masks = [_mask(teacher, look), _mask(student, look)]
+    by_teacher, by_student = marks(normal.case(look), masks, judge.defect_scores)
+    return by_teacher, by_student
+
+
+def _mask(inspector: Inspector, look: Look) -> Mask:
+    return inspector.inspect_batch([look.image], [""], gate=False)[0].mask

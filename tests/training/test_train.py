@@ -168,9 +168,9 @@ def test_images_of_the_test_side_are_not_trained_on(pictures, quick, tmp_path, m
     read = []
     original = module.prepare_images
 
-    def spy(samples, *arguments):
+    def spy(samples, *arguments, **options):
         read.extend(samples)
-        return original(samples, *arguments)
+        return original(samples, *arguments, **options)
 
     monkeypatch.setattr(module, "prepare_images", spy)
     found = run(pictures(ok=(20, None), dent=(12, None)), quick(), tmp_path / "work")
@@ -454,7 +454,7 @@ def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
     from ltcam.data import opened  # noqa: PLC0415
 
     hashed, original = [], opened.content_hashes
-    monkeypatch.setattr(opened, "content_hashes", lambda dataset: hashed.append(1) or original(dataset))
+    monkeypatch.setattr(opened, "content_hashes", lambda *given: hashed.append(1) or original(*given))
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     data = OpenData(dataset.root, dataset)
     for number in range(2):

@@ -20,6 +20,7 @@ from ltcam.calibration.kinds import (
     masks_of,
     trust,
 )
+from ltcam.calibration.shown import shown
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import Run
 from ltcam_runtime.errors import DataError
@@ -101,6 +102,24 @@ def test_each_kind_gets_the_contrast_of_its_defects(choice: KindChoice) -> None:
         assert evidence["explained"] > 0.7
         assert evidence["trust"] == "good"
         assert not any(row["polarity"] == "colour" for row in evidence["candidates"]), "the images are grey"
+
+
+def test_what_was_chosen_is_shown_beside_the_best_of_other_ways(choice: KindChoice) -> None:
+    for kind in ("dark", "bright"):
+        found = shown(kind, choice.judged[kind], "last stage")
+        assert found is not None
+        chosen_row, other, plain = found.rows
+        assert chosen_row == choice.evidence[kind]["candidates"][0]
+        assert other["polarity"] != chosen_row["polarity"]
+        assert other["value"] <= chosen_row["value"]
+        assert (plain["map"], plain["polarity"], plain["cut"]) == (MAP, "none", "otsu")
+        assert len(found.masks) == 3
+        assert found.masks[0].any()
+        assert all(mask.shape == found.image.shape[:2] == SIZE for mask in found.masks)
+
+
+def test_nothing_is_shown_of_a_kind_without_images(files: dict[str, list[Path]]) -> None:
+    assert shown("bright", chosen(files, bright=[]).judged["bright"], "last stage") is None
 
 
 def test_masks_of_what_was_chosen_are_the_lines(choice: KindChoice, files: dict[str, list[Path]]) -> None:

@@ -188,7 +188,7 @@ def test_ok_is_asked_for_with_the_line_that_names_it(
     result = ltcam("data", "check", root)
     assert result.code == 2
     assert f"  ltcam data check {root} --ok negative\n" in result.err
-    assert "positive/  12 image(s)" in result.err
+    assert "positive/  12 images" in result.err
     found = ltcam("data", "check", root, "--ok", "negative")
     assert found.code == 0
     assert "taken for OK: negative" in found.out

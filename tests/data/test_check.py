@@ -94,7 +94,7 @@ def test_few_defects_and_single_group_are_noted(paint, tmp_path):
         paint(f"good/lot{index}/{index}.png", index)
     paint("dent/lot9/1.png", 20)
     notes = check_dataset(read_dataset(tmp_path)).notes
-    assert notes[0].startswith("Only 1 image(s) of class dent")
+    assert notes[0].startswith("Only 1 image of dent")
     assert notes[1].startswith("All defective images are in one group (lot9)")
 
 

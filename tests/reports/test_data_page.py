@@ -70,7 +70,7 @@ def test_page_shows_counts_and_thumbnails(folder):
     assert all(image["alt"] for image in page.images)
     assert "24 of 30 images" in page.text
     assert "None: every image can be read" not in page.text  # three defects are few, and that is said
-    assert "Only 3 image(s) of class dent & <b>" in page.text
+    assert "Only 3 images of dent & <b>" in page.text
 
 
 def test_page_is_self_contained_and_escaped(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ltcam.reports import drawing
-from ltcam.reports.examples import ExamplePicture
+from ltcam.reports.examples import ExamplePicture, outlined
 from ltcam.reports.run_page import GROUPS, run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
 from ltcam_runtime.settings import (
@@ -196,6 +196,50 @@ def test_why_each_kind_is_drawn_as_it_is_is_shown(run, parse):
     assert "takes 12 % of the score: poor" in text
     assert "do not measure with them" in text
     assert "What is drawn of each kind" not in parse(run_page(run, history(), [], title="x")).text
+
+
+def test_what_was_chosen_is_shown_beside_what_was_not(run, parse):
+    row = {
+        "map": "seed",
+        "polarity": "dark",
+        "window": 0.12,
+        "cut": "ok pixels",
+        "fill_holes": False,
+        "drop": 0.7,
+        "rise": 0.31,
+        "area": 0.037,
+        "value": 0.963,
+    }
+    other = row | {"map": "last stage", "polarity": "none", "cut": "otsu", "value": 0.241}
+    kind = run.classes[2]  # the evil one
+    why = {"sentence": "best of 2 candidates", "candidates": [row], "shown": [row, other]}
+    chosen = run.model_copy(update={"kinds": {kind: KindSettings()}, "evidence": {"kinds": {kind: why}}})
+    mask = np.zeros((60, 80), bool)
+    mask[20:30, 30:50] = True
+    pictures = outlined(np.full((60, 80, 3), 90, np.uint8), [mask, ~mask])
+    page = parse(run_page(chosen, [], [], outlines={kind: pictures}, title="x"))
+    assert len(page.images) == 3
+    page.assert_self_contained()
+    for words in (
+        "seed, dark contrast, surroundings 12 %, cut by ok pixels value 0.963 chosen",
+        "last stage, no contrast, cut by otsu value 0.241",
+    ):
+        assert words in page.text
+    without = parse(run_page(chosen, [], [], title="x"))
+    assert not without.images
+
+
+def test_outlines_are_drawn_around_masks_and_nowhere_else():
+    mask = np.zeros((60, 80), bool)
+    mask[20:30, 30:50] = True
+    image = np.full((60, 80, 3), 90, np.uint8)
+    plain, marked, nothing = outlined(image, [mask, np.zeros_like(mask)])
+    assert plain.shape == (240, 320, 3)
+    assert (nothing == plain).all()
+    changed = np.argwhere((marked != plain).any(2))
+    assert changed.min(0).tolist() > [60, 100]
+    assert changed.max(0).tolist() < [140, 220]
+    assert (marked[100, 160] == plain[100, 160]).all()
 
 
 def test_why_nothing_was_chosen_is_said(run, parse):

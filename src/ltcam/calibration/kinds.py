@@ -10,7 +10,7 @@ Heat is measured by OK images: 0 is their median, and 1 is what 0.1 % of their p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,13 @@ class KindChoice:
         default: what is best for all kinds together on the network's own map, without a scale: for whoever asks for
             another map.
         evidence: by kind, as JSON values: one sentence, how far masks explain the verdict, and the best candidates.
+        judged: by kind, what it was chosen from, for who shows it.
     """
 
     kinds: Mapping[str, KindSettings]
     default: KindSettings
     evidence: Mapping[str, Any]
+    judged: Mapping[str, Judged] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +122,23 @@ class Look:
     def heat(self, name: str, scale: tuple[float, float]) -> Heatmap:
         """A map at the image's own size, with the scale's values at 0 and 1."""
         return scaled(resize_heatmap(self.heatmaps[name], self.image.shape[:2]), scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was chosen from for a kind.
+
+    Attributes:
+        normal: OK images.
+        looks: at the images of the kind that candidates were judged on.
+        best: what was chosen.
+        marks: of each candidate, one per image.
+    """
+
+    normal: OkImages
+    looks: Sequence[Look]
+    best: Candidate
+    marks: Mapping[Candidate, Sequence[Mark]]
 
 
 class OkImages:
@@ -278,6 +297,7 @@ def choose_kinds(
     )
     settings: dict[str, KindSettings] = {}
     evidence: dict[str, Any] = {}
+    chosen_from: dict[str, Judged] = {}
     for kind, first in judged.items():
         best, marks_of_all = best_of(values[kind]), dict(first)
         if first:
@@ -289,7 +309,8 @@ def choose_kinds(
                 # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
                 best = tried[0]
         settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
-    return KindChoice(settings, _default(values), evidence)
+        chosen_from[kind] = Judged(normal, looks[kind], best, marks_of_all)
+    return KindChoice(settings, _default(values), evidence, chosen_from)
 
 
 def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
@@ -439,10 +460,10 @@ def _settled(
     settings = settings.model_copy(update={"least_peak": round(normal.peak(settings), 4)})
     if not found:
         return settings, {"sentence": "as for the other kinds, since none of its images is told from OK ones"}
-    chosen = _row(best, found[best])
+    chosen = row_of(best, found[best])
     settings = settings.model_copy(update={"trust": trust(chosen["drop"])})
     rows = sorted(
-        (_row(each, marks) for each, marks in found.items() if each != best), key=lambda row: -row["value"]
+        (row_of(each, marks) for each, marks in found.items() if each != best), key=lambda row: -row["value"]
     )
     return settings, {
         "sentence": (
@@ -468,7 +489,8 @@ def _drop(found: Sequence[Mark]) -> float:
     return float(np.mean([mark.drop for mark in found]))
 
 
-def _row(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
+def row_of(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
+    """What the evidence says of a candidate, over the images it was judged on."""
     return {
         "map": candidate.map,
         **candidate.sharpening.model_dump(mode="json"),

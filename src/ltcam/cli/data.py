@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ltcam.data.check import CheckReport
 
 _LISTED = 12
+_SIDES = {"train": "train", "val": "val", "test": "test", "none": "no side"}
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Check a data set, or make a synthetic one."
@@ -107,12 +108,13 @@ def synth(
 def _print_counts(report: CheckReport) -> None:
     title = f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}"
     table = Table(title=Text(printable(title)))
-    for column in ("class", "images", "groups", "with mask", "train", "val", "test", "no side"):
+    named = any(count.by_split.get(side, 0) for count in report.classes for side in ("train", "val", "test"))
+    sides = _SIDES if named else {}
+    for column in ("class", "images", "groups", "with mask", *sides.values()):
         table.add_column(column, justify="left" if column == "class" else "right")
     for count in report.classes:
-        sides = (str(count.by_split.get(side, 0)) for side in ("train", "val", "test", "none"))
-        name = Text(printable(count.name))
-        table.add_row(name, str(count.images), str(count.groups), str(count.masks), *sides)
+        numbers = (count.images, count.groups, count.masks, *(count.by_split.get(side, 0) for side in sides))
+        table.add_row(Text(printable(count.name)), *map(str, numbers))
     Console().print(table)
     if report.ok_labels and report.ok_labels != (OK,):
         _show(f"taken for OK: {', '.join(report.ok_labels)} (--ok LABEL names another)")
@@ -148,7 +150,8 @@ def _print_findings(report: CheckReport) -> None:
         _show(f"  {finding.advice}")
         _list([f"{entry.id}: {entry.reason}" if entry.reason else entry.id for entry in finding.entries])
     for note in report.notes:
-        _show(f"note: {note}")
+        if note.rstrip(".") not in report.readiness.reasons:  # which are the last lines
+            _show(f"note: {note}")
 
 
 def _print_readiness(report: CheckReport) -> None:

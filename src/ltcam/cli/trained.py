@@ -23,6 +23,7 @@ from ltcam.cli.console import (
     warn,
 )
 from ltcam_runtime.errors import in_options
+from ltcam_runtime.phrases import counted
 
 if TYPE_CHECKING:
     from ltcam.jobs.training import TrainedRun
@@ -90,7 +91,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append(("no test side", plan.missing["test"]))
     if not plan.epochs:
         return rows
-    rows.append(("training", f"{plan.epochs} epochs of {plan.steps} steps, {plan.batch_size} images a step"))
+    epochs, steps = counted(plan.epochs, "epochs"), counted(plan.steps, "steps")
+    rows.append(("training", f"{epochs} of {steps}, {counted(plan.batch_size, 'images')} a step"))
     if plan.finished:
         rows.append(("resumed", f"after epoch {plan.finished}; {plan.epochs - plan.finished} are left"))
     if plan.seconds is not None:

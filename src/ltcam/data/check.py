@@ -31,6 +31,7 @@ from ltcam.data.truth import read_marks
 from ltcam_runtime import mask_files, searching
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import load_mask, more_pictures, read_image
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
 FEW_DEFECTS = 10
@@ -460,11 +461,12 @@ def _merged(dataset: Dataset, duplicates: Sequence[DuplicateGroup]) -> tuple[tup
 
 
 def _notes(dataset: Dataset) -> tuple[str, ...]:
-    notes = [
-        f"Only {count} image(s) of class {name}: numbers measured on so few say little."
+    few = [
+        f"{counted(count, 'images')} of {name}"
         for name, count in dataset.label_counts().items()
         if name != OK and count < FEW_DEFECTS
     ]
+    notes = [f"Only {', '.join(few)}: numbers measured on so few say little."] if few else []
     for what, defective in (("defective", True), ("OK", False)):
         groups = {sample.group for sample in dataset.samples if sample.defective == defective}
         if len(groups) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from ltcam.calibration.kinds import MOST_JUDGED, Look, choose_kinds, look_at
 from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
+from ltcam.calibration.shown import Shown, shown
 from ltcam.calibration.smallest import MOST_LOOKED_AT, smallest_piece, with_smallest
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
@@ -24,7 +25,7 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.validating import validate
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
-from ltcam.reports.examples import ExamplePicture
+from ltcam.reports.examples import ExamplePicture, outlined
 from ltcam.reports.run_page import run_page
 from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
@@ -60,6 +61,7 @@ class Trained:
         failed: images that could not be read, with the reason.
         held_back: images of the validation side, at the network's size.
         pictures: images with their masks, for the page.
+        shown: by kind, what was chosen for its masks beside what was not, for the page.
     """
 
     run: Run
@@ -70,6 +72,7 @@ class Trained:
     failed: tuple[tuple[Sample, str], ...]
     held_back: PreparedImages
     pictures: tuple[ExamplePicture, ...] = ()
+    shown: Mapping[str, Shown] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -412,6 +415,12 @@ def with_kinds(
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
     for kind, settings in choice.kinds.items():
         listener.say(f"{kind}: {_drawn(settings)}{_explained(choice.evidence[kind])}")
+    beside = {kind: shown(kind, judged, LAST) for kind, judged in choice.judged.items()}
+    drawn = {kind: each for kind, each in beside.items() if each is not None}
+    why = {
+        kind: {**each, "shown": list(drawn[kind].rows)} if kind in drawn else each
+        for kind, each in choice.evidence.items()
+    }
     used = {MAP, *(settings.map for settings in choice.kinds.values())}
     run = run.model_copy(
         update={
@@ -419,10 +428,10 @@ def with_kinds(
             "kinds": dict(choice.kinds),
             "sharpening": choice.default.sharpening,
             "mask": choice.default.mask,
-            "evidence": {**run.evidence, "kinds": choice.evidence},
+            "evidence": {**run.evidence, "kinds": why},
         }
     )
-    return replace(trained, run=run, classifier=trained.classifier.cpu())
+    return replace(trained, run=run, classifier=trained.classifier.cpu(), shown=drawn)
 
 
 def with_smallest_pieces(
@@ -515,7 +524,10 @@ def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:
         out: where the run will be found.
     """
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
-    page = run_page(trained.run, trained.history, failed, trained.pictures, title=out.name)
+    outlines = {kind: outlined(each.image, each.masks) for kind, each in trained.shown.items()}
+    page = run_page(
+        trained.run, trained.history, failed, trained.pictures, outlines=outlines, title=out.name
+    )
     split = split_csv(trained.dataset, trained.contents)
     run = write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
     reasons = tuple((sample.id, reason) for sample, reason in trained.failed)

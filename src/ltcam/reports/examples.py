@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from ltcam.data.dataset import OK
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR
 from ltcam.reports.html import image_uri
 from ltcam.reports.metrics_table import fraction
+from ltcam_runtime.images import resize
+from ltcam_runtime.marking import draw_outline
 from ltcam_runtime.results import Verdict
 
 
@@ -59,6 +62,30 @@ class ExamplePicture:
             "tone": self.tone,
             "score": fraction(self.score),
         }
+
+
+_LONG_SIDE = 320  # px of a picture with an outline
+
+
+def outlined(image: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.uint8]]:
+    """An image small, and once more for each of its masks with the mask's outline.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: (H, W) bool each.
+
+    Returns:
+        (h, w, 3) uint8 RGB each, one more than there are masks.
+    """
+    scale = _LONG_SIDE / max(image.shape[:2])
+    plain = resize(image, (max(1, round(scale * image.shape[0])), max(1, round(scale * image.shape[1]))))
+    pictures = [plain]
+    for mask in masks:
+        picture = plain.copy()
+        if mask.any():
+            draw_outline(picture, mask, PREDICTION_COLOUR)
+        pictures.append(picture)
+    return pictures
 
 
 def _css(colour: tuple[int, int, int]) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
+import numpy as np
+from numpy.typing import NDArray
 
 from ltcam.reports.examples import COLOURS, ExamplePicture
-from ltcam.reports.html import number, render
+from ltcam.reports.html import image_uri, number, render
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.pages.histogram import score_histogram
@@ -45,6 +48,7 @@ def run_page(
     failed: Sequence[Mapping[str, str]],
     pictures: Sequence[ExamplePicture] = (),
     *,
+    outlines: Mapping[str, Sequence[NDArray[np.uint8]]] = MappingProxyType({}),
     title: str,
 ) -> str:
     """The page as one self-contained HTML text.
@@ -55,6 +59,8 @@ def run_page(
             nothing was held back to validate on.
         failed: `image` and `reason` of each image that could not be read.
         pictures: images with their masks; their groups are those of `GROUPS`.
+        outlines: by kind, an image of it and then, as `outlined` draws it, what each candidate marks of it that the
+            evidence calls `shown`.
         title: heading, such as the name of the run folder.
     """
     best = run.evidence.get("best_epoch")
@@ -79,7 +85,7 @@ def run_page(
         ],
         colours=COLOURS,
         map_rows=map_rows(run),
-        kinds=_kinds(run),
+        kinds=_kinds(run, outlines),
         not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
         network_rows=_network_rows(run),
         weights=run.initial_weights,
@@ -142,7 +148,7 @@ def trust_sentence(run: Run, kind: str) -> str:
     return f"filling its outlines with OK texture takes {100 * why['explained']:.0f} % of the score: {why['trust']}"
 
 
-def _kinds(run: Run) -> list[dict[str, Any]]:
+def _kinds(run: Run, outlines: Mapping[str, Sequence[NDArray[np.uint8]]]) -> list[dict[str, Any]]:
     """Per kind of defect: what was chosen, why, and how far to trust it."""
     found = []
     for kind in run.kinds:
@@ -157,10 +163,18 @@ def _kinds(run: Run) -> list[dict[str, Any]]:
                 "tone": _TONES.get(word, ""),
                 "advice": _ADVICE.get(word, ""),
                 "smallest": _smallest(run, kind),
+                "pictures": _shown(why.get("shown", []), outlines.get(kind, ())),
                 "candidates": why.get("candidates", []),
             }
         )
     return found
+
+
+def _shown(
+    rows: Sequence[Mapping[str, Any]], pictures: Sequence[NDArray[np.uint8]]
+) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Addresses of the plain image and of one picture per candidate, with what is known of each."""
+    return list(zip(map(image_uri, pictures), [None, *rows], strict=True)) if pictures else []
 
 
 def _smallest(run: Run, kind: str) -> str:

@@ -318,11 +318,11 @@ def _drawn(tree: Tree) -> str:
     )
     loose = sum(len(path.parts) == 1 for path in tree.images)
     lines = [
-        f"  {'  ' * (name.count('/') - 1)}{name.rstrip('/').rsplit('/', 1)[-1]}/  {count} image(s)"
+        f"  {'  ' * (name.count('/') - 1)}{name.rstrip('/').rsplit('/', 1)[-1]}/  {counted(count, 'images')}"
         for name, count in sorted(counts.items())
     ]
     if loose:
-        lines.append(f"  {loose} image(s) in no folder")
+        lines.append(f"  {counted(loose, 'images')} in no folder")
     more = [f"  and {len(lines) - _LINES} more folders"] if len(lines) > _LINES else []
     return "\n".join([*lines[:_LINES], *more])
 

@@ -221,8 +221,8 @@ def test_what_was_chosen_is_shown_beside_what_was_not(run, parse):
     assert len(page.images) == 3
     page.assert_self_contained()
     for words in (
-        "seed, dark contrast, surroundings 12 %, cut by ok pixels value 0.963 chosen",
-        "last stage, no contrast, cut by otsu value 0.241",
+        "seed, dark contrast, surroundings 12 %, cut by ok pixels · value 0.963 chosen",
+        "last stage, no contrast, cut by otsu · value 0.241",
     ):
         assert words in page.text
     without = parse(run_page(chosen, [], [], title="x"))

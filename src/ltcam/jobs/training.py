@@ -525,9 +525,7 @@ def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:
     """
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     outlines = {kind: outlined(each.image, each.masks) for kind, each in trained.shown.items()}
-    page = run_page(
-        trained.run, trained.history, failed, trained.pictures, outlines=outlines, title=out.name
-    )
+    page = run_page(trained.run, trained.history, failed, trained.pictures, outlines=outlines, title=out.name)
     split = split_csv(trained.dataset, trained.contents)
     run = write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
     reasons = tuple((sample.id, reason) for sample, reason in trained.failed)

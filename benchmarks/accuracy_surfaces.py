@@ -54,8 +54,8 @@ PAPER = {
 }
 
 
-def made(folder: Path, *words: object) -> float:
-    """Run a command that writes a folder, unless it is there; the CPU-seconds that it took, which the folder keeps."""
+def made(folder: Path, *words: object) -> float | None:
+    """Run a command that writes a folder, unless it is there; the CPU-seconds that it took, where that is known."""
     kept = folder.with_name(f"{folder.name}.seconds")
     if not folder.is_dir():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -63,7 +63,7 @@ def made(folder: Path, *words: object) -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         kept.write_text(f"{seconds:.1f}\n", encoding="utf-8")
-    return float(kept.read_text(encoding="utf-8")) if kept.is_file() else float("nan")
+    return float(kept.read_text(encoding="utf-8")) if kept.is_file() else None
 
 
 def measured(inspector: Inspector, samples: Iterable[Sample]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
-from ltcam.jobs.training import LAST
+from ltcam.jobs.training import LAST, judge_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
@@ -83,7 +83,9 @@ def true_ious(
 def measured(run: Path, data: Path, most: int, tested: int) -> dict[str, Any]:
     """One set: per kind of defect, how the judge ranks and what its choice loses."""
     dataset = read_dataset(data)
-    network = with_all_maps(Inspector.load(run).network)
+    inspector = Inspector.load(run, device="cpu")
+    judge = judge_of(inspector.network.classifier)
+    network = with_all_maps(TorchNetwork.of(inspector.run, judge, inspector.network.device))
     side = sides(run, dataset)
     learned = [sample for sample in dataset.samples if side[sample.id] in {"train", "val"}]
     seed = network.run.seed

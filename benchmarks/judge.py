@@ -65,6 +65,16 @@ def sides(run: Path, dataset: Dataset) -> dict[str, str]:
     return {sample.id: known.get(sample.id, "") for sample in dataset.samples}
 
 
+def half_held_back(samples: Sequence[Sample], side: Mapping[str, str], most: int, seed: int) -> list[Sample]:
+    """At most so many samples, drawn at random, half of them of the validation side, as a training draws them."""
+    found: list[Sample] = []
+    for name, count in (("val", most // 2), ("train", most)):
+        members = [sample for sample in samples if side[sample.id] == name]
+        drawn = np.random.default_rng(seed).permutation(len(members))
+        found += [members[i] for i in drawn[: min(count, most - len(found))]]
+    return found
+
+
 def true_ious(
     network: TorchNetwork, normal: OkImages, kind: str, samples: Sequence[Sample], tried: Sequence[Candidate]
 ) -> dict[Candidate, float]:
@@ -95,7 +105,7 @@ def measured(run: Path, data: Path, most: int, tested: int) -> dict[str, Any]:
     here: dict[str, dict[Candidate, float]] = {}
     for kind in dataset.classes[1:]:
         samples = [sample for sample in learned if sample.label == kind]
-        chosen = [samples[i] for i in np.random.default_rng(seed).permutation(len(samples))[:most]]
+        chosen = half_held_back(samples, side, most, seed)
         looks = look_at(network, [sample.path for sample in chosen], most, seed)
         judged[kind] = values_of(marks_of(network, normal, kind, looks, tried))
         images[kind] = len(looks)

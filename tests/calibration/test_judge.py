@@ -117,3 +117,10 @@ def test_what_a_mask_explains_counts_beyond_its_area() -> None:
 
 def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
     assert most_alike(grey(120), [grey(40), grey(118), grey(200)]) == 1
+
+
+def test_one_image_that_a_way_of_drawing_fails_on_does_not_decide() -> None:
+    good, failed = Mark(0.9, 0.9, 0.01), Mark(0.0, 0.0, 0.2)
+    assert value([good] * 5 + [failed], 0.11) == pytest.approx(value([good], 0.11))
+    assert value([good] * 4 + [failed] * 2, 0.11) < value([good], 0.11) - 0.1
+    assert value([good] * 4 + [failed], 0.11) < value([good], 0.11) - 0.1, "of five, all count"

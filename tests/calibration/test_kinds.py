@@ -21,6 +21,7 @@ from ltcam.calibration.kinds import (
     trust,
 )
 from ltcam.calibration.shown import shown
+from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import Run
 from ltcam_runtime.errors import DataError
@@ -184,3 +185,20 @@ def test_a_map_that_is_hotter_in_ok_images_is_also_tried_as_it_is() -> None:
     found = {each.above_ok: mask for each, mask in zip(unsharpened, masks, strict=True)}
     assert not found[True].any()
     np.testing.assert_array_equal(found[False], faint > 0)
+
+
+def test_half_of_the_images_that_are_judged_were_held_back(files: dict[str, list[Path]]) -> None:
+    seen: list[Path] = []
+
+    class Reads(DecodedImages):
+        def read(self, path: Path) -> np.ndarray:
+            seen.append(path)
+            return super().read(path)
+
+    held_back = files["dark"][-2:]
+    choose_kinds(
+        network(), {"dark": files["dark"]}, files["ok"], held_back=held_back, most=4, decoded=Reads(0)
+    )
+    dark = [path for path in seen if path in files["dark"]]  # some more are read ahead
+    assert set(dark[:2]) == set(held_back)
+    assert len(dark) >= 4

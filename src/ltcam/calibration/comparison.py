@@ -71,7 +71,7 @@ def compare(
     for kind, files in defective.items():
         judged = [
             _marks(judge, normal, teacher, student, look)
-            for path in files[:MOST_JUDGED]
+            for path in files[: MOST_JUDGED // 2]
             for look in look_at(judge, [path], 1, 0)
             if look.score > normal.score
         ]

@@ -9,7 +9,7 @@ Heat is measured by OK images: 0 is their median, and 1 is what 0.1 % of their p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -37,7 +37,7 @@ OTHER_WINDOWS = (0.12, 0.6)
 POLARITIES = ("dark", "bright", "either", "colour")
 LEAST_LIKE = 0.3  # how much the values of a kind that ranks candidates in another way count
 OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh at most
-MOST_JUDGED = 8  # images of each kind
+MOST_JUDGED = 16  # images of each kind, half of them held back where there are so many
 MOST_OK = 48
 
 # Half of the contrast that a tenth of an OK image's pixels exceed: a whole one cuts off defects' faint ends.
@@ -245,6 +245,20 @@ def look_at(
     return [_look(network, image) for image in islice(readable, most)]
 
 
+def _some_of(
+    network: TorchNetwork,
+    files: Sequence[Path],
+    unseen: Collection[Path],
+    most: int,
+    decoded: DecodedImages | None,
+) -> list[Look]:
+    """At most so many images, half of them unseen by the training, where there are so many."""
+    seed = network.run.seed
+    first = look_at(network, [path for path in files if path in unseen], most // 2, seed, decoded)
+    others = [path for path in files if path not in unseen]
+    return first + look_at(network, others, most - len(first), seed, decoded)
+
+
 def _look(network: TorchNetwork, image: Image) -> Look:
     resized = resize(image, network.image_size)
     heatmaps = network.respond([resized]).heatmaps
@@ -258,7 +272,7 @@ def choose_kinds(
     ok: Sequence[Path],
     progress: Progress = lambda _done, _total: None,
     *,
-    held_back: Sequence[Path] = (),
+    held_back: Collection[Path] = (),
     most: int = MOST_JUDGED,
     decoded: DecodedImages | None = None,
 ) -> KindChoice:
@@ -269,7 +283,8 @@ def choose_kinds(
         defective: files of defective images by kind, of the training or validation side.
         ok: files of OK images, likewise.
         progress: called with (done, total).
-        held_back: files of OK images that neither the network nor its maps were fitted to.
+        held_back: files among these that neither the network nor its maps were fitted to: of OK images, for how high
+            heat goes; of defective ones, since maps show the defects that they were fitted to better than others.
         most: images of each kind that masks are judged on.
         decoded: what reads the files; None reads each anew.
 
@@ -280,14 +295,15 @@ def choose_kinds(
     normal_looks = look_at(network, ok, MOST_OK, seed, decoded)
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
-    normal = OkImages(normal_looks, look_at(network, held_back, MOST_OK, seed))
+    unseen = frozenset(held_back)
+    normal = OkImages(normal_looks, look_at(network, [path for path in ok if path in unseen], MOST_OK, seed))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
     tried = candidates(normal, names)
     looks: dict[str, list[Look]] = {}
     judged: dict[str, dict[Candidate, list[Mark]]] = {}
     for number, kind in enumerate(defective):
-        found = look_at(network, defective[kind], most, seed, decoded)
+        found = _some_of(network, defective[kind], unseen, most, decoded)
         looks[kind] = [look for look in found if look.score > normal.score]
         judged[kind] = marks_of(network, normal, kind, looks[kind], tried) if looks[kind] else {}
         progress(number + 1, len(defective))

@@ -394,7 +394,7 @@ def with_kinds(
     maps, most = {**run.maps, LAST: last}, MOST_JUDGED
     if run.evidence.get(VERDICTS_BY) == PEAKS:  # gradients of a peak say what the seed map says
         maps = {name: cam for name, cam in run.maps.items() if name != MAP}
-        most = MOST_JUDGED // 2  # which shall be done in a minute
+        most = MOST_JUDGED // 4  # which shall be done in a minute
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
     samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
     listener.begun("choosing what is drawn of each kind")
@@ -405,7 +405,7 @@ def with_kinds(
             {kind: [s.path for s in samples if s.label == kind] for kind in run.classes[1:]},
             [s.path for s in samples if not s.defective],
             listener.choosing,
-            held_back=[s.path for s in samples if s.split == "val" and not s.defective],
+            held_back=[s.path for s in samples if s.split == "val"],
             most=most,
             decoded=decoded,
         )

@@ -35,6 +35,14 @@ def test_every_room_is_in_the_contract() -> None:
     assert packages == set.union(*rooms_of_the_contract())
 
 
+def test_every_room_and_every_file_that_is_drawn_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^      (\w+)/", page.split("src/ltcam/\n")[1], re.M)
+    assert set.union(*rooms_of_the_contract()) == set(drawn)
+    files = {path.name for place in ("src", "runtime/src") for path in (ROOT / place).rglob("*.py")}
+    assert set(re.findall(r"^ +(\w+\.py) ", page, re.M)) <= files
+
+
 def test_what_needs_no_torch_is_kept_from_it() -> None:
     kept = {
         name

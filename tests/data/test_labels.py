@@ -21,7 +21,7 @@ PAIRS = [
     ("sin defectos", "con defectos"), ("bueno", "malo"), ("buono", "scarto"), ("良品", "不良品"), ("合格", "不合格"),
     ("정상", "불량"), ("good", "no good"), ("undamaged", "damaged"), ("no_burr", "burr"), ("without dirt", "dirt"),
     ("burr-free", "burr"), ("nodefect", "defect"), ("ＯＫ", "ＮＧ"), ("class 0", "class 1"),
-    ("acceptable", "unacceptable"),
+    ("acceptable", "unacceptable"), ("notdefective", "defective"), ("Defectless", "Defect"),
 ]  # fmt: skip
 
 

@@ -27,7 +27,6 @@ from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.settings import CamSettings, InspectionSettings, Settings
 
 PART_SCHEMA_VERSION = 1
-PART_SUFFIX = ".ltcam.onnx"
 PART_KEY, DIGEST_KEY = "ltcam", "ltcam_sha256"
 NO_DIGEST = "0" * 64
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,11 @@ from ltcam.data.duplicates import (
     merge_groups,
     signature,
 )
-from ltcam.data.labels import OK_WORDS_SHOWN, spelled_alike
-from ltcam.data.layouts.folders import OUTSIDE
+from ltcam.data.labels import spelled_alike
+from ltcam.data.problems import FileProblem, Finding, findings
 from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
-from ltcam_runtime import mask_files, searching
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import load_mask, more_pictures, read_image
 from ltcam_runtime.phrases import counted
@@ -43,40 +42,9 @@ Progress = Callable[[int, int], None]
 
 _FEWEST_PIXELS = 64
 _SHAPE_TOLERANCE = 0.02
-_ATTENTION = frozenset(
-    {searching.LINKED_FOLDER, searching.LINK_OUTSIDE, searching.OTHER_IMAGE, searching.WRONG_SUFFIX}
-    | {searching.VIDEO, mask_files.FITS_NONE, mask_files.FITS_SEVERAL, mask_files.ONE_OF_SEVERAL, OUTSIDE}
-)
-"""Reasons for leaving files out that somebody should know of before training."""
-
 _MOST_MARKED = 0.5
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by its full range
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-
-
-@dataclass(frozen=True)
-class FileProblem:
-    """Something about one sample (or one group of samples, then joined with " = ")."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of problem with everything that has it, ready to be shown.
-
-    Attributes:
-        title: what is the matter.
-        level: `error` where files are left out or labels cannot be right, else `warning`.
-        advice: what to do.
-        entries: the files.
-    """
-
-    title: str
-    level: Literal["error", "warning"]
-    advice: str
-    entries: tuple[FileProblem, ...]
 
 
 @dataclass(frozen=True)
@@ -174,7 +142,7 @@ class CheckReport:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The problems there are, errors first."""
-        return _findings(self)
+        return findings(self)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -478,131 +446,6 @@ def _notes(dataset: Dataset) -> tuple[str, ...]:
 
 
 # -------------------------------------------------------------------------------------- showing
-
-
-def _findings(report: CheckReport) -> tuple[Finding, ...]:
-    straddling = tuple(FileProblem(group, "on several sides") for group in report.straddling)
-    all_kinds: tuple[tuple[str, Literal["error", "warning"], str, tuple[FileProblem, ...]], ...] = (
-        (
-            "One kind of image only",
-            "error",
-            f"A classifier needs both. Words that mean OK: {OK_WORDS_SHOWN}, ...; --ok LABEL names another.",
-            _one_sided(report),
-        ),
-        (
-            "Images that cannot be read",
-            "error",
-            "They cannot be used. Copy them again from their source, or remove them.",
-            report.unreadable,
-        ),
-        (
-            "Same pixels, different labels",
-            "error",
-            "Decide which label is right and remove the other copy.",
-            report.contradictory,
-        ),
-        (
-            "Labelled OK, but the mask marks a defect",
-            "error",
-            "Correct the label or empty the mask.",
-            report.ok_with_marks,
-        ),
-        (
-            "Labelled defective, but the mask is empty",
-            "error",
-            "Correct the label, draw the mask or remove its file.",
-            report.defective_without_marks,
-        ),
-        (
-            "Masks of another size than their image",
-            "error",
-            "They cannot be measured against. Export them again at the image's size.",
-            report.masks_wrong_size,
-        ),
-        (
-            "Masks that mark more than half of the image",
-            "warning",
-            "If black is the defect in them, invert them: what is bright counts as defect.",
-            report.mostly_marked,
-        ),
-        ("Masks that cannot be read", "error", "Copy them again or remove them.", report.masks_unreadable),
-        (
-            "Groups on several sides of the split",
-            "warning",
-            "What is measured on test will look too good. Keep a group, and copies of an image, on one side.",
-            straddling,
-        ),
-        (
-            "Defective images without mask",
-            "warning",
-            "They train like the others, but pixel measures leave them out.",
-            report.masks_missing,
-        ),
-        (
-            "Images that look like masks",
-            "warning",
-            "If they are masks, put them into a folder called masks/, or they are learned as images.",
-            report.looks_like_masks,
-        ),
-        (
-            "Images of another shape than most",
-            "warning",
-            "The network sees all in one shape, so these come out squeezed. Cut them to the shape of the others.",
-            report.odd_shapes,
-        ),
-        (
-            "Labels that differ in separators only",
-            "warning",
-            "They are separate classes. If they are one, write them alike.",
-            tuple(FileProblem(" = ".join(labels), "") for labels in report.alike_labels),
-        ),
-        (
-            "Masks with values in between",
-            "warning",
-            "JPEG or resizing made soft borders, which are cut in the middle; --mask-threshold N sets another value.",
-            report.soft_masks,
-        ),
-        (
-            "Files with several pages or frames",
-            "warning",
-            "Every command looks at the first picture only. Save the others as files of their own.",
-            report.several_pictures,
-        ),
-        (
-            "16-bit images that use little of their range",
-            "warning",
-            "They come out nearly flat in 8 bits. Stretch them, or save them with their real bit depth.",
-            report.narrow_16_bit,
-        ),
-    )
-    found = [Finding(title, level, advice, entries) for title, level, advice, entries in all_kinds if entries]
-    found += _left_out(report)
-    return tuple(sorted(found, key=lambda finding: finding.level != "error"))
-
-
-def _one_sided(report: CheckReport) -> tuple[FileProblem, ...]:
-    defective = sum(count.images for count in report.classes if count.name != OK)
-    if defective and defective < report.images:
-        return ()
-    what = "OK" if defective else "defective"
-    words = ", ".join(f"{count.name} ({count.images})" for count in report.classes if count.images)
-    return (FileProblem("labels", f"there is no {what} image; found: {words}"),)
-
-
-def _left_out(report: CheckReport) -> list[Finding]:
-    """Of what was left out, what somebody should know of before training."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for entry in report.files.left_out:
-        by_reason[entry.reason].append(str(entry.path))
-    found = []
-    for reason, names in by_reason.items():
-        if reason in _ATTENTION or reason == searching.CLOSED:
-            what, _, advice = reason.partition(": ")
-            level: Literal["error", "warning"] = "error" if reason == searching.CLOSED else "warning"
-            entries = tuple(FileProblem(name, "") for name in names)
-            advice = advice or "They play no part; move or rename what should."
-            found.append(Finding(f"Left out: {what}", level, advice[:1].upper() + advice[1:], entries))
-    return found
 
 
 def _plain(value: Any) -> Any:

@@ -143,7 +143,7 @@ _NEGATIONS = frozenset(
     }
     | {"zonder", "utan", "uden", "uten", "bez", "без"}
 )
-_FREE = frozenset({"free", "frei"})
+_FREE = frozenset({"free", "frei", "less"})
 _FILLERS = frozenset(
     {
         "part",
@@ -287,7 +287,7 @@ def _denied(words: list[str]) -> str:
     if len(words) > 1 and words[-1] in _FREE:
         return "".join(words[:-1])
     if len(words) == 1:
-        for start in ("non", "no", "un"):
+        for start in ("non", "not", "no", "un"):
             if words[0].startswith(start) and words[0][len(start) :] in _DEFECT:
                 return words[0][len(start) :]
         for end in _FREE:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ltcam.cam import CAM, log_odds
-from ltcam.export.export import export_run
+from ltcam.export.export import ExportSettings, export_run
 from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.models.student import build_student
@@ -173,6 +173,13 @@ def run_folder(make_run: Callable[..., Path]) -> Path:
 def part_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, exported. Not to be changed."""
     return export_run(run_folder, tmp_path_factory.mktemp("parts") / "part.ltcam.onnx").path
+
+
+@pytest.fixture(scope="session")
+def archive_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in OpenVINO's own form. Not to be changed."""
+    out = tmp_path_factory.mktemp("archives") / "part.ltcam.zip"
+    return export_run(run_folder, out, ExportSettings(format="openvino")).path
 
 
 def sign(model: onnx.ModelProto, path: Path) -> Path:

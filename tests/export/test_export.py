@@ -18,6 +18,7 @@ from ltcam.runs.inspector import Inspector as TrainedInspector
 from ltcam_runtime import Inspector
 from ltcam_runtime.errors import ExportError, OutputError, RunError, SettingsError
 from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.openvino_files import unpack_archive
 from ltcam_runtime.part_files import read_part
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides
 
@@ -45,8 +46,8 @@ def test_the_file_inspects_like_the_run(engine, run_folder, part_file, paint):
 def test_a_student_is_exported(make_run, tmp_path, paint):
     drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
     run = make_run(network="student", maps={MAP: drawn}, mask=MaskSettings(threshold=0.02, of="value"))
-    exported = export_run(run, tmp_path / "student.ltcam.onnx", ExportSettings(format="openvino"))
-    assert set(exported.parity) == {"onnxruntime", "openvino"}
+    exported = export_run(run, tmp_path / "student.ltcam.onnx")
+    assert set(exported.parity) == {"onnxruntime"}
     inspections_agree(TrainedInspector.load(run), Inspector.load(exported.path), paint(2, (64, 96)))
 
 
@@ -59,6 +60,36 @@ def test_maps_of_several_kinds_of_defect_are_all_there(make_run, tmp_path, paint
     exported = Inspector.load(export_run(run, tmp_path / "part.ltcam.onnx").path)
     assert exported.network.maps == (MAP, "fine")
     inspections_agree(TrainedInspector.load(run), exported, paint(2, (64, 96)))
+
+
+def test_openvinos_own_form_inspects_like_the_run(run_folder, archive_file, paint):
+    exported = Inspector.load(archive_file)
+    assert exported.network.engine.engine == "openvino"
+    inspections_agree(TrainedInspector.load(run_folder), exported, paint(3, (90, 140)))
+    images = list(paint(2, (64, 96)))
+    for one, other in zip(
+        exported.inspect_batch(images, ["a", "b"]),
+        exported.inspect_batch(images, ["a", "b"], cascade=True),
+        strict=True,
+    ):
+        assert (one.verdict, one.score) == (other.verdict, pytest.approx(other.score, abs=1e-6))
+        assert np.array_equal(one.mask, other.mask)
+    assert load_model(archive_file).classes == ("ok", "hole")
+
+
+def test_openvinos_own_form_is_for_openvino_and_equal_for_equal_runs(run_folder, archive_file, tmp_path):
+    with pytest.raises(SettingsError, match="`engine` onnxruntime: the file is OpenVINO's"):
+        Inspector.load(archive_file, engine=ENGINES[0], check=False).inspect(np.zeros((64, 96, 3), np.uint8))
+    settings = ExportSettings(format="openvino")
+    again = export_run(run_folder, tmp_path / "again.ltcam.zip", settings)
+    assert again.path.read_bytes() == archive_file.read_bytes()
+    half = export_run(
+        run_folder,
+        tmp_path / "half.ltcam.zip",
+        ExportSettings(format="openvino", precision="fp16", overrides=Overrides(sharpen="none")),
+    )
+    sizes = [unpack_archive(each.path.read_bytes())[0]["graph.bin"] for each in (half, again)]
+    assert len(sizes[0]) < 0.6 * len(sizes[1])
 
 
 def test_overrides_are_exported(run_folder, tmp_path):
@@ -235,8 +266,10 @@ def test_a_graph_that_says_something_else_is_not_written(run_folder, tmp_path, m
 def test_settings_that_there_are_not_are_refused(run_folder, tmp_path):
     with pytest.raises(SettingsError, match="`precision` 'int3'"):
         ExportSettings(precision="int3")
-    with pytest.raises(SettingsError, match=r"must end in \.onnx"):
-        export_run(run_folder, tmp_path / "part.zip")
+    with pytest.raises(SettingsError, match=r"format onnx is called like part\.ltcam\.onnx"):
+        export_run(run_folder, tmp_path / "part.ltcam.zip")
+    with pytest.raises(SettingsError, match=r"format openvino is called like part\.ltcam\.zip"):
+        export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(format="openvino"))
 
 
 def test_a_cascade_gives_the_same_inspections(part_file, paint):

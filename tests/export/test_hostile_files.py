@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +16,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ltcam_runtime import Inspector
+from ltcam_runtime.engines import import_openvino
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.onnx_files import DamagedError, check, metadata, with_outputs
-from ltcam_runtime.part_files import PART_KEY, read_part
+from ltcam_runtime.openvino_files import unpack_archive
+from ltcam_runtime.part_files import NO_DIGEST, PART_KEY, read_part
 
 
 def refused(path: Path, message: str, **options: object) -> None:
@@ -48,7 +53,8 @@ def test_an_empty_a_foreign_and_a_text_file(tmp_path):
     )
     contents = {
         "not one that `ltcam export` wrote": (b"", helper.make_model(foreign).SerializeToString()),
-        "no ONNX file": (b"<html>not found</html>", b"\xff" * 400, b"PK\x03\x04" + bytes(100)),
+        "no ONNX file": (b"<html>not found</html>", b"\xff" * 400),
+        "damaged or cut short": (b"PK\x03\x04" + bytes(100),),
     }
     for message, files in contents.items():
         for index, content in enumerate(files):
@@ -74,6 +80,70 @@ def test_bytes_that_were_changed_anywhere(part_file, tmp_path):
         path.write_bytes(changed)
         with pytest.raises(RunError):
             read_part(path)
+
+
+def write_archive(path: Path, entries: dict[str, bytes], kind: int = zipfile.ZIP_STORED) -> Path:
+    """With a right checksum, as somebody who knows the format would write it."""
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+        archive.comment = NO_DIGEST.encode()
+    content = path.read_bytes()
+    path.write_bytes(content[:-64] + hashlib.sha256(content).hexdigest().encode())
+    return path
+
+
+def test_archives_that_were_cut_short_or_changed_anywhere(archive_file, tmp_path):
+    whole = archive_file.read_bytes()
+    path = tmp_path / "part.ltcam.zip"
+    for share in (0.001, 0.3, 0.9, 0.9999):
+        path.write_bytes(whole[: int(share * len(whole))])
+        refused(path, "cut short|damaged|checksum")
+    path.write_bytes(whole[:-64])
+    refused(path, "damaged|checksum")
+    rng = np.random.default_rng(0)
+    for place in [5, 30, len(whole) - 1, len(whole) - 64, *rng.integers(4, len(whole), 30)]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        with pytest.raises(RunError):
+            read_part(path)
+
+
+def test_archives_of_another_kind(archive_file, tmp_path):
+    entries, _ = unpack_archive(archive_file.read_bytes())
+    path = tmp_path / "part.ltcam.zip"
+    Inspector.load(write_archive(path, entries), check=False)
+    refused(write_archive(path, {**entries, "../more": b"x"}), "not one that `ltcam export` wrote")
+    refused(write_archive(path, dict(list(entries.items())[:2])), "not one that `ltcam export` wrote")
+    refused(write_archive(path, entries, zipfile.ZIP_DEFLATED), "its entries are compressed")
+    refused(write_archive(path, {**entries, "graph.xml": b"<net/>"}), "cannot be used")
+    refused(write_archive(path, {**entries, "graph.bin": entries["graph.bin"][:100]}), "cannot be used")
+    weights = bytearray(entries["graph.bin"])
+    kernel = re.search(rb'shape="\d+, ?\d+, ?3, ?3" offset="(\d+)" size="(\d+)"', entries["graph.xml"])
+    assert kernel is not None
+    place = slice(int(kernel[1]), int(kernel[1]) + int(kernel[2]))
+    weights[place] = (np.frombuffer(weights[place], np.float32) * np.float32(1.2)).tobytes()
+    with pytest.raises(RunError, match="parity: of the golden image"):
+        Inspector.load(write_archive(path, {**entries, "graph.bin": bytes(weights)}))
+
+
+def test_an_archive_that_asks_for_more_memory_than_there_is(part_file, archive_file, tmp_path):
+    nodes = (
+        helper.make_node("Expand", ["one", "much"], ["wide"]),
+        helper.make_node("Sin", ["wide"], ["waves"]),
+        helper.make_node("ReduceMean", ["waves"], ["more"], keepdims=0),
+    )
+    much = np.array([10**6, 10**6], np.int64)
+    openvino = import_openvino()
+    model = openvino.Core().read_model(
+        with_nodes(part_file, *nodes, one=np.ones(1, np.float32), much=much).SerializeToString()
+    )
+    openvino.save_model(model, tmp_path / "graph.xml", compress_to_fp16=False)
+    entries, _ = unpack_archive(archive_file.read_bytes())
+    hostile = {name: (tmp_path / name).read_bytes() for name in ("graph.xml", "graph.bin")}
+    path = write_archive(tmp_path / "part.ltcam.zip", {**entries, **hostile})
+    refused(path, "cannot be used|hostile")
 
 
 def test_constants_in_other_files(part_file, tmp_path, signed):

@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; 1 done, but some images failed; 2 nothing done; 130 interrupted.",
     )
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE", help="part.ltcam.onnx")
+    add("file", type=Path, metavar="FILE", help="part.ltcam.onnx or part.ltcam.zip")
     add("inputs", nargs="+", metavar="INPUT", help="image files, folders or patterns")
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write the results to")
     add(

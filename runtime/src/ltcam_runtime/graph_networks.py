@@ -16,6 +16,7 @@ from ltcam_runtime.engines import import_onnxruntime, import_openvino
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.networks import Response
 from ltcam_runtime.onnx_files import with_outputs
+from ltcam_runtime.openvino_files import GRAPH, WEIGHTS, is_archive, unpack_archive
 from ltcam_runtime.part_files import IMAGES, LOGITS, EngineName, Part, PartFile, output_name
 from ltcam_runtime.reading import Workers
 
@@ -104,7 +105,7 @@ class GraphNetwork:
             if outputs not in self._loaded:
                 load = ENGINE_LOADERS[self.engine.engine or self.part.engine]
                 with _named_errors():
-                    self._loaded[outputs] = load(with_outputs(self.content, outputs), outputs, self.engine)
+                    self._loaded[outputs] = load(self.content, outputs, self.engine)
             return self._loaded[outputs]
 
 
@@ -119,12 +120,16 @@ def open_network(file: PartFile, engine: EngineSettings) -> GraphNetwork:
 
 
 def _on_onnxruntime(model: bytes, outputs: Sequence[str], engine: EngineSettings) -> _Run:
+    if is_archive(model):
+        raise SettingsError("`engine` onnxruntime: the file is OpenVINO's; export the run to an ONNX file")
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = engine.threads or _cores()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = runtime.InferenceSession(model, options, providers=_providers(runtime, engine.device))
+    session = runtime.InferenceSession(
+        with_outputs(model, outputs), options, providers=_providers(runtime, engine.device)
+    )
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         return dict(zip(outputs, session.run(list(outputs), {IMAGES: images}), strict=True))
@@ -145,7 +150,8 @@ def _providers(runtime: Any, device: str) -> list[str]:
 
 
 def _on_openvino(model: bytes, outputs: Sequence[str], engine: EngineSettings) -> _Run:
-    core = import_openvino().Core()
+    openvino = import_openvino()
+    core = openvino.Core()
     device = "CPU" if engine.device == "auto" else engine.device.upper()
     if device not in {name.split(".")[0] for name in core.available_devices}:
         raise SettingsError(
@@ -156,7 +162,7 @@ def _on_openvino(model: bytes, outputs: Sequence[str], engine: EngineSettings) -
     }  # bfloat16 would be its default where it can
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = engine.threads or _cores()
-    compiled = core.compile_model(core.read_model(model), device, settings)
+    compiled = core.compile_model(_openvino_model(openvino, core, model, outputs), device, settings)
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         result = compiled.create_infer_request().infer({IMAGES: images})
@@ -165,11 +171,21 @@ def _on_openvino(model: bytes, outputs: Sequence[str], engine: EngineSettings) -
     return run
 
 
+def _openvino_model(openvino: Any, core: Any, model: bytes, outputs: Sequence[str]) -> Any:
+    """The part of a graph that makes some outputs, of either form."""
+    if not is_archive(model):
+        return core.read_model(with_outputs(model, outputs))
+    entries, _ = unpack_archive(model)
+    whole = core.read_model(entries[GRAPH], entries[WEIGHTS])
+    wanted = [result for result in whole.get_results() if result.output(0).names & set(outputs)]
+    return openvino.Model(wanted, whole.get_parameters(), "ltcam")
+
+
 ENGINE_LOADERS: Mapping[EngineName, Callable[[bytes, Sequence[str], EngineSettings], _Run]] = {
     "onnxruntime": _on_onnxruntime,
     "openvino": _on_openvino,
 }
-"""What makes a function of a model: pixels to outputs by name."""
+"""What makes a function of a file: pixels to outputs by name."""
 
 
 def _cores() -> int:

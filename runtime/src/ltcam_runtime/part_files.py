@@ -5,6 +5,8 @@
       metadata    ltcam           `Part` as JSON: image size, settings of the inspection, golden images
                   ltcam_sha256    of all bytes of the file, itself read as zeros
 
+or, with the same settings, OpenVINO's own form of a graph: `part.ltcam.zip`, see `openvino_files`.
+
 Reading executes nothing, and hands nothing to a library that was not looked through.
 """
 
@@ -15,7 +17,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
+from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
 from ltcam_runtime.settings import CamSettings, InspectionSettings, Settings
 
 PART_SCHEMA_VERSION = 1
@@ -108,6 +111,11 @@ class PartFile:
     content: bytes
     part: Part
 
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """What can run it."""
+        return ("openvino",) if is_archive(self.content) else get_args(EngineName)
+
 
 def output_name(map_name: str, maps: tuple[str, ...]) -> str:
     """The graph's output of a map."""
@@ -116,7 +124,7 @@ def output_name(map_name: str, maps: tuple[str, ...]) -> str:
 
 def is_part_file(path: Path) -> bool:
     """Whether a path is called like an exported inspector."""
-    return path.name.endswith(".onnx")
+    return path.name.endswith((".onnx", ARCHIVE_SUFFIX))
 
 
 def read_part(path: str | Path) -> PartFile:
@@ -128,19 +136,26 @@ def read_part(path: str | Path) -> PartFile:
     path = Path(path)
     content = _read(path)
     try:
-        texts = metadata(content)
-        if PART_KEY not in texts or DIGEST_KEY not in texts:
-            raise RunError(
-                f"{path} is an ONNX file, but not one that `ltcam export` wrote; export the run again"
-            )
-        check(content)
+        settings, written = _texts(path, content)
     except DamagedError as error:
         raise RunError(f"{path} cannot be used: {error}") from error
-    if digest(content, texts[DIGEST_KEY]) != texts[DIGEST_KEY]:
+    if not written or digest(content, written) != written:
         raise RunError(
             f"{path} was changed or damaged after its export: its checksum is another; copy it again"
         )
-    return PartFile(path, content, _part(path, texts[PART_KEY]))
+    return PartFile(path, content, _part(path, settings))
+
+
+def _texts(path: Path, content: bytes) -> tuple[str, str]:
+    """The settings that a file carries, and its digest; the rest is looked through."""
+    if is_archive(content):
+        entries, comment = unpack_archive(content)
+        return entries[SETTINGS].decode(errors="replace"), comment
+    texts = metadata(content)
+    if PART_KEY not in texts or DIGEST_KEY not in texts:
+        raise RunError(f"{path} is an ONNX file, but not one that `ltcam export` wrote; export the run again")
+    check(content)
+    return texts[PART_KEY], texts[DIGEST_KEY]
 
 
 def digest(content: bytes, written: str) -> str:

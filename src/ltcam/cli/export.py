@@ -26,8 +26,12 @@ def export(
     out: Annotated[Path, typer.Option(help="file to write, such as part.ltcam.onnx")],
     overrides: MaskOptions,
     format: Annotated[  # noqa: A002  # the option's name
-        str, typer.Option(help="which runtime opens the file unless asked otherwise: onnx or openvino")
-    ] = "onnx",
+        str | None,
+        typer.Option(
+            help="onnx, which ONNX Runtime and OpenVINO open, or openvino's own; default: by the name of the file, "
+            "part.ltcam.onnx or part.ltcam.zip"
+        ),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -56,13 +60,12 @@ def export(
 ) -> int:
     """Write a run's whole inspection into one file that runs without torch.
 
-    The file is written only if ONNX Runtime (and OpenVINO, where it is to open it) says of the golden images what
-    the run says.
+    The file is written only if the runtime that is to open it says of the golden images what the run says.
     """
     from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
 
     settings = ExportSettings(
-        format,
+        format or ("openvino" if out.suffix == ".zip" else "onnx"),
         precision,  # type: ignore[arg-type]  # refused if it is none of them
         golden=tuple(golden or ()),
         calibration=_files(calibration or ()),
@@ -110,10 +113,11 @@ def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) 
         found = compare(
             run, file, inputs, settings.overrides, advance, trust_changed_run=settings.trust_changed_run
         ).to_json()
-    stem = file.name.removesuffix(".onnx")
-    page = file.with_name(f"{stem}-verified.html")
+    page = file.with_name(f"{file.stem}-verified.html")
     write_page(page, verify_page(found))
-    write_file(file.with_name(f"{stem}-verified.json"), json.dumps(found, indent=2, allow_nan=False) + "\n")
+    write_file(
+        file.with_name(f"{file.stem}-verified.json"), json.dumps(found, indent=2, allow_nan=False) + "\n"
+    )
     torch, *others = found["engines"]
     for engine in others:
         say(

@@ -17,6 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ltcam.export.golden import ENLARGED, Pixels, golden_images
+from ltcam.export.openvino_form import intermediate_representation
 from ltcam.export.pipeline import Pipeline, build_graph, check_maps, is_drawn
 from ltcam.export.quantisation import quantised, speed_up
 from ltcam.runs.inspector import Inspector
@@ -27,8 +28,9 @@ from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.onnx_files import check
+from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
 from ltcam_runtime.parity import Comparison, gate, mask_iou
-from ltcam_runtime.part_files import DIGEST_KEY, NO_DIGEST, PART_KEY, EngineName, Origin, Part
+from ltcam_runtime.part_files import DIGEST_KEY, NO_DIGEST, PART_KEY, PART_SUFFIX, EngineName, Origin, Part
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32
@@ -38,6 +40,7 @@ _FEWEST_CALIBRATED, _GOLDEN = 4, 3
 _FASTER, _LEAST_IOU = 1.1, 0.95  # than fp32; of its masks with those of fp32, on average
 Precision = Literal["fp32", "fp16", "int8"]
 ENGINES: dict[str, EngineName] = {"onnx": "onnxruntime", "openvino": "openvino"}
+SUFFIXES = {"onnx": PART_SUFFIX, "openvino": ARCHIVE_SUFFIX}
 FORMATS, PRECISIONS = tuple(ENGINES), tuple(_TOLERANCES)
 
 
@@ -46,7 +49,7 @@ class ExportSettings:
     """What is written.
 
     Attributes:
-        format: `onnx` or `openvino`: which runtime opens the file unless asked otherwise. Both can.
+        format: `onnx`, which both runtimes open, ONNX Runtime unless asked otherwise; or `openvino`, its own form.
         precision: `fp32`; `fp16`: weights of half the size, computed with in float32; or `int8`: convolutions of 8
             bits, where that is faster on this machine and masks and verdicts stay, else float32 as before.
         calibration: images that int8 is measured and judged on: OK and defective ones of the run's kind.
@@ -71,6 +74,8 @@ class ExportSettings:
         ):
             if value not in known:
                 raise SettingsError(f"`{name}` {value!r} is unknown; choose from {', '.join(known)}")
+        if self.precision == "int8" and self.format != "onnx":
+            raise SettingsError("`precision` int8 is for the format onnx, which OpenVINO opens as well")
         if self.precision == "int8" and len(self.calibration) < _FEWEST_CALIBRATED:
             raise SettingsError(
                 f"`precision` int8 needs `calibration`: at least {_FEWEST_CALIBRATED} OK and defective images of the "
@@ -107,7 +112,7 @@ def export_run(
 
     Args:
         run: run folder.
-        out: the file, `part.ltcam.onnx`.
+        out: the file, `part.ltcam.onnx`; of OpenVINO's form `part.ltcam.zip`.
         settings: what is written.
         progress: called with what is done next.
 
@@ -116,7 +121,7 @@ def export_run(
         LtcamError: a run, image or place that cannot be used.
     """
     out = Path(out)
-    _check_place(out, settings.overwrite)
+    _check_place(out, settings)
     torch.manual_seed(0)  # nothing is random; were it so, it would be so in the same way
     inspector = _opened(run, settings)
     _check_precision(inspector, settings.precision)
@@ -125,7 +130,7 @@ def export_run(
     golden = golden_images(inspector, [(file.name, read_image(file)) for file in settings.golden])
     progress("graph")
     model = build_graph(_pipeline(inspector))
-    if settings.precision == "fp16":
+    if settings.precision == "fp16" and settings.format == "onnx":
         _halve_weights(model.graph)
     exact = "fp16" if settings.precision == "fp16" else "fp32"
     part = Part(
@@ -158,12 +163,9 @@ class _Candidate:
 
 
 def _compared(model: onnx.ModelProto, part: Part, progress: Callable[[str], None]) -> _Candidate:
-    content = _with_metadata(model, part)
-    parity: dict[str, list[Comparison]] = {}
-    for engine in dict.fromkeys(("onnxruntime", part.engine)):
-        progress(f"parity on {engine}")
-        parity[engine] = _checked(content, part, engine)
-    return _Candidate(content, part, parity)
+    content = (_archive if part.engine == "openvino" else _with_metadata)(model, part)
+    progress(f"parity on {part.engine}")
+    return _Candidate(content, part, {part.engine: _checked(content, part, part.engine)})
 
 
 def _check_precision(inspector: Inspector, precision: Precision) -> None:
@@ -241,10 +243,13 @@ def _bounded(picture: Pixels, size: tuple[int, int]) -> Pixels:
     return picture if picture.size <= height * width * 3 else resize(picture, (height, width))
 
 
-def _check_place(out: Path, overwrite: bool) -> None:
-    if not out.name.endswith(".onnx"):
-        raise SettingsError(f"`out` {out}: the file's name must end in .onnx, such as part.ltcam.onnx")
-    if out.exists() and (out.is_dir() or not overwrite):
+def _check_place(out: Path, settings: ExportSettings) -> None:
+    suffix = SUFFIXES[settings.format]
+    if not out.name.endswith(ARCHIVE_SUFFIX if settings.format == "openvino" else ".onnx"):
+        raise SettingsError(
+            f"`out` {out}: a file of the format {settings.format} is called like part{suffix}, at its end"
+        )
+    if out.exists() and (out.is_dir() or not settings.overwrite):
         raise OutputError(f"{out} is there already; give another name, or `overwrite=True`")
 
 
@@ -282,14 +287,25 @@ def _origin(run: Path) -> Origin:
 def _with_metadata(model: onnx.ModelProto, part: Part) -> bytes:
     """The file's bytes, with its digest in them."""
     helper.set_model_props(model, {PART_KEY: json.dumps(part.model_dump(mode="json")), DIGEST_KEY: NO_DIGEST})
-    content: bytes = model.SerializeToString(deterministic=True)
+    return _signed(model.SerializeToString(deterministic=True))
+
+
+def _archive(model: onnx.ModelProto, part: Part) -> bytes:
+    """The bytes of OpenVINO's own form, with their digest in them."""
+    graph, weights = intermediate_representation(model, half=part.precision == "fp16")
+    return _signed(pack_archive(graph, weights, json.dumps(part.model_dump(mode="json")), NO_DIGEST))
+
+
+def _signed(content: bytes) -> bytes:
+    """The digest of all bytes in the place that was kept for it."""
     place = content.rindex(NO_DIGEST.encode())
     found = hashlib.sha256(content).hexdigest().encode()
     return content[:place] + found + content[place + len(found) :]
 
 
 def _checked(content: bytes, part: Part, engine: EngineName) -> list[Comparison]:
-    check(content)
+    if not is_archive(content):
+        check(content)
     try:
         return gate(_opened_file(content, part, engine), part)
     except RunError as error:

@@ -10,7 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.images import read_image
 from ltcam_runtime.inspector import Inspector as AnyInspector
-from ltcam_runtime.part_files import EngineName
+from ltcam_runtime.part_files import EngineName, read_part
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
 
@@ -112,7 +112,7 @@ def verify(
     openers: dict[str, Callable[[], AnyInspector]] = {
         "torch": lambda: _trained(run, overrides, trust_changed_run)
     }
-    openers |= {name: partial(_exported, file, name) for name in _installed()}
+    openers |= {name: partial(_exported, file, name) for name in _engines(file)}
     before = _memory()
     inspectors, memory = {}, {}
     for name, opener in openers.items():
@@ -143,8 +143,9 @@ def verify(
     return Verification(run.resolve().name, file.name, len(files) - len(failed), tuple(failed), results)
 
 
-def _installed() -> Iterable[EngineName]:
-    return (name for name in get_args(EngineName) if find_spec(name) is not None)
+def _engines(file: Path) -> Iterable[EngineName]:
+    """Those that can run the file, and are installed."""
+    return (name for name in read_part(file).engines if find_spec(name) is not None)
 
 
 def _trained(run: Path, overrides: Overrides, trust_changed_run: bool) -> Inspector:

@@ -19,6 +19,7 @@ from ltcam_runtime import Inspector
 from ltcam_runtime.errors import ExportError, OutputError, RunError, SettingsError
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.openvino_files import unpack_archive
+from ltcam_runtime.parity import _LEAST_IOU
 from ltcam_runtime.part_files import read_part
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides
 
@@ -124,7 +125,9 @@ def test_half_weights_take_half_the_space_and_pass_their_own_gate(make_run, tmp_
 
 
 @pytest.fixture
-def student(make_run):
+def student(make_run, monkeypatch):
+    monkeypatch.setattr("ltcam.export.export._LEAST_IOU", 0.7)  # masks of random weights are specks
+    monkeypatch.setitem(_LEAST_IOU, "int8", 0.7)
     drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
     return make_run(network="student", maps={MAP: drawn}, mask=MaskSettings(threshold=0.02, of="value"))
 
@@ -169,7 +172,7 @@ def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
     [
         ("speed_up", lambda *_: 1.05, r"int8 is 1\.05 times as fast as fp32 on this machine; fp32 is kept"),
         ("_changed", lambda *_: (1, 1.0), "1 verdicts changed, masks agree to 100.0%; fp32 is kept"),
-        ("_changed", lambda *_: (0, 0.8), "0 verdicts changed, masks agree to 80.0%; fp32 is kept"),
+        ("_changed", lambda *_: (0, 0.6), "0 verdicts changed, masks agree to 60.0%; fp32 is kept"),
         ("quantised", lambda model, _: spoilt(model), "but on onnxruntime, parity: .*; fp32 is kept"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import time
 import zipfile
 from collections.abc import Callable
@@ -126,6 +127,19 @@ def test_archives_of_another_kind(archive_file, tmp_path):
     weights[place] = (np.frombuffer(weights[place], np.float32) * np.float32(1.2)).tobytes()
     with pytest.raises(RunError, match="parity: of the golden image"):
         Inspector.load(write_archive(path, {**entries, "graph.bin": bytes(weights)}))
+
+
+def test_an_archive_with_a_directory_of_many_entries(tmp_path):
+    many = write_archive(tmp_path / "part.ltcam.zip", {str(number): b"" for number in range(2000)})
+    refused(many, "not one that `ltcam export` wrote")
+    whole = many.read_bytes()
+    counts = len(whole) - 64 - 22 + 8
+    many.write_bytes(whole[:counts] + struct.pack("<2H", 3, 3) + whole[counts + 4 :])
+    refused(many, "not one that `ltcam export` wrote")
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)  # of a directory that counts in 64 bits
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, 150, 0, 64)
+    many.write_bytes(whole[: counts - 8] + locator + end + b"0" * 64)
+    refused(many, "not one that `ltcam export` wrote")
 
 
 def test_an_archive_that_asks_for_more_memory_than_there_is(part_file, archive_file, tmp_path):

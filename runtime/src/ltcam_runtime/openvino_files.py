@@ -11,6 +11,7 @@ Entries are stored as they are, so none is larger than the file; nothing is unpa
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 
 from ltcam_runtime.onnx_files import DamagedError
@@ -19,6 +20,10 @@ ARCHIVE_SUFFIX = ".ltcam.zip"
 GRAPH, WEIGHTS, SETTINGS = "graph.xml", "graph.bin", "ltcam.json"
 
 _NAMES = (SETTINGS, GRAPH, WEIGHTS)
+_DIGITS = 64  # of the comment
+_END = struct.Struct("<4s4H2LH")  # of the directory
+_LOCATOR = 20  # bytes before it, which may point to a larger directory
+_LARGEST_DIRECTORY = 2**10  # bytes; three short names
 _BEGINNING = (1980, 1, 1, 0, 0, 0)  # of zip's time: equal runs give equal files
 
 
@@ -50,6 +55,7 @@ def unpack_archive(content: bytes) -> tuple[dict[str, bytes], str]:
     Raises:
         DamagedError: no such archive.
     """
+    _check_end(content)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
@@ -63,5 +69,17 @@ def unpack_archive(content: bytes) -> tuple[dict[str, bytes], str]:
             return {entry.filename: archive.read(entry) for entry in entries}, archive.comment.decode("ascii")
     except DamagedError:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, struct.error) as error:
         raise DamagedError(f"it is damaged or cut short ({error})") from error
+
+
+def _check_end(content: bytes) -> None:
+    """Look at the end before anything reads a directory: one of millions of entries takes minutes, and all memory."""
+    place = len(content) - _END.size - _DIGITS
+    if place >= 0 and content[-_DIGITS:].isalnum():  # no other end can be hidden in such a comment
+        mark, *_, entries, directory, _, comment = _END.unpack_from(content, place)
+        larger = content[max(0, place - _LOCATOR) : place].startswith(b"PK\x06\x07")
+        whole = mark == b"PK\x05\x06" and comment == _DIGITS and not larger
+        if whole and entries == len(_NAMES) and directory <= _LARGEST_DIRECTORY:
+            return
+    raise DamagedError("it is an archive, but damaged or cut short, or not one that `ltcam export` wrote")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
 from ltcam.models.classifier import Classifier, build_classifier
-from ltcam.training.fit import Fitted, Running, fit
+from ltcam.training.fit import Fitted, Material, Running, fit
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
@@ -85,10 +85,8 @@ def trained(prepared, settings_of) -> Callable[..., tuple[Classifier, Fitted]]:
         classifier = build_classifier(settings.backbone, 2)
         fitted = fit(
             classifier,
-            train or prepared(12, 8, 1, (32, 32)),
-            validation,
+            Material(train or prepared(12, 8, 1, (32, 32)), STATISTICS, validation),
             settings,
-            STATISTICS,
             checkpoints,
             learning_rate=learning_rate,
             running=Running(device="cpu", listener=listener),

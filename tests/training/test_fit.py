@@ -11,7 +11,7 @@ from torch import nn
 
 from ltcam.models.classifier import build_classifier
 from ltcam.training import fit as module
-from ltcam.training.fit import BEST, LAST, Running, fit
+from ltcam.training.fit import BEST, LAST, Material, Running, fit
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam_runtime.errors import RunError, SettingsError
@@ -99,10 +99,8 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
         classifier.head = nn.Sequential(nn.Dropout(0.5), classifier.head)
         fitted = fit(
             classifier,
-            train,
-            validation,
+            Material(train, ((0.5,) * 3, (0.25,) * 3), validation),
             settings,
-            ((0.5,) * 3, (0.25,) * 3),
             folder,
             learning_rate=3e-3,
             running=Running(device="cpu", listener=listener),
@@ -302,10 +300,8 @@ def test_several_defect_classes(settings_of, prepared, tmp_path):
     classifier = build_classifier("test_resnet", 4)  # one class has no image on this side
     fitted = fit(
         classifier,
-        PreparedImages(images.images, labels, images.samples, ()),
-        None,
+        Material(PreparedImages(images.images, labels, images.samples, ()), ((0.5,) * 3, (0.25,) * 3)),
         settings_of(epochs=1),
-        ((0.5,) * 3, (0.25,) * 3),
         tmp_path,
         learning_rate=1e-3,
         running=Running(device="cpu"),

@@ -7,7 +7,7 @@ import pytest
 
 from ltcam.models.classifier import build_classifier
 from ltcam.training import logs as module
-from ltcam.training.fit import Running, fit
+from ltcam.training.fit import Material, Running, fit
 from ltcam.training.listener import Listener
 from ltcam.training.logs import Log, measured
 from ltcam_runtime.errors import SettingsError
@@ -69,10 +69,8 @@ def test_every_epoch_is_told_and_no_training_ends_for_it(
     )
     fitted = fit(
         build_classifier("test_resnet", 2),
-        prepared(4, 4, 1, (32, 32)),
-        None,
+        Material(prepared(4, 4, 1, (32, 32)), ((0.5,) * 3, (0.25,) * 3)),
         settings_of(epochs=2, batch_size=32),
-        ((0.5,) * 3, (0.25,) * 3),
         tmp_path / "work",
         learning_rate=1e-3,
         running=running,

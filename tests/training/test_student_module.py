@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ltcam.models.student import build_student
-from ltcam.training.fit import Running, fit
+from ltcam.training.fit import Material, Running, fit
 from ltcam.training.student_module import StudentModule, drawing_loss
 
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -51,13 +51,10 @@ def test_a_student_learns_to_draw_the_square(tmp_path, prepared, settings_of):
     student = build_student("test_resnet", 2)
     fit(
         student,
-        images,
-        None,
+        Material(images, STATISTICS, along=[targets]),
         settings_of(epochs=10, batch_size=8, augment=False),
-        STATISTICS,
         tmp_path,
         learning_rate=3e-3,
-        along=[targets],
         make_module=partial(StudentModule, patches=()),
         running=Running(device="cpu"),
     )

@@ -44,7 +44,7 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import checkpoints, claimed
-from ltcam.training.fit import Running, fit
+from ltcam.training.fit import Material, Running, fit
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
@@ -316,13 +316,10 @@ def _learn(
     listener.begun("training")
     fitted = fit(
         student,
-        parts["train"],
-        None,
+        Material(parts["train"], statistics, along=[lesson.targets]),
         settings,
-        statistics,
         folder,
         learning_rate=settings.learning_rate or default_learning_rate(classifier),
-        along=[lesson.targets],
         make_module=partial(StudentModule, patches=lesson.patches),
         running=Running(device=str(teacher.network.device), listener=listener),
     )

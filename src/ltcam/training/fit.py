@@ -74,16 +74,30 @@ class Fitted:
     arithmetic: Arithmetic
 
 
-def fit(  # noqa: PLR0913  # what a training is made of
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a network learns from.
+
+    Attributes:
+        train: images to learn from.
+        statistics: mean and standard deviation per channel, of values 0 to 1, that images are normalised by.
+        validation: images that choose the epoch; None: the last epoch is taken.
+        along: what else is known of each image to learn from, for modules that learn more than labels.
+    """
+
+    train: PreparedImages
+    statistics: tuple[tuple[float, ...], tuple[float, ...]]
+    validation: PreparedImages | None = None
+    along: Sequence[Tensor] = ()
+
+
+def fit(
     classifier: Classifier,
-    train: PreparedImages,
-    validation: PreparedImages | None,
+    material: Material,
     settings: TrainingSettings,
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]],
     checkpoints: Path,
     *,
     learning_rate: float,
-    along: Sequence[Tensor] = (),
     make_module: Callable[..., TrainingModule] = TrainingModule,
     running: Running = Running(),  # frozen
 ) -> Fitted:
@@ -91,13 +105,10 @@ def fit(  # noqa: PLR0913  # what a training is made of
 
     Args:
         classifier: trained in place.
-        train: images to learn from.
-        validation: images that choose the epoch; None: the last epoch is taken.
+        material: images and what is known of them.
         settings: epochs, batch size and so on.
-        normalisation: mean and standard deviation per channel, of values 0 to 1.
         checkpoints: folder to write after every epoch, and to resume from where it holds any.
         learning_rate: peak, of the trunk.
-        along: what else is known of each image to learn from, for modules that learn more than labels.
         make_module: how it is trained: what makes a `TrainingModule` of the same arguments.
         running: device, and who is told about progress.
 
@@ -108,8 +119,8 @@ def fit(  # noqa: PLR0913  # what a training is made of
     arithmetic = choose_arithmetic(
         classifier.to(target), target, precision=settings.precision, memory_format=settings.memory_format
     )
-    loader = _train_loader(train, along, settings)
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in normalisation)
+    loader = _train_loader(material, settings)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in material.statistics)
     module = make_module(
         classifier,
         settings,
@@ -119,20 +130,19 @@ def fit(  # noqa: PLR0913  # what a training is made of
     )
     checkpoints.mkdir(parents=True, exist_ok=True)
     trainer = _trainer(settings, target, arithmetic, running, _Bookkeeping(checkpoints, running.listener))
-    _run(trainer, module, loader, _validation_loader(validation, settings), checkpoints / LAST)
+    _run(trainer, module, loader, _validation_loader(material.validation, settings), checkpoints / LAST)
     if trainer.is_global_zero:  # the others' work is done, and the files may be gone by now
         classifier.load_state_dict(load_file(checkpoints / BEST))
     classifier.to("cpu")
-    best = max(module.history, key=rank_of_epoch) if validation is not None else module.history[-1]
+    best = max(module.history, key=rank_of_epoch) if material.validation is not None else module.history[-1]
     return Fitted(tuple(module.history), int(best["epoch"]), arithmetic)
 
 
-def _train_loader(
-    train: PreparedImages, along: Sequence[Tensor], settings: TrainingSettings
-) -> DataLoader[Any]:
-    sampler = _BalancedSampler(train.labels, settings.seed)
+def _train_loader(material: Material, settings: TrainingSettings) -> DataLoader[Any]:
+    images, labels = material.train.images, material.train.labels
+    sampler = _BalancedSampler(labels, settings.seed)
     return DataLoader(
-        TensorDataset(train.images, train.labels, *along),
+        TensorDataset(images, labels, *material.along),
         settings.batch_size,
         sampler=sampler,
         drop_last=len(sampler) % settings.batch_size == 1,  # one image has no batch statistics

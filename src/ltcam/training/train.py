@@ -27,7 +27,7 @@ from ltcam.models.weights import Filled, load_initial_weights
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.run import Arithmetic
 from ltcam.training.arithmetic import choose_arithmetic
-from ltcam.training.fit import Fitted, Running, finished_epochs, fit
+from ltcam.training.fit import Fitted, Material, Running, finished_epochs, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import PreparedImages, prepare_images, usable_for_choices
 from ltcam.training.listener import Listener
@@ -208,10 +208,8 @@ def train_network(
     listener.begun("training")
     fitted = fit(
         read.classifier,
-        read.train,
-        validation,
+        Material(read.train, read.statistics, validation),
         settings,
-        read.statistics,
         work,
         learning_rate=settings.learning_rate or default_learning_rate(read.classifier),
         running=running,

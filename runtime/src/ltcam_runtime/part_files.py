@@ -30,6 +30,7 @@ from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, u
 from ltcam_runtime.settings import CamSettings, InspectionSettings, Settings
 
 PART_SCHEMA_VERSION = 1
+PART_SUFFIX = ".ltcam.onnx"
 PART_KEY, DIGEST_KEY = "ltcam", "ltcam_sha256"
 NO_DIGEST = "0" * 64
 

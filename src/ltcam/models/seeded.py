@@ -93,7 +93,7 @@ class SeededClassifier(Classifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        return self.seeds(images)[0]
+        return self.seeds(images)[0] if bool(self.peaks.weight.any()) else super().forward(images)
 
     def seeds(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K), and seed maps (N, K - 1, h, w) at the finest tapped block's size."""

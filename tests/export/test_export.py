@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
-from ltcam.export.export import ExportSettings, export_run
+from ltcam.export.export import SUFFIXES, ExportSettings, export_run
 from ltcam.jobs.models import load_model
 from ltcam.models.student import STUDENT
 from ltcam.runs.inspector import Inspector as TrainedInspector
@@ -91,6 +91,20 @@ def test_openvinos_own_form_is_for_openvino_and_equal_for_equal_runs(run_folder,
     )
     sizes = [unpack_archive(each.path.read_bytes())[0]["graph.bin"] for each in (half, again)]
     assert len(sizes[0]) < 0.6 * len(sizes[1])
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_file_looks_closer_where_its_run_does(format, run_folder, tmp_path):  # noqa: A002
+    overrides = Overrides(zoom=2, verdict_threshold=0.01, sharpen="none")
+    out = tmp_path / f"part{SUFFIXES[format]}"
+    exported = Inspector.load(export_run(run_folder, out, ExportSettings(format, overrides=overrides)).path)
+    assert exported.settings.zoom == 2
+    image = np.full((300, 420, 3), 128, np.uint8)
+    image[40:44, 60:64], image[250:254, 400:404] = 20, 240
+    trained = TrainedInspector.load(run_folder).overridden(overrides)
+    inspections_agree(trained, exported, [image])
+    once = trained.overridden(Overrides(zoom=0)).inspect(image)
+    assert not np.array_equal(trained.inspect(image).mask, once.mask)
 
 
 def test_overrides_are_exported(run_folder, tmp_path):

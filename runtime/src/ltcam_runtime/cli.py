@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--verdict-threshold", type=float, help="score from which an image is a defect; default: the file's")
     add("--unsure-margin", type=float, help="scores this close to the threshold want a person's look")
     add(
+        "--zoom",
+        type=int,
+        help="cut-outs, at most, of larger images to look at in full resolution; default: the file's",
+    )
+    add(
         "--engine",
         choices=["onnxruntime", "openvino"],
         help="what runs the graph; default: what it was made for",
@@ -78,6 +83,7 @@ def _run(options: argparse.Namespace) -> int:
         sharpen=options.sharpen,
         verdict_threshold=options.verdict_threshold,
         unsure_margin=options.unsure_margin,
+        zoom=options.zoom,
     )
     wanted = Prediction(
         Writing(tuple(part.strip() for part in options.save.split(",") if part.strip()), options.px_per_mm),

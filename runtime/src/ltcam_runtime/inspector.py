@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,13 @@ from ltcam_runtime.settings import (
 )
 from ltcam_runtime.sharpening import Contrast, sharpen
 from ltcam_runtime.verdicts import decide
+from ltcam_runtime.zooming import Window, faded, places
 
 Pixels = NDArray[np.uint8]
 Heatmap = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+_CUT_OUTS = 8  # in one pass of the network
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,26 @@ class Inspector:
             return []
         started = time.perf_counter()
         answers = self._in_two_passes(resized) if asked.cascade else self._in_one_pass(resized)
+        closer = self._looked_closer(images)
+        looks = [
+            [_Look(image, answer), *more] for image, answer, more in zip(images, answers, closer, strict=True)
+        ]
         seconds = (time.perf_counter() - started) / len(images)
+        return [self._judge(name, found, asked, seconds) for name, found in zip(names, looks, strict=True)]
+
+    def _looked_closer(self, images: Sequence[Pixels]) -> list[list[_Look]]:
+        """What the network says of cut-outs of each image at full resolution; maps of those that are not OK."""
+        size = self.network.image_size
+        windows = [places(image, size, self.settings.zoom) for image in images]
+        cut = [image[window] for image, each in zip(images, windows, strict=True) for window in each]
+        answers = iter(
+            answer
+            for start in range(0, len(cut), _CUT_OUTS)
+            for answer in self._in_two_passes(cut[start : start + _CUT_OUTS])
+        )
         return [
-            self._judge(name, image, answer, asked, seconds)
-            for name, image, answer in zip(names, images, answers, strict=True)
+            [_Look(image[window], next(answers), window) for window in each]
+            for image, each in zip(images, windows, strict=True)
         ]
 
     def _in_one_pass(self, resized: Sequence[Pixels]) -> list[_Answer]:
@@ -208,42 +228,67 @@ class Inspector:
         verdict = self.settings.verdict
         return decide(_score(probabilities), verdict.threshold, unsure_margin=verdict.unsure_margin)
 
-    def _judge(self, name: str, image: Pixels, answer: _Answer, asked: _Asked, seconds: float) -> Inspection:
-        """One image's part of a batch."""
+    def _judge(self, name: str, looks: Sequence[_Look], asked: _Asked, seconds: float) -> Inspection:
+        """One image's part of a batch: what the worst of the looks at it says."""
         started = time.perf_counter()
-        kinds = self.settings.kinds_seen(answer.probabilities)
-        if (asked.gate and answer.verdict == "ok") or _is_flat(image):
-            drawn = self._of_nothing(image, answer, kinds[0])
+        whole, worst = looks[0], max(looks, key=lambda look: look.score)
+        image = whole.pixels
+        if (asked.gate and worst.answer.verdict == "ok") or _is_flat(image):
+            drawn = self._of_nothing(whole)
         else:
-            drawn = self._drawn(image, answer, kinds)
+            drawn = self._together(looks)
+        mask = reduce(np.logical_or, drawn.masks.values())
+        regions = find_regions(mask, drawn.heatmap, next(iter(drawn.masks)))
         height, width = image.shape[:2]
         return Inspection(
             image=name,
             size=(height, width),
-            verdict=answer.verdict,
-            score=_score(answer.probabilities),
-            class_scores=dict(zip(self.settings.classes, map(float, answer.probabilities), strict=True)),
+            verdict=worst.answer.verdict,
+            score=worst.score,
+            class_scores=dict(
+                zip(self.settings.classes, map(float, worst.answer.probabilities), strict=True)
+            ),
             heatmap=drawn.heatmap,
-            mask=drawn.mask,
-            regions=drawn.regions,
+            mask=mask,
+            regions=tuple(_named(region, drawn.masks) for region in regions),
             trust=drawn.trust,
             timings={"capture": seconds, "mask": time.perf_counter() - started},
         )
 
-    def _of_nothing(self, image: Pixels, answer: _Answer, kind: str) -> _Drawn:
+    def _together(self, looks: Sequence[_Look]) -> _Drawn:
+        """What the looks show that are not OK, or else the first one, in one picture."""
+        whole = looks[0]
+        seen = sorted((look for look in looks if look.answer.verdict != "ok"), key=lambda look: -look.score)
+        if not seen or seen == [whole]:
+            return self._drawn(whole)
+        shape = whole.pixels.shape[:2]
+        heatmap, trusts = np.zeros(shape, np.float32), []
+        masks: dict[str, Mask] = {}
+        for look in seen:
+            drawn = self._drawn(look)
+            trusts.append(drawn.trust)
+            window = look.window or np.s_[:, :]
+            shares = to_shares(drawn.heatmap).astype(np.float32)
+            shares = faded(shares, look.window, shape) if look.window else shares
+            heatmap[window] = np.maximum(heatmap[window], shares)
+            for kind, mask in drawn.masks.items():
+                masks.setdefault(kind, np.zeros(shape, bool))[window] |= mask
+        return _Drawn(heatmap, masks, _least_trust(trusts))
+
+    def _of_nothing(self, look: _Look) -> _Drawn:
         """An empty mask; the heatmap, unsharpened, where one was made."""
-        height, width = image.shape[:2]
-        heatmap = answer.heatmaps.get(self.settings.of_kind(kind).map)
+        kind = self.settings.kinds_seen(look.answer.probabilities)[0]
+        size = (look.pixels.shape[0], look.pixels.shape[1])
+        heatmap = look.answer.heatmaps.get(self.settings.of_kind(kind).map)
         return _Drawn(
-            np.zeros((height, width), np.float32)
-            if heatmap is None
-            else resize_heatmap(heatmap, (height, width)),
-            np.zeros((height, width), bool),
-            (),
+            np.zeros(size, np.float32) if heatmap is None else resize_heatmap(heatmap, size),
+            {kind: np.zeros(size, bool)},
         )
 
-    def _drawn(self, image: Pixels, answer: _Answer, kinds: Sequence[str]) -> _Drawn:
+    def _drawn(self, look: _Look) -> _Drawn:
         """What is drawn of the kinds of defect that are seen; of several ones all together."""
+        image, answer = look.pixels, look.answer
+        kinds = self.settings.kinds_seen(answer.probabilities)
         found = {}
         for settings in dict.fromkeys(self.settings.of_kind(kind) for kind in kinds):
             heatmap, mask = draw(
@@ -253,14 +298,12 @@ class Inspector:
                 mask = np.zeros_like(mask)
             found[settings] = heatmap, mask
         trust = _least_trust([settings.trust for settings, (_, mask) in found.items() if mask.any()])
-        if len(found) == 1:
-            ((heatmap, mask),) = found.values()
-            return _Drawn(heatmap, mask, find_regions(mask, heatmap, kinds[0]), trust)
-        heatmap = np.maximum.reduce([to_shares(heatmap).astype(np.float32) for heatmap, _ in found.values()])
-        mask = np.logical_or.reduce([mask for _, mask in found.values()])
         masks = {kind: found[self.settings.of_kind(kind)][1] for kind in kinds}
-        regions = (_named(region, masks) for region in find_regions(mask, heatmap, kinds[0]))
-        return _Drawn(heatmap, mask, tuple(regions), trust)
+        if len(found) == 1:
+            ((heatmap, _),) = found.values()
+        else:
+            heatmap = np.maximum.reduce([to_shares(each).astype(np.float32) for each, _ in found.values()])
+        return _Drawn(heatmap, masks, trust)
 
 
 @dataclass(frozen=True)
@@ -281,12 +324,25 @@ class _Answer:
 
 
 @dataclass(frozen=True, eq=False)
+class _Look:
+    """A whole image, or a cut-out of one, and what the network says of it."""
+
+    pixels: Pixels
+    answer: _Answer
+    window: Window | None = None
+
+    @property
+    def score(self) -> float:
+        """Probability of being defective."""
+        return _score(self.answer.probabilities)
+
+
+@dataclass(frozen=True, eq=False)
 class _Drawn:
-    """What was found of defects in one image, at its own size."""
+    """What was found of defects in one image, at its own size; masks by kind, the likeliest first."""
 
     heatmap: Heatmap
-    mask: Mask
-    regions: tuple[Region, ...]
+    masks: Mapping[str, Mask]
     trust: Trust = ""
 
 

@@ -214,6 +214,8 @@ def settings_json(
     found: dict[str, Any] = {"run": str(source)}
     found |= {name: general[name] for name in ("cam", "sharpening", "mask") if name in general}
     found["verdict"] = settings.verdict.model_dump(mode="json")
+    if settings.zoom:
+        found["zoom"] = settings.zoom
     if settings.kinds:
         found["kinds"] = {name: drawn(kind) for name, kind in settings.kinds.items()}
     return found

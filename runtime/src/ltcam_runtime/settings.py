@@ -41,6 +41,9 @@ MAP = "map"
 SEED = "seed"
 """Method of a linear map of features that was fitted to one kind of defect."""
 
+MOST_ZOOM = 64
+"""Cut-outs of an image that can be looked at."""
+
 DRAWN = "student"
 """Method of a network that draws probabilities itself; the others are class activation maps."""
 
@@ -197,7 +200,8 @@ class InspectionSettings(Settings):
     """Everything that is done behind the network.
 
     `default`: of kinds that have no settings of their own in `kinds`. `kind_share`: from which share of the probability
-    of being defective on a kind is drawn besides the likeliest one.
+    of being defective on a kind is drawn besides the likeliest one. `zoom`: how many cut-outs at most of an image
+    larger than the network's input are looked at in full resolution besides the whole; 0 for none.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -205,6 +209,7 @@ class InspectionSettings(Settings):
     kinds: dict[str, KindSettings] = Field(default_factory=dict)
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
+    zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
 
     @field_validator("classes")
     @classmethod
@@ -324,6 +329,13 @@ class Overrides(AskedSettings):
     unsure_margin: float | None = Field(
         default=None, ge=0, le=0.5, description="scores this close to the threshold want a person's look"
     )
+    zoom: int | None = Field(
+        default=None,
+        ge=0,
+        le=MOST_ZOOM,
+        description="cut-outs, at most, of images larger than the network's to look at in full resolution, where "
+        "something stands out; 0 for none",
+    )
 
     def apply(self, settings: InspectionSettings) -> InspectionSettings:
         """What is done behind the network, with these changes: of every kind of defect.
@@ -339,6 +351,7 @@ class Overrides(AskedSettings):
                 "default": self._of_kind(settings.default),
                 "kinds": {name: self._of_kind(kind) for name, kind in settings.kinds.items()},
                 "verdict": changed(settings.verdict, verdict),
+                **_given(zoom=self.zoom),
             }
         )
 

@@ -21,7 +21,7 @@ _GROUPS = {
     "Training": "backbone head weights image_size freeze epochs learning_rate weight_decay augment validation_share "
     "max_miss confidence classic rounds keep resume dry_run _config",
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
-    "verdict_threshold unsure_margin min_area px_per_mm",
+    "verdict_threshold unsure_margin zoom min_area px_per_mm",
     "Results": "out format golden verify calibration cost_miss cost_alarm overwrite save page as_json bootstrap log",
     "Machine": "batch_size cascade device devices threads precision memory_format probing_bfloat16",
 }

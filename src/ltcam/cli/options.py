@@ -110,7 +110,7 @@ MaskOptions = Annotated[
         Overrides,
         (
             *("method", "percentile", "scope", "reading", "stages", "fusion"),
-            *("threshold", "sharpen", "verdict_threshold", "unsure_margin"),
+            *("threshold", "sharpen", "verdict_threshold", "unsure_margin", "zoom"),
         ),
         {"unsure_margin": Unsure},
     ),

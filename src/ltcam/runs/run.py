@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from ltcam.models.names import Head
 from ltcam_runtime.settings import (
     MAP,
+    MOST_ZOOM,
     CamSettings,
     InspectionSettings,
     KindSettings,
@@ -66,6 +67,7 @@ class Run(Settings):
     kinds: dict[str, KindSettings] = Field(default_factory=dict)
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
+    zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
     arithmetic: Arithmetic = Arithmetic()
     weights_sha256: str = ""
     settings_sha256: str = ""
@@ -124,6 +126,7 @@ class Run(Settings):
             kinds=self.kinds,
             kind_share=self.kind_share,
             verdict=self.verdict,
+            zoom=self.zoom,
         )
 
     def with_inspection(self, settings: InspectionSettings) -> Run:
@@ -136,6 +139,7 @@ class Run(Settings):
                 "kinds": settings.kinds,
                 "kind_share": settings.kind_share,
                 "verdict": settings.verdict,
+                "zoom": settings.zoom,
             }
         )
 

@@ -179,6 +179,14 @@ def test_a_list_that_is_none_gives_nobodys_files_away(tmp_path: Path, text: str)
         write_new(target, overwrite=True)
 
 
+def test_a_list_that_is_no_regular_file_is_none(tmp_path: Path) -> None:
+    target = listed(tmp_path / "out")
+    (target / FILES_FILE).unlink()
+    os.mkfifo(target / FILES_FILE)
+    with pytest.raises(OutputError, match="not written with its results"):
+        write_new(target, overwrite=True)
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("name", ["precious/a.txt", "masks/b.png", "masks/new.png", "empty/"])
 def test_what_others_make_meanwhile_is_theirs_and_the_results_are_kept_elsewhere(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_what_is_no_file_of_options(text: str, words: str, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"o\.yaml") as refused:
         options_of(written(tmp_path / "o.yaml", text), NAMES)
     assert words in str(refused.value)
+
+
+def test_what_never_ends_is_no_file_of_options(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "o.yaml")
+    with pytest.raises(ValueError, match=r"o\.yaml is not a regular file"):
+        options_of(tmp_path / "o.yaml", NAMES)
 
 
 def test_a_run_gives_its_options_back_and_those_beside_it_win(

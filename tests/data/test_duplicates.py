@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from ltcam.data import duplicates as dup
 from ltcam.data.dataset import Sample
-from ltcam.data.duplicates import DuplicateGroup, find_duplicates, merge_groups
+from ltcam.data.duplicates import DuplicateGroup, file_sha256, find_duplicates, merge_groups
 from ltcam.data.layouts import read_dataset
+from ltcam_runtime.errors import InputError
 
 
 def surface(seed, size=(360, 300)):
@@ -230,3 +232,9 @@ def test_ksdd_has_three_commutators_twice(ksdd_folder):
     }
     assert [len(group.ids) for group in found] == [2] * 24
     assert len({s.group for s in merge_groups(dataset, found).samples}) == 47
+
+
+def test_a_pipe_has_no_hash(tmp_path):
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match="not a regular file"):
+        file_sha256(tmp_path / "weights.safetensors")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -271,6 +272,12 @@ def test_split_csv_needs_sides():
 def test_damaged_split_csv(text, message, tmp_path):
     (tmp_path / "split.csv").write_text(text)
     with pytest.raises(DataError, match=message):
+        read_split_csv(tmp_path / "split.csv")
+
+
+def test_a_split_csv_that_never_ends(tmp_path):
+    os.mkfifo(tmp_path / "split.csv")
+    with pytest.raises(DataError, match="not a regular file"):
         read_split_csv(tmp_path / "split.csv")
 
 

@@ -356,8 +356,11 @@ def _foreign(folder: Path, markers: tuple[str, ...]) -> list[str]:
 
 def _listed(folder: Path) -> frozenset[str] | None:
     """What the folder's own list names; None where there is none."""
+    file = folder / FILES_FILE
+    if file.is_symlink() or not file.is_file():  # a pipe or a device may never end
+        return None
     try:
-        names = json.loads((folder / FILES_FILE).read_text(encoding="ascii"))["files"]
+        names = json.loads(file.read_text(encoding="ascii"))["files"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else None

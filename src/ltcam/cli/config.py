@@ -72,6 +72,8 @@ def options_of(file: Path, names: Collection[str]) -> dict[str, Any]:
 def _read(file: Path) -> Mapping[str, Any]:
     import yaml  # noqa: PLC0415  # only where it is asked for
 
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is not a regular file")
     if file.stat().st_size > _LARGEST:
         raise ValueError(f"{file} is {file.stat().st_size} bytes long; a file of options is far smaller")
     text = file.read_text(encoding="utf-8")

@@ -96,8 +96,10 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or is none whose bytes end: a pipe, a device.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(path, "this is not a regular file")
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

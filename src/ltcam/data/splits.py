@@ -197,6 +197,8 @@ def read_split_csv(path: Path) -> tuple[SplitRow, ...]:
     Raises:
         DataError: the file is missing, of another form, or a row is wrong (with its number).
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: this is not a regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

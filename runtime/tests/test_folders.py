@@ -179,6 +179,22 @@ def test_a_list_that_is_none_gives_nobodys_files_away(tmp_path: Path, text: str)
         write_new(target, overwrite=True)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_results_are_kept_where_somebody_else_puts_a_file_in_their_place(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    target = tmp_path / "out"
+    with (  # noqa: PT012
+        pytest.raises(OutputError, match=r"a file of that name\); the results are in"),
+        output_folder(target, marker="predictions.json", overwrite=overwrite) as folder,
+    ):
+        (folder / "predictions.json").write_text("hours of work")
+        target.write_text("mine")
+    [kept] = tmp_path.glob("out-*")
+    assert (kept / "predictions.json").read_text() == "hours of work"
+    assert target.read_text() == "mine"
+
+
 def test_a_list_that_is_no_regular_file_is_none(tmp_path: Path) -> None:
     target = listed(tmp_path / "out")
     (target / FILES_FILE).unlink()

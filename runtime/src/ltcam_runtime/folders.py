@@ -275,7 +275,9 @@ def _remove_empty(target: Path, temporary: Path) -> None:
     try:
         target.rmdir()
     except OSError as error:
-        others = sorted(entry.name for entry in target.iterdir())
+        others = (
+            sorted(entry.name for entry in target.iterdir()) if target.is_dir() else ["a file of that name"]
+        )
         raise _filled_meanwhile(temporary, target, target.parent, others) from error
 
 

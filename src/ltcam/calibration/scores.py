@@ -17,9 +17,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, logsumexp
 
 from ltcam.calibration.verdict import choose_verdict
+from ltcam.models.backbones import Statistics
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
-from ltcam.training.seeding import Statistics, normalised
+from ltcam.training.seeding import normalised
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 

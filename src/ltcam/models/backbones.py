@@ -13,6 +13,9 @@ from ltcam_runtime.errors import SettingsError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and standard deviation per channel, of values 0 to 1."""
+
 
 def build_trunk(backbone: str, head: Head = "pooled") -> nn.Module:
     """A randomly initialised timm network that maps images (N, 3, H, W) to pooled features (N, F).
@@ -62,7 +65,7 @@ def feature_count(trunk: nn.Module) -> int:
     return int(getattr(trunk, "head_hidden_size", None) or trunk.num_features)  # type: ignore[arg-type]
 
 
-def input_statistics(trunk: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def input_statistics(trunk: nn.Module) -> Statistics:
     """Mean and standard deviation per channel (of values 0 to 1) that the backbone was pre-trained with."""
     known = getattr(trunk, "default_cfg", None) or {}
     mean, std = known.get("mean", IMAGENET_MEAN), known.get("std", IMAGENET_STD)

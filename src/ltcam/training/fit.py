@@ -31,6 +31,7 @@ with without_plots():
     import lightning
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from ltcam.models.backbones import Statistics  # noqa: E402
 from ltcam.models.classifier import Classifier  # noqa: E402
 from ltcam.runs.hardware import choose_device  # noqa: E402
 from ltcam.runs.run import Arithmetic  # noqa: E402
@@ -86,7 +87,7 @@ class Material:
     """
 
     train: PreparedImages
-    statistics: tuple[tuple[float, ...], tuple[float, ...]]
+    statistics: Statistics
     validation: PreparedImages | None = None
     along: Sequence[Tensor] = ()
 

@@ -12,14 +12,12 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from ltcam.cam.network.memory_formats import in_fastest_format
+from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, seeded, tapped
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
 from ltcam_runtime.settings import SEED, CamSettings
-
-Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Mean and standard deviation per channel, of values 0 to 1."""
 
 _AT_ONCE = 8
 _FLAT = 1e-6  # of heat: peaks that do not differ say nothing

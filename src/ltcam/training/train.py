@@ -16,7 +16,7 @@ from ltcam.data.decoded import DecodedImages
 from ltcam.data.layouts import Reading
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import Sides, choose_sides
-from ltcam.models.backbones import input_statistics
+from ltcam.models.backbones import Statistics, input_statistics
 from ltcam.models.classifier import (
     Classifier,
     build_classifier,
@@ -36,9 +36,6 @@ from ltcam.training.resume import check_same_training
 from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
-
-Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Mean and standard deviation per channel, of values 0 to 1."""
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 _LEARNING_RATE = 1e-4

@@ -117,6 +117,20 @@ def test_interrupted_while_it_starts(
     assert (tmp_path / "out").exists() == (running.returncode == 0)
 
 
+def test_an_interrupt_before_anything_is_imported(ltcam: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, *_others: object) -> None:
+            if name == "ltcam.cli.process":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ltcam.cli.process", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    result = ltcam("predict", "run", "images", "--out", "out")
+    assert result.code == 130
+    assert result.err == "ltcam: interrupted; nothing was written\n"
+
+
 def test_an_interrupt_in_an_import_waits_for_its_end(tmp_path: Path) -> None:
     """An import answers an exception with one of its own, or is broken for good."""
     (tmp_path / "slow.py").write_text(

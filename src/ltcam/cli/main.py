@@ -57,7 +57,7 @@ Options:
   --help, -h  this page; `ltcam COMMAND --help` for a command's options
 """
 
-USAGE_ERROR = 2
+USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +74,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         sys.stderr.write(unknown(name))
         sys.exit(USAGE_ERROR)
-    from ltcam.cli.process import prepared  # noqa: PLC0415  # not needed for the help page
+    try:
+        from ltcam.cli.process import prepared  # noqa: PLC0415  # not needed for the help page
+    except KeyboardInterrupt:  # from here on `prepared` answers
+        sys.stderr.write("ltcam: interrupted; nothing was written\n")
+        sys.exit(INTERRUPTED)
 
     with prepared():
         _command(name, rest, given)

@@ -21,6 +21,7 @@ from ltcam_runtime.images import (
     read_mask,
     resize,
     resize_heatmap,
+    sixteen_bit_peak,
     to_pixels,
 )
 
@@ -78,6 +79,18 @@ def test_sixteen_bit_uses_the_full_range(tmp_path: Path, suffix: str) -> None:
     image = read_image(save(tmp_path / f"a.{suffix}", Image.fromarray(values)))
     np.testing.assert_array_equal(image[..., 0], np.rint(values / 257))
     assert image[..., 0].tolist() == [[0, 0, 1], [1, 128, 255]]
+
+
+def test_sixteen_bit_of_a_camera_with_fewer_bits(tmp_path: Path) -> None:
+    values = np.array([[0, 8, 9], [2048, 4095, 65535]], dtype=np.uint16)
+    path = save(tmp_path / "a.png", Image.fromarray(values))
+    expected = [[0, 0, 1], [128, 255, 255]]
+    for image in (path, path.read_bytes(), Image.open(path)):
+        np.testing.assert_array_equal(to_pixels(image, "a", white=4095)[:, :, 0], expected)
+    assert sixteen_bit_peak(path) == 65535
+    assert (
+        sixteen_bit_peak(save(tmp_path / "b.png", Image.fromarray((values // 300).astype(np.uint8)))) is None
+    )
 
 
 def test_sixteen_bit_big_endian_tiff(tmp_path: Path) -> None:

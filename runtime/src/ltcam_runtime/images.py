@@ -6,7 +6,7 @@ ever started. The size is compared with the limit before anything is decoded.
 What becomes of the less usual kinds of image:
 
     transparency     composited on white (in a mask: on black, so that what is transparent is background)
-    16-bit grey      scaled by its full range: value / 257, rounded
+    16-bit grey      scaled so that `white`, by default 65535, becomes 255; what is above is white too
     16-bit colour    the upper eight bits of each channel
     32-bit integers  as 16 bit where all values lie in 0..65535, else refused
     32-bit floats    refused, since no file says which value is white
@@ -61,6 +61,9 @@ DEFAULT_MAX_PIXELS = 200_000_000
 
 MAX_FILE_BYTES = 4 * 2**30
 """Larger image files are refused: as many pixels as are allowed need a fraction of it."""
+
+WHITE = 65535
+"""Value of 16-bit grey images that is white where nobody says otherwise."""
 
 LONGEST_SIDE = 1_000_000
 """Images with a longer side are refused: no mask of that size can be written as PNG."""
@@ -121,12 +124,15 @@ ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[
 """An image in any form: a file, its bytes, a Pillow image, an array."""
 
 
-def read_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(
+    path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: int = WHITE
+) -> NDArray[np.uint8]:
     """Read one image file, upright and in colour.
 
     Args:
         path: a BMP, GIF, JPEG, JPEG 2000, PBM/PGM/PPM, PNG, TIFF or WebP file, told by its content.
         max_pixels: more pixels than this are refused from the header alone.
+        white: value of 16-bit grey images that becomes 255: 4095 for a camera of twelve bits.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous and writable; grey images have three equal channels.
@@ -138,7 +144,21 @@ def read_image(path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDA
     with _opened(path) as (image, orientation):
         _load(path, image, max_pixels)
         with _decoding(path):
-            return _upright(_rgb(Path(path), image), orientation)
+            return _upright(_rgb(Path(path), image, white), orientation)
+
+
+def sixteen_bit_peak(path: Path | str) -> int | None:
+    """The largest value of a 16-bit grey image; None of an image of another kind, which is not decoded.
+
+    Raises:
+        InputError: as for `read_image`.
+    """
+    with _opened(path) as (image, _):
+        if image.mode not in _SIXTEEN_BIT:
+            return None
+        _load(path, image, DEFAULT_MAX_PIXELS)
+        with _decoding(path):
+            return int(_sixteen_bit(Path(path), image).max())
 
 
 @dataclass(frozen=True)
@@ -156,13 +176,14 @@ class Mask:
     levels: int
 
 
-def to_pixels(image: ImageLike, name: str) -> NDArray[np.uint8]:
+def to_pixels(image: ImageLike, name: str, *, white: int = WHITE) -> NDArray[np.uint8]:
     """The pixels of an image in any form in which programs hold one, as `read_image` gives those of a file.
 
     Args:
         image: a file; the bytes of a file; a Pillow image of any mode; or an array of uint8: (H, W) or (H, W, 1) grey,
             (H, W, 3) RGB, (H, W, 4) RGBA, which is put on white.
         name: of the image, for the error.
+        white: as for `read_image`.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -171,14 +192,14 @@ def to_pixels(image: ImageLike, name: str) -> NDArray[np.uint8]:
         InputError: what `read_image` refuses, or an array of another shape or type.
     """
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_image(image, white=white)
     if isinstance(image, (bytes, bytearray, memoryview)):
         decoded, orientation = _begun(Path(name), io.BytesIO(image))
         _load(name, decoded, DEFAULT_MAX_PIXELS)
         with _decoding(name):
-            return _upright(_rgb(Path(name), decoded), orientation)
+            return _upright(_rgb(Path(name), decoded, white), orientation)
     if isinstance(image, Image.Image):
-        return from_pillow(image, name)
+        return from_pillow(image, name, white=white)
     if image.dtype != np.uint8 or image.size == 0 or not _is_picture(image.shape):
         raise InputError(
             name,
@@ -194,12 +215,13 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
-def from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def from_pillow(image: Image.Image, name: str, *, white: int = WHITE) -> NDArray[np.uint8]:
     """The pixels of a Pillow image of any mode, upright and in colour, as `read_image` gives those of a file.
 
     Args:
         image: left as it is, unless its pixels are still in a file.
         name: of the image, for the error.
+        white: as for `read_image`.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous and writable.
@@ -211,7 +233,7 @@ def from_pillow(image: Image.Image, name: str) -> NDArray[np.uint8]:
     with _decoding(name):
         orientation = _orientation(image)
         image.load()
-        return _upright(_rgb(Path(name), image), orientation)
+        return _upright(_rgb(Path(name), image, white), orientation)
 
 
 def read_mask(
@@ -502,11 +524,11 @@ def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 # -------------------------------------------------------------------------------------- pixels
 
 
-def _rgb(path: Path, image: Image.Image) -> NDArray[np.uint8]:
+def _rgb(path: Path, image: Image.Image, white: int = WHITE) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 of a decoded image of any mode."""
     mode = image.mode
     if mode in _SIXTEEN_BIT:
-        return _three_channels(_to_eight_bits(_sixteen_bit(path, image)))
+        return _three_channels(_to_eight_bits(_sixteen_bit(path, image), white))
     if _has_transparency(image):
         return _on_ground(np.asarray(image.convert("RGBA")), 255)
     if mode == "RGB":
@@ -597,9 +619,9 @@ def _values_as_meant(image: Image.Image) -> NDArray[Any]:
     return tiff_largest(image) - values if isinstance(image, _Tiff) and tiff_is_negative(image) else values
 
 
-def _to_eight_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Full range to full range: 65535 = 255 * 257, so this is value / 257, rounded."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+def _to_eight_bits(values: NDArray[np.uint16], white: int = WHITE) -> NDArray[np.uint8]:
+    """0 to `white` becomes 0 to 255, rounded; what is above is white."""
+    return np.minimum((values.astype(np.uint32) * 255 + white // 2) // white, 255).astype(np.uint8)
 
 
 def _three_channels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

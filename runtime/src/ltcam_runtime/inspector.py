@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError, SettingsError
-from ltcam_runtime.images import ImageLike, read_image, resize, resize_heatmap, to_pixels
+from ltcam_runtime.images import ImageLike, resize, resize_heatmap, to_pixels
 from ltcam_runtime.masks import above, fill_holes, fixed, otsu, to_shares
 from ltcam_runtime.networks import Network, ParallelNetwork
 from ltcam_runtime.reading import Workers, process
@@ -96,6 +96,14 @@ class Inspector:
         """
         return replace(self, settings=overrides.apply(self.settings))
 
+    def pixels(self, image: ImageLike, name: str) -> Pixels:
+        """An image in any form as this inspector sees it, (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: it cannot be read, or an array that is no image of 8 bits.
+        """
+        return to_pixels(image, name, white=self.settings.white)
+
     def inspect(self, image: ImageLike, name: str | None = None) -> Inspection:
         """Inspect one image.
 
@@ -110,7 +118,7 @@ class Inspector:
         if isinstance(image, (str, Path)):
             name = name or Path(image).name
         name = name or "image"
-        pixels = to_pixels(image, name)
+        pixels = self.pixels(image, name)
         return replace(self.inspect_batch([pixels], [name])[0], pixels=pixels)
 
     def inspect_batch(
@@ -158,7 +166,7 @@ class Inspector:
         asked, size = _Asked(gate, cascade and gate), self.network.image_size
 
         def read(name: str, path: Path) -> tuple[str, Pixels, Pixels]:
-            image = read_image(path)
+            image = self.pixels(path, name)
             return name, image, resize(image, size)
 
         def inspect(items: Sequence[tuple[str, Pixels, Pixels]]) -> list[tuple[Pixels, Inspection]]:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError, LtcamError
-from ltcam_runtime.images import DEFAULT_MAX_PIXELS, image_size, read_image, resize
+from ltcam_runtime.images import DEFAULT_MAX_PIXELS, WHITE, image_size, read_image, resize
 
 BYTES_PER_PIXEL = 200
 """Memory that inspecting and writing one pixel takes at its peak: image, heatmap, mask, regions, pictures."""
@@ -163,18 +163,18 @@ class ReadImage:
     reason: str = ""
 
 
-def read_resized(name: str, path: Path, size: tuple[int, int]) -> ReadImage:
+def read_resized(name: str, path: Path, size: tuple[int, int], white: int = WHITE) -> ReadImage:
     """An image as it is, and at the network's size.
 
     Raises:
         InputError: as for `read_image`.
     """
-    image = read_image(path)
+    image = read_image(path, white=white)
     return ReadImage(name, image, resize(image, size))
 
 
 def read_batches(
-    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int
+    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int, white: int = WHITE
 ) -> Iterator[list[ReadImage]]:
     """Read any number of images in order, ahead of whoever asks; memory does not grow with their number.
 
@@ -182,8 +182,9 @@ def read_batches(
         files: (name, path) pairs.
         size: (height, width) of the network.
         batch_size: files per batch.
+        white: of 16-bit images, as for `read_image`.
     """
-    outcomes = read_all(files, lambda name, path: read_resized(name, path, size))
+    outcomes = read_all(files, lambda name, path: read_resized(name, path, size, white))
     items = (outcome.value or ReadImage(outcome.name, None, None, outcome.reason) for outcome in outcomes)
     while batch := list(islice(items, batch_size)):
         yield batch

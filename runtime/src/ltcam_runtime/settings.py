@@ -201,7 +201,8 @@ class InspectionSettings(Settings):
 
     `default`: of kinds that have no settings of their own in `kinds`. `kind_share`: from which share of the probability
     of being defective on a kind is drawn besides the likeliest one. `zoom`: how many cut-outs at most of an image
-    larger than the network's input are looked at in full resolution besides the whole; 0 for none.
+    larger than the network's input are looked at in full resolution besides the whole; 0 for none. `white`: value of
+    16-bit grey images that is white.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -210,6 +211,7 @@ class InspectionSettings(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
+    white: int = Field(default=65535, ge=1, le=65535)
 
     @field_validator("classes")
     @classmethod

@@ -234,7 +234,7 @@ def look_at(
     decoded: DecodedImages | None = None,
 ) -> list[Look]:
     """At most so many images as the network sees them, drawn at random; unreadable ones are passed over."""
-    decoded = decoded or DecodedImages(0)
+    decoded = decoded or DecodedImages(0, network.run.white)
     drawn = np.random.default_rng(seed).permutation(len(files))
     outcomes = read_all(
         ((files[index].name, files[index]) for index in drawn),

@@ -39,7 +39,8 @@ def watch(
     from ltcam.jobs.watch import watch as watch_folder  # noqa: PLC0415  # torch is slow to import
     from ltcam.service.watching import inspect_and_write  # noqa: PLC0415
 
-    inspect = inspect_and_write(load_model(model, device).inspector, out)
+    used = load_model(model, device)
+    inspect = inspect_and_write(used.inspector, out, used.white)
     say(f"watching {folder}; Ctrl-C ends it")
     watched = watch_folder(folder, out, inspect, stop=stop, tell=_print_line, seconds=every)
     say(f"{watched.inspected} images inspected, {len(watched.failed)} failed; results: {out}")

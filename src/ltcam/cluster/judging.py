@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ltcam.cluster.manifest import Listed, read_bytes
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import WHITE, read_image, resize
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.coco import compress, run_lengths
 
@@ -51,7 +51,12 @@ Inspect = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], Sequence[Inspec
 
 
 def judge(
-    images: Sequence[Listed], inspect: Inspect, model: str, settings: str, batch_size: int = 8
+    images: Sequence[Listed],
+    inspect: Inspect,
+    model: str,
+    settings: str,
+    batch_size: int = 8,
+    white: int = WHITE,
 ) -> bytes:
     """Judge the images of a shard.
 
@@ -61,13 +66,14 @@ def judge(
         model: SHA-256 of the model.
         settings: SHA-256 of the settings.
         batch_size: images per pass of the network.
+        white: value of 16-bit grey images that is white.
 
     Returns:
         A Parquet file with the columns of `SCHEMA`, one row per image in the same order.
     """
     rows: list[dict[str, Any]] = []
     for start in range(0, len(images), batch_size):
-        rows += _judge_batch(images[start : start + batch_size], inspect)
+        rows += _judge_batch(images[start : start + batch_size], inspect, white)
     for row in rows:
         row.update(model=model, settings=settings)
     return to_parquet(pa.Table.from_pylist(rows, SCHEMA))
@@ -80,7 +86,7 @@ def to_parquet(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def _judge_batch(images: Sequence[Listed], inspect: Inspect) -> list[dict[str, Any]]:
+def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int) -> list[dict[str, Any]]:
     rows = [
         {"id": _text(i.id), "address": _text(i.address), "time": _text(i.time), "line": _text(i.line)}
         for i in images
@@ -89,7 +95,7 @@ def _judge_batch(images: Sequence[Listed], inspect: Inspect) -> list[dict[str, A
     readable: list[int] = []
     for place, image in enumerate(images):
         try:
-            pixels.append(read_address(image.address))
+            pixels.append(read_address(image.address, white))
             readable.append(place)
         except InputError as error:
             rows[place]["error"] = _text(error.reason)
@@ -100,14 +106,18 @@ def _judge_batch(images: Sequence[Listed], inspect: Inspect) -> list[dict[str, A
     return rows
 
 
-def read_address(address: str) -> NDArray[np.uint8]:
+def read_address(address: str, white: int = WHITE) -> NDArray[np.uint8]:
     """An image from a path or URL.
+
+    Args:
+        address: of the image.
+        white: value of 16-bit grey images that is white.
 
     Raises:
         InputError: it cannot be had or read.
     """
     if "://" not in address:
-        return read_image(address)
+        return read_image(address, white=white)
     try:
         content = read_bytes(address)
     except DataError as error:
@@ -115,7 +125,7 @@ def read_address(address: str) -> NDArray[np.uint8]:
     with tempfile.NamedTemporaryFile(suffix=Path(address).suffix) as file:
         file.write(content)
         file.flush()
-        return read_image(file.name)
+        return read_image(file.name, white=white)
 
 
 def _found(inspection: Inspection) -> dict[str, Any]:

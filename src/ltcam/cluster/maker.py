@@ -53,6 +53,7 @@ class OpenMaker:
                 model.sha256,
                 model.settings_sha256,
                 self.batch_size,
+                model.white,
             )
             store.commit(task.name, content)
             return task.number

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam.data.dataset import OK, Dataset, Files, Sample
+from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import (
     DuplicateGroup,
     Signature,
@@ -43,7 +44,7 @@ Progress = Callable[[int, int], None]
 _FEWEST_PIXELS = 64
 _SHAPE_TOLERANCE = 0.02
 _MOST_MARKED = 0.5
-_NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by its full range
+_NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by the bits that all of them use
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -92,7 +93,7 @@ class CheckReport:
         ok_with_marks: labelled OK, but the mask marks something.
         contradictory: equal pixels under different labels.
         several_pictures: files with more than one page or frame.
-        narrow_16_bit: 16-bit images that use less than an eighth of their range.
+        narrow_16_bit: 16-bit images that use less than an eighth of the range that all of them use.
         duplicates: groups of images that show the same photograph or surface.
         straddling: groups, copies joined, that stand on several sides of the split the data set names.
         soft_masks: masks with values in between, and the threshold that was taken.
@@ -167,8 +168,10 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         dataset: as a layout gave it. No file is changed and no sample left out.
         progress: called as (done, total) in the calling thread, once per sample.
     """
-    facts = _facts_of_all(dataset.samples, progress)
     samples = dataset.samples
+    decoded = DecodedImages(0)
+    decoded.take_white_of(sample.path for sample in samples)
+    facts = _facts_of_all(samples, decoded.white, progress)
     signatures = {s.id: f.signature for s, f in zip(samples, facts, strict=True) if f.signature}
     duplicates = find_duplicates(samples, signatures)
     sizes = [value.size for value in signatures.values()]
@@ -232,11 +235,11 @@ class _Facts:
     mask_like: str = ""
 
 
-def _facts_of_all(samples: Sequence[Sample], progress: Progress | None) -> list[_Facts]:
+def _facts_of_all(samples: Sequence[Sample], white: int, progress: Progress | None) -> list[_Facts]:
     found: list[_Facts] = []
     files = ((str(index), sample.path) for index, sample in enumerate(samples))
     workers = Workers(count=min(8, os.cpu_count() or 1), bytes_per_pixel=READING_BYTES_PER_PIXEL)
-    for outcome in read_all(files, lambda index, _path: _facts(samples[int(index)]), workers):
+    for outcome in read_all(files, lambda index, _path: _facts(samples[int(index)], white), workers):
         found.append(outcome.value or _without_image(samples[len(found)], outcome.reason))
         if progress is not None:
             progress(len(found), len(samples))
@@ -249,8 +252,8 @@ def _without_image(sample: Sample, reason: str) -> _Facts:
     return _Facts(image_problem=reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
 
 
-def _facts(sample: Sample) -> _Facts:
-    image = read_image(sample.path)
+def _facts(sample: Sample, white: int) -> _Facts:
+    image = read_image(sample.path, white=white)
     found = signature(sample.path, image)
     marks, mask_problem, soft = _marks(sample)
     marked = None if marks is None else float(marks.mean())
@@ -261,7 +264,7 @@ def _facts(sample: Sample) -> _Facts:
         marked=marked,
         mask_problem=mask_problem,
         size_problem=_size_problem(marks, image),
-        range_problem=_range_problem(mode, image),
+        range_problem=_range_problem(mode, image, white),
         more_pictures=more_pictures,
         soft_mask=soft,
         mask_like=_mask_like(image),
@@ -307,11 +310,12 @@ def _size_problem(marks: NDArray[np.bool_] | None, image: NDArray[np.uint8]) -> 
     return f"the mask has {mask_width} x {mask_height} pixels, the image {width} x {height} (width x height)"
 
 
-def _range_problem(mode: str, image: NDArray[np.uint8]) -> str:
+def _range_problem(mode: str, image: NDArray[np.uint8], white: int) -> str:
     low, high = int(image.min()), int(image.max())
     if mode not in _SIXTEEN_BIT or high - low >= _NARROW:
         return ""
-    return f"values reach from {100 * low / 255:.1f} % to {100 * high / 255:.1f} % of the 16-bit range"
+    reach = f"{100 * low / 255:.1f} % to {100 * high / 255:.1f} %"
+    return f"values reach from {reach} of the {white.bit_length()}-bit range that these images use together"
 
 
 def _header(sample: Sample, image: NDArray[np.uint8]) -> tuple[str, str]:

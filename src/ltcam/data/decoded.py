@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import image_size, to_pixels
+from ltcam_runtime.images import WHITE, image_size, sixteen_bit_peak, to_pixels
 from ltcam_runtime.reading import available_memory
 
 _MOST = 2 * 2**30  # bytes
@@ -22,9 +24,15 @@ class DecodedImages:
     What there is no room for is read anew each time. Several threads may ask at once.
     """
 
-    def __init__(self, room: int | None = None) -> None:
-        """`room` in bytes; None: a quarter of the memory there is when the first image is read, 2 GiB at most."""
+    def __init__(self, room: int | None = None, white: int = WHITE) -> None:
+        """What to read with.
+
+        Args:
+            room: in bytes; None: a quarter of the memory there is when the first image is read, 2 GiB at most.
+            white: of 16-bit images, as for `ltcam_runtime.images.read_image`.
+        """
         self._room = room
+        self.white = white
         self._kept: dict[Path, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
 
@@ -40,9 +48,23 @@ class DecodedImages:
         """
         image = self._kept.get(path)
         if image is None:
-            image = to_pixels(path if content is None else content, str(path))
+            image = to_pixels(path if content is None else content, str(path), white=self.white)
             self._keep(path, image)
         return image
+
+    def take_white_of(self, files: Iterable[Path]) -> None:
+        """Read 16-bit images from now on by the bits that these files use: 0 to 4095 for a camera of twelve bits.
+
+        Where none of them is a 16-bit grey image, nothing changes.
+        """
+        peak = 0
+        for path in files:
+            with suppress(InputError):  # said by whoever needs the image
+                peak = max(peak, sixteen_bit_peak(path) or 0)
+        if peak:
+            with self._lock:
+                self.white = 2 ** max(peak.bit_length(), 8) - 1
+                self._kept = {}
 
     def size_of(self, path: Path) -> tuple[int, int]:
         """(height, width) of an image file; of what is kept without a look at it.

@@ -139,7 +139,7 @@ def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
         ),
         (
             "16-bit images that use little of their range",
-            "They come out nearly flat in 8 bits. Stretch them, or save them with their real bit depth.",
+            "They come out nearly flat in 8 bits. Are images of several cameras, or exposures, mixed?",
             report.narrow_16_bit,
         ),
     )

@@ -52,7 +52,7 @@ def read_cases(
     """
     by_id = {sample.id: sample for sample in samples}
     files = ((sample.id, sample.path) for sample in samples)
-    for batch in read_batches(files, source.inspector.run.image_size, batch_size):
+    for batch in read_batches(files, source.inspector.run.image_size, batch_size, source.inspector.run.white):
         cases = []
         for item in batch:
             try:

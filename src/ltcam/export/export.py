@@ -26,7 +26,7 @@ from ltcam_runtime.errors import ExportError, InputError, OutputError, RunError,
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import resize
 from ltcam_runtime.onnx_files import check
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
 from ltcam_runtime.parity import Comparison, gate, mask_iou
@@ -127,7 +127,9 @@ def export_run(
     _check_precision(inspector, settings.precision)
     check_maps(inspector.network.cams)
     progress("golden images")
-    golden = golden_images(inspector, [(file.name, read_image(file)) for file in settings.golden])
+    golden = golden_images(
+        inspector, [(file.name, inspector.pixels(file, file.name)) for file in settings.golden]
+    )
     progress("graph")
     model = build_graph(_pipeline(inspector))
     if settings.precision == "fp16" and settings.format == "onnx":
@@ -186,7 +188,7 @@ def _in_int8(
 ) -> tuple[_Candidate, str]:
     """The graph in 8 bits, or the whole one where that gains nothing or says something else; and a sentence on it."""
     progress("int8")
-    pictures = _readable(files[:: -(-len(files) // _MOST_CALIBRATED)])
+    pictures = _readable(inspector, files[:: -(-len(files) // _MOST_CALIBRATED)])
     size = inspector.network.image_size
     measured, judged = pictures[::2], pictures[1::2]
     smaller = quantised(model, [resize(picture, size) for _, picture in measured])
@@ -212,11 +214,11 @@ def _in_int8(
     return (found, said) if not changes and iou >= _LEAST_IOU else (whole, f"{said}; fp32 is kept")
 
 
-def _readable(files: Sequence[Path]) -> list[tuple[str, Pixels]]:
+def _readable(inspector: Inspector, files: Sequence[Path]) -> list[tuple[str, Pixels]]:
     pictures = []
     for file in files:
         with suppress(InputError):
-            pictures.append((file.name, read_image(file)))
+            pictures.append((file.name, inspector.pixels(file, file.name)))
     if len(pictures) < _FEWEST_CALIBRATED:
         raise SettingsError(
             f"`calibration`: only {len(pictures)} of {len(files)} images could be read; int8 needs "

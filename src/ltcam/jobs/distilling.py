@@ -23,6 +23,7 @@ from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
+from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import fingerprint
 from ltcam.data.opened import Data, OpenData, opened
@@ -140,7 +141,12 @@ def _student_of(
     listener.begun("reading images")
     parts = {
         side: prepare_images(
-            dataset.of_split(side), teacher.run.classes, size, work / f"images-{side}.bin", listener.reading
+            dataset.of_split(side),
+            teacher.run.classes,
+            size,
+            work / f"images-{side}.bin",
+            listener.reading,
+            decoded=DecodedImages(0, teacher.run.white),
         )
         for side in ("train", "val")
     }

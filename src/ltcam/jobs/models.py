@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.images import WHITE
 from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
@@ -71,6 +72,11 @@ class Model:
     sha256: str
     settings_sha256: str
     about: About
+
+    @property
+    def white(self) -> int:
+        """Value of 16-bit grey images that is white."""
+        return int(self.settings.get("white", WHITE))
 
 
 def model_of(

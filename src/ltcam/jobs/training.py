@@ -146,14 +146,14 @@ def train(
     running = Running(device, execution.devices, listener, _log(out, execution))
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
-        train_network(opened(data), settings, work_folder(out), replace(running, listener=Listener()))
+        train_network(_with_white(data), settings, work_folder(out), replace(running, listener=Listener()))
         raise SystemExit(0)
     with (
         claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=resume) as work,
     ):
-        data = opened(data)
+        data = _with_white(data)
         trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
             trained = with_kinds(trained, device=device, listener=listener, decoded=data.images)
@@ -190,6 +190,13 @@ def plan(
     return begun.plan(
         settings, choose_device(execution.device), finished=finished, timed=execution.devices == 1
     )
+
+
+def _with_white(data: Data) -> OpenData:
+    """The data set, its 16-bit images read by the bits that they use."""
+    data = opened(data)
+    data.images.take_white_of(sample.path for sample in data.dataset.samples)
+    return data
 
 
 def _log(out: Path, execution: Execution) -> Log | None:
@@ -230,7 +237,7 @@ def quick(
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=False) as work,
     ):
-        data = opened(data)
+        data = _with_white(data)
         network = untrained_network(data, settings, work, listener)
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
@@ -330,6 +337,7 @@ def _run(
         stages=network.stages,
         maps={MAP: (classic_cam if settings.classic else default_cam)(network.stages)},
         verdict=verdict,
+        white=network.white,
         arithmetic=network.fitted.arithmetic,
         seed=settings.seed,
         training=settings.model_dump(mode="json"),

@@ -20,7 +20,6 @@ from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.images import read_image
 from ltcam_runtime.inspector import Inspector as AnyInspector
 from ltcam_runtime.part_files import EngineName, read_part
 from ltcam_runtime.results import Inspection
@@ -124,7 +123,7 @@ def verify(
     failed = []
     for done, (name, path) in enumerate(files, start=1):
         try:
-            image = read_image(path)
+            image = inspectors["torch"].pixels(path, name)
         except InputError as error:
             failed.append((name, error.reason))
             continue

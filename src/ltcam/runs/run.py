@@ -68,6 +68,7 @@ class Run(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
+    white: int = Field(default=65535, ge=1, le=65535)
     arithmetic: Arithmetic = Arithmetic()
     weights_sha256: str = ""
     settings_sha256: str = ""
@@ -127,6 +128,7 @@ class Run(Settings):
             kind_share=self.kind_share,
             verdict=self.verdict,
             zoom=self.zoom,
+            white=self.white,
         )
 
     def with_inspection(self, settings: InspectionSettings) -> Run:
@@ -140,6 +142,7 @@ class Run(Settings):
                 "kind_share": settings.kind_share,
                 "verdict": settings.verdict,
                 "zoom": settings.zoom,
+                "white": settings.white,
             }
         )
 

@@ -82,7 +82,7 @@ class Intake:
         part = file.with_name(f"{file.name}.part")
         try:
             part.write_bytes(content)
-            image = read_image(part, max_pixels=self._most_pixels)
+            image = read_image(part, max_pixels=self._most_pixels, white=self._served.model.white)
         except InputError as error:
             part.unlink(missing_ok=True)
             raise InputError(name or "image", error.reason) from error

@@ -43,7 +43,7 @@ class Previews:
         finding = entry.record.finding
         with self._alone():
             inspector = model.inspector.overridden(overrides)
-            image = read_image(self._history.picture(finding.id, "image"))
+            image = read_image(self._history.picture(finding.id, "image"), white=model.white)
             [inspection] = inspector.inspect_batch([image], [finding.name])
         return inspection
 

@@ -56,7 +56,7 @@ def replay(history: History, model: Model, id: str) -> Replayed:  # noqa: A002  
     if not file.is_file():
         raise DataError(f"the image of inspection {id} is not kept any more (retention)")
     finding = entry.record.finding
-    [inspection] = model.inspector.inspect_batch([read_image(file)], [finding.name])
+    [inspection] = model.inspector.inspect_batch([read_image(file, white=model.white)], [finding.name])
     recorded: dict[str, Any] = {
         "verdict": finding.verdict,
         "score": finding.score,

@@ -164,9 +164,11 @@ def compare(trainings: Kinds, served: Model, history: Kept, name: Text) -> Compa
         if not entry.pictures:
             continue
         finding = entry.record.finding
-        image = read_image(history.picture(finding.id, "image"))
-        [old] = served.model.inspector.inspect_batch([image], [finding.name])
-        [new] = other.inspector.inspect_batch([image], [finding.name])
+        file = history.picture(finding.id, "image")
+        [old], [new] = (
+            model.inspector.inspect_batch([read_image(file, white=model.white)], [finding.name])
+            for model in (served.model, other)
+        )
         items.append(
             Compared(
                 id=finding.id,

@@ -8,24 +8,25 @@ from typing import Any
 from ltcam.jobs.models import Inspects
 from ltcam.jobs.watch import Arrived
 from ltcam.jobs.watch import Inspects as InspectsFile
-from ltcam_runtime.images import read_image
+from ltcam_runtime.images import WHITE, read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 
 
-def inspect_and_write(inspector: Inspects, out: Path) -> InspectsFile:
+def inspect_and_write(inspector: Inspects, out: Path, white: int = WHITE) -> InspectsFile:
     """Inspects a file and writes `masks/` and `overlays/` below a folder.
 
     Args:
         inspector: asked for each file.
         out: folder of the results.
+        white: value of 16-bit grey images that is white.
     """
     names = OutputNames()
     writers = (MaskWriter(out / "masks", names), OverlayWriter(out / "overlays", names))
 
     def inspect(arrived: Arrived) -> dict[str, Any]:
-        image = read_image(arrived.path)
+        image = read_image(arrived.path, white=white)
         [inspection] = inspector.inspect_batch([image], [arrived.name])
         for writer in writers:
             writer.add(inspection, image)

@@ -36,6 +36,7 @@ from ltcam.training.resume import check_same_training
 from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
+from ltcam_runtime.images import WHITE
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 _LEARNING_RATE = 1e-4
@@ -61,6 +62,7 @@ class TrainedNetwork:
         fingerprint: of the data.
         train: the images that were trained on, at the network's size.
         held_back: those of the validation side.
+        white: value of 16-bit grey images that is white.
     """
 
     classifier: Classifier
@@ -77,6 +79,7 @@ class TrainedNetwork:
     fingerprint: str
     train: PreparedImages
     held_back: PreparedImages
+    white: int = WHITE
 
     @property
     def failed(self) -> tuple[tuple[Sample, str], ...]:
@@ -255,6 +258,7 @@ def with_images(begun: Begun, data: OpenData, work: Path, listener: Listener) ->
         fingerprint=data.fingerprint,
         train=parts["train"],
         held_back=parts["val"],
+        white=data.images.white,
     )
 
 

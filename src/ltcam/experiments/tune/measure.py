@@ -267,7 +267,7 @@ def _resized(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8] | None, str]]:
     """Images at the network's size, without their masks; or why one cannot be read."""
     files = ((sample.id, sample.path) for sample in samples)
-    batches = read_batches(files, source.inspector.run.image_size, 1)
+    batches = read_batches(files, source.inspector.run.image_size, 1, source.inspector.run.white)
     for sample, (item,) in zip(samples, batches, strict=True):
         yield sample, item.resized, item.reason
 

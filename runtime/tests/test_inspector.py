@@ -19,6 +19,7 @@ from ltcam_runtime.settings import (
     KindSettings,
     MaskSettings,
     Overrides,
+    PartSettings,
     SharpeningSettings,
     VerdictSettings,
 )
@@ -121,6 +122,44 @@ def test_a_kind_below_its_share_is_not_drawn() -> None:
     found = inspector(kind_share=0.5).inspect(picture(red=1, blue=0.5))
     assert found.mask[12, 12]
     assert not found.mask[50, 80]
+
+
+def in_parts(**fields: Any) -> Inspector:
+    """Whatever is seen: red light is drawn as it is, and of blue light nothing but its brightest."""
+    parts = (
+        PartSettings(sign="red", map="red", trust="good"),
+        PartSettings(sign="blue", map="blue", mask=MaskSettings(threshold=0.9, of="value"), trust="poor"),
+    )
+    kind = KindSettings(map="red", parts=parts)
+    return inspector(default=kind, kinds={}, **fields)
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+def test_an_image_is_drawn_as_the_part_whose_sign_peaks_highest(cascade: bool) -> None:
+    images = [picture(red=0.7, blue=0.6), picture(red=0.6, blue=0.7), picture(blue=1)]
+    red, blue, bright = in_parts().inspect_batch(images, ["1", "2", "3"], cascade=cascade)
+    assert np.array_equal(red.mask, inspector().inspect(picture(red=0.7)).mask)
+    assert (red.trust, blue.trust, bright.trust) == ("good", "", "poor")
+    assert not blue.mask.any()
+    assert bright.mask[30, 70]
+    assert not bright.mask[12, 12]
+
+
+def test_maps_of_parts_and_their_signs_are_all_that_is_made() -> None:
+    parts = in_parts()
+    assert parts.settings.maps == ("red", "blue")
+    parts.inspect(picture(red=1))
+    assert asked(parts) == [(1, ("red", "blue"))]
+    with pytest.raises(SettingsError, match="`map` 'green'"):
+        inspector(kinds={"red": KindSettings(parts=(PartSettings(sign="green", map="red"),))})
+
+
+def test_an_ok_image_shows_the_heat_of_its_part() -> None:
+    ok = in_parts(verdict=VerdictSettings(threshold=1.0))
+    found = ok.inspect(picture(blue=0.5))
+    assert not found.mask.any()
+    assert found.heatmap[30, 70] == pytest.approx(0.5, abs=0.01)
+    assert not found.heatmap[12, 12]
 
 
 def test_equal_settings_are_drawn_once_whatever_is_seen() -> None:

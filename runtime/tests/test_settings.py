@@ -12,6 +12,7 @@ from ltcam_runtime.settings import (
     KindSettings,
     MaskSettings,
     Overrides,
+    PartSettings,
     SharpeningSettings,
 )
 
@@ -38,6 +39,27 @@ def test_every_kind_gets_what_is_given() -> None:
     assert found.kinds["stain"].map == "deep"
     assert (found.verdict.threshold, found.verdict.evidence) == (0.9, "given by hand")
     assert SETTINGS.default == SHARP
+
+
+IN_PARTS = KindSettings(
+    map="whole", scale=(0, 2), parts=(PartSettings(sign="a", map="a"), PartSettings(sign="b", map="deep"))
+)
+
+
+def test_every_part_of_a_kind_gets_what_is_given() -> None:
+    settings = SETTINGS.model_copy(update={"kinds": {"stain": IN_PARTS}})
+    found = Overrides(threshold=0.4, min_area_px=7).apply(settings).kinds["stain"]
+    assert [part.mask.min_area_px for part in (found, *found.parts)] == [7, 7, 7]
+    assert [(part.sign, part.map, part.mask.threshold) for part in found.parts] == [
+        ("a", "a", 0.4),
+        ("b", "deep", 0.4),
+    ]
+    assert settings.maps == ("map", "a", "b", "deep")
+
+
+def test_another_map_knows_no_parts() -> None:
+    settings = SETTINGS.model_copy(update={"kinds": {"stain": IN_PARTS}})
+    assert Overrides(method="grad-cam").apply(settings).kinds["stain"] == KindSettings(map="whole")
 
 
 def test_without_sharpening_a_mask_does_not_reach_below_its_threshold() -> None:

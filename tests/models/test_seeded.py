@@ -28,9 +28,9 @@ def a_classifier() -> Classifier:
     return Classifier(Trunk(), 3).eval()
 
 
-def random_heads(channels: tuple[int, ...] = (4, 5)) -> SeedHeads:
+def random_heads(channels: tuple[int, ...] = (4, 5), maps: int = 2) -> SeedHeads:
     torch.manual_seed(1)
-    heads = SeedHeads(channels, 2)
+    heads = SeedHeads(channels, maps)
     for parameter in heads.parameters():
         nn.init.normal_(parameter)
     return heads
@@ -64,6 +64,14 @@ def test_peaks_add_to_the_logits() -> None:
     after = found(images)
     assert torch.allclose(after[:, 1], before[:, 1] + 2 * maps.amax((2, 3)).sum(1), atol=1e-5)
     assert torch.equal(after[:, 0], before[:, 0])
+
+
+def test_maps_of_parts_add_nothing_to_the_logits() -> None:
+    classifier, images = a_classifier(), torch.randn(2, 3, 16, 12)
+    before = classifier(images)
+    found = seeded(classifier, ("trunk.fine", "trunk.coarse"), random_heads(maps=4))
+    assert torch.equal(found(images), before)
+    assert found.seeds(images)[1].shape[1] == found.seed_maps == 4
 
 
 def test_its_weights_are_those_of_a_classifier_and_of_its_heads() -> None:

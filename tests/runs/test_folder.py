@@ -360,6 +360,29 @@ def test_a_network_with_seed_maps_answers_by_one_of_two(zero, other, make_run):
         read_classifier(folder, read_run(folder))
 
 
+def test_seed_maps_of_parts(make_run):
+    """Their number is that of the weights, and a map that these do not hold is refused."""
+    torch.manual_seed(0)
+    seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,), parts=2)
+    for part in (seeded.head, seeded.seed.convolutions[0]):
+        nn.init.normal_(part.weight)
+    maps = {f"seed {n}": CamSettings(method="seed", kind=n, stages=("trunk.layer1",)) for n in (1, 2, 3)}
+    parts = [{"sign": "seed 2", "map": "seed 2"}, {"sign": "seed 3", "map": "seed 1"}]
+    folder = make_run(maps=maps, map="seed 1", kinds={"dent": {"map": "seed 1", "parts": parts}})
+    run = read_run(folder).model_copy(update={"taps": ("trunk.layer1",)})
+    write_run(folder, run, seeded, "", [], "")
+    inspector = Inspector.load(folder, device="cpu")
+    assert inspector.settings.maps == ("seed 2", "seed 3", "seed 1")
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    assert inspector.inspect(image).heatmap.any()
+    change(folder, "maps", "seed 3", "kind", value=4)
+    with pytest.raises(RunError, match="`kind` 4: there are 3 seed maps"):
+        Inspector.load(folder, device="cpu", trust_changed_run=True)
+    change(folder, "kinds", "dent", "parts", 0, "sign", value="seed 9")
+    with pytest.raises(RunError, match="there is no map 'seed 9'"):
+        read_run(folder)
+
+
 @pytest.mark.parametrize("name", [RUN_FILE, WEIGHTS_FILE])
 @pytest.mark.parametrize(
     ("code", "said"), [(errno.EACCES, "no permission to read it"), (errno.EIO, "cannot be read")]

@@ -82,6 +82,42 @@ def test_a_kind_without_images_has_a_map_of_nothing() -> None:
     assert np.ptp(maps[:, 0]) == 0
 
 
+def under_one_label(places: Places) -> Places:
+    return Places(places.blocks, np.minimum(places.labels, 1), places.held_back)
+
+
+@pytest.fixture(scope="module")
+def parted() -> Seed:
+    return fit_seed(under_one_label(some_places()[0]))
+
+
+def test_spots_and_areas_under_one_label_are_two_parts(parted: Seed) -> None:
+    assert parted.parts == 2
+    assert list(parted.evidence(("ok", "bad"))) == ["bad", "bad, part 1", "bad, part 2"]
+    fresh = some_places(seed=7)[0]
+    maps = maps_of(parted, fresh)
+    seen = maps[:, 1:].max((2, 3)).argmax(1)
+    spots, areas = (seen[fresh.labels == kind] for kind in (1, 2))
+    assert abs(spots.mean() - areas.mean()) > 0.8, "each has the higher peak in the map of its part"
+
+
+def test_the_same_images_have_the_same_parts(parted: Seed) -> None:
+    again = fit_seed(under_one_label(some_places()[0]))
+    for one, other in zip(parted.heads.parameters(), again.heads.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_few_images_have_no_parts() -> None:
+    places = under_one_label(some_places()[0])
+    few = Places(places.blocks, places.labels, places.held_back | (np.arange(56) >= 38))
+    assert fit_seed(few).parts == 0
+
+
+def test_kinds_that_have_labels_have_no_parts(fitted: Seed) -> None:
+    assert fitted.parts == 0
+    assert list(fitted.evidence(("ok", "spot", "area"))) == ["spot", "area"]
+
+
 def test_without_ok_images_there_is_nothing_to_differ_from() -> None:
     places, _ = some_places()
     with pytest.raises(ValueError, match="OK"):

@@ -24,8 +24,8 @@ from ltcam_runtime.reading import Workers, process
 from ltcam_runtime.regions import drop_small, find_regions
 from ltcam_runtime.results import Inspection, Region, Verdict
 from ltcam_runtime.settings import (
+    DrawingSettings,
     InspectionSettings,
-    KindSettings,
     MaskSettings,
     Overrides,
     SharpeningSettings,
@@ -225,7 +225,7 @@ class Inspector:
                 for i in left
                 for kind in self.settings.kinds_seen(probabilities[i])
             )
-            names = tuple(dict.fromkeys(kind.map for kind in drawn))
+            names = tuple(dict.fromkeys(name for kind in drawn for name in kind.maps))
             heatmaps = self.network.respond([resized[index] for index in left], maps=names).heatmaps
             for place, index in enumerate(left):
                 found = {name: maps[place] for name, maps in heatmaps.items()}
@@ -287,18 +287,19 @@ class Inspector:
         """An empty mask; the heatmap, unsharpened, where one was made."""
         kind = self.settings.kinds_seen(look.answer.probabilities)[0]
         size = (look.pixels.shape[0], look.pixels.shape[1])
-        heatmap = look.answer.heatmaps.get(self.settings.of_kind(kind).map)
-        return _Drawn(
-            np.zeros(size, np.float32) if heatmap is None else resize_heatmap(heatmap, size),
-            {kind: np.zeros(size, bool)},
-        )
+        heatmap = np.zeros(size, np.float32)
+        if look.answer.heatmaps:
+            settings = self.settings.of_kind(kind).drawing(look.answer.heatmaps)
+            heatmap = resize_heatmap(look.answer.heatmaps[settings.map], size)
+        return _Drawn(heatmap, {kind: np.zeros(size, bool)})
 
     def _drawn(self, look: _Look) -> _Drawn:
         """What is drawn of the kinds of defect that are seen; of several ones all together."""
         image, answer = look.pixels, look.answer
         kinds = self.settings.kinds_seen(answer.probabilities)
         found = {}
-        for settings in dict.fromkeys(self.settings.of_kind(kind) for kind in kinds):
+        of_kinds = {kind: self.settings.of_kind(kind).drawing(answer.heatmaps) for kind in kinds}
+        for settings in dict.fromkeys(of_kinds.values()):
             heatmap, mask = draw(
                 resize_heatmap(answer.heatmaps[settings.map], image.shape[:2]), image, settings
             )
@@ -306,7 +307,7 @@ class Inspector:
                 mask = np.zeros_like(mask)
             found[settings] = heatmap, mask
         trust = _least_trust([settings.trust for settings, (_, mask) in found.items() if mask.any()])
-        masks = {kind: found[self.settings.of_kind(kind)][1] for kind in kinds}
+        masks = {kind: found[settings][1] for kind, settings in of_kinds.items()}
         if len(found) == 1:
             ((heatmap, _),) = found.values()
         else:
@@ -396,10 +397,10 @@ def make_mask(heatmap: Heatmap, settings: MaskSettings) -> Mask:
     return drop_small(mask, settings.min_area_px) if settings.min_area_px > 1 else mask
 
 
-def draw(heatmap: Heatmap, image: Pixels, kind: KindSettings) -> tuple[Heatmap, Mask]:
-    """Heatmap (H, W) at its image's size (H, W, 3) to the sharpened heatmap and the mask, as a kind's settings say."""
-    heatmap = sharpened(scaled(heatmap, kind.scale), image, kind.sharpening)
-    return heatmap, make_mask(heatmap, kind.mask)
+def draw(heatmap: Heatmap, image: Pixels, settings: DrawingSettings) -> tuple[Heatmap, Mask]:
+    """Heatmap (H, W) at its image's size (H, W, 3) to the sharpened heatmap and the mask, as the settings say."""
+    heatmap = sharpened(scaled(heatmap, settings.scale), image, settings.sharpening)
+    return heatmap, make_mask(heatmap, settings.mask)
 
 
 def scaled(heatmap: Heatmap, scale: tuple[float, float] | None) -> Heatmap:

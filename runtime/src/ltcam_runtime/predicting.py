@@ -14,7 +14,7 @@ from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.listing import Listing
 from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.phrases import counted
-from ltcam_runtime.settings import CamSettings, InspectionSettings, KindSettings
+from ltcam_runtime.settings import CamSettings, DrawingSettings, InspectionSettings, KindSettings
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 
@@ -204,10 +204,12 @@ def settings_json(
         maps: how each of the network's heatmaps is made, by name.
     """
 
-    def drawn(kind: KindSettings) -> dict[str, Any]:
-        found = kind.model_dump(mode="json", exclude={"map"})
+    def drawn(kind: DrawingSettings) -> dict[str, Any]:
+        found = kind.model_dump(mode="json", exclude={"map", "parts"})
         if kind.map in maps:  # which an exported file has of its own kinds only
             found = {"cam": maps[kind.map].model_dump(mode="json"), **found}
+        if isinstance(kind, KindSettings) and kind.parts:
+            found["parts"] = [drawn(part) for part in kind.parts]
         return found
 
     general = drawn(settings.default)

@@ -4,7 +4,9 @@
     SharpeningSettings    which of the image's contrast sharpens it
     MaskSettings          how it becomes a mask
     VerdictSettings       how a score becomes a verdict
-    KindSettings          map, sharpening and mask of one kind of defect
+    DrawingSettings       map, sharpening and mask of what is drawn
+    PartSettings          of a part of a kind's images
+    KindSettings          of one kind of defect, and of its parts
     InspectionSettings    all of it: verdict, and what is drawn of each kind
     Overrides             "the same, but with ..."
 
@@ -14,7 +16,7 @@ of Python calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -55,6 +57,7 @@ FusionName = Literal["sum", "mean", "max", "product"]
 StageScaleName = Literal["none", "max", "minmax", "tanh"]
 
 _S = TypeVar("_S", bound=BaseModel)
+_D = TypeVar("_D", bound="DrawingSettings")
 
 
 class Settings(BaseModel):
@@ -127,7 +130,8 @@ def _stages(value: Any) -> Any:
 class CamSettings(Settings):
     """How a heatmap is made of one capture; see `ltcam.cam.CAM`.
 
-    `kind`: class index of the kind of defect whose seed map it is, where the method is `seed`.
+    `kind`: number of the seed map, where the method is `seed`: the class index of its kind of defect; parts of kinds
+    follow behind.
     """
 
     method: str = "layer-cam"
@@ -172,8 +176,8 @@ class VerdictSettings(Settings):
     evidence: str = "default"
 
 
-class KindSettings(Settings):
-    """What is drawn of one kind of defect.
+class DrawingSettings(Settings):
+    """How defects are drawn.
 
     `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it. `scale`: its values that count as
     0 and as 1: the median of OK images, and (sharpening included) what 0.1 % of their pixels exceed; None leaves the
@@ -194,6 +198,48 @@ class KindSettings(Settings):
         if value is not None and not value[0] < value[1]:
             raise ValueError("the first number must be below the second")
         return value
+
+
+class PartSettings(DrawingSettings):
+    """What is drawn of a part of a kind's images: of pits, say, where pits and stains have one label.
+
+    `sign`: the map whose peak says that an image is of this part, where it is the highest of all parts' signs.
+    """
+
+    sign: str
+
+
+class KindSettings(DrawingSettings):
+    """What is drawn of one kind of defect.
+
+    `parts`: what is drawn of its images instead, where they differ among each other.
+    """
+
+    parts: tuple[PartSettings, ...] = ()
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the heatmaps that it takes to draw, without repetition."""
+        names = [name for part in self.parts for name in (part.sign, part.map)]
+        return tuple(dict.fromkeys(names or [self.map]))
+
+    @property
+    def all_maps(self) -> tuple[str, ...]:
+        """Names of all heatmaps that it speaks of."""
+        return (self.map, *self.maps)
+
+    def part_of(self, heatmaps: Mapping[str, NDArray[np.float32]]) -> int:
+        """Place of the part that an image is of, by its heatmaps (h, w); of equals the first."""
+        return int(np.argmax([heatmaps[part.sign].max() for part in self.parts]))
+
+    def drawing(self, heatmaps: Mapping[str, NDArray[np.float32]]) -> DrawingSettings:
+        """What is drawn of an image: of its part, where there are parts."""
+        return self.parts[self.part_of(heatmaps)] if self.parts else self
+
+
+def part_name(kind: str, place: int) -> str:
+    """What a part of a kind is called; `place` counts from 0."""
+    return f"{kind}, part {place + 1}"
 
 
 class InspectionSettings(Settings):
@@ -226,7 +272,7 @@ class InspectionSettings(Settings):
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the heatmaps that are drawn from, without repetition."""
-        return tuple(dict.fromkeys(self.of_kind(name).map for name in self.classes[1:]))
+        return tuple(dict.fromkeys(name for kind in self.classes[1:] for name in self.of_kind(kind).maps))
 
     def of_kind(self, name: str) -> KindSettings:
         """What is drawn of a class of defects."""
@@ -389,13 +435,16 @@ class Overrides(AskedSettings):
         return self.method != DRAWN and (self.method is not None or others)
 
     def _of_kind(self, kind: KindSettings) -> KindSettings:
-        if self._another_map and (kind.scale is not None or kind.mask.of == "value"):
-            # Values mean something of the map they were chosen for only.
+        if self._another_map and (kind.scale is not None or kind.mask.of == "value" or kind.parts):
+            # Values mean something of the map they were chosen for only, and so do parts.
             kind = KindSettings(
                 map=kind.map,
                 sharpening=kind.sharpening,
                 mask=MaskSettings(min_area_px=kind.mask.min_area_px),
             )
+        return self._drawn(kind).model_copy(update={"parts": tuple(map(self._drawn, kind.parts))})
+
+    def _drawn(self, kind: _D) -> _D:
         given = _given(
             threshold=self.threshold,
             reach=self.reach,

@@ -26,7 +26,16 @@ from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, scaled, sharpened
 from ltcam_runtime.reading import Workers, read_all
-from ltcam_runtime.settings import MAP, SEED, KindSettings, MaskSettings, SharpeningSettings, Trust
+from ltcam_runtime.settings import (
+    MAP,
+    SEED,
+    KindSettings,
+    MaskSettings,
+    PartSettings,
+    SharpeningSettings,
+    Trust,
+    part_name,
+)
 from ltcam_runtime.sharpening import Contrast, local_contrast
 
 AREA_PRICE = 0.11  # of the area's logarithm; the whole drop is worth 1, the whole rise too
@@ -55,6 +64,11 @@ _TOP, _RARE = (
     0.2,
     0.005,
 )  # share of OK images that show how fast peaks get rare, and the share that may exceed
+PARTS_GAIN = 0.1
+"""Of value: how much masks of a kind gain at least where its images are drawn in parts."""
+
+_LOOKED_THROUGH = 4  # times the images that are judged, for images of both parts
+_FEWEST_OF_A_PART, _OF_A_PART = 3, 4  # images that masks of a part are judged on
 _LISTED = 12  # candidates that the evidence names
 _ANY_SEED = "seed"  # a map that is every kind's own
 
@@ -93,7 +107,8 @@ class KindChoice:
         kinds: settings by kind of defect; every kind has some.
         default: what is best for all kinds together on the network's own map, without a scale: for whoever asks for
             another map.
-        evidence: by kind, as JSON values: one sentence, how far masks explain the verdict, and the best candidates.
+        evidence: by kind, as JSON values: one sentence, how far masks explain the verdict, and the best candidates;
+            those of parts of a kind are called as `part_name` says.
         judged: by kind, what it was chosen from, for who shows it.
     """
 
@@ -279,7 +294,7 @@ def choose_kinds(
     """Value every candidate on a few images of every kind and take the best.
 
     Args:
-        network: with the maps that may be chosen; seed maps are called as `seed_map` says.
+        network: with the maps that may be chosen; seed maps are called as `seed_map` says, also those of parts.
         defective: files of defective images by kind, of the training or validation side.
         ok: files of OK images, likewise.
         progress: called with (done, total).
@@ -299,34 +314,131 @@ def choose_kinds(
     normal = OkImages(normal_looks, look_at(network, [path for path in ok if path in unseen], MOST_OK, seed))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
-    tried = candidates(normal, names)
-    looks: dict[str, list[Look]] = {}
-    judged: dict[str, dict[Candidate, list[Mark]]] = {}
-    for number, kind in enumerate(defective):
-        found = _some_of(network, defective[kind], unseen, most, decoded)
-        looks[kind] = [look for look in found if look.score > normal.score]
-        judged[kind] = marks_of(network, normal, kind, looks[kind], tried) if looks[kind] else {}
-        progress(number + 1, len(defective))
-    values = together(
-        {kind: values_of(found) for kind, found in judged.items()},
-        {kind: len(found) for kind, found in looks.items()},
+    judging = _Judging(network, normal, candidates(normal, names))
+    looks = {
+        kind: judging.told(_some_of(network, files, unseen, most, decoded))
+        for kind, files in defective.items()
+    }
+    chosen = judging.choose(looks, progress)
+    settings, evidence = dict(chosen.kinds), dict(chosen.evidence)
+    if len(defective) == 1 and part_maps(network.maps, kind := next(iter(defective))):
+        files, wanted = defective[kind], _LOOKED_THROUGH * most
+        more = judging.told(_some_of(network, files, unseen, wanted, decoded))
+        parts, why = _parts(judging, kind, chosen.judged[kind].best, more, max(_OF_A_PART, most // 2))
+        settings[kind] = settings[kind].model_copy(update={"parts": parts})
+        evidence = {**evidence, **why, kind: {**evidence[kind], "parts": why[kind]}}
+    return KindChoice(settings, _default(chosen.values), evidence, chosen.judged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """What is best for some kinds, or parts of a kind; `values` are those of all candidates."""
+
+    kinds: Mapping[str, KindSettings]
+    evidence: Mapping[str, dict[str, Any]]
+    judged: Mapping[str, Judged]
+    values: Mapping[str, Mapping[Candidate, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Judging:
+    """What is judged with: the classifier, OK images, and the candidates."""
+
+    network: TorchNetwork
+    normal: OkImages
+    tried: Sequence[Candidate]
+
+    def told(self, looks: Sequence[Look]) -> list[Look]:
+        """Those that the classifier tells from OK images."""
+        return [look for look in looks if look.score > self.normal.score]
+
+    def marks(
+        self, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
+    ) -> dict[Candidate, list[Mark]]:
+        """As `marks_of`."""
+        return marks_of(self.network, self.normal, kind, looks, tried) if looks else {}
+
+    def worth(self, kind: str, looks: Sequence[Look], candidate: Candidate) -> float:
+        """Value of a candidate's masks of some images."""
+        return values_of(self.marks(kind, looks, [candidate]))[candidate]
+
+    def choose(
+        self,
+        looks: Mapping[str, Sequence[Look]],
+        progress: Progress = lambda _done, _total: None,
+    ) -> _Chosen:
+        """The best candidate for every kind, or part of a kind, by images of it."""
+        judged: dict[str, dict[Candidate, list[Mark]]] = {}
+        for number, (kind, own) in enumerate(looks.items()):
+            judged[kind] = self.marks(kind, own, self.tried)
+            progress(number + 1, len(looks))
+        values = together(
+            {kind: values_of(found) for kind, found in judged.items()},
+            {kind: len(found) for kind, found in looks.items()},
+        )
+        settings: dict[str, KindSettings] = {}
+        evidence: dict[str, dict[str, Any]] = {}
+        chosen_from: dict[str, Judged] = {}
+        for kind, first in judged.items():
+            best, marks_of_all = best_of(values[kind]), dict(first)
+            if first:
+                further = self.marks(kind, looks[kind], _further(self.normal, best))
+                marks_of_all |= further
+                own_values = values_of(marks_of_all)
+                best = best_of(own_values | {best: own_values[best] + _BETTER}, among=[best, *further])
+                by_peaks = all(each.map == _ANY_SEED for each in self.tried)
+                if by_peaks and _drop(marks_of_all[best]) < _EXPLAINS_NOTHING:
+                    # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
+                    best = self.tried[0]
+            settings[kind], evidence[kind] = _settled(self.normal, kind, best, marks_of_all)
+            chosen_from[kind] = Judged(self.normal, looks[kind], best, marks_of_all)
+        return _Chosen(settings, evidence, chosen_from, values)
+
+
+def part_maps(maps: Sequence[str], kind: str) -> tuple[str, ...]:
+    """Names of the seed maps of a kind's parts, where a network has some."""
+    names = (seed_map(part_name(kind, place)) for place in (0, 1))
+    return tuple(name for name in names if name in maps)
+
+
+def _parts(
+    judging: _Judging, kind: str, whole: Candidate, looks: Sequence[Look], most: int
+) -> tuple[tuple[PartSettings, ...], dict[str, Any]]:
+    """What is drawn of each part of a kind's images, if masks gain by it.
+
+    Args:
+        judging: by which masks are judged.
+        kind: whose images fall into parts.
+        whole: what is best for all of its images together.
+        looks: at its images.
+        most: images of each part that masks are judged on.
+
+    Returns:
+        No part where it gains too little; and the evidence, that of the kind a sentence.
+    """
+    signs = part_maps(judging.network.maps, kind)
+    signed = KindSettings(parts=tuple(PartSettings(sign=sign) for sign in signs))
+    of_parts: dict[str, list[Look]] = {part_name(kind, place): [] for place in range(len(signs))}
+    for look in looks:
+        of_parts[part_name(kind, signed.part_of(look.heatmaps))].append(look)
+    judged = {name: own[:most] for name, own in of_parts.items()}
+    counts = " and ".join(str(len(own)) for own in of_parts.values())
+    told = f"its images fall into two parts by what they look like ({counts} of {len(looks)})"
+    if min(len(own) for own in judged.values()) < _FEWEST_OF_A_PART:
+        return (), {kind: f"{told}, which is too few of one to judge masks of it"}
+    chosen = judging.choose(judged)
+    gains = [
+        judging.worth(name, own, chosen.judged[name].best) - judging.worth(kind, own, whole)
+        for name, own in judged.items()
+    ]
+    gain = float(np.average(gains, weights=[len(own) for own in judged.values()]))
+    if gain < PARTS_GAIN:
+        return (), {kind: f"{told}, which are drawn alike: parts of their own would be worth {gain:.2f} more"}
+    parts = tuple(
+        PartSettings(**chosen.kinds[name].model_dump(exclude={"parts"}), sign=sign)
+        for name, sign in zip(judged, signs, strict=True)
     )
-    settings: dict[str, KindSettings] = {}
-    evidence: dict[str, Any] = {}
-    chosen_from: dict[str, Judged] = {}
-    for kind, first in judged.items():
-        best, marks_of_all = best_of(values[kind]), dict(first)
-        if first:
-            further = marks_of(network, normal, kind, looks[kind], _further(normal, best))
-            marks_of_all |= further
-            own = values_of(marks_of_all)
-            best = best_of(own | {best: own[best] + _BETTER}, among=[best, *further])
-            if not shared and _drop(marks_of_all[best]) < _EXPLAINS_NOTHING:
-                # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
-                best = tried[0]
-        settings[kind], evidence[kind] = _settled(normal, kind, best, marks_of_all)
-        chosen_from[kind] = Judged(normal, looks[kind], best, marks_of_all)
-    return KindChoice(settings, _default(values), evidence, chosen_from)
+    return parts, {kind: f"{told}, and masks of their own are worth {gain:.2f} more", **chosen.evidence}
 
 
 def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:

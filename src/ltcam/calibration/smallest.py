@@ -9,8 +9,9 @@ wherever that is, so that its pieces say little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from ltcam.calibration.kinds import Look
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import draw
-from ltcam_runtime.settings import KindSettings
+from ltcam_runtime.settings import DrawingSettings, KindSettings, part_name
+
+_D = TypeVar("_D", bound=DrawingSettings)
 
 MOST_LOOKED_AT = 24
 """OK images that are looked at."""
@@ -46,13 +49,13 @@ class Smallest:
     typical_px: int
 
 
-def smallest_piece(kind: KindSettings, ok: Sequence[Look], defective: Sequence[Look]) -> Smallest:
-    """The smallest piece that masks of a kind should keep.
+def smallest_piece(kind: DrawingSettings, ok: Sequence[Look], defective: Sequence[Look]) -> Smallest:
+    """The smallest piece that masks of a kind, or of a part of one, should keep.
 
     Args:
         kind: what is drawn of it.
         ok: looks at OK images.
-        defective: looks at images of the kind.
+        defective: looks at images of it.
     """
     specks = [area for look in ok for area in _areas(look, kind)]
     largest = [max(areas) for look in defective if (areas := _areas(look, kind))]
@@ -62,12 +65,39 @@ def smallest_piece(kind: KindSettings, ok: Sequence[Look], defective: Sequence[L
     return Smallest(max(1, min(speck_px + 1, int(share * typical_px))), len(specks), speck_px, typical_px)
 
 
-def with_smallest(kind: KindSettings, area_px: int) -> KindSettings:
-    """The same settings of a kind, but smaller pieces are left out."""
-    return kind.model_copy(update={"mask": kind.mask.model_copy(update={"min_area_px": area_px})})
+def smallest_pieces(
+    kind: str, settings: KindSettings, ok: Sequence[Look], defective: Sequence[Look]
+) -> dict[str, Smallest]:
+    """The smallest piece of a kind's masks, and of each of its parts', by name.
+
+    Args:
+        kind: its name.
+        settings: what is drawn of it.
+        ok: looks at OK images.
+        defective: looks at images of the kind.
+    """
+    found = {kind: smallest_piece(settings, ok, defective)}
+    for place, part in enumerate(settings.parts):
+        of_part = [look for look in defective if settings.part_of(look.heatmaps) == place]
+        found[part_name(kind, place)] = smallest_piece(part, ok, of_part)
+    return found
 
 
-def _areas(look: Look, kind: KindSettings) -> list[int]:
+def with_smallest_pieces_of(kind: str, settings: KindSettings, found: Mapping[str, Smallest]) -> KindSettings:
+    """The same settings of a kind and its parts, but smaller pieces are left out."""
+    parts = tuple(
+        with_smallest(part, found[part_name(kind, place)].area_px)
+        for place, part in enumerate(settings.parts)
+    )
+    return with_smallest(settings, found[kind].area_px).model_copy(update={"parts": parts})
+
+
+def with_smallest(settings: _D, area_px: int) -> _D:
+    """The same settings of what is drawn, but smaller pieces are left out."""
+    return settings.model_copy(update={"mask": settings.mask.model_copy(update={"min_area_px": area_px})})
+
+
+def _areas(look: Look, kind: DrawingSettings) -> list[int]:
     """Areas in pixels of the connected pieces of an image's mask, as they are before any is left out."""
     heatmap = resize_heatmap(look.heatmaps[kind.map], look.image.shape[:2])
     mask: NDArray[np.bool_] = draw(heatmap, look.image, with_smallest(kind, 1))[1]

@@ -15,7 +15,13 @@ from ltcam.calibration.kinds import MOST_JUDGED, Look, choose_kinds, look_at
 from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
 from ltcam.calibration.shown import Shown, shown
-from ltcam.calibration.smallest import MOST_LOOKED_AT, smallest_piece, with_smallest
+from ltcam.calibration.smallest import (
+    MOST_LOOKED_AT,
+    Smallest,
+    smallest_pieces,
+    with_smallest,
+    with_smallest_pieces_of,
+)
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.decoded import DecodedImages
@@ -45,7 +51,7 @@ from ltcam.training.train import TrainedNetwork, begin, train_network, training_
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.pages.notebook import facts_html
-from ltcam_runtime.settings import MAP, CamSettings, KindSettings, VerdictSettings
+from ltcam_runtime.settings import MAP, CamSettings, DrawingSettings, VerdictSettings, part_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +311,9 @@ def _with_seed_maps(
     classes = network.dataset.classes
     evidence = {**evidence, "seed_maps": seed.evidence(classes)}
     run = _run(network, settings, verdict, evidence, command)
-    seeds = {seed_map(kind): seed_cam(taps, number) for number, kind in enumerate(classes[1:], start=1)}
+    seeds = {
+        seed_map(name): seed_cam(taps, number) for number, name in enumerate(seed.names(classes), start=1)
+    }
     run = run.model_copy(update={"taps": taps, "maps": {**run.maps, **seeds}})
     return _trained(replace(network, classifier=classifier), run)
 
@@ -423,13 +431,18 @@ def with_kinds(
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
     for kind, settings in choice.kinds.items():
         listener.say(f"{kind}: {_drawn(settings)}{_explained(choice.evidence[kind])}")
+        if settings.parts:
+            listener.say(f"{kind}: {choice.evidence[kind]['parts']}")
+        for place, part in enumerate(settings.parts):
+            name = part_name(kind, place)
+            listener.say(f"{name}: {_drawn(part)}{_explained(choice.evidence[name])}")
     beside = {kind: shown(kind, judged, LAST) for kind, judged in choice.judged.items()}
     drawn = {kind: each for kind, each in beside.items() if each is not None}
     why = {
         kind: {**each, "shown": list(drawn[kind].rows)} if kind in drawn else each
         for kind, each in choice.evidence.items()
     }
-    used = {MAP, *(settings.map for settings in choice.kinds.values())}
+    used = {MAP, *(name for settings in choice.kinds.values() for name in settings.all_maps)}
     run = run.model_copy(
         update={
             "maps": {name: cam for name, cam in {**run.maps, **maps}.items() if name in used},
@@ -468,11 +481,12 @@ def with_smallest_pieces(
         return look_at(network, files, most, run.seed, decoded)
 
     ok = looks([sample.path for sample in samples if not sample.defective], MOST_LOOKED_AT)
-    found = {
-        kind: smallest_piece(settings, ok, looks([s.path for s in samples if s.label == kind], MOST_JUDGED))
-        for kind, settings in run.kinds.items()
-    }
-    kinds = {kind: with_smallest(settings, found[kind].area_px) for kind, settings in run.kinds.items()}
+    found: dict[str, Smallest] = {}
+    for kind, settings in run.kinds.items():
+        most = MOST_JUDGED * max(1, len(settings.parts))
+        of_kind = looks([s.path for s in samples if s.label == kind], most)
+        found |= smallest_pieces(kind, settings, ok, of_kind)
+    kinds = {kind: with_smallest_pieces_of(kind, settings, found) for kind, settings in run.kinds.items()}
     words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
     listener.say(f"smaller pieces are left out of masks: {words}; `--min-area` of predict takes another size")
     update = {
@@ -510,8 +524,8 @@ def judge_of(classifier: Classifier) -> Classifier:
     return judge
 
 
-def _drawn(settings: KindSettings) -> str:
-    """What is drawn of a kind, in words."""
+def _drawn(settings: DrawingSettings) -> str:
+    """What is drawn, in words."""
     polarity = settings.sharpening.polarity
     contrast = "no contrast" if polarity == "none" else f"{polarity} contrast"
     cut = "Otsu's threshold" if settings.mask.threshold == "otsu" else "what OK pixels reach"

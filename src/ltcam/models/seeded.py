@@ -67,6 +67,8 @@ class SeedHeads(nn.Module):
 class SeededClassifier(Classifier):
     """Images (N, 3, H, W), normalised, to logits (N, K); and, by `seeds`, to a map per kind of defect as well.
 
+    Behind the maps of the kinds there may be some of parts of a kind's images, which add nothing to the logits.
+
     Attributes:
         trunk: as in `Classifier`.
         head: as in `Classifier`.
@@ -76,7 +78,9 @@ class SeededClassifier(Classifier):
             it: gradient maps explain what the head sees, and what the seed maps see they show themselves.
     """
 
-    def __init__(self, trunk: nn.Module, classes: int, taps: Sequence[str], channels: Sequence[int]):
+    def __init__(
+        self, trunk: nn.Module, classes: int, taps: Sequence[str], channels: Sequence[int], parts: int = 0
+    ):
         """Seed maps that are zero, and add nothing to the logits.
 
         Args:
@@ -84,11 +88,12 @@ class SeededClassifier(Classifier):
             classes: K.
             taps: names of modules of the classifier, fine to coarse.
             channels: what they return.
+            parts: maps of parts of kinds.
         """
         super().__init__(trunk, classes)
         self.taps = tuple(taps)
-        self.seed = SeedHeads(channels, classes - 1)
-        self.peaks = nn.Linear(classes - 1, classes, bias=False)
+        self.seed = SeedHeads(channels, classes - 1 + parts)
+        self.peaks = nn.Linear(classes - 1 + parts, classes, bias=False)
         nn.init.zeros_(self.peaks.weight)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -96,12 +101,17 @@ class SeededClassifier(Classifier):
         return self.seeds(images)[0] if bool(self.peaks.weight.any()) else super().forward(images)
 
     def seeds(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, K), and seed maps (N, K - 1, h, w) at the finest tapped block's size."""
+        """Logits (N, K), and seed maps (N, `seed_maps`, h, w) at the finest tapped block's size."""
         pooled, features = tapped(self, self.taps, images)
         maps = self.seed(features)
         peaks = maps.amax((2, 3))
         logits: Tensor = self.head(pooled) + self.peaks(peaks.detach() if self.has_trained_head else peaks)
         return logits, maps
+
+    @property
+    def seed_maps(self) -> int:
+        """Number of seed maps: one per kind of defect, and those of parts."""
+        return self.peaks.in_features
 
     @property
     def has_trained_head(self) -> bool:
@@ -144,13 +154,16 @@ def build_seeded(
     if not all(name in state and state[name].ndim == 4 for name in names):
         raise SettingsError(f"there are no seed maps of {', '.join(taps)} among the weights")
     channels = [int(state[name].shape[1]) for name in names]
-    return SeededClassifier(build_trunk(backbone, head), classes, taps, channels)
+    parts = max(0, int(state[names[0]].shape[0]) - (classes - 1)) if names else 0
+    return SeededClassifier(build_trunk(backbone, head), classes, taps, channels, parts)
 
 
 def seeded(classifier: Classifier, taps: Sequence[str], heads: SeedHeads) -> SeededClassifier:
     """The classifier with seed maps besides, which take over its trunk and head; its logits stay as they are."""
-    channels = [convolution.in_channels for convolution in heads.convolutions]
-    found = SeededClassifier(classifier.trunk, classifier.head.out_features, taps, channels)  # type: ignore[arg-type]
+    channels = [int(convolution.in_channels) for convolution in heads.convolutions]  # type: ignore[arg-type]
+    classes = classifier.head.out_features
+    parts = int(heads.convolutions[0].out_channels) - (classes - 1)  # type: ignore[arg-type]
+    found = SeededClassifier(classifier.trunk, classes, taps, channels, parts)
     found.head = classifier.head
     found.seed = heads
     return found.train(classifier.training)
@@ -159,13 +172,13 @@ def seeded(classifier: Classifier, taps: Sequence[str], heads: SeedHeads) -> See
 def seed_explanations(
     model: SeededClassifier, images: Tensor, target: Target, kinds: Sequence[int]
 ) -> list[Explanation]:
-    """The seed maps of some kinds of defect at the images' size, of one pass of the network.
+    """Some seed maps at the images' size, of one pass of the network.
 
     Args:
         model: left as it is.
         images: (N, 3, H, W), normalised.
         target: what scores are of.
-        kinds: class indices, 1 or above.
+        kinds: numbers of maps, 1 or above: class indices, and beyond them those of parts.
     """
     with evaluating(model), torch.no_grad():
         logits, maps = in_fastest_format(model, images, model.seeds, gradients=False)

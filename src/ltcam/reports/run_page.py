@@ -16,6 +16,7 @@ from ltcam.reports.html import image_uri, number, render
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.pages.histogram import score_histogram
+from ltcam_runtime.settings import part_name
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
@@ -149,21 +150,26 @@ def trust_sentence(run: Run, kind: str) -> str:
 
 
 def _kinds(run: Run, outlines: Mapping[str, Sequence[NDArray[np.uint8]]]) -> list[dict[str, Any]]:
-    """Per kind of defect: what was chosen, why, and how far to trust it."""
+    """Per kind of defect, and behind it per part of its images: what was chosen, why, and how far to trust it."""
     found = []
-    for kind in run.kinds:
-        why = run.evidence.get("kinds", {}).get(kind, {})
+    names = [
+        name
+        for kind, settings in run.kinds.items()
+        for name in (kind, *(part_name(kind, place) for place in range(len(settings.parts))))
+    ]
+    for name in names:
+        why = run.evidence.get("kinds", {}).get(name, {})
         word = why.get("trust", "")
-        told = trust_sentence(run, kind)
+        told = trust_sentence(run, name)
         found.append(
             {
-                "name": kind,
-                "sentence": f"{why.get('sentence', '')}{'; ' + told if told else ''}",
+                "name": name,
+                "sentence": "; ".join(filter(None, (why.get("sentence", ""), told, why.get("parts", "")))),
                 "trust": word,
                 "tone": _TONES.get(word, ""),
                 "advice": _ADVICE.get(word, ""),
-                "smallest": _smallest(run, kind),
-                "pictures": _shown(why.get("shown", []), outlines.get(kind, ())),
+                "smallest": _smallest(run, name),
+                "pictures": _shown(why.get("shown", []), outlines.get(name, ())),
                 "candidates": why.get("candidates", []),
             }
         )

@@ -196,12 +196,13 @@ class TorchNetwork:
             make_cam(settings)
             if settings.method == STUDENT.name and not isinstance(self.classifier, Student):
                 raise ValueError("`method` student: this network is a classifier, only students draw")
-            if settings.method == SEED and not isinstance(self.classifier, SeededClassifier):
-                raise ValueError("`method` seed: this network has no seed maps")
-            if settings.method == SEED and settings.kind >= len(self.run.classes):
-                raise ValueError(
-                    f"`kind` {settings.kind}: there are {len(self.run.classes) - 1} kinds of defect"
-                )
+            if settings.method == SEED:
+                if not isinstance(self.classifier, SeededClassifier):
+                    raise ValueError("`method` seed: this network has no seed maps")
+                if settings.kind > self.classifier.seed_maps:
+                    raise ValueError(
+                        f"`kind` {settings.kind}: there are {self.classifier.seed_maps} seed maps"
+                    )
             self._check_layers(settings.stages)
 
     @contextmanager

@@ -102,7 +102,7 @@ class Run(Settings):
     @model_validator(mode="after")
     def _known_names(self) -> Self:
         check_kinds(self.kinds, self.classes)
-        for name in (self.map, *(kind.map for kind in self.kinds.values())):
+        for name in (self.map, *(name for kind in self.kinds.values() for name in kind.all_maps)):
             if name not in self.maps:
                 raise ValueError(f"there is no map {name!r}; there are {', '.join(self.maps)}")
         return self

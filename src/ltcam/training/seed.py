@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ltcam.models.seeded import SeedHeads
+from ltcam.training.parts import FEWEST, Description, in_two
+from ltcam_runtime.settings import part_name
 
 SHARES = (0.003, 0.01, 0.05)
 """Shares of a defective image's places that are taken for the defect; the best by image AP is kept."""
@@ -35,6 +37,7 @@ _RIDGE = 10.0  # on whitened features, with places that weigh `_WEIGHT` together
 _WEIGHT = 1000.0
 MOST_OK, MOST_OF_A_KIND = 150, 80  # images looked at
 _EXCEEDED = 0.001  # share of OK places above 1
+_TOLD_APART = 0.8  # of the parts' images, by which part's map peaks higher
 _FLAT = 1e-6  # standard deviation of a channel that says nothing
 _SHRINKAGE = 1e-3  # of the whitened covariance, in units of a principal component's variance
 
@@ -61,20 +64,27 @@ class Seed:
     """Fitted seed maps.
 
     Attributes:
-        heads: the maps.
-        shares: per class index, the share of places that was taken for the defect.
-        ap: per class index, image AP of its map's peaks on the images held back (on all where there are none).
+        heads: the maps: of kinds, and behind them those of parts.
+        shares: per number of a map (a kind's class index), the share of places that was taken for the defect.
+        ap: likewise, image AP of its map's peaks on the images held back (on all where there are none).
+        parts: how many parts the one kind of defect has; 0 unless its images fall into parts.
     """
 
     heads: SeedHeads
     shares: Mapping[int, float]
     ap: Mapping[int, float]
+    parts: int = 0
+
+    def names(self, classes: Sequence[str]) -> list[str]:
+        """What each map is of: every kind of defect, and the parts of the one that has some."""
+        return [*classes[1:], *(part_name(classes[1], place) for place in range(self.parts))]
 
     def evidence(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """As JSON values, by kind of defect: the share of places, and the image AP that chose it."""
+        """As JSON values, by kind of defect or part: the share of places, and the image AP that chose it."""
+        names = self.names(classes)
         return {
-            classes[kind]: {"share": share, "image_ap": round(self.ap[kind], 4)}
-            for kind, share in self.shares.items()
+            names[number - 1]: {"share": share, "image_ap": round(self.ap[number], 4)}
+            for number, share in self.shares.items()
         }
 
 
@@ -126,7 +136,7 @@ def fit_seed(
     Args:
         places: of OK and defective images. Those held back choose how large a defect is taken to be.
         seed: which images are looked at where there are very many.
-        progress: called with (done, total) fits.
+        progress: called with (done, total) kinds.
 
     Raises:
         ValueError: no OK or no defective image to fit on.
@@ -142,33 +152,121 @@ def fit_seed(
     of_kind = {k: _some(np.flatnonzero(fitted_on & (places.labels == k)), MOST_OF_A_KIND, rng) for k in kinds}
     wanted = np.unique(np.concatenate([normal, held_back, *of_kind.values()]))
     white: dict[int, Array] = {int(i): whitening([block[i] for block in places.blocks]) for i in wanted}
-    ok = [white[int(i)] for i in normal]
-    negatives = _drawn(ok, _NEGATIVES, rng)
-    weights, offsets = (
-        np.zeros((whitening.turn.shape[1], len(kinds)), np.float32),
-        np.zeros(len(kinds), np.float32),
-    )
-    shares: dict[int, float] = {}
-    ap: dict[int, float] = {}
+    fitting = _Fitting(white, normal, _drawn([white[int(i)] for i in normal], _NEGATIVES, rng))
+    found: dict[int, _Map] = {}
     for number, kind in enumerate(kinds):
-        positive = [white[int(i)] for i in of_kind[kind]]
-        if not positive:  # no such image on this side: a map that is nowhere hot
-            continue
-        judged = [int(i) for i in held_back if places.labels[i] in {0, kind}]
-        if len({int(places.labels[i]) for i in judged}) < 2:
-            judged = [int(i) for i in (*normal, *of_kind[kind])]
-        truth = [bool(places.labels[i] == kind) for i in judged]
+        if len(of_kind[kind]):  # else no such image on this side: a map that is nowhere hot
+            judging = held_back[np.isin(places.labels[held_back], (0, kind))]
+            found[kind] = fitting.fit(of_kind[kind], judging, places.labels == kind)
+        progress(number + 1, len(kinds))
+    parts = fitting.parts(found[1], of_kind[1], held_back, places.labels) if set(found) == {1} else []
+    maps = [found.get(kind, fitting.nothing) for kind in kinds] + parts
+    heads = whitening.folded(
+        np.stack([each.weight for each in maps], 1), np.array([each.offset for each in maps], np.float32)
+    )
+    known = {number: each for number, each in enumerate(maps, start=1) if each.share}
+    return Seed(
+        heads,
+        {n: each.share for n, each in known.items()},
+        {n: each.ap for n, each in known.items()},
+        len(parts),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """A fitted seed map of whitened features: weights (D,), and what is added."""
+
+    weight: Array
+    offset: float = 0.0
+    share: float = 0.0
+    ap: float = 0.0
+
+    def heat(self, places: Array) -> Array:
+        """Of places (P, D)."""
+        return np.asarray(places @ self.weight + np.float32(self.offset), np.float32)
+
+    def peak(self, places: Array) -> float:
+        """The highest heat of places (P, D)."""
+        return float(self.heat(places).max())
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """What every fit of a map sees.
+
+    Attributes:
+        white: whitened places (P, D) by image.
+        normal: the OK images that are fitted on.
+        negatives: some of their places.
+    """
+
+    white: Mapping[int, Array]
+    normal: NDArray[np.int64]
+    negatives: Array
+
+    @property
+    def nothing(self) -> _Map:
+        """A map that is nowhere hot."""
+        return _Map(np.zeros(self.negatives.shape[1], np.float32))
+
+    def fit(self, members: NDArray[np.int64], held_back: NDArray[np.int64], of_it: NDArray[np.bool_]) -> _Map:
+        """The map of a kind of defect, or of a part of one.
+
+        Args:
+            members: its images that are fitted on.
+            held_back: images that choose the share of places: OK ones, and its own.
+            of_it: whether an image is of it, for every image that there is.
+        """
+        positive = [self.white[int(i)] for i in members]
+        ok = [self.white[int(i)] for i in self.normal]
+        judged = [int(i) for i in held_back]
+        if len({bool(of_it[i]) for i in judged}) < 2:
+            judged = [int(i) for i in (*self.normal, *members)]
+        truth = [bool(of_it[i]) for i in judged]
         tried = []
-        for place, share in enumerate(SHARES):
-            weight = _instance_em(positive, ok, negatives, share)
+        for share in SHARES:
+            weight = _instance_em(positive, ok, self.negatives, share)
             low, high = _scale(ok, weight)
             scaled = (weight / (high - low)).astype(np.float32)
-            peaks = [float((white[i] @ scaled).max()) for i in judged]
-            tried.append((float(average_precision_score(truth, peaks)), share, scaled, -low / (high - low)))
-            progress(number * len(SHARES) + place + 1, len(kinds) * len(SHARES))
-        best = max(tried, key=lambda each: (round(each[0], 3), -each[1]))  # of equals the smallest share
-        ap[kind], shares[kind], weights[:, number], offsets[number] = best
-    return Seed(whitening.folded(weights, offsets), shares, ap)
+            peaks = [float((self.white[i] @ scaled).max()) for i in judged]
+            ap = float(average_precision_score(truth, peaks))
+            tried.append(_Map(scaled, -low / (high - low), share, ap))
+        return max(tried, key=lambda each: (round(each.ap, 3), -each.share))  # of equals the smallest share
+
+    def parts(
+        self, whole: _Map, members: NDArray[np.int64], held_back: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> list[_Map]:
+        """Maps of the two parts of a kind's images; none unless their peaks tell the parts' images apart.
+
+        Args:
+            whole: the map of the kind.
+            members: its images that are fitted on.
+            held_back: images that are not.
+            labels: class indices of all images; those above 0 are of the kind.
+        """
+        halves = in_two([self._described(whole, int(i)) for i in members])
+        if halves is None:
+            return []
+        own = held_back[labels[held_back] > 0]
+        half_of = np.full(len(labels), -1)
+        for i in (*members, *own):
+            half_of[i] = halves.of([self._described(whole, int(i))])[0]
+        maps = []
+        for half in (0, 1):
+            judging = held_back[(labels[held_back] == 0) | (half_of[held_back] == half)]
+            maps.append(self.fit(members[half_of[members] == half], judging, half_of == half))
+        judged = own if len(own) >= FEWEST else members
+        seen = np.array([np.argmax([each.peak(self.white[int(i)]) for each in maps]) for i in judged])
+        told = [np.mean(seen[half_of[judged] == half] == half) for half in np.unique(half_of[judged])]
+        return maps if np.mean(told) >= _TOLD_APART else []
+
+    def _described(self, whole: _Map, image: int) -> Description:
+        """What an image shows of a kind."""
+        places = self.white[image]
+        heat = whole.heat(places)
+        count = max(1, round(whole.share * len(places)))
+        return Description(_highest(places, heat, count).mean(0), int((heat > 1).sum()))
 
 
 def _instance_em(positive: Sequence[Array], ok: Sequence[Array], negatives: Array, share: float) -> Array:

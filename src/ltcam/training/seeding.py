@@ -179,7 +179,7 @@ def normalised(images: Tensor, statistics: Statistics) -> Tensor:
 def _answers(
     classifier: SeededClassifier, part: PreparedImages, statistics: Statistics
 ) -> tuple[Tensor, Tensor]:
-    """Logits (N, K), and the highest value (N, K - 1) of each seed map."""
+    """Logits (N, K), and the highest value (N, K - 1) of each kind's seed map."""
     logits, peaks = (
         [torch.zeros(0, classifier.head.out_features)],
         [torch.zeros(0, classifier.head.out_features - 1)],
@@ -189,7 +189,7 @@ def _answers(
             images = normalised(batch, statistics)
             some, maps = in_fastest_format(classifier, images, classifier.seeds, gradients=False)
             logits.append(some)
-            peaks.append(maps.amax((2, 3)))
+            peaks.append(maps.amax((2, 3))[:, : classifier.head.out_features - 1])
     return torch.cat(logits), torch.cat(peaks)
 
 

@@ -169,6 +169,22 @@ def test_results_do_not_depend_on_the_batch_or_the_cascade() -> None:
     assert {found.verdict for found in alone} == {"ok", "defect"}
 
 
+class Framed(Speck):
+    """Its maps are hot along their borders, as padding can make them."""
+
+    def respond(self, images: Sequence[Pixels], maps: Sequence[str] | None = None) -> Response:
+        found = super().respond(images, maps)
+        for heatmap in found.heatmaps.values():
+            heatmap[:, [0, -1]] = 1
+            heatmap[:, :, [0, -1]] = 1
+        return found
+
+
+def test_the_borders_of_cut_outs_leave_no_seams() -> None:
+    found = Inspector(Framed(), inspector().settings).inspect(with_pit(rough(), 201, 333))
+    assert [region.box for region in found.regions] == [(333, 201, 4, 4)]
+
+
 def test_without_the_gate_what_a_cut_out_shows_is_drawn_and_no_more() -> None:
     image = with_pit(rough(), 201, 333)
     found = inspector().inspect_batch([image], ["a"], gate=False)[0]

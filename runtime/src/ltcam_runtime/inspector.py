@@ -276,11 +276,15 @@ class Inspector:
             drawn = self._drawn(look)
             trusts.append(drawn.trust)
             window = look.window or np.s_[:, :]
-            shares = to_shares(drawn.heatmap).astype(np.float32)
-            shares = faded(shares, look.window, shape) if look.window else shares
+            weights = np.ones(look.pixels.shape[:2], np.float32)
+            weights = faded(weights, look.window, shape) if look.window else weights
+            shares = to_shares(drawn.heatmap).astype(np.float32) * weights
             heatmap[window] = np.maximum(heatmap[window], shares)
-            for kind, mask in drawn.masks.items():
-                masks.setdefault(kind, np.zeros(shape, bool))[window] |= mask
+            for (
+                kind,
+                mask,
+            ) in drawn.masks.items():  # networks see things at borders, where their padding begins
+                masks.setdefault(kind, np.zeros(shape, bool))[window] |= mask & (weights == 1)
         return _Drawn(heatmap, masks, _least_trust(trusts))
 
     def _of_nothing(self, look: _Look) -> _Drawn:

@@ -29,7 +29,7 @@ SETTINGS = TrainingSettings(
     memory_format="contiguous",
 )
 Opens = Callable[[Path], AbstractContextManager[Counter[str]]]
-ONCE = 2  # its header, so that it is known to fit into the memory, and its content
+ONCE = 3  # its header: whether it has 16 bits, and fits into the memory; and its content
 
 
 @pytest.fixture

@@ -342,14 +342,14 @@ def folder_with():
 def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
     """Images that were read and not yet handed out; and after hand-out nothing holds on to them."""
     lock, read = threading.Lock(), []
-    original = runtime_inspector.read_image
+    original = runtime_inspector.to_pixels
 
-    def counted(path):
+    def counted(path, name, **options):
         with lock:
             read.append(path)
-        return original(path)
+        return original(path, name, **options)
 
-    monkeypatch.setattr(runtime_inspector, "read_image", counted)
+    monkeypatch.setattr(runtime_inspector, "to_pixels", counted)
     handed_out, furthest = 0, 0
     for _ in inspector.inspect_files(((f"{n}", files[0][1]) for n in range(60)), batch_size=4):
         handed_out += 1

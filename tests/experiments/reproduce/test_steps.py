@@ -73,8 +73,8 @@ def done(opens, opens_below, tmp_path_factory):
         found = run(PLAN, out)
     images = {name: count for name, count in files.items() if re.search(r"/data/(?!masks)\w+/", name)}
     assert len(images) == 24
-    assert min(images.values()) == 2  # its header, and its content
-    assert max(images.values()) <= 5 * 2, (
+    assert min(images.values()) == 3  # its header, for bits and size, and its content
+    assert max(images.values()) <= 1 + 5 * 2, (
         "once for the training, and for each of four measurements that look at it"
     )
     assert opens == ["data", "run"], (

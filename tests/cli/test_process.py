@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,16 @@ except KeyboardInterrupt:
         timeout=50,
     )
     assert done.stdout == "interrupted True\n", done.stderr
+
+
+@pytest.fixture(autouse=True)
+def no_late_signal_ends_the_tests() -> Iterator[None]:
+    """What a command leaves to the default is harmless here: a signal that comes late ends no process of the tests."""
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in (signal.SIGTERM, signal.SIGALRM)}
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
 
 
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judge import candidates, look_at, sides, true_ious, with_all_maps  # beside this script
+from judge import sides, true_ious, with_all_maps  # beside this script
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import average_precision_score
 
-from ltcam.calibration.kinds import MOST_OK, OkImages
+from ltcam.calibration.candidates import candidates
+from ltcam.calibration.looks import MOST_OK, OkImages, look_at, shuffled
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
@@ -106,7 +107,7 @@ def oracle(run: Path, dataset: Dataset) -> dict[str, Any]:
     network = with_all_maps(Inspector.load(run).network)
     side = sides(run, dataset)
     ok = [s.path for s in dataset.samples if side[s.id] in {"train", "val"} and not s.defective]
-    normal = OkImages(look_at(network, ok, MOST_OK, network.run.seed))
+    normal = OkImages(look_at(network, shuffled(ok, network.run.seed), MOST_OK))
     tried = candidates(normal, [MAP, LAST, "seed"])
     best = {}
     for kind in dataset.classes[1:]:

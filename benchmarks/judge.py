@@ -22,19 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from ltcam.calibration.kinds import (
-    MOST_JUDGED,
-    MOST_OK,
-    Candidate,
-    OkImages,
-    best_of,
-    candidates,
-    look_at,
-    marks_of,
-    masks_of,
-    together,
-    values_of,
-)
+from ltcam.calibration.candidates import Candidate, best_of, candidates, marks_of, masks_of, values_of
+from ltcam.calibration.kinds import MOST_JUDGED, together
+from ltcam.calibration.looks import MOST_OK, OkImages, half_held_back, look_at, shuffled
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
@@ -65,23 +55,13 @@ def sides(run: Path, dataset: Dataset) -> dict[str, str]:
     return {sample.id: known.get(sample.id, "") for sample in dataset.samples}
 
 
-def half_held_back(samples: Sequence[Sample], side: Mapping[str, str], most: int, seed: int) -> list[Sample]:
-    """At most so many samples, drawn at random, half of them of the validation side, as a training draws them."""
-    found: list[Sample] = []
-    for name, count in (("val", most // 2), ("train", most)):
-        members = [sample for sample in samples if side[sample.id] == name]
-        drawn = np.random.default_rng(seed).permutation(len(members))
-        found += [members[i] for i in drawn[: min(count, most - len(found))]]
-    return found
-
-
 def true_ious(
     network: TorchNetwork, normal: OkImages, kind: str, samples: Sequence[Sample], tried: Sequence[Candidate]
 ) -> dict[Candidate, float]:
     """Pooled IoU of each candidate's masks of some images."""
     counts = dict.fromkeys(tried, PixelCounts())
     for sample in samples:
-        (look,) = look_at(network, [sample.path], 1, 0)
+        (look,) = look_at(network, [sample.path], 1)
         truth = read_truth(sample, look.image.shape[:2])
         if truth is None:
             continue
@@ -98,18 +78,19 @@ def measured(run: Path, data: Path, most: int, tested: int) -> dict[str, Any]:
     network = with_all_maps(TorchNetwork.of(inspector.run, judge, inspector.network.device))
     side = sides(run, dataset)
     learned = [sample for sample in dataset.samples if side[sample.id] in {"train", "val"}]
-    seed = network.run.seed
-    normal = OkImages(look_at(network, [s.path for s in learned if not s.defective], MOST_OK, seed))
+    seed, held_back = network.run.seed, {sample.path for sample in learned if side[sample.id] == "val"}
+    ok = shuffled([s.path for s in learned if not s.defective], seed)
+    normal = OkImages(look_at(network, ok, MOST_OK))
     tried = candidates(normal, [MAP, LAST, *(["seed"] if network.run.taps else [])])
     judged, images = {}, {}
     here: dict[str, dict[Candidate, float]] = {}
     for kind in dataset.classes[1:]:
-        samples = [sample for sample in learned if sample.label == kind]
-        chosen = half_held_back(samples, side, most, seed)
-        looks = look_at(network, [sample.path for sample in chosen], most, seed)
+        samples = {sample.path: sample for sample in learned if sample.label == kind}
+        files = half_held_back(list(samples), held_back, most, seed)[:most]
+        looks = look_at(network, files, most)
         judged[kind] = values_of(marks_of(network, normal, kind, looks, tried))
         images[kind] = len(looks)
-        here[kind] = true_ious(network, normal, kind, chosen, tried)
+        here[kind] = true_ious(network, normal, kind, [samples[path] for path in files], tried)
     final = together(judged, images)
     found = {}
     for kind in dataset.classes[1:]:

@@ -5,8 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ltcam.calibration.judge import Case, Image, Mark, filled_in, marks, most_alike, replaced, value
-from ltcam.calibration.kinds import AREA_PRICE
+from ltcam.calibration.judge import (
+    Case,
+    Image,
+    Mark,
+    filled_in,
+    likeness,
+    marks,
+    most_alike,
+    replaced,
+    value,
+)
 
 
 def grey(level: int, size: tuple[int, int] = (40, 60)) -> Image:
@@ -110,13 +119,13 @@ def test_a_mask_that_explains_no_more_than_its_area_explains_nothing(area: float
 def test_what_a_mask_explains_counts_beyond_its_area() -> None:
     assert value([Mark(0.7, 0.9, 0.4)], 0.0) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
     # A large area that explains much is worth more than a sliver that explains next to nothing ...
-    assert value([Mark(0.7, 0.99, 0.39)], AREA_PRICE) > value([Mark(0.115, 0.54, 0.0038)], AREA_PRICE)
+    assert value([Mark(0.7, 0.99, 0.39)]) > value([Mark(0.115, 0.54, 0.0038)])
     # ... and half of the image that explains a little more than its half less than a tenth that explains much.
-    assert value([Mark(0.63, 0.79, 0.48)], AREA_PRICE) < value([Mark(0.29, 0.8, 0.13)], AREA_PRICE)
+    assert value([Mark(0.63, 0.79, 0.48)]) < value([Mark(0.29, 0.8, 0.13)])
 
 
 def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
-    assert most_alike(grey(120), [grey(40), grey(118), grey(200)]) == 1
+    assert most_alike(grey(120), np.stack([likeness(grey(value)) for value in (40, 118, 200)])) == 1
 
 
 def test_one_image_that_a_way_of_drawing_fails_on_does_not_decide() -> None:

@@ -11,15 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ltcam.calibration.kinds import (
-    KindChoice,
-    Look,
-    OkImages,
-    candidates,
-    choose_kinds,
-    masks_of,
-    trust,
-)
+from ltcam.calibration.candidates import candidates, masks_of
+from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
+from ltcam.calibration.looks import Look, OkImages
 from ltcam.calibration.shown import shown
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ltcam.calibration.kinds import Look
+from ltcam.calibration.looks import Look
 from ltcam.calibration.smallest import smallest_piece, with_smallest
 from ltcam_runtime.settings import KindSettings, MaskSettings
 

@@ -47,6 +47,7 @@ from PIL import (
 
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.mask_values import suitable_threshold
+from ltcam_runtime.settings import WHITE
 from ltcam_runtime.soundness import (
     check_jpeg,
     check_png,
@@ -61,9 +62,6 @@ DEFAULT_MAX_PIXELS = 200_000_000
 
 MAX_FILE_BYTES = 4 * 2**30
 """Larger image files are refused: as many pixels as are allowed need a fraction of it."""
-
-WHITE = 65535
-"""Value of 16-bit grey images that is white where nobody says otherwise."""
 
 LONGEST_SIDE = 1_000_000
 """Images with a longer side are refused: no mask of that size can be written as PNG."""

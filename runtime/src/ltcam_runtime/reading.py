@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError, LtcamError
-from ltcam_runtime.images import DEFAULT_MAX_PIXELS, WHITE, image_size, read_image, resize
+from ltcam_runtime.images import DEFAULT_MAX_PIXELS, image_size, read_image, resize
+from ltcam_runtime.settings import WHITE
 
 BYTES_PER_PIXEL = 200
 """Memory that inspecting and writing one pixel takes at its peak: image, heatmap, mask, regions, pictures."""

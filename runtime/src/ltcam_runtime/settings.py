@@ -43,6 +43,9 @@ MAP = "map"
 SEED = "seed"
 """Method of a linear map of features that was fitted to one kind of defect."""
 
+WHITE = 65535
+"""Value of 16-bit grey images that is white where nobody says otherwise."""
+
 MOST_ZOOM = 64
 """Cut-outs of an image that can be looked at."""
 
@@ -180,9 +183,9 @@ class DrawingSettings(Settings):
     """How defects are drawn.
 
     `map`: name of the network's heatmap; `sharpening` and `mask`: what becomes of it. `scale`: its values that count as
-    0 and as 1: the median of OK images, and (sharpening included) what 0.1 % of their pixels exceed; None leaves the
-    heatmap as it is. `least_peak`: heat that an image judged OK must exceed somewhere to have a mask at all. `trust`:
-    how far its masks can be trusted, by how much of the verdict they explain; empty where nobody asked.
+    0 and as 1: the median of OK images or 0 itself, and (sharpening included) what 0.1 % of OK pixels exceed; None
+    leaves the heatmap as it is. `least_peak`: heat that an image judged OK must exceed somewhere to have a mask at all.
+    `trust`: how far its masks can be trusted, by how much of the verdict they explain; empty where nobody asked.
     """
 
     map: str = MAP
@@ -257,7 +260,7 @@ class InspectionSettings(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
-    white: int = Field(default=65535, ge=1, le=65535)
+    white: int = Field(default=WHITE, ge=1, le=WHITE)
 
     @field_validator("classes")
     @classmethod

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ltcam.calibration.judge import Mark, Mask, marks, value
-from ltcam.calibration.kinds import AREA_PRICE, MOST_JUDGED, MOST_OK, Look, OkImages, look_at
+from ltcam.calibration.looks import MOST_OK, Look, OkImages, half_held_back, look_at, shuffled
 from ltcam.runs.network import TorchNetwork
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.inspector import Inspector
 
 _AS_GOOD = 0.05  # of value: a difference that says nothing
+_MOST_JUDGED = 8  # images of each kind
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def compare(
     student: Inspector,
     defective: Mapping[str, Sequence[Path]],
     ok: Sequence[Path],
+    held_back: Collection[Path] = (),
 ) -> Comparison:
     """Value the masks of both on some images of every kind.
 
@@ -55,14 +57,15 @@ def compare(
         judge: the classifier that is asked.
         teacher: draws masks.
         student: draws masks.
-        defective: files of defective images by kind; the first ones of each are taken.
+        defective: files of defective images by kind.
         ok: files of OK images.
+        held_back: files among these that the judge was not fitted to; half of the images are such ones, if there are.
 
     Raises:
         DataError: no image could be judged.
     """
-    judge = judge.with_maps({})
-    looks = look_at(judge, ok, MOST_OK, judge.run.seed)
+    judge, seed, held_back = judge.with_maps({}), judge.run.seed, frozenset(held_back)
+    looks = look_at(judge, shuffled(ok, seed), MOST_OK)
     if not looks:
         raise DataError("no OK image could be read, so no masks can be compared")
     normal = OkImages(looks)
@@ -71,14 +74,13 @@ def compare(
     for kind, files in defective.items():
         judged = [
             _marks(judge, normal, teacher, student, look)
-            for path in files[: MOST_JUDGED // 2]
-            for look in look_at(judge, [path], 1, 0)
+            for look in look_at(judge, half_held_back(files, held_back, _MOST_JUDGED, seed), _MOST_JUDGED)
             if look.score > normal.score
         ]
         if judged:
             images += len(judged)
             by_teacher, by_student = zip(*judged, strict=True)
-            found[kind] = value(by_teacher, AREA_PRICE), value(by_student, AREA_PRICE)
+            found[kind] = value(by_teacher), value(by_student)
     if not found:
         raise DataError("no defective image was told from OK ones, so no masks can be compared")
     return Comparison(

@@ -24,6 +24,9 @@ Mask = NDArray[np.bool_]
 Scores = Callable[[Sequence[Image]], Sequence[float]]
 """Images (h, w, 3) at the network's size to their log-odds of being defective."""
 
+AREA_PRICE = 0.11
+"""Of the area's logarithm; the whole drop is worth 1, the whole rise too."""
+
 _INPAINT_RADIUS_PX = 3
 _RING_PX = 7
 _FEATHER_PX = 1.5
@@ -91,7 +94,7 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
     return [Mark(*found[key.tobytes()], float(mask.mean())) for key, mask in zip(small, masks, strict=True)]
 
 
-def value(found: Sequence[Mark], price: float) -> float:
+def value(found: Sequence[Mark], price: float = AREA_PRICE) -> float:
     """How good the masks of several images are, larger is better.
 
         value = mean over images, the worst sixth of them aside, of  beyond(drop) + beyond(rise) - price ln(area),
@@ -159,13 +162,13 @@ def filled_in(image: Image, mask: Mask) -> Image:
 def likeness(image: Image) -> NDArray[np.float32]:
     """Numbers that are close for images that look alike: a thumbnail, and the spread of each channel."""
     small = cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    return np.concatenate([small / np.sqrt(small.size), image.std((0, 1))]).astype(np.float32)
+    spread = cv2.meanStdDev(image)[1].ravel()
+    return np.concatenate([small / np.sqrt(small.size), spread]).astype(np.float32)
 
 
-def most_alike(image: Image, others: Sequence[Image]) -> int:
-    """Index of the image, among others, that looks most like this one."""
-    own = likeness(image)
-    return int(np.argmin([np.square(likeness(other) - own).sum() for other in others]))
+def most_alike(image: Image, others: NDArray[np.float32]) -> int:
+    """Index of the image, among others by their likeness (N, D), that looks most like this one."""
+    return int(np.square(others - likeness(image)).sum(1).argmin())
 
 
 def _of_size(mask: Mask, size: tuple[int, int]) -> Mask:

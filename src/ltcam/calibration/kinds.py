@@ -1,102 +1,54 @@
 """Map, contrast and cut of every kind of defect, chosen from image labels, with the classifier as the judge.
 
 Kinds that differ a hundredfold in size want different things: pits a map of fine features and the contrast of narrow
-surroundings, frayed areas the deepest map and no contrast at all. So every kind tries every map with every contrast and
-every cut on a few of its images; `judge` says which masks are good; the best is kept, with the evidence.
-
-Heat is measured by OK images: 0 is their median, and 1 is what 0.1 % of their pixels exceed, sharpening included.
+surroundings, frayed areas the deepest map and no contrast at all. So every kind tries every candidate on a few of its
+images; `judge` says which masks are good; the best is kept, with the evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.judge import Case, Mark, Mask, marks, most_alike, value
+from ltcam.calibration.candidates import (
+    ANY_SEED,
+    Candidate,
+    best_of,
+    candidates,
+    drop_of,
+    further,
+    marks_of,
+    row_of,
+    values_of,
+)
+from ltcam.calibration.judge import Mark
+from ltcam.calibration.looks import MOST_OK, Look, OkImages, half_held_back, look_at, shuffled
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import resize, resize_heatmap
-from ltcam_runtime.inspector import make_mask, scaled, sharpened
-from ltcam_runtime.reading import Workers, read_all
-from ltcam_runtime.settings import (
-    MAP,
-    SEED,
-    KindSettings,
-    MaskSettings,
-    PartSettings,
-    SharpeningSettings,
-    Trust,
-    part_name,
-)
-from ltcam_runtime.sharpening import Contrast, local_contrast
+from ltcam_runtime.settings import MAP, SEED, KindSettings, PartSettings, Trust, part_name
 
-AREA_PRICE = 0.11  # of the area's logarithm; the whole drop is worth 1, the whole rise too
-REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
-CALIBRATED_REACH = 0.5  # of heat 1
-WINDOW = 0.25  # share of the shorter side
-OTHER_WINDOWS = (0.12, 0.6)
-POLARITIES = ("dark", "bright", "either", "colour")
+MOST_JUDGED = 16
+"""Images of each kind that masks are judged on, half of them held back where there are so many."""
+
 LEAST_LIKE = 0.3  # how much the values of a kind that ranks candidates in another way count
 OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh at most
-MOST_JUDGED = 16  # images of each kind, half of them held back where there are so many
-MOST_OK = 48
-
-# Half of the contrast that a tenth of an OK image's pixels exceed: a whole one cuts off defects' faint ends.
-_FLOOR_PERCENTILE, _FLOOR_SHARE = 90, 0.5
-_SURELY_GREY = 6  # largest difference of two colour channels that an image may have and count as grey
-_EXCEEDED = 0.001  # share of OK pixels above heat 1
-_FLOORS_OF, _SCALED_BY = (
-    12,
-    16,
-)  # OK images that say how much contrast, and how much sharpened heat, is ordinary
-_BETTER = 0.05  # of value: how much another window, or filling, has to gain
-_EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
-_PEAKS_OF = 12  # OK images that were held back, from which on they alone say how high heat goes
-_TOP, _RARE = (
-    0.2,
-    0.005,
-)  # share of OK images that show how fast peaks get rare, and the share that may exceed
 PARTS_GAIN = 0.1
 """Of value: how much masks of a kind gain at least where its images are drawn in parts."""
 
+_BETTER = 0.05  # of value: how much another window, or filling, has to gain
+_EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
 _LOOKED_THROUGH = 4  # times the images that are judged, for images of both parts
 _FEWEST_OF_A_PART, _OF_A_PART = 3, 4  # images that masks of a part are judged on
 _LISTED = 12  # candidates that the evidence names
-_ANY_SEED = "seed"  # a map that is every kind's own
 
-Image = NDArray[np.uint8]
-Heatmap = NDArray[np.float32]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way from a network's heatmaps to a mask.
-
-    Attributes:
-        map: `seed` for the seed map of whichever kind it is for.
-        sharpening: of the map.
-        mask: how it is cut.
-        above_ok: whether the median of OK images is taken off the map first. Gradients may be larger in OK images than
-            in defective ones: then that takes off the defects, and they are better cut by Otsu's threshold as they are.
-    """
-
-    map: str
-    sharpening: SharpeningSettings
-    mask: MaskSettings
-    above_ok: bool = True
-
-    def map_of(self, kind: str) -> str:
-        """The map's name where this is drawn of a kind."""
-        return seed_map(kind) if self.map == _ANY_SEED else self.map
 
 
 @dataclass(frozen=True)
@@ -119,27 +71,6 @@ class KindChoice:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """An image as a network sees it.
-
-    Attributes:
-        image: (H, W, 3) at its own size.
-        resized: at the network's size.
-        heatmaps: (h, w) by map, at the network's size.
-        score: log-odds of being defective.
-    """
-
-    image: Image
-    resized: Image
-    heatmaps: Mapping[str, Heatmap]
-    score: float
-
-    def heat(self, name: str, scale: tuple[float, float]) -> Heatmap:
-        """A map at the image's own size, with the scale's values at 0 and 1."""
-        return scaled(resize_heatmap(self.heatmaps[name], self.image.shape[:2]), scale)
-
-
-@dataclass(frozen=True, eq=False)
 class Judged:
     """What was chosen from for a kind.
 
@@ -154,131 +85,6 @@ class Judged:
     looks: Sequence[Look]
     best: Candidate
     marks: Mapping[Candidate, Sequence[Mark]]
-
-
-class OkImages:
-    """What OK images say of maps and contrasts; remembers what was asked once."""
-
-    def __init__(self, looks: Sequence[Look], held_back: Sequence[Look] = ()):
-        """What to ask.
-
-        Args:
-            looks: at OK images, at least one.
-            held_back: at OK images that nothing was fitted to, for how high heat goes; few of them count for nothing.
-        """
-        self.looks = looks
-        self.held_back = held_back if len(held_back) >= _PEAKS_OF else ()
-        self.score = float(np.median([look.score for look in looks]))
-        self._scales: dict[str, tuple[float, float]] = {}
-        self._ones: dict[tuple[str, SharpeningSettings, float], float] = {}
-
-    def raw_scale(self, name: str) -> tuple[float, float]:
-        """Median of a map over OK images, and what 0.1 % of their pixels exceed."""
-        if name not in self._scales:
-            values = np.concatenate([look.heatmaps[name].ravel() for look in self.looks])
-            low, high = (float(each) for each in np.quantile(values, (0.5, 1 - _EXCEEDED)))
-            self._scales[name] = low, _above(low, high)
-        return self._scales[name]
-
-    def scale(self, name: str, sharpening: SharpeningSettings, above_ok: bool = True) -> tuple[float, float]:
-        """The map's values that become 0 and, once it is sharpened, what 0.1 % of OK pixels exceed."""
-        low, high = self.raw_scale(name)
-        if not above_ok:
-            low, high = 0.0, _above(0.0, high)
-        if sharpening.polarity == "none":
-            return low, high
-        asked = name, sharpening, low
-        if asked not in self._ones:
-            hot = [
-                sharpened(look.heat(name, (low, high)), look.image, sharpening)
-                for look in self.looks[:_SCALED_BY]
-            ]
-            self._ones[asked] = float(np.quantile(np.concatenate([h.ravel() for h in hot]), 1 - _EXCEEDED))
-        # Sharpening is linear in the heatmap, so the scale can do what the sharpened one needs.
-        return low, _above(low, low + (high - low) * self._ones[asked])
-
-    def peak(self, settings: KindSettings) -> float:
-        """Heat that one OK image in 200 exceeds somewhere.
-
-        So few images do not show what is that rare: the highest fifth of the peaks is taken to get rare
-        exponentially (a generalised Pareto tail of shape 0; Coles 2001, An introduction to statistical modeling of
-        extreme values).
-        """
-        peaks = [
-            float(
-                sharpened(
-                    look.heat(settings.map, settings.scale or (0, 1)), look.image, settings.sharpening
-                ).max()
-            )
-            for look in self.held_back or self.looks
-        ]
-        start = float(np.quantile(peaks, 1 - _TOP))
-        beyond = [peak - start for peak in peaks if peak > start]
-        rare = start + (float(np.mean(beyond)) * np.log(_TOP / _RARE) if beyond else 0.0)
-        return max(rare, *peaks)
-
-    def sharpening(self, polarity: str, window: float) -> SharpeningSettings:
-        """A contrast with the floor that OK images set."""
-        contrast = Contrast(polarity, window)  # type: ignore[arg-type]
-        reached = [
-            np.percentile(local_contrast(look.image, contrast), _FLOOR_PERCENTILE)
-            for look in self.looks[:_FLOORS_OF]
-        ]
-        floor = round(_FLOOR_SHARE * float(np.median(reached)), 2)
-        return SharpeningSettings.model_validate({"polarity": polarity, "window": window, "floor": floor})
-
-    def polarities(self) -> tuple[str, ...]:
-        """Contrasts that these images can have."""
-        grey = all(
-            int(np.ptp(look.image.astype(np.int16), axis=2).max()) <= _SURELY_GREY
-            for look in self.looks[:_FLOORS_OF]
-        )
-        return tuple(polarity for polarity in POLARITIES if not (grey and polarity == "colour"))
-
-    def case(self, look: Look) -> Case:
-        """A defective image with the OK image that looks most like it."""
-        donor = self.looks[most_alike(look.resized, [other.resized for other in self.looks])]
-        return Case(look.resized, donor.resized, look.score, donor.score, self.score)
-
-
-def look_at(
-    network: TorchNetwork,
-    files: Sequence[Path],
-    most: int,
-    seed: int,
-    decoded: DecodedImages | None = None,
-) -> list[Look]:
-    """At most so many images as the network sees them, drawn at random; unreadable ones are passed over."""
-    decoded = decoded or DecodedImages(0, network.run.white)
-    drawn = np.random.default_rng(seed).permutation(len(files))
-    outcomes = read_all(
-        ((files[index].name, files[index]) for index in drawn),
-        lambda _, path: decoded.read(path),
-        Workers(count=1, size_of=decoded.size_of),
-    )
-    readable = (outcome.value for outcome in outcomes if outcome.value is not None)
-    return [_look(network, image) for image in islice(readable, most)]
-
-
-def _some_of(
-    network: TorchNetwork,
-    files: Sequence[Path],
-    unseen: Collection[Path],
-    most: int,
-    decoded: DecodedImages | None,
-) -> list[Look]:
-    """At most so many images, half of them unseen by the training, where there are so many."""
-    seed = network.run.seed
-    first = look_at(network, [path for path in files if path in unseen], most // 2, seed, decoded)
-    others = [path for path in files if path not in unseen]
-    return first + look_at(network, others, most - len(first), seed, decoded)
-
-
-def _look(network: TorchNetwork, image: Image) -> Look:
-    resized = resize(image, network.image_size)
-    heatmaps = network.respond([resized]).heatmaps
-    score = network.defect_scores([resized])[0]
-    return Look(image, resized, {name: maps[0] for name, maps in heatmaps.items()}, score)
 
 
 def choose_kinds(
@@ -306,24 +112,26 @@ def choose_kinds(
     Raises:
         DataError: no OK image could be read, or the network tells no defective image from OK ones.
     """
-    seed = network.run.seed
-    normal_looks = look_at(network, ok, MOST_OK, seed, decoded)
+    seed, held_back = network.run.seed, frozenset(held_back)
+    normal_looks = look_at(network, shuffled(ok, seed), MOST_OK, decoded)
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
-    unseen = frozenset(held_back)
-    normal = OkImages(normal_looks, look_at(network, [path for path in ok if path in unseen], MOST_OK, seed))
+    ok_held_back = shuffled([path for path in ok if path in held_back], seed)
+    normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
-    names = [*shared, _ANY_SEED] if len(shared) < len(network.maps) else shared
+    names = [*shared, ANY_SEED] if len(shared) < len(network.maps) else shared
     judging = _Judging(network, normal, candidates(normal, names))
-    looks = {
-        kind: judging.told(_some_of(network, files, unseen, most, decoded))
-        for kind, files in defective.items()
-    }
+
+    def told(kind: str, wanted: int) -> list[Look]:
+        """Images of a kind, those that the classifier tells from OK images."""
+        files = half_held_back(defective[kind], held_back, wanted, seed)
+        return [look for look in look_at(network, files, wanted, decoded) if look.score > normal.score]
+
+    looks = {kind: told(kind, most) for kind in defective}
     chosen = judging.choose(looks, progress)
     settings, evidence = dict(chosen.kinds), dict(chosen.evidence)
     if len(defective) == 1 and part_maps(network.maps, kind := next(iter(defective))):
-        files, wanted = defective[kind], _LOOKED_THROUGH * most
-        more = judging.told(_some_of(network, files, unseen, wanted, decoded))
+        more = told(kind, _LOOKED_THROUGH * most)
         parts, why = _parts(judging, kind, chosen.judged[kind].best, more, max(_OF_A_PART, most // 2))
         settings[kind] = settings[kind].model_copy(update={"parts": parts})
         evidence = {**evidence, **why, kind: {**evidence[kind], "parts": why[kind]}}
@@ -348,15 +156,11 @@ class _Judging:
     normal: OkImages
     tried: Sequence[Candidate]
 
-    def told(self, looks: Sequence[Look]) -> list[Look]:
-        """Those that the classifier tells from OK images."""
-        return [look for look in looks if look.score > self.normal.score]
-
     def marks(
         self, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
     ) -> dict[Candidate, list[Mark]]:
         """As `marks_of`."""
-        return marks_of(self.network, self.normal, kind, looks, tried) if looks else {}
+        return marks_of(self.network, self.normal, kind, looks, tried)
 
     def worth(self, kind: str, looks: Sequence[Look], candidate: Candidate) -> float:
         """Value of a candidate's masks of some images."""
@@ -382,12 +186,12 @@ class _Judging:
         for kind, first in judged.items():
             best, marks_of_all = best_of(values[kind]), dict(first)
             if first:
-                further = self.marks(kind, looks[kind], _further(self.normal, best))
-                marks_of_all |= further
+                others = self.marks(kind, looks[kind], further(self.normal, best))
+                marks_of_all |= others
                 own_values = values_of(marks_of_all)
-                best = best_of(own_values | {best: own_values[best] + _BETTER}, among=[best, *further])
-                by_peaks = all(each.map == _ANY_SEED for each in self.tried)
-                if by_peaks and _drop(marks_of_all[best]) < _EXPLAINS_NOTHING:
+                best = best_of(own_values | {best: own_values[best] + _BETTER}, among=[best, *others])
+                by_peaks = all(each.map == ANY_SEED for each in self.tried)
+                if by_peaks and drop_of(marks_of_all[best]) < _EXPLAINS_NOTHING:
                     # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
                     best = self.tried[0]
             settings[kind], evidence[kind] = _settled(self.normal, kind, best, marks_of_all)
@@ -441,85 +245,6 @@ def _parts(
     return parts, {kind: f"{told}, and masks of their own are worth {gain:.2f} more", **chosen.evidence}
 
 
-def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
-    """Every map with every contrast and every cut.
-
-    Args:
-        normal: OK images, which say how much contrast is ordinary.
-        maps: names of the network's maps; `seed` for each kind's own.
-
-    Returns:
-        The first one is the first map unsharpened, cut by OK images.
-    """
-    contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
-    contrasts += [normal.sharpening("dark", window) for window in OTHER_WINDOWS]
-    return [
-        Candidate(name, sharpening, mask)
-        for name in maps
-        for sharpening in contrasts
-        for mask in _cuts(sharpening)
-    ] + [
-        Candidate(name, sharpening, _cuts(sharpening)[1], above_ok=False)
-        for name in maps
-        if name != _ANY_SEED
-        for sharpening in contrasts
-    ]
-
-
-def _further(normal: OkImages, best: Candidate) -> list[Candidate]:
-    """What is worth trying beside the best: its masks filled, and its contrast in other surroundings."""
-    found = [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
-    polarity = best.sharpening.polarity
-    windows = () if polarity == "none" else (WINDOW, *OTHER_WINDOWS)
-    others = [normal.sharpening(polarity, each) for each in windows if each != best.sharpening.window]
-    return found + [replace(best, sharpening=each) for each in others]
-
-
-def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
-    """By OK images, and by Otsu's threshold."""
-    calibrated = MaskSettings(threshold=1.0, of="value", reach=CALIBRATED_REACH)
-    return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
-
-
-def marks_of(
-    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
-) -> dict[Candidate, list[Mark]]:
-    """What the classifier says of the masks that candidates make of images of a kind, one mark per image."""
-    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in tried}
-    for look in looks:
-        masks = masks_of(normal, kind, look, tried)
-        judged = marks(normal.case(look), masks, network.defect_scores)
-        for candidate, mark in zip(tried, judged, strict=True):
-            found[candidate].append(mark)
-    return found
-
-
-def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:
-    """The mask (H, W) that each candidate makes of an image; a heatmap is sharpened once for all that cut it."""
-    heats: dict[tuple[str, SharpeningSettings, bool], Heatmap] = {}
-    found = []
-    for candidate in tried:
-        name, sharpening = candidate.map_of(kind), candidate.sharpening
-        asked = name, sharpening, candidate.above_ok
-        if asked not in heats:
-            heat = look.heat(name, normal.scale(*asked))
-            heats[asked] = sharpened(heat, look.image, sharpening)
-        found.append(make_mask(heats[asked], candidate.mask))
-    return found
-
-
-def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
-    """Value of each candidate; a mask that is empty in half of the images is worth less than any other."""
-    return {
-        candidate: value(each, AREA_PRICE) if np.mean([mark.area > 0 for mark in each]) > 0.5 else NOTHING
-        for candidate, each in found.items()
-    }
-
-
-NOTHING = -1.0
-"""Value of candidates that find nothing."""
-
-
 def together(
     values: Mapping[str, Mapping[Candidate, float]], images: Mapping[str, int]
 ) -> dict[str, dict[Candidate, float]]:
@@ -554,11 +279,6 @@ def _likeness(own: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     if np.ptp(own) == 0 or np.ptp(other) == 0:
         return LEAST_LIKE
     return float(LEAST_LIKE + (1 - LEAST_LIKE) * max(0.0, float(np.corrcoef(own, other)[0, 1])))
-
-
-def best_of(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
-    """The candidate with the highest value, the first of equals."""
-    return max(values if among is None else among, key=lambda candidate: values[candidate])
 
 
 def _default(values: Mapping[str, Mapping[Candidate, float]]) -> KindSettings:
@@ -611,27 +331,3 @@ GOOD, FAIR = 0.5, 0.25
 def trust(explained: float) -> Trust:
     """In a word how far masks can be trusted, by the share of the score that they explain."""
     return "good" if explained >= GOOD else "fair" if explained >= FAIR else "poor"
-
-
-def _drop(found: Sequence[Mark]) -> float:
-    return float(np.mean([mark.drop for mark in found]))
-
-
-def row_of(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
-    """What the evidence says of a candidate, over the images it was judged on."""
-    return {
-        "map": candidate.map,
-        **candidate.sharpening.model_dump(mode="json"),
-        "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
-        "fill_holes": candidate.mask.fill_holes,
-        "above_ok": candidate.above_ok,
-        "drop": round(_drop(found), 4),
-        "rise": round(float(np.mean([mark.rise for mark in found])), 4),
-        "area": round(float(np.mean([mark.area for mark in found])), 5),
-        "value": round(value(found, AREA_PRICE), 4),
-    }
-
-
-def _above(low: float, high: float) -> float:
-    """`high`, or the least above `low` where they are equal."""
-    return high if high > low else low + max(abs(low), 1.0) * 1e-6

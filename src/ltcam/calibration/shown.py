@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ltcam.calibration.judge import Mask, value
-from ltcam.calibration.kinds import AREA_PRICE, Candidate, Image, Judged, masks_of, row_of, values_of
+from ltcam.calibration.candidates import Candidate, masks_of, row_of, values_of
+from ltcam.calibration.judge import Image, Mask, value
+from ltcam.calibration.kinds import Judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,5 +75,5 @@ def _others(judged: Judged, baseline: str) -> list[Candidate]:
 
 def _typical(judged: Judged) -> int:
     """Place of the image that the chosen candidate's mask is of middling value on."""
-    values = [value([mark], AREA_PRICE) if mark.area else -np.inf for mark in judged.marks[judged.best]]
+    values = [value([mark]) if mark.area else -np.inf for mark in judged.marks[judged.best]]
     return int(np.argsort(values, kind="stable")[len(values) // 2])

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.kinds import Look
+from ltcam.calibration.looks import Look
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import draw
 from ltcam_runtime.settings import DrawingSettings, KindSettings, part_name

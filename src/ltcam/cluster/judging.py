@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ltcam.cluster.manifest import Listed, read_bytes
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import WHITE, read_image, resize
+from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.settings import WHITE
 from ltcam_runtime.writers.coco import compress, run_lengths
 
 SCHEMA = pa.schema(

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import WHITE, image_size, sixteen_bit_peak, to_pixels
+from ltcam_runtime.images import image_size, sixteen_bit_peak, to_pixels
 from ltcam_runtime.reading import available_memory
+from ltcam_runtime.settings import WHITE
 
 _MOST = 2 * 2**30  # bytes
 _SHARE = 4  # of the memory there is, a quarter

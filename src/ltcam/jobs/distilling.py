@@ -39,7 +39,7 @@ from ltcam.jobs.training import (
 )
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
-from ltcam.runs.folder import ok_labels, package_versions
+from ltcam.runs.folder import ok_labels, package_versions, read_history
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
@@ -162,6 +162,8 @@ def _student_of(
         student, history = _learn(teacher, parts, lesson, settings, folder, listener)
         teacher = student
     kept, judged = _better_of(source, teacher, dataset, settings, execution, listener)
+    if kept is not teacher:
+        history = read_history(run)
     final = kept.run.model_copy(
         update={
             "evidence": {
@@ -203,18 +205,16 @@ def _better_of(
     judge = TorchNetwork.of(
         teacher.run, judge_of(teacher.network.classifier), choose_device(execution.device)
     )
-    held_back_first = sorted(
-        (sample for sample in dataset.samples if sample.split in {"train", "val"}),
-        key=lambda sample: sample.split == "train",
-    )
+    samples = [sample for sample in dataset.samples if sample.split in {"train", "val"}]
     listener.begun("comparing its masks with the teacher's")
     try:
         found = compare(
             judge,
             teacher,
             student,
-            {kind: [s.path for s in held_back_first if s.label == kind] for kind in dataset.classes[1:]},
-            [s.path for s in held_back_first if not s.defective],
+            {kind: [s.path for s in samples if s.label == kind] for kind in dataset.classes[1:]},
+            [s.path for s in samples if not s.defective],
+            held_back=[s.path for s in samples if s.split == "val"],
         )
     except DataError as error:
         listener.say(f"the student was not compared with its teacher: {error}")

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.images import WHITE
 from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import Overrides
+from ltcam_runtime.settings import WHITE, Overrides
 
 
 class Inspects(Protocol):

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from ltcam.calibration.kinds import MOST_JUDGED, Look, choose_kinds, look_at
+from ltcam.calibration.kinds import MOST_JUDGED, choose_kinds
+from ltcam.calibration.looks import Look, look_at, shuffled
 from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
 from ltcam.calibration.shown import Shown, shown
@@ -163,7 +164,6 @@ def train(
         trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
             trained = with_kinds(trained, device=device, listener=listener, decoded=data.images)
-            trained = with_smallest_pieces(trained, device=device, listener=listener, decoded=data.images)
         data.images.release()
         done = write_trained(with_validation(trained, device, listener), folder, out)
         if running.log is not None:
@@ -250,7 +250,6 @@ def quick(
         nn.init.zeros_(nothing.bias)
         trained = _with_seed_maps(network, settings, execution.command, listener, {VERDICTS_BY: PEAKS})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
-        trained = with_smallest_pieces(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
         return write_trained(with_validation(trained, "cpu", listener), folder, out)
 
@@ -397,7 +396,7 @@ def with_kinds(
     listener: Listener = Listener(),
     decoded: DecodedImages | None = None,
 ) -> Trained:
-    """The training with map, contrast and cut that suit each kind of its defects, chosen by image labels.
+    """The training with map, contrast, cut and smallest piece that suit each kind of its defects, by image labels.
 
     Args:
         trained: its train and validation sides are looked at.
@@ -412,7 +411,7 @@ def with_kinds(
         maps = {name: cam for name, cam in run.maps.items() if name != MAP}
         most = MOST_JUDGED // 4  # which shall be done in a minute
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
-    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
+    samples = _learned(trained)
     listener.begun("choosing what is drawn of each kind")
     listener.choosing(0, len(run.classes) - 1)
     try:
@@ -452,33 +451,21 @@ def with_kinds(
             "evidence": {**run.evidence, "kinds": why},
         }
     )
-    return replace(trained, run=run, classifier=trained.classifier.cpu(), shown=drawn)
+    trained = replace(trained, run=run, classifier=trained.classifier.cpu(), shown=drawn)
+    return _with_smallest_pieces(trained, device, listener, decoded)
 
 
-def with_smallest_pieces(
-    trained: Trained,
-    *,
-    device: str = "auto",
-    listener: Listener = Listener(),
-    decoded: DecodedImages | None = None,
+def _with_smallest_pieces(
+    trained: Trained, device: str, listener: Listener, decoded: DecodedImages | None
 ) -> Trained:
-    """The training with the smallest piece of a mask that is kept, of each kind of its defects.
-
-    Args:
-        trained: with what is drawn of each kind; its train and validation sides are looked at.
-        device: `auto`, `cpu`, `cuda`, or one of several GPUs.
-        listener: told what was chosen.
-        decoded: what reads the images; None reads each anew.
-    """
+    """The training with the smallest piece of a mask that is kept, of each kind of its defects."""
     run = trained.run
-    if not run.kinds:
-        return trained
     network = TorchNetwork.of(run, trained.classifier, choose_device(device))
-    samples = [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
+    samples = _learned(trained)
     listener.begun("choosing the smallest piece of a mask")
 
     def looks(files: Sequence[Path], most: int) -> list[Look]:
-        return look_at(network, files, most, run.seed, decoded)
+        return look_at(network, shuffled(files, run.seed), most, decoded)
 
     ok = looks([sample.path for sample in samples if not sample.defective], MOST_LOOKED_AT)
     found: dict[str, Smallest] = {}
@@ -496,6 +483,11 @@ def with_smallest_pieces(
     }
     run = run.model_copy(update=update)
     return replace(trained, run=run, classifier=trained.classifier.cpu())
+
+
+def _learned(trained: Trained) -> list[Sample]:
+    """Images of the train and validation sides."""
+    return [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
 
 
 def with_validation(trained: Trained, device: str, listener: Listener) -> Trained:

@@ -105,6 +105,21 @@ def _history_csv(history: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
+def read_history(folder: Path) -> tuple[dict[str, float], ...]:
+    """Metrics per epoch of a run folder; none where they are missing.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    file = folder / HISTORY_FILE
+    with _readable(file):
+        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))) if file.is_file() else []
+    try:
+        return tuple({name: float(value) for name, value in row.items()} for row in rows)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{file} is damaged: {error}") from error
+
+
 def read_run(folder: Path) -> Run:
     """Settings of a run folder, validated.
 

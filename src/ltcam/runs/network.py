@@ -31,9 +31,7 @@ from ltcam_runtime.settings import SEED, CamSettings, Overrides
 _FEWEST_WORKERS, _MOST_WORKERS = 2, 4  # while one makes masks, another one computes
 _OF_THE_GPU = threading.Lock()  # whose memory is not shared by several batches
 _AT_ONCE = 8  # images whose score alone is asked for
-_AT_ONCE_PX = (
-    2**18
-)  # of them, on a processor: what more have does not stay in its caches, and takes twice as long
+_AT_ONCE_PX = 2**17  # of them, on a processor: more do not stay in its caches, and take twice as long
 
 
 @dataclass(frozen=True, eq=False, repr=False)

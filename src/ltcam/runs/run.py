@@ -11,6 +11,7 @@ from ltcam.models.names import Head
 from ltcam_runtime.settings import (
     MAP,
     MOST_ZOOM,
+    WHITE,
     CamSettings,
     InspectionSettings,
     KindSettings,
@@ -68,7 +69,7 @@ class Run(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
-    white: int = Field(default=65535, ge=1, le=65535)
+    white: int = Field(default=WHITE, ge=1, le=WHITE)
     arithmetic: Arithmetic = Arithmetic()
     weights_sha256: str = ""
     settings_sha256: str = ""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.kinds import MOST_OK
+from ltcam.calibration.looks import MOST_OK
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PixelCounts, count_pixels, ratios_of_sums

@@ -1,0 +1,154 @@
+"""Ways from heatmaps to a mask: every map with every contrast and every cut, and what the judge says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ltcam.calibration.judge import Mark, Mask, marks, value
+from ltcam.calibration.looks import Heatmap, Look, OkImages
+from ltcam.runs.network import TorchNetwork
+from ltcam.training.seeding import seed_map
+from ltcam_runtime.inspector import make_mask, sharpened
+from ltcam_runtime.settings import MaskSettings, SharpeningSettings
+
+REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
+CALIBRATED_REACH = 0.5  # of heat 1
+WINDOW = 0.25  # share of the shorter side
+OTHER_WINDOWS = (0.12, 0.6)
+
+ANY_SEED = "seed"
+"""A map that is every kind's own."""
+
+NOTHING = -1.0
+"""Value of candidates that find nothing."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way from a network's heatmaps to a mask.
+
+    Attributes:
+        map: `seed` for the seed map of whichever kind it is for.
+        sharpening: of the map.
+        mask: how it is cut.
+        above_ok: whether the median of OK images is taken off the map first. Gradients may be larger in OK images than
+            in defective ones: then that takes off the defects, and they are better cut by Otsu's threshold as they are.
+    """
+
+    map: str
+    sharpening: SharpeningSettings
+    mask: MaskSettings
+    above_ok: bool = True
+
+    def map_of(self, kind: str) -> str:
+        """The map's name where this is drawn of a kind."""
+        return seed_map(kind) if self.map == ANY_SEED else self.map
+
+
+def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
+    """Every map with every contrast and every cut.
+
+    Args:
+        normal: OK images, which say how much contrast is ordinary.
+        maps: names of the network's maps; `seed` for each kind's own.
+
+    Returns:
+        The first one is the first map unsharpened, cut by OK images.
+    """
+    contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
+    contrasts += [normal.sharpening("dark", window) for window in OTHER_WINDOWS]
+    return [
+        Candidate(name, sharpening, mask)
+        for name in maps
+        for sharpening in contrasts
+        for mask in _cuts(sharpening)
+    ] + [
+        Candidate(name, sharpening, _cuts(sharpening)[1], above_ok=False)
+        for name in maps
+        if name != ANY_SEED
+        for sharpening in contrasts
+    ]
+
+
+def further(normal: OkImages, best: Candidate) -> list[Candidate]:
+    """What is worth trying beside the best: its masks filled, and its contrast in other surroundings."""
+    found = [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
+    polarity = best.sharpening.polarity
+    windows = () if polarity == "none" else (WINDOW, *OTHER_WINDOWS)
+    others = [normal.sharpening(polarity, each) for each in windows if each != best.sharpening.window]
+    return found + [replace(best, sharpening=each) for each in others]
+
+
+def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
+    """By OK images, and by Otsu's threshold."""
+    calibrated = MaskSettings(threshold=1.0, of="value", reach=CALIBRATED_REACH)
+    return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
+
+
+def marks_of(
+    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
+) -> dict[Candidate, list[Mark]]:
+    """What the classifier says of the masks that candidates make of images of a kind, one mark per image.
+
+    Without an image there is nothing to say of any candidate.
+    """
+    if not looks:
+        return {}
+    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in tried}
+    for look in looks:
+        masks = masks_of(normal, kind, look, tried)
+        judged = marks(normal.case(look), masks, network.defect_scores)
+        for candidate, mark in zip(tried, judged, strict=True):
+            found[candidate].append(mark)
+    return found
+
+
+def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:
+    """The mask (H, W) that each candidate makes of an image; a heatmap is sharpened once for all that cut it."""
+    heats: dict[tuple[str, SharpeningSettings, bool], Heatmap] = {}
+    found = []
+    for candidate in tried:
+        name, sharpening = candidate.map_of(kind), candidate.sharpening
+        asked = name, sharpening, candidate.above_ok
+        if asked not in heats:
+            heat = look.heat(name, normal.scale(*asked))
+            heats[asked] = sharpened(heat, look.image, sharpening)
+        found.append(make_mask(heats[asked], candidate.mask))
+    return found
+
+
+def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
+    """Value of each candidate; a mask that is empty in half of the images is worth less than any other."""
+    return {
+        candidate: value(each) if np.mean([mark.area > 0 for mark in each]) > 0.5 else NOTHING
+        for candidate, each in found.items()
+    }
+
+
+def best_of(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
+    """The candidate with the highest value, the first of equals."""
+    return max(values if among is None else among, key=lambda candidate: values[candidate])
+
+
+def drop_of(found: Sequence[Mark]) -> float:
+    """How far scores fall once masks are filled, mean over images; a share of the way to that of OK images."""
+    return float(np.mean([mark.drop for mark in found]))
+
+
+def row_of(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
+    """What the evidence says of a candidate, over the images it was judged on."""
+    return {
+        "map": candidate.map,
+        **candidate.sharpening.model_dump(mode="json"),
+        "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
+        "fill_holes": candidate.mask.fill_holes,
+        "above_ok": candidate.above_ok,
+        "drop": round(drop_of(found), 4),
+        "rise": round(float(np.mean([mark.rise for mark in found])), 4),
+        "area": round(float(np.mean([mark.area for mark in found])), 5),
+        "value": round(value(found), 4),
+    }

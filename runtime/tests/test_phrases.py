@@ -16,6 +16,8 @@ from ltcam_runtime.phrases import counted, first_few
         ("images that the manifest does not list", "1 image that the manifest does not list"),
         ("images that do not fit the layout folders", "1 image that does not fit the layout folders"),
         ("images", "1 image"),
+        ("false alarms", "1 false alarm"),
+        ("defects missed", "1 defect missed"),
         ("lists of labels", "1 list of labels"),
     ],
 )

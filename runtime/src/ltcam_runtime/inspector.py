@@ -277,13 +277,12 @@ class Inspector:
             trusts.append(drawn.trust)
             window = look.window or np.s_[:, :]
             weights = np.ones(look.pixels.shape[:2], np.float32)
-            weights = faded(weights, look.window, shape) if look.window else weights
+            if look.window:
+                weights = faded(weights, look.window, shape)
             shares = to_shares(drawn.heatmap).astype(np.float32) * weights
             heatmap[window] = np.maximum(heatmap[window], shares)
-            for (
-                kind,
-                mask,
-            ) in drawn.masks.items():  # networks see things at borders, where their padding begins
+            # Networks see things at borders, where their padding begins.
+            for kind, mask in drawn.masks.items():
                 masks.setdefault(kind, np.zeros(shape, bool))[window] |= mask & (weights == 1)
         return _Drawn(heatmap, masks, _least_trust(trusts))
 

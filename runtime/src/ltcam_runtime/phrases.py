@@ -39,7 +39,7 @@ def counted(count: int, things: str) -> str:
         return f"{count:,} {things}"
     noun, that, clause = things.partition(" that ")
     verb, space, rest = clause.partition(" ")
-    one = re.sub(r"^(\w+)s\b", r"\1", noun) + that + _VERBS.get(verb, verb) + space + rest
+    one = re.sub(r"(\w*[^\Ws])s\b", r"\1", noun, count=1) + that + _VERBS.get(verb, verb) + space + rest
     return f"1 {_ONE.get(things, one)}"
 
 

@@ -160,7 +160,7 @@ def write_predictions(
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
         report = ReportSettings(
-            title=f"{total} image{'' if total == 1 else 's'} inspected",
+            title=counted(total, "images inspected"),
             subtitle=opened.subtitle,
             threshold=inspector.settings.verdict.threshold,
             px_per_mm=wanted.writing.px_per_mm,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.settings import Trust
 
 if TYPE_CHECKING:  # only who plots needs it
@@ -101,7 +102,7 @@ class Inspection:
 
     def __repr__(self) -> str:
         """What was said of the image, in a line; its arrays stay out."""
-        regions = f"{len(self.regions)} region{'' if len(self.regions) == 1 else 's'}"
+        regions = counted(len(self.regions), "regions")
         height, width = self.size
         return (
             f"Inspection({self.image!r}, {self.verdict}, score {self.score:.4f}, {regions}, "

@@ -8,6 +8,7 @@ from typing import Any
 
 from ltcam.evaluation.binomial import Interval, exact_interval
 from ltcam.evaluation.evaluate import ImageRecord, plain_json
+from ltcam_runtime.phrases import counted
 
 _MOST_ROWS = 10
 
@@ -91,11 +92,7 @@ class Decisions:
     @property
     def sentence(self) -> str:
         """`51 images: 21 defective, 30 OK; 4 defects missed, 5 false alarms`."""
-        parts = [_counted(len(self.missed), "defect missed", "defects missed")] if self.defective else []
-        parts += [_counted(len(self.alarms), "false alarm", "false alarms")] if self.ok else []
-        parts += [f"{len(self.unsure)} unsure, for a person to look at"] if self.unsure else []
-        images = _counted(self.defective + self.ok, "image", "images")
-        return f"{images}: {self.defective} defective, {self.ok} OK; {', '.join(parts)}"
+        return tally(self.defective, self.ok, len(self.missed), len(self.alarms), len(self.unsure))
 
     @property
     def cheapest(self) -> Operating | None:
@@ -184,5 +181,17 @@ def _between(low: float, high: float) -> float:
     return high
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def tally(defective: int, ok: int, missed: int, alarms: int, unsure: int = 0) -> str:
+    """What verdicts came to: `51 images: 21 defective, 30 OK; 4 defects missed, 5 false alarms`.
+
+    Args:
+        defective: images labelled so.
+        ok: likewise.
+        missed: defective images that were judged OK.
+        alarms: OK images that were judged defective.
+        unsure: images that are left to a person.
+    """
+    parts = [counted(missed, "defects missed")] if defective else []
+    parts += [counted(alarms, "false alarms")] if ok else []
+    parts += [f"{unsure} unsure, for a person to look at"] if unsure else []
+    return f"{counted(defective + ok, 'images')}: {defective:,} defective, {ok:,} OK; {', '.join(parts)}"

@@ -105,13 +105,10 @@ def _drawn(
         listener.checking(done, len(shown))
         found = item.inspection
         if item.image is not None and found is not None:
-            picture = (
-                resize(
-                    item.image, _fitted(found.size)
-                )  # where nothing is found the hottest place says nothing
-                if group == "passed"
-                else comparison_picture(item.image, None, found.mask, found.heatmap)
-            )
+            if group == "passed":  # where nothing is found the hottest place says nothing
+                picture = resize(item.image, _fitted(found.size))
+            else:
+                picture = comparison_picture(item.image, None, found.mask, found.heatmap)
             yield ExamplePicture(
                 sample.id, group, sample.label, None, found.verdict, found.score, picture, compared=False
             )

@@ -17,6 +17,7 @@ from ltcam.reports.html import bars, image_uri, number, render, write_page
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.reading import read_all
 from ltcam_runtime.searching import left_out_words
 
@@ -103,7 +104,7 @@ def _cards(report: CheckReport) -> list[dict[str, str]]:
         len(finding.entries) for finding in report.findings if finding.level == "warning"
     )
     tone = "bad" if errors else "warn" if warnings else "good"
-    found = [("error", errors), ("warning", warnings)]
+    found = [("errors", errors), ("warnings", warnings)]
     return [
         {"name": "OK images", "value": number(report.classes[0].images), "tone": "good"},
         {
@@ -127,8 +128,7 @@ def _cards(report: CheckReport) -> list[dict[str, str]]:
         {
             "name": "Problems",
             "value": number(errors + warnings),
-            "detail": ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in found if n)
-            or "none found",
+            "detail": ", ".join(counted(n, what) for what, n in found if n) or "none found",
             "tone": tone,
         },
     ]

@@ -11,6 +11,7 @@ import markupsafe
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.evaluation.decisions import tally
 from ltcam.reports.examples import COLOURS, ExamplePicture
 from ltcam.reports.html import image_uri, number, render
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
@@ -112,22 +113,14 @@ def _validation(run: Run) -> dict[str, Any] | None:
         "defect": ("labelled defective", found["scores"]["defective"]),
     }
     return {
-        "sentence": _validation_sentence(found),
+        "sentence": tally(
+            found["defective"], found["images"] - found["defective"], found["missed"], found["alarms"]
+        ),
         "confusion": {"classes": judged, "rows": shaded},
         "histogram": markupsafe.Markup(score_histogram(groups, run.verdict.threshold)),  # noqa: S704 - escaped there
         "reliability": chart_uri(reliability_chart(found["reliability"])),
         "unsure": found.get("unsure", {}).get("sentence", ""),
     }
-
-
-def _validation_sentence(found: Mapping[str, Any]) -> str:
-    defective, ok = found["defective"], found["images"] - found["defective"]
-    missed, alarms = found["missed"], found["alarms"]
-    return (
-        f"{number(found['images'])} image{'' if found['images'] == 1 else 's'}: {number(defective)} defective, "
-        f"{number(ok)} OK; {number(missed)} defect{'' if missed == 1 else 's'} missed, "
-        f"{number(alarms)} false alarm{'' if alarms == 1 else 's'}"
-    )
 
 
 _TONES = {"good": "good", "fair": "warn", "poor": "bad"}

@@ -8,8 +8,9 @@ from typing import Any
 from ltcam.jobs.models import Inspects
 from ltcam.jobs.watch import Arrived
 from ltcam.jobs.watch import Inspects as InspectsFile
-from ltcam_runtime.images import WHITE, read_image
+from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
+from ltcam_runtime.settings import WHITE
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 

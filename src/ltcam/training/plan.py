@@ -16,6 +16,7 @@ from ltcam.data.dataset import Split
 from ltcam.models.classifier import Classifier
 from ltcam.runs.run import Arithmetic
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.phrases import counted
 
 FEW_FOR_VALIDATION = 5
 """Validation images of a label; a threshold that rests on fewer is a guess."""
@@ -98,7 +99,7 @@ def _of_training(sides: Mapping[str, Mapping[str, int]]) -> list[str]:
     defective = sum(sides[kind]["train"] for kind in kinds)
     found = []
     if defective < FEW_FOR_TRAINING:
-        found.append(f"only {_images(defective, 'defective')} to train on; thirty are a start")
+        found.append(f"only {counted(defective, 'defective images')} to train on; thirty are a start")
     found += [
         f"{kind} has no image to train on"
         for kind in kinds
@@ -120,7 +121,7 @@ def _of_validation(sides: Mapping[str, Mapping[str, int]], missing: Mapping[Spli
     if empty:
         return [f"the validation side has no {empty[0]} image: {uncalibrated}"]
     return [
-        f"the verdict's threshold will rest on {_images(count, label)} only"
+        f"the verdict's threshold will rest on {counted(count, f'{label} images')} only"
         for label, count in held_back.items()
         if count < FEW_FOR_VALIDATION
     ]
@@ -181,7 +182,3 @@ def seconds_of_epoch(step: float, steps: int, held_back: int, batch_size: int) -
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
-
-
-def _images(count: int, label: str) -> str:
-    return f"{count} {label} image{'' if count == 1 else 's'}"

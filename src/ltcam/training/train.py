@@ -36,7 +36,7 @@ from ltcam.training.resume import check_same_training
 from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.images import WHITE
+from ltcam_runtime.settings import WHITE
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 _LEARNING_RATE = 1e-4

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam_runtime.masks import to_shares
-from ltcam_runtime.writers.overlays import draw_overlay
+from ltcam_runtime.writers.overlays import overlay_of
 
 if TYPE_CHECKING:
     from ltcam_runtime.results import Inspection
@@ -43,16 +43,7 @@ def inspection_html(inspection: Inspection) -> str:
 
     Where the inspection holds no pixels, its heatmap stands for the image.
     """
-    drawn = Image.fromarray(
-        draw_overlay(
-            picture_of(inspection),
-            inspection.mask,
-            inspection.heatmap,
-            inspection.regions,
-            inspection.verdict,
-            inspection.score,
-        )
-    )
+    drawn = Image.fromarray(overlay_of(inspection, picture_of(inspection)))
     drawn.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     stream = io.BytesIO()
     drawn.save(stream, "PNG")

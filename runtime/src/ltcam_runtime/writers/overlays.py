@@ -20,6 +20,7 @@ from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.marking import DARK, draw_outline
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.names import OutputNames
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.results import Inspection, Region, Verdict
 from ltcam_runtime.writers.encoding import write_picture
 
@@ -52,14 +53,7 @@ class OverlayWriter:
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the overlay of one inspection."""
-        picture = draw_overlay(
-            image,
-            inspection.mask,
-            inspection.heatmap,
-            inspection.regions,
-            inspection.verdict,
-            inspection.score,
-        )
+        picture = overlay_of(inspection, image)
         path = self._folder / f"{self._names(inspection.image)}.jpg"
         write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
 
@@ -68,6 +62,18 @@ class OverlayWriter:
 
     def close(self) -> None:
         """Nothing to finish."""
+
+
+def overlay_of(inspection: Inspection, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture of an inspection of an image (H, W, 3) uint8 RGB; see `draw_overlay`."""
+    return draw_overlay(
+        image,
+        inspection.mask,
+        inspection.heatmap,
+        inspection.regions,
+        inspection.verdict,
+        inspection.score,
+    )
 
 
 def draw_overlay(
@@ -184,7 +190,7 @@ def _summary(regions: Sequence[Region], mask: NDArray[np.bool_]) -> str:
     if area == 0:
         return "no defect marked"
     share = f"{area:.2f} %" if area >= 0.01 else "< 0.01 %"
-    return f"{len(regions)} region{'' if len(regions) == 1 else 's'}, {share} of the area"
+    return f"{counted(len(regions), 'regions')}, {share} of the area"
 
 
 def _with_strip(picture: NDArray[np.uint8], verdict: Verdict, score: str, summary: str) -> NDArray[np.uint8]:

@@ -11,9 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ltcam.calibration.candidates import candidates, masks_of
 from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
-from ltcam.calibration.looks import Look, OkImages
 from ltcam.calibration.shown import shown
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
@@ -125,7 +123,7 @@ def test_masks_of_what_was_chosen_are_the_lines(choice: KindChoice, files: dict[
             found = inspector.inspect(path)
             pixels = np.asarray(Image.open(path))[:, :, 0].astype(int)
             line = np.abs(pixels - 128) > 30
-            assert (found.mask & line).sum() / (found.mask | line).sum() > 0.3
+            assert (found.mask & line).sum() / (found.mask | line).sum() > 0.6
 
 
 def test_ok_images_have_no_mask_before_the_verdict(choice: KindChoice, files: dict[str, list[Path]]) -> None:
@@ -164,21 +162,6 @@ def test_nothing_is_chosen_where_nothing_is_told_apart(files: dict[str, list[Pat
 @pytest.mark.parametrize(("explained", "word"), [(0.9, "good"), (0.3, "fair"), (0.1, "poor")])
 def test_trust_in_a_word(explained: float, word: str) -> None:
     assert trust(explained) == word
-
-
-def test_a_map_that_is_hotter_in_ok_images_is_also_tried_as_it_is() -> None:
-    flat = np.full((*SIZE, 3), 128, np.uint8)
-    normal = OkImages([Look(flat, flat, {MAP: np.full(SIZE, 0.3, np.float32)}, score=-1.0)])
-    faint = np.zeros(SIZE, np.float32)
-    faint[40:50, 40:60] = 0.2
-    look = Look(flat, flat, {MAP: faint}, score=1.0)
-    unsharpened = [each for each in candidates(normal, [MAP]) if each.sharpening.polarity == "none"]
-
-    masks = masks_of(normal, "dark", look, unsharpened)
-
-    found = {each.above_ok: mask for each, mask in zip(unsharpened, masks, strict=True)}
-    assert not found[True].any()
-    np.testing.assert_array_equal(found[False], faint > 0)
 
 
 def test_half_of_the_images_that_are_judged_were_held_back(files: dict[str, list[Path]]) -> None:

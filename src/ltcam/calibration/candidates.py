@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ltcam.calibration.judge import Mark, Mask, marks, value
+from ltcam.calibration.judge import Mark, Mask, marks, value, worth
 from ltcam.calibration.looks import Heatmap, Look, OkImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
@@ -18,10 +18,15 @@ from ltcam_runtime.settings import MaskSettings, SharpeningSettings
 REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
 CALIBRATED_REACH = 0.5  # of heat 1
 WINDOW = 0.25  # share of the shorter side
-OTHER_WINDOWS = (0.12, 0.6)
+WINDOWS = (0.12, 0.25, 0.6, 1.0)
+REACHES = (0.07, 0.15, 0.3, 0.5, 0.75, 1.0)
+CALIBRATED_REACHES = (0.25, 0.5, 0.75, 1.0)
 
 ANY_SEED = "seed"
 """A map that is every kind's own."""
+
+_FEWEST_COMPARED = 3  # images
+_ERRORS = 2  # standard errors that a gain has to exceed
 
 NOTHING = -1.0
 """Value of candidates that find nothing."""
@@ -60,7 +65,7 @@ def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
         The first one is the first map unsharpened, cut by OK images.
     """
     contrasts = [SharpeningSettings(), *(normal.sharpening(each, WINDOW) for each in normal.polarities())]
-    contrasts += [normal.sharpening("dark", window) for window in OTHER_WINDOWS]
+    contrasts += [normal.sharpening("dark", window) for window in (0.12, 0.6)]
     return [
         Candidate(name, sharpening, mask)
         for name in maps
@@ -74,13 +79,18 @@ def candidates(normal: OkImages, maps: Sequence[str]) -> list[Candidate]:
     ]
 
 
-def further(normal: OkImages, best: Candidate) -> list[Candidate]:
-    """What is worth trying beside the best: its masks filled, and its contrast in other surroundings."""
-    found = [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
-    polarity = best.sharpening.polarity
-    windows = () if polarity == "none" else (WINDOW, *OTHER_WINDOWS)
-    others = [normal.sharpening(polarity, each) for each in windows if each != best.sharpening.window]
-    return found + [replace(best, sharpening=each) for each in others]
+def other_surroundings(normal: OkImages, best: Candidate) -> list[Candidate]:
+    """The candidate with its contrast in surroundings of other sizes."""
+    polarity, own = best.sharpening.polarity, best.sharpening.window
+    windows = () if polarity == "none" else tuple(each for each in WINDOWS if each != own)
+    return [replace(best, sharpening=normal.sharpening(polarity, window)) for window in windows]
+
+
+def other_cuts(_normal: OkImages, best: Candidate) -> list[Candidate]:
+    """The candidate with masks that follow faint parts farther or less far, and with filled ones."""
+    reaches = REACHES if best.mask.threshold == "otsu" else CALIBRATED_REACHES
+    changes = [{"reach": reach} for reach in reaches if reach != best.mask.reach] + [{"fill_holes": True}]
+    return [replace(best, mask=best.mask.model_copy(update=change)) for change in changes]
 
 
 def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
@@ -129,9 +139,29 @@ def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, floa
     }
 
 
-def best_of(values: Mapping[Candidate, float], among: Sequence[Candidate] | None = None) -> Candidate:
+def best_of(values: Mapping[Candidate, float]) -> Candidate:
     """The candidate with the highest value, the first of equals."""
-    return max(values if among is None else among, key=lambda candidate: values[candidate])
+    return max(values, key=lambda candidate: values[candidate])
+
+
+def surely_better(
+    found: Mapping[Candidate, Sequence[Mark]], best: Candidate, others: Sequence[Candidate]
+) -> Candidate:
+    """Whichever of the others is better than the best one by most, or the best one.
+
+    What small steps gain is compared image by image, and counts less twice its standard error, since the largest of
+    many differences is large by chance:
+
+        argmax over candidates of  mean(d) - 2 std(d) / sqrt(n),   d = values of its n masks - values of the best one's
+    """
+    if len(found[best]) < _FEWEST_COMPARED:
+        return best
+    own = np.array([worth(mark) for mark in found[best]])
+    gains = {best: 0.0}
+    for other in others:
+        gained = np.array([worth(mark) for mark in found[other]]) - own
+        gains[other] = float(gained.mean() - _ERRORS * gained.std(ddof=1) / np.sqrt(len(gained)))
+    return best_of(gains)
 
 
 def drop_of(found: Sequence[Mark]) -> float:
@@ -145,6 +175,7 @@ def row_of(candidate: Candidate, found: Sequence[Mark]) -> dict[str, Any]:
         "map": candidate.map,
         **candidate.sharpening.model_dump(mode="json"),
         "cut": "otsu" if candidate.mask.threshold == "otsu" else "ok pixels",
+        "reach": candidate.mask.reach,
         "fill_holes": candidate.mask.fill_holes,
         "above_ok": candidate.above_ok,
         "drop": round(drop_of(found), 4),

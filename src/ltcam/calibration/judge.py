@@ -94,6 +94,11 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
     return [Mark(*found[key.tobytes()], float(mask.mean())) for key, mask in zip(small, masks, strict=True)]
 
 
+def _hole(mask: Mask) -> NDArray[np.uint8]:
+    """What is filled with a mask, 0 or 1: a pixel more on each side, since the edge of a defect is half defect."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+
+
 def value(found: Sequence[Mark], price: float = AREA_PRICE) -> float:
     """How good the masks of several images are, larger is better.
 
@@ -109,13 +114,14 @@ def value(found: Sequence[Mark], price: float = AREA_PRICE) -> float:
         found: one mark per image.
         price: of the area's logarithm.
     """
-    values = sorted(
-        _beyond(mark.drop, mark.area)
-        + _beyond(mark.rise, mark.area)
-        - price * np.log(max(mark.area, SMALLEST))
-        for mark in found
-    )
+    values = sorted(worth(mark, price) for mark in found)
     return float(np.mean(values[len(values) // _LEFT_OUT :]))
+
+
+def worth(mark: Mark, price: float = AREA_PRICE) -> float:
+    """What one mask contributes to `value`."""
+    gained = _beyond(mark.drop, mark.area) + _beyond(mark.rise, mark.area)
+    return float(gained - price * np.log(max(mark.area, SMALLEST)))
 
 
 def _beyond(share: float, area: float) -> float:
@@ -137,7 +143,7 @@ def replaced(image: Image, donor: Image, mask: Mask) -> Image:
     """
     if not mask.any():
         return image
-    hole = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))  # the edge of a defect is half defect
+    hole = _hole(mask)
     around = cv2.dilate(hole, np.ones((2 * _RING_PX + 1, 2 * _RING_PX + 1), np.uint8))
     ring = (around > 0) & (hole == 0)
     pixels = donor.astype(np.float32)
@@ -154,8 +160,7 @@ def filled_in(image: Image, mask: Mask) -> Image:
         image: (h, w, 3) uint8.
         mask: (H, W) bool, of the same picture at another size.
     """
-    # One pixel more on each side: the edge of a defect is half defect.
-    holes = cv2.dilate(_of_size(mask, image.shape[:2]).astype(np.uint8), np.ones((3, 3), np.uint8))
+    holes = _hole(_of_size(mask, image.shape[:2]))
     return np.asarray(cv2.inpaint(image, holes, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8)
 
 

@@ -21,9 +21,11 @@ from ltcam.calibration.candidates import (
     best_of,
     candidates,
     drop_of,
-    further,
     marks_of,
+    other_cuts,
+    other_surroundings,
     row_of,
+    surely_better,
     values_of,
 )
 from ltcam.calibration.judge import Mark
@@ -42,7 +44,6 @@ OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh
 PARTS_GAIN = 0.1
 """Of value: how much masks of a kind gain at least where its images are drawn in parts."""
 
-_BETTER = 0.05  # of value: how much another window, or filling, has to gain
 _EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
 _LOOKED_THROUGH = 4  # times the images that are judged, for images of both parts
 _FEWEST_OF_A_PART, _OF_A_PART = 3, 4  # images that masks of a part are judged on
@@ -120,7 +121,7 @@ def choose_kinds(
     normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, ANY_SEED] if len(shared) < len(network.maps) else shared
-    judging = _Judging(network, normal, candidates(normal, names))
+    judging = Judging(network, normal, candidates(normal, names))
 
     def told(kind: str, wanted: int) -> list[Look]:
         """Images of a kind, those that the classifier tells from OK images."""
@@ -139,7 +140,7 @@ def choose_kinds(
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
+class Chosen:
     """What is best for some kinds, or parts of a kind; `values` are those of all candidates."""
 
     kinds: Mapping[str, KindSettings]
@@ -149,7 +150,7 @@ class _Chosen:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judging:
+class Judging:
     """What is judged with: the classifier, OK images, and the candidates."""
 
     network: TorchNetwork
@@ -170,7 +171,7 @@ class _Judging:
         self,
         looks: Mapping[str, Sequence[Look]],
         progress: Progress = lambda _done, _total: None,
-    ) -> _Chosen:
+    ) -> Chosen:
         """The best candidate for every kind, or part of a kind, by images of it."""
         judged: dict[str, dict[Candidate, list[Mark]]] = {}
         for number, (kind, own) in enumerate(looks.items()):
@@ -180,23 +181,35 @@ class _Judging:
             {kind: values_of(found) for kind, found in judged.items()},
             {kind: len(found) for kind, found in looks.items()},
         )
+        first = {kind: best_of(values[kind]) for kind in looks}
+        best: dict[str, Candidate] = {}
+        for kind, found in judged.items():
+            if found:
+                best[kind] = self._refined(kind, looks[kind], first[kind], found)
+        refined = {first[kind]: each for kind, each in best.items()}
         settings: dict[str, KindSettings] = {}
         evidence: dict[str, dict[str, Any]] = {}
-        chosen_from: dict[str, Judged] = {}
-        for kind, first in judged.items():
-            best, marks_of_all = best_of(values[kind]), dict(first)
-            if first:
-                others = self.marks(kind, looks[kind], further(self.normal, best))
-                marks_of_all |= others
-                own_values = values_of(marks_of_all)
-                best = best_of(own_values | {best: own_values[best] + _BETTER}, among=[best, *others])
-                by_peaks = all(each.map == ANY_SEED for each in self.tried)
-                if by_peaks and drop_of(marks_of_all[best]) < _EXPLAINS_NOTHING:
-                    # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
-                    best = self.tried[0]
-            settings[kind], evidence[kind] = _settled(self.normal, kind, best, marks_of_all)
-            chosen_from[kind] = Judged(self.normal, looks[kind], best, marks_of_all)
-        return _Chosen(settings, evidence, chosen_from, values)
+        for kind, found in judged.items():
+            best.setdefault(kind, refined.get(first[kind], first[kind]))
+            settings[kind], evidence[kind] = _settled(self.normal, kind, best[kind], found)
+        chosen_from = {
+            kind: Judged(self.normal, looks[kind], best[kind], found) for kind, found in judged.items()
+        }
+        return Chosen(settings, evidence, chosen_from, values)
+
+    def _refined(
+        self, kind: str, looks: Sequence[Look], best: Candidate, found: dict[Candidate, list[Mark]]
+    ) -> Candidate:
+        """The best candidate, or one near it that is better still; the marks of what was tried are added."""
+        for others in (other_surroundings, other_cuts):
+            near = self.marks(kind, looks, others(self.normal, best))
+            found |= near
+            best = surely_better(found, best, list(near))
+        by_peaks = all(each.map == ANY_SEED for each in self.tried)
+        if by_peaks and drop_of(found[best]) < _EXPLAINS_NOTHING:
+            # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
+            return self.tried[0]
+        return best
 
 
 def part_maps(maps: Sequence[str], kind: str) -> tuple[str, ...]:
@@ -206,7 +219,7 @@ def part_maps(maps: Sequence[str], kind: str) -> tuple[str, ...]:
 
 
 def _parts(
-    judging: _Judging, kind: str, whole: Candidate, looks: Sequence[Look], most: int
+    judging: Judging, kind: str, whole: Candidate, looks: Sequence[Look], most: int
 ) -> tuple[tuple[PartSettings, ...], dict[str, Any]]:
     """What is drawn of each part of a kind's images, if masks gain by it.
 

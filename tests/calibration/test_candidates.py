@@ -1,0 +1,69 @@
+"""Ways from heatmaps to a mask, and which is surely better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from ltcam.calibration.candidates import (
+    Candidate,
+    candidates,
+    masks_of,
+    other_cuts,
+    other_surroundings,
+    surely_better,
+)
+from ltcam.calibration.judge import Mark
+from ltcam.calibration.looks import Look, OkImages
+from ltcam_runtime.settings import MAP, MaskSettings, SharpeningSettings
+
+SIZE = (96, 128)
+FLAT = np.full((*SIZE, 3), 128, np.uint8)
+DARK = Candidate(MAP, SharpeningSettings(polarity="dark", window=0.25), MaskSettings(reach=0.15))
+NORMAL = OkImages([Look(FLAT, FLAT, {MAP: np.full(SIZE, 0.3, np.float32)}, score=-1.0)])
+
+
+def test_a_map_that_is_hotter_in_ok_images_is_also_tried_as_it_is() -> None:
+    faint = np.zeros(SIZE, np.float32)
+    faint[40:50, 40:60] = 0.2
+    look = Look(FLAT, FLAT, {MAP: faint}, score=1.0)
+    unsharpened = [each for each in candidates(NORMAL, [MAP]) if each.sharpening.polarity == "none"]
+
+    masks = masks_of(NORMAL, "dark", look, unsharpened)
+
+    found = {each.above_ok: mask for each, mask in zip(unsharpened, masks, strict=True)}
+    assert not found[True].any()
+    np.testing.assert_array_equal(found[False], faint > 0)
+
+
+def test_what_is_near_a_candidate_differs_from_it_in_one_thing() -> None:
+    cuts, surroundings = other_cuts(NORMAL, DARK), other_surroundings(NORMAL, DARK)
+    assert {each.sharpening for each in cuts} == {DARK.sharpening}
+    assert {each.mask for each in surroundings} == {DARK.mask}
+    assert {each.sharpening.polarity for each in surroundings} == {"dark"}
+    assert len({*cuts, *surroundings, DARK}) == len(cuts) + len(surroundings) + 1
+    plain = Candidate(MAP, SharpeningSettings(), MaskSettings())
+    assert other_surroundings(NORMAL, plain) == []
+
+
+def marks(*areas: float) -> list[Mark]:
+    return [Mark(drop=0.9, rise=0.9, area=area) for area in areas]
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "better"),
+    [
+        (marks(0.02, 0.04, 0.03), marks(0.01, 0.02, 0.014), True),
+        (marks(0.02, 0.04, 0.03), marks(0.04, 0.08, 0.06), False),
+        (marks(0.02, 0.04, 0.03), marks(0.001, 0.05, 0.03), False),  # one image says so, the others do not
+        (marks(0.02, 0.04), marks(0.01, 0.02), False),  # too few to tell
+        (marks(0.02, 0.04, 0.03), marks(0.02, 0.04, 0.03), False),
+    ],
+)
+def test_only_a_gain_on_most_images_is_sure(
+    best: Sequence[Mark], other: Sequence[Mark], better: bool
+) -> None:
+    narrow = other_cuts(NORMAL, DARK)[0]
+    assert surely_better({DARK: best, narrow: other}, DARK, [narrow]) == (narrow if better else DARK)

@@ -41,7 +41,7 @@ def write_manifest(fold: Dataset, file: Path) -> None:
         writer = csv.writer(text)
         writer.writerow(["path", "label", "split", "mask", "group"])
         for sample in fold.samples:
-            mask = "" if sample.mask is None else sample.mask.relative_to(fold.root)
+            mask = sample.mask.relative_to(fold.root) if isinstance(sample.mask, Path) else ""
             writer.writerow(
                 [
                     sample.path.relative_to(fold.root),

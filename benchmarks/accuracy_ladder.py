@@ -19,12 +19,12 @@ from rich.table import Table
 
 from ltcam.calibration.maps import classic_cam
 from ltcam.data.opened import OpenData
+from ltcam.data.truth import read_marks
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
 from ltcam.runs.folder import read_run
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.images import read_mask
 from ltcam_runtime.settings import MAP, CamSettings, Overrides
 
 
@@ -53,10 +53,10 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
         counts = PixelCounts(0, 0, 0, 0)
         found = rung.inspect_files([(sample.id, sample.path) for sample in chosen], gate=False)
         for sample, item in zip(chosen, found, strict=True):
+            truth = read_marks(sample)
             assert item.inspection is not None
-            counts += count_pixels(
-                item.inspection.mask, read_mask(sample.mask, threshold=sample.mask_threshold)
-            )
+            assert truth is not None
+            counts += count_pixels(item.inspection.mask, truth)
         rows[name] = {
             "iou": iou(counts),
             "precision": precision(counts),

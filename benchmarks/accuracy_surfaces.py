@@ -135,7 +135,7 @@ def of_set(name: str, data: Path, work: Path, options: argparse.Namespace) -> di
     test = [s for s in dataset.samples if sides(run, dataset)[s.id] == "test"]
     stages = inspector.run.stages
     last = Overrides(method="grad-cam", stages=stages[-1:], fusion="sum", percentile="none", sharpen="none")
-    paper = Overrides(**PAPER, stages=stages)  # type: ignore[arg-type]
+    paper = Overrides(**PAPER, stages=stages)
     found["default"] = {**measured(inspector, test), "cpu_s": seconds}
     found["gradcam-last"] = measured(inspector.overridden(last), test)
     found["classic"] = measured(inspector.overridden(paper), test)

@@ -22,8 +22,6 @@ import torch
 from cam_speed import (  # beside this script; imports the peers in the order they need
     NETWORKS,
     ONE,
-    LayerCAM,
-    TorchLayerCAM,
     bare,
     bfloat16_side,
     grad_cam_side,
@@ -33,7 +31,9 @@ from cam_speed import (  # beside this script; imports the peers in the order th
     sweep_side,
     torchcam_side,
 )
+from pytorch_grad_cam import LayerCAM
 from torch.profiler import ProfilerActivity, profile
+from torchcam.methods import LayerCAM as TorchLayerCAM
 
 from ltcam.cam import CAM, find_stages
 
@@ -50,7 +50,7 @@ GROUPS = {
 
 def sides_of(name: str) -> dict[str, Callable[[], object]]:
     """What is profiled."""
-    model, images = network(name), images_of(ONE)
+    model, images = network(name, "cpu"), images_of(ONE, "cpu")
     layers = find_stages(model, images)
     ours = partial(CAM("layer-cam", layers=layers), model, images, 1)
 
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/cam-profile.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"machine": machine(), "milliseconds": {}}
+    result: dict[str, Any] = {"machine": machine("cpu"), "milliseconds": {}}
     for name in options.networks.split(","):
         table = result["milliseconds"][name] = {}
         sides = sides_of(name)

@@ -358,7 +358,7 @@ def trained_on_squares() -> nn.Module:
         images, labels = squares(16, step)
         loss = nn.functional.cross_entropy(model(images), labels)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
     return model.eval().requires_grad_(False)
 

@@ -13,20 +13,29 @@ import argparse
 import itertools
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from ltcam.cam import CAM, Truncation, fuse
+from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.opened import OpenData
+from ltcam.data.truth import read_marks
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
+
+Setting = tuple[str, str, str, Fusion, StageScale]
+Size = tuple[int, int]
 
 METHODS = ("grad-cam", "layer-cam", "hires-cam")
 TRUNCATIONS: dict[str, Truncation | None] = {
@@ -35,10 +44,10 @@ TRUNCATIONS: dict[str, Truncation | None] = {
     "50 stage mask": Truncation(50, "stage", "mask"),
 }
 STAGES = ("5", "4", "3", "2,3", "3,4", "3,4,5", "2,3,4", "2,3,4,5", "1,2,3,4,5")
-FUSIONS = (("sum", "none"), ("product", "max"))
+FUSIONS: tuple[tuple[Fusion, StageScale], ...] = (("sum", "none"), ("product", "max"))
 
 
-def settings_of_all() -> list[tuple[str, str, str, str, str]]:
+def settings_of_all() -> list[Setting]:
     """(method, truncation, stages, fusion, scale); one stage needs one fusion only."""
     rows = []
     for method, truncation, stages in itertools.product(METHODS, TRUNCATIONS, STAGES):
@@ -59,7 +68,8 @@ def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict
     whole = CAM(layers=names)
     for sample in samples:
         pixels = read_image(sample.path)
-        truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        truth = read_marks(sample)
+        assert truth is not None
         images = inspector.network.batch([resize(pixels, inspector.run.image_size)])
         captured = whole.capture(inspector.network.classifier, images, target)
         maps = {}
@@ -67,14 +77,18 @@ def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict
             cam = CAM(method=method, truncation=truncation, layers=names, positive_activations=positive)
             maps[method, name] = cam.stage_maps(captured)
         for setting in counts:
-            counts[setting] += count_pixels(_mask(maps, setting, captured.input_size, truth.shape), truth)
+            counts[setting] += count_pixels(
+                _mask(maps, setting, captured.input_size, pixels.shape[:2]), truth
+            )
     return {
         " | ".join(setting): {"iou": iou(c), "precision": precision(c), "recall": recall(c), "f1": f1(c)}
         for setting, c in counts.items()
     }
 
 
-def _mask(maps, setting, size, own_size):
+def _mask(
+    maps: Mapping[tuple[str, str], Sequence[Tensor]], setting: Setting, size: Size, own_size: Size
+) -> NDArray[np.bool_]:
     method, truncation, stages, fusion, scale = setting
     all_maps = maps[method, truncation]
     chosen = [all_maps[int(stage) - 1] for stage in stages.split(",") if int(stage) <= len(all_maps)]

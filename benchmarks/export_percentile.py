@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from export_speed import machine
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ltcam.cam import Truncation
@@ -35,7 +37,7 @@ def counting(shape: tuple[int, int, int]) -> bytes:
     graph.add_output(
         write_selection(graph, gradients, shape, Truncation(50)), "kept", TensorProto.FLOAT, (1, *shape)
     )
-    return graph.model("counting").SerializeToString()
+    return bytes(graph.model("counting").SerializeToString())
 
 
 def top_k(shape: tuple[int, int, int]) -> bytes:
@@ -53,7 +55,7 @@ def top_k(shape: tuple[int, int, int]) -> bytes:
     threshold = graph.op("Unsqueeze", graph.op("GatherElements", largest, rank, axis=2), graph.constant([3]))
     kept = graph.as_float(graph.op("GreaterOrEqual", gradients, threshold))
     graph.add_output(kept, "kept", TensorProto.FLOAT, (1, *shape))
-    return graph.model("topk").SerializeToString()
+    return bytes(graph.model("topk").SerializeToString())
 
 
 def least(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -74,16 +76,17 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for shape in SHAPES:
-        values = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+        values: NDArray[Any] = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
         runs: dict[str, Callable[[], object]] = {}
         for engine, load in ENGINE_LOADERS.items():
             for name, model in (("counting", counting(shape)), ("TopK", top_k(shape))):
                 run = load(model, ("kept",), EngineSettings(engine, "cpu", 1))
                 runs[f"{name}, {engine}"] = partial(run, values)
-        rows.append({"shape": shape, "ms": least(runs)})
+        ms = least(runs)
+        rows.append({"shape": shape, "ms": ms})
         print(
             f"{' x '.join(map(str, shape)):16}",
-            "  ".join(f"{k} {v:7.1f} ms" for k, v in rows[-1]["ms"].items()),
+            "  ".join(f"{k} {v:7.1f} ms" for k, v in ms.items()),
         )
     options.out.write_text(json.dumps({"machine": machine(), "threads": 1, "rows": rows}, indent=1) + "\n")
 

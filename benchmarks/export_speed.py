@@ -14,8 +14,9 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -30,14 +31,14 @@ from ltcam.models.student import STUDENT, build_student
 from ltcam.runs.network import make_cam
 from ltcam_runtime.engines import import_openvino
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
-from ltcam_runtime.part_files import Golden, Origin, Part
+from ltcam_runtime.part_files import EngineName, Golden, Origin, Part
 from ltcam_runtime.settings import CamSettings, InspectionSettings
 
 MAPS = ("tf_efficientnet_lite0", "vgg16", "vgg16_bn", "resnet18", "resnet50", "mobilenetv3_large_100",
         "convnext_tiny", "regnety_004", "densenet121")  # fmt: skip
 STUDENTS = ("tf_efficientnet_lite0", "vgg16")
 CASCADES = ("tf_efficientnet_lite0", "vgg16")
-ENGINES = ("onnxruntime", "openvino")
+ENGINES = get_args(EngineName)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFECTS = 0.02
 
@@ -97,7 +98,7 @@ def measure_map(backbone: str, kind: str, options: argparse.Namespace) -> dict[s
     graphs = engines(network, settings, options)
     image, cam = picture(options.size), make_cam(settings)
     sides: dict[str, Call] = {"torch": lambda: cam.explain(network, batch(image), log_odds([1]))}
-    sides |= {name: (lambda graph=graph: graph.respond([image])) for name, graph in graphs.items()}
+    sides |= {name: partial(graph.respond, [image]) for name, graph in graphs.items()}
     return row(backbone, kind, sides, options, bar=1.0)
 
 
@@ -107,7 +108,7 @@ def measure_student(backbone: str, options: argparse.Namespace) -> dict[str, Any
     graphs = engines(network, settings, options)
     image, cam = picture(options.size), make_cam(settings)
     sides: dict[str, Call] = {"torch": lambda: cam.explain(network, batch(image), log_odds([1]))}
-    sides |= {name: (lambda graph=graph: graph.respond([image])) for name, graph in graphs.items()}
+    sides |= {name: partial(graph.respond, [image]) for name, graph in graphs.items()}
     return row(backbone, "student", sides, options, bar=1.3)
 
 
@@ -146,7 +147,7 @@ def engines(
     content = model.SerializeToString()
     return {
         name: GraphNetwork(part, content, EngineSettings(name, "cpu", options.threads)) for name in ENGINES
-    }  # type: ignore[arg-type]
+    }
 
 
 def row(

@@ -14,6 +14,7 @@ import json
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, resize
 
 
-def bare_seconds(inspector: Inspector, files: list[tuple[str, Path]], batch_size: int) -> float:
+def bare_seconds(inspector: Inspector, files: Sequence[tuple[str, Path]], batch_size: int) -> float:
     size = inspector.run.image_size
     batches = [
         inspector.network.batch(
@@ -42,7 +43,7 @@ def bare_seconds(inspector: Inspector, files: list[tuple[str, Path]], batch_size
     return time.perf_counter() - started
 
 
-def predict_seconds(run: Path, files: list[tuple[str, Path]], batch_size: int) -> float:
+def predict_seconds(run: Path, files: Sequence[tuple[str, Path]], batch_size: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "inputs"
         listing.mkdir()

@@ -25,6 +25,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ltcam.jobs.models import load_model
 from ltcam.service.opening import open_kept_history
@@ -45,13 +46,19 @@ def images(count: int = 24) -> list[bytes]:
     return made
 
 
+def decoded(content: bytes) -> NDArray[np.uint8]:
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return pixels[..., ::-1].astype(np.uint8)
+
+
 def bare(run: Path, contents: list[bytes], seconds: float) -> float:
     """Images per second of the run's inspector in batches, decoding included."""
     inspector = load_model(run, "cpu").inspector
     count, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         picked = [contents[(count + place) % len(contents)] for place in range(BATCH)]
-        pixels = [cv2.imdecode(np.frombuffer(content, np.uint8), 1)[..., ::-1].copy() for content in picked]
+        pixels = [decoded(content) for content in picked]
         inspector.inspect_batch(pixels, ["x"] * BATCH)
         count += BATCH
     return count / (time.perf_counter() - started)

@@ -18,11 +18,12 @@ from rich.console import Console
 
 from ltcam.cam import CAM, fuse, log_odds
 from ltcam.data.opened import OpenData
+from ltcam.data.truth import read_marks
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, recall
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.sides import choose_samples
 from ltcam.training.memory import keep_freed_memory
-from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, sharpened
 
 METHODS = ("layer-cam", "hires-cam")
@@ -43,7 +44,8 @@ def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
     counts: dict[str, PixelCounts] = {}
     for sample in samples:
         image = read_image(sample.path)
-        truth = read_mask(sample.mask, threshold=sample.mask_threshold)
+        truth = read_marks(sample)
+        assert truth is not None
         captured = CAM(layers=names).capture(
             inspector.network.classifier,
             inspector.network.batch([resize(image, settings.image_size)]),

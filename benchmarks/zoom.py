@@ -34,6 +34,7 @@ from ltcam.synth.defects import Shape
 from ltcam.synth.surfaces import Surface, draw_lot, draw_surface, expose, quantised
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
+from ltcam_runtime.images import read_mask
 from ltcam_runtime.inspector import Inspector as AnyInspector
 from ltcam_runtime.settings import Overrides
 
@@ -117,7 +118,7 @@ def hits_of(inspector: AnyInspector, photos: Path) -> dict[str, float]:
     hit = alarms = 0
     files = sorted((photos / "pit").iterdir())
     for file in files:
-        truth = cv2.imread(str(photos / "mask" / file.name), cv2.IMREAD_GRAYSCALE) > 0
+        truth = read_mask(photos / "mask" / file.name)
         found = inspector.inspect(file)
         hit += found.verdict != "ok" and bool((found.mask & truth).any())
         alarms += inspector.inspect(photos / "good" / file.name).verdict != "ok"

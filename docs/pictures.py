@@ -112,7 +112,7 @@ def gallery(inspector: Inspector, data: Path) -> Figure:
 def truncation(inspector: Inspector, data: Path) -> Figure:
     """Stage by stage: Grad-CAM, the same with truncated gradients, and LayerCAM."""
     image, _ = _pair(data, STAGES)
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "Grad-CAM": {"method": "grad-cam", "truncation": None},
         "LTGrad-CAM, percentile 50": {"method": "grad-cam", "truncation": Truncation(50)},
         "LayerCAM": {"method": "layer-cam", "truncation": None},

@@ -42,7 +42,7 @@ def test_the_lines_work_in_the_order_printed(page: str, tmp_path: Path) -> None:
     paths = [str(ROOT / "src"), str(ROOT / "runtime" / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "2"}
     for words in (line for line in lines_of(page) if line[0] not in _NOT_TYPED):
-        small = _SMALL if words[0] in ("train", "distill") else ()
+        small: tuple[str, ...] = _SMALL if words[0] in ("train", "distill") else ()
         if words[:2] == ["data", "synth"]:
             small = ("--images", "24", "--image-size", "96x96", "--surfaces", "ceramic")
         done = subprocess.run(

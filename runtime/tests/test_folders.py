@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -390,7 +391,7 @@ def test_an_unwritable_parent_of_a_writable_folder(tmp_path: Path, monkeypatch: 
     target.mkdir()
     mkdir = Path.mkdir
 
-    def only_below(self: Path, *args: object, **options: object) -> None:
+    def only_below(self: Path, *args: Any, **options: Any) -> None:
         if not self.is_relative_to(target) and not self.exists():
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
         mkdir(self, *args, **options)

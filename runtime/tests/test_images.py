@@ -5,11 +5,13 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam_runtime.errors import InputError
@@ -30,7 +32,7 @@ GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
-def save(path: Path, image: Image.Image, **options: object) -> Path:
+def save(path: Path, image: Image.Image, **options: Any) -> Path:
     image.save(path, **options)
     return path
 
@@ -215,7 +217,7 @@ def test_a_bad_sector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
                 raise OSError(errno.EIO, "Input/output error")
             return super().read(size)
 
-    monkeypatch.setattr(Path, "open", lambda self, *a: Failing(opened(self, *a).read()))
+    monkeypatch.setattr(Path, "open", lambda self, *_: Failing(opened(self, "rb").read()))
     for read in (read_image, read_mask):
         with pytest.raises(InputError, match="cannot be read: Input/output error"):
             read(path)
@@ -467,7 +469,10 @@ def bilinear(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             matrix[i, min(low + 1, old - 1)] += position - low
         return matrix
 
-    return weights(heatmap.shape[0], size[0]) @ heatmap @ weights(heatmap.shape[1], size[1]).T
+    resized: NDArray[Any] = (
+        weights(heatmap.shape[0], size[0]) @ heatmap @ weights(heatmap.shape[1], size[1]).T
+    )
+    return resized
 
 
 @settings(max_examples=60, deadline=None)

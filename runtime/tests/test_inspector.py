@@ -41,7 +41,7 @@ class Lamp:
     def respond(self, images: Sequence[NDArray[np.uint8]], maps: Sequence[str] | None = None) -> Response:
         names = self.maps if maps is None else tuple(maps)
         self.asked.append((len(images), names))
-        light = np.stack(images).astype(np.float32)[..., [0, 2]] / 255
+        light = (np.stack(images)[..., [0, 2]] / 255).astype(np.float32)
         amounts = np.concatenate([np.full((len(images), 1), 0.01), light.mean((1, 2)) ** 2], 1)
         shown = {name: light[..., self.maps.index(name)] for name in names}
         return Response(amounts / amounts.sum(1, keepdims=True), shown)
@@ -232,7 +232,7 @@ def test_a_path_an_array_and_a_pillow_image_give_the_same(tmp_path: Path) -> Non
         (pixels, "image"),
         (Image.open(file), "image"),
     ):
-        found = lamp.inspect(given)  # type: ignore[arg-type]
+        found = lamp.inspect(given)
         assert found.image == name
         assert np.array_equal(found.mask, lamp.inspect(pixels).mask)
     grey = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)  # 16 bits

@@ -148,9 +148,10 @@ def test_broken_files_count_by_their_names(photo: Draw, tmp_path: Path) -> None:
 
 def test_what_looks_like_a_mask() -> None:
     jpeg = cv2.imdecode(cv2.imencode(".jpg", MASK)[1], cv2.IMREAD_COLOR)
+    assert jpeg is not None
     blurred = cv2.GaussianBlur(MASK, (3, 3), 0)
     for pixels in (jpeg, cv2.cvtColor(MASK, cv2.COLOR_GRAY2RGB), cv2.cvtColor(blurred, cv2.COLOR_GRAY2RGB)):
-        assert looks_like_mask(pixels)
+        assert looks_like_mask(pixels.astype(np.uint8))
     assert not looks_like_mask(PHOTO)
     assert not looks_like_mask(np.clip(PHOTO // 8, 0, 31))  # dark, but no mask
 

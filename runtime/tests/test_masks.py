@@ -1,4 +1,5 @@
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,12 +30,12 @@ def criterion(levels: np.ndarray, level: int) -> float:
     low, high = levels[levels <= level].astype(float), levels[levels > level].astype(float)
     if not low.size or not high.size:
         return 0.0
-    return low.size * high.size / levels.size**2 * (low.mean() - high.mean()) ** 2
+    return float(low.size * high.size / levels.size**2 * (low.mean() - high.mean()) ** 2)
 
 
 def exact_otsu(levels: np.ndarray) -> int:
     """The definition in fractions, over every threshold."""
-    values = levels.ravel().tolist()
+    values: list[int] = levels.ravel().tolist()
     best, best_value = min(values), Fraction(0)
     for level in range(255):
         low = [value for value in values if value <= level]
@@ -73,7 +74,7 @@ def test_half_levels_go_to_the_even_one() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e-4, 1e4])
-def test_constant_maps_are_empty(dtype: type, value: float) -> None:
+def test_constant_maps_are_empty(dtype: type[np.floating[Any]], value: float) -> None:
     heatmap = np.full((6, 5), value, dtype)
     eps = np.finfo(dtype).eps
     for noise in (0, 1, 8):
@@ -149,7 +150,7 @@ def test_otsu_on_ties(values: list[int]) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_otsu_as_opencv_has_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    blob = cv2.GaussianBlur(rng.random((60, 80)).astype(np.float32), (0, 0), 1 + seed)
+    blob = cv2.GaussianBlur(rng.random((60, 80)), (0, 0), 1 + seed).astype(np.float32)
     levels = quantise(blob**2)
     theirs, mask = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     assert otsu_level(levels) == theirs
@@ -313,6 +314,7 @@ def test_bad_thresholds() -> None:
             fixed(heatmap, share)
         with pytest.raises(ValueError, match="0 to 1"):
             above(heatmap, 0.5, reach=share)
-    for levels in (np.zeros((2, 2), np.int32), np.zeros(0, np.uint8)):
+    wrong: tuple[NDArray[Any], ...] = (np.zeros((2, 2), np.int32), np.zeros(0, np.uint8))
+    for levels in wrong:
         with pytest.raises(ValueError, match="uint8"):
             otsu_level(levels)

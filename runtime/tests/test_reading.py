@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import resource
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +191,7 @@ def test_nobody_reads_what_nobody_asks_for(squares: dict[int, Path]) -> None:
 
     found = read_all(endless(), lambda name, _: name, Workers(2))
     assert next(found).value == "0"
+    assert isinstance(found, Generator)
     found.close()
     assert len(taken) <= 4
 

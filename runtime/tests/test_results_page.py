@@ -9,16 +9,18 @@ import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ltcam_runtime.pages.results import ResultRecord, ResultsPage, results_page
+from ltcam_runtime.results import Verdict
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"&\udcff'
 
 
 def record(number: int, score: float = 0.5, name: str = "") -> ResultRecord:
-    verdict = "defect" if score >= 0.6 else "unsure" if score >= 0.4 else "ok"
+    verdict: Verdict = "defect" if score >= 0.6 else "unsure" if score >= 0.4 else "ok"
     regions = 0 if verdict == "ok" else 1 + number % 3
     return ResultRecord(
         name=name or f"lot/{number:05}.png",
@@ -35,10 +37,10 @@ def page_of(records: list[ResultRecord], failures: list[tuple[str, str]] | None 
     return results_page(ResultsPage("5 images", "run x", 0.5, records, failures or [], ["overlays", "masks"]))
 
 
-def data_of(page: str) -> dict[str, object]:
+def data_of(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert found is not None
-    content: dict[str, object] = json.loads(found[1])
+    content: dict[str, Any] = json.loads(found[1])
     return content
 
 
@@ -57,7 +59,7 @@ def test_the_data_are_the_records() -> None:
     data = data_of(page_of(records))
     assert data["counts"] == {"ok": 1, "unsure": 2, "defect": 2}
     assert data["kinds"] == ["crack"]
-    rows = [dict(zip(data["columns"], row, strict=True)) for row in data["images"]]  # type: ignore[arg-type, call-overload]
+    rows = [dict(zip(data["columns"], row, strict=True)) for row in data["images"]]
     assert [(row["name"], row["score"], row["size"]) for row in rows] == [
         (each.name, each.score, each.largest) for each in records
     ]
@@ -67,7 +69,7 @@ def test_nothing_gets_out_of_its_place() -> None:
     page = results_page(ResultsPage(EVIL, EVIL, 0.5, [record(1, name=EVIL)], [(EVIL, EVIL)], ["masks"]))
     assert page.count("<script") == 2
     assert "<img src=x" not in page
-    assert data_of(page)["images"][0][0] == EVIL  # type: ignore[index]
+    assert data_of(page)["images"][0][0] == EVIL
 
 
 def test_no_images_at_all() -> None:

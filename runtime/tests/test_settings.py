@@ -97,7 +97,7 @@ def test_what_cannot_be_used_is_named(fields: dict[str, Any], said: str) -> None
 
 
 def test_texts_of_a_command_line_are_taken() -> None:
-    found = Overrides(percentile="50", threshold="OTSU", stages="1, trunk.layer2")  # type: ignore[arg-type]
+    found = Overrides(percentile="50", threshold="OTSU", stages="1, trunk.layer2")
     assert (found.percentile, found.threshold, found.stages) == (50.0, "otsu", ("1", "trunk.layer2"))
     cam = CamSettings(stages=("a",), percentile=50)
     assert Overrides(percentile="none").apply_to_map(cam).percentile is None

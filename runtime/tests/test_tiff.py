@@ -209,7 +209,7 @@ def test_compressed_tiled_and_predicted(
         for planar in ("contig", "separate") if shape else ("contig",):
             samples = RNG.integers(0, 2**bits, (40, 48, *shape)).astype(TYPES[bits])
             stored = np.ascontiguousarray(np.moveaxis(samples, 2, 0)) if planar == "separate" else samples
-            options: dict[str, Any] = {"planarconfig": planar} if shape else {}
+            options: dict[str, Any] = {"byteorder": order, **({"planarconfig": planar} if shape else {})}
             if shape == (4,):
                 options["extrasamples"] = ["unassalpha"]
             tifffile.imwrite(
@@ -219,7 +219,6 @@ def test_compressed_tiled_and_predicted(
                 compression=compression,
                 tile=tile,
                 predictor=predictor,
-                byteorder=order,
                 **options,
             )
             np.testing.assert_array_equal(tifffile.imread(path), stored)

@@ -5,6 +5,7 @@ import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,7 +213,9 @@ def test_mask_files(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("exponent", [0, -12, -15, -16, -20, -30, -38, -44, 38])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_a_heatmap_of_any_range_is_stretched(tmp_path: Path, exponent: int, kind: type) -> None:
+def test_a_heatmap_of_any_range_is_stretched(
+    tmp_path: Path, exponent: int, kind: type[np.floating[Any]]
+) -> None:
     heatmap = np.zeros((8, 8), kind)
     heatmap[2:4, 2:4] = kind(f"1e{exponent}")
     heatmap[5, 5] = heatmap[2, 2] / 2

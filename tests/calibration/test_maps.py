@@ -7,7 +7,7 @@ from ltcam.runs.network import make_cam
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_the_default_map_uses_stages_that_are_there(count):
+def test_the_default_map_uses_stages_that_are_there(count: int) -> None:
     stages = tuple(f"trunk.{number}" for number in range(count))
     settings = default_cam(stages)
     assert settings.stages
@@ -16,7 +16,7 @@ def test_the_default_map_uses_stages_that_are_there(count):
     assert make_cam(settings).positive_activations
 
 
-def test_the_classic_map_is_the_papers():
+def test_the_classic_map_is_the_papers() -> None:
     stages = tuple(f"trunk.{number}" for number in range(5))
     cam = make_cam(classic_cam(stages))
     assert (cam.method, cam.fusion, cam.stage_scale, cam.relu) == ("grad-cam", "sum", "none", "stage")

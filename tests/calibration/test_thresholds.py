@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -24,31 +25,31 @@ def split(found):
     return [defective for defective, _ in found], [score for _, score in found]
 
 
-def test_a_clean_separation_is_cut_in_its_middle():
+def test_a_clean_separation_is_cut_in_its_middle() -> None:
     threshold, evidence = choose_threshold([False, True, False, True], [0.1, 0.9, 0.2, 0.8])
     assert threshold == pytest.approx(0.5)  # halfway between 0.2 and 0.8 in log-odds
     assert "best F1 (1.000, scores taken as uncertain) on 4 validation images (2 defective)" in evidence
     assert "0.200 and 0.800" in evidence
 
 
-def test_a_separation_far_from_one_half():
+def test_a_separation_far_from_one_half() -> None:
     threshold, _ = choose_threshold([False, False, True], [0.001, 0.01, 0.3])
     assert 0.05 <= threshold < 0.3
 
 
-def test_equal_scores_are_not_torn_apart():
+def test_equal_scores_are_not_torn_apart() -> None:
     threshold, _ = choose_threshold([True, False, True, False], [0.7, 0.7, 0.7, 0.2])
     assert 0.2 < threshold <= 0.7
 
 
 @pytest.mark.parametrize("kind", [True, False])
-def test_one_kind_alone_chooses_nothing(kind):
+def test_one_kind_alone_chooses_nothing(kind: bool) -> None:
     threshold, evidence = choose_threshold([kind] * 3, [0.1, 0.5, 0.9])
     assert threshold == 0.5
     assert "not both" in evidence
 
 
-def test_scores_that_are_all_zero_choose_nothing():
+def test_scores_that_are_all_zero_choose_nothing() -> None:
     threshold, evidence = choose_threshold([True, False], [0.0, 0.0])
     assert threshold == 0.5
     assert "score 0" in evidence
@@ -74,7 +75,7 @@ both_labels = images.filter(lambda found: len({d for d, _ in found}) == 2 and ma
 @given(both_labels)
 @example([(True, 0.99)] * 10 + [(False, 0.96)] * 100 + [(True, 0.7)] * 20)
 @example([(True, 1e-9), (False, 1e-10)])
-def test_as_good_as_any_cut_between_two_scores(found):
+def test_as_good_as_any_cut_between_two_scores(found) -> None:
     threshold, _ = choose_threshold(*split(found))
     assert 0.05 <= threshold <= 0.95
     values = sorted({0.0, *(score for _, score in found)})
@@ -88,7 +89,7 @@ def _middle(below, above):
     return min(max(middle if below < middle <= above else above, 0.05), 0.95)
 
 
-def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images():
+def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images() -> None:
     odds = {
         False: np.linspace(-0.5, 0.05, 34),
         True: [-0.05, 0.06, 0.4, *np.linspace(2.8, 7, 30)],
@@ -99,7 +100,7 @@ def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images():
 
 
 @given(images, st.randoms())
-def test_the_order_of_the_images_does_not_matter(found, random):
+def test_the_order_of_the_images_does_not_matter(found, random: Random) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)
     assert choose_threshold(*split(found)) == choose_threshold(*split(shuffled))
@@ -125,7 +126,7 @@ def rank_of(count, max_miss, confidence):
     ("max_miss", "confidence", "needed"),
     [(0.02, 0.95, 149), (0.05, 0.95, 59), (0.1, 0.9, 22), (0.01, 0.99, 459), (0.5, 0.75, 2), (0.9, 0.5, 1)],
 )
-def test_the_fewest_images_that_promise_anything(max_miss, confidence, needed):
+def test_the_fewest_images_that_promise_anything(max_miss: float, confidence: float, needed: int) -> None:
     """1 - (1 - max_miss)^n >= confidence; 59, 299 and 459 are the textbooks' sample sizes."""
     threshold, evidence, found = guaranteed_threshold(ranked(needed), max_miss, confidence)
     assert (threshold, found) == (1.0, needed)
@@ -135,7 +136,7 @@ def test_the_fewest_images_that_promise_anything(max_miss, confidence, needed):
     assert f"takes {needed} defective validation images, 1 more than the {needed - 1} there are" in evidence
 
 
-def test_without_any_image():
+def test_without_any_image() -> None:
     threshold, evidence, needed = guaranteed_threshold([], 0.02, 0.95)
     assert (threshold, needed) == (None, 149)
     assert "at most 2 % missed defects with 95 % confidence cannot be guaranteed" in evidence
@@ -144,21 +145,21 @@ def test_without_any_image():
 
 
 @pytest.mark.parametrize("count", [29, 30, 45, 46, 60, 61, 100, 181, 182, 1000])
-def test_ranks_of_ninety_per_cent_with_95_per_cent_confidence(count):
+def test_ranks_of_ninety_per_cent_with_95_per_cent_confidence(count: int) -> None:
     """The largest k of both forms of the bound, by trying all."""
     by_beta = max(k for k in range(1, count) if stats.beta.sf(0.1, k, count - k + 1) <= 0.05)
     by_binomial = max(k for k in range(1, count) if stats.binom.cdf(k - 1, count, 0.1) <= 0.05)
     assert rank_of(count, 0.1, 0.95) == by_beta == by_binomial
 
 
-def test_a_small_case_by_hand():
+def test_a_small_case_by_hand() -> None:
     # 5 scores, half may be missed: P[Binomial(5, 1/2) <= 0] = 1/32, <= 1: 6/32, <= 2: 16/32.
     ranks = {0.98: 0, 0.96: 1, 0.82: 1, 0.81: 2, 0.51: 2, 0.5: 3, 0.49: 3}
     assert {confidence: rank_of(5, 0.5, confidence) for confidence in ranks} == ranks
 
 
 @given(st.integers(0, 400), shares, confidences)
-def test_the_largest_rank_within_the_risk(count, max_miss, confidence):
+def test_the_largest_rank_within_the_risk(count: int, max_miss: float, confidence: float) -> None:
     rank = int(rank_of(count, max_miss, confidence))
     risk = stats.binom.cdf(np.arange(-1, count), count, max_miss)  # by rank
     assume(np.abs(risk - (1 - confidence)).min() > 1e-12)  # not a matter of rounding
@@ -169,7 +170,9 @@ def test_the_largest_rank_within_the_risk(count, max_miss, confidence):
 
 
 @given(st.integers(1, 300), st.tuples(shares, shares), st.tuples(confidences, confidences))
-def test_more_caution_never_raises_the_threshold_nor_asks_for_fewer_images(count, bounds, certainties):
+def test_more_caution_never_raises_the_threshold_nor_asks_for_fewer_images(
+    count: int, bounds: tuple[float, float], certainties: tuple[float, float]
+) -> None:
     cautious = min(bounds), max(certainties)
     bold = max(bounds), min(certainties)
     assert rank_of(count, *cautious) <= rank_of(count, *bold)
@@ -178,7 +181,7 @@ def test_more_caution_never_raises_the_threshold_nor_asks_for_fewer_images(count
 
 
 @given(st.lists(scores, min_size=5, max_size=60), st.randoms())
-def test_the_threshold_is_a_score_and_the_order_does_not_matter(found, random):
+def test_the_threshold_is_a_score_and_the_order_does_not_matter(found, random: Random) -> None:
     threshold, _, _ = result = guaranteed_threshold(found, 0.4, 0.9)
     assert threshold in found
     shuffled = list(found)
@@ -187,7 +190,7 @@ def test_the_threshold_is_a_score_and_the_order_does_not_matter(found, random):
     assert sum(score < threshold for score in found) <= 0.4 * len(found)
 
 
-def test_equal_scores_are_all_found():
+def test_equal_scores_are_all_found() -> None:
     assert guaranteed_threshold([0.3] * 200, 0.02, 0.95)[0] == 0.3
     assert guaranteed_threshold([0.0] * 50 + [0.9] * 150, 0.02, 0.95)[0] == 0.0
 
@@ -203,7 +206,9 @@ def test_equal_scores_are_all_found():
         ([0.5, math.nan], 0.02, 0.95, "defective_scores"),
     ],
 )
-def test_what_cannot_be_promised_is_named(found, max_miss, confidence, named):
+def test_what_cannot_be_promised_is_named(
+    found: list[float], max_miss: float, confidence: float, named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         guaranteed_threshold(found, max_miss, confidence)
 
@@ -234,7 +239,9 @@ def missed_on_a_line(rng, name, count, max_miss, confidence):
 
 @pytest.mark.parametrize(("count", "max_miss"), [(149, 0.02), (400, 0.02), (160, 0.1)])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_on_a_thousand_lines_the_bound_is_broken_in_at_most_a_twentieth(name, count, max_miss):
+def test_on_a_thousand_lines_the_bound_is_broken_in_at_most_a_twentieth(
+    name: str, count: int, max_miss: float
+) -> None:
     rng = np.random.default_rng(12)
     broken = sum(missed_on_a_line(rng, name, count, max_miss, 0.95) > max_miss for _ in range(LINES))
     assert broken <= stats.binom.ppf(0.9999, LINES, 0.05)  # 5 % and the error of a thousand draws

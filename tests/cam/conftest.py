@@ -20,7 +20,7 @@ class Plain(nn.Module):
 
     def __init__(
         self, head: str = "flat", classes: int = 2, inplace: bool = False, size: tuple[int, int] = (16, 24)
-    ):
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for i, o in ((3, 4), (4, 6), (6, 8)):
@@ -41,7 +41,7 @@ class Plain(nn.Module):
 class Residual(nn.Module):
     """A stem, then one block whose sum and last ReLU are done in place or not; a functional ReLU behind."""
 
-    def __init__(self, inplace: bool):
+    def __init__(self, inplace: bool) -> None:
         super().__init__()
         self.inplace = inplace
         self.stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)

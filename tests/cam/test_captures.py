@@ -9,10 +9,12 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import CAM, capture, list_methods
 
@@ -38,7 +40,7 @@ def biases_behind(net: nn.Module, images: torch.Tensor, target: int, stage: str)
 
 @pytest.mark.parametrize("head", ["flat", "gap"])
 @pytest.mark.parametrize("target", [0, 1])
-def test_cut_identity_at_every_stage(head, target, nets):
+def test_cut_identity_at_every_stage(head: str, target: int, nets: SimpleNamespace) -> None:
     for seed in range(3):
         net, images = nets.plain(seed, head=head), nets.images(seed)
         captured = capture(net, images, target, layers=nets.STAGES)
@@ -47,7 +49,7 @@ def test_cut_identity_at_every_stage(head, target, nets):
             torch.testing.assert_close(whole, captured.scores, rtol=1e-12, atol=1e-12)
 
 
-def test_what_a_capture_holds(nets):
+def test_what_a_capture_holds(nets: SimpleNamespace) -> None:
     net, images = nets.plain(classes=3), nets.images(n=2)
     captured = capture(net, images, [2, 0], layers=reversed(nets.STAGES))
     assert captured.layers == tuple(reversed(nets.STAGES))
@@ -61,7 +63,7 @@ def test_what_a_capture_holds(nets):
         assert tensor.dtype == torch.float64
 
 
-def test_activations_and_gradients_equal_plain_autograd(nets):
+def test_activations_and_gradients_equal_plain_autograd(nets: SimpleNamespace) -> None:
     net, images = nets.plain(3), nets.images(3)
     A1 = net.features[:4](images).detach().requires_grad_()
     A2 = net.features[4:8](A1)
@@ -72,7 +74,7 @@ def test_activations_and_gradients_equal_plain_autograd(nets):
         torch.testing.assert_close(found, wanted.detach(), rtol=1e-12, atol=1e-15)
 
 
-def test_batch_equals_singles(nets):
+def test_batch_equals_singles(nets: SimpleNamespace) -> None:
     net, images = nets.plain(2, classes=3), nets.images(2, n=4)
     together = capture(net, images, [0, 1, 2, 1])
     for n, target in enumerate([0, 1, 2, 1]):
@@ -81,7 +83,7 @@ def test_batch_equals_singles(nets):
             torch.testing.assert_close(several[n : n + 1], one, rtol=1e-12, atol=1e-15)
 
 
-def test_one_layer_may_be_given_as_a_string(nets):
+def test_one_layer_may_be_given_as_a_string(nets: SimpleNamespace) -> None:
     assert capture(nets.plain(), nets.images(), 1, layers="features.7").layers == ("features.7",)
 
 
@@ -91,7 +93,7 @@ def test_one_layer_may_be_given_as_a_string(nets):
 @pytest.mark.parametrize(
     "layers", [("features.0",), ("features.1",), ("features.0", "features.5", "features.9"), ("features.2",)]
 )
-def test_in_place_relu_behind_the_layer(layers, nets):
+def test_in_place_relu_behind_the_layer(layers: tuple[str, ...], nets: SimpleNamespace) -> None:
     images = nets.images(1)
     found = capture(nets.plain(1, inplace=True), images, 1, layers=layers)
     wanted = capture(nets.plain(1, inplace=False), images, 1, layers=layers)
@@ -105,7 +107,7 @@ def test_in_place_relu_behind_the_layer(layers, nets):
 @pytest.mark.parametrize(
     "layers", [("bn2",), ("norm",), ("stem", "bn2"), ("bn1", "norm"), ("conv1", "conv2", "norm")]
 )
-def test_in_place_sums_and_functional_relus(layers, nets):
+def test_in_place_sums_and_functional_relus(layers: tuple[str, ...], nets: SimpleNamespace) -> None:
     images = nets.images(2)
     found = capture(nets.shaken(nets.Residual(inplace=True)), images, 1, layers=layers)
     wanted = capture(nets.shaken(nets.Residual(inplace=False)), images, 1, layers=layers)
@@ -118,18 +120,18 @@ def test_in_place_sums_and_functional_relus(layers, nets):
 class WritesUnderNoGrad(nn.Module):
     """Nothing for autograd to complain about: only the version of the tensor tells."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.conv(images)
         with torch.no_grad():
             maps.mul_(0.5)
         return self.head(maps.mean((2, 3)))
 
 
-def test_silent_writing_is_seen_by_the_version(nets):
+def test_silent_writing_is_seen_by_the_version(nets: SimpleNamespace) -> None:
     net = nets.shaken(WritesUnderNoGrad())
     images = nets.images()
     captured = capture(net, images, 1, layers="conv")
@@ -154,11 +156,11 @@ def snapshot(net: nn.Module) -> list[object]:
 class Sabotage(nn.Module):
     """Passes maps on until it is told to raise, or until so many more have passed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.passes = math.inf
 
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         self.passes -= 1
         if self.passes < 0:
             raise ZeroDivisionError("in the model")
@@ -193,7 +195,7 @@ def lived_in(nets) -> nn.Module:
 
 @pytest.mark.parametrize("method", list_methods(), ids=lambda method: method.name)
 @pytest.mark.filterwarnings("ignore:.* divides by sums of activations")
-def test_nothing_is_left_behind(method, nets):
+def test_nothing_is_left_behind(method, nets: SimpleNamespace) -> None:
     """Of any registered method: the model, the images and their gradients, also after whatever is raised."""
     net = lived_in(nets)
     images = nets.images(6).requires_grad_()
@@ -237,7 +239,7 @@ def test_nothing_is_left_behind(method, nets):
         assert same()
 
 
-def test_frozen_models_work_and_stay_frozen(nets):
+def test_frozen_models_work_and_stay_frozen(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     open_ = capture(net, images, 1)
     net.requires_grad_(False)
@@ -247,7 +249,7 @@ def test_frozen_models_work_and_stay_frozen(nets):
         assert torch.equal(one, other)
 
 
-def test_train_mode_gives_the_maps_of_evaluation_mode(nets):
+def test_train_mode_gives_the_maps_of_evaluation_mode(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     wanted = capture(net, images, 1)
     found = capture(net.train(), images, 1)
@@ -256,7 +258,7 @@ def test_train_mode_gives_the_maps_of_evaluation_mode(nets):
 
 @pytest.mark.parametrize("method", list_methods(), ids=lambda method: method.name)
 @pytest.mark.filterwarnings("ignore:.* divides by sums of activations")
-def test_no_tensor_outlives_its_map(method, nets):
+def test_no_tensor_outlives_its_map(method, nets: SimpleNamespace) -> None:
     net, images = nets.plain(head="gap", inplace=True), nets.images()
     seen = []
     for part in net.modules():
@@ -275,16 +277,16 @@ def test_no_tensor_outlives_its_map(method, nets):
 
 
 class Structured(nn.Module):
-    def __init__(self, net):
+    def __init__(self, net) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         z = self.net(images)
         return {"logits": z, "parts": (z * 2, [z[0], z[1]]), "name": "a"}
 
 
-def test_structured_outputs_keep_no_graph(nets):
+def test_structured_outputs_keep_no_graph(nets: SimpleNamespace) -> None:
     net = Structured(nets.plain())
     captured = capture(net, nets.images(), lambda out: out["logits"][1], layers="net.features.7")
     plain = capture(net.net, nets.images(), 1, layers="features.7")
@@ -297,7 +299,7 @@ def test_structured_outputs_keep_no_graph(nets):
 # ---- kinds of input
 
 
-def test_layouts_of_memory_do_not_matter(nets):
+def test_layouts_of_memory_do_not_matter(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images(n=2, size=(16, 24))
     wanted = CAM()(net, images, 1)
     strided = torch.zeros(2, 3, 16, 48, dtype=torch.float64)
@@ -308,7 +310,7 @@ def test_layouts_of_memory_do_not_matter(nets):
     torch.testing.assert_close(last, wanted, rtol=1e-11, atol=1e-14)
 
 
-def test_inference_mode_inputs(nets):
+def test_inference_mode_inputs(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     wanted = CAM()(net, images, 1)
     with torch.inference_mode():
@@ -318,7 +320,7 @@ def test_inference_mode_inputs(nets):
     assert torch.equal(CAM()(net, made_inside, 1), wanted)
 
 
-def test_float32_close_to_float64(nets):
+def test_float32_close_to_float64(nets: SimpleNamespace) -> None:
     exact = CAM("layer-cam")(nets.plain(), nets.images(), 1)
     single = CAM("layer-cam")(nets.plain().float(), nets.images().float(), 1)
     assert single.dtype == torch.float32
@@ -326,7 +328,9 @@ def test_float32_close_to_float64(nets):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32_with_a_warning(dtype, nets):
+def test_half_precision_is_computed_in_float32_with_a_warning(
+    dtype: torch.dtype, nets: SimpleNamespace
+) -> None:
     net, images = nets.plain(), nets.images()
     with pytest.warns(UserWarning, match="half precision.*not reproducible"):
         captured = capture(net.to(dtype), images.to(dtype), 1)
@@ -337,12 +341,12 @@ def test_half_precision_is_computed_in_float32_with_a_warning(dtype, nets):
     assert all(A.dtype == torch.float32 for A in captured.activations)
 
 
-def test_full_precision_does_not_warn(nets, recwarn):
+def test_full_precision_does_not_warn(nets: SimpleNamespace, recwarn: pytest.WarningsRecorder) -> None:
     capture(nets.plain().float(), nets.images().float(), 1)
     assert not recwarn.list
 
 
-def test_legal_corner_cases(nets):
+def test_legal_corner_cases(nets: SimpleNamespace) -> None:
     one = nets.plain(classes=1)
     positive, negative = (capture(one, nets.images(), target) for target in (1, 0))
     assert torch.equal(positive.gradients[0], -negative.gradients[0])
@@ -356,7 +360,7 @@ def test_legal_corner_cases(nets):
 # ---- threads
 
 
-def test_two_threads_with_one_model_in_train_mode(nets):
+def test_two_threads_with_one_model_in_train_mode(nets: SimpleNamespace) -> None:
     net = nets.plain(9, head="gap").train()
     net.features[1].eval()
     flags = [part.training for part in net.modules()]
@@ -410,27 +414,27 @@ def test_two_threads_with_one_model_in_train_mode(nets):
         (torch.zeros(2, 4, 16, 24, dtype=torch.float64), ValueError, r"4 channels.*\(N, 3, H, W\)"),
     ],
 )
-def test_images_that_cannot_be_used(images, error, message, nets):
+def test_images_that_cannot_be_used(images, error, message: str, nets: SimpleNamespace) -> None:
     for layers in (None, "features.7"):
         with pytest.raises(error, match=message):
             capture(nets.plain(), images, 1, layers=layers)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_not_finite_images_are_named(value, nets):
+def test_not_finite_images_are_named(value, nets: SimpleNamespace) -> None:
     images = nets.images(n=3)
     images[1, 2, 3, 4] = value
     with pytest.raises(ValueError, match=r"images \[1\] hold NaN or infinite"):
         capture(nets.plain(), images, 1)
 
 
-def test_finite_images_whose_sum_overflows_are_fine(nets):
+def test_finite_images_whose_sum_overflows_are_fine(nets: SimpleNamespace) -> None:
     huge = torch.full((1, 3, 16, 24), 3e38)
     with pytest.raises(ValueError, match=r"(logits|activations|scores)"):
         capture(nets.plain().float(), huge, 1)
 
 
-def test_not_finite_logits_activations_and_gradients_are_named(nets):
+def test_not_finite_logits_activations_and_gradients_are_named(nets: SimpleNamespace) -> None:
     net = nets.plain()
     net.head[2].bias.data[1] = float("nan")
     with pytest.raises(ValueError, match=r"logits hold NaN .*images \[0, 1\]"):
@@ -443,15 +447,15 @@ def test_not_finite_logits_activations_and_gradients_are_named(nets):
 
 
 class Twice(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv, self.unused, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3), nn.Linear(3, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.head(self.conv(self.conv(images)).mean((2, 3)))
 
 
-def test_layers_must_run_exactly_once():
+def test_layers_must_run_exactly_once() -> None:
     net, images = Twice(), torch.rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match="'conv' ran 2 times"):
         capture(net, images, 1, layers="conv")
@@ -462,13 +466,13 @@ def test_layers_must_run_exactly_once():
 class Odd(nn.Module):
     """A network whose middle returns something else, or loses the gradient on one of many ways."""
 
-    def __init__(self, way: str):
+    def __init__(self, way: str) -> None:
         super().__init__()
         self.way = way
         self.conv, self.aside, self.middle = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 3), Middle(way)
         self.head = nn.Linear(4, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         if self.way == "no_grad":
             with torch.no_grad():
                 return self.head(self.conv(images).mean((2, 3)))
@@ -486,11 +490,11 @@ class Odd(nn.Module):
 
 
 class Middle(nn.Module):
-    def __init__(self, way: str):
+    def __init__(self, way: str) -> None:
         super().__init__()
         self.way = way
 
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         if self.way == "tuple":
             return maps * 1.0, 3
         return maps.flatten(2).transpose(1, 2) if self.way == "tokens" else maps * 1.0
@@ -513,7 +517,7 @@ class Middle(nn.Module):
     ],
 )
 @pytest.mark.parametrize("frozen", [False, True])
-def test_layers_without_a_map_or_a_gradient(way, layer, parts, frozen):
+def test_layers_without_a_map_or_a_gradient(way: str, layer: str, parts: list[str], frozen: bool) -> None:
     net = Odd(way).requires_grad_(not frozen)
     for part in parts:
         with pytest.raises(ValueError, match=part):
@@ -521,7 +525,7 @@ def test_layers_without_a_map_or_a_gradient(way, layer, parts, frozen):
     assert not any(each._forward_hooks for each in net.modules())
 
 
-def test_tokens_with_a_reshape_callable():
+def test_tokens_with_a_reshape_callable() -> None:
     net = Odd("tokens")
     images = torch.rand(2, 3, 8, 8)
     grid = capture(net, images, 1, layers="middle", reshape=lambda t: t.transpose(1, 2).unflatten(2, (8, 8)))
@@ -544,20 +548,20 @@ def test_tokens_with_a_reshape_callable():
 @pytest.mark.parametrize(
     "make", [lambda z: z[:, 0], lambda z: (z, z), lambda z: {"z": z}, lambda z: z[..., None, None]]
 )
-def test_outputs_that_need_a_target_callable(make, nets):
+def test_outputs_that_need_a_target_callable(make: Callable[..., Any], nets: SimpleNamespace) -> None:
     class Wrapped(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain()
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return make(self.net(images))
 
     with pytest.raises(ValueError, match=r"must return logits \(N, K\), got .*target callable"):
         capture(Wrapped(), nets.images(), 1)
 
 
-def test_batch_statistics_are_refused(nets):
+def test_batch_statistics_are_refused(nets: SimpleNamespace) -> None:
     net = nets.plain(head="gap")
     net.features[1] = nn.BatchNorm2d(4, track_running_stats=False).double()
     with pytest.raises(ValueError, match=r"'features\.1' normalises by the batch"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import (
     CAM,
@@ -41,7 +43,9 @@ SETTINGS = st.builds(
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_heatmap_is_the_sum_of_resized_relu_maps(name, truncation, nets, literal):
+def test_heatmap_is_the_sum_of_resized_relu_maps(
+    name, truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     net, images = nets.plain(1), nets.images(1)
     cam = CAM(name, truncation)
     captured = capture(net, images, 1, layers=nets.STAGES)
@@ -54,7 +58,7 @@ def test_heatmap_is_the_sum_of_resized_relu_maps(name, truncation, nets, literal
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_relu_stages_stay_signed(name, nets, literal):
+def test_without_relu_stages_stay_signed(name, nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(2), nets.images(2)
     cam = CAM(name, relu="none")
     captured = cam.capture(net, images, 0)
@@ -64,7 +68,7 @@ def test_without_relu_stages_stay_signed(name, nets, literal):
     assert all(torch.equal(a.clamp_min(0), b) for a, b in zip(cam.stage_maps(captured), cut, strict=True))
 
 
-def test_gap_head_identities_of_the_last_stage(nets):
+def test_gap_head_identities_of_the_last_stage(nets: SimpleNamespace) -> None:
     net, images = nets.plain(3, head="gap"), nets.images(3)
     last = nets.STAGES[-1:]
     maps = {
@@ -80,7 +84,7 @@ def test_gap_head_identities_of_the_last_stage(nets):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_channel_rescaling_of_the_network_changes_no_map(name, nets):
+def test_channel_rescaling_of_the_network_changes_no_map(name, nets: SimpleNamespace) -> None:
     """Channels of a ReLU stage times s and the next convolution's weights over s: the same function."""
     net, images = nets.plain(4), nets.images(4)
     cam = CAM(name, Truncation(50), layers=nets.STAGES)
@@ -93,7 +97,7 @@ def test_channel_rescaling_of_the_network_changes_no_map(name, nets):
     torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-12)
 
 
-def test_k2_probability_target_gives_the_log_odds_map_up_to_a_factor(nets):
+def test_k2_probability_target_gives_the_log_odds_map_up_to_a_factor(nets: SimpleNamespace) -> None:
     net, images = nets.plain(5), nets.images(5, n=1)
     by_odds = CAM("layer-cam", Truncation(50))(net, images, lambda z: z[1] - z[0])
     by_probability = CAM("layer-cam", Truncation(50))(net, images, lambda z: z.softmax(0)[1])
@@ -104,7 +108,7 @@ def test_k2_probability_target_gives_the_log_odds_map_up_to_a_factor(nets):
 
 @settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50), n=st.integers(2, 4))
-def test_batch_equals_singles(cam, seed, n, nets):
+def test_batch_equals_singles(cam: CAM, seed: int, n: int, nets: SimpleNamespace) -> None:
     net, images = nets.plain(seed, classes=3), nets.images(seed, n=n)
     targets = [index % 3 for index in range(n)]
     together = cam(net, images, targets)
@@ -117,20 +121,20 @@ def test_batch_equals_singles(cam, seed, n, nets):
 class Mirrored(nn.Module):
     """Kernels that are their own mirror image, and global pooling: flipping commutes with the network."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         for part in net.modules():
             if isinstance(part, nn.Conv2d):
                 part.weight.data = (part.weight.data + part.weight.data.flip(3)) / 2
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
 
 
 @settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50))
-def test_flip_equivariance(cam, seed, nets):
+def test_flip_equivariance(cam: CAM, seed: int, nets: SimpleNamespace) -> None:
     net, images = Mirrored(nets.plain(seed, head="gap")), nets.images(seed, n=1)
     torch.testing.assert_close(
         cam(net, images.flip(3), 1), cam(net, images, 1).flip(2), rtol=1e-8, atol=1e-12
@@ -139,13 +143,13 @@ def test_flip_equivariance(cam, seed, nets):
 
 @settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50), order=st.permutations([0, 1, 2]))
-def test_order_of_layers_does_not_matter(cam, seed, order, nets):
+def test_order_of_layers_does_not_matter(cam: CAM, seed: int, order, nets: SimpleNamespace) -> None:
     net, images = nets.plain(seed), nets.images(seed)
     shuffled = dataclasses.replace(cam, layers=tuple(nets.STAGES[i] for i in order))
     torch.testing.assert_close(shuffled(net, images, 1), cam(net, images, 1), rtol=1e-10, atol=1e-14)
 
 
-def test_pre_pool_stages_hold_the_same_gradients(nets):
+def test_pre_pool_stages_hold_the_same_gradients(nets: SimpleNamespace) -> None:
     """Max pooling routes each gradient to one place: same kept values, LayerCAM summed over windows."""
     net, images = nets.plain(6), nets.images(6)
     before, after = (capture(net, images, 1, taps=taps) for taps in ("before", "after"))
@@ -158,7 +162,7 @@ def test_pre_pool_stages_hold_the_same_gradients(nets):
             torch.testing.assert_close(summed, coarse, rtol=1e-12, atol=1e-16)
 
 
-def test_capture_once_serves_many_maps(nets):
+def test_capture_once_serves_many_maps(nets: SimpleNamespace) -> None:
     net, images = nets.plain(7), nets.images(7)
     captured = capture(net, images, 1)
     for name in NAMES:
@@ -166,7 +170,7 @@ def test_capture_once_serves_many_maps(nets):
             assert torch.equal(truncated(name, p).heatmaps(captured), truncated(name, p)(net, images, 1))
 
 
-def test_all_negative_evidence_is_an_all_zero_map(nets):
+def test_all_negative_evidence_is_an_all_zero_map(nets: SimpleNamespace) -> None:
     net = nets.plain(8, head="gap")
     net.head[0].weight.data = -net.head[0].weight.data.abs()
     heatmap = CAM("grad-cam", layers=nets.STAGES[-1:])(net, nets.images(8), 1)
@@ -174,7 +178,9 @@ def test_all_negative_evidence_is_an_all_zero_map(nets):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_signed_activations_are_used_as_they_are_and_warned_of_where_they_are_divided_by(name, nets, recwarn):
+def test_signed_activations_are_used_as_they_are_and_warned_of_where_they_are_divided_by(
+    name, nets: SimpleNamespace, recwarn: pytest.WarningsRecorder
+) -> None:
     net, images = nets.plain(9), nets.images(9)
     cam = CAM(name, layers=("features.1", "features.7"))
     captured = cam.capture(net, images, 1)
@@ -194,7 +200,7 @@ def test_signed_activations_are_used_as_they_are_and_warned_of_where_they_are_di
     assert not recwarn.list
 
 
-def test_a_cam_is_a_value():
+def test_a_cam_is_a_value() -> None:
     assert CAM("layer-cam", Truncation(50)) == truncated("layer-cam")
     assert hash(CAM()) == hash(CAM())
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -211,12 +217,12 @@ def test_a_cam_is_a_value():
         ({"truncation": 50}, r"truncation=50 .*Truncation\(percentile\)"),
     ],
 )
-def test_settings_are_checked_when_they_are_made(bad, message):
+def test_settings_are_checked_when_they_are_made(bad: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CAM(**bad)
 
 
-def test_heatmaps_have_the_size_of_the_images_and_are_raw(nets):
+def test_heatmaps_have_the_size_of_the_images_and_are_raw(nets: SimpleNamespace) -> None:
     net, images = nets.plain(10, head="gap"), nets.images(10, n=1, size=(19, 33))
     heatmap = CAM("layer-cam")(net, images, 1)
     assert heatmap.shape == (1, 19, 33)
@@ -230,7 +236,9 @@ def test_heatmaps_have_the_size_of_the_images_and_are_raw(nets):
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.filterwarnings("ignore:layers .* ran in half precision")
-def test_half_precision_gives_the_maps_of_float32(method, dtype, tolerance, autocast, nets):
+def test_half_precision_gives_the_maps_of_float32(
+    method, dtype: torch.dtype, tolerance: float, autocast: bool, nets: SimpleNamespace
+) -> None:
     """The stated tolerances, as shares of each map's largest value: 5 % in float16, 20 % in bfloat16.
 
     FullGrad brings every channel to 0..1, what is nearly constant too: 30 % in bfloat16.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ FUSIONS = ("sum", "mean", "max", "product")
 SCALES = ("none", "max", "minmax", "tanh")
 
 
-def maps(seed: int, sizes=((8, 12), (4, 6), (2, 3)), n: int = 2) -> list[torch.Tensor]:
+def maps(
+    seed: int,
+    sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] = ((8, 12), (4, 6), (2, 3)),
+    n: int = 2,
+) -> list[torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     scales = (1.0, 1e-2, 1e-4)
     return [
@@ -27,13 +32,13 @@ def maps(seed: int, sizes=((8, 12), (4, 6), (2, 3)), n: int = 2) -> list[torch.T
 
 
 @pytest.mark.parametrize("size", [(16, 24), (5, 7), (3, 2), (1, 1), (40, 3)])
-def test_resizing_is_bilinear_with_pixel_centres(size, literal):
+def test_resizing_is_bilinear_with_pixel_centres(size: tuple[int, int], literal: SimpleNamespace) -> None:
     for stage_map in maps(1):
         wanted = np.stack([literal.resized(one, size) for one in stage_map.numpy()])
         np.testing.assert_allclose(resize_maps(stage_map, size).numpy(), wanted, rtol=1e-12, atol=1e-15)
 
 
-def test_resizing_never_leaves_the_range_and_keeps_equal_sizes_as_they_are():
+def test_resizing_never_leaves_the_range_and_keeps_equal_sizes_as_they_are() -> None:
     stage_map = maps(2)[2]
     big = resize_maps(stage_map, (50, 31))
     assert big.min() >= stage_map.min()
@@ -42,7 +47,7 @@ def test_resizing_never_leaves_the_range_and_keeps_equal_sizes_as_they_are():
 
 
 @pytest.mark.parametrize("size", [(41, 63), (16, 24), (4, 7)])
-def test_small_and_large_steps_are_resized_alike(size):
+def test_small_and_large_steps_are_resized_alike(size: tuple[int, int]) -> None:
     """Many pixels per pixel are made by matrices, few by torch's own function."""
     stage_map = maps(3)[2].float()
     wanted = torch.nn.functional.interpolate(stage_map[:, None], size=size, mode="bilinear")[:, 0]
@@ -52,12 +57,12 @@ def test_small_and_large_steps_are_resized_alike(size):
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4, 0), (-1, 2)])
-def test_sizes_below_one_are_refused(size):
+def test_sizes_below_one_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         resize_maps(torch.zeros(1, 2, 2), size)
 
 
-def test_fusions_by_hand():
+def test_fusions_by_hand() -> None:
     stages = maps(3)
     psi = torch.stack([resize_maps(stage, (16, 24)) for stage in stages])
     assert torch.allclose(fuse(stages, (16, 24)), psi[0] + psi[1] + psi[2], rtol=1e-14)
@@ -68,7 +73,7 @@ def test_fusions_by_hand():
     assert torch.allclose(fuse(stages, (16, 24), fusion="product"), product, rtol=1e-12)
 
 
-def test_product_is_zero_where_any_stage_is_and_never_underflows():
+def test_product_is_zero_where_any_stage_is_and_never_underflows() -> None:
     one, zero = torch.full((1, 4, 4), 1e-30), torch.full((1, 4, 4), 1e-30)
     zero[0, :2] = 0
     fused = fuse([one] * 4 + [zero], (4, 4), fusion="product")
@@ -80,7 +85,7 @@ def test_product_is_zero_where_any_stage_is_and_never_underflows():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_scales_by_hand_per_image(scale):
+def test_scales_by_hand_per_image(scale: str) -> None:
     stage = maps(4)[0] + 0.5
     scaled = scale_map(stage, scale)
     for image, result in zip(stage, scaled, strict=True):
@@ -94,7 +99,7 @@ def test_scales_by_hand_per_image(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_an_all_zero_map_stays_zero_beside_another_image(scale):
+def test_an_all_zero_map_stays_zero_beside_another_image(scale: str) -> None:
     stage = torch.zeros(2, 3, 3)
     stage[1, 1, 1] = 4.0
     scaled = scale_map(stage, scale)
@@ -104,7 +109,7 @@ def test_an_all_zero_map_stays_zero_beside_another_image(scale):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_one_stage_is_only_resized(fusion):
+def test_one_stage_is_only_resized(fusion: str) -> None:
     stage = maps(5)[:1]
     fused = fuse(stage, (16, 24), fusion=fusion)
     psi = resize_maps(stage[0], (16, 24))
@@ -120,7 +125,9 @@ def test_one_stage_is_only_resized(fusion):
     fusion=st.sampled_from(FUSIONS),
     scale=st.sampled_from(SCALES),
 )
-def test_fusing_does_not_depend_on_the_order_of_stages_nor_on_other_images(seed, order, fusion, scale):
+def test_fusing_does_not_depend_on_the_order_of_stages_nor_on_other_images(
+    seed: int, order, fusion: str, scale: str
+) -> None:
     stages = maps(seed, n=3)
     fused = fuse(stages, (9, 13), fusion=fusion, stage_scale=scale)
     shuffled = fuse([stages[i] for i in order], (9, 13), fusion=fusion, stage_scale=scale)
@@ -131,7 +138,7 @@ def test_fusing_does_not_depend_on_the_order_of_stages_nor_on_other_images(seed,
     assert math.isfinite(float(fused.max()))
 
 
-def test_errors_name_the_choices_and_the_sizes():
+def test_errors_name_the_choices_and_the_sizes() -> None:
     with pytest.raises(ValueError, match=r"fusion='median'.*sum, mean, max, product"):
         fuse(maps(0), (4, 4), fusion="median")
     with pytest.raises(ValueError, match=r"stage_scale='sqrt'.*none, max, minmax, tanh"):

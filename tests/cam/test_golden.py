@@ -54,13 +54,13 @@ def ratios(*values: str) -> list[float]:
         ("xgrad-cam", None, "3/56 0; 0 3/14"),
     ],
 )
-def test_g1_maps(name, before, after):
+def test_g1_maps(name: str, before: str | None, after: str) -> None:
     if before is not None:
         close(signed(name), before)
     close(signed(name).clamp_min(0), after)
 
 
-def test_g1_weights():
+def test_g1_weights() -> None:
     assert weights("grad-cam", A1, G1) == ratios("1/4", "-1/4")
     assert weights("xgrad-cam", A1, G1) == ratios("3/28", "-3/16")
     assert weights("grad-cam++", A1, G1) == ratios("133/495", "9/77")
@@ -82,7 +82,9 @@ G2_ROWS = [
 
 
 @pytest.mark.parametrize(("scope", "p", "mask", "w", "map_a", "before_b", "map_b", "layer_cam"), G2_ROWS)
-def test_g2_truncation(scope, p, mask, w, map_a, before_b, map_b, layer_cam):
+def test_g2_truncation(
+    scope: str, p: int, mask: str, w: str, map_a: str, before_b: str | None, map_b: str, layer_cam: str
+) -> None:
     gradient, masked = Truncation(p, scope), Truncation(p, scope, "mask")
     T = kept(G1, gradient)
     assert "".join(str(int(v)) for v in T.flatten().tolist()) == mask.replace(" ", "")
@@ -96,7 +98,7 @@ def test_g2_truncation(scope, p, mask, w, map_a, before_b, map_b, layer_cam):
             close(signed(name, truncation), layer_cam)
 
 
-def test_g2_other_methods():
+def test_g2_other_methods() -> None:
     half = Truncation(50)
     cut = G1 * kept(G1, half)
     assert weights("xgrad-cam", A1, cut) == ratios("2/7", "1/8")
@@ -104,7 +106,7 @@ def test_g2_other_methods():
     assert weights("grad-cam++", A1, cut) == ratios("20/99", "1/14")
 
 
-def test_g3_a_channel_without_positive_gradients():
+def test_g3_a_channel_without_positive_gradients() -> None:
     assert weights("grad-cam", A2, G2) == ratios("1/8", "-3/8")
     close(signed("grad-cam", A=A2, g=G2), "-1/8 -1")
     close(signed("layer-cam", A=A2, g=G2), "1 0")
@@ -134,11 +136,11 @@ def over(denominator: int, rows: str) -> str:
     ],
     ids=["sum", "max", "untruncated"],
 )
-def test_g4_fusion(cam, wanted):
+def test_g4_fusion(cam: CAM, wanted) -> None:
     close(cam.heatmaps(CAPTURED), wanted)
 
 
-def test_g4_mean_is_half_the_sum():
+def test_g4_mean_is_half_the_sum() -> None:
     whole, mean = (
         CAM(truncation=Truncation(50), fusion=fusion).heatmaps(CAPTURED) for fusion in ("sum", "mean")
     )

@@ -35,7 +35,9 @@ def peer_map(name: str, A: torch.Tensor, g: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", PEERS)
-def test_grad_cam_package_on_captured_arrays(name, truncation, nets):
+def test_grad_cam_package_on_captured_arrays(
+    name: str, truncation: Truncation | None, nets: SimpleNamespace
+) -> None:
     for seed in range(2):
         captured = capture(nets.plain(seed), nets.images(seed), [0, 1], layers=nets.STAGES)
         for A, g in zip(captured.activations, captured.gradients, strict=True):
@@ -46,7 +48,7 @@ def test_grad_cam_package_on_captured_arrays(name, truncation, nets):
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "layer-cam", "hires-cam", "xgrad-cam"])
-def test_grad_cam_package_end_to_end(name, nets):
+def test_grad_cam_package_end_to_end(name: str, nets: SimpleNamespace) -> None:
     net, images = nets.plain(4), nets.images(4)
     layer = nets.STAGES[1]
     peer = PEERS[name](model=net, target_layers=[net.get_submodule(layer)])
@@ -62,7 +64,7 @@ def test_grad_cam_package_end_to_end(name, nets):
 @pytest.mark.parametrize(("name", "peer", "tolerance"), [
     ("grad-cam", "GradCAM", 1e-12), ("layer-cam", "LayerCAM", 1e-12), ("xgrad-cam", "XGradCAM", 1e-7),
 ])  # fmt: skip
-def test_torchcam_raw_maps(name, peer, tolerance, nets):
+def test_torchcam_raw_maps(name: str, peer: str, tolerance: float, nets: SimpleNamespace) -> None:
     net, images = nets.plain(5), nets.images(5)
     for layer in nets.STAGES:
         with getattr(torchcam_methods, peer)(net, target_layer=layer) as extractor:

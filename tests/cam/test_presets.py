@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ PRESETS = {
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_truncation_and_the_sum_of_all_stages(name):
+def test_a_preset_is_truncation_and_the_sum_of_all_stages(name: str) -> None:
     assert PRESETS[name](90).cam == CAM(
         name, Truncation(90, "channel", "gradient"), fusion="sum", stage_scale="none"
     )
@@ -39,13 +40,13 @@ def test_a_preset_is_truncation_and_the_sum_of_all_stages(name):
     assert PRESETS[name]().cam == truncated(name)
 
 
-def test_every_gradient_method_has_its_preset_also_at_the_top():
+def test_every_gradient_method_has_its_preset_also_at_the_top() -> None:
     assert {method.name for method in list_gradient_methods()} == set(PRESETS)
     for preset in PRESETS.values():
         assert getattr(ltcam, preset.__name__) is preset
 
 
-def test_settings_reach_the_cam():
+def test_settings_reach_the_cam() -> None:
     cam = LTLayerCAM(
         12.5,
         scope="stage",
@@ -59,14 +60,14 @@ def test_settings_reach_the_cam():
     assert LTGradCAM(layers="features.7").layers == ("features.7",)
 
 
-def test_percentile_none_is_refused_and_is_the_method_itself_where_it_may_be_asked_for():
+def test_percentile_none_is_refused_and_is_the_method_itself_where_it_may_be_asked_for() -> None:
     with pytest.raises(ValueError, match=r"LTGradCAM truncates.*0 to 100.*CAM\('grad-cam'\)"):
         LTGradCAM(None)
     assert truncated("grad-cam", None) == CAM("grad-cam")
 
 
 @pytest.mark.parametrize("preset", [*PRESETS.values(), LTFullGrad])
-def test_a_preset_is_a_class_whose_options_are_fields(preset, nets):
+def test_a_preset_is_a_class_whose_options_are_fields(preset, nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     own = preset(75, reading="mask")
     assert (own.percentile, own.scope, own.reading) == (75, "channel", "mask")
@@ -78,12 +79,12 @@ def test_a_preset_is_a_class_whose_options_are_fields(preset, nets):
     assert torch.equal(own.cam(net, images, 1), explanation.heatmaps)
 
 
-def test_full_grad_knows_no_layers():
+def test_full_grad_knows_no_layers() -> None:
     with pytest.raises(ValueError, match="all layers of the network; leave out layers"):
         LTFullGrad(layers=("a",))
 
 
-def test_unknown_settings_are_refused():
+def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="percentil"):
         LTGradCAM(percentil=3)
     with pytest.raises(ValueError, match="from 0 to 100"):

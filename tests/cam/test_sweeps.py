@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,14 @@ NAMES = [method.name for method in list_gradient_methods()]
 BY_POSITION = {"layer-cam", "hires-cam"}
 
 
-def captured_of(shapes, seed=0, dtype=torch.float64, signed=False, size=(16, 24), values=None):
+def captured_of(
+    shapes,
+    seed: int = 0,
+    dtype=torch.float64,
+    signed: bool = False,
+    size: tuple[int, int] = (16, 24),
+    values=None,
+):
     """A capture of random tensors; gradients of few `values` have ties and channels without positive ones."""
     random = torch.Generator().manual_seed(seed)
     activations, gradients = [], []
@@ -37,7 +46,7 @@ def captured_of(shapes, seed=0, dtype=torch.float64, signed=False, size=(16, 24)
     return Capture(names, tuple(activations), tuple(gradients), None, scores, size)
 
 
-def some(values, most=3):
+def some(values, most: int = 3):
     return st.lists(st.sampled_from(values), min_size=1, max_size=most)
 
 
@@ -69,7 +78,9 @@ def some(values, most=3):
     ),
     at_once=st.sampled_from([1, 7, 2**18]),
 )
-def test_every_answer_is_the_map_of_its_settings(seed, maps, kind, n, asked, at_once):
+def test_every_answer_is_the_map_of_its_settings(
+    seed: int, maps: list[tuple[int, int, int]], kind, n: int, asked, at_once: int
+) -> None:
     captured = captured_of([(n, *shape) for shape in maps], seed, **kind)
     before = [t.clone() for t in (*captured.activations, *captured.gradients)]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
@@ -100,7 +111,7 @@ def test_every_answer_is_the_map_of_its_settings(seed, maps, kind, n, asked, at_
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*divides by sums")
-def test_maps_equal_the_formulas(scope, signed, literal):
+def test_maps_equal_the_formulas(scope: str, signed: bool, literal: SimpleNamespace) -> None:
     captured = captured_of([(2, 3, 4, 5)], 3, signed=signed, size=(4, 5), values=None)
     count = 0
     for answer in sweep(captured, percentiles=(60, None, 0), scopes=(scope,), readings=("gradient", "mask")):
@@ -112,7 +123,7 @@ def test_maps_equal_the_formulas(scope, signed, literal):
 
 
 @pytest.mark.parametrize("shape", [(2, 24, 40, 60), (1, 300, 8, 9)])
-def test_float32_agrees_to_rounding(shape):
+def test_float32_agrees_to_rounding(shape: tuple[int, int, int, int]) -> None:
     captured = captured_of([shape], 4, dtype=torch.float32)
     readings, scopes = ("gradient", "mask"), ("channel", "stage")
     for answer in sweep(captured, None, (None, 0, 50, 99), readings=readings, scopes=scopes):
@@ -121,7 +132,7 @@ def test_float32_agrees_to_rounding(shape):
         torch.testing.assert_close(answer.heatmaps, alone, rtol=1e-6, atol=1e-6 * alone.max().item())
 
 
-def test_answers_come_in_the_order_asked_for():
+def test_answers_come_in_the_order_asked_for() -> None:
     captured = captured_of([(1, 2, 3, 3)])
     answers = sweep(
         captured,
@@ -148,13 +159,13 @@ def test_answers_come_in_the_order_asked_for():
     )
 
 
-def test_a_capture_of_a_network_gives_what_its_settings_give(nets):
+def test_a_capture_of_a_network_gives_what_its_settings_give(nets: SimpleNamespace) -> None:
     net, images = nets.plain(1), nets.images(1)
     for answer in sweep(capture(net, images, 1), percentiles=(None, 50), fusions=("sum", "product")):
         torch.testing.assert_close(answer.heatmaps, answer.cam(net, images, 1), rtol=1e-10, atol=1e-14)
 
 
-def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch):
+def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def counting(gradients, percentiles, scope):
@@ -169,7 +180,7 @@ def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch):
     assert asked == [(channels, (90, 10), scope) for channels in (3, 5) for scope in ("channel", "stage")]
 
 
-def test_stage_maps_are_made_once_in_the_call(monkeypatch):
+def test_stage_maps_are_made_once_in_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     captured = captured_of([(1, 3, 4, 4)])
     fused = []
     monkeypatch.setattr(
@@ -209,7 +220,7 @@ OWN = (
 )
 
 
-def test_own_methods_are_swept_with_and_without_terms():
+def test_own_methods_are_swept_with_and_without_terms() -> None:
     captured = captured_of([(2, 3, 4, 5), (2, 4, 2, 3)], 5)
     both = {"scopes": ("channel", "stage"), "readings": ("gradient", "mask")}
     answers = list(sweep(captured, ("layer-cam", *OWN), (None, 0, 70), **both))
@@ -223,7 +234,7 @@ def test_own_methods_are_swept_with_and_without_terms():
 )
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), signed=st.booleans())
-def test_terms_are_what_weights_consist_of(method, seed, signed, nets):
+def test_terms_are_what_weights_consist_of(method, seed: int, signed: bool, nets: SimpleNamespace) -> None:
     A, g = nets.pair(seed, signed=signed)
     A[0, 0] = 0
     terms = method.terms(A, g)
@@ -235,7 +246,7 @@ def test_terms_are_what_weights_consist_of(method, seed, signed, nets):
     torch.testing.assert_close(method.terms(A[:, 1:2], g[:, 1:2]), terms[:, 1:2], rtol=0, atol=0)
 
 
-def test_signed_activations_are_warned_of_once_for_each_method():
+def test_signed_activations_are_warned_of_once_for_each_method() -> None:
     captured = captured_of([(1, 2, 3, 3)], signed=True)
     with pytest.warns(UserWarning, match="divides by sums of activations") as caught:
         list(sweep(captured, None, (None, 0, 50), ("sum", "max"), readings=("gradient", "mask")))
@@ -261,12 +272,12 @@ def test_signed_activations_are_warned_of_once_for_each_method():
         ({"readings": ["gradient", "both"]}, "reading='both' is unknown"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused_in_the_call(asked, message):
+def test_what_cannot_be_asked_for_is_refused_in_the_call(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep(captured_of([(1, 2, 3, 3)]), **asked)
 
 
-def test_methods_and_captures_without_gradients_are_refused(nets):
+def test_methods_and_captures_without_gradients_are_refused(nets: SimpleNamespace) -> None:
     captured = captured_of([(1, 2, 3, 3)])
     with pytest.raises(ValueError, match="FullGrad is no gradient method; choose from grad-cam"):
         sweep(captured, ("fullgrad",))

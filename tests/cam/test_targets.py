@@ -38,18 +38,20 @@ def logits(values=LOGITS) -> torch.Tensor:
         (lambda z: z[:1], [1.0, 0.5]),
     ],
 )
-def test_scores(target, wanted):
+def test_scores(target, wanted: list[float]) -> None:
     assert target_scores(logits(), target, 2).tolist() == wanted
 
 
 @pytest.mark.parametrize(
     ("target", "wanted"), [(None, [2.0, -3.0]), (1, [2.0, -3.0]), (0, [-2.0, 3.0]), ([0, 1], [-2.0, -3.0])]
 )
-def test_one_output_is_the_defect_logit_and_its_negative_is_ok(target, wanted):
+def test_one_output_is_the_defect_logit_and_its_negative_is_ok(
+    target: int | list[int] | None, wanted: list[float]
+) -> None:
     assert target_scores(logits([[2.0], [-3.0]]), target, 2).tolist() == wanted
 
 
-def test_none_explains_one_class_also_among_equal_logits():
+def test_none_explains_one_class_also_among_equal_logits() -> None:
     z = logits([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])
     (gradient,) = torch.autograd.grad(target_scores(z, None, 2).sum(), z)
     assert gradient.tolist() == [[1, 0, 0], [0, 1, 0]]
@@ -75,7 +77,7 @@ def test_none_explains_one_class_also_among_equal_logits():
         (lambda z: z[0].detach(), "without a gradient.*detached"),
     ],
 )
-def test_errors_say_what_was_given(target, message):
+def test_errors_say_what_was_given(target, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         target_scores(logits(), target, 2)
 
@@ -91,17 +93,17 @@ def test_errors_say_what_was_given(target, message):
         (torch.zeros(4, 3), r"\(4, 3\) for 2 images"),
     ],
 )
-def test_outputs_that_are_no_logits(output, message):
+def test_outputs_that_are_no_logits(output, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         target_scores(output, 0, 2)
 
 
-def test_one_output_knows_two_classes():
+def test_one_output_knows_two_classes() -> None:
     with pytest.raises(ValueError, match=r"target=2 .*0 to 1"):
         target_scores(logits([[1.0]]), 2, 1)
 
 
-def test_a_callable_gets_one_image_of_structured_outputs():
+def test_a_callable_gets_one_image_of_structured_outputs() -> None:
     z, aux = logits(), logits([[9.0], [8.0]])
     assert target_scores((z, aux), lambda out: out[0][0] + out[1][0], 2).tolist() == [10.0, 8.5]
     assert target_scores({"z": z, "n": 3}, lambda out: out["z"][2] * out["n"], 2).tolist() == [-6.0, 12.0]
@@ -134,7 +136,7 @@ class ModelOutput(collections.OrderedDict):
 class Slots:
     __slots__ = ("logits",)
 
-    def __init__(self, logits):
+    def __init__(self, logits) -> None:
         self.logits = logits
 
 
@@ -168,7 +170,7 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize(("made", "target"), STRUCTURES.values(), ids=STRUCTURES)
-def test_a_callable_gets_one_image_of_the_same_type(made, target, count):
+def test_a_callable_gets_one_image_of_the_same_type(made, target, count: int) -> None:
     z = torch.randn(count, 3, dtype=torch.float64, requires_grad=True)
     assert torch.allclose(target_scores(made(z), target, count), z[:, 2], rtol=1e-14)
     output = made(z)
@@ -180,7 +182,7 @@ def test_a_callable_gets_one_image_of_the_same_type(made, target, count):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_a_list_that_could_be_read_in_two_ways_is_refused_where_it_is_read(count):
+def test_a_list_that_could_be_read_in_two_ways_is_refused_where_it_is_read(count: int) -> None:
     z = torch.randn(count, 3, requires_grad=True)
     output = {"logits": z, "heads": [z] * count}
     assert torch.equal(target_scores(output, lambda out: out["logits"][1], count), z[:, 1])
@@ -193,7 +195,7 @@ def test_a_list_that_could_be_read_in_two_ways_is_refused_where_it_is_read(count
         target_scores(collections.deque([z]), lambda out: out[0][1], count)
 
 
-def test_log_odds():
+def test_log_odds() -> None:
     z = logits()
     scores = target_scores(z, log_odds([1]), 2)
     wanted = [3 - np.logaddexp(1, -2), -1 - np.logaddexp(0.5, 4)]
@@ -208,13 +210,13 @@ def test_log_odds():
     )
 
 
-def test_log_odds_of_one_output_is_that_output():
+def test_log_odds_of_one_output_is_that_output() -> None:
     z = logits([[2.0], [-3.0]])
     assert target_scores(z, log_odds([1]), 2).tolist() == [2.0, -3.0]
     assert target_scores(z, log_odds([0]), 2).tolist() == [-2.0, 3.0]
 
 
 @pytest.mark.parametrize("classes", [[], [0, 1, 2], [3], [-1], [1, 7]])
-def test_log_odds_of_impossible_classes(classes):
+def test_log_odds_of_impossible_classes(classes) -> None:
     with pytest.raises(ValueError, match=r"log_odds.*0 to 2"):
         target_scores(logits(), log_odds(classes), 2)

@@ -21,14 +21,14 @@ from ltcam.cam.tensors import (
     ("given", "wanted"),
     [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")],
 )
-def test_half_precision_becomes_single(given, wanted):
+def test_half_precision_becomes_single(given: str, wanted: str) -> None:
     tensor = torch.ones(2, dtype=getattr(torch, given))
     found = at_least_float32(tensor)
     assert found.dtype == getattr(torch, wanted)
     assert (found is tensor) == (given == wanted)
 
 
-def test_every_tensor_of_an_output_is_detached():
+def test_every_tensor_of_an_output_is_detached() -> None:
     z = torch.ones(2, requires_grad=True) * 2
     found = detached({"logits": z, "parts": [z, (z, "name")], "count": 3})
     assert not found["logits"].requires_grad
@@ -38,7 +38,7 @@ def test_every_tensor_of_an_output_is_detached():
     assert found["count"] == 3
 
 
-def test_rows_that_are_not_finite():
+def test_rows_that_are_not_finite() -> None:
     values = torch.zeros(4, 2, 3)
     assert not_finite(values) == []
     values[1, 0, 0], values[3, 1, 2] = torch.nan, torch.inf
@@ -49,7 +49,7 @@ def test_rows_that_are_not_finite():
         refuse_not_finite("scores", values)
 
 
-def test_a_warning_of_half_precision_stands_where_it_is_said_to():
+def test_a_warning_of_half_precision_stands_where_it_is_said_to() -> None:
     with pytest.warns(UserWarning, match="layers a, b ran in half precision") as caught:
         warn_of_half_precision(["a", "b"], stacklevel=1)
     assert caught[0].filename == __file__
@@ -59,7 +59,7 @@ def test_a_warning_of_half_precision_stands_where_it_is_said_to():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 1, 4, 5), (2, 3, 1, 1), (1, 5, 1, 7)])
-def test_contiguous_maps_hold_the_same_values(shape):
+def test_contiguous_maps_hold_the_same_values(shape: tuple[int, int, int, int]) -> None:
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     for view in (maps, maps.contiguous(memory_format=torch.channels_last), maps.mT.contiguous().mT):
         found = tensors.contiguous(view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,17 +21,17 @@ PERCENTILES = (0, 10, 33.3, 50, 90, 99, 100)
 
 
 @pytest.mark.parametrize("bad", [-1, 100.5, float("nan"), float("inf"), True, "50", None, 50j])
-def test_percentile_must_be_a_number_from_0_to_100(bad):
+def test_percentile_must_be_a_number_from_0_to_100(bad) -> None:
     with pytest.raises(ValueError, match="from 0 to 100"):
         Truncation(bad)
 
 
 @pytest.mark.parametrize("good", [0, 100, 12.5, np.float32(50), np.int64(50), Fraction(1, 3)])
-def test_any_real_number_is_a_percentile(good):
+def test_any_real_number_is_a_percentile(good) -> None:
     assert kept(torch.ones(1, 1, 2, 2), Truncation(good)).all()
 
 
-def test_unknown_scope_and_reading_list_the_choices():
+def test_unknown_scope_and_reading_list_the_choices() -> None:
     with pytest.raises(ValueError, match=r"scope='batch'.*channel, stage"):
         Truncation(50, "batch")
     with pytest.raises(ValueError, match=r"reading='both'.*gradient, mask"):
@@ -39,7 +40,9 @@ def test_unknown_scope_and_reading_list_the_choices():
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("p", PERCENTILES)
-def test_kept_is_the_literal_definition(scope, p, nets, literal):
+def test_kept_is_the_literal_definition(
+    scope: str, p: float, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     for seed in range(4):
         _, g = nets.pair(seed)
         g[0, 1] = -g[0, 1].abs()  # a channel without positive gradients
@@ -49,7 +52,7 @@ def test_kept_is_the_literal_definition(scope, p, nets, literal):
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope, nets):
+def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(5)
     assert torch.equal(kept(g, Truncation(0, scope)), g > 0)
     for method in list_gradient_methods():
@@ -61,7 +64,7 @@ def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope, nets):
         assert same == (method.name in {"layer-cam", "grad-cam++"}), method.name
 
 
-def test_p_100_keeps_the_maximum_and_its_ties():
+def test_p_100_keeps_the_maximum_and_its_ties() -> None:
     g = torch.tensor([[[[3.0, 3.0], [1.0, -5.0]], [[0.5, 0.0], [0.0, -0.0]]]])
     assert kept(g, Truncation(100)).flatten(2).tolist() == [
         [[True, True, False, False], [True, False, False, False]]
@@ -71,7 +74,7 @@ def test_p_100_keeps_the_maximum_and_its_ties():
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope):
+def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope: str) -> None:
     A, g = torch.rand(1, 2, 3, 3), -torch.rand(1, 2, 3, 3)
     for reading in READINGS:
         for method in list_gradient_methods():
@@ -80,7 +83,7 @@ def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope):
             assert not weighted_sum(method, A, g, truncation).any()
 
 
-def test_gap_head_makes_channel_truncation_drop_only_negative_channels():
+def test_gap_head_makes_channel_truncation_drop_only_negative_channels() -> None:
     w = torch.tensor([0.5, -0.25, 0.125, 2.0], dtype=torch.float64)
     g = w.reshape(1, 4, 1, 1).expand(2, 4, 3, 5)
     for p in PERCENTILES:
@@ -95,7 +98,9 @@ def test_gap_head_makes_channel_truncation_drop_only_negative_channels():
 @given(
     seed=st.integers(0, 10_000), low=st.floats(0, 100), high=st.floats(0, 100), scope=st.sampled_from(SCOPES)
 )
-def test_support_falls_as_the_percentile_rises(seed, low, high, scope, nets):
+def test_support_falls_as_the_percentile_rises(
+    seed: int, low: float, high: float, scope: str, nets: SimpleNamespace
+) -> None:
     low, high = sorted((low, high))
     A, g = nets.pair(seed)
     few, many = kept(g, Truncation(high, scope)), kept(g, Truncation(low, scope))
@@ -115,7 +120,9 @@ def test_support_falls_as_the_percentile_rises(seed, low, high, scope, nets):
     scope=st.sampled_from(SCOPES),
     power=st.integers(-30, 30),
 )
-def test_kept_is_unchanged_by_positive_scaling_and_by_other_images(seed, p, scope, power, nets):
+def test_kept_is_unchanged_by_positive_scaling_and_by_other_images(
+    seed: int, p: float, scope: str, power: int, nets: SimpleNamespace
+) -> None:
     _, g = nets.pair(seed, (3, 2, 3, 4))
     truncation = Truncation(p, scope)
     mask = kept(g, truncation)
@@ -123,14 +130,16 @@ def test_kept_is_unchanged_by_positive_scaling_and_by_other_images(seed, p, scop
     assert torch.equal(mask, torch.cat([kept(one[None], truncation) for one in g]))
 
 
-def test_channel_rescaling_leaves_the_channel_scope_and_changes_the_stage_scope(nets):
+def test_channel_rescaling_leaves_the_channel_scope_and_changes_the_stage_scope(
+    nets: SimpleNamespace,
+) -> None:
     _, g = nets.pair(2)
     s = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64).reshape(1, 3, 1, 1)
     assert torch.equal(kept(g, Truncation(60)), kept(g / s, Truncation(60)))
     assert not torch.equal(kept(g, Truncation(60, "stage")), kept(g / s, Truncation(60, "stage")))
 
 
-def test_non_contiguous_and_channels_last_gradients(nets):
+def test_non_contiguous_and_channels_last_gradients(nets: SimpleNamespace) -> None:
     _, g = nets.pair(7, (2, 4, 6, 6))
     for view in (g.to(memory_format=torch.channels_last), g.transpose(2, 3), g[:, ::2, 1:, ::3]):
         for scope in SCOPES:

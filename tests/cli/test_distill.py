@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cli.conftest import Call, Start
 
 QUICK = ("--epochs", "2", "--keep", "student")  # who has learned for two epochs does not keep up
 
 
 @pytest.fixture(scope="module")
-def student(ltcam, trained, data, tmp_path_factory):
+def student(ltcam: Call, trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("students") / "student"
     result = ltcam("distill", trained, data, "--out", out, *QUICK, "--json")
     assert result.code == 0, result.err
@@ -22,7 +25,7 @@ def student(ltcam, trained, data, tmp_path_factory):
     return out
 
 
-def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained):
+def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained: Path) -> None:
     run = json.loads((student / "run.json").read_text())
     assert run["network"] == "student"
     assert run["maps"]["map"]["method"] == "student"
@@ -38,7 +41,7 @@ def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained
     assert not list(student.parent.glob(".*"))
 
 
-def test_predict_evaluate_and_compare_take_it(ltcam, student, data, tmp_path):
+def test_predict_evaluate_and_compare_take_it(ltcam: Call, student, data: Path, tmp_path: Path) -> None:
     result = ltcam("predict", student, data / "hole", "--out", tmp_path / "results")
     assert result.code == 0, result.err
     masks = [np.asarray(Image.open(path)) for path in (tmp_path / "results" / "masks").rglob("*.png")]
@@ -51,7 +54,9 @@ def test_predict_evaluate_and_compare_take_it(ltcam, student, data, tmp_path):
     assert any(row["method"] == "LTGrad-CAM" for row in rows)
 
 
-def test_another_map_of_the_same_network_is_cut_as_maps_are(ltcam, student, data, tmp_path):
+def test_another_map_of_the_same_network_is_cut_as_maps_are(
+    ltcam: Call, student, data: Path, tmp_path: Path
+) -> None:
     result = ltcam("predict", student, data / "hole", "--out", tmp_path / "cam", "--method", "layer-cam")
     assert result.code == 0, result.err
     settings = json.loads((tmp_path / "cam" / "predictions.json").read_text())["settings"]
@@ -59,7 +64,9 @@ def test_another_map_of_the_same_network_is_cut_as_maps_are(ltcam, student, data
     assert settings["mask"]["threshold"] == "otsu"
 
 
-def test_masks_in_the_data_are_not_looked_at(ltcam, student, trained, data, tmp_path):
+def test_masks_in_the_data_are_not_looked_at(
+    ltcam: Call, student, trained: Path, data: Path, tmp_path: Path
+) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(data, bare, ignore=shutil.ignore_patterns("masks"))
     result = ltcam("distill", trained, bare, "--out", tmp_path / "again", *QUICK)
@@ -68,12 +75,14 @@ def test_masks_in_the_data_are_not_looked_at(ltcam, student, trained, data, tmp_
     assert same == (student / "weights.safetensors").read_bytes(), "same seed, same weights, masks or none"
 
 
-def test_a_student_of_a_student(ltcam, student, data, tmp_path):
+def test_a_student_of_a_student(ltcam: Call, student, data: Path, tmp_path: Path) -> None:
     result = ltcam("distill", student, data, "--out", tmp_path / "second", "--epochs", "1")
     assert result.code == 0, result.err
 
 
-def test_the_better_of_teacher_and_student_is_kept(ltcam, trained, data, tmp_path):
+def test_the_better_of_teacher_and_student_is_kept(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
     result = ltcam("distill", trained, data, "--out", tmp_path / "kept", "--epochs", "1")
     assert result.code == 0, result.err
     run = json.loads((tmp_path / "kept" / "run.json").read_text())
@@ -85,14 +94,18 @@ def test_the_better_of_teacher_and_student_is_kept(ltcam, trained, data, tmp_pat
     assert ltcam("predict", tmp_path / "kept", data / "hole", "--out", tmp_path / "results").code == 0
 
 
-def test_more_frozen_stages_than_there_are_is_an_error(ltcam, trained, data, tmp_path):
+def test_more_frozen_stages_than_there_are_is_an_error(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
     result = ltcam("distill", trained, data, "--out", tmp_path / "frozen", "--freeze", "8")
     assert result.code == 2
     assert "--freeze 8" in result.err
     assert "stages" in result.err
 
 
-def test_other_images_than_the_teachers_are_refused(ltcam, trained, dataset_of, tmp_path):
+def test_other_images_than_the_teachers_are_refused(
+    ltcam: Call, trained: Path, dataset_of: Callable[..., Path], tmp_path: Path
+) -> None:
     other = dataset_of(tmp_path / "other", 3, 1)
     for number, path in enumerate([*(other / "good").iterdir(), *(other / "hole").iterdir()]):
         Image.fromarray(np.full((64, 96, 3), 10 * number, np.uint8)).save(path)
@@ -102,13 +115,13 @@ def test_other_images_than_the_teachers_are_refused(ltcam, trained, dataset_of, 
     assert not (tmp_path / "student").exists()
 
 
-def test_a_folder_that_is_no_run_is_refused(ltcam, data, tmp_path):
+def test_a_folder_that_is_no_run_is_refused(ltcam: Call, data: Path, tmp_path: Path) -> None:
     result = ltcam("distill", data, data, "--out", tmp_path / "student")
     assert result.code == 2
     assert "is not a run folder" in result.err
 
 
-def test_an_existing_run_is_not_replaced_unasked(ltcam, trained, data, student):
+def test_an_existing_run_is_not_replaced_unasked(ltcam: Call, trained: Path, data: Path, student) -> None:
     before = (student / "weights.safetensors").stat().st_mtime_ns
     result = ltcam("distill", trained, data, "--out", student, *QUICK)
     assert result.code == 2
@@ -118,8 +131,14 @@ def test_an_existing_run_is_not_replaced_unasked(ltcam, trained, data, student):
 
 @pytest.mark.slow
 def test_stopped_and_gone_on_with_it_is_the_same_student(
-    ltcam, process, until, student, trained, data, tmp_path
-):
+    ltcam: Call,
+    process: Start,
+    until: Callable[..., None],
+    student,
+    trained: Path,
+    data: Path,
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "student"
     running = process("distill", trained, data, "--out", out, *QUICK)
     until(lambda: any(tmp_path.glob(".student*.training/round-1/last.ckpt")), running)

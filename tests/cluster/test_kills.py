@@ -117,7 +117,7 @@ def cluster() -> Iterator[Any]:
         from ray.cluster_utils import Cluster  # noqa: PLC0415
 
         small = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-        made = Cluster(initialize_head=True, head_node_args={**small, "node_ip_address": "127.0.0.2"})
+        made: Any = Cluster(initialize_head=True, head_node_args={**small, "node_ip_address": "127.0.0.2"})
         made.other = made.add_node(**small, node_ip_address="127.0.0.3")
         yield made
         made.shutdown()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Small(nn.Module):
     """3 x (Conv, BN, ReLU, MaxPool) on images of 16 x 24, then two linear layers or, `gap`, pooling and one."""
 
-    def __init__(self, head: str, classes: int):
+    def __init__(self, head: str, classes: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for i, o in ((3, 4), (4, 6), (6, 8)):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import capture
 from ltcam.compat import pytorch_grad_cam as drop_in
@@ -18,14 +20,14 @@ EXACT = ("GradCAM", "XGradCAM", "LayerCAM", "HiResCAM")
 LAYERS = ("features.3", "features.7", "features.11")
 
 
-def theirs(name, net, images, targets, layers, **settings):
+def theirs(name, net, images, targets, layers, **settings: Any):
     """The other package's result; it fills .grad, wants unfrozen parameters, prints progress."""
     reshape = settings.pop("reshape_transform", None)
     with getattr(peers, name)(model=net, target_layers=layers, reshape_transform=reshape) as cam:
         return cam(input_tensor=images.clone(), targets=targets, **settings)
 
 
-def ours(name, net, images, targets, layers, **settings):
+def ours(name, net, images, targets, layers, **settings: Any):
     reshape = settings.pop("reshape_transform", None)
     with getattr(drop_in, name)(model=net, target_layers=layers, reshape_transform=reshape) as cam:
         return cam(input_tensor=images, targets=targets, **settings)
@@ -35,7 +37,7 @@ def modules(net, names):
     return [net.get_submodule(name) for name in names]
 
 
-def assert_close(found, wanted, tolerance=1e-5):
+def assert_close(found, wanted, tolerance: float = 1e-5) -> None:
     assert found.dtype == np.float32
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() < tolerance
@@ -44,7 +46,7 @@ def assert_close(found, wanted, tolerance=1e-5):
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("targets", [None, [0, 2, 0], [1, 1, 1]])
-def test_equals_the_package_at_one_layer(name, targets, small):
+def test_equals_the_package_at_one_layer(name: str, targets: list[int] | None, small) -> None:
     net, images = small(1)
     given = targets and [model_targets.ClassifierOutputTarget(c) for c in targets]
     for layer in LAYERS:
@@ -56,7 +58,7 @@ def test_equals_the_package_at_one_layer(name, targets, small):
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_several_layers_are_the_mean_of_their_scaled_maps(name, small):
+def test_several_layers_are_the_mean_of_their_scaled_maps(name: str, small) -> None:
     net, images = small(2)
     at = modules(net, LAYERS)
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -64,7 +66,7 @@ def test_several_layers_are_the_mean_of_their_scaled_maps(name, small):
     assert_close(ours(name, net, images, given, at), theirs(name, net, images, given, at), 1e-3)
 
 
-def test_grad_cam_plus_plus_where_gradients_are_large(small):
+def test_grad_cam_plus_plus_where_gradients_are_large(small) -> None:
     """Its 1e-6 beside squared gradients vanishes only there."""
     net, images = small(3)
     net.head[2].weight.data *= 1e4
@@ -74,7 +76,7 @@ def test_grad_cam_plus_plus_where_gradients_are_large(small):
     assert_close(ours("GradCAMPlusPlus", net, images, given, at), wanted)
 
 
-def test_ablation_cam_behind_a_relu(small):
+def test_ablation_cam_behind_a_relu(small) -> None:
     """It ablates to 0 only where an image's smallest activation is 0, and turns the map where y < 0."""
     net, images = small(4, head="gap")
     net.head[0].bias.data[:] = 5
@@ -84,7 +86,7 @@ def test_ablation_cam_behind_a_relu(small):
     assert_close(ours("AblationCAM", net, images, given, at), wanted, 1e-4)
 
 
-def test_score_cam_up_to_its_corners(small):
+def test_score_cam_up_to_its_corners(small) -> None:
     """It resizes masks with corners aligned, which moves them by up to half a position of the layer."""
     net, images = small(5)
     at = modules(net, LAYERS[:1])
@@ -92,14 +94,14 @@ def test_score_cam_up_to_its_corners(small):
     assert_close(ours("ScoreCAM", net, images, given, at), theirs("ScoreCAM", net, images, given, at), 0.08)
 
 
-def test_full_grad_of_layers_in_order(small):
+def test_full_grad_of_layers_in_order(small) -> None:
     net, images = small(6)
     given = [model_targets.ClassifierOutputTarget(0)] * 3
     assert_close(ours("FullGrad", net, images, given, []), theirs("FullGrad", net, images, given, []), 1e-3)
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_residual_network_as_in_its_first_example(name):
+def test_residual_network_as_in_its_first_example(name: str) -> None:
     torch.manual_seed(0)
     net = torchvision.models.resnet18().eval()
     images = torch.randn(2, 3, 96, 96)
@@ -111,14 +113,14 @@ def test_residual_network_as_in_its_first_example(name):
 class Transformer(nn.Module):
     """Patches, a class token, one attention block with a norm in front: what ViT's example needs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, 8, 8, stride=8)
         self.token = nn.Parameter(torch.randn(1, 1, 8))
         self.norm1, self.attention = nn.LayerNorm(8), nn.MultiheadAttention(8, 2, batch_first=True)
         self.head = nn.Linear(8, 4)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
         y = self.norm1(x)
@@ -126,13 +128,13 @@ class Transformer(nn.Module):
         return self.head(x[:, 0])
 
 
-def reshape_transform(tensor, height=3, width=4):
+def reshape_transform(tensor, height: int = 3, width: int = 4):
     result = tensor[:, 1:, :].reshape(tensor.size(0), height, width, tensor.size(2))
     return result.transpose(2, 3).transpose(1, 2)
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "LayerCAM", "HiResCAM"])
-def test_transformer_with_reshape_as_in_its_example(name):
+def test_transformer_with_reshape_as_in_its_example(name: str) -> None:
     torch.manual_seed(1)
     net, images = Transformer().eval(), torch.randn(2, 3, 24, 32)
     settings = {"targets": None, "layers": [net.norm1], "reshape_transform": reshape_transform}
@@ -143,7 +145,7 @@ def test_transformer_with_reshape_as_in_its_example(name):
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "LayerCAM"])
-def test_smoothing_by_augmentation(name, small):
+def test_smoothing_by_augmentation(name: str, small) -> None:
     net, images = small(7)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -154,7 +156,7 @@ def test_smoothing_by_augmentation(name, small):
 
 
 @pytest.mark.parametrize("name", ["HiResCAM", "LayerCAM", "ScoreCAM"])
-def test_smoothing_by_the_first_component_up_to_its_sign(name, small):
+def test_smoothing_by_the_first_component_up_to_its_sign(name: str, small) -> None:
     net, images = small(8)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -166,7 +168,7 @@ def test_smoothing_by_the_first_component_up_to_its_sign(name, small):
     assert np.abs(found - wanted)[same_sign].max() < tolerance
 
 
-def test_first_component_is_that_of_numpy():
+def test_first_component_is_that_of_numpy() -> None:
     maps = torch.randn(2, 5, 4, 6, dtype=torch.float64) + 1
     for one, found in zip(maps, drop_in.first_component(maps), strict=True):
         points = one.reshape(5, -1).T.numpy()
@@ -176,7 +178,7 @@ def test_first_component_is_that_of_numpy():
         np.testing.assert_allclose(found.numpy(), sign * wanted, atol=1e-10)
 
 
-def test_own_targets_are_those_of_the_package():
+def test_own_targets_are_those_of_the_package() -> None:
     logits = torch.randn(4, requires_grad=True)
     for name in ("ClassifierOutputTarget", "ClassifierOutputSoftmaxTarget"):
         for given in (logits, torch.stack([logits, 2 * logits])):
@@ -189,7 +191,7 @@ def test_own_targets_are_those_of_the_package():
         assert torch.equal(own, other)
 
 
-def test_one_output_is_explained_as_it_is(small):
+def test_one_output_is_explained_as_it_is(small) -> None:
     net, images = small(9, classes=1)
     at = modules(net, LAYERS[-1:])
     as_is = ours("LayerCAM", net, images, [drop_in.ClassifierOutputTarget(0)] * 3, at)
@@ -198,7 +200,7 @@ def test_one_output_is_explained_as_it_is(small):
     assert np.abs(as_is - turned).max() > 0.1
 
 
-def test_targets_that_ask_the_same_share_a_pass(small):
+def test_targets_that_ask_the_same_share_a_pass(small) -> None:
     net, images = small(10)
     capture(
         net, images, 1, layers=LAYERS
@@ -214,7 +216,7 @@ def test_targets_that_ask_the_same_share_a_pass(small):
     assert np.abs(mixed - np.stack(singles)).max() < 1e-5
 
 
-def test_outputs_are_those_of_the_model_in_the_images_order(small):
+def test_outputs_are_those_of_the_model_in_the_images_order(small) -> None:
     net, images = small(11)
     cam = drop_in.GradCAM(net, modules(net, LAYERS[-1:]))
     assert cam.outputs is None
@@ -226,7 +228,7 @@ def test_outputs_are_those_of_the_model_in_the_images_order(small):
     assert torch.allclose(full.outputs, net(images), atol=1e-6)
 
 
-def test_batch_size_bounds_what_the_network_is_given(small):
+def test_batch_size_bounds_what_the_network_is_given(small) -> None:
     net, images = small(12)
     cam = drop_in.ScoreCAM(net, modules(net, LAYERS[-1:]))
     cam.batch_size = 2
@@ -238,7 +240,7 @@ def test_batch_size_bounds_what_the_network_is_given(small):
     assert drop_in.AblationCAM(net, modules(net, LAYERS[-1:]), None, object(), 5).batch_size == 5
 
 
-def test_model_is_left_as_it_was(small):
+def test_model_is_left_as_it_was(small) -> None:
     net, images = small(13)
     net.train()
     for parameter in net.parameters():
@@ -252,7 +254,7 @@ def test_model_is_left_as_it_was(small):
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_wrapped_models_and_their_modules(small):
+def test_wrapped_models_and_their_modules(small) -> None:
     net, images = small(14)
     wrapped = nn.DataParallel(net)
     wanted = ours("GradCAM", net, images, None, modules(net, LAYERS))
@@ -260,13 +262,13 @@ def test_wrapped_models_and_their_modules(small):
     assert np.array_equal(found, wanted)
 
 
-def test_with_swallows_nothing(small):
+def test_with_swallows_nothing(small) -> None:
     net, images = small(15)
     with pytest.raises(IndexError), drop_in.GradCAM(net, modules(net, LAYERS[:1])) as cam:
         cam(images, [drop_in.ClassifierOutputTarget(99)] * 3)
 
 
-def test_mistakes_are_named(small):
+def test_mistakes_are_named(small) -> None:
     net, images = small(16)
     with pytest.raises(ValueError, match="targets has 1 entries for 3 images"):
         ours("GradCAM", net, images, [drop_in.ClassifierOutputTarget(0)], modules(net, LAYERS))

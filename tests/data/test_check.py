@@ -4,11 +4,13 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.conftest import Paint
 
 from ltcam.data.check import check_dataset
 from ltcam.data.layouts import read_dataset
@@ -16,7 +18,7 @@ from ltcam_runtime import reading
 
 
 @pytest.fixture
-def clean(paint, mark):
+def clean(paint: Paint, mark: Paint) -> None:
     """Twelve OK and twelve dented images of two sizes, in three lots, with masks."""
     for index in range(12):
         size = (48, 64) if index < 8 else (60, 80)
@@ -25,7 +27,7 @@ def clean(paint, mark):
         mark(f"masks/dent/lot{index % 3}/{index}.png", 255, size)
 
 
-def test_clean_data_set(clean, tmp_path):
+def test_clean_data_set(clean: None, tmp_path: Path) -> None:
     calls = []
     report = check_dataset(read_dataset(tmp_path), lambda done, total: calls.append((done, total)))
     assert calls == [(n, 24) for n in range(1, 25)]
@@ -49,7 +51,7 @@ def ids(problems):
     return [problem.id for problem in problems]
 
 
-def test_one_fault_of_each_kind(clean, paint, mark, tmp_path):
+def test_one_fault_of_each_kind(clean: None, paint: Paint, mark: Paint, tmp_path: Path) -> None:
     (tmp_path / "good/lot0/0.png").write_bytes((tmp_path / "good/lot0/0.png").read_bytes()[:900])
     (tmp_path / "good/lot1/1.png").write_text("no image")
     mark("masks/dent/lot0/0.png", 255, (48, 60))  # another size
@@ -80,7 +82,7 @@ def test_one_fault_of_each_kind(clean, paint, mark, tmp_path):
     assert sum(count for _, count in report.sizes) == report.images - 2
 
 
-def test_json_is_plain_and_complete(clean, tmp_path):
+def test_json_is_plain_and_complete(clean: None, tmp_path: Path) -> None:
     (tmp_path / "good/lot1/1.png").write_text("no image")
     values = json.loads(json.dumps(check_dataset(read_dataset(tmp_path)).to_json()))
     assert values["schema_version"] == 1
@@ -89,7 +91,7 @@ def test_json_is_plain_and_complete(clean, tmp_path):
     assert values["classes"][1]["by_split"]["none"] == 12
 
 
-def test_few_defects_and_single_group_are_noted(paint, tmp_path):
+def test_few_defects_and_single_group_are_noted(paint: Paint, tmp_path: Path) -> None:
     for index in range(4):
         paint(f"good/lot{index}/{index}.png", index)
     paint("dent/lot9/1.png", 20)
@@ -98,7 +100,7 @@ def test_few_defects_and_single_group_are_noted(paint, tmp_path):
     assert notes[1].startswith("All defective images are in one group (lot9)")
 
 
-def test_no_masks_at_all_is_no_problem(paint, tmp_path):
+def test_no_masks_at_all_is_no_problem(paint: Paint, tmp_path: Path) -> None:
     for index in range(12):
         paint(f"good/{index}.png", index)
         paint(f"dent/{index}.png", 50 + index)
@@ -107,7 +109,7 @@ def test_no_masks_at_all_is_no_problem(paint, tmp_path):
     assert report.defect_area_percent is None
 
 
-def test_copies_on_both_sides_of_a_named_split(paint, tmp_path):
+def test_copies_on_both_sides_of_a_named_split(paint: Paint, tmp_path: Path) -> None:
     for side, seeds in (("train", (1, 2)), ("test", (3, 4))):
         paint(f"{side}/good/a{seeds[0]}.png", seeds[0])
         paint(f"{side}/dent/b{seeds[1]}.png", seeds[1])
@@ -118,7 +120,7 @@ def test_copies_on_both_sides_of_a_named_split(paint, tmp_path):
     assert any(finding.title.startswith("Groups on several sides") for finding in report.findings)
 
 
-def test_every_file_broken(paint, tmp_path):
+def test_every_file_broken(paint: Paint, tmp_path: Path) -> None:
     for name in ("good/a.png", "dent/a.png"):
         paint(name).write_text("no image")
     report = check_dataset(read_dataset(tmp_path))
@@ -126,8 +128,8 @@ def test_every_file_broken(paint, tmp_path):
     assert (report.sizes, report.heights, report.modes) == ((), None, {})
 
 
-def test_an_exception_in_progress_ends_the_check(clean, tmp_path):
-    def stop(done, total):
+def test_an_exception_in_progress_ends_the_check(clean: None, tmp_path: Path) -> None:
+    def stop(done, total) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -135,7 +137,7 @@ def test_an_exception_in_progress_ends_the_check(clean, tmp_path):
 
 
 @pytest.mark.ksdd
-def test_ksdd(ksdd_folder):
+def test_ksdd(ksdd_folder: Path) -> None:
     report = check_dataset(read_dataset(ksdd_folder))
     assert [(c.name, c.images) for c in report.classes] == [("ok", 347), ("defect", 52)]
     assert [(f.title, [entry.id for entry in f.entries]) for f in report.findings] == [
@@ -144,10 +146,12 @@ def test_ksdd(ksdd_folder):
     assert len(report.duplicates) == 24
 
 
-def test_a_bad_sector_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
+def test_a_bad_sector_is_named_and_stops_nothing(
+    clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = Path.open
 
-    def fail(path, *args, **options):
+    def fail(path, *args: Any, **options: Any):
         if path.name == "1.png":
             raise OSError(errno.EIO, "Input/output error")
         return whole(path, *args, **options)
@@ -159,7 +163,9 @@ def test_a_bad_sector_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
     assert all("Input/output error" in problem.reason for problem in report.unreadable)
 
 
-def test_a_picture_that_memory_does_not_take_is_named_and_stops_nothing(clean, tmp_path, monkeypatch):
+def test_a_picture_that_memory_does_not_take_is_named_and_stops_nothing(
+    clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("L", (3000, 3000)).save(tmp_path / "dent/lot0/bomb.png")
     monkeypatch.setattr(reading, "available_memory", lambda: 2**20)
     report = check_dataset(read_dataset(tmp_path))
@@ -167,7 +173,9 @@ def test_a_picture_that_memory_does_not_take_is_named_and_stops_nothing(clean, t
     assert "9,000,000 pixels need about" in report.unreadable[0].reason
 
 
-def test_soft_masks_mask_like_images_and_odd_shapes(clean, paint, mark, tmp_path):
+def test_soft_masks_mask_like_images_and_odd_shapes(
+    clean: None, paint: Paint, mark: Paint, tmp_path: Path
+) -> None:
     Image.open(mark("masks/dent/lot0/0.png")).convert("L").save(
         tmp_path / "masks/dent/lot0/0.jpg", quality=60
     )
@@ -183,7 +191,7 @@ def test_soft_masks_mask_like_images_and_odd_shapes(clean, paint, mark, tmp_path
     assert "masks with values in between (1)" in report.readiness.reasons
 
 
-def test_inverted_masks_are_noticed(clean, tmp_path):
+def test_inverted_masks_are_noticed(clean: None, tmp_path: Path) -> None:
     for path in (tmp_path / "masks").rglob("*.png"):
         cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
     report = check_dataset(read_dataset(tmp_path))
@@ -193,7 +201,9 @@ def test_inverted_masks_are_noticed(clean, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".gif", ".webp", ".png"])
-def test_pages_and_frames_behind_the_first_are_named(suffix, clean, paint, tmp_path):
+def test_pages_and_frames_behind_the_first_are_named(
+    suffix: str, clean: None, paint: Paint, tmp_path: Path
+) -> None:
     first, second = (Image.open(paint(f"other/{seed}.png", seed)) for seed in (70, 71))
     first.save(tmp_path / f"good/lot0/several{suffix}", save_all=True, append_images=[second])
     shutil.rmtree(tmp_path / "other")
@@ -201,7 +211,7 @@ def test_pages_and_frames_behind_the_first_are_named(suffix, clean, paint, tmp_p
     assert ids(report.several_pictures) == [f"good/lot0/several{suffix}"]
 
 
-def test_the_small_copy_in_a_tiff_is_no_page(clean, paint, tmp_path):
+def test_the_small_copy_in_a_tiff_is_no_page(clean: None, paint: Paint, tmp_path: Path) -> None:
     first = Image.open(paint("other/0.png", 70))
     small = first.resize((16, 12))
     small.encoderinfo = {"tiffinfo": {254: 1}}
@@ -213,7 +223,7 @@ def test_the_small_copy_in_a_tiff_is_no_page(clean, paint, tmp_path):
     assert check_dataset(read_dataset(tmp_path)).several_pictures == ()
 
 
-def test_ready_and_the_sides_that_come(clean, tmp_path):
+def test_ready_and_the_sides_that_come(clean: None, tmp_path: Path) -> None:
     readiness = check_dataset(read_dataset(tmp_path)).readiness
     assert (readiness.ready, readiness.reasons) == ("yes", ())
     assert sum(readiness.sides["dent"].values()) == 12
@@ -223,6 +233,6 @@ def test_ready_and_the_sides_that_come(clean, tmp_path):
     assert "only one class" in answer.reasons[0]
 
 
-def test_joined_lots_are_shown(clean, tmp_path):
+def test_joined_lots_are_shown(clean: None, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "good/lot0/0.png", tmp_path / "good/lot1/again.png")
     assert check_dataset(read_dataset(tmp_path)).merged_groups == (("lot0", "lot1"),)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from ltcam.data.layouts import read_dataset
 from ltcam_runtime.errors import InputError
 
 
-def surface(seed, size=(360, 300)):
+def surface(seed, size: tuple[int, int] = (360, 300)):
     """A rough surface: coarse and fine texture, camera noise."""
     rng = np.random.default_rng(seed)
     coarse = cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), 4) * 150
@@ -25,7 +26,7 @@ def surface(seed, size=(360, 300)):
     return np.clip(128 + coarse + fine + rng.normal(size=size) * 2, 0, 255).astype(np.uint8)
 
 
-def housing(seed, size=(400, 400)):
+def housing(seed, size: tuple[int, int] = (400, 400)):
     """Smooth parts in a fixture: the same edges in the same places, but each its own camera noise."""
     rng = np.random.default_rng(seed)
     image = np.full(size, 110, np.float32)
@@ -38,10 +39,10 @@ def housing(seed, size=(400, 400)):
 
 
 @pytest.fixture
-def save(tmp_path):
+def save(tmp_path: Path):
     samples = []
 
-    def write(name, image, *options):
+    def write(name, image, *options: Any):
         path = tmp_path / name
         assert cv2.imwrite(str(path), image, list(options))
         samples.append(Sample(name, path, "ok", name))
@@ -55,7 +56,7 @@ def groups_of(samples):
     return {group.ids: group.kind for group in find_duplicates(samples)}
 
 
-def test_same_file_same_pixels_and_new_encoding(save):
+def test_same_file_same_pixels_and_new_encoding(save) -> None:
     for seed in range(12):
         save(f"s{seed:02}.png", surface(seed))
     save("t_file.png", surface(0))
@@ -74,7 +75,7 @@ def test_same_file_same_pixels_and_new_encoding(save):
     }
 
 
-def test_a_drawn_defect_does_not_hide_a_copy(save):
+def test_a_drawn_defect_does_not_hide_a_copy(save) -> None:
     for seed in range(10):
         save(f"s{seed}.png", surface(seed))
     scratched = surface(3)
@@ -83,7 +84,7 @@ def test_a_drawn_defect_does_not_hide_a_copy(save):
     assert groups_of(save.samples) == {("s3.png", "t.jpg"): "near"}
 
 
-def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save):
+def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save) -> None:
     for seed in range(6):
         save(f"h{seed}.png", housing(seed))
     assert groups_of(save.samples) == {}
@@ -91,7 +92,7 @@ def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save):
     assert groups_of(save.samples) == {("h2.png", "t.jpg"): "near"}
 
 
-def test_one_printed_scene_is_not_one_heap_of_copies(save):
+def test_one_printed_scene_is_not_one_heap_of_copies(save) -> None:
     rng = np.random.default_rng(0)
     pattern = surface(99).astype(np.float32)
     for seed in range(20):
@@ -104,19 +105,19 @@ def test_one_printed_scene_is_not_one_heap_of_copies(save):
     assert groups_of(save.samples) == {("p00.png", "t.jpg"): "near"}
 
 
-def test_images_without_detail_are_copies_only_if_equal(save):
+def test_images_without_detail_are_copies_only_if_equal(save) -> None:
     for value in (20, 90, 90, 200):
         save(f"flat{len(save.samples)}.png", np.full((64, 64), value, np.uint8))
     assert groups_of(save.samples) == {("flat1.png", "flat2.png"): "file"}
 
 
-def test_another_shape_is_no_copy(save):
+def test_another_shape_is_no_copy(save) -> None:
     save("a.png", surface(0))
     save("b.png", cv2.resize(surface(0), (300, 300)))
     assert groups_of(save.samples) == {}
 
 
-def test_unreadable_files_and_few_samples(save, tmp_path):
+def test_unreadable_files_and_few_samples(save, tmp_path: Path) -> None:
     assert find_duplicates([]) == ()
     samples = save("a.png", surface(0))
     assert find_duplicates(samples) == ()
@@ -126,11 +127,11 @@ def test_unreadable_files_and_few_samples(save, tmp_path):
     assert find_duplicates(save("b.bmp", surface(0))) == (DuplicateGroup(("a.png", "b.bmp"), "pixels"),)
 
 
-def test_one_pixel_image(save):
+def test_one_pixel_image(save) -> None:
     assert find_duplicates(save("one.png", np.zeros((1, 1), np.uint8))) == ()
 
 
-def test_candidates_match_the_full_comparison():
+def test_candidates_match_the_full_comparison() -> None:
     rng = np.random.default_rng(1)
     base = rng.normal(size=(300, 255))
     base[200:] = base[:100] + 0.3 * rng.normal(size=(100, 255))
@@ -143,7 +144,7 @@ def test_candidates_match_the_full_comparison():
     assert set(dup._candidates(vectors)) == expected
 
 
-def test_candidates_across_blocks(monkeypatch):
+def test_candidates_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dup, "_ROWS_AT_ONCE", 7)
     vectors = np.eye(40, dtype=np.float32)
     vectors[33] = vectors[5]
@@ -155,7 +156,7 @@ def test_candidates_across_blocks(monkeypatch):
     groups=st.lists(st.integers(0, 6), min_size=2, max_size=14),
     pairs=st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13)), max_size=8),
 )
-def test_merged_groups_are_the_connected_components(groups, pairs):
+def test_merged_groups_are_the_connected_components(groups: list[int], pairs: list[tuple[int, int]]) -> None:
     samples = tuple(Sample(f"{i:02}", Path(f"{i:02}"), "ok", f"g{g}") for i, g in enumerate(groups))
     found = [
         DuplicateGroup((f"{min(p):02}", f"{max(p):02}"), "pixels")
@@ -175,7 +176,7 @@ def test_merged_groups_are_the_connected_components(groups, pairs):
         assert merged[s.id] == min(t.group for t in samples if t.id in reach[s.id])
 
 
-def lots(*counts):
+def lots(*counts: Any):
     return tuple(
         Sample(f"lot{lot}/{i}", Path("x"), "ok", f"lot{lot}")
         for lot, count in enumerate(counts)
@@ -183,13 +184,13 @@ def lots(*counts):
     )
 
 
-def merged_sizes(samples, *pairs, kind="near"):
+def merged_sizes(samples, *pairs: Any, kind: str = "near"):
     found = [DuplicateGroup(tuple(sorted(pair)), kind) for pair in pairs]
     dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
     return sorted(Counter(s.group for s in merge_groups(dataset, found).samples).values())
 
 
-def test_likeness_joins_named_groups_only_if_most_of_one_is_alike():
+def test_likeness_joins_named_groups_only_if_most_of_one_is_alike() -> None:
     """A fixed camera: neighbouring lots look alike in an image or two; that makes no chain."""
     samples = lots(*[8] * 10)
     chain = [(f"lot{lot}/7", f"lot{lot + 1}/0") for lot in range(9)]
@@ -201,19 +202,19 @@ def test_likeness_joins_named_groups_only_if_most_of_one_is_alike():
     assert merged_sizes(samples, *chain, kind="pixels") == [80]
 
 
-def test_likeness_joins_lone_images_to_at_most_one_named_group():
+def test_likeness_joins_lone_images_to_at_most_one_named_group() -> None:
     lone = tuple(Sample(f"x{i}", Path("x"), "ok", f"x{i}") for i in range(3))
     samples = (*lots(8, 8, 8, 8, 8, 8), *lone)
     assert merged_sizes(samples, ("lot0/0", "x0"), ("x1", "x2")) == [2, 8, 8, 8, 8, 8, 9]
     assert merged_sizes(samples, ("lot0/0", "lot1/0", "x0", "x1")) == [1, 2, 8, 8, 8, 8, 8, 8]
 
 
-def test_likeness_makes_no_group_of_a_large_part():
+def test_likeness_makes_no_group_of_a_large_part() -> None:
     samples = lots(20, 20, 20)
     assert merged_sizes(samples, *[(f"lot0/{i}", f"lot1/{i}") for i in range(20)]) == [20, 20, 20]
 
 
-def test_equal_images_among_alike_ones_still_join():
+def test_equal_images_among_alike_ones_still_join() -> None:
     samples = lots(8, 8, 8)
     group = DuplicateGroup(("lot0/0", "lot1/0", "lot2/0"), "near", (("lot0/0", "lot2/0"),))
     dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
@@ -221,7 +222,7 @@ def test_equal_images_among_alike_ones_still_join():
 
 
 @pytest.mark.ksdd
-def test_ksdd_has_three_commutators_twice(ksdd_folder):
+def test_ksdd_has_three_commutators_twice(ksdd_folder: Path) -> None:
     dataset = read_dataset(ksdd_folder)
     found = find_duplicates(dataset.samples)
     pairs = {(frozenset(name.split("/")[0] for name in group.ids), group.kind) for group in found}
@@ -234,7 +235,7 @@ def test_ksdd_has_three_commutators_twice(ksdd_folder):
     assert len({s.group for s in merge_groups(dataset, found).samples}) == 47
 
 
-def test_a_pipe_has_no_hash(tmp_path):
+def test_a_pipe_has_no_hash(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match="not a regular file"):
         file_sha256(tmp_path / "weights.safetensors")

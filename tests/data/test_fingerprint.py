@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+
+from tests.data.conftest import Paint
 
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.fingerprint import fingerprint as fingerprint_of
 from ltcam.data.layouts import read_dataset
 
 
-def build(paint, mark):
+def build(paint, mark) -> None:
     for index, name in enumerate(("good/a.png", "good/b.png", "dent/a.png")):
         paint(name, index)
     mark("masks/dent/a.png")
@@ -17,7 +20,7 @@ def fingerprint(dataset):
     return fingerprint_of(dataset, content_hashes(dataset))
 
 
-def test_fingerprint_follows_contents_not_place_or_masks(paint, mark, tmp_path):
+def test_fingerprint_follows_contents_not_place_or_masks(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build(paint, mark)
     first = fingerprint(read_dataset(tmp_path))
     assert len(first) == 64
@@ -29,7 +32,7 @@ def test_fingerprint_follows_contents_not_place_or_masks(paint, mark, tmp_path):
     assert fingerprint(read_dataset(elsewhere)) == first
 
 
-def test_fingerprint_sees_every_change(paint, mark, tmp_path):
+def test_fingerprint_sees_every_change(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build(paint, mark)
     seen = {fingerprint(read_dataset(tmp_path))}
     paint("good/b.png", 7)  # other pixels

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.data.conftest import Paint
 
+from ltcam.data.dataset import Dataset
 from ltcam.data.layouts import read_dataset
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam_runtime.errors import DataError
 
 
-def test_copies_stay_together_where_the_data_names_train_and_test(paint, tmp_path):
+def test_copies_stay_together_where_the_data_names_train_and_test(paint: Paint, tmp_path: Path) -> None:
     """The validation side is cut here, so it is here that copies must not be torn apart."""
     for kind in ("good", "dent"):
         for index in range(24):
@@ -28,7 +32,7 @@ def test_copies_stay_together_where_the_data_names_train_and_test(paint, tmp_pat
     assert Counter(side_of.values())["val"] > 4
 
 
-def test_why_a_side_is_missing(dataset_of):
+def test_why_a_side_is_missing(dataset_of: Callable[..., Dataset]) -> None:
     few = dataset_of(*[(f"g{i}", "ok") for i in range(20)], *[(f"d{i}", "dent") for i in range(5)])
     sides = choose_sides(few, duplicates=tuple)
     assert "val" in sides.missing
@@ -40,7 +44,7 @@ def test_why_a_side_is_missing(dataset_of):
     assert "none is asked for" in choose_sides(few, duplicates=tuple, val_share=0.0).words
 
 
-def test_a_training_side_of_one_kind_is_refused(dataset_of):
+def test_a_training_side_of_one_kind_is_refused(dataset_of: Callable[..., Dataset]) -> None:
     dataset = dataset_of(("a", "ok"), ("b", "dent"))
     dataset = dataset.with_samples(
         tuple(replace(s, split="test" if s.defective else "train") for s in dataset.samples)

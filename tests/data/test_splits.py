@@ -29,7 +29,7 @@ from ltcam.data.splits import (
 from ltcam_runtime.errors import DataError
 
 
-def make(rows, layout="folders"):
+def make(rows, layout: str = "folders"):
     samples = [
         Sample(f"{g}/{i:04}.png", Path(f"{i}"), label, g, side) for i, (g, label, side) in enumerate(rows)
     ]
@@ -40,7 +40,7 @@ def counts(dataset):
     return Counter((s.split, s.label) for s in dataset.samples)
 
 
-def parts(number, ok=4, defective=1, label="dent"):
+def parts(number, ok: int = 4, defective: int = 1, label: str = "dent"):
     """Groups with some OK and some defective images each."""
     return [(f"p{n:02}", name, None) for n in range(number) for name in [OK] * ok + [label] * defective]
 
@@ -67,7 +67,7 @@ def is_possible(dataset, side_of):
 
 @settings(max_examples=150, deadline=None)
 @given(GROUPED, st.integers(0, 5), st.sampled_from([0.1, 0.3, 0.5]))
-def test_split_by_group_properties(dataset, seed, share):
+def test_split_by_group_properties(dataset, seed: int, share: float) -> None:
     try:
         result = split_by_group(dataset, val_share=0.2, test_share=share, seed=seed)
     except DataError:
@@ -91,7 +91,7 @@ def test_split_by_group_properties(dataset, seed, share):
         }
 
 
-def test_shares_are_met_per_class():
+def test_shares_are_met_per_class() -> None:
     rows = parts(20, ok=4, defective=1) + [
         (f"q{n:02}", name, None) for n in range(20) for name in [OK] * 4 + ["pit"]
     ]
@@ -103,7 +103,7 @@ def test_shares_are_met_per_class():
     assert found["test", OK] == 40
 
 
-def test_every_class_with_two_groups_is_on_both_sides():
+def test_every_class_with_two_groups_is_on_both_sides() -> None:
     rows = [*parts(30), ("r1", "rare", None), ("r2", "rare", None), ("lone", "single", None)]
     for seed in range(10):
         found = counts(split_by_group(make(rows), val_share=0.0, test_share=0.1, seed=seed))
@@ -111,7 +111,7 @@ def test_every_class_with_two_groups_is_on_both_sides():
         assert found["train", "single"] == 1
 
 
-def test_seed_changes_the_choice():
+def test_seed_changes_the_choice() -> None:
     dataset = make(parts(20))
     chosen = {
         tuple(
@@ -122,12 +122,12 @@ def test_seed_changes_the_choice():
     assert len(chosen) > 3
 
 
-def test_order_of_groups_in_the_data_set_names_does_not_matter_for_counts():
+def test_order_of_groups_in_the_data_set_names_does_not_matter_for_counts() -> None:
     dataset = make(parts(10))
     assert counts(split_by_group(dataset, val_share=0.2, test_share=0.3, seed=0))["test", "dent"] == 3
 
 
-def test_named_sides_stay():
+def test_named_sides_stay() -> None:
     rows = [(g, label, "test" if int(g[1:]) < 4 else "train") for g, label, _ in parts(12)]
     dataset = make(rows)
     result = split_by_group(dataset, val_share=0.25, test_share=0.5, seed=0)
@@ -139,7 +139,7 @@ def test_named_sides_stay():
     assert len({s.group for s in result.of_split("test")}) == 3
 
 
-def test_no_share_no_side():
+def test_no_share_no_side() -> None:
     result = split_by_group(make(parts(3)), val_share=0.0, test_share=0.0, seed=0)
     assert {s.split for s in result.samples} == {"train"}
 
@@ -153,7 +153,7 @@ def test_no_share_no_side():
         ([("a", OK, "test"), ("b", "dent", "val")], "no images are left"),
     ],
 )
-def test_impossible_cuts(rows, message):
+def test_impossible_cuts(rows, message: str) -> None:
     dataset = make(rows)
     side = (
         {"val_share": 0.2, "test_share": 0.3} if rows[0][2] is None else {"val_share": 0.0, "test_share": 0.3}
@@ -165,26 +165,26 @@ def test_impossible_cuts(rows, message):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_shares_out_of_range(share):
+def test_shares_out_of_range(share: float) -> None:
     with pytest.raises(ValueError, match="val_share"):
         split_by_group(make(parts(4)), val_share=share, test_share=0.3, seed=0)
 
 
-def test_default_split_by_group_when_nothing_is_named():
+def test_default_split_by_group_when_nothing_is_named() -> None:
     result = default_split(make(parts(10)), seed=0)
     assert counts(result) == {
         ("train", OK): 28, ("train", "dent"): 7, ("test", OK): 12, ("test", "dent"): 3,
     }  # fmt: skip
 
 
-def test_default_split_keeps_a_named_test_side():
+def test_default_split_keeps_a_named_test_side() -> None:
     rows = [(g, label, "test" if g == "p00" else None) for g, label, _ in parts(3)]
     result = default_split(make(rows), seed=0)
     assert {s.group for s in result.of_split("test")} == {"p00"}
     assert {s.split for s in result.samples} == {"train", "test"}
 
 
-def test_default_split_of_ksdd_is_the_papers_and_else_by_group():
+def test_default_split_of_ksdd_is_the_papers_and_else_by_group() -> None:
     result = default_split(ksdd_like(), seed=5)
     assert {s.group for s in result.of_split("test")} == {f"kos{n}" for n in range(41, 51)}
     assert {s.group for s in default_split(ksdd_like(range(1, 21)), seed=5).of_split("test")} < {
@@ -194,14 +194,14 @@ def test_default_split_of_ksdd_is_the_papers_and_else_by_group():
     assert {s.split for s in only_test.samples} == {"train", "test"}
 
 
-def test_paper_split_goes_by_commutator_even_after_merging():
+def test_paper_split_goes_by_commutator_even_after_merging() -> None:
     dataset = ksdd_like()
     merged = dataset.with_samples(tuple(replace(s, group="all") for s in dataset.samples))
     assert counts(paper_split(merged)) == counts(paper_split(dataset))
     assert counts(paper_split(dataset))["test", "defect"] == 10
 
 
-def test_paper_split_refuses_other_data():
+def test_paper_split_refuses_other_data() -> None:
     with pytest.raises(DataError, match="KolektorSDD only, and this was read as folders"):
         paper_split(make(parts(3)))
     with pytest.raises(DataError, match=r"kos41, kos42 are missing"):
@@ -210,7 +210,7 @@ def test_paper_split_refuses_other_data():
 
 @settings(max_examples=80, deadline=None)
 @given(GROUPED, st.integers(2, 4), st.integers(0, 3))
-def test_kfold_properties(dataset, folds, seed):
+def test_kfold_properties(dataset, folds: int, seed: int) -> None:
     homes = [{s.group for s in dataset.samples if s.defective == kind} for kind in (False, True)]
     if min(len(groups) for groups in homes) < folds:
         with pytest.raises(DataError, match=f"{folds} folds need"):
@@ -224,7 +224,7 @@ def test_kfold_properties(dataset, folds, seed):
     assert all(straddling_groups(fold) == () for fold in result)
 
 
-def test_kfold_is_even():
+def test_kfold_is_even() -> None:
     result = kfold(ksdd_like(), 5, seed=1)
     for fold in result:
         assert counts(fold) == {
@@ -233,19 +233,19 @@ def test_kfold_is_even():
     assert result != kfold(ksdd_like(), 5, seed=2)
 
 
-def test_kfold_with_one_fold():
+def test_kfold_with_one_fold() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         kfold(ksdd_like(), 1, 0)
 
 
-def test_straddling_groups():
+def test_straddling_groups() -> None:
     dataset = make(
         [("a", OK, "train"), ("a", OK, "test"), ("b", OK, "train"), ("c", OK, "val"), ("c", OK, None)]
     )
     assert straddling_groups(dataset) == ("a",)
 
 
-def test_split_csv_round_trip(tmp_path):
+def test_split_csv_round_trip(tmp_path: Path) -> None:
     rows = [("lot 1", OK, "train"), ('lot "2", b', "Öse", "val"), ("x;y\u2028z", "dent", "test")]
     dataset = make(rows)
     contents = {s.id: f"hash of {s.id}" for s in dataset.samples}
@@ -255,7 +255,7 @@ def test_split_csv_round_trip(tmp_path):
     assert read == tuple(SplitRow(s.id, s.label, s.group, s.split, contents[s.id]) for s in dataset.samples)
 
 
-def test_split_csv_needs_sides():
+def test_split_csv_needs_sides() -> None:
     with pytest.raises(ValueError, match=r"1 samples have no split, the first is a/0000\.png"):
         split_csv(make([("a", OK, None), ("b", OK, "test")]), {})
 
@@ -269,24 +269,24 @@ def test_split_csv_needs_sides():
         ("path,label,group,split,sha256\na,ok,g,train,1\na,ok\n", "row 3: needs"),
     ],
 )
-def test_damaged_split_csv(text, message, tmp_path):
+def test_damaged_split_csv(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_split_csv(tmp_path / "split.csv")
 
 
-def test_a_split_csv_that_never_ends(tmp_path):
+def test_a_split_csv_that_never_ends(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "split.csv")
     with pytest.raises(DataError, match="not a regular file"):
         read_split_csv(tmp_path / "split.csv")
 
 
-def test_missing_split_csv(tmp_path):
+def test_missing_split_csv(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_split_csv(tmp_path / "split.csv")
 
 
-def test_known_sides_follow_contents_not_names():
+def test_known_sides_follow_contents_not_names() -> None:
     rows = [
         SplitRow("a", OK, "g", "train", "1"),
         SplitRow("b", OK, "g", "test", "2"),
@@ -297,19 +297,19 @@ def test_known_sides_follow_contents_not_names():
     assert known_sides(rows, now) == {"renamed a": "train", "b": "test"}
 
 
-def test_default_shares_are_shares():
+def test_default_shares_are_shares() -> None:
     assert 0 < splits.DEFAULT_VAL_SHARE < 1
     assert 0 < splits.DEFAULT_TEST_SHARE < 1
 
 
 @pytest.mark.ksdd
-def test_ksdd_paper_split(ksdd_folder):
+def test_ksdd_paper_split(ksdd_folder: Path) -> None:
     assert counts(default_split(read_dataset(ksdd_folder), seed=0)) == {
         ("train", "defect"): 42, ("train", OK): 277, ("test", "defect"): 10, ("test", OK): 70,
     }  # fmt: skip
 
 
-def test_names_that_a_spreadsheet_computes_or_that_are_no_text(tmp_path):
+def test_names_that_a_spreadsheet_computes_or_that_are_no_text(tmp_path: Path) -> None:
     names = [
         "=cmd|calc!A0.png",
         "+1",
@@ -334,7 +334,7 @@ def test_names_that_a_spreadsheet_computes_or_that_are_no_text(tmp_path):
     }
 
 
-def test_a_field_without_end_is_named(tmp_path):
+def test_a_field_without_end_is_named(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("path,label,group,split,sha256\n" + "x" * 140_000 + ",ok,g,train,\n")
     with pytest.raises(DataError, match=r"split.csv: row 2: not valid CSV .*field larger"):
         read_split_csv(tmp_path / "split.csv")

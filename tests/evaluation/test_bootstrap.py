@@ -16,11 +16,11 @@ def measure(sums):
     return {"iou": iou(PixelCounts(*(int(value) for value in sums)))}
 
 
-def some_counts(images, seed=0):
+def some_counts(images, seed: int = 0):
     return np.random.default_rng(seed).integers(0, 1000, (images, 4)).astype(float)
 
 
-def test_intervals_equal_redrawing_one_image_at_a_time():
+def test_intervals_equal_redrawing_one_image_at_a_time() -> None:
     table = some_counts(9)
     rng = np.random.default_rng(5)
     values = []
@@ -31,7 +31,7 @@ def test_intervals_equal_redrawing_one_image_at_a_time():
     assert found == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
 
 
-def test_ranking_intervals_equal_sklearn_on_redrawn_images():
+def test_ranking_intervals_equal_sklearn_on_redrawn_images() -> None:
     rng = np.random.default_rng(2)
     labels = rng.random(25) < 0.3
     scores = np.round(rng.random(25) + 0.3 * labels, 1)
@@ -45,7 +45,7 @@ def test_ranking_intervals_equal_sklearn_on_redrawn_images():
         assert found[name] == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
 
 
-def test_the_seed_decides_and_parts_do_not(monkeypatch):
+def test_the_seed_decides_and_parts_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     table = some_counts(20)
     base = pooled_intervals(table, measure, seed=1)
     assert pooled_intervals(table, measure, seed=1) == base
@@ -54,7 +54,7 @@ def test_the_seed_decides_and_parts_do_not(monkeypatch):
     assert pooled_intervals(table, measure, seed=1) == base
 
 
-def test_intervals_hold_the_value_and_shrink_with_more_images():
+def test_intervals_hold_the_value_and_shrink_with_more_images() -> None:
     widths = []
     for images in (10, 1000):
         table = some_counts(images)
@@ -64,7 +64,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_images():
     assert widths[1] == pytest.approx(widths[0] / 10, rel=0.5)
 
 
-def test_coverage_is_about_what_it_says():
+def test_coverage_is_about_what_it_says() -> None:
     rng = np.random.default_rng(0)
     # Counts around IoU 0.4 with much variation between images; 60 images each time.
     truth = 0.4
@@ -78,7 +78,7 @@ def test_coverage_is_about_what_it_says():
     assert 0.87 <= hits / 120 <= 1
 
 
-def test_one_image_none_and_one_class():
+def test_one_image_none_and_one_class() -> None:
     single = some_counts(1)
     value = measure(single[0])["iou"]
     assert pooled_intervals(single, measure)["iou"] == (value, value)
@@ -88,7 +88,7 @@ def test_one_image_none_and_one_class():
         assert all(math.isnan(end) for ends in found.values() for end in ends)
 
 
-def test_a_thousand_resamples_are_fast():
+def test_a_thousand_resamples_are_fast() -> None:
     table = some_counts(500)
     start = time.process_time()
     pooled_intervals(table, measure)
@@ -96,7 +96,7 @@ def test_a_thousand_resamples_are_fast():
     assert time.process_time() - start < 3
 
 
-def test_bad_options_are_named():
+def test_bad_options_are_named() -> None:
     with pytest.raises(ValueError, match="resamples is 0"):
         pooled_intervals(some_counts(3), measure, resamples=0)
     with pytest.raises(ValueError, match="level is 95"):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from ltcam.evaluation.boundary import (
@@ -32,7 +33,7 @@ shapes = st.shared(hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), key="s
 sparse = hnp.arrays(np.bool_, shapes, elements=st.sampled_from([False, False, False, True]))
 
 
-def uncertainty_ceiling(truth, pixels=2):
+def uncertainty_ceiling(truth, pixels: int = 2):
     return ceiling_iou(ceiling_counts(truth, pixels))
 
 
@@ -47,7 +48,9 @@ def near(mask, radius):
 
 @relaxed
 @given(sparse, sparse, st.integers(1, 4))
-def test_counts_equal_the_literal_definition(prediction, truth, tolerance):
+def test_counts_equal_the_literal_definition(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_], tolerance: int
+) -> None:
     counts = boundary_counts(prediction, truth, [tolerance])[tolerance]
     assert counts == BoundaryCounts(
         predicted=prediction.sum(),
@@ -57,7 +60,7 @@ def test_counts_equal_the_literal_definition(prediction, truth, tolerance):
     )
 
 
-def test_counts_equal_distance_transforms_on_a_large_mask():
+def test_counts_equal_distance_transforms_on_a_large_mask() -> None:
     rng = np.random.default_rng(3)
     blobs = [ndimage.gaussian_filter(rng.random((120, 200)), 4) for _ in range(2)]
     prediction, truth = (blob > np.quantile(blob, 0.9) for blob in blobs)
@@ -68,7 +71,9 @@ def test_counts_equal_distance_transforms_on_a_large_mask():
 
 @relaxed
 @given(sparse, sparse)
-def test_more_tolerance_never_lowers_a_score_and_none_is_below_the_strict_one(prediction, truth):
+def test_more_tolerance_never_lowers_a_score_and_none_is_below_the_strict_one(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_]
+) -> None:
     counts = boundary_counts(prediction, truth, [1, 2, 3])
     strict = count_pixels(prediction, truth)
     for score, floor in (
@@ -84,13 +89,13 @@ def test_more_tolerance_never_lowers_a_score_and_none_is_below_the_strict_one(pr
 
 @relaxed
 @given(sparse)
-def test_a_mask_agrees_with_itself(mask):
+def test_a_mask_agrees_with_itself(mask: NDArray[np.bool_]) -> None:
     for counts in boundary_counts(mask, mask).values():
         expected = 1 if mask.any() else math.nan
         assert boundary_f1(counts) == pytest.approx(expected, nan_ok=True)
 
 
-def test_a_shift_within_the_tolerance_is_forgiven_and_one_beyond_is_not():
+def test_a_shift_within_the_tolerance_is_forgiven_and_one_beyond_is_not() -> None:
     truth, prediction = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
     truth[10, 2:18] = True
     prediction[12, 2:18] = True
@@ -98,7 +103,7 @@ def test_a_shift_within_the_tolerance_is_forgiven_and_one_beyond_is_not():
     assert [boundary_f1(counts[tolerance]) for tolerance in (1, 2, 3)] == [0, 1, 1]
 
 
-def test_empty_masks():
+def test_empty_masks() -> None:
     empty, some = np.zeros((5, 5), bool), np.eye(5, dtype=bool)
     for tolerance in (1, 2, 3):
         assert math.isnan(boundary_f1(boundary_counts(empty, empty)[tolerance]))
@@ -111,14 +116,16 @@ def test_empty_masks():
 
 @relaxed
 @given(sparse, sparse)
-def test_emptied_counts_are_those_of_an_empty_prediction(prediction, truth):
+def test_emptied_counts_are_those_of_an_empty_prediction(
+    prediction: NDArray[np.bool_], truth: NDArray[np.bool_]
+) -> None:
     emptied = {tolerance: each.emptied() for tolerance, each in boundary_counts(prediction, truth).items()}
     assert emptied == boundary_counts(np.zeros_like(prediction), truth)
 
 
 @relaxed
 @given(sparse)
-def test_ceiling_is_the_iou_of_the_truth_moved_in_and_out(truth):
+def test_ceiling_is_the_iou_of_the_truth_moved_in_and_out(truth: NDArray[np.bool_]) -> None:
     cross = ndimage.generate_binary_structure(2, 1)
     inner = ndimage.binary_erosion(truth, cross)
     outer = ndimage.binary_dilation(truth, cross)
@@ -128,7 +135,7 @@ def test_ceiling_is_the_iou_of_the_truth_moved_in_and_out(truth):
     assert ceiling_counts(truth, 4).outer >= ceiling_counts(truth).outer
 
 
-def test_ceiling_of_shapes_done_in_the_head():
+def test_ceiling_of_shapes_done_in_the_head() -> None:
     square = np.zeros((14, 14), bool)
     square[2:12, 2:12] = True
     # 8 x 8 inside; outside 10 more on each of four sides.
@@ -142,12 +149,12 @@ def test_ceiling_of_shapes_done_in_the_head():
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 3, -2])
-def test_ceiling_needs_an_even_width(pixels):
+def test_ceiling_needs_an_even_width(pixels: int) -> None:
     with pytest.raises(ValueError, match="even"):
         uncertainty_ceiling(np.ones((4, 4), bool), pixels)
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named() -> None:
     mask = np.zeros((4, 4), bool)
     with pytest.raises(ValueError, match="tolerance is 0"):
         boundary_counts(mask, mask, [0])
@@ -159,7 +166,7 @@ def test_bad_input_is_named():
 
 @pytest.mark.ksdd
 @pytest.mark.skipif("LTCAM_KSDD" not in os.environ, reason="LTCAM_KSDD does not name KolektorSDD's folder")
-def test_ceiling_of_kolektorsdd():
+def test_ceiling_of_kolektorsdd() -> None:
     paths = sorted(Path(os.environ["LTCAM_KSDD"]).glob("kos*/*_label.bmp"))
     masks = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
     masks = [mask for mask in masks if mask.any()]

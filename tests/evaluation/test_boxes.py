@@ -38,7 +38,7 @@ def pixels(box):
 
 @relaxed
 @given(box_lists, box_lists)
-def test_iou_equals_counting_pixels(first, second):
+def test_iou_equals_counting_pixels(first, second) -> None:
     ious = dense_ious(first, second)
     assert ious.shape == (len(first), len(second))
     for row, a in enumerate(first):
@@ -48,7 +48,7 @@ def test_iou_equals_counting_pixels(first, second):
 
 @relaxed
 @given(box_lists, box_lists, st.sampled_from([0.1, 0.3, 0.5, 1.0]))
-def test_matching_equals_a_literal_greedy_one(predicted, true, min_iou):
+def test_matching_equals_a_literal_greedy_one(predicted, true, min_iou: float) -> None:
     ious = dense_ious(predicted, true)
     pairs = sorted(
         (-ious[row, column], row, column)
@@ -80,7 +80,7 @@ def best_possible(ious, min_iou):
     st.lists(st.tuples(place, place, side, side), max_size=4),
     st.lists(st.tuples(place, place, side, side), max_size=4),
 )
-def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(predicted, true):
+def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(predicted, true) -> None:
     matched = match_boxes(predicted, true, [0.1])[0.1].matched
     best = best_possible(dense_ious(predicted, true), 0.1)
     assert best / 2 <= matched <= best
@@ -88,26 +88,26 @@ def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(predicted, 
 
 @relaxed
 @given(box_lists, box_lists)
-def test_a_lower_limit_never_matches_fewer(predicted, true):
+def test_a_lower_limit_never_matches_fewer(predicted, true) -> None:
     counts = match_boxes(predicted, true, [0.1, 0.5])
     assert counts[0.1].matched >= counts[0.5].matched
 
 
-def test_two_predictions_of_one_defect_count_once():
+def test_two_predictions_of_one_defect_count_once() -> None:
     counts = match_boxes([(0, 0, 10, 10), (0, 0, 10, 8)], [(0, 0, 10, 10)])
     assert counts == {0.5: BoxCounts(1, 2, 1), 0.1: BoxCounts(1, 2, 1)}
     assert box_precision(counts[0.5]) == 0.5
     assert box_recall(counts[0.5]) == 1
 
 
-def test_limits_include_their_value():
+def test_limits_include_their_value() -> None:
     # 5 of 10 and 1 of 10 pixels.
     assert match_boxes([(0, 0, 5, 1)], [(0, 0, 10, 1)], [0.5])[0.5].matched == 1
     assert match_boxes([(0, 0, 1, 1)], [(0, 0, 10, 1)], [0.1])[0.1].matched == 1
     assert match_boxes([(0, 0, 4, 1)], [(0, 0, 10, 1)], [0.5])[0.5].matched == 0
 
 
-def test_boxes_of_a_mask_join_diagonal_neighbours():
+def test_boxes_of_a_mask_join_diagonal_neighbours() -> None:
     mask = np.zeros((6, 8), np.uint8)
     mask[0, 0] = mask[1, 1] = 255
     mask[4:6, 3:8] = 255
@@ -115,7 +115,7 @@ def test_boxes_of_a_mask_join_diagonal_neighbours():
     assert mask_boxes(np.zeros((3, 3), bool)) == ()
 
 
-def test_nothing_predicted_or_nothing_there():
+def test_nothing_predicted_or_nothing_there() -> None:
     nothing = match_boxes([], [])[0.5]
     assert nothing == BoxCounts()
     assert math.isnan(box_recall(nothing))
@@ -125,7 +125,7 @@ def test_nothing_predicted_or_nothing_there():
     assert BoxCounts(1, 2, 3).emptied() + missed == BoxCounts(0, 0, 4)
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"\(0, 0, 0, 3\) has no width or height"):
         box_ious([(0, 0, 0, 3)], [(0, 0, 1, 1)])
     with pytest.raises(ValueError, match=r"\(0, 1\]"):

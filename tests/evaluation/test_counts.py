@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from ltcam.evaluation.counts import (
     PixelCounts,
@@ -29,7 +32,7 @@ many = st.integers(0, 10**12)
 counts_strategy = st.builds(PixelCounts, many, many, many, many)
 
 
-def test_golden_g7():
+def test_golden_g7() -> None:
     first, second = PixelCounts(tp=8, fp=2, fn=0), PixelCounts(tp=1, fp=3, fn=4)
     pooled = first + second
     assert precision(pooled) == float(Fraction(9, 14))
@@ -43,7 +46,7 @@ def test_golden_g7():
     assert 2 * mean_iou / (1 + mean_iou) == pytest.approx(0.632, abs=5e-4) != mean_f1
 
 
-def test_micro_f1_is_not_pixel_accuracy():
+def test_micro_f1_is_not_pixel_accuracy() -> None:
     counts = PixelCounts(tp=9, fp=5, fn=4, tn=82)
     assert accuracy(counts) == 0.91
     assert f1(counts) == pytest.approx(2 / 3)
@@ -53,7 +56,7 @@ def test_micro_f1_is_not_pixel_accuracy():
 
 @relaxed
 @given(masks, masks)
-def test_counts_equal_a_pixel_by_pixel_count(prediction, truth):
+def test_counts_equal_a_pixel_by_pixel_count(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
     seen = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
     for pair in zip(prediction.ravel().tolist(), truth.ravel().tolist(), strict=True):
         seen[pair] += 1
@@ -69,7 +72,7 @@ def test_counts_equal_a_pixel_by_pixel_count(prediction, truth):
 
 @relaxed
 @given(counts_strategy)
-def test_identities_of_pooled_ratios(counts):
+def test_identities_of_pooled_ratios(counts: PixelCounts) -> None:
     p, r, f, i = precision(counts), recall(counts), f1(counts), iou(counts)
     if counts.tp:
         assert f == pytest.approx(2 * p * r / (p + r))
@@ -80,7 +83,7 @@ def test_identities_of_pooled_ratios(counts):
 
 @relaxed
 @given(st.lists(counts_strategy, min_size=1, max_size=5), st.randoms())
-def test_counts_add_up_in_any_order(parts, random):
+def test_counts_add_up_in_any_order(parts: list[PixelCounts], random: Random) -> None:
     total = sum(parts)
     random.shuffle(parts)
     assert sum(parts, PixelCounts()) == total
@@ -88,7 +91,7 @@ def test_counts_add_up_in_any_order(parts, random):
     assert total.total == sum(part.total for part in parts)
 
 
-def test_nothing_anywhere_is_undefined_not_one():
+def test_nothing_anywhere_is_undefined_not_one() -> None:
     empty = np.zeros((3, 4), bool)
     counts = count_pixels(empty, empty)
     assert counts == PixelCounts(tn=12)
@@ -101,7 +104,7 @@ def test_nothing_anywhere_is_undefined_not_one():
     assert math.isnan(accuracy(PixelCounts()))
 
 
-def test_an_empty_prediction_misses_and_an_empty_truth_makes_false_alarms():
+def test_an_empty_prediction_misses_and_an_empty_truth_makes_false_alarms() -> None:
     empty, some = np.zeros((2, 2), bool), np.array([[True, False], [False, False]])
     missed = count_pixels(empty, some)
     assert (iou(missed), recall(missed), f1(missed)) == (0, 0, 0)
@@ -111,7 +114,7 @@ def test_an_empty_prediction_misses_and_an_empty_truth_makes_false_alarms():
     assert math.isnan(recall(alarm))
 
 
-def test_shapes_that_differ_are_named():
+def test_shapes_that_differ_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         count_pixels(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
 
@@ -126,13 +129,13 @@ def test_shapes_that_differ_are_named():
         (np.array([[np.nan, 1.0]]), "nan"),
     ],
 )
-def test_masks_of_other_values_are_refused_with_what_was_found(mask, found):
+def test_masks_of_other_values_are_refused_with_what_was_found(mask: NDArray[Any], found: str) -> None:
     with pytest.raises(ValueError, match=f"prediction .*{found}"):
         count_pixels(mask, np.zeros(mask.shape, bool))
     with pytest.raises(ValueError, match="truth"):
         count_pixels(np.zeros(mask.shape, bool), mask)
 
 
-def test_masks_without_pixels_are_refused():
+def test_masks_without_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match="no pixels"):
         count_pixels(np.zeros((0, 4), bool), np.zeros((0, 4), bool))

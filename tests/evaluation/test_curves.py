@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -53,14 +55,14 @@ heatmaps = hnp.arrays(
 )
 
 
-def histogram_of(images, **options):
+def histogram_of(images, **options: Any):
     histogram = ScoreHistogram(**options)
     for name, (heatmap, truth) in enumerate(images):
         histogram.add(heatmap, truth, str(name))
     return histogram
 
 
-def smooth_images(number, seed=0, shape=(60, 90)):
+def smooth_images(number, seed: int = 0, shape: tuple[int, int] = (60, 90)):
     """Heatmaps with ReLU zeros and differing scales, and truths that overlap their peaks in part."""
     rng = np.random.default_rng(seed)
     images = []
@@ -102,7 +104,7 @@ def pooled(images):
 
 @relaxed
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=40))
-def test_curves_of_tied_counts_equal_sklearn(pairs):
+def test_curves_of_tied_counts_equal_sklearn(pairs: list[tuple[int, bool]]) -> None:
     scores, labels = (np.array(column) for column in zip(*pairs, strict=True))
     positives = np.array([((scores == score) & labels).sum() for score in range(9, -1, -1)])
     negatives = np.array([((scores == score) & ~labels).sum() for score in range(9, -1, -1)])
@@ -114,7 +116,7 @@ def test_curves_of_tied_counts_equal_sklearn(pairs):
     assert auroc(positives, negatives) == pytest.approx(roc_auc_score(labels, scores))
 
 
-def test_curves_are_taken_along_the_last_axis():
+def test_curves_are_taken_along_the_last_axis() -> None:
     rng = np.random.default_rng(0)
     p, n = rng.integers(0, 5, (2, 4, 30))
     for curve in (average_precision, auroc, per_region_overlap):
@@ -123,7 +125,7 @@ def test_curves_are_taken_along_the_last_axis():
 
 @relaxed
 @given(truths, heatmaps)
-def test_exact_scores_lie_within_the_bounds(truth, heatmap):
+def test_exact_scores_lie_within_the_bounds(truth: NDArray[np.bool_], heatmap: NDArray[np.float32]) -> None:
     if truth.all() or not truth.any():
         assert all(math.isnan(value) for value in average_precision_bounds(histogram_of([(heatmap, truth)])))
         return
@@ -144,7 +146,7 @@ def test_exact_scores_lie_within_the_bounds(truth, heatmap):
         assert low - 1e-12 <= mine <= high + 1e-12
 
 
-def test_distinct_scores_far_enough_apart_are_exact():
+def test_distinct_scores_far_enough_apart_are_exact() -> None:
     rng = np.random.default_rng(1)
     scores = rng.permutation(np.linspace(1, 2, 300)).astype(np.float32).reshape(3, 10, 10)
     images = [(-heatmap, rng.random((10, 10)) < 0.3) for heatmap in scores]
@@ -155,7 +157,7 @@ def test_distinct_scores_far_enough_apart_are_exact():
     assert found["pro"] == pytest.approx(literal_pro(images, 0.3), abs=1e-12)
 
 
-def test_heatmaps_as_cams_give_them_agree_with_sklearn_and_the_literal_pro():
+def test_heatmaps_as_cams_give_them_agree_with_sklearn_and_the_literal_pro() -> None:
     images = smooth_images(5)
     labels, values = pooled(images)
     found = pixel_curves(histogram_of(images))
@@ -167,7 +169,7 @@ def test_heatmaps_as_cams_give_them_agree_with_sklearn_and_the_literal_pro():
         assert mine == pytest.approx(literal_pro(small, limit), abs=1e-4)
 
 
-def test_pro_weighs_a_small_region_like_a_large_one():
+def test_pro_weighs_a_small_region_like_a_large_one() -> None:
     truth = np.zeros((10, 20), bool)
     truth[:8, :8] = True
     truth[9, 19] = True
@@ -177,7 +179,7 @@ def test_pro_weighs_a_small_region_like_a_large_one():
     assert found["pro"] == pytest.approx((0.5 + 0.65) / 2)
 
 
-def test_a_perfect_and_a_reversed_heatmap():
+def test_a_perfect_and_a_reversed_heatmap() -> None:
     truth = np.zeros((8, 8), bool)
     truth[2:4, 2:5] = True
     assert pixel_curves(histogram_of([(truth.astype(float), truth)])) == {"ap": 1, "auroc": 1, "pro": 1}
@@ -185,7 +187,7 @@ def test_a_perfect_and_a_reversed_heatmap():
     assert worst["auroc"] == worst["pro"] == 0
 
 
-def test_zeros_of_a_relu_are_ties_exactly():
+def test_zeros_of_a_relu_are_ties_exactly() -> None:
     truth = np.zeros((10, 20), bool)
     truth[:2] = True
     heatmap = np.zeros((10, 20))
@@ -196,13 +198,13 @@ def test_zeros_of_a_relu_are_ties_exactly():
     assert found["auroc"] == pytest.approx(roc_auc_score(truth.ravel(), heatmap.ravel()), abs=1e-12)
 
 
-def test_minus_zero_is_zero():
+def test_minus_zero_is_zero() -> None:
     truth = np.array([[True, False]])
     found = pixel_curves(histogram_of([(np.array([[-0.0, 0.0]]), truth)]))
     assert found["auroc"] == 0.5
 
 
-def test_scale_between_images_matters_and_a_common_scale_does_not():
+def test_scale_between_images_matters_and_a_common_scale_does_not() -> None:
     images = smooth_images(4)
     loud = [(heatmap * (1 if index % 2 else 100), truth) for index, (heatmap, truth) in enumerate(images)]
     same = [(heatmap * 4, truth) for heatmap, truth in images]
@@ -211,7 +213,7 @@ def test_scale_between_images_matters_and_a_common_scale_does_not():
     assert abs(pixel_curves(histogram_of(loud))["ap"] - base["ap"]) > 0.01
 
 
-def test_order_and_batches_do_not_matter():
+def test_order_and_batches_do_not_matter() -> None:
     images = smooth_images(6)
     whole, back, first, rest = (ScoreHistogram() for _ in range(4))
     for index, (heatmap, truth) in enumerate(images):
@@ -233,7 +235,7 @@ def test_order_and_batches_do_not_matter():
         first.merged(ScoreHistogram(replicates=3))
 
 
-def test_images_that_are_all_alike_leave_no_doubt():
+def test_images_that_are_all_alike_leave_no_doubt() -> None:
     heatmap, truth = smooth_images(1)[0]
     histogram = histogram_of([(heatmap, truth)] * 8)
     for name, value in pixel_curves(histogram).items():
@@ -242,7 +244,7 @@ def test_images_that_are_all_alike_leave_no_doubt():
         assert low == pytest.approx(value, abs=2e-3)
 
 
-def test_intervals_match_a_bootstrap_over_the_images_themselves():
+def test_intervals_match_a_bootstrap_over_the_images_themselves() -> None:
     images = smooth_images(12, seed=7, shape=(30, 40))
     histogram = histogram_of(images, replicates=600)
     rng = np.random.default_rng(0)
@@ -259,14 +261,14 @@ def test_intervals_match_a_bootstrap_over_the_images_themselves():
 
 
 @pytest.mark.parametrize("defect", [False, True])
-def test_one_kind_of_pixels_only_is_undefined(defect):
+def test_one_kind_of_pixels_only_is_undefined(defect: bool) -> None:
     histogram = histogram_of([(np.ones((3, 3)), np.full((3, 3), defect))])
     assert all(math.isnan(value) for value in pixel_curves(histogram).values())
     assert all(math.isnan(end) for ends in pixel_intervals(histogram).values() for end in ends)
     assert all(math.isnan(value) for value in pixel_curves(ScoreHistogram()).values())
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named() -> None:
     histogram, truth = ScoreHistogram(), np.zeros((3, 4), bool)
     with pytest.raises(ValueError, match=r"a\.png.*\(3, 3\).*\(3, 4\)"):
         histogram.add(np.zeros((3, 3)), truth, "a.png")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ from ltcam.evaluation.metrics import MaskCounts, MaskMetrics
 from ltcam.evaluation.summary import summarise as summarise_typed
 
 
-def summarise(*given, **options):
+def summarise(*given: Any, **options: Any):
     """The summary as metrics.json has it."""
     return summarise_typed(*given, **options).to_json()
 
 
-def mask_of(tp=0, fp=0, fn=0, size=20):
+def mask_of(tp: int = 0, fp: int = 0, fn: int = 0, size: int = 20):
     """Prediction and truth (1, size) with just these counts."""
     prediction, truth = np.zeros((1, size), bool), np.zeros((1, size), bool)
     prediction[0, : tp + fp] = True
@@ -32,19 +33,21 @@ def mask_of(tp=0, fp=0, fn=0, size=20):
     return prediction, truth
 
 
-def record_of(image, label, prediction, truth, verdict="defect", score=0.9, classes=None, heatmap=None):
+def record_of(
+    image, label, prediction, truth, verdict: str = "defect", score: float = 0.9, classes=None, heatmap=None
+):
     made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {}, heatmap)
     return record_image(image, label, made, truth)
 
 
-def surface(seed, shape=(40, 60)):
+def surface(seed, shape: tuple[int, int] = (40, 60)):
     field = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 3)
     truth = field > np.quantile(field, 0.93)
     heatmap = np.maximum(np.roll(field, 2, axis=1) - np.quantile(field, 0.5), 0)
     return heatmap.astype(np.float32), truth, heatmap > np.quantile(heatmap, 0.9)
 
 
-def evaluation(images=12, seed=0):
+def evaluation(images: int = 12, seed: int = 0):
     """Records and histograms of a mixed set: cracks, pits, OK images with false alarms."""
     records, histograms, raw = [], make_histograms(seed), []
     for index in range(images):
@@ -62,7 +65,7 @@ def evaluation(images=12, seed=0):
     return records, histograms, raw
 
 
-def test_golden_g7_through_the_summary():
+def test_golden_g7_through_the_summary() -> None:
     records = [
         record_of("a", "crack", *mask_of(tp=8, fp=2)),
         record_of("b", "crack", *mask_of(tp=1, fp=3, fn=4)),
@@ -76,7 +79,7 @@ def test_golden_g7_through_the_summary():
     assert pixel["two_class_miou"] == pytest.approx((0.5 + 22 / 31) / 2)
 
 
-def test_populations_differ_by_images_and_verdict():
+def test_populations_differ_by_images_and_verdict() -> None:
     records = [
         record_of("hit", "crack", *mask_of(tp=4, fp=2, fn=1), verdict="defect"),
         record_of("missed", "crack", *mask_of(tp=3, fp=1), verdict="ok", score=0.1),
@@ -100,7 +103,7 @@ def test_populations_differ_by_images_and_verdict():
     assert records[1].gated().counts.pixels == PixelCounts(0, 0, 3, 17)
 
 
-def test_summary_equals_pooling_all_pixels():
+def test_summary_equals_pooling_all_pixels() -> None:
     records, histograms, raw = evaluation()
     found = summarise(records, histograms, threshold=0.45, bootstrap=20)
     defective = [row for row in raw if row[3] != "ok"]
@@ -131,7 +134,7 @@ def test_summary_equals_pooling_all_pixels():
     assert found["images"] == {"total": 12, "defective": 6, "ok": 6, "with_mask": 12}
 
 
-def test_shape_of_the_result():
+def test_shape_of_the_result() -> None:
     records, histograms, _ = evaluation()
     found = summarise(records, histograms, threshold=0.5, bootstrap=20)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -148,7 +151,7 @@ def test_shape_of_the_result():
     check_intervals(found["image"], found["image"]["intervals"])
 
 
-def check_intervals(values, intervals):
+def check_intervals(values, intervals) -> None:
     """Intervals mirror the numbers beside them, and hold them."""
     for name, interval in intervals.items():
         if isinstance(interval, dict):
@@ -158,7 +161,7 @@ def check_intervals(values, intervals):
             assert 0 <= low <= values[name] <= high <= 1, name
 
 
-def test_boxes_are_pooled():
+def test_boxes_are_pooled() -> None:
     truth = np.zeros((30, 30), bool)
     truth[2:8, 2:8] = truth[20:26, 20:26] = True
     half = np.zeros_like(truth)
@@ -169,7 +172,7 @@ def test_boxes_are_pooled():
     assert found["populations"]["gated"]["boxes"]["0.1"]["recall"] == 0.5
 
 
-def test_order_of_the_records_does_not_matter():
+def test_order_of_the_records_does_not_matter() -> None:
     records, histograms, _ = evaluation()
     found = summarise(records, histograms, threshold=0.5, bootstrap=50)
     random.Random(3).shuffle(records)
@@ -177,7 +180,7 @@ def test_order_of_the_records_does_not_matter():
     assert summarise(records, histograms, threshold=0.5, bootstrap=50, seed=1) != found
 
 
-def test_classes_are_told_apart_where_there_are_several():
+def test_classes_are_told_apart_where_there_are_several() -> None:
     records, histograms, raw = evaluation()
     found = summarise(records, histograms, threshold=0.5, bootstrap=5)
     assert set(found["classes"]) == {"crack", "pit"}
@@ -192,12 +195,12 @@ def test_classes_are_told_apart_where_there_are_several():
     assert summarise(cracks, histograms, threshold=0.5, bootstrap=5)["classes"] == {}
 
 
-def test_without_class_scores_there_is_no_confusion():
+def test_without_class_scores_there_is_no_confusion() -> None:
     found = summarise([record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2)
     assert found["confusion"] is None
 
 
-def test_worst_images_come_first_and_undefined_ones_not_at_all():
+def test_worst_images_come_first_and_undefined_ones_not_at_all() -> None:
     records = [
         record_of("good", "crack", *mask_of(tp=9, fn=1)),
         record_of("bad", "crack", *mask_of(tp=1, fp=9)),
@@ -209,7 +212,7 @@ def test_worst_images_come_first_and_undefined_ones_not_at_all():
     assert found["worst"] == ["awful", "bad"]
 
 
-def test_defective_images_without_mask_count_as_images_only():
+def test_defective_images_without_mask_count_as_images_only() -> None:
     prediction, truth = mask_of(tp=3)
     histograms = make_histograms()
     unknown = record_of("unknown", "crack", prediction, None, score=0.8)
@@ -228,7 +231,7 @@ def test_defective_images_without_mask_count_as_images_only():
     assert histograms.defective.images == histograms.ok.images == 1
 
 
-def test_no_masks_at_all_and_one_class_only_are_null():
+def test_no_masks_at_all_and_one_class_only_are_null() -> None:
     prediction, _ = mask_of(tp=3)
     records = [record_of(name, "crack", prediction, None) for name in "abc"]
     found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
@@ -241,7 +244,7 @@ def test_no_masks_at_all_and_one_class_only_are_null():
     json.dumps(found, allow_nan=False)
 
 
-def test_all_empty_is_undefined():
+def test_all_empty_is_undefined() -> None:
     empty = np.zeros((5, 5), np.uint8)
     records = [record_of(name, "ok", empty, empty, verdict="ok", score=0.1) for name in "ab"]
     found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
@@ -253,7 +256,7 @@ def test_all_empty_is_undefined():
     assert found["image"]["f1"] is None
 
 
-def test_bad_input_names_the_image():
+def test_bad_input_names_the_image() -> None:
     prediction, truth = mask_of(tp=3)
     with pytest.raises(ValueError, match=r"a\.png: .*\(1, 20\).*\(1, 19\)"):
         record_of("a.png", "crack", prediction, truth[:, 1:])
@@ -265,7 +268,7 @@ def test_bad_input_names_the_image():
         summarise([], make_histograms(), threshold=0.5)
 
 
-def test_kinds_have_hits_exact_bounds_and_a_mean():
+def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
     records, histograms, raw = evaluation()
     found = summarise_typed(records, histograms, threshold=0.5, bootstrap=5)
     peaks = {}
@@ -286,7 +289,7 @@ def test_kinds_have_hits_exact_bounds_and_a_mean():
     assert found.to_json()["mean_over_kinds"]["pixel_iou"] == pytest.approx(mean)
 
 
-def test_one_of_one_is_not_certain():
+def test_one_of_one_is_not_certain() -> None:
     """Shares of whole images have exact bounds: of Clopper and Pearson's own definition, by the binomial's tails."""
     found = summarise_typed(
         [record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2
@@ -301,7 +304,7 @@ def test_one_of_one_is_not_certain():
     assert np.isnan(exact_interval(0, 0)).all()
 
 
-def test_counts_add_up_in_any_order_and_metrics_are_of_the_sum():
+def test_counts_add_up_in_any_order_and_metrics_are_of_the_sum() -> None:
     records, *_ = evaluation()
     counts = [record.counts for record in records]
     nothing = MaskCounts.nothing()

@@ -25,7 +25,7 @@ judged = st.lists(st.tuples(st.booleans(), st.integers(0, 8).map(lambda v: v / 8
 
 @relaxed
 @given(judged, st.integers(0, 8).map(lambda v: v / 8))
-def test_everything_agrees_with_sklearn(pairs, threshold):
+def test_everything_agrees_with_sklearn(pairs, threshold) -> None:
     labels, scores = (list(column) for column in zip(*pairs, strict=True))
     predicted = [score >= threshold for score in scores]
     counts = count_images(labels, scores, threshold)
@@ -46,13 +46,13 @@ def test_everything_agrees_with_sklearn(pairs, threshold):
     assert f1(count_images(labels, scores, at)) == best
 
 
-def test_the_threshold_belongs_to_the_defects():
+def test_the_threshold_belongs_to_the_defects() -> None:
     assert count_images([True, False], [0.5, 0.5], 0.5) == PixelCounts(tp=1, fp=1)
 
 
 @relaxed
 @given(st.lists(st.tuples(*[st.sampled_from(["ok", "crack", "pit"])] * 2), max_size=20))
-def test_confusion_agrees_with_sklearn(pairs):
+def test_confusion_agrees_with_sklearn(pairs) -> None:
     labels, predicted = [a for a, _ in pairs], [b for _, b in pairs]
     classes = ["ok", "crack", "pit"]
     matrix = confusion_matrix(labels, predicted, classes)
@@ -61,7 +61,7 @@ def test_confusion_agrees_with_sklearn(pairs):
     assert matrix.dtype == np.int64
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="2 labels but 1 scores"):
         image_auroc([True, False], [0.5])
     with pytest.raises(ValueError, match="image 1 is not finite"):

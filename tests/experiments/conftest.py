@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ SIDE_OF_DENT = {0: "train", 1: "train", 2: "train", 3: "test", 4: "test"}
 
 
 @pytest.fixture
-def sided(tmp_path, make_run):
+def sided(tmp_path: Path, make_run: Callable[..., Path]):
     """A run, and the data it was trained on: five dents with masks and sizes of their own, three to train on."""
     root, rows = tmp_path / "sided", ["path,label,group,split,sha256"]
 
-    def add(name, pixels, side):
+    def add(name, pixels, side) -> None:
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(file)

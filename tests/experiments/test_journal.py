@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ class KilledError(Exception):
     pass
 
 
-def begin(out, keys, settings=SETTINGS, **options):
+def begin(out, keys, settings=SETTINGS, **options: Any) -> None:
     """Work that stops with an error once the keys are measured."""
     with suppress(KilledError), open_journal(out, "work", settings, **options) as journal:
         for key in keys:
@@ -27,7 +29,7 @@ def begin(out, keys, settings=SETTINGS, **options):
         raise KilledError
 
 
-def test_finished_work_leaves_nothing(tmp_path):
+def test_finished_work_leaves_nothing(tmp_path: Path) -> None:
     with open_journal(tmp_path / "out", "work", SETTINGS) as journal:
         assert len(journal) == 0
         journal.add("a", [1, None, "x"])
@@ -37,7 +39,7 @@ def test_finished_work_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopped_work_goes_on(tmp_path):
+def test_stopped_work_goes_on(tmp_path: Path) -> None:
     begin(tmp_path / "out", ["a", "b"])
     begin(tmp_path / "out", ["c"], resume=True)
     with open_journal(tmp_path / "out", "work", SETTINGS, resume=True) as journal:
@@ -48,12 +50,12 @@ def test_stopped_work_goes_on(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopped_work_without_a_piece_leaves_nothing(tmp_path):
+def test_stopped_work_without_a_piece_leaves_nothing(tmp_path: Path) -> None:
     begin(tmp_path / "out", [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_work_killed_before_its_first_piece_is_in_nobodys_way(tmp_path):
+def test_work_killed_before_its_first_piece_is_in_nobodys_way(tmp_path: Path) -> None:
     folder = work_folder(tmp_path / "out", "work")
     folder.mkdir()
     (folder / LINES_FILE).touch()
@@ -61,12 +63,12 @@ def test_work_killed_before_its_first_piece_is_in_nobodys_way(tmp_path):
         assert len(journal) == 0
 
 
-def test_resume_where_nothing_is_begins(tmp_path):
+def test_resume_where_nothing_is_begins(tmp_path: Path) -> None:
     with open_journal(tmp_path / "out", "work", SETTINGS, resume=True) as journal:
         assert len(journal) == 0
 
 
-def test_unfinished_work_is_neither_dropped_nor_taken_unasked(tmp_path):
+def test_unfinished_work_is_neither_dropped_nor_taken_unasked(tmp_path: Path) -> None:
     begin(tmp_path / "out", ["a"])
     with pytest.raises(OutputError, match="`resume=True`"), open_journal(tmp_path / "out", "work", SETTINGS):
         pass
@@ -78,7 +80,7 @@ def test_unfinished_work_is_neither_dropped_nor_taken_unasked(tmp_path):
         assert len(journal) == 0
 
 
-def test_other_settings_are_refused_by_name(tmp_path):
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     begin(tmp_path / "out", ["a"])
     changed = {**SETTINGS, "run": "xyz", "more": 1}
     with (
@@ -90,7 +92,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [b'{"key": "b", "va', b"{", b'{"key": "b", "value": 1}'])
-def test_a_torn_last_line_is_measured_again(tmp_path, torn):
+def test_a_torn_last_line_is_measured_again(tmp_path: Path, torn: bytes) -> None:
     begin(tmp_path / "out", ["a"])
     file = work_folder(tmp_path / "out", "work") / LINES_FILE
     with file.open("ab") as stream:
@@ -101,7 +103,7 @@ def test_a_torn_last_line_is_measured_again(tmp_path, torn):
 
 
 @pytest.mark.parametrize("line", ["no json", "[1]", '{"value": 1}'])
-def test_damage_elsewhere_is_told(tmp_path, line):
+def test_damage_elsewhere_is_told(tmp_path: Path, line: str) -> None:
     begin(tmp_path / "out", ["a"])
     file = work_folder(tmp_path / "out", "work") / LINES_FILE
     file.write_text(f"{line}\n{file.read_text()}")
@@ -112,7 +114,7 @@ def test_damage_elsewhere_is_told(tmp_path, line):
         pass
 
 
-def test_values_that_json_cannot_hold_are_refused_whole(tmp_path):
+def test_values_that_json_cannot_hold_are_refused_whole(tmp_path: Path) -> None:
     with open_journal(tmp_path / "out", "work", SETTINGS) as journal:
         with pytest.raises(ValueError, match="JSON"):
             journal.add("a", float("nan"))
@@ -120,7 +122,7 @@ def test_values_that_json_cannot_hold_are_refused_whole(tmp_path):
         assert dict(journal) == {"a": 1.5}
 
 
-def test_a_killed_process_loses_nothing(tmp_path):
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib; from ltcam.experiments.journal import open_journal\n"
         "with open_journal(pathlib.Path(sys.argv[1]), 'work', {}) as journal:\n"

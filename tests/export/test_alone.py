@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -87,7 +89,9 @@ def python(site: Path, home: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-def test_an_exported_inspector_runs_where_torch_is_absent(site, part_file, paint, tmp_path):
+def test_an_exported_inspector_runs_where_torch_is_absent(
+    site: Path, part_file: Path, paint: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
     for index, pixels in enumerate(paint(2, (80, 120))):
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
@@ -112,7 +116,7 @@ def test_an_exported_inspector_runs_where_torch_is_absent(site, part_file, paint
     assert not list((tmp_path / "home").rglob("*")), "something was written into the home folder"
 
 
-def test_nothing_is_reported_to_anybody(site, part_file, tmp_path):
+def test_nothing_is_reported_to_anybody(site: Path, part_file: Path, tmp_path: Path) -> None:
     """Neither a file in the home folder, nor a socket to another machine (seen by strace, where it is there)."""
     strace = shutil.which("strace")
     code = (
@@ -139,7 +143,9 @@ def test_nothing_is_reported_to_anybody(site, part_file, tmp_path):
             assert "AF_INET" not in log.read_text()
 
 
-def test_a_run_and_its_file_write_the_same_results(part_file, run_folder, paint, tmp_path):
+def test_a_run_and_its_file_write_the_same_results(
+    part_file: Path, run_folder: Path, paint: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
     from ltcam_runtime.cli import main  # noqa: PLC0415
 
     images = tmp_path / "images"
@@ -169,7 +175,9 @@ def test_a_run_and_its_file_write_the_same_results(part_file, run_folder, paint,
         assert same.mean() >= 0.999
 
 
-def test_predict_takes_the_file_in_place_of_a_run(part_file, run_folder, paint, tmp_path):
+def test_predict_takes_the_file_in_place_of_a_run(
+    part_file: Path, run_folder: Path, paint: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
     from ltcam.jobs.execution import Execution  # noqa: PLC0415
     from ltcam.jobs.predicting import predict  # noqa: PLC0415
 

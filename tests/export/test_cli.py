@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam.cli.main import run as ltcam
@@ -21,7 +25,7 @@ def call(command, *arguments: object) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def images(paint, tmp_path):
+def images(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
     folder = tmp_path / "images"
     folder.mkdir()
     for index, pixels in enumerate(paint(2, (80, 120))):
@@ -29,7 +33,7 @@ def images(paint, tmp_path):
     return folder
 
 
-def test_a_run_is_exported_and_verified_on_images(run_folder, images, tmp_path):
+def test_a_run_is_exported_and_verified_on_images(run_folder: Path, images, tmp_path: Path) -> None:
     (images / "broken.png").write_bytes(b"no picture")
     part = tmp_path / "part.ltcam.onnx"
     code, out, err = call(ltcam, "export", run_folder, "--out", part, "--verify", images, "--json")
@@ -49,7 +53,7 @@ def test_a_run_is_exported_and_verified_on_images(run_folder, images, tmp_path):
     assert "broken.png" in page
 
 
-def test_what_cannot_be_exported_is_one_line_and_writes_nothing(run_folder, tmp_path):
+def test_what_cannot_be_exported_is_one_line_and_writes_nothing(run_folder: Path, tmp_path: Path) -> None:
     part = tmp_path / "part.ltcam.onnx"
     code, _, err = call(ltcam, "export", run_folder, "--out", part, "--method", "score-cam")
     assert code == 2
@@ -59,7 +63,7 @@ def test_what_cannot_be_exported_is_one_line_and_writes_nothing(run_folder, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_ltcam_run_says_what_it_did_and_what_it_left(part_file, images, tmp_path):
+def test_ltcam_run_says_what_it_did_and_what_it_left(part_file: Path, images, tmp_path: Path) -> None:
     (images / "broken.png").write_bytes(b"no picture")
     code, out, err = call(ltcam_run, part_file, images, "--out", tmp_path / "out", "--json", "--no-check")
     assert code == 1
@@ -71,7 +75,7 @@ def test_ltcam_run_says_what_it_did_and_what_it_left(part_file, images, tmp_path
     assert "--overwrite" in err
 
 
-def test_ltcam_run_refuses_what_it_cannot_use(part_file, images, tmp_path):
+def test_ltcam_run_refuses_what_it_cannot_use(part_file: Path, images, tmp_path: Path) -> None:
     for arguments, message in (
         ((tmp_path / "nowhere.onnx", images), "is not there"),
         ((part_file, tmp_path / "nothing"), "nothing"),

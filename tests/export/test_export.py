@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
@@ -26,7 +29,7 @@ from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides
 ENGINES = [EngineSettings("onnxruntime", threads=1), EngineSettings("openvino", threads=1)]
 
 
-def inspections_agree(trained, exported, images):
+def inspections_agree(trained, exported, images) -> None:
     for index, image in enumerate(images):
         one = trained.inspect_batch([image], [str(index)], gate=False)[0]
         other = exported.inspect_batch([image], [str(index)], gate=False)[0]
@@ -39,12 +42,16 @@ def inspections_agree(trained, exported, images):
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.engine)
-def test_the_file_inspects_like_the_run(engine, run_folder, part_file, paint):
+def test_the_file_inspects_like_the_run(
+    engine: EngineSettings, run_folder: Path, part_file: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     exported = Inspector.load(part_file, engine=engine)
     inspections_agree(TrainedInspector.load(run_folder), exported, paint(3, (90, 140)))
 
 
-def test_a_student_is_exported(make_run, tmp_path, paint):
+def test_a_student_is_exported(
+    make_run: Callable[..., Path], tmp_path: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
     run = make_run(network="student", maps={MAP: drawn}, mask=MaskSettings(threshold=0.02, of="value"))
     exported = export_run(run, tmp_path / "student.ltcam.onnx")
@@ -52,7 +59,9 @@ def test_a_student_is_exported(make_run, tmp_path, paint):
     inspections_agree(TrainedInspector.load(run), Inspector.load(exported.path), paint(2, (64, 96)))
 
 
-def test_maps_of_several_kinds_of_defect_are_all_there(make_run, tmp_path, paint):
+def test_maps_of_several_kinds_of_defect_are_all_there(
+    make_run: Callable[..., Path], tmp_path: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     lt = CamSettings(method="grad-cam", percentile=50, stages=("trunk.layer2", "trunk.layer3"), fusion="sum")
     other = CamSettings(method="hires-cam", stages=("trunk.layer3",), fusion="sum")
     unused = CamSettings(method="score-cam", stages=("trunk.layer2",))
@@ -63,7 +72,9 @@ def test_maps_of_several_kinds_of_defect_are_all_there(make_run, tmp_path, paint
     inspections_agree(TrainedInspector.load(run), exported, paint(2, (64, 96)))
 
 
-def test_openvinos_own_form_inspects_like_the_run(run_folder, archive_file, paint):
+def test_openvinos_own_form_inspects_like_the_run(
+    run_folder: Path, archive_file: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     exported = Inspector.load(archive_file)
     assert exported.network.engine.engine == "openvino"
     inspections_agree(TrainedInspector.load(run_folder), exported, paint(3, (90, 140)))
@@ -78,7 +89,9 @@ def test_openvinos_own_form_inspects_like_the_run(run_folder, archive_file, pain
     assert load_model(archive_file).classes == ("ok", "hole")
 
 
-def test_openvinos_own_form_is_for_openvino_and_equal_for_equal_runs(run_folder, archive_file, tmp_path):
+def test_openvinos_own_form_is_for_openvino_and_equal_for_equal_runs(
+    run_folder: Path, archive_file: Path, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match="`engine` onnxruntime: the file is OpenVINO's"):
         Inspector.load(archive_file, engine=ENGINES[0], check=False).inspect(np.zeros((64, 96, 3), np.uint8))
     settings = ExportSettings(format="openvino")
@@ -94,7 +107,7 @@ def test_openvinos_own_form_is_for_openvino_and_equal_for_equal_runs(run_folder,
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
-def test_a_file_looks_closer_where_its_run_does(format, run_folder, tmp_path):  # noqa: A002
+def test_a_file_looks_closer_where_its_run_does(format: str, run_folder: Path, tmp_path: Path) -> None:  # noqa: A002
     overrides = Overrides(zoom=2, verdict_threshold=0.01, sharpen="none")
     out = tmp_path / f"part{SUFFIXES[format]}"
     exported = Inspector.load(export_run(run_folder, out, ExportSettings(format, overrides=overrides)).path)
@@ -107,14 +120,16 @@ def test_a_file_looks_closer_where_its_run_does(format, run_folder, tmp_path):  
     assert not np.array_equal(trained.inspect(image).mask, once.mask)
 
 
-def test_overrides_are_exported(run_folder, tmp_path):
+def test_overrides_are_exported(run_folder: Path, tmp_path: Path) -> None:
     overrides = Overrides(method="grad-cam", percentile=50, threshold=0.25, verdict_threshold=0.9)
     exported = export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(overrides=overrides))
     assert exported.part.inspection.default.mask.threshold == 0.25
     assert exported.part.inspection.verdict.threshold == 0.9
 
 
-def test_golden_images_of_the_user_are_taken(run_folder, tmp_path, paint):
+def test_golden_images_of_the_user_are_taken(
+    run_folder: Path, tmp_path: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     files = []
     for index, pixels in enumerate(paint(2, (50, 70))):
         files.append(tmp_path / f"{index}.png")
@@ -124,7 +139,9 @@ def test_golden_images_of_the_user_are_taken(run_folder, tmp_path, paint):
     Inspector.load(exported.path)
 
 
-def test_half_weights_take_half_the_space_and_pass_their_own_gate(make_run, tmp_path):
+def test_half_weights_take_half_the_space_and_pass_their_own_gate(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
     run = make_run(sharpening={}, mask=MaskSettings(threshold=0.5))
     whole, half = (
         export_run(run, tmp_path / f"{precision}.ltcam.onnx", ExportSettings(precision=precision))
@@ -139,7 +156,7 @@ def test_half_weights_take_half_the_space_and_pass_their_own_gate(make_run, tmp_
 
 
 @pytest.fixture
-def student(make_run, monkeypatch):
+def student(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ltcam.export.export._LEAST_IOU", 0.7)  # masks of random weights are specks
     monkeypatch.setitem(_LEAST_IOU, "int8", 0.7)
     drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
@@ -147,7 +164,7 @@ def student(make_run, monkeypatch):
 
 
 @pytest.fixture
-def calibration(paint, tmp_path):
+def calibration(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
     files = []
     for index, pixels in enumerate(paint(8, (80, 120))):
         files.append(tmp_path / f"{index}.png")
@@ -158,8 +175,8 @@ def calibration(paint, tmp_path):
 
 
 def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
-    student, calibration, tmp_path, monkeypatch
-):
+    student, calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 1.7)
     found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
     assert found.part.precision == "int8", found.note
@@ -191,8 +208,14 @@ def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
     ],
 )
 def test_where_8_bits_gain_nothing_fp32_is_kept_and_the_reason_said(
-    name, value, said, student, calibration, tmp_path, monkeypatch
-):
+    name: str,
+    value: Callable[..., Any],
+    said: str,
+    student,
+    calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 2.0)
     monkeypatch.setattr(f"ltcam.export.export.{name}", value)
     found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
@@ -212,7 +235,9 @@ def spoilt(model):
     return found
 
 
-def test_8_bits_are_for_what_needs_no_gradient_and_want_images(run_folder, student, calibration, tmp_path):
+def test_8_bits_are_for_what_needs_no_gradient_and_want_images(
+    run_folder: Path, student, calibration, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match="needs `calibration`: at least 4"):
         ExportSettings(precision="int8")
     with pytest.raises(ExportError, match=r"maps are made of gradients .*layer-cam.*ltcam distill"):
@@ -223,7 +248,7 @@ def test_8_bits_are_for_what_needs_no_gradient_and_want_images(run_folder, stude
     assert not (tmp_path / "part.ltcam.onnx").exists()
 
 
-def test_how_much_faster_a_graph_is(run_folder, student, tmp_path):
+def test_how_much_faster_a_graph_is(run_folder: Path, student, tmp_path: Path) -> None:
     from ltcam.export.quantisation import speed_up  # noqa: PLC0415
 
     slow, fast = (
@@ -233,14 +258,16 @@ def test_how_much_faster_a_graph_is(run_folder, student, tmp_path):
     assert speed_up(slow, fast, np.zeros((64, 96, 3), np.uint8)) > 0
 
 
-def test_settings_of_the_map_are_fixed_in_the_file(part_file):
+def test_settings_of_the_map_are_fixed_in_the_file(part_file: Path) -> None:
     inspector = Inspector.load(part_file, check=False)
     assert inspector.overridden(Overrides(threshold=0.5)).settings.default.mask.threshold == 0.5
     with pytest.raises(SettingsError, match="`method` 'grad-cam': maps are fixed"):
         inspector.overridden(Overrides(method="grad-cam"))
 
 
-def test_services_and_archives_take_the_file_like_a_run(part_file, run_folder, paint):
+def test_services_and_archives_take_the_file_like_a_run(
+    part_file: Path, run_folder: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     exported, trained = load_model(part_file), load_model(run_folder)
     assert exported.classes == trained.classes
     assert exported.settings == trained.settings
@@ -250,19 +277,21 @@ def test_services_and_archives_take_the_file_like_a_run(part_file, run_folder, p
     assert one.score == pytest.approx(other.score, abs=1e-6)
 
 
-def test_what_is_there_is_kept(part_file, run_folder):
+def test_what_is_there_is_kept(part_file: Path, run_folder: Path) -> None:
     before = part_file.read_bytes()
     with pytest.raises(OutputError, match="is there already"):
         export_run(run_folder, part_file)
     assert part_file.read_bytes() == before
 
 
-def test_equal_runs_give_equal_files(run_folder, part_file, tmp_path):
+def test_equal_runs_give_equal_files(run_folder: Path, part_file: Path, tmp_path: Path) -> None:
     again = export_run(run_folder, tmp_path / "again.ltcam.onnx")
     assert again.path.read_bytes() == part_file.read_bytes()
 
 
-def test_a_graph_that_says_something_else_is_not_written(run_folder, tmp_path, monkeypatch):
+def test_a_graph_that_says_something_else_is_not_written(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ltcam.export import export  # noqa: PLC0415
 
     build = export.build_graph
@@ -280,7 +309,7 @@ def test_a_graph_that_says_something_else_is_not_written(run_folder, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_settings_that_there_are_not_are_refused(run_folder, tmp_path):
+def test_settings_that_there_are_not_are_refused(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`precision` 'int3'"):
         ExportSettings(precision="int3")
     with pytest.raises(SettingsError, match=r"format onnx is called like part\.ltcam\.onnx"):
@@ -289,7 +318,9 @@ def test_settings_that_there_are_not_are_refused(run_folder, tmp_path):
         export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(format="openvino"))
 
 
-def test_a_cascade_gives_the_same_inspections(part_file, paint):
+def test_a_cascade_gives_the_same_inspections(
+    part_file: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
     inspector = Inspector.load(part_file, check=False)
     images = list(paint(4, (64, 96)))
     names = [str(index) for index in range(len(images))]
@@ -302,7 +333,7 @@ def test_a_cascade_gives_the_same_inspections(part_file, paint):
         assert np.array_equal(one.mask, other.mask)
 
 
-def test_the_part_that_gives_verdicts_has_no_gradient_in_it(part_file):
+def test_the_part_that_gives_verdicts_has_no_gradient_in_it(part_file: Path) -> None:
     from ltcam_runtime.onnx_files import with_outputs  # noqa: PLC0415
 
     model = onnx.load_from_string(with_outputs(part_file.read_bytes(), ["logits"]))
@@ -312,7 +343,7 @@ def test_the_part_that_gives_verdicts_has_no_gradient_in_it(part_file):
     assert len(model.graph.node) < 0.4 * len(whole.graph.node)
 
 
-def test_what_a_file_says_of_itself(part_file, run_folder):
+def test_what_a_file_says_of_itself(part_file: Path, run_folder: Path) -> None:
     part = read_part(part_file).part
     assert part.origin.run == run_folder.name
     assert len(part.origin.weights_sha256) == 64

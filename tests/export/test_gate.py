@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,12 +18,12 @@ from ltcam_runtime.part_files import PART_KEY
 
 
 @pytest.fixture(autouse=True)
-def _not_tried_out(monkeypatch):
+def _not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trying files out in a process of their own is tested elsewhere."""
     monkeypatch.setattr("ltcam_runtime.exported.try_out", lambda *_: None)
 
 
-def test_one_flipped_bit_in_a_weight_is_noticed(part_file, tmp_path):
+def test_one_flipped_bit_in_a_weight_is_noticed(part_file: Path, tmp_path: Path) -> None:
     content = bytearray(part_file.read_bytes())
     weight = max(onnx.load(part_file).graph.initializer, key=lambda constant: len(constant.raw_data))
     content[content.index(weight.raw_data) + 1] ^= 1
@@ -31,7 +33,7 @@ def test_one_flipped_bit_in_a_weight_is_noticed(part_file, tmp_path):
         Inspector.load(changed)
 
 
-def test_a_wrong_resize_is_noticed(part_file, monkeypatch):
+def test_a_wrong_resize_is_noticed(part_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nearest(image, size):
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST)
 
@@ -40,7 +42,7 @@ def test_a_wrong_resize_is_noticed(part_file, monkeypatch):
         Inspector.load(part_file)
 
 
-def test_a_wrong_order_of_channels_is_noticed(part_file, monkeypatch):
+def test_a_wrong_order_of_channels_is_noticed(part_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ltcam_runtime.graph_networks import GraphNetwork  # noqa: PLC0415
 
     respond = GraphNetwork.respond
@@ -50,7 +52,9 @@ def test_a_wrong_order_of_channels_is_noticed(part_file, monkeypatch):
         Inspector.load(part_file)
 
 
-def test_a_wrong_normalisation_is_noticed(part_file, tmp_path, signed):
+def test_a_wrong_normalisation_is_noticed(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     model = onnx.load(part_file)
     means = [c for c in model.graph.initializer if list(c.dims) == [1, 3, 1, 1]]
     for constant in means[:1]:
@@ -66,7 +70,14 @@ def test_a_wrong_normalisation_is_noticed(part_file, tmp_path, signed):
         ("threshold", 0.99, "mask covers another area"),
     ],
 )
-def test_settings_that_were_changed_are_noticed(field, value, message, part_file, tmp_path, signed):
+def test_settings_that_were_changed_are_noticed(
+    field: str,
+    value: float,
+    message: str,
+    part_file: Path,
+    tmp_path: Path,
+    signed: Callable[[onnx.ModelProto, Path], Path],
+) -> None:
     model = onnx.load(part_file)
     entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
     part = json.loads(entry.value)
@@ -76,7 +87,9 @@ def test_settings_that_were_changed_are_noticed(field, value, message, part_file
         Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
 
 
-def test_another_verdict_is_noticed(part_file, tmp_path, signed):
+def test_another_verdict_is_noticed(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     model = onnx.load(part_file)
     entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
     part = json.loads(entry.value)
@@ -86,7 +99,7 @@ def test_another_verdict_is_noticed(part_file, tmp_path, signed):
         Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
 
 
-def test_without_the_check_it_loads_all_the_same(part_file, monkeypatch):
+def test_without_the_check_it_loads_all_the_same(part_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ltcam_runtime.exported.gate", lambda *_: pytest.fail("asked"))
     monkeypatch.setattr("ltcam_runtime.exported.try_out", lambda *_: pytest.fail("tried out"))
     assert Inspector.load(part_file, check=False).network.image_size == (64, 96)

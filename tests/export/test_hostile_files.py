@@ -45,7 +45,7 @@ def with_nodes(part: Path, *nodes: onnx.NodeProto, **constants: np.ndarray) -> o
     return model
 
 
-def test_an_empty_a_foreign_and_a_text_file(tmp_path):
+def test_an_empty_a_foreign_and_a_text_file(tmp_path: Path) -> None:
     foreign = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"])],
         "g",
@@ -65,13 +65,13 @@ def test_an_empty_a_foreign_and_a_text_file(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.9, 0.9999])
-def test_a_file_that_was_cut_short(share, part_file, tmp_path):
+def test_a_file_that_was_cut_short(share: float, part_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "part.ltcam.onnx"
     path.write_bytes(part_file.read_bytes()[: int(share * part_file.stat().st_size)])
     refused(path, "cut short|damaged|not one that|no graph|holds no|checksum")
 
 
-def test_bytes_that_were_changed_anywhere(part_file, tmp_path):
+def test_bytes_that_were_changed_anywhere(part_file: Path, tmp_path: Path) -> None:
     whole = part_file.read_bytes()
     path = tmp_path / "part.ltcam.onnx"
     rng = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def write_archive(path: Path, entries: dict[str, bytes], kind: int = zipfile.ZIP
     return path
 
 
-def test_archives_that_were_cut_short_or_changed_anywhere(archive_file, tmp_path):
+def test_archives_that_were_cut_short_or_changed_anywhere(archive_file: Path, tmp_path: Path) -> None:
     whole = archive_file.read_bytes()
     path = tmp_path / "part.ltcam.zip"
     for share in (0.001, 0.3, 0.9, 0.9999):
@@ -111,7 +111,7 @@ def test_archives_that_were_cut_short_or_changed_anywhere(archive_file, tmp_path
             read_part(path)
 
 
-def test_archives_of_another_kind(archive_file, tmp_path):
+def test_archives_of_another_kind(archive_file: Path, tmp_path: Path) -> None:
     entries, _ = unpack_archive(archive_file.read_bytes())
     path = tmp_path / "part.ltcam.zip"
     Inspector.load(write_archive(path, entries), check=False)
@@ -129,7 +129,7 @@ def test_archives_of_another_kind(archive_file, tmp_path):
         Inspector.load(write_archive(path, {**entries, "graph.bin": bytes(weights)}))
 
 
-def test_an_archive_with_a_directory_of_many_entries(tmp_path):
+def test_an_archive_with_a_directory_of_many_entries(tmp_path: Path) -> None:
     many = write_archive(tmp_path / "part.ltcam.zip", {str(number): b"" for number in range(2000)})
     refused(many, "not one that `ltcam export` wrote")
     whole = many.read_bytes()
@@ -142,7 +142,9 @@ def test_an_archive_with_a_directory_of_many_entries(tmp_path):
     refused(many, "not one that `ltcam export` wrote")
 
 
-def test_an_archive_that_asks_for_more_memory_than_there_is(part_file, archive_file, tmp_path):
+def test_an_archive_that_asks_for_more_memory_than_there_is(
+    part_file: Path, archive_file: Path, tmp_path: Path
+) -> None:
     nodes = (
         helper.make_node("Expand", ["one", "much"], ["wide"]),
         helper.make_node("Sin", ["wide"], ["waves"]),
@@ -160,7 +162,9 @@ def test_an_archive_that_asks_for_more_memory_than_there_is(part_file, archive_f
     refused(path, "cannot be used|hostile")
 
 
-def test_constants_in_other_files(part_file, tmp_path, signed):
+def test_constants_in_other_files(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     model = onnx.load(part_file)
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes(4096))
@@ -172,7 +176,9 @@ def test_constants_in_other_files(part_file, tmp_path, signed):
     refused(signed(model, tmp_path / "part.ltcam.onnx"), "keeps constants in other files")
 
 
-def test_constants_larger_than_the_file(part_file, tmp_path, signed):
+def test_constants_larger_than_the_file(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     model = onnx.load(part_file)
     model.graph.initializer[0].dims[:] = [10**6, 10**6]
     refused(signed(model, tmp_path / "part.ltcam.onnx"), "constant of 1000000 x 1000000 values")
@@ -182,14 +188,18 @@ def test_constants_larger_than_the_file(part_file, tmp_path, signed):
     refused(signed(model, tmp_path / "part.ltcam.onnx"), "a constant of .* values has .* bytes")
 
 
-def test_operators_of_other_makers(part_file, tmp_path, signed):
+def test_operators_of_other_makers(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     model = with_nodes(part_file, helper.make_node("Anything", ["logits_alone"], ["more"], domain="com.evil"))
     refused(signed(model, tmp_path / "part.ltcam.onnx"), "operators of 'com.evil'")
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("side", [2**15, 10**6])
-def test_a_graph_that_asks_for_more_memory_than_there_is(engine, side, part_file, tmp_path, signed):
+def test_a_graph_that_asks_for_more_memory_than_there_is(
+    engine: str, side: int, part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
     """A few bytes that want gigabytes: tried out in a process that may not have them."""
     nodes = (
         helper.make_node("Expand", ["one", "much"], ["wide"]),
@@ -201,7 +211,12 @@ def test_a_graph_that_asks_for_more_memory_than_there_is(engine, side, part_file
     refused(path, "cannot be used|hostile", engine=EngineSettings(engine, threads=1))  # type: ignore[arg-type]
 
 
-def test_a_graph_that_never_ends(part_file, tmp_path, signed, monkeypatch):
+def test_a_graph_that_never_ends(
+    part_file: Path,
+    tmp_path: Path,
+    signed: Callable[[onnx.ModelProto, Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("ltcam_runtime.trial._SECONDS", 1)
     body = helper.make_graph(
         [helper.make_node("Identity", ["going"], ["still"]), helper.make_node("Sin", ["before"], ["after"])],
@@ -232,7 +247,13 @@ def test_a_graph_that_never_ends(part_file, tmp_path, signed, monkeypatch):
         (lambda part: {**part, "golden": [{**part["golden"][0], "image": "AAAA"}]}, "golden image .*damaged"),
     ],
 )
-def test_settings_of_another_kind(change: Callable[[dict], object], message, part_file, tmp_path, signed):
+def test_settings_of_another_kind(
+    change: Callable[[dict], object],
+    message: str,
+    part_file: Path,
+    tmp_path: Path,
+    signed: Callable[[onnx.ModelProto, Path], Path],
+) -> None:
     model = onnx.load(part_file)
     entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
     entry.value = json.dumps(change(json.loads(entry.value)))
@@ -241,7 +262,7 @@ def test_settings_of_another_kind(change: Callable[[dict], object], message, par
         Inspector.load(path)
 
 
-def test_the_reader_reads_what_protobuf_writes(part_file):
+def test_the_reader_reads_what_protobuf_writes(part_file: Path) -> None:
     """Without the library: the same texts, and parts of the graph that the library takes."""
     content = part_file.read_bytes()
     check(content)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
+from tests.export.conftest import Answer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,7 +30,7 @@ STATISTICS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class Pooled(nn.Module):
     """Stages, the mean over all places, a linear layer."""
 
-    def __init__(self, *stages: nn.Module, channels: int, classes: int = 2):
+    def __init__(self, *stages: nn.Module, channels: int, classes: int = 2) -> None:
         super().__init__()
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels, classes)
@@ -38,7 +43,9 @@ class Pooled(nn.Module):
 class Residual(nn.Module):
     """A block with a shortcut and squeeze-and-excitation, in place where networks are."""
 
-    def __init__(self, channels: int, width: int, stride: int = 1, gate: type[nn.Module] = nn.Hardsigmoid):
+    def __init__(
+        self, channels: int, width: int, stride: int = 1, gate: type[nn.Module] = nn.Hardsigmoid
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride, 1, bias=False),
@@ -60,7 +67,7 @@ class Residual(nn.Module):
 class Dense(nn.Module):
     """Normalised before its convolution, joined to what it reads, then thinned out."""
 
-    def __init__(self, channels: int, width: int):
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
         self.conv = nn.Conv2d(channels, width, 3, padding=1)
@@ -73,7 +80,7 @@ class Dense(nn.Module):
 class Next(nn.Module):
     """Layer normalisation over channels, GELU, a scale per channel."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels)
@@ -128,7 +135,9 @@ LAYERS = ("stages.0", "stages.1", "stages.2")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_kind_of_layer_gives_the_engines_maps(name, settle, check):
+def test_every_kind_of_layer_gives_the_engines_maps(
+    name, settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     maps = {
         "": CAM("layer-cam", layers=LAYERS[1:], fusion="product", positive_activations=True),
         "lt": CAM("grad-cam", Truncation(50), layers=LAYERS, relu="none"),
@@ -137,7 +146,9 @@ def test_every_kind_of_layer_gives_the_engines_maps(name, settle, check):
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
-def test_every_method_in_every_form(scope, settle, check):
+def test_every_method_in_every_form(
+    scope: str, settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     options = {"layers": LAYERS, "fusion": "max", "stage_scale": "max"}
     maps = {method: CAM(method, **options) for method in METHODS}
     for method in METHODS:
@@ -147,18 +158,22 @@ def test_every_method_in_every_form(scope, settle, check):
 
 
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
-def test_every_fusion_and_scale(fusion, settle, check):
+def test_every_fusion_and_scale(
+    fusion: str, settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     scales = ("none", "max", "minmax", "tanh")
     check(settle(plain()), {s: CAM("layer-cam", layers=LAYERS, fusion=fusion, stage_scale=s) for s in scales})
 
 
-def test_several_kinds_of_defect_are_explained_together(settle, check):
+def test_several_kinds_of_defect_are_explained_together(
+    settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     network = plain()
     network.head = nn.Linear(8, 4)
     check(settle(network), {"": CAM("grad-cam", layers=LAYERS)}, defects=(1, 2, 3))
 
 
-def test_a_student_draws(settle, check):
+def test_a_student_draws(settle: Callable[..., nn.Module], check: Callable[..., None]) -> None:
     network = settle(build_student("test_resnet", 2))
     check(network, {"": CAM(STUDENT), "cam": CAM("layer-cam", layers=("trunk.layer2",))}, size=(64, 64))
 
@@ -195,14 +210,18 @@ SEEDS = {"seed a": CAM(seed_method(1)), "seed b": CAM(seed_method(2))}
 
 
 @pytest.mark.parametrize("logits", [{}, {"head": False}, {"peaks": False}], ids=str)
-def test_seed_maps_and_maps_of_gradients_are_one_graph(logits, settle, check):
+def test_seed_maps_and_maps_of_gradients_are_one_graph(
+    logits: dict[str, Any], settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     layers = ("trunk.blocks.0", "trunk.blocks.1")
     maps = {"map": CAM("layer-cam", layers=layers, fusion="product", positive_activations=True), **SEEDS}
     check(with_seeds(settle, **logits), maps, defects=(1, 2))
 
 
 @pytest.mark.parametrize("logits", [{}, {"head": False}, {"peaks": False}], ids=str)
-def test_seed_maps_alone_need_no_gradient(logits, settle, check):
+def test_seed_maps_alone_need_no_gradient(
+    logits: dict[str, Any], settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     network = with_seeds(settle, **logits)
     check(network, dict(reversed(SEEDS.items())), defects=(1, 2))
     model = build_graph(Pipeline(network, SEEDS, (32, 48), *STATISTICS, (1, 2)))
@@ -214,7 +233,9 @@ def test_seed_maps_alone_need_no_gradient(logits, settle, check):
     assert sum(node.op_type == "Conv" for node in verdicts.graph.node) == convolutions - 2 + seeds
 
 
-def test_a_peak_that_several_places_share_gives_each_its_part(settle, check):
+def test_a_peak_that_several_places_share_gives_each_its_part(
+    settle: Callable[..., nn.Module], check: Callable[..., None]
+) -> None:
     network = with_seeds(settle, head=False)
     layers = ("trunk.blocks.1",)
     maps = {"map": CAM("hires-cam", layers=layers, relu="none")}
@@ -225,7 +246,9 @@ def test_a_peak_that_several_places_share_gives_each_its_part(settle, check):
     check(network, maps, defects=(1, 2), paint=flat)
 
 
-def test_a_stage_without_any_activation_is_zero_and_not_nan(settle, ask):
+def test_a_stage_without_any_activation_is_zero_and_not_nan(
+    settle: Callable[..., nn.Module], ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
+) -> None:
     network = settle(plain())
     nn.init.zeros_(network.stages[1][1].weight)
     nn.init.constant_(network.stages[1][1].bias, -1)
@@ -236,7 +259,9 @@ def test_a_stage_without_any_activation_is_zero_and_not_nan(settle, ask):
         assert not found[output_name(name, tuple(maps))].any()
 
 
-def test_of_equal_values_in_a_pooling_window_the_first_one_takes_the_gradient(settle, ask):
+def test_of_equal_values_in_a_pooling_window_the_first_one_takes_the_gradient(
+    settle: Callable[..., nn.Module], ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
+) -> None:
     """Numbers are multiples of 1/16, so that no runtime rounds them and all values of a window are equal."""
     network = Pooled(
         nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU()),
@@ -254,7 +279,7 @@ def test_of_equal_values_in_a_pooling_window_the_first_one_takes_the_gradient(se
     assert np.abs(found - expected).max() <= 1e-6 * expected.max()
 
 
-def test_inputs_and_outputs_say_what_they_are(settle):
+def test_inputs_and_outputs_say_what_they_are(settle: Callable[..., nn.Module]) -> None:
     model = build_graph(
         Pipeline(settle(plain()), {"": CAM("grad-cam", layers=LAYERS)}, (16, 24), *STATISTICS, (1,))
     )
@@ -271,7 +296,7 @@ def test_inputs_and_outputs_say_what_they_are(settle):
     }
 
 
-def test_what_cannot_be_exported_names_operator_and_layer(settle):
+def test_what_cannot_be_exported_names_operator_and_layer(settle: Callable[..., nn.Module]) -> None:
     network = Pooled(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
         nn.Sequential(nn.PixelShuffle(2), nn.Softsign()),
@@ -284,6 +309,6 @@ def test_what_cannot_be_exported_names_operator_and_layer(settle):
 
 
 @pytest.mark.parametrize("cam", [CAM("score-cam", layers=LAYERS), CAM("fullgrad"), CAM("grad-cam")])
-def test_maps_that_no_graph_makes_are_refused(cam, settle):
+def test_maps_that_no_graph_makes_are_refused(cam: CAM, settle: Callable[..., nn.Module]) -> None:
     with pytest.raises(ExportError, match="be exported"):
         build_graph(Pipeline(settle(plain()), {"": cam}, (16, 16), *STATISTICS, (1,)))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 from onnx import TensorProto
+from tests.export.conftest import Answer
 
 from ltcam.cam import Truncation, kept
 from ltcam.export.onnx_graph import OnnxGraph
@@ -28,7 +33,9 @@ def selecting(percentile: float, scope: str) -> bytes:
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("percentile", [0, 33.333333, 99.9, 100])
-def test_the_same_values_are_kept(percentile, scope, ask):
+def test_the_same_values_are_kept(
+    percentile: float, scope: str, ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
+) -> None:
     model = selecting(percentile, scope)
     values = st.floats(-1, 1, width=32, allow_subnormal=False) | st.sampled_from(
         [0.0, -0.0, 1.0, 0.5, 2.0**-126, 3e38]
@@ -43,6 +50,6 @@ def test_the_same_values_are_kept(percentile, scope, ask):
     same()
 
 
-def test_more_values_than_can_be_counted_are_refused():
+def test_more_values_than_can_be_counted_are_refused() -> None:
     with pytest.raises(ExportError, match="truncate by channel"):
         write_selection(OnnxGraph(), "g", (64, 1024, 1024), Truncation(50, "stage"))

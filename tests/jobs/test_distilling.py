@@ -38,7 +38,7 @@ def teacher(masks, scores):
 def lesson_of():
     """The lesson of one OK image and of defective ones with these masks."""
 
-    def make(masks, scores=(2.0, -2.0)):
+    def make(masks, scores: tuple[float, float] = (2.0, -2.0)):
         names = ["ok.png", *masks]
         samples = tuple(
             Sample(name, Path(name), "ok" if name == "ok.png" else "dent", name) for name in names
@@ -63,14 +63,14 @@ def bar():
     return mask
 
 
-def test_an_ok_image_is_known_to_be_empty(lesson_of):
+def test_an_ok_image_is_known_to_be_empty(lesson_of) -> None:
     lesson, _ = lesson_of({"a.png": bar()})
     share, known = lesson.targets[0]
     assert not share.any()
     assert (known == 255).all()
 
 
-def test_a_mask_is_drawn_at_the_students_size_with_an_edge_that_nobody_knows(lesson_of):
+def test_a_mask_is_drawn_at_the_students_size_with_an_edge_that_nobody_knows(lesson_of) -> None:
     lesson, _ = lesson_of({"a.png": bar()})
     share, known = lesson.targets[1]
     assert (share[10:14, 15:30] == 255).all()
@@ -82,7 +82,7 @@ def test_a_mask_is_drawn_at_the_students_size_with_an_edge_that_nobody_knows(les
     assert lesson.masked == 1
 
 
-def test_a_part_of_a_pixel_is_a_part_of_a_pixel(lesson_of):
+def test_a_part_of_a_pixel_is_a_part_of_a_pixel(lesson_of) -> None:
     mask = np.zeros(OWN, bool)
     mask[21, 30:60] = True
     lesson, _ = lesson_of({"a.png": mask})
@@ -90,19 +90,19 @@ def test_a_part_of_a_pixel_is_a_part_of_a_pixel(lesson_of):
 
 
 @pytest.mark.parametrize("mask", [np.zeros(OWN, bool), None], ids=["missed", "unreadable"])
-def test_nothing_is_known_of_a_defect_that_the_teacher_does_not_show(lesson_of, mask):
+def test_nothing_is_known_of_a_defect_that_the_teacher_does_not_show(lesson_of, mask) -> None:
     lesson, _ = lesson_of({"a.png": mask})
     assert not lesson.targets[1].any()
     assert lesson.masked == 0
     assert lesson.patches == ()
 
 
-def test_only_what_surely_was_the_defect_is_pasted(lesson_of):
+def test_only_what_surely_was_the_defect_is_pasted(lesson_of) -> None:
     assert len(lesson_of({"a.png": bar()}, scores=(2.0, -2.0))[0].patches) == 1
     assert not lesson_of({"a.png": bar()}, scores=(2.0, 1.0))[0].patches, "it still looks defective without"
     assert not lesson_of({"a.png": bar()}, scores=(-1.0, -2.0))[0].patches, "it did not look defective with"
 
 
-def test_progress_is_told_image_by_image(lesson_of):
+def test_progress_is_told_image_by_image(lesson_of) -> None:
     _, steps = lesson_of({"a.png": bar(), "b.png": np.zeros(OWN, bool), "c.png": bar()})
     assert steps == [(1, 3), (2, 3), (3, 3)]

@@ -4,7 +4,10 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.settings import Overrides, VerdictSettings
 
 
-def paint(path, seed, *, square=False):
+def paint(path, seed, *, square: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     pixels = rng.integers(100, 200, (48, 64), dtype=np.uint8)
@@ -33,7 +36,7 @@ def paint(path, seed, *, square=False):
     Image.fromarray(pixels).save(path)
 
 
-def write_mask(path, size=(48, 64)):
+def write_mask(path, size: tuple[int, int] = (48, 64)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mask = np.zeros(size, np.uint8)
     mask[10:30, 20:44] = 255
@@ -41,7 +44,7 @@ def write_mask(path, size=(48, 64)):
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path):
     """Six OK images and four with a dent and a mask."""
     root = tmp_path / "data"
     for number in range(6):
@@ -53,7 +56,7 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def run(make_run):
+def run(make_run: Callable[..., Path]):
     return make_run(verdict=VerdictSettings(threshold=0.5))
 
 
@@ -70,7 +73,7 @@ def last_two(name):
     return "test" if name[-5] in "23" else "train"
 
 
-def measure(run, data, out, execution=CPU, **options):
+def measure(run, data, out, execution=CPU, **options: Any):
     return evaluate(run, data, out, EvaluationSettings(bootstrap=20), execution=execution, **options)
 
 
@@ -84,7 +87,7 @@ def ids(samples):
 TEST_SIDE = ["dent/2.png", "dent/3.png", "good/2.png", "good/3.png"]
 
 
-def test_of_the_runs_own_data_its_test_side(data, make_run):
+def test_of_the_runs_own_data_its_test_side(data, make_run: Callable[..., Path]) -> None:
     dataset = read_dataset(data)
     samples, words = choose_samples(
         OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), "auto"
@@ -94,7 +97,7 @@ def test_of_the_runs_own_data_its_test_side(data, make_run):
 
 
 @pytest.mark.parametrize(("split", "count"), [("test", 4), ("train", 6), ("all", 10)])
-def test_a_side_by_name(split, count, data, make_run):
+def test_a_side_by_name(split: str, count: int, data, make_run: Callable[..., Path]) -> None:
     dataset = read_dataset(data)
     samples, words = choose_samples(
         OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), split
@@ -103,7 +106,9 @@ def test_a_side_by_name(split, count, data, make_run):
     assert words.startswith(split)
 
 
-def test_of_a_part_of_the_runs_data_what_is_left_of_its_test_side(data, make_run):
+def test_of_a_part_of_the_runs_data_what_is_left_of_its_test_side(
+    data, make_run: Callable[..., Path]
+) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     (data / "good/2.png").unlink()
     (data / "good/5.png").unlink()
@@ -112,13 +117,13 @@ def test_of_a_part_of_the_runs_data_what_is_left_of_its_test_side(data, make_run
     assert words == "test side of the run"
 
 
-def test_other_data_is_measured_as_a_whole(data, make_run):
+def test_other_data_is_measured_as_a_whole(data, make_run: Callable[..., Path]) -> None:
     samples, words = choose_samples(OpenData.open(data), make_run(), "auto")
     assert len(samples) == 10
     assert words == "all"
 
 
-def test_other_data_of_the_same_names_is_other_data(data, make_run):
+def test_other_data_of_the_same_names_is_other_data(data, make_run: Callable[..., Path]) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     for number, file in enumerate(sorted(data.glob("[gd]*/*.png"))):
         paint(file, 1000 + number)
@@ -127,21 +132,21 @@ def test_other_data_of_the_same_names_is_other_data(data, make_run):
     assert words == "all"
 
 
-def test_images_the_run_has_never_seen_count_as_test(data, make_run):
+def test_images_the_run_has_never_seen_count_as_test(data, make_run: Callable[..., Path]) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     paint(data / "good/77.png", 77)
     samples, _ = choose_samples(OpenData.open(data), run, "auto")
     assert ids(samples) == [*TEST_SIDE, "good/77.png"]
 
 
-def test_training_images_under_other_names_are_no_test_images(data, make_run):
+def test_training_images_under_other_names_are_no_test_images(data, make_run: Callable[..., Path]) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     shutil.copy(data / "good/0.png", data / "good/new.png")
     samples, _ = choose_samples(OpenData.open(data), run, "auto")
     assert ids(samples) == TEST_SIDE
 
 
-def test_other_data_with_a_test_side_of_its_own(data, tmp_path, make_run):
+def test_other_data_with_a_test_side_of_its_own(data, tmp_path: Path, make_run: Callable[..., Path]) -> None:
     other = tmp_path / "other"
     for side in ("train", "test"):
         for kind in ("good", "dent"):
@@ -151,7 +156,7 @@ def test_other_data_with_a_test_side_of_its_own(data, tmp_path, make_run):
     assert words == "test side of the data set"
 
 
-def test_a_run_that_trained_on_everything_says_so(data, make_run):
+def test_a_run_that_trained_on_everything_says_so(data, make_run: Callable[..., Path]) -> None:
     dataset = read_dataset(data)
     samples, words = choose_samples(
         OpenData(dataset.root, dataset), make_run(split=rows(dataset, lambda _: "train")), "auto"
@@ -160,7 +165,7 @@ def test_a_run_that_trained_on_everything_says_so(data, make_run):
     assert "trained on" in words
 
 
-def test_a_side_that_is_not_there(data, make_run):
+def test_a_side_that_is_not_there(data, make_run: Callable[..., Path]) -> None:
     dataset = read_dataset(data)
     with pytest.raises(DataError, match="there is no val side; use `split=all`"):
         choose_samples(OpenData(dataset.root, dataset), make_run(split=rows(dataset, last_two)), "val")
@@ -168,13 +173,13 @@ def test_a_side_that_is_not_there(data, make_run):
         choose_samples(OpenData(dataset.root, dataset), make_run(), "tests")
 
 
-def test_a_run_without_its_split_file(data, make_run):
+def test_a_run_without_its_split_file(data, make_run: Callable[..., Path]) -> None:
     run = make_run()
     (run / SPLIT_FILE).unlink()
     assert len(choose_samples(OpenData.open(data), run, "auto")[0]) == 10
 
 
-def test_a_damaged_split_file(data, make_run):
+def test_a_damaged_split_file(data, make_run: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"split\.csv"):
         choose_samples(OpenData.open(data), make_run(split="a,b\n1,2\n"), "auto")
 
@@ -182,7 +187,7 @@ def test_a_damaged_split_file(data, make_run):
 # ------------------------------------------------------------------------------------------ metrics
 
 
-def test_metrics_have_the_names_that_were_promised(run, data, tmp_path):
+def test_metrics_have_the_names_that_were_promised(run, data, tmp_path: Path) -> None:
     calls = []
     found = measure(run, data, tmp_path / "out", progress=lambda *c: calls.append(c))
     assert calls[-1] == (10, 10)
@@ -211,7 +216,7 @@ def test_metrics_have_the_names_that_were_promised(run, data, tmp_path):
     assert sorted(metrics["worst"]) == [f"dent/{number}.png" for number in range(4)]
 
 
-def test_the_settings_say_what_was_measured(run, data, tmp_path):
+def test_the_settings_say_what_was_measured(run, data, tmp_path: Path) -> None:
     options = {"overrides": Overrides(method="grad-cam", stages=[2], threshold=0.25)}
     settings = measure(
         run, data, tmp_path / "out", execution=Execution(device="cpu", command="c"), **options
@@ -227,7 +232,7 @@ def test_the_settings_say_what_was_measured(run, data, tmp_path):
     assert settings["image_size"] == [64, 64]
 
 
-def test_numbers_are_those_of_the_inspections(run, data, tmp_path):
+def test_numbers_are_those_of_the_inspections(run, data, tmp_path: Path) -> None:
     """Micro IoU of the defective images, and the verdicts, counted here once more."""
     found = measure(run, data, tmp_path / "out").metrics
     inspector = Inspector.load(run, device="cpu")
@@ -249,14 +254,14 @@ def test_numbers_are_those_of_the_inspections(run, data, tmp_path):
         assert row["verdict"] == ("defect" if scores[name] >= 0.5 else "ok")
 
 
-def test_batch_size_changes_nothing(run, data, tmp_path):
+def test_batch_size_changes_nothing(run, data, tmp_path: Path) -> None:
     one = measure(run, data, tmp_path / "1", execution=Execution(device="cpu", batch_size=1)).metrics
     eight = measure(run, data, tmp_path / "8", execution=Execution(device="cpu", batch_size=8)).metrics
     assert one["pixel"]["iou"] == pytest.approx(eight["pixel"]["iou"], abs=1e-3)
     assert one["image"]["ap"] == eight["image"]["ap"]
 
 
-def test_a_mask_of_another_size_and_an_unreadable_image_are_listed(run, data, tmp_path):
+def test_a_mask_of_another_size_and_an_unreadable_image_are_listed(run, data, tmp_path: Path) -> None:
     write_mask(data / "masks/dent/1.png", (48, 60))
     (data / "good/3.png").write_bytes(b"")
     (data / "masks/dent/2.png").write_bytes(b"no mask")
@@ -268,7 +273,7 @@ def test_a_mask_of_another_size_and_an_unreadable_image_are_listed(run, data, tm
     assert found.metrics["images"]["total"] == 7
 
 
-def test_nothing_that_can_be_measured(run, data, tmp_path):
+def test_nothing_that_can_be_measured(run, data, tmp_path: Path) -> None:
     for file in data.rglob("*.png"):
         file.write_bytes(b"")
     with pytest.raises(DataError, match="none of the 10 images could be measured"):
@@ -277,14 +282,14 @@ def test_nothing_that_can_be_measured(run, data, tmp_path):
 
 
 @pytest.mark.parametrize(("kept", "layout"), [("good", None), ("dent", "folders")])
-def test_data_of_one_kind(kept, layout, run, data, tmp_path):
+def test_data_of_one_kind(kept: str, layout: str | None, run, data, tmp_path: Path) -> None:
     shutil.rmtree(data / {"good": "dent", "dent": "good"}[kept])
     metrics = measure(run, OpenData.open(data, layout), tmp_path / "out").metrics
     assert metrics["image"]["auroc"] is None
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
 
 
-def test_data_without_masks(run, data, tmp_path):
+def test_data_without_masks(run, data, tmp_path: Path) -> None:
     for file in (data / "masks").rglob("*.png"):
         file.unlink()
     metrics = measure(run, data, tmp_path / "out").metrics
@@ -292,7 +297,7 @@ def test_data_without_masks(run, data, tmp_path):
     assert 0 <= metrics["image"]["ap"] <= 1
 
 
-def test_all_that_was_promised_is_written(run, data, tmp_path):
+def test_all_that_was_promised_is_written(run, data, tmp_path: Path) -> None:
     measure(run, data, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "metrics.json",
@@ -306,7 +311,7 @@ def test_all_that_was_promised_is_written(run, data, tmp_path):
     measure(run, data, tmp_path / "out", overwrite=True)
 
 
-def test_classes_that_the_run_does_not_know(make_run, data, tmp_path):
+def test_classes_that_the_run_does_not_know(make_run: Callable[..., Path], data, tmp_path: Path) -> None:
     several = make_run(classes=("ok", "crack", "stain"))
     found = measure(several, data, tmp_path / "several").metrics
     assert found["unknown_kinds"] == ["dent"]  # counted as defective, and never named right

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from ltcam_runtime.writers import overlays
 from ltcam_runtime.writers.masks import MaskWriter
 
 
-def paint(path, seed=0, size=(40, 56)):
+def paint(path, seed: int = 0, size: tuple[int, int] = (40, 56)):
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
@@ -27,7 +30,7 @@ def paint(path, seed=0, size=(40, 56)):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     for name in ("b/2.png", "b/10.JPG", "a/1.png", "a/c/1.tif", ".hidden/1.png", "b/.secret.png"):
         paint(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no image")
@@ -35,14 +38,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(make_run):
+def run(make_run: Callable[..., Path]):
     return make_run()
 
 
 # ------------------------------------------------------------------------------------------ inputs
 
 
-def test_a_manifest_gives_its_images_and_those_that_are_missing(folder):
+def test_a_manifest_gives_its_images_and_those_that_are_missing(folder) -> None:
     manifest = folder / "list.csv"
     manifest.write_text("path,label\nb/2.png,ok\na/1.png,dent\na/gone.png,ok\n")
     assert sorted(name for name, _ in find_inputs([str(manifest)]).files) == [
@@ -52,12 +55,12 @@ def test_a_manifest_gives_its_images_and_those_that_are_missing(folder):
     ]
 
 
-def test_a_run_folder_is_no_input(run):
+def test_a_run_folder_is_no_input(run) -> None:
     with pytest.raises(RunError, match="is a run folder, not images"):
         find_inputs([str(run)])
 
 
-def test_what_was_left_out_is_said(run, folder, tmp_path):
+def test_what_was_left_out_is_said(run, folder, tmp_path: Path) -> None:
     summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     counts = {entry["reason"]: entry["count"] for entry in summary.left_out}
     assert counts == {HIDDEN: 2, NO_IMAGE: 1}
@@ -65,7 +68,9 @@ def test_what_was_left_out_is_said(run, folder, tmp_path):
     assert kept == list(summary.left_out) == summary.to_json()["left_out"]
 
 
-def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path, monkeypatch):
+def test_a_picture_too_large_for_the_memory_stops_no_other(
+    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sizes come from headers, so that the memory of the machine that tests this does not matter."""
     Image.new("L", (4000, 3000)).save(folder / "huge.png")
     monkeypatch.setattr(reading, "_LEAST_PIXELS", 2**10)
@@ -77,10 +82,12 @@ def test_a_picture_too_large_for_the_memory_stops_no_other(run, folder, tmp_path
     assert "12,000,000 pixels need about 2.2 GiB of memory, 1.0 GiB are free" in reason
 
 
-def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path, monkeypatch):
+def test_memory_that_runs_out_while_one_image_is_inspected(
+    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = inspector_module.find_regions
 
-    def hungry(mask, *arguments, **options):
+    def hungry(mask, *arguments: Any, **options: Any):
         if mask.shape == (64, 48):
             raise MemoryError("Unable to allocate 748. MiB for an array")
         return original(mask, *arguments, **options)
@@ -93,10 +100,12 @@ def test_memory_that_runs_out_while_one_image_is_inspected(run, folder, tmp_path
     assert "not enough memory for its 3,072 pixels" in summary.failed[0][1]
 
 
-def test_memory_that_runs_out_while_results_are_written(run, folder, tmp_path, monkeypatch):
+def test_memory_that_runs_out_while_results_are_written(
+    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = overlays.draw_overlay
 
-    def hungry(image, *arguments):
+    def hungry(image, *arguments: Any):
         if image.shape[:2] == (64, 48):
             raise MemoryError
         return original(image, *arguments)
@@ -114,7 +123,7 @@ def test_memory_that_runs_out_while_results_are_written(run, folder, tmp_path, m
 # ------------------------------------------------------------------------------------------ predicting
 
 
-def test_results_of_all_kinds(run, folder, tmp_path):
+def test_results_of_all_kinds(run, folder, tmp_path: Path) -> None:
     calls = []
     summary = predict(
         run,
@@ -136,7 +145,7 @@ def test_results_of_all_kinds(run, folder, tmp_path):
     json.dumps(summary.to_json(), allow_nan=False)
 
 
-def test_further_pages_and_frames_are_said(run, folder, tmp_path):
+def test_further_pages_and_frames_are_said(run, folder, tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 30), "grey")
     pages = tmp_path / "pages"
     pages.mkdir()
@@ -157,7 +166,9 @@ def test_further_pages_and_frames_are_said(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (8, 1), (3, 2)])
-def test_masks_do_not_depend_on_batch_size_or_threads(batch_size, threads, run, folder, tmp_path):
+def test_masks_do_not_depend_on_batch_size_or_threads(
+    batch_size: int, threads: int, run, folder, tmp_path: Path
+) -> None:
     reference = tmp_path / "reference"
     predict(run, [str(folder)], reference, execution=Execution(device="cpu"))
     predict(
@@ -175,7 +186,7 @@ def test_masks_do_not_depend_on_batch_size_or_threads(batch_size, threads, run, 
         assert (one & other).sum() >= 0.999 * (one | other).sum()
 
 
-def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path):
+def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path: Path) -> None:
     (folder / "b/2.png").write_bytes(b"no image")
     summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert summary.inspected == 3
@@ -186,7 +197,7 @@ def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path):
     assert summary.to_json()["failed"] == [{"image": name, "reason": reason}]
 
 
-def test_settings_are_taken_and_written_down(run, folder, tmp_path):
+def test_settings_are_taken_and_written_down(run, folder, tmp_path: Path) -> None:
     predict(
         run,
         [str(folder / "a")],
@@ -204,7 +215,7 @@ def test_settings_are_taken_and_written_down(run, folder, tmp_path):
         assert not np.asarray(Image.open(file)).any()
 
 
-def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path):
+def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         predict(
             run,
@@ -216,7 +227,7 @@ def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path):
+def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(run, [str(folder)], out, execution=Execution(device="cpu"))
     with pytest.raises(OutputError, match="`overwrite=True`"):
@@ -226,10 +237,12 @@ def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize("fails_at", [1, 3])
-def test_a_disk_that_is_full_ends_it_and_leaves_nothing(fails_at, run, folder, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_ends_it_and_leaves_nothing(
+    fails_at: int, run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
-    def full(_writer, _inspection, _image):
+    def full(_writer, _inspection, _image) -> None:
         calls.append(1)
         if len(calls) >= fails_at:
             raise OSError(28, "No space left on device", str(tmp_path / "somewhere"))
@@ -243,8 +256,10 @@ def test_a_disk_that_is_full_ends_it_and_leaves_nothing(fails_at, run, folder, t
     assert len(calls) == fails_at
 
 
-def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(run, folder, tmp_path, monkeypatch):
-    def broken(*_arguments):
+def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(
+    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: Any) -> None:
         raise RunError("the run cannot be used on images")
 
     monkeypatch.setattr("ltcam_runtime.inspector.make_mask", broken)

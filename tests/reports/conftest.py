@@ -13,7 +13,7 @@ from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettin
 EVIL = "<script>alert('x')</script>"
 
 
-def make_metrics(classes=("crack", EVIL), *, masks=True, images=12):
+def make_metrics(classes=("crack", EVIL), *, masks: bool = True, images: int = 12):
     """Metrics of a small evaluation: every third image OK, some defects missed."""
     records, histograms = [], make_histograms()
     for index in range(images):

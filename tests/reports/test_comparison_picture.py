@@ -24,7 +24,7 @@ def count(picture, colour):
     return int((picture == np.array(colour, np.uint8)).all(axis=2).sum())
 
 
-def test_tall_image_shows_the_whole_and_the_part():
+def test_tall_image_shows_the_whole_and_the_part() -> None:
     image, truth, predicted, heatmap = case((1250, 500), (600, 100, 612, 300), (590, 90, 620, 310))
     before = [array.copy() for array in (image, truth, predicted, heatmap)]
     picture = comparison_picture(image, truth, predicted, heatmap)
@@ -38,7 +38,7 @@ def test_tall_image_shows_the_whole_and_the_part():
         np.testing.assert_array_equal(array, old)
 
 
-def test_defect_is_larger_in_the_part_than_in_the_whole():
+def test_defect_is_larger_in_the_part_than_in_the_whole() -> None:
     image, truth, predicted, heatmap = case((1250, 500), (600, 100, 612, 300))
     image[truth] = (0, 0, 255)
     picture = comparison_picture(image, truth, predicted, heatmap)
@@ -49,19 +49,19 @@ def test_defect_is_larger_in_the_part_than_in_the_whole():
     assert lengths[-1] > 3 * 200 * 300 / 1250  # against the whole image's 300 rows
 
 
-def test_marks_all_over_the_image_need_no_part():
+def test_marks_all_over_the_image_need_no_part() -> None:
     picture = comparison_picture(*case((300, 300), (10, 10, 290, 290), (20, 20, 280, 280)))
     assert count(picture, YELLOW) == 0
     assert count(picture, TRUTH_COLOUR) > 300
 
 
-def test_wide_image_marked_all_along_is_shown_in_two_rows():
+def test_wide_image_marked_all_along_is_shown_in_two_rows() -> None:
     picture = comparison_picture(*case((256, 1600), (20, 5, 236, 1590)))
     assert 1100 < picture.shape[1] < 1300
     assert count(picture, YELLOW) == 0
 
 
-def test_far_away_prediction_does_not_hide_the_truth():
+def test_far_away_prediction_does_not_hide_the_truth() -> None:
     image, truth, predicted, heatmap = case((1000, 400), (20, 20, 40, 60))
     predicted[900:, 300:] = True
     picture = comparison_picture(image, truth, predicted, heatmap)
@@ -75,7 +75,7 @@ def test_far_away_prediction_does_not_hide_the_truth():
     "shape", [(1, 1), (1, 700), (700, 1), (40, 40), (200, 1600), (1600, 200), (900, 901), (33, 4000)]
 )
 @pytest.mark.parametrize("marked", ["nothing", "pixel", "corner", "everything"])
-def test_any_shape(shape, marked):
+def test_any_shape(shape: tuple[int, int], marked: str) -> None:
     image, truth, predicted, heatmap = case(shape)
     if marked == "pixel":
         truth[shape[0] // 2, shape[1] // 2] = True
@@ -91,7 +91,7 @@ def test_any_shape(shape, marked):
         assert count(picture, TRUTH_COLOUR) > 8
 
 
-def test_outline_leaves_the_defect_itself_visible():
+def test_outline_leaves_the_defect_itself_visible() -> None:
     image, truth, predicted, heatmap = case((300, 300), (140, 140, 150, 160))
     image[truth] = (0, 0, 255)
     picture = comparison_picture(image, truth, predicted, heatmap)
@@ -100,12 +100,12 @@ def test_outline_leaves_the_defect_itself_visible():
     assert 2.6 * one < blue.sum() < 3.2 * one  # image, truth and prediction, but for soft edges
 
 
-def test_constant_heatmap_is_shown():
+def test_constant_heatmap_is_shown() -> None:
     image, truth, predicted, heatmap = case((100, 100), (40, 40, 50, 50))
     assert comparison_picture(image, truth, predicted, np.zeros_like(heatmap)).any()
 
 
-def test_bad_input():
+def test_bad_input() -> None:
     image, truth, predicted, heatmap = case((30, 40), (5, 5, 9, 9))
     with pytest.raises(ValueError, match="differ in size"):
         comparison_picture(image, truth[1:], predicted, heatmap)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,35 +18,35 @@ from ltcam_runtime.errors import OutputError
 class Page(HTMLParser):
     VOID = frozenset({"meta", "img", "br", "wbr", "rect", "line", "link"})
 
-    def __init__(self, text):
+    def __init__(self, text) -> None:
         super().__init__()
         self.tags, self.open, self.images, self.text = [], [], [], ""
         self.feed(text)
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         self.tags.append(tag)
         if tag == "img":
             self.images.append(dict(attrs))
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data) -> None:
         self.text += data
 
 
-def picture(path, seed, size=(60, 90)):
+def picture(path, seed, size: tuple[int, int] = (60, 90)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     root = tmp_path / "set"
     for index in range(30):
         picture(root / f"good/{index:02}.png", index)
@@ -63,7 +64,7 @@ def render(root):
     return data_page(dataset, check_dataset(dataset))
 
 
-def test_page_shows_counts_and_thumbnails(folder):
+def test_page_shows_counts_and_thumbnails(folder) -> None:
     page = Page(render(folder))
     assert len(page.images) == 24 + 3
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
@@ -73,7 +74,7 @@ def test_page_shows_counts_and_thumbnails(folder):
     assert "Only 3 images of dent & <b>" in page.text
 
 
-def test_page_is_self_contained_and_escaped(folder):
+def test_page_is_self_contained_and_escaped(folder) -> None:
     text = render(folder)
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
     assert "<script" not in text
@@ -83,7 +84,7 @@ def test_page_is_self_contained_and_escaped(folder):
     assert "prefers-color-scheme: dark" in text
 
 
-def test_page_lists_problems_and_copies(folder):
+def test_page_lists_problems_and_copies(folder) -> None:
     (folder / "good/03.png").write_text("no image")
     shutil.copy(folder / "good/04.png", folder / "good/again.png")
     page = Page(render(folder))
@@ -93,11 +94,11 @@ def test_page_lists_problems_and_copies(folder):
     assert "good/04.png = good/again.png" in page.text
 
 
-def test_page_is_the_same_each_time(folder):
+def test_page_is_the_same_each_time(folder) -> None:
     assert render(folder) == render(folder)
 
 
-def test_page_of_a_data_set_without_any_readable_file(tmp_path):
+def test_page_of_a_data_set_without_any_readable_file(tmp_path: Path) -> None:
     for name in ("good", "dent"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_text("no image")
@@ -106,7 +107,7 @@ def test_page_of_a_data_set_without_any_readable_file(tmp_path):
     assert "0 of 0 images" in page.text
 
 
-def test_page_that_cannot_be_written(folder, tmp_path):
+def test_page_that_cannot_be_written(folder, tmp_path: Path) -> None:
     dataset = read_dataset(folder)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):

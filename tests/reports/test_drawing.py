@@ -14,7 +14,7 @@ def lines_of(figure):
     return {line.get_label(): line for line in figure.axes[0].lines}
 
 
-def test_missing_values_interrupt_a_line_and_empty_series_are_left_out():
+def test_missing_values_interrupt_a_line_and_empty_series_are_left_out() -> None:
     nan = math.nan
     series = {"a": [1, 2, nan, 3, math.inf], "b": [nan] * 5}
     lines = lines_of(line_chart([1, 2, 3, 4, 5], series, low=0, high=1, x_name="epoch"))
@@ -22,13 +22,13 @@ def test_missing_values_interrupt_a_line_and_empty_series_are_left_out():
     np.testing.assert_array_equal(lines["a"].get_ydata(), [1, 2, nan, 3, nan])
 
 
-def test_colours_belong_to_places():
+def test_colours_belong_to_places() -> None:
     both = lines_of(line_chart([1, 2], {"a": [1, 2], "b": [1, 2]}, low=0, high=1, x_name="epoch"))
     alone = lines_of(line_chart([1, 2], {"a": [math.nan] * 2, "b": [1, 2]}, low=0, high=1, x_name="epoch"))
     assert alone["b"].get_color() == both["b"].get_color() != both["a"].get_color()
 
 
-def test_the_axis_holds_every_value_and_the_mark_its_word():
+def test_the_axis_holds_every_value_and_the_mark_its_word() -> None:
     (axes,) = line_chart([1, 2], {"a": [0.2, 7.0]}, low=0, high=1, x_name="epoch", mark=(2, "kept <b>")).axes
     low, high = axes.get_ylim()
     assert low == 0
@@ -36,12 +36,12 @@ def test_the_axis_holds_every_value_and_the_mark_its_word():
     assert [text.get_text() for text in axes.texts] == ["kept <b>"]
 
 
-def test_unequal_lengths():
+def test_unequal_lengths() -> None:
     with pytest.raises(ValueError, match=r"2 places for series of \[1\]"):
         line_chart([1, 2], {"a": [1.0]}, low=0, high=1, x_name="epoch")
 
 
-def test_a_chart_is_an_svg_in_the_pages_colours_that_loads_nothing():
+def test_a_chart_is_an_svg_in_the_pages_colours_that_loads_nothing() -> None:
     uri = chart_uri(line_chart([1, 2, 3], {"<a>": [0.1, 0.2, 0.3]}, low=0, high=1, x_name="epoch"))
     kind, content = uri.split(",")
     assert kind == "data:image/svg+xml;base64"
@@ -53,7 +53,7 @@ def test_a_chart_is_an_svg_in_the_pages_colours_that_loads_nothing():
     assert uri == chart_uri(line_chart([1, 2, 3], {"<a>": [0.1, 0.2, 0.3]}, low=0, high=1, x_name="epoch"))
 
 
-def test_reliability_has_a_dot_per_bin_and_the_number_of_its_images():
+def test_reliability_has_a_dot_per_bin_and_the_number_of_its_images() -> None:
     bins = [
         {"images": 12, "score": 0.08, "defective": 0.0},
         {"images": 3, "score": 0.93, "defective": 2 / 3},

@@ -5,15 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.conftest import Page
 
 from ltcam.reports.evaluation_page import ExamplePicture, evaluation_page
 
 
-def picture(name="a.png", iou=0.123, verdict="ok", group="worst", label="crack"):
+def picture(
+    name: str = "a.png", iou: float = 0.123, verdict: str = "ok", group: str = "worst", label: str = "crack"
+):
     return ExamplePicture(name, group, label, iou, verdict, 0.4, np.full((20, 60, 3), 90, np.uint8))
 
 
-def test_page_shows_the_numbers(metrics_of, run, parse):
+def test_page_shows_the_numbers(metrics_of, run, parse: type[Page]) -> None:
     evaluation = metrics_of()
     page = parse(
         evaluation_page(evaluation, run, [picture()], title="test side", command="ltcam evaluate a b")
@@ -46,7 +49,7 @@ def test_page_shows_the_numbers(metrics_of, run, parse):
     assert len(page.images) == 1
 
 
-def test_three_populations_stand_side_by_side(metrics_of, run):
+def test_three_populations_stand_side_by_side(metrics_of, run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
     text = evaluation_page(evaluation, run, [], title="x")
@@ -55,7 +58,7 @@ def test_three_populations_stand_side_by_side(metrics_of, run):
     assert numbers == [f"{metrics['populations'][name]['iou']:.3f}" for name in ("defective", "all", "gated")]
 
 
-def test_page_is_self_contained_and_escaped(metrics_of, run, parse, evil):
+def test_page_is_self_contained_and_escaped(metrics_of, run, parse: type[Page], evil: str) -> None:
     text = evaluation_page(metrics_of(), run, [picture(f"a/{evil}.png")], title=evil, command=evil)
     page = parse(text)
     page.assert_self_contained()
@@ -63,7 +66,9 @@ def test_page_is_self_contained_and_escaped(metrics_of, run, parse, evil):
     assert page.text.count(evil) >= 6  # title twice, class, confusion twice, image, commands
 
 
-def test_classes_and_confusion_only_where_there_are_several(metrics_of, run, parse, evil):
+def test_classes_and_confusion_only_where_there_are_several(
+    metrics_of, run, parse: type[Page], evil: str
+) -> None:
     several = parse(evaluation_page(metrics_of(), run, [], title="x")).text
     assert "Which class was taken for which" in several
     assert "Named right" in several
@@ -73,7 +78,7 @@ def test_classes_and_confusion_only_where_there_are_several(metrics_of, run, par
     assert "Masks that fit worst" not in one
 
 
-def test_confusion_counts_stand_in_their_rows(metrics_of, run):
+def test_confusion_counts_stand_in_their_rows(metrics_of, run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
     text = evaluation_page(evaluation, run, [], title="x")
@@ -83,7 +88,7 @@ def test_confusion_counts_stand_in_their_rows(metrics_of, run):
     assert [row.count("--good") for row in table.split("<tr>")[2:]] == [1, 1, 1]
 
 
-def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse):
+def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse: type[Page]) -> None:
     page = parse(evaluation_page(metrics_of(masks=False), run, [], title="x"))
     assert "No defective image has a mask" in page.text
     assert "Pixel IoU" not in page.text
@@ -92,7 +97,7 @@ def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse):
     assert "None" not in page.text
 
 
-def test_undefined_values_are_a_dash(metrics_of, run, parse):
+def test_undefined_values_are_a_dash(metrics_of, run, parse: type[Page]) -> None:
     metrics = metrics_of(classes=("crack",), images=1)  # one OK image
     page = parse(evaluation_page(metrics, run, [picture(iou=None)], title="x"))
     assert "1 image: 0 defective, 1 OK; 0 false alarms." in page.text
@@ -101,25 +106,25 @@ def test_undefined_values_are_a_dash(metrics_of, run, parse):
     assert not re.search(r"\bNone\b|\bnan\b", page.text)
 
 
-def test_some_masks_missing_is_said(metrics_of, run, parse):
+def test_some_masks_missing_is_said(metrics_of, run, parse: type[Page]) -> None:
     evaluation = metrics_of()
     evaluation = replace(evaluation, images=replace(evaluation.images, defective=11))
     text = parse(evaluation_page(evaluation, run, [], title="x")).text
     assert "3 of 11 defective images have no mask" in text
 
 
-def test_what_failed_is_listed(metrics_of, run, parse, evil):
+def test_what_failed_is_listed(metrics_of, run, parse: type[Page], evil: str) -> None:
     page = parse(evaluation_page(metrics_of(), run, [], title="x", failed=[("a.png", evil)]))
     assert f"a.png {evil}" in page.text
 
 
 @pytest.mark.parametrize(("verdict", "tone"), [("ok", "bad"), ("unsure", "warn"), ("defect", "good")])
-def test_verdict_of_a_defective_image_has_its_tone(metrics_of, run, verdict, tone):
+def test_verdict_of_a_defective_image_has_its_tone(metrics_of, run, verdict: str, tone: str) -> None:
     text = evaluation_page(metrics_of(), run, [picture(verdict=verdict, group="found")], title="x")
     assert f'<span class="badge {tone}">{verdict}</span>' in text
 
 
-def test_examples_stand_in_their_groups(metrics_of, run, parse):
+def test_examples_stand_in_their_groups(metrics_of, run, parse: type[Page]) -> None:
     pictures = [picture("m.png", group="missed"), picture("f.png", None, "defect", "alarms", "ok")]
     text = parse(evaluation_page(metrics_of(), run, pictures, title="x")).text
     assert text.index("Defects that were missed") < text.index("m.png") < text.index("False alarms 1 shown")

@@ -12,7 +12,7 @@ from ltcam.reports.html import bars, breakable, image_uri, number
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=60))
-def test_bars_count_every_value_once(values):
+def test_bars_count_every_value_once(values: list[float]) -> None:
     found = bars(values)
     assert sum(bar.count for bar in found) == len(values)
     assert 1 <= len(found) <= 16
@@ -20,7 +20,7 @@ def test_bars_count_every_value_once(values):
     assert found[-1].high == max(values)
 
 
-def test_bars_of_nothing_and_of_whole_numbers():
+def test_bars_of_nothing_and_of_whole_numbers() -> None:
     assert bars([]) == []
     assert [bar.count for bar in bars([3, 3, 3])] == [3]
     assert len(bars([1, 2, 4])) == 4
@@ -29,15 +29,15 @@ def test_bars_of_nothing_and_of_whole_numbers():
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (1234567, "1\u202f234\u202f567"), (12.0, "12"), (0.12345, "0.123")]
 )
-def test_number(value, text):
+def test_number(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_breakable_escapes():
+def test_breakable_escapes() -> None:
     assert breakable("<i>/a_b") == "&lt;i&gt;/<wbr>a_<wbr>b"
 
 
-def test_image_uri_keeps_the_colours():
+def test_image_uri_keeps_the_colours() -> None:
     image = np.zeros((16, 16, 3), np.uint8)
     image[..., 0] = 200
     data = base64.b64decode(image_uri(image).split(",", 1)[1])

@@ -5,7 +5,7 @@ import pytest
 from ltcam.reports.metrics_table import MetricRow, fraction, metrics_markdown, metrics_table
 
 
-def test_rows_are_the_numbers_of_the_evaluation(metrics_of):
+def test_rows_are_the_numbers_of_the_evaluation(metrics_of) -> None:
     evaluation = metrics_of()
     rows = {row.name: row for row in metrics_table(evaluation)}
     population, verdicts = evaluation.populations["defective"], evaluation.verdicts.metrics
@@ -21,7 +21,7 @@ def test_rows_are_the_numbers_of_the_evaluation(metrics_of):
     assert all(row.value is not None for row in rows.values())
 
 
-def test_undefined_numbers_are_a_dash(metrics_of):
+def test_undefined_numbers_are_a_dash(metrics_of) -> None:
     rows = {row.name: row for row in metrics_table(metrics_of(masks=False))}
     assert rows["pixel IoU"].value is None
     assert (rows["pixel IoU"].text, rows["pixel IoU"].interval) == ("–", "")
@@ -31,11 +31,11 @@ def test_undefined_numbers_are_a_dash(metrics_of):
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0.000"), (1, "1.000"), (0.38149, "0.381")])
-def test_fraction(value, text):
+def test_fraction(value: float | None, text: str) -> None:
     assert fraction(value) == text
 
 
-def test_markdown_has_whole_tables_and_no_foreign_markup(metrics_of):
+def test_markdown_has_whole_tables_and_no_foreign_markup(metrics_of) -> None:
     text = metrics_markdown(metrics_of(classes=("crack", "a|b <i>`x`\\")))
     assert "<i>" not in text
     assert "a\\|b &lt;i>" in text
@@ -47,7 +47,7 @@ def test_markdown_has_whole_tables_and_no_foreign_markup(metrics_of):
     assert "12 images: 8 defective, 4 OK; " in text
 
 
-def test_markdown_of_one_class_has_no_class_table(metrics_of):
+def test_markdown_of_one_class_has_no_class_table(metrics_of) -> None:
     text = metrics_markdown(metrics_of(classes=("crack",), masks=False))
     assert "Named right" not in text
     assert "| pixel IoU | – | – |" in text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.conftest import Page
+
 from ltcam.reports.verify_page import verify_page
 
 
@@ -19,7 +21,7 @@ def engine(name: str, **values: Any) -> dict[str, Any]:
     }
 
 
-def test_every_engine_is_a_column_and_changed_verdicts_are_named(parse) -> None:
+def test_every_engine_is_a_column_and_changed_verdicts_are_named(parse: type[Page]) -> None:
     other = engine(
         "openvino", near=0.98765, largest=2.5e-6, verdict_changes=["<b>.png"], memory_mb=None, mask_iou=0.5
     )

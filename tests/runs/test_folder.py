@@ -5,8 +5,10 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ from ltcam_runtime.errors import RunError
 from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, VerdictSettings
 
 
-def change(folder, *path, value):
+def change(folder, *path: Any, value) -> None:
     """Set a field of run.json, given by its path; the new value may be `...` to remove it."""
     file = folder / RUN_FILE
     values = json.loads(file.read_text())
@@ -47,11 +49,11 @@ def change(folder, *path, value):
 
 
 @pytest.fixture
-def folder(make_run):
+def folder(make_run: Callable[..., Path]):
     return make_run()
 
 
-def test_what_is_written_is_read_again(make_run):
+def test_what_is_written_is_read_again(make_run: Callable[..., Path]) -> None:
     verdict = VerdictSettings(threshold=0.25, unsure_margin=0.125, evidence="of a test")
     folder = make_run(verdict=verdict, command="ltcam train 'ä b'", data={"images": 3}, seed=7)
     run = read_run(folder)
@@ -68,7 +70,7 @@ def test_what_is_written_is_read_again(make_run):
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
 
 
-def test_weights_in_another_memory_layout(tmp_path, folder):
+def test_weights_in_another_memory_layout(tmp_path: Path, folder) -> None:
     run = read_run(folder)
     classifier = build_classifier("test_resnet", 2).to(memory_format=torch.channels_last)
     write_run(tmp_path, run, classifier, "", [], "")
@@ -76,7 +78,7 @@ def test_weights_in_another_memory_layout(tmp_path, folder):
     assert all(torch.equal(tensor, read[name]) for name, tensor in classifier.state_dict().items())
 
 
-def test_history_and_split_are_tables(tmp_path, folder):
+def test_history_and_split_are_tables(tmp_path: Path, folder) -> None:
     history = [{"epoch": 0, "val_ap": 0.5}, {"epoch": 1, "val_ap": float("nan")}]
     split = "path,label,group,split\na.png,ok,a,train\n"
     write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, history, "<p>")
@@ -134,7 +136,7 @@ def test_history_and_split_are_tables(tmp_path, folder):
         (("seed",), ...),
     ],
 )
-def test_a_field_that_is_wrong_is_named(path, value, folder):
+def test_a_field_that_is_wrong_is_named(path: tuple[str, ...], value, folder) -> None:
     change(folder, *path, value=value)
     with pytest.raises(RunError, match=rf"run\.json: field '{'.'.join(path)}"):
         read_run(folder)
@@ -154,13 +156,15 @@ def test_a_field_that_is_wrong_is_named(path, value, folder):
         (("classes",), ["ok", "a", "b"], "does not fit"),
     ],
 )
-def test_fields_that_do_not_fit_the_network(path, value, words, folder):
+def test_fields_that_do_not_fit_the_network(
+    path: tuple[str, ...], value: list[str] | str, words: str, folder
+) -> None:
     change(folder, *path, value=value)
     with pytest.raises(RunError, match=words):
         Inspector.load(folder)
 
 
-def test_a_newer_schema(folder):
+def test_a_newer_schema(folder) -> None:
     change(folder, "schema_version", value=RUN_SCHEMA_VERSION + 1)
     change(folder, "from_the_future", value=True)
     with pytest.raises(RunError, match=r"schema version 3, this ltcam reads up to 2; update ltcam"):
@@ -172,19 +176,19 @@ def test_a_newer_schema(folder):
     [b"", b"{", b"\xff\xfe", b"[]", b"3", b"null", b"[" * 100_000, b'{"seed": 1e999}'],
     ids=["empty", "cut", "binary", "list", "number", "null", "deep", "huge"],
 )
-def test_a_damaged_file(content, folder):
+def test_a_damaged_file(content: bytes, folder) -> None:
     (folder / RUN_FILE).write_bytes(content)
     with pytest.raises(RunError, match=r"run\.json"):
         read_run(folder)
 
 
-def test_a_file_of_unlikely_length_is_not_read(folder):
+def test_a_file_of_unlikely_length_is_not_read(folder) -> None:
     (folder / RUN_FILE).write_bytes(b" " * (5 * 2**20))
     with pytest.raises(RunError, match="bytes long"):
         read_run(folder)
 
 
-def test_no_folder_and_no_run(tmp_path):
+def test_no_folder_and_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder"):
         read_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"holds no run\.json; give the --out folder of `ltcam train`"):
@@ -192,7 +196,7 @@ def test_no_folder_and_no_run(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(value, folder):
+def test_weights_that_are_no_numbers(value, folder) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     name = "trunk.layer1.0.bn1.weight"
     state[name].view(-1)[0] = value
@@ -201,7 +205,7 @@ def test_weights_that_are_no_numbers(value, folder):
         read_classifier(folder, read_run(folder))
 
 
-def test_missing_and_damaged_weights(folder):
+def test_missing_and_damaged_weights(folder) -> None:
     run = read_run(folder)
     file = folder / WEIGHTS_FILE
     content = file.read_bytes()
@@ -214,7 +218,7 @@ def test_missing_and_damaged_weights(folder):
         read_classifier(folder, run)
 
 
-def test_a_tensor_too_few_or_too_many(folder):
+def test_a_tensor_too_few_or_too_many(folder) -> None:
     run = read_run(folder)
     state = load_file(folder / WEIGHTS_FILE)
     save_file({**state, "more": torch.zeros(1)}, folder / WEIGHTS_FILE)
@@ -226,7 +230,7 @@ def test_a_tensor_too_few_or_too_many(folder):
         read_classifier(folder, run)
 
 
-def test_half_precision_weights_are_read(folder):
+def test_half_precision_weights_are_read(folder) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     halves = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     save_file(halves, folder / WEIGHTS_FILE)
@@ -234,7 +238,7 @@ def test_half_precision_weights_are_read(folder):
     assert {t.dtype for t in classifier.parameters()} == {torch.float32}
 
 
-def test_a_run_of_the_first_schema(folder):
+def test_a_run_of_the_first_schema(folder) -> None:
     """It had one map, `cam`, and kept the arithmetic among the evidence."""
     file = folder / RUN_FILE
     expected = read_run(folder)
@@ -250,7 +254,7 @@ def test_a_run_of_the_first_schema(folder):
     assert found.model_copy(update={"arithmetic": expected.arithmetic}) == expected
 
 
-def test_maps_and_kinds(make_run):
+def test_maps_and_kinds(make_run: Callable[..., Path]) -> None:
     stages = read_run(make_run()).stages
     maps = {
         "map": CamSettings(stages=stages[1:3]),
@@ -282,14 +286,14 @@ def test_maps_and_kinds(make_run):
         ({"maps": {}}, "field 'maps'"),
     ],
 )
-def test_names_that_nothing_has(folder, fields, said):
+def test_names_that_nothing_has(folder, fields: dict[str, Any], said: str) -> None:
     for name, value in fields.items():
         change(folder, name, value=value)
     with pytest.raises(RunError, match=said):
         read_run(folder)
 
 
-def test_settings_and_weights_are_tied(folder):
+def test_settings_and_weights_are_tied(folder) -> None:
     run = read_run(folder)
     assert run.weights_sha256 == sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     values = json.loads((folder / RUN_FILE).read_text())
@@ -311,7 +315,7 @@ def test_settings_and_weights_are_tied(folder):
 
 
 @pytest.mark.parametrize("bit", [1, 5, 7])
-def test_a_flipped_bit_of_the_weights(folder, bit):
+def test_a_flipped_bit_of_the_weights(folder, bit: int) -> None:
     """Of the exponent, say: the network would still run."""
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
     content[-2] ^= 1 << bit
@@ -320,7 +324,7 @@ def test_a_flipped_bit_of_the_weights(folder, bit):
         Inspector.load(folder, device="cpu")
 
 
-def test_weights_of_another_training(folder, make_run):
+def test_weights_of_another_training(folder, make_run: Callable[..., Path]) -> None:
     shutil.copy(make_run(seed=9) / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     with pytest.raises(RunError, match=r"weights\.safetensors was changed after the training"):
         Inspector.load(folder, device="cpu")
@@ -334,7 +338,7 @@ def test_weights_of_another_training(folder, make_run):
         (torch.zeros_like, "is all zero"),
     ],
 )
-def test_numbers_that_no_training_ends_with(folder, spoil, said):
+def test_numbers_that_no_training_ends_with(folder, spoil, said: str) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     state["head.weight"] = spoil(state["head.weight"])
     save_file(state, folder / WEIGHTS_FILE)
@@ -343,7 +347,9 @@ def test_numbers_that_no_training_ends_with(folder, spoil, said):
 
 
 @pytest.mark.parametrize(("zero", "other"), [("head", "peaks"), ("peaks", "head")])
-def test_a_network_with_seed_maps_answers_by_one_of_two(zero, other, make_run):
+def test_a_network_with_seed_maps_answers_by_one_of_two(
+    zero: str, other: str, make_run: Callable[..., Path]
+) -> None:
     """Without training the head is zero, and with it the peaks may be."""
     torch.manual_seed(0)
     seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,))
@@ -360,7 +366,7 @@ def test_a_network_with_seed_maps_answers_by_one_of_two(zero, other, make_run):
         read_classifier(folder, read_run(folder))
 
 
-def test_seed_maps_of_parts(make_run):
+def test_seed_maps_of_parts(make_run: Callable[..., Path]) -> None:
     """Their number is that of the weights, and a map that these do not hold is refused."""
     torch.manual_seed(0)
     seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,), parts=2)
@@ -387,11 +393,13 @@ def test_seed_maps_of_parts(make_run):
 @pytest.mark.parametrize(
     ("code", "said"), [(errno.EACCES, "no permission to read it"), (errno.EIO, "cannot be read")]
 )
-def test_what_may_not_be_read_is_neither_missing_nor_damaged(make_run, monkeypatch, name, code, said):
+def test_what_may_not_be_read_is_neither_missing_nor_damaged(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name, code, said: str
+) -> None:
     folder = make_run()
     whole = Path.open
 
-    def refuse(path, *args, **options):
+    def refuse(path, *args: Any, **options: Any):
         if path.name == name:
             raise OSError(code, os.strerror(code), str(path))
         return whole(path, *args, **options)
@@ -403,7 +411,7 @@ def test_what_may_not_be_read_is_neither_missing_nor_damaged(make_run, monkeypat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_runs_that_others_have_closed(make_run):
+def test_runs_that_others_have_closed(make_run: Callable[..., Path]) -> None:
     folder = make_run()
     run = read_run(folder)
     (folder / WEIGHTS_FILE).chmod(0)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import gc
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from ltcam_runtime.settings import Overrides, VerdictSettings
 SIZES = [(64, 64), (1, 1), (200, 30), (33, 190), (64, 65), (128, 128), (5, 300), (90, 60), (64, 64)]
 
 
-def picture(seed, size=(64, 64)):
+def picture(seed, size: tuple[int, int] = (64, 64)):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
@@ -31,12 +34,12 @@ NAMES = [f"{number}.png" for number in range(len(SIZES))]
 
 
 @pytest.fixture(scope="module")
-def inspector(make_run):
+def inspector(make_run: Callable[..., Path]):
     return Inspector.load(make_run(), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("pictures")
     for name, pixels in zip(NAMES, PICTURES, strict=True):
         Image.fromarray(pixels).save(folder / name)
@@ -48,7 +51,7 @@ def iou(one, other):
     return 1.0 if not union else (one & other).sum() / union
 
 
-def check_same(found, expected):
+def check_same(found, expected) -> None:
     assert [item.image for item in found] == [item.image for item in expected]
     for item, reference in zip(found, expected, strict=True):
         assert item.size == reference.size
@@ -64,7 +67,7 @@ def singles(inspector):
     return [inspector.inspect(pixels, name) for name, pixels in zip(NAMES, PICTURES, strict=True)]
 
 
-def test_an_inspection_says_what_it_should(inspector, singles):
+def test_an_inspection_says_what_it_should(inspector, singles) -> None:
     for pixels, found in zip(PICTURES, singles, strict=True):
         assert found.size == pixels.shape[:2] == found.mask.shape == found.heatmap.shape
         assert found.heatmap.dtype == np.float32
@@ -79,20 +82,20 @@ def test_an_inspection_says_what_it_should(inspector, singles):
     assert any(found.mask.any() for found in singles)
 
 
-def test_one_pixel(singles):
+def test_one_pixel(singles) -> None:
     assert singles[1].size == (1, 1)
     assert not singles[1].mask.any()  # a map of one value has no part that stands out
 
 
 @pytest.mark.parametrize("count", [2, 4, 9])
-def test_a_batch_of_any_size_gives_what_single_images_give(count, inspector, singles):
+def test_a_batch_of_any_size_gives_what_single_images_give(count: int, inspector, singles) -> None:
     for start in range(0, len(NAMES), count):
         part = slice(start, start + count)
         check_same(inspector.inspect_batch(PICTURES[part], NAMES[part]), singles[part])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 50])
-def test_files_give_what_arrays_give(batch_size, inspector, singles, files):
+def test_files_give_what_arrays_give(batch_size: int, inspector, singles, files) -> None:
     found = list(inspector.inspect_files(iter(files), batch_size=batch_size))
     check_same([item.inspection for item in found], singles)
     for item, pixels in zip(found, PICTURES, strict=True):
@@ -100,12 +103,12 @@ def test_files_give_what_arrays_give(batch_size, inspector, singles, files):
         assert item.reason == ""
 
 
-def test_a_file_and_its_pixels(inspector, singles, files):
+def test_a_file_and_its_pixels(inspector, singles, files) -> None:
     check_same([inspector.inspect(files[2][1]), inspector.inspect(str(files[3][1]))], singles[2:4])
     assert inspector.inspect(files[2][1], "other").image == "other"
 
 
-def test_more_threads_of_the_network_change_nothing(inspector, singles):
+def test_more_threads_of_the_network_change_nothing(inspector, singles) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -114,12 +117,12 @@ def test_more_threads_of_the_network_change_nothing(inspector, singles):
         torch.set_num_threads(threads)
 
 
-def test_channels_last_gives_the_same(make_run, singles):
+def test_channels_last_gives_the_same(make_run: Callable[..., Path], singles) -> None:
     other = Inspector.load(make_run(arithmetic=Arithmetic(channels_last=True)), device="cpu")
     check_same(other.inspect_batch(PICTURES, NAMES), singles)
 
 
-def test_one_inspector_in_several_threads(inspector, singles):
+def test_one_inspector_in_several_threads(inspector, singles) -> None:
     rounds = 3
 
     def work(number):
@@ -136,7 +139,7 @@ def test_one_inspector_in_several_threads(inspector, singles):
 # ------------------------------------------------------------------------------------------ verdicts
 
 
-def test_ok_empties_the_mask_and_nothing_else(make_run, singles):
+def test_ok_empties_the_mask_and_nothing_else(make_run: Callable[..., Path], singles) -> None:
     strict = Inspector.load(make_run(verdict=VerdictSettings(threshold=1.0)), device="cpu")
     gated = strict.inspect_batch(PICTURES, NAMES)
     open_ = strict.inspect_batch(PICTURES, NAMES, gate=False)
@@ -149,20 +152,20 @@ def test_ok_empties_the_mask_and_nothing_else(make_run, singles):
         assert [region.box for region in without.regions] == [region.box for region in plain.regions]
 
 
-def test_a_gate_for_files_too(make_run, files):
+def test_a_gate_for_files_too(make_run: Callable[..., Path], files) -> None:
     strict = Inspector.load(make_run(verdict=VerdictSettings(threshold=1.0)), device="cpu")
     assert not any(item.inspection.mask.any() for item in strict.inspect_files(files))
     assert any(item.inspection.mask.any() for item in strict.inspect_files(files, gate=False))
 
 
-def test_an_unsure_verdict_keeps_the_mask(make_run, singles):
+def test_an_unsure_verdict_keeps_the_mask(make_run: Callable[..., Path], singles) -> None:
     verdict = VerdictSettings(threshold=0.5, unsure_margin=0.5)
     unsure = Inspector.load(make_run(verdict=verdict), device="cpu").inspect_batch(PICTURES, NAMES)
     assert {found.verdict for found in unsure} == {"unsure"}
     assert [found.mask.sum() for found in unsure] == [found.mask.sum() for found in singles]
 
 
-def test_another_threshold_by_hand(inspector):
+def test_another_threshold_by_hand(inspector) -> None:
     score = inspector.inspect(PICTURES[0]).score
     assert (
         inspector.overridden(Overrides(verdict_threshold=score / 2)).inspect(PICTURES[0]).verdict == "defect"
@@ -176,12 +179,12 @@ def test_another_threshold_by_hand(inspector):
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
-def test_a_threshold_that_is_no_probability(threshold, inspector):
+def test_a_threshold_that_is_no_probability(threshold, inspector) -> None:
     with pytest.raises(SettingsError, match="`verdict_threshold`"):
         inspector.overridden(Overrides(verdict_threshold=threshold))
 
 
-def test_regions_carry_the_most_likely_defect_class(make_run):
+def test_regions_carry_the_most_likely_defect_class(make_run: Callable[..., Path]) -> None:
     classes = ("ok", "crack", "dent", "stain")
     several = Inspector.load(make_run(classes=classes), device="cpu")
     with torch.no_grad():
@@ -196,7 +199,7 @@ def test_regions_carry_the_most_likely_defect_class(make_run):
 # ------------------------------------------------------------------------------------------ settings
 
 
-def test_stages_by_number_and_by_name(inspector):
+def test_stages_by_number_and_by_name(inspector) -> None:
     names = inspector.run.stages
     expected = (names[0], names[2])
     for stages in ([1, 3], ["1", "3"], (names[0], names[2]), [1, names[2]]):
@@ -205,7 +208,7 @@ def test_stages_by_number_and_by_name(inspector):
     assert inspector.overridden(Overrides(stages=names[1])).run.cam.stages == (names[1],)
 
 
-def test_layers_that_are_no_stages(inspector):
+def test_layers_that_are_no_stages(inspector) -> None:
     other = inspector.overridden(Overrides(stages=["trunk.layer3.0.conv1"]))
     assert other.inspect(PICTURES[0]).heatmap.shape == (64, 64)
 
@@ -214,7 +217,7 @@ def test_layers_that_are_no_stages(inspector):
     "stages",
     [[0], [99], ["nowhere"], [], [""], [-1], [1.5], ["1,2"], [2, 2], [1, "1"], ["head"], ["trunk.fc"]],
 )
-def test_stages_that_cannot_be_used(stages, inspector):
+def test_stages_that_cannot_be_used(stages, inspector) -> None:
     with pytest.raises(SettingsError, match=r"stages"):
         inspector.overridden(Overrides(stages=stages))
 
@@ -232,12 +235,12 @@ def test_stages_that_cannot_be_used(stages, inspector):
         ({"min_area_px": 0}, "`min_area_px` 0"),
     ],
 )
-def test_settings_that_cannot_be_used_are_named(fields, words, inspector):
+def test_settings_that_cannot_be_used_are_named(fields: dict[str, Any], words: str, inspector) -> None:
     with pytest.raises(SettingsError, match=words):
         inspector.overridden(Overrides(**fields))
 
 
-def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspector, singles):
+def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspector, singles) -> None:
     before = inspector.run
     other = inspector.overridden(Overrides(method="grad-cam", percentile=50, fusion="sum"))
     assert (other.run.cam.method, other.run.cam.percentile, other.run.cam.fusion) == ("grad-cam", 50, "sum")
@@ -250,20 +253,22 @@ def test_settings_change_what_they_say_and_leave_the_first_inspector_alone(inspe
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
 @pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam"])
 @pytest.mark.parametrize("percentile", ["none", 0, 50, 100])
-def test_every_map_can_be_made_of_every_image(fusion, method, percentile, inspector):
+def test_every_map_can_be_made_of_every_image(
+    fusion: str, method: str, percentile: int | str, inspector
+) -> None:
     other = inspector.overridden(Overrides(method=method, fusion=fusion, percentile=percentile))
     found = other.inspect_batch(PICTURES[:3], NAMES[:3])
     assert all(np.isfinite(item.heatmap).all() for item in found)
 
 
-def test_the_threshold_of_the_mask(inspector, singles):
+def test_the_threshold_of_the_mask(inspector, singles) -> None:
     heatmap = singles[0].heatmap
     share = (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min())
     found = inspector.overridden(Overrides(threshold=0.3)).inspect(PICTURES[0])
     assert (found.mask != (share > 0.3)).mean() < 1e-3
 
 
-def test_small_regions_are_dropped_from_mask_and_list(inspector):
+def test_small_regions_are_dropped_from_mask_and_list(inspector) -> None:
     found = inspector.overridden(Overrides(threshold=0.5, min_area_px=40)).inspect(PICTURES[5])
     plain = inspector.overridden(Overrides(threshold=0.5)).inspect(PICTURES[5])
     kept = [region for region in plain.regions if region.area_px >= 40]
@@ -274,7 +279,7 @@ def test_small_regions_are_dropped_from_mask_and_list(inspector):
 # ------------------------------------------------------------------------------------------ bad input
 
 
-def test_files_that_cannot_be_read_stand_among_the_others(inspector, singles, files, tmp_path):
+def test_files_that_cannot_be_read_stand_among_the_others(inspector, singles, files, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     mixed = [files[0], ("bad", bad), files[2], ("gone", tmp_path / "gone.png"), files[3]]
@@ -287,12 +292,12 @@ def test_files_that_cannot_be_read_stand_among_the_others(inspector, singles, fi
         check_same([found[i].inspection for i in (0, 2, 4)], [singles[i] for i in (0, 2, 3)])
 
 
-def test_only_files_that_cannot_be_read(inspector, tmp_path):
+def test_only_files_that_cannot_be_read(inspector, tmp_path: Path) -> None:
     found = list(inspector.inspect_files([("a", tmp_path / "a"), ("b", tmp_path / "b")], batch_size=2))
     assert [item.inspection for item in found] == [None, None]
 
 
-def test_nothing_to_inspect(inspector):
+def test_nothing_to_inspect(inspector) -> None:
     assert inspector.inspect_batch([], []) == []
     assert list(inspector.inspect_files([])) == []
 
@@ -306,17 +311,17 @@ def test_nothing_to_inspect(inspector):
         np.zeros((1, 8, 8, 3), np.uint8),
     ],
 )
-def test_arrays_that_are_no_pictures(pixels, inspector):
+def test_arrays_that_are_no_pictures(pixels, inspector) -> None:
     with pytest.raises(InputError, match=r"mine.*give uint8 of shape"):
         inspector.inspect(pixels, "mine")
 
 
-def test_a_file_alone_that_cannot_be_read(inspector, tmp_path):
+def test_a_file_alone_that_cannot_be_read(inspector, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         inspector.inspect(tmp_path / "gone.png")
 
 
-def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run, folder_with):
+def test_a_run_that_cannot_work_says_so_when_it_is_used(make_run: Callable[..., Path], folder_with) -> None:
     """Two fields that agree with each other and with no network."""
     broken = Inspector.load(
         folder_with(make_run(), {"stages": ["head"], "maps": {"map": {"stages": ["head"]}}}),
@@ -339,12 +344,12 @@ def folder_with():
 # ------------------------------------------------------------------------------------------ memory
 
 
-def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
+def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images that were read and not yet handed out; and after hand-out nothing holds on to them."""
     lock, read = threading.Lock(), []
     original = runtime_inspector.to_pixels
 
-    def counted(path, name, **options):
+    def counted(path, name, **options: Any):
         with lock:
             read.append(path)
         return original(path, name, **options)
@@ -358,7 +363,7 @@ def test_files_are_read_ahead_by_a_few_only(inspector, files, monkeypatch):
     assert furthest <= 4 * 5  # each of at most four workers has a batch, and one is waiting
 
 
-def test_arrays_do_not_pile_up(inspector, files):
+def test_arrays_do_not_pile_up(inspector, files) -> None:
     def arrays():
         gc.collect()
         return sum(isinstance(thing, Inspected) for thing in gc.get_objects())
@@ -370,7 +375,9 @@ def test_arrays_do_not_pile_up(inspector, files):
     assert max(counts) <= 3
 
 
-def test_a_list_that_is_left_early_reads_no_further(inspector, files, monkeypatch):
+def test_a_list_that_is_left_early_reads_no_further(
+    inspector, files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = []
 
     def endless():

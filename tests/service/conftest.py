@@ -34,6 +34,13 @@ from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
 
 
+def decoded(content: bytes) -> NDArray[np.uint8]:
+    """Pixels of an image file as they are stored; blue first."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), -1)
+    assert pixels is not None
+    return np.asarray(pixels, np.uint8)
+
+
 class BrightInspector:
     """Pixels above 200, or another level, are the defect; the score is 0.9 where there are any, else 0.1."""
 

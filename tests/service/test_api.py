@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from starlette.testclient import TestClient
-from tests.service.conftest import BrightInspector, png
+from tests.service.conftest import BrightInspector, decoded, png
 
 from ltcam.service.batching import Budget
 from ltcam.service.history import History
@@ -45,10 +45,10 @@ def test_a_form_and_raw_bytes_give_the_same(client: TestClient) -> None:
 def test_pictures(client: TestClient) -> None:
     found = inspect(client)
     pictures = {
-        what: cv2.imdecode(np.frombuffer(client.get(link).content, np.uint8), -1)
+        what: decoded(client.get(link).content)
         for what, link in found["links"].items()  # type: ignore[attr-defined]
     }
-    original = cv2.imdecode(np.frombuffer(png(), np.uint8), -1)
+    original = decoded(png())
     assert np.array_equal(pictures["image"], original)
     assert np.array_equal(pictures["mask"] > 0, original[..., 0] > 200)
     assert pictures["heatmap"].shape == (24, 32)
@@ -107,7 +107,7 @@ def test_reviews_and_painted_masks(client: TestClient, history: History) -> None
     content = cv2.imencode(".png", painted)[1].tobytes()
     review = client.put(f"{url}/painted", content=content).json()["review"]
     assert (review["decision"], review["kind"], review["painted"]) == ("missed", "dent", True)
-    back = cv2.imdecode(np.frombuffer(client.get(f"{url}/painted").content, np.uint8), -1)
+    back = decoded(client.get(f"{url}/painted").content)
     assert np.array_equal(back, painted)
     assert history.verify() == (1, None)  # what people say changes no record
 
@@ -145,9 +145,7 @@ def test_exports(client: TestClient) -> None:
     coco = client.get("/v1/export", params={"format": "coco"}).json()
     assert [image["file_name"] for image in coco["images"]] == ["image", "=evil()"]
     [annotation] = coco["annotations"]
-    mask = cv2.imdecode(
-        np.frombuffer(client.get(f"/v1/inspections/{first['id']}/mask").content, np.uint8), -1
-    )
+    mask = decoded(client.get(f"/v1/inspections/{first['id']}/mask").content)
     assert np.array_equal(coco_mask.decode(annotation["segmentation"]) > 0, mask > 0)
 
 

@@ -71,7 +71,7 @@ def test_a_token_is_asked_for_everywhere(make_client: Make, path: str) -> None:
     client = make_client(Access(token="good"))
     assert client.get(path).status_code == 401
     assert client.get(path, headers={"authorization": "Bearer bad"}).status_code == 401
-    assert client.get(path, headers={"authorization": "Bearer göod".encode("latin-1")}).status_code == 401  # type: ignore[dict-item]
+    assert client.get(path, headers={b"authorization": "Bearer göod".encode("latin-1")}).status_code == 401
     assert client.get(path, headers={"authorization": "Bearer good"}).status_code in {200, 404}
     assert client.get(path, headers={"cookie": "ltcam_token=good"}).status_code in {200, 404}
 
@@ -113,7 +113,7 @@ async def _answers(limits: Limits, *, body: bool, together: int) -> list[int]:
         await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[misc]
         await send({"type": "http.response.body", "body": b""})  # type: ignore[misc]
 
-    guards = Guards(app, token="", hosts=frozenset(), limits=limits)  # type: ignore[arg-type]
+    guards = Guards(app, token="", hosts=frozenset(), limits=limits)
     statuses: list[int] = []
 
     async def receive() -> dict[str, object]:
@@ -121,7 +121,7 @@ async def _answers(limits: Limits, *, body: bool, together: int) -> list[int]:
             await asyncio.Event().wait()
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: dict[str, object]) -> None:  # type: ignore[misc]
+    async def send(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -62,9 +63,13 @@ def test_a_record_comes_back_as_it_was_written(history: History) -> None:
 def test_any_change_is_found_where_it_was_made(count: int, data: st.DataObject) -> None:
     records = chain(count)
     place = data.draw(st.integers(0, count - 1))
-    change = data.draw(
-        st.sampled_from([{"verdict": "defect"}, {"score": 0.3}, {"lot": "x"}, {"model_sha256": "e" * 64}])
-    )
+    changes: list[dict[str, Any]] = [
+        {"verdict": "defect"},
+        {"score": 0.3},
+        {"lot": "x"},
+        {"model_sha256": "e" * 64},
+    ]
+    change = data.draw(st.sampled_from(changes))
     record = records[place]
     records[place] = replace(record, finding=replace(record.finding, **change))
     _, broken = verify(records)
@@ -118,7 +123,7 @@ def test_searching(history: History) -> None:
 def test_the_latest_review_counts_and_earlier_ones_stay(history: History) -> None:
     history.append([finding(1)])
     for decision in ("confirmed", "false_alarm"):
-        history.review(Review(finding(1).id, START, decision, note="n"))  # type: ignore[arg-type]
+        history.review(Review(finding(1).id, START, decision, note="n"))
     entry = history.get(finding(1).id)
     assert entry is not None
     assert entry.review is not None

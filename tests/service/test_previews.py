@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
+from tests.service.conftest import decoded as pixels_of
 from tests.service.conftest import png
 
 from ltcam.jobs.models import load_model
@@ -48,12 +48,11 @@ def id_(real: TestClient) -> str:
 
 
 def decoded(answer: dict[str, Any], what: str) -> NDArray[np.uint8]:
-    return cv2.imdecode(np.frombuffer(base64.b64decode(answer[what]), np.uint8), -1)  # type: ignore[return-value]
+    return pixels_of(base64.b64decode(answer[what]))
 
 
 def kept(client: TestClient, id_: str, what: str) -> NDArray[np.uint8]:
-    content = client.get(f"/v1/inspections/{id_}/{what}").content
-    return cv2.imdecode(np.frombuffer(content, np.uint8), -1)  # type: ignore[return-value]
+    return pixels_of(client.get(f"/v1/inspections/{id_}/{what}").content)
 
 
 def test_without_changes_it_is_what_was_inspected(real: TestClient, id_: str, history: History) -> None:
@@ -80,7 +79,8 @@ def test_it_is_what_the_run_finds_with_these_settings(
     answer = real.post(f"/v1/inspections/{id_}/preview", json=asked)
     assert answer.status_code == 200, answer.text
     file = history.picture(id_, "image")
-    expected = load_model(run, "cpu").inspector.overridden(Overrides(**asked)).inspect(read_image(file))
+    inspector = load_model(run, "cpu").inspector.overridden(Overrides(**asked))
+    [expected] = inspector.inspect_batch([read_image(file)], ["x"])
     assert answer.json()["verdict"] == expected.verdict
     assert np.array_equal(decoded(answer.json(), "mask") > 0, expected.mask)
     assert np.array_equal(decoded(answer.json(), "heatmap"), quantise(expected.heatmap))

@@ -6,19 +6,21 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from tests.service.conftest import png
+from tests.service.conftest import decoded, png
 
 from ltcam.service.history import History
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, FilePayload, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debian's package has one")
-Page = sync_api.Page
 
 
 def until(page: Page, expression: str) -> None:
@@ -31,7 +33,7 @@ def until(page: Page, expression: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def browser() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -40,9 +42,9 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture
-def page(browser: object, address: str) -> Iterator[Page]:
+def page(browser: Browser, address: str) -> Iterator[Page]:
     """The studio's page; whatever it asks of another machine or says as an error fails the test."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")  # type: ignore[attr-defined]
+    opened = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
     asked: list[str] = []
     problems: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
@@ -58,7 +60,9 @@ def page(browser: object, address: str) -> Iterator[Page]:
 
 
 def drop(page: Page, *files: tuple[str, bytes]) -> None:
-    payload = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    payload: list[FilePayload] = [
+        {"name": name, "mimeType": "image/png", "buffer": content} for name, content in files
+    ]
     page.set_input_files("#files", payload)
     until(page, f"document.querySelectorAll('#list button').length >= {len(files)}")
     until(page, "!document.querySelector('#sheet').hidden")
@@ -115,11 +119,7 @@ def test_paint_undo_save_and_reload(page: Page, history: History) -> None:
     )
     [(record, review)] = history.reviewed()
     assert review.painted_sha256
-    painted = cv2.imread(str(history.picture(record.finding.id, "painted")), -1)
-    if painted is None:
-        painted = cv2.imdecode(
-            np.frombuffer(history.picture(record.finding.id, "painted").read_bytes(), np.uint8), -1
-        )
+    painted = decoded(history.picture(record.finding.id, "painted").read_bytes())
     columns = np.flatnonzero(painted.any(0))
     assert 15 < columns.min() < 30 < columns.max() < 40  # the second stroke was taken back
     page.reload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -54,7 +54,7 @@ def ended(trainings: Trainings, id_: str) -> str:
 
 @pytest.mark.slow
 def test_a_training_is_cancelled_resumed_and_promoted(
-    real: Trainings, make_run: object, tmp_path: Path
+    real: Trainings, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     begun = real.start("parts")
     while not real.get(begun.id).total:
@@ -65,7 +65,7 @@ def test_a_training_is_cancelled_resumed_and_promoted(
     assert ended(real, begun.id) == "done"
     run = real.run(begun.run)
     assert load_model(run, "cpu").classes == ("ok", "dent")
-    first = make_run()  # type: ignore[operator]
+    first = make_run()
     served = Served(lambda path: load_model(path, "cpu"), tmp_path / "models.json", first)
     assert served.promote(run).name == begun.run
     assert served.roll_back().name == first.name

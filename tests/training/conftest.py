@@ -68,7 +68,9 @@ def settings_of() -> Callable[..., TrainingSettings]:
 
 
 @pytest.fixture(scope="session")
-def trained(prepared, settings_of) -> Callable[..., tuple[Classifier, Fitted]]:
+def trained(
+    prepared: Callable[..., PreparedImages], settings_of: Callable[..., TrainingSettings]
+) -> Callable[..., tuple[Classifier, Fitted]]:
     """Fit a fresh tiny classifier to pictures with and without a square."""
 
     def run(

@@ -14,7 +14,7 @@ def dice(seed: int = 0) -> torch.Generator:
 
 @settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 5), st.integers(1, 40), st.integers(1, 40))
-def test_range_and_shape_stay(seed, count, height, width):
+def test_range_and_shape_stay(seed: int, count: int, height: int, width: int) -> None:
     images = torch.rand(count, 3, height, width, generator=dice(seed))
     changed = augment(images, dice(seed))
     assert changed.shape == images.shape
@@ -23,7 +23,7 @@ def test_range_and_shape_stay(seed, count, height, width):
     assert float(changed.max()) <= 1
 
 
-def test_the_same_dice_give_the_same_images_and_the_originals_stay():
+def test_the_same_dice_give_the_same_images_and_the_originals_stay() -> None:
     images = torch.rand(4, 3, 20, 30)
     kept = images.clone()
     once, again, other = augment(images, dice(1)), augment(images, dice(1)), augment(images, dice(2))
@@ -32,13 +32,13 @@ def test_the_same_dice_give_the_same_images_and_the_originals_stay():
     assert torch.equal(images, kept)
 
 
-def test_each_image_has_its_own_dice():
+def test_each_image_has_its_own_dice() -> None:
     images = torch.rand(1, 3, 20, 30).repeat(6, 1, 1, 1)
     changed = augment(images, dice())
     assert len({tuple(image.flatten().tolist()) for image in changed}) == 6
 
 
-def test_all_four_orientations_come_about_as_often():
+def test_all_four_orientations_come_about_as_often() -> None:
     images = torch.zeros(400, 3, 32, 32)
     images[:, :, :16, :16] = 1
     changed = augment(images, dice())
@@ -47,7 +47,7 @@ def test_all_four_orientations_come_about_as_often():
     assert min(counts) > 60
 
 
-def test_light_varies_both_ways():
+def test_light_varies_both_ways() -> None:
     changed = augment(torch.full((200, 3, 8, 8), 0.5), dice()).mean((1, 2, 3))
     assert float(changed.min()) < 0.4
     assert float(changed.max()) > 0.6
@@ -55,7 +55,7 @@ def test_light_varies_both_ways():
 
 
 @pytest.mark.parametrize("place", [(0, 0), (0, 15), (31, 31), (20, 0), (15, 31), (1, 1)])
-def test_a_defect_at_the_border_is_never_cut_off(place):
+def test_a_defect_at_the_border_is_never_cut_off(place: tuple[int, int]) -> None:
     """The label stays, so what it stands for must stay."""
     images = torch.full((200, 3, 32, 32), 0.4)
     images[:, :, place[0], place[1]] = 1.0

@@ -4,16 +4,20 @@ import itertools
 import math
 import shutil
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from ltcam.models.classifier import build_classifier
+from ltcam.models.classifier import Classifier, build_classifier
 from ltcam.training import fit as module
-from ltcam.training.fit import BEST, LAST, Material, Running, fit
+from ltcam.training.fit import BEST, LAST, Fitted, Material, Running, fit
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
+from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import RunError, SettingsError
 
 
@@ -26,7 +30,12 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_dark_square_is_learned_in_a_few_epochs(trained, prepared, settings_of, tmp_path):
+def test_a_dark_square_is_learned_in_a_few_epochs(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     entries, steps = [], []
     classifier, fitted = trained(
         tmp_path,
@@ -49,14 +58,19 @@ def test_a_dark_square_is_learned_in_a_few_epochs(trained, prepared, settings_of
 
 @pytest.mark.parametrize("aps", [(0.2, 0.9, 0.5), (0.9, 0.2, 0.2), (0.1, 0.2, 0.3), (0.4, 0.4, 0.4)])
 def test_afterwards_the_classifier_is_that_of_the_best_epoch(
-    aps, trained, prepared, settings_of, tmp_path, monkeypatch
-):
+    aps: tuple[float, float, float],
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scores = iter(aps)
     monkeypatch.setattr("ltcam.training.module._image_ap", lambda *_: next(scores))
     states = []
     original = module._Bookkeeping.on_train_epoch_end
 
-    def spy(self, trainer, pl_module):
+    def spy(self, trainer, pl_module) -> None:
         states.append({name: t.clone() for name, t in pl_module.classifier.state_dict().items()})
         original(self, trainer, pl_module)
 
@@ -68,7 +82,9 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
     assert all(torch.equal(states[best][name], tensor) for name, tensor in classifier.state_dict().items())
 
 
-def test_without_validation_the_last_epoch_is_taken(trained, tmp_path):
+def test_without_validation_the_last_epoch_is_taken(
+    trained: Callable[..., tuple[Classifier, Fitted]], tmp_path: Path
+) -> None:
     _, fitted = trained(tmp_path)
     assert fitted.best_epoch == 2
     assert [entry["epoch"] for entry in fitted.history] == [0, 1, 2]
@@ -76,7 +92,11 @@ def test_without_validation_the_last_epoch_is_taken(trained, tmp_path):
     assert all(math.isfinite(entry["train_loss"]) for entry in fitted.history)
 
 
-def test_the_same_seed_trains_the_same_model(trained, settings_of, tmp_path):
+def test_the_same_seed_trains_the_same_model(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     first, _ = trained(tmp_path / "1", settings_of(epochs=2))
     torch.rand(17)  # whatever else uses random numbers
     second, _ = trained(tmp_path / "2", settings_of(epochs=2))
@@ -87,8 +107,12 @@ def test_the_same_seed_trains_the_same_model(trained, settings_of, tmp_path):
 
 @pytest.mark.parametrize(("validated", "stop_in"), [(True, 2), (False, 1)])
 def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
-    validated, stop_in, settings_of, prepared, tmp_path
-):
+    validated: bool,
+    stop_in: int,
+    settings_of: Callable[..., TrainingSettings],
+    prepared: Callable[..., PreparedImages],
+    tmp_path: Path,
+) -> None:
     """With dropout, so that all random numbers count, and with validation, which uses none."""
     train, validation = prepared(12, 8, 1, (32, 32)), prepared(4, 4, 2, (32, 32)) if validated else None
     settings = settings_of(epochs=3)
@@ -107,7 +131,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
         )
         return classifier, fitted
 
-    def stop(epoch, _epochs, step, _steps):
+    def stop(epoch, _epochs, step, _steps) -> None:
         if (epoch, step) == (stop_in, 2):
             raise StoppedError
 
@@ -121,7 +145,12 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
     assert found.best_epoch == expected.best_epoch
 
 
-def test_a_training_that_was_done_is_only_read(trained, prepared, settings_of, tmp_path):
+def test_a_training_that_was_done_is_only_read(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     """Killed after its last epoch and before the run folder was written."""
     first, expected = trained(tmp_path, settings_of(epochs=2), validation=prepared(4, 4, 2, (32, 32)))
     steps = []
@@ -137,7 +166,12 @@ def test_a_training_that_was_done_is_only_read(trained, prepared, settings_of, t
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "another"])
-def test_a_damaged_checkpoint_is_refused(damage, trained, settings_of, tmp_path):
+def test_a_damaged_checkpoint_is_refused(
+    damage: str,
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     trained(tmp_path, settings_of(epochs=1))
     file = tmp_path / LAST
     content = {
@@ -153,7 +187,11 @@ def test_a_damaged_checkpoint_is_refused(damage, trained, settings_of, tmp_path)
         trained(tmp_path, settings_of(epochs=2))
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(trained, settings_of, tmp_path):
+def test_a_checkpoint_that_would_run_code_is_refused(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     class Evil:
         def __reduce__(self):
             return (shutil.rmtree, (str(tmp_path / "victim"),))
@@ -165,21 +203,35 @@ def test_a_checkpoint_that_would_run_code_is_refused(trained, settings_of, tmp_p
     assert (tmp_path / "victim").is_dir()
 
 
-def test_nothing_half_written_is_left(trained, settings_of, tmp_path):
+def test_nothing_half_written_is_left(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     trained(tmp_path, settings_of(epochs=2))
     assert {path.name for path in tmp_path.iterdir()} == {BEST, LAST}
 
 
-def test_a_training_that_diverges_says_so(trained, settings_of, tmp_path):
+def test_a_training_that_diverges_says_so(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     with pytest.raises(SettingsError, match=r"diverged in epoch \d: .*smaller `learning_rate`"):
         trained(tmp_path, settings_of(), learning_rate=1e30)
 
 
-def test_validation_scores_that_are_not_finite_say_so(trained, prepared, settings_of, tmp_path, monkeypatch):
+def test_validation_scores_that_are_not_finite_say_so(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     validation = prepared(4, 4, 2, (32, 32))
     original = module.TrainingModule.validation_step
 
-    def broken(self, batch, index):
+    def broken(self, batch, index) -> None:
         original(self, batch, index)
         self._outputs[-1][0].fill_(float("nan"))
 
@@ -189,7 +241,14 @@ def test_validation_scores_that_are_not_finite_say_so(trained, prepared, setting
 
 
 @pytest.mark.parametrize(("epochs", "batch_size"), [(1, 64), (2, 13), (1, 7), (5, 32), (1, 1)])
-def test_any_number_of_steps_has_a_schedule(epochs, batch_size, trained, prepared, settings_of, tmp_path):
+def test_any_number_of_steps_has_a_schedule(
+    epochs: int,
+    batch_size: int,
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     """64 images an epoch: 1, 10, 10, 10 and 64 steps."""
     rates = []
     _, fitted = trained(
@@ -202,7 +261,12 @@ def test_any_number_of_steps_has_a_schedule(epochs, batch_size, trained, prepare
     assert all(0 <= rate <= 3e-3 for rate in rates)
 
 
-def test_warm_up_then_down_to_nothing(trained, settings_of, tmp_path, monkeypatch):
+def test_warm_up_then_down_to_nothing(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rates = []
     original = module.TrainingModule.training_step
 
@@ -227,8 +291,12 @@ def statistics_of(classifier):
 
 @pytest.mark.parametrize(("weights", "kept"), [("somewhere.safetensors", True), ("random", False)])
 def test_statistics_of_a_pretrained_network_are_kept_and_random_ones_are_learned(
-    weights, kept, trained, settings_of, tmp_path
-):
+    weights: str,
+    kept: bool,
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(0)
     before = statistics_of(build_classifier("test_resnet", 2))
     classifier, _ = trained(tmp_path, settings_of(epochs=1, weights=weights, memory_format="auto"))
@@ -236,29 +304,54 @@ def test_statistics_of_a_pretrained_network_are_kept_and_random_ones_are_learned
     assert all(torch.equal(before[name], after[name]) for name in before) is kept
 
 
-def test_the_largest_seed(trained, prepared, settings_of, tmp_path):
+def test_the_largest_seed(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     trained(tmp_path, settings_of(epochs=1, seed=2**31 - 1), train=prepared(4, 4, 1, (32, 32)))
 
 
-def test_one_image_of_each_kind_will_do(trained, prepared, settings_of, tmp_path):
+def test_one_image_of_each_kind_will_do(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=1), train=prepared(1, 1, 1))
     assert math.isfinite(fitted.history[0]["train_loss"])
 
 
-def test_an_odd_last_batch_of_one_image(trained, prepared, settings_of, tmp_path):
+def test_an_odd_last_batch_of_one_image(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=1, batch_size=9), train=prepared(4, 4, 1, (32, 32)))
     assert math.isfinite(fitted.history[0]["train_loss"])
 
 
-def test_validation_of_one_kind_does_not_stop_a_training(trained, prepared, settings_of, tmp_path):
+def test_validation_of_one_kind_does_not_stop_a_training(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=2), validation=prepared(4, 0, 2))
     assert all(math.isnan(entry["val_ap"]) for entry in fitted.history)
     losses = [entry["val_loss"] for entry in fitted.history]
     assert fitted.best_epoch == losses.index(min(losses))
 
 
-def test_augmentation_can_be_switched_off(trained, settings_of, tmp_path, monkeypatch):
-    def never(*_):
+def test_augmentation_can_be_switched_off(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: Any) -> None:
         raise AssertionError("augment was called")
 
     monkeypatch.setattr("ltcam.training.module.augment", never)
@@ -268,8 +361,13 @@ def test_augmentation_can_be_switched_off(trained, settings_of, tmp_path, monkey
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_an_interrupt_is_passed_on_and_the_signal_works_again(epoch, trained, settings_of, tmp_path):
-    def interrupt(now, _epochs, step, _steps):
+def test_an_interrupt_is_passed_on_and_the_signal_works_again(
+    epoch: int,
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
+    def interrupt(now, _epochs, step, _steps) -> None:
         if (now, step) == (epoch, 2):
             raise KeyboardInterrupt
 
@@ -281,7 +379,12 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(epoch, trained, se
     signal.signal(signal.SIGINT, handler)
 
 
-def test_bfloat16_as_asked(trained, prepared, settings_of, tmp_path):
+def test_bfloat16_as_asked(
+    trained: Callable[..., tuple[Classifier, Fitted]],
+    prepared: Callable[..., PreparedImages],
+    settings_of: Callable[..., TrainingSettings],
+    tmp_path: Path,
+) -> None:
     classifier, fitted = trained(
         tmp_path,
         settings_of(epochs=1, batch_size=64, precision="bfloat16"),
@@ -293,7 +396,9 @@ def test_bfloat16_as_asked(trained, prepared, settings_of, tmp_path):
     }
 
 
-def test_several_defect_classes(settings_of, prepared, tmp_path):
+def test_several_defect_classes(
+    settings_of: Callable[..., TrainingSettings], prepared: Callable[..., PreparedImages], tmp_path: Path
+) -> None:
     images = prepared(8, 9, 1, (32, 32))
     labels = torch.tensor([0] * 8 + [1] * 6 + [2] * 3)
     torch.manual_seed(0)

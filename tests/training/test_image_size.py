@@ -24,12 +24,12 @@ sizes = st.lists(st.tuples(sides, sides), min_size=1, max_size=9)
         ((1, 1_000_000), (64, LONGEST_SIDE)),
     ],
 )
-def test_known_sizes(size, chosen):
+def test_known_sizes(size: tuple[int, int], chosen) -> None:
     assert choose_image_size([size]) == chosen
 
 
 @given(sizes)
-def test_multiples_of_32_of_bounded_area(found):
+def test_multiples_of_32_of_bounded_area(found: list[tuple[int, int]]) -> None:
     height, width = choose_image_size(found)
     assert height % 32 == width % 32 == 0
     assert min(height, width) >= 64
@@ -37,17 +37,17 @@ def test_multiples_of_32_of_bounded_area(found):
 
 
 @given(st.integers(200, 1300), st.integers(200, 1300))
-def test_the_shape_is_kept_but_for_rounding(height, width):
+def test_the_shape_is_kept_but_for_rounding(height: int, width: int) -> None:
     chosen = choose_image_size([(height, width)])
     step = max(16 / chosen[0], 16 / chosen[1])
     assert chosen[0] / chosen[1] == pytest.approx(height / width, rel=2.5 * step)
 
 
 @given(sizes)
-def test_rows_and_columns_are_treated_alike(found):
+def test_rows_and_columns_are_treated_alike(found: list[tuple[int, int]]) -> None:
     height, width = choose_image_size(found)
     assert choose_image_size([(w, h) for h, w in found]) == (width, height)
 
 
-def test_one_odd_image_does_not_decide():
+def test_one_odd_image_does_not_decide() -> None:
     assert choose_image_size([(300, 400)] * 5 + [(1, 1)]) == choose_image_size([(300, 400)])

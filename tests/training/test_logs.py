@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from ltcam.models.classifier import build_classifier
 from ltcam.training import logs as module
 from ltcam.training.fit import Material, Running, fit
+from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.logs import Log, measured
+from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import SettingsError
 
 
@@ -59,7 +62,12 @@ def test_what_cannot_be_opened_is_said(
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_every_epoch_is_told_and_no_training_ends_for_it(
-    broken, installed, monkeypatch, tmp_path, settings_of, prepared
+    broken: bool,
+    installed: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings_of: Callable[..., TrainingSettings],
+    prepared: Callable[..., PreparedImages],
 ) -> None:
     told = Told(broken=broken)
     monkeypatch.setitem(module._MAKERS, "tensorboard", lambda _log: told)

@@ -17,11 +17,11 @@ def defective():
     return image, np.full_like(image, 120), share
 
 
-def generator(seed=0):
+def generator(seed: int = 0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_piece_holds_the_defect_and_what_it_adds(defective):
+def test_a_piece_holds_the_defect_and_what_it_adds(defective) -> None:
     (patch,) = cut_patches(*defective)
     assert float(patch.share.sum()) == 80
     assert float(patch.residual.min()) == pytest.approx((30 - 120) / 255)
@@ -29,7 +29,7 @@ def test_a_piece_holds_the_defect_and_what_it_adds(defective):
     assert (patch.residual[:, patch.share == 0] == 0).all()
 
 
-def test_pieces_are_told_apart_and_the_largest_come_first(defective):
+def test_pieces_are_told_apart_and_the_largest_come_first(defective) -> None:
     image, filled, share = defective
     for left in range(0, 60, 12):
         share[30, left] = 1
@@ -40,13 +40,13 @@ def test_pieces_are_told_apart_and_the_largest_come_first(defective):
     assert {float(patch.share.sum()) for patch in patches[1:]} == {1.0}
 
 
-def test_no_defect_no_piece(defective):
+def test_no_defect_no_piece(defective) -> None:
     image, filled, share = defective
     assert cut_patches(image, filled, np.zeros_like(share)) == []
     assert cut_patches(image, filled, 0.3 * share) == [], "a breath of a defect is none"
 
 
-def test_what_is_pasted_is_what_the_target_says(defective):
+def test_what_is_pasted_is_what_the_target_says(defective) -> None:
     patches = cut_patches(*defective)
     for seed in range(8):
         values, share = torch.full((3, 50, 70), 0.7), torch.zeros(50, 70)
@@ -56,7 +56,7 @@ def test_what_is_pasted_is_what_the_target_says(defective):
         assert torch.allclose(values[:, share == 0], torch.tensor(0.7), atol=1e-5)
 
 
-def test_pasting_is_repeatable_and_moves_about(defective):
+def test_pasting_is_repeatable_and_moves_about(defective) -> None:
     patches = cut_patches(*defective)
 
     def pasted(seed):
@@ -68,7 +68,7 @@ def test_pasting_is_repeatable_and_moves_about(defective):
     assert len({tuple(torch.nonzero(pasted(seed))[0].tolist()) for seed in range(10)}) > 5
 
 
-def test_nothing_to_paste_changes_nothing():
+def test_nothing_to_paste_changes_nothing() -> None:
     values, share = torch.rand(3, 8, 8), torch.zeros(8, 8)
     before = values.clone()
     paste(values, share, [], generator())

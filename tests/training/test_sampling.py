@@ -18,17 +18,17 @@ def labels_of(counts):
 
 
 @given(counts)
-def test_twice_the_defects_but_not_too_few_nor_too_many(counts):
+def test_twice_the_defects_but_not_too_few_nor_too_many(counts: list[int]) -> None:
     expected = min(max(2 * sum(counts[1:]), SMALLEST_EPOCH), LARGEST_EPOCH)
     assert epoch_length(sum(counts[1:])) == expected
 
 
-def test_thousands_of_defects_do_not_make_an_epoch_of_hours():
+def test_thousands_of_defects_do_not_make_an_epoch_of_hours() -> None:
     assert len(balanced_epoch(labels_of([3000, 2000]), 0, 0)) == LARGEST_EPOCH
 
 
 @given(counts, seeds, st.integers(0, 100))
-def test_half_ok_and_an_equal_share_for_every_defect_class(counts, seed, epoch):
+def test_half_ok_and_an_equal_share_for_every_defect_class(counts: list[int], seed: int, epoch: int) -> None:
     labels = labels_of(counts)
     indices = balanced_epoch(labels, seed, epoch)
     drawn = Counter(labels[indices].tolist())
@@ -40,7 +40,7 @@ def test_half_ok_and_an_equal_share_for_every_defect_class(counts, seed, epoch):
 
 
 @given(counts, seeds)
-def test_every_image_of_a_class_is_seen_before_one_comes_again(counts, seed):
+def test_every_image_of_a_class_is_seen_before_one_comes_again(counts: list[int], seed: int) -> None:
     labels = labels_of(counts)
     seen = Counter(balanced_epoch(labels, seed, 0))
     for kind, count in enumerate(counts):
@@ -50,18 +50,18 @@ def test_every_image_of_a_class_is_seen_before_one_comes_again(counts, seed):
 
 
 @given(counts, seeds, st.integers(0, 100))
-def test_the_same_seed_and_epoch_give_the_same_order(counts, seed, epoch):
+def test_the_same_seed_and_epoch_give_the_same_order(counts: list[int], seed: int, epoch: int) -> None:
     labels = labels_of(counts)
     assert balanced_epoch(labels, seed, epoch) == balanced_epoch(labels, seed, epoch)
 
 
-def test_epochs_and_seeds_differ():
+def test_epochs_and_seeds_differ() -> None:
     labels = labels_of([200, 20])
     orders = [tuple(balanced_epoch(labels, seed, epoch)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9
 
 
-def test_kinds_are_mixed():
+def test_kinds_are_mixed() -> None:
     """Not first all OK images, then all defective ones: every batch should hold both."""
     labels = labels_of([100, 100])
     batches = labels[balanced_epoch(labels, 0, 0)].view(-1, 20)

@@ -33,27 +33,27 @@ from ltcam_runtime.errors import SettingsError
         ("epoch", 3),
     ],
 )
-def test_a_value_out_of_range_is_named(field, value):
+def test_a_value_out_of_range_is_named(field: str, value) -> None:
     with pytest.raises(SettingsError, match=f"^`{field}` "):
         TrainingSettings(**{field: value})
 
 
-def test_they_cannot_be_changed():
+def test_they_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         TrainingSettings().epochs = 3
 
 
-def test_every_field_is_explained():
+def test_every_field_is_explained() -> None:
     assert all(field.description for field in TrainingSettings.model_fields.values())
 
 
 @pytest.mark.parametrize(
     ("weights", "pretrained"), [(None, True), ("hub", True), ("a.safetensors", True), ("random", False)]
 )
-def test_whether_the_trunk_was_trained_before(weights, pretrained):
+def test_whether_the_trunk_was_trained_before(weights: str | None, pretrained: bool) -> None:
     assert TrainingSettings(weights=weights).pretrained is pretrained
 
 
-def test_they_survive_json():
+def test_they_survive_json() -> None:
     settings = TrainingSettings(image_size=(64, 96), learning_rate=1e-3)
     assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings

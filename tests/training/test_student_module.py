@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from ltcam.models.student import build_student
 from ltcam.training.fit import Material, Running, fit
+from ltcam.training.images import PreparedImages
+from ltcam.training.settings import TrainingSettings
 from ltcam.training.student_module import StudentModule, drawing_loss
 
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
-def test_the_loss_against_its_formula():
+def test_the_loss_against_its_formula() -> None:
     drawn = torch.tensor([[[2.0, -1.0], [0.5, -3.0]]], dtype=torch.float64)
     share = torch.tensor([[[1.0, 0.0], [0.5, 0.0]]], dtype=torch.float64)
     known = torch.tensor([[[1.0, 1.0], [1.0, 0.0]]], dtype=torch.float64)
@@ -27,7 +31,7 @@ def test_the_loss_against_its_formula():
     assert float(drawing_loss(drawn, share, known)) == pytest.approx(cross_entropy + 1 - dice, abs=1e-12)
 
 
-def test_what_is_not_known_has_no_say():
+def test_what_is_not_known_has_no_say() -> None:
     drawn = torch.randn(2, 4, 5, requires_grad=True)
     known = torch.ones(2, 4, 5)
     known[0, 0] = 0
@@ -36,11 +40,13 @@ def test_what_is_not_known_has_no_say():
     assert (drawn.grad[1] != 0).all()
 
 
-def test_nothing_known_is_no_division_by_zero():
+def test_nothing_known_is_no_division_by_zero() -> None:
     assert torch.isfinite(drawing_loss(torch.randn(1, 3, 3), torch.rand(1, 3, 3), torch.zeros(1, 3, 3)))
 
 
-def test_a_student_learns_to_draw_the_square(tmp_path, prepared, settings_of):
+def test_a_student_learns_to_draw_the_square(
+    tmp_path: Path, prepared: Callable[..., PreparedImages], settings_of: Callable[..., TrainingSettings]
+) -> None:
     torch.manual_seed(0)
     images = prepared(16, 16, 1, (48, 48))
     grey = images.images[:, :1].float()

@@ -4,6 +4,9 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from safetensors.torch import save_file
 
 from ltcam.calibration import verdict as verdict_module
 from ltcam.calibration.maps import default_cam
-from ltcam.data.dataset import OK, make_dataset
+from ltcam.data.dataset import OK, Dataset, make_dataset
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
@@ -24,13 +27,14 @@ from ltcam.training.fit import Running
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.resume import SETTINGS_FILE
+from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, RunError, SettingsError
 
 watched: list[str] | None = None
 """Files that are opened while it is a list."""
 
 
-def _audit(event, arguments):
+def _audit(event, arguments) -> None:
     if watched is not None and event == "open":
         watched.append(str(arguments[0]))
 
@@ -39,20 +43,20 @@ sys.addaudithook(_audit)
 
 
 @pytest.fixture
-def short_epochs(monkeypatch):
+def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """For images too large for an epoch of 64."""
     monkeypatch.setattr("ltcam.training.sampling.SMALLEST_EPOCH", 8)
 
 
 @pytest.fixture
-def quick(settings_of):
-    def make(**values):
+def quick(settings_of: Callable[..., TrainingSettings]):
+    def make(**values: Any):
         return settings_of(**{"epochs": 1, "image_size": (32, 32), "learning_rate": 3e-3, **values})
 
     return make
 
 
-def run(dataset, settings, work, listener=None, command=""):
+def run(dataset, settings, work, listener=None, command: str = ""):
     return train_run(
         OpenData(dataset.root, dataset),
         settings,
@@ -78,7 +82,7 @@ def by_tens(number):
 # ---------------------------------------------------------------------------------------- the whole
 
 
-def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
+def test_a_training_from_files_to_a_run(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
     dataset = pictures(ok=(40, None), dent=(20, None))
     said, read, epochs = [], [], []
     listener = Listener(
@@ -120,7 +124,9 @@ def test_a_training_from_files_to_a_run(pictures, quick, tmp_path):
     json.loads(run_.model_dump_json())
 
 
-def test_the_same_seed_trains_the_same_model_and_another_another(pictures, quick, tmp_path):
+def test_the_same_seed_trains_the_same_model_and_another_another(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(12, None), dent=(6, None))
     first = run(dataset, quick(), tmp_path / "1").classifier.state_dict()
     second = run(dataset, quick(), tmp_path / "2").classifier.state_dict()
@@ -136,7 +142,9 @@ def pretend_weights(folder):
     return file
 
 
-def test_masks_are_never_opened(pictures, quick, tmp_path, monkeypatch):
+def test_masks_are_never_opened(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not by reading them, and not to look at their size or their hash either."""
     global watched  # noqa: PLW0603  # an audit hook cannot be taken back
 
@@ -149,7 +157,7 @@ def test_masks_are_never_opened(pictures, quick, tmp_path, monkeypatch):
         tuple(dataclasses.replace(s, mask=masks / f"{s.path.stem}-{s.label}.png") for s in dataset.samples)
     )
 
-    def refuse(*_a, **_k):
+    def refuse(*_a: Any, **_k: Any) -> None:
         raise AssertionError("a mask was read")
 
     monkeypatch.setattr("ltcam_runtime.images.read_mask", refuse)
@@ -164,11 +172,13 @@ def test_masks_are_never_opened(pictures, quick, tmp_path, monkeypatch):
     assert [file for file in opened if str(masks) in file] == []
 
 
-def test_images_of_the_test_side_are_not_trained_on(pictures, quick, tmp_path, monkeypatch):
+def test_images_of_the_test_side_are_not_trained_on(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = []
     original = module.prepare_images
 
-    def spy(samples, *arguments, **options):
+    def spy(samples, *arguments: Any, **options: Any):
         read.extend(samples)
         return original(samples, *arguments, **options)
 
@@ -179,7 +189,9 @@ def test_images_of_the_test_side_are_not_trained_on(pictures, quick, tmp_path, m
     assert test.isdisjoint(sample.id for sample in read)
 
 
-def test_unreadable_images_are_listed_and_the_others_used(pictures, quick, tmp_path):
+def test_unreadable_images_are_listed_and_the_others_used(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(
         ok=(12, None), dent=(6, None), split=lambda _l, n: ("test", "val", "val")[n] if n < 3 else "train"
     )
@@ -195,7 +207,7 @@ def test_unreadable_images_are_listed_and_the_others_used(pictures, quick, tmp_p
 # ------------------------------------------------------------------------- a bound on missed defects
 
 
-def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick, monkeypatch):
+def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores as a network might give them, defective images first."""
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
     labels = torch.tensor([1] * 10 + [0] * 10)
@@ -215,7 +227,9 @@ def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick, monkeypatch):
     assert any(verdict.evidence in sentence for sentence in said)
 
 
-def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeypatch):
+def test_a_promise_never_raises_the_threshold(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
     dataset = pictures(ok=(15, None), dent=(15, None), split=lambda _l, n: "val" if n < 10 else "train")
     bold = run(dataset, quick(), tmp_path / "work").run.verdict
@@ -225,7 +239,9 @@ def test_a_promise_never_raises_the_threshold(pictures, quick, tmp_path, monkeyp
     assert "0 of 10 OK validation images" in careful.evidence
 
 
-def test_defective_images_alone_make_a_promise_too(pictures, quick, tmp_path, monkeypatch):
+def test_defective_images_alone_make_a_promise_too(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They chose no epoch, so there is no caveat."""
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.0, *[0.4] * 9])
     dataset = pictures(
@@ -239,7 +255,9 @@ def test_defective_images_alone_make_a_promise_too(pictures, quick, tmp_path, mo
 
 
 @pytest.mark.parametrize("held_back", [0, 4])
-def test_too_few_defects_for_a_promise_are_counted(held_back, pictures, quick, tmp_path):
+def test_too_few_defects_for_a_promise_are_counted(
+    held_back: int, pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(12, None), dent=(9, None), split=lambda _l, n: "val" if n < held_back else "train")
     settings = quick(validation_share=0.0)
     said = []
@@ -265,7 +283,9 @@ def test_too_few_defects_for_a_promise_are_counted(held_back, pictures, quick, t
         {"ok": (1, None), "dent": (10, None)},  # one OK image
     ],
 )
-def test_groups_that_cannot_be_cut_are_all_trained_on(classes, pictures, quick, tmp_path):
+def test_groups_that_cannot_be_cut_are_all_trained_on(
+    classes: dict[str, Any], pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(**classes)
     plans, warned = [], []
     listener = Listener(planned=plans.append, warn=warned.append)
@@ -279,20 +299,22 @@ def test_groups_that_cannot_be_cut_are_all_trained_on(classes, pictures, quick, 
     assert found.run.verdict.threshold == 0.5
 
 
-def test_two_defects_are_divided_between_train_and_test(pictures, quick):
+def test_two_defects_are_divided_between_train_and_test(pictures: Callable[..., Dataset], quick) -> None:
     dataset, words = prepare_split(pictures(ok=(30, None), dent=(2, None)), quick())
     assert [sum(s.defective for s in side) for side in sides(dataset).values()] == [1, 0, 1]
     assert "no test side" not in words
 
 
-def test_a_lot_is_never_on_two_sides(pictures, quick):
+def test_a_lot_is_never_on_two_sides(pictures: Callable[..., Dataset], quick) -> None:
     dataset, _ = prepare_split(pictures(ok=(120, by_tens), dent=(60, by_tens)), quick())
     assert straddling_groups(dataset) == ()
     assert all(sides(dataset).values())
 
 
 @pytest.mark.parametrize("missing", [OK, "dent"])
-def test_a_validation_side_of_one_kind_chooses_nothing(missing, pictures, quick, tmp_path):
+def test_a_validation_side_of_one_kind_chooses_nothing(
+    missing, pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     """By the loss of OK images alone, the best epoch would be the one that calls everything OK."""
     kept = "dent" if missing == OK else OK
     dataset = pictures(
@@ -307,14 +329,14 @@ def test_a_validation_side_of_one_kind_chooses_nothing(missing, pictures, quick,
     assert found.run.verdict.threshold == 0.5
 
 
-def test_few_defects_are_all_learned_from(pictures, quick):
+def test_few_defects_are_all_learned_from(pictures: Callable[..., Dataset], quick) -> None:
     few, _ = prepare_split(
         pictures(ok=(40, None), dent=(FEWEST_FOR_VALIDATION - 1, None), split="train"), quick()
     )
     assert few.of_split("val") == ()
 
 
-def test_more_defects_choose_the_epoch(pictures, quick):
+def test_more_defects_choose_the_epoch(pictures: Callable[..., Dataset], quick) -> None:
     dataset, _ = prepare_split(
         pictures(ok=(40, None), dent=(40, None), split=lambda _l, n: "test" if n > 29 else "train"), quick()
     )
@@ -323,13 +345,15 @@ def test_more_defects_choose_the_epoch(pictures, quick):
     assert len(dataset.of_split("val")) > 0  # what is named stays
 
 
-def test_no_validation_if_none_is_wanted(pictures, quick):
+def test_no_validation_if_none_is_wanted(pictures: Callable[..., Dataset], quick) -> None:
     dataset, _ = prepare_split(pictures(ok=(40, None), dent=(30, None)), quick(validation_share=0.0))
     assert dataset.of_split("val") == ()
 
 
 @pytest.mark.parametrize(("kind", "words"), [(OK, "no OK image"), ("dent", "no defective image")])
-def test_a_training_side_of_one_kind_is_an_error(kind, words, pictures, quick):
+def test_a_training_side_of_one_kind_is_an_error(
+    kind, words: str, pictures: Callable[..., Dataset], quick
+) -> None:
     dataset = pictures(
         ok=(9, None), dent=(9, None), split=lambda label, _n: "test" if label == kind else "train"
     )
@@ -337,7 +361,9 @@ def test_a_training_side_of_one_kind_is_an_error(kind, words, pictures, quick):
         prepare_split(dataset, quick())
 
 
-def test_a_kind_of_which_no_image_can_be_read_is_an_error(pictures, quick, tmp_path):
+def test_a_kind_of_which_no_image_can_be_read_is_an_error(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(9, None), dent=(3, None), split="train")
     for sample in dataset.samples:
         if sample.defective:
@@ -346,7 +372,7 @@ def test_a_kind_of_which_no_image_can_be_read_is_an_error(pictures, quick, tmp_p
         run(dataset, quick(), tmp_path / "work")
 
 
-def test_no_readable_image_at_all(pictures, quick, tmp_path):
+def test_no_readable_image_at_all(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
     dataset = pictures(ok=(3, None), dent=(3, None), split="train")
     for sample in dataset.samples:
         sample.path.write_bytes(b"")
@@ -354,7 +380,9 @@ def test_no_readable_image_at_all(pictures, quick, tmp_path):
         run(dataset, quick(image_size=None), tmp_path / "work")
 
 
-def test_rare_classes_grey_images_and_sizes_of_all_kinds(pictures, quick, short_epochs, tmp_path):
+def test_rare_classes_grey_images_and_sizes_of_all_kinds(
+    pictures: Callable[..., Dataset], quick, short_epochs: None, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(20, None), crack=(12, None), dent=(9, None), stain=(1, None))
     for number, sample in enumerate(dataset.samples):
         size = [(1, 1), (200, 7), (40, 90), (64, 64)][number % 4]
@@ -366,7 +394,7 @@ def test_rare_classes_grey_images_and_sizes_of_all_kinds(pictures, quick, short_
     assert np.isfinite([entry["train_loss"] for entry in found.history]).all()
 
 
-def test_copies_of_one_photograph_stay_on_one_side(pictures, quick):
+def test_copies_of_one_photograph_stay_on_one_side(pictures: Callable[..., Dataset], quick) -> None:
     dataset = pictures(ok=(30, None), dent=(20, None))
     for number in range(0, 20, 2):
         shutil.copy(dataset.samples[number].path, dataset.samples[number + 1].path)
@@ -379,18 +407,22 @@ def test_copies_of_one_photograph_stay_on_one_side(pictures, quick):
 # ------------------------------------------------------------------------------------ settings, resume
 
 
-def test_the_size_is_chosen_from_the_training_images(pictures, quick, short_epochs, tmp_path):
+def test_the_size_is_chosen_from_the_training_images(
+    pictures: Callable[..., Dataset], quick, short_epochs: None, tmp_path: Path
+) -> None:
     dataset = pictures(size=(300, 90), ok=(5, None), dent=(5, None), split="train")
     found = run(dataset, quick(image_size=None), tmp_path / "work")
     assert found.run.image_size == (416, 128)
 
 
-def test_too_many_frozen_stages(pictures, quick, tmp_path):
+def test_too_many_frozen_stages(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"`freeze` 8: the network has \d stages"):
         run(pictures(ok=(3, None), dent=(3, None)), quick(freeze=8), tmp_path / "work")
 
 
-def test_frozen_stages_come_out_as_they_went_in(pictures, quick, tmp_path):
+def test_frozen_stages_come_out_as_they_went_in(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     """Random weights: only there are the statistics of batch normalisation trained at all."""
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     frozen = run(dataset, quick(freeze=2), tmp_path / "1").classifier.state_dict()
@@ -403,7 +435,9 @@ def test_frozen_stages_come_out_as_they_went_in(pictures, quick, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(7, 7), (16, 16)])
-def test_a_size_that_leaves_no_stages(size, pictures, quick, tmp_path):
+def test_a_size_that_leaves_no_stages(
+    size: tuple[int, int], pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     settings = quick(image_size=size, backbone="pit_s_224")
     with pytest.raises(SettingsError, match="`backbone`"):
         run(pictures(ok=(3, None), dent=(3, None)), settings, tmp_path / "work")
@@ -419,14 +453,18 @@ def test_a_size_that_leaves_no_stages(size, pictures, quick, tmp_path):
         ({"image_size": (64, 64)}, "`image_size`"),
     ],
 )
-def test_a_training_is_not_gone_on_with_other_settings(change, option, pictures, quick, tmp_path):
+def test_a_training_is_not_gone_on_with_other_settings(
+    change: dict[str, Any], option: str, pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     run(dataset, quick(), tmp_path / "work")
     with pytest.raises(RunError, match=f"begun with {option}"):
         run(dataset, quick(**change), tmp_path / "work")
 
 
-def test_a_training_is_not_gone_on_with_other_data(pictures, quick, tmp_path):
+def test_a_training_is_not_gone_on_with_other_data(
+    pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     run(dataset, quick(), tmp_path / "work")
     fewer = make_dataset(dataset.root, dataset.layout, list(dataset.samples[1:]))
@@ -435,7 +473,9 @@ def test_a_training_is_not_gone_on_with_other_data(pictures, quick, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": 3}', "{}"])
-def test_damaged_settings_of_a_begun_training(content, pictures, quick, tmp_path):
+def test_damaged_settings_of_a_begun_training(
+    content: str, pictures: Callable[..., Dataset], quick, tmp_path: Path
+) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / SETTINGS_FILE).write_text(content)
@@ -444,13 +484,13 @@ def test_damaged_settings_of_a_begun_training(content, pictures, quick, tmp_path
 
 
 @pytest.mark.parametrize(("backbone", "rate"), [("test_resnet", 1e-4), ("test_convnext", 5e-5)])
-def test_networks_without_batch_normalisation_learn_more_slowly(backbone, rate):
+def test_networks_without_batch_normalisation_learn_more_slowly(backbone: str, rate: float) -> None:
     assert module.default_learning_rate(module.build_classifier(backbone, 2)) == rate
 
 
 def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
-    pictures, quick, tmp_path, monkeypatch
-):
+    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ltcam.data import opened  # noqa: PLC0415
 
     hashed, original = [], opened.content_hashes

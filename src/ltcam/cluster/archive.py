@@ -94,7 +94,7 @@ class Archived:
 class Engine(Protocol):
     """Makes shards, anywhere and in any order, and commits each to the store."""
 
-    def __call__(self, tasks: Sequence[Task]) -> Iterator[int]:
+    def __call__(self, tasks: Sequence[Task], /) -> Iterator[int]:
         """Numbers of shards as they are committed."""
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture
 from ltcam.cam.methods.ablation_cam import ABLATION_CAM
@@ -41,13 +45,13 @@ def literal_weights(net, images, target, layer) -> np.ndarray:
     return np.array(rows)
 
 
-def asked(net, images, target, layer, chunk=8):
+def asked(net, images, target, layer, chunk: int = 8):
     captured = capture(net, images, target, layers=layer, gradients=False)
     with torch.no_grad():
         return ABLATION_CAM.weights(Probe(net, images, target, captured, chunk), 0)
 
 
-def check(net, images, target, layer):
+def check(net, images, target, layer) -> None:
     found = asked(net, images, target, layer)
     wanted = literal_weights(net, images, target, layer)
     assert found.shape == (*wanted.shape, 1, 1)
@@ -57,7 +61,9 @@ def check(net, images, target, layer):
 
 @pytest.mark.parametrize("target", TARGETS, ids=["index", "indices", "callable"])
 @pytest.mark.parametrize("layer", ["features.0", "features.1", "features.3", "features.7", "features.11"])
-def test_weights_are_the_formula(target, layer, nets):
+def test_weights_are_the_formula(
+    target: Callable[..., Any] | int | list[int], layer: str, nets: SimpleNamespace
+) -> None:
     """`features.0` and `.1` are signed; behind `.1` a ReLU works in place in every second network."""
     check(nets.plain(0), nets.images(0), target, layer)
     check(nets.plain(1, inplace=True), nets.images(1), target, layer)
@@ -65,12 +71,12 @@ def test_weights_are_the_formula(target, layer, nets):
 
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("layer", ["stem", "conv1", "bn1", "bn2", "norm"])
-def test_residual_network(layer, inplace, nets):
+def test_residual_network(layer: str, inplace: bool, nets: SimpleNamespace) -> None:
     """Before and inside the block, where a connection passes the layer by, and behind it."""
     check(nets.shaken(nets.Residual(inplace), 2), nets.images(2), [0, 1], layer)
 
 
-def test_float32_is_float64_rounded(nets):
+def test_float32_is_float64_rounded(nets: SimpleNamespace) -> None:
     images = nets.images(3)
     wanted = asked(nets.plain(3), images, 1, nets.STAGES[1])
     found = asked(nets.shaken(nets.Plain(), 3, torch.float32), images.float(), 1, nets.STAGES[1])
@@ -78,7 +84,7 @@ def test_float32_is_float64_rounded(nets):
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_heatmap_is_the_weighted_sum(nets, literal):
+def test_heatmap_is_the_weighted_sum(nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(5), nets.images(5)
     A = capture(net, images, 1, layers=nets.STAGES[1], gradients=False).activations[0].numpy()
     maps = np.einsum("nk,nkhw->nhw", literal_weights(net, images, 1, nets.STAGES[1]), A)
@@ -88,7 +94,7 @@ def test_heatmap_is_the_weighted_sum(nets, literal):
         np.testing.assert_allclose(found.numpy(), resized, rtol=1e-9, atol=1e-11)
 
 
-def test_a_linear_tail_has_a_closed_form(nets):
+def test_a_linear_tail_has_a_closed_form(nets: SimpleNamespace) -> None:
     """Pooling and one linear layer: y - y_k is channel k's own term of the sum."""
     net, images = nets.plain(6, head="gap"), nets.images(6)
     captured = capture(net, images, 1, layers=nets.STAGES[2], gradients=False)
@@ -97,7 +103,7 @@ def test_a_linear_tail_has_a_closed_form(nets):
     torch.testing.assert_close(found, terms / captured.scores.abs()[:, None], rtol=1e-9, atol=1e-12)
 
 
-def test_a_negative_score_keeps_the_signs(nets):
+def test_a_negative_score_keeps_the_signs(nets: SimpleNamespace) -> None:
     """Class 0 of one output has the score -z: by |y| its weights are those of class 1 with the sign turned."""
     net, images = nets.plain(7, classes=1), nets.images(7)
     for_defect, for_ok = (asked(net, images, target, nets.STAGES[1]) for target in (1, 0))
@@ -105,7 +111,7 @@ def test_a_negative_score_keeps_the_signs(nets):
     assert torch.equal(asked(net, images, None, nets.STAGES[1]), for_defect)
 
 
-def test_a_score_of_zero_is_refused(nets):
+def test_a_score_of_zero_is_refused(nets: SimpleNamespace) -> None:
     net = nets.plain(8)
     with pytest.raises(ValueError, match=r"score of images \[1\] is 0.*another target"):
         CAM("ablation-cam", layers=nets.STAGES[:1])(net, nets.images(8), lambda z: (z * _signs.pop(0)).sum())
@@ -117,18 +123,18 @@ _signs = [1.0, 0.0]
 class Dead(nn.Module):
     """Channels 1 and 3 of the stage are zero everywhere."""
 
-    def __init__(self, nets):
+    def __init__(self, nets) -> None:
         super().__init__()
         self.net = nets.plain(9)
         bn = self.net.features[1]
         bn.weight.data[[1, 3]] = 0
         bn.bias.data[[1, 3]] = -1
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.net(images)
 
 
-def test_dead_channels_are_not_asked_for(nets):
+def test_dead_channels_are_not_asked_for(nets: SimpleNamespace) -> None:
     net, images, seen = Dead(nets), nets.images(9, n=1), []
     net.net.head.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     found = asked(net, images, 1, "net.features.3")
@@ -138,7 +144,7 @@ def test_dead_channels_are_not_asked_for(nets):
     check(net, images, 1, "net.features.3")
 
 
-def test_the_front_runs_on_one_image_and_the_tail_on_many(nets):
+def test_the_front_runs_on_one_image_and_the_tail_on_many(nets: SimpleNamespace) -> None:
     net, images = nets.plain(10), nets.images(10, n=1)
     front, tail = [], []
     net.features[0].register_forward_hook(lambda _module, inputs, _output: front.append(len(inputs[0])))
@@ -151,7 +157,9 @@ def test_the_front_runs_on_one_image_and_the_tail_on_many(nets):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 50), n=st.integers(1, 4), chunk=st.integers(1, 10))
-def test_batch_equals_singles_whatever_the_chunk(seed, n, chunk, nets):
+def test_batch_equals_singles_whatever_the_chunk(
+    seed: int, n: int, chunk: int, nets: SimpleNamespace
+) -> None:
     net, images = nets.plain(seed, classes=3), nets.images(seed, n=n)
     targets = [index % 3 for index in range(n)]
     cam = CAM("ablation-cam", layers=nets.STAGES[1:], chunk=chunk)
@@ -161,7 +169,7 @@ def test_batch_equals_singles_whatever_the_chunk(seed, n, chunk, nets):
 
 
 @pytest.mark.parametrize("layer", range(3))
-def test_grad_cam_package_behind_a_relu(layer, nets):
+def test_grad_cam_package_behind_a_relu(layer: int, nets: SimpleNamespace) -> None:
     """Right where the layer's smallest value is exactly 0; it divides by y, so y > 0 here."""
     pytorch_grad_cam = pytest.importorskip(
         "pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)"
@@ -184,13 +192,13 @@ def test_grad_cam_package_behind_a_relu(layer, nets):
     assert np.abs(found.numpy() - wanted).max() <= 1e-6
 
 
-def test_infinite_scores_are_refused(nets):
+def test_infinite_scores_are_refused(nets: SimpleNamespace) -> None:
     class Dividing(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain(12, head="gap")
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             maps = self.net.features(images)
             return self.net.head(maps.mean((2, 3)) / maps[:, 2:3].mean((2, 3)))
 
@@ -198,7 +206,7 @@ def test_infinite_scores_are_refused(nets):
         CAM("ablation-cam", layers=("net.features.11",))(Dividing(), nets.images(12), 1)
 
 
-def test_inference_mode(nets):
+def test_inference_mode(nets: SimpleNamespace) -> None:
     net, images = nets.plain(14, inplace=True), nets.images(14)
     cam = CAM("ablation-cam", layers=nets.STAGES)
     wanted = cam(net, images, 1)
@@ -206,7 +214,7 @@ def test_inference_mode(nets):
         assert torch.equal(cam(net, images.clone(), 1), wanted)
 
 
-def test_an_active_autocast(nets):
+def test_an_active_autocast(nets: SimpleNamespace) -> None:
     net = nets.shaken(nets.Plain(), 15, torch.float32)
     images = nets.images(15, dtype=torch.float32)
     wanted = asked(net, images, 1, nets.STAGES[1])

@@ -6,11 +6,13 @@ import gc
 import threading
 import warnings
 import weakref
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import FullGrad, capture_biases
@@ -35,7 +37,7 @@ def complete(captured, tolerance: float = 1e-10) -> bool:
 class Grouped(nn.Module):
     """Grouped, depthwise, dilated and transposed convolutions, all poolings, concatenation, resizing."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=4)
@@ -47,7 +49,7 @@ class Grouped(nn.Module):
         self.head = nn.Linear(12, 3)
         self.drop = nn.Dropout()
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.slope(self.stem(images))
         maps = functional.avg_pool2d(functional.leaky_relu(self.grouped(maps), 0.1), 2)
         deep = functional.relu(self.depthwise(functional.max_pool2d(maps, 2)))
@@ -71,7 +73,7 @@ ACTIVATIONS += [nn.Softplus(), nn.Mish(), nn.Threshold(0.1, 0.2)]
 
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("head", ["flat", "gap"])
-def test_biases_and_input_explain_the_score(head, inplace, nets):
+def test_biases_and_input_explain_the_score(head: str, inplace: bool, nets: SimpleNamespace) -> None:
     for seed in range(3):
         captured = capture_biases(nets.plain(seed, head=head, inplace=inplace), nets.images(seed), [0, 1])
         assert complete(captured)
@@ -79,7 +81,7 @@ def test_biases_and_input_explain_the_score(head, inplace, nets):
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_residual_sums_also_in_place(inplace, nets):
+def test_residual_sums_also_in_place(inplace: bool, nets: SimpleNamespace) -> None:
     net = nets.shaken(nets.Residual(inplace), 1)
     captured = capture_biases(net, nets.images(1), 1)
     assert complete(captured)
@@ -95,7 +97,7 @@ def test_residual_sums_also_in_place(inplace, nets):
     torch.testing.assert_close(explained(captured), captured.scores, rtol=1e-12, atol=1e-12)
 
 
-def test_grouped_transposed_resized_and_concatenated(nets):
+def test_grouped_transposed_resized_and_concatenated(nets: SimpleNamespace) -> None:
     net = nets.shaken(Grouped(), 2)
     statistics = net.norm.running_mean, net.norm.running_var
     net.norm = nn.BatchNorm2d(12, affine=False).double()
@@ -106,7 +108,7 @@ def test_grouped_transposed_resized_and_concatenated(nets):
     assert "norm" in {layer.name for layer in captured.layers}, "a normalisation without beta still adds"
 
 
-def test_gradients_are_those_before_what_follows_in_place(nets):
+def test_gradients_are_those_before_what_follows_in_place(nets: SimpleNamespace) -> None:
     images = nets.images(4)
     plain = capture_biases(nets.plain(4), images, 1)
     inplace = capture_biases(nets.plain(4, inplace=True), images, 1)
@@ -114,7 +116,7 @@ def test_gradients_are_those_before_what_follows_in_place(nets):
         assert torch.equal(one.gradient, other.gradient)
 
 
-def test_what_a_capture_holds(nets):
+def test_what_a_capture_holds(nets: SimpleNamespace) -> None:
     net, images = nets.plain(classes=3), nets.images()
     captured = capture_biases(net, images, [2, 0])
     assert [layer.name for layer in captured.layers] == [
@@ -136,7 +138,7 @@ def test_what_a_capture_holds(nets):
         assert layer.gradient.dtype == layer.bias.dtype == torch.float64
 
 
-def test_golden_network():
+def test_golden_network() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1))
     for parameter, value in zip(net.parameters(), (2.0, -3.0, 4.0, 0.5), strict=True):
         parameter.data.fill_(value)
@@ -149,7 +151,7 @@ def test_golden_network():
     assert captured.terms.item() == 18 + 9 + 0.5
 
 
-def test_effective_bias_of_normalisations():
+def test_effective_bias_of_normalisations() -> None:
     norm = nn.BatchNorm2d(1, eps=1.0)
     norm.weight.data.fill_(4)
     norm.bias.data.fill_(1)
@@ -164,17 +166,17 @@ def test_effective_bias_of_normalisations():
     assert effective_bias(nn.ReLU()) is None
 
 
-def test_frozen_normalisation_of_another_library_counts(nets):
+def test_frozen_normalisation_of_another_library_counts(nets: SimpleNamespace) -> None:
     class Frozen(nn.Module):
         """As torchvision's: no BatchNorm by class, one by what it does."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.eps = 1e-5
             for name, value in (("weight", 2.0), ("bias", 0.5), ("running_mean", 0.3), ("running_var", 1.5)):
                 self.register_buffer(name, torch.full((4,), value))
 
-        def forward(self, maps):
+        def forward(self, maps: Tensor) -> Tensor:
             scale = self.weight / torch.sqrt(self.running_var + self.eps)
             shift = self.bias - self.running_mean * scale
             return maps * scale[:, None, None] + shift[:, None, None]
@@ -187,7 +189,7 @@ def test_frozen_normalisation_of_another_library_counts(nets):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-def test_implicit_biases_of_activations_complete_the_score(activation, nets):
+def test_implicit_biases_of_activations_complete_the_score(activation, nets: SimpleNamespace) -> None:
     """Both calls of the one activation count; without its implicit bias a gap would be left."""
     net, images = nets.shaken(activated(activation), 5), 8 * nets.images(5, size=(10, 12))
     with warnings.catch_warnings():
@@ -203,12 +205,12 @@ def test_implicit_biases_of_activations_complete_the_score(activation, nets):
 class WrittenOver(nn.Module):
     """Writes over its images, and over what its activation gave or, if `taken`, over what it took."""
 
-    def __init__(self, activation, taken):
+    def __init__(self, activation, taken) -> None:
         super().__init__()
         self.conv, self.activation, self.taken = nn.Conv2d(3, 4, 3), activation, taken
         self.head = nn.Linear(4, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         images.mul_(0.5)
         before = self.conv(images)
         maps = self.activation(before)
@@ -222,7 +224,7 @@ class WrittenOver(nn.Module):
 @pytest.mark.parametrize(
     ("activation", "taken"), [(nn.Hardshrink(0.1), False), (nn.ReLU6(), False), (nn.Sigmoid(), True)], ids=str
 )
-def test_values_written_over_later_are_seen_in_time(activation, taken, nets):
+def test_values_written_over_later_are_seen_in_time(activation, taken: bool, nets: SimpleNamespace) -> None:
     images = 6 * nets.images(3)
     before = images.clone()
     net = nets.shaken(WrittenOver(activation, taken), 3)
@@ -237,14 +239,14 @@ def test_values_written_over_later_are_seen_in_time(activation, taken, nets):
     assert torch.equal(captured.images, before)
 
 
-def test_a_normalisation_of_the_image_inside_the_model_counts(nets):
+def test_a_normalisation_of_the_image_inside_the_model_counts(nets: SimpleNamespace) -> None:
     class Normalize(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.register_buffer("mean", torch.tensor([0.4, 0.5, 0.6])[:, None, None])
             self.register_buffer("std", torch.tensor([0.2, 0.3, 0.4])[:, None, None])
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return (images - self.mean) / self.std
 
     net = nn.Sequential(Normalize(), nets.plain(2)).double()
@@ -254,7 +256,7 @@ def test_a_normalisation_of_the_image_inside_the_model_counts(nets):
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet10t", "regnetx_002", "repvgg_a0"])
-def test_networks_of_timm_are_complete(name):
+def test_networks_of_timm_are_complete(name: str) -> None:
     """With normalisations that hold their activation (in place), ReLU6, depthwise convolutions, residuals."""
     torch.manual_seed(0)
     net = timm.create_model(name, num_classes=2)
@@ -272,24 +274,24 @@ def test_networks_of_timm_are_complete(name):
         assert len(captured.layers) == 50
 
 
-def test_single_precision_is_complete_to_its_rounding(nets):
+def test_single_precision_is_complete_to_its_rounding(nets: SimpleNamespace) -> None:
     for seed in range(3):
         net = nets.plain(seed).float()
         assert complete(capture_biases(net, nets.images(seed, dtype=torch.float32), 1), 1e-4)
 
 
 class FunctionalReLU6(nn.Module):
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         return functional.relu6(8 * maps)
 
 
 class Excited(nn.Module):
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         return maps * torch.sigmoid(maps.mean((2, 3), keepdim=True))
 
 
 @pytest.mark.parametrize("part", [FunctionalReLU6(), Excited(), nn.GroupNorm(2, 4), nn.Softmax(1)], ids=str)
-def test_what_is_not_complete_is_measured_and_said(part, nets):
+def test_what_is_not_complete_is_measured_and_said(part, nets: SimpleNamespace) -> None:
     net = nets.shaken(
         nn.Sequential(nn.Conv2d(3, 4, 3), part, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
     )
@@ -304,13 +306,13 @@ def test_what_is_not_complete_is_measured_and_said(part, nets):
     assert torch.isfinite(heatmaps).all()
 
 
-def test_a_layer_that_runs_twice_counts_twice(nets):
+def test_a_layer_that_runs_twice_counts_twice(nets: SimpleNamespace) -> None:
     class Twice(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.stem, self.again, self.head = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3), nn.Linear(3, 2)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             maps = functional.relu(
                 self.again(functional.relu(self.again(functional.relu(self.stem(images)))))
             )
@@ -326,14 +328,14 @@ def test_a_layer_that_runs_twice_counts_twice(nets):
     ]
 
 
-def test_layers_that_the_score_does_not_depend_on_are_left_out(nets):
+def test_layers_that_the_score_does_not_depend_on_are_left_out(nets: SimpleNamespace) -> None:
     class Two(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.body, self.other = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
             self.head = nn.Linear(4, 2)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             features = self.body(images).mean((2, 3))
             return self.head(features), self.other(features)
 
@@ -344,13 +346,13 @@ def test_layers_that_the_score_does_not_depend_on_are_left_out(nets):
     assert complete(captured)
 
 
-def test_linear_layers_over_positions_have_their_channels_second(nets):
+def test_linear_layers_over_positions_have_their_channels_second(nets: SimpleNamespace) -> None:
     class Mixer(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.patches, self.mix, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 6), nn.Linear(6, 2)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             maps = functional.relu(self.mix(self.patches(images).permute(0, 2, 3, 1)))
             return self.head(maps.mean((1, 2)))
 
@@ -360,7 +362,7 @@ def test_linear_layers_over_positions_have_their_channels_second(nets):
     assert complete(captured)
 
 
-def test_batch_equals_singles(nets):
+def test_batch_equals_singles(nets: SimpleNamespace) -> None:
     net, images = nets.plain(2, classes=3), nets.images(2, n=3)
     together = capture_biases(net, images, [0, 1, 2])
     for n in range(3):
@@ -370,7 +372,7 @@ def test_batch_equals_singles(nets):
             torch.testing.assert_close(several.gradient[n : n + 1], one.gradient, rtol=1e-12, atol=1e-15)
 
 
-def test_visiting_goes_from_the_last_layer_to_the_first_and_answers_in_order(nets):
+def test_visiting_goes_from_the_last_layer_to_the_first_and_answers_in_order(nets: SimpleNamespace) -> None:
     seen: list[str] = []
 
     def take(layer):
@@ -383,7 +385,7 @@ def test_visiting_goes_from_the_last_layer_to_the_first_and_answers_in_order(net
     assert found.layers == ()
 
 
-def test_half_precision_is_taken_to_float32_with_a_warning(nets):
+def test_half_precision_is_taken_to_float32_with_a_warning(nets: SimpleNamespace) -> None:
     net, images = nets.plain(3).float(), nets.images(3, dtype=torch.float32)
     whole = capture_biases(net, images, 1)
     with pytest.warns(UserWarning, match="half precision"), torch.autocast("cpu", torch.bfloat16):
@@ -393,7 +395,7 @@ def test_half_precision_is_taken_to_float32_with_a_warning(nets):
         assert (one.gradient - other.gradient).abs().max() <= 0.05 * one.gradient.abs().max()
 
 
-def test_channels_last_and_wrapped_models(nets):
+def test_channels_last_and_wrapped_models(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     wanted = capture_biases(net, images, 1)
     last = capture_biases(net, images.to(memory_format=torch.channels_last), 1)
@@ -415,7 +417,7 @@ def snapshot(net: nn.Module) -> list[object]:
     return [*state, *(buffer.sum().item() for buffer in net.buffers())]
 
 
-def test_an_error_while_going_by_leaves_the_model_as_it_was(nets):
+def test_an_error_while_going_by_leaves_the_model_as_it_was(nets: SimpleNamespace) -> None:
     net = nets.plain(6).train()
     before = snapshot(net)
     with pytest.raises(RuntimeError, match="while going by"):
@@ -425,11 +427,11 @@ def test_an_error_while_going_by_leaves_the_model_as_it_was(nets):
     assert snapshot(net) == before
 
 
-def test_hooks_go_even_if_setting_them_fails(nets, monkeypatch):
+def test_hooks_go_even_if_setting_them_fails(nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     net = nets.plain()
     before = snapshot(net)
 
-    def broken(*_arguments):
+    def broken(*_arguments: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(net.features[9], "register_forward_hook", broken)
@@ -439,7 +441,7 @@ def test_hooks_go_even_if_setting_them_fails(nets, monkeypatch):
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6(), nn.SiLU()], ids=str)
-def test_no_tensor_outlives_its_map(activation, nets):
+def test_no_tensor_outlives_its_map(activation, nets: SimpleNamespace) -> None:
     net, images = nets.shaken(activated(activation)), nets.images(size=(10, 12))
     seen = []
     for part in net.modules():
@@ -456,7 +458,7 @@ def test_no_tensor_outlives_its_map(activation, nets):
         gc.enable()
 
 
-def test_two_threads_share_a_model(nets):
+def test_two_threads_share_a_model(nets: SimpleNamespace) -> None:
     net = nets.plain(1)
     batches = [nets.images(seed) for seed in range(2)]
     wanted = [capture_biases(net, images, 1) for images in batches]
@@ -481,13 +483,13 @@ def test_two_threads_share_a_model(nets):
 # ---- errors
 
 
-def test_a_network_without_any_bias_is_refused(nets):
+def test_a_network_without_any_bias_is_refused(nets: SimpleNamespace) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match="no layer with a bias"):
         capture_biases(net.double(), nets.images(), 1)
 
 
-def test_a_normalisation_by_the_batch_is_refused(nets):
+def test_a_normalisation_by_the_batch_is_refused(nets: SimpleNamespace) -> None:
     net = nets.plain()
     net.features[1] = nn.BatchNorm2d(4, track_running_stats=False).double()
     with pytest.raises(ValueError, match=r"features\.1.*normalises by the batch"):
@@ -495,27 +497,27 @@ def test_a_normalisation_by_the_batch_is_refused(nets):
 
 
 class Detached(nn.Module):
-    def __init__(self, net):
+    def __init__(self, net) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.net(images.detach())
 
 
 class Folding(nn.Module):
     """Takes each image apart into halves that go through as images of their own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         halves = torch.cat(images.chunk(2, 3))
         return self.head(self.conv(halves).mean((2, 3)))[: len(images)]
 
 
-def test_bad_input_is_refused(nets):
+def test_bad_input_is_refused(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     with pytest.raises(TypeError, match="convert to float"):
         capture_biases(net, images.int(), 1)
@@ -537,11 +539,11 @@ def test_bad_input_is_refused(nets):
 class InfiniteSlope(nn.Module):
     """Adds 0 = sqrt(0), whose slope is infinite."""
 
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> Tensor:
         return maps + torch.sqrt(maps - maps.detach())
 
 
-def test_not_finite_gradients_and_logits_are_named(nets):
+def test_not_finite_gradients_and_logits_are_named(nets: SimpleNamespace) -> None:
     net = nets.shaken(
         nn.Sequential(nn.Conv2d(3, 4, 3), InfiniteSlope(), nn.Flatten(), nn.Linear(4 * 14 * 22, 2))
     )
@@ -558,7 +560,9 @@ def test_not_finite_gradients_and_logits_are_named(nets):
 @pytest.mark.parametrize(
     ("tf32", "share", "warns"), [(False, 1e-3, True), (True, 1e-3, False), (True, 3e-2, True)]
 )
-def test_a_gpus_shorter_float32_is_no_missing_layer(monkeypatch, tf32, share, warns):
+def test_a_gpus_shorter_float32_is_no_missing_layer(
+    monkeypatch: pytest.MonkeyPatch, tf32: bool, share: float, warns: bool
+) -> None:
     monkeypatch.setattr(bias_gradients, "_rounds_to_tf32", lambda _device: tf32)
     scores, terms = torch.tensor([50.0]), torch.tensor([60.0], dtype=torch.float64)
     found = BiasCapture((), scores, scores, scores, scores, (1, 1), gap=terms * share, terms=terms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -16,13 +18,15 @@ TRUNCATIONS = (
 )
 
 
-def test_these_are_the_methods():
+def test_these_are_the_methods() -> None:
     assert tuple(method.name for method in list_methods())[:5] == NAMES
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_signed_sum_equals_the_literal_formula(name, truncation, nets, literal):
+def test_signed_sum_equals_the_literal_formula(
+    name: str, truncation, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     for seed in range(3):
         A, g = nets.pair(seed, signed=seed == 2)
         A[0, 2] = 0  # a dead channel
@@ -32,7 +36,7 @@ def test_signed_sum_equals_the_literal_formula(name, truncation, nets, literal):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_degree_in_the_scale_of_the_score(name, nets):
+def test_degree_in_the_scale_of_the_score(name: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(11)
     for truncation in (None, Truncation(50), Truncation(50, "stage", "mask")):
         once = weighted_sum(get_method(name), A, g, truncation)
@@ -44,7 +48,7 @@ def test_degree_in_the_scale_of_the_score(name, nets):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_channel_rescaling_changes_no_map_in_channel_scope(name, nets):
+def test_channel_rescaling_changes_no_map_in_channel_scope(name: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(12)
     s = torch.tensor([0.03, 1.0, 50.0], dtype=torch.float64).reshape(1, 3, 1, 1)
     for truncation in (None, Truncation(50), Truncation(80, "channel", "mask")):
@@ -55,7 +59,7 @@ def test_channel_rescaling_changes_no_map_in_channel_scope(name, nets):
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("p", [0, 25, 50, 90, 100])
-def test_truncated_hires_cam_is_truncated_layer_cam(p, scope, nets):
+def test_truncated_hires_cam_is_truncated_layer_cam(p: int, scope: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(13, signed=True)
     for reading in ("gradient", "mask"):
         truncation = Truncation(p, scope, reading)
@@ -64,7 +68,7 @@ def test_truncated_hires_cam_is_truncated_layer_cam(p, scope, nets):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_both_readings_agree_exactly_for_elementwise_weights(name, nets):
+def test_both_readings_agree_exactly_for_elementwise_weights(name: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(14)
     first, second = (
         weighted_sum(get_method(name), A, g, Truncation(50, "channel", r)) for r in ("gradient", "mask")
@@ -73,7 +77,9 @@ def test_both_readings_agree_exactly_for_elementwise_weights(name, nets):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_truncation_of_the_gradient_is_the_method_of_the_truncated_gradient(name, nets):
+def test_truncation_of_the_gradient_is_the_method_of_the_truncated_gradient(
+    name: str, nets: SimpleNamespace
+) -> None:
     A, g = nets.pair(15)
     truncation = Truncation(70, "stage")
     cut = g * kept(g, truncation)
@@ -82,7 +88,7 @@ def test_truncation_of_the_gradient_is_the_method_of_the_truncated_gradient(name
     )
 
 
-def test_truncated_xgrad_cam_and_layer_cam_have_the_same_sum(nets):
+def test_truncated_xgrad_cam_and_layer_cam_have_the_same_sum(nets: SimpleNamespace) -> None:
     A, g = nets.pair(16)
     for p in (0, 50, 90):
         x, layer = (
@@ -91,7 +97,7 @@ def test_truncated_xgrad_cam_and_layer_cam_have_the_same_sum(nets):
         assert torch.allclose(x.sum((1, 2)), layer.sum((1, 2)), rtol=1e-12)
 
 
-def test_constant_gradients_make_three_methods_one():
+def test_constant_gradients_make_three_methods_one() -> None:
     """Global average pooling and one linear layer behind the stage."""
     A = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     w = torch.tensor([0.5, -0.25, 1.0], dtype=torch.float64)
@@ -105,21 +111,21 @@ def test_constant_gradients_make_three_methods_one():
     assert torch.allclose(layer, torch.einsum("c,nchw->nhw", w.clamp_min(0) / 20, A), rtol=1e-12)
 
 
-def test_xgrad_cam_without_activation_has_weight_zero():
+def test_xgrad_cam_without_activation_has_weight_zero() -> None:
     A, g = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
     assert get_method("xgrad-cam").weights(A, g).item() == 0
     A[0, 0] = torch.tensor([[1.0, -1.0], [2.0, -2.0]])
     assert get_method("xgrad-cam").weights(A, g).item() == 0, "a sum of zero, not only zeros"
 
 
-def test_grad_cam_plus_plus_leaves_out_positions_with_a_denominator_of_zero_or_less():
+def test_grad_cam_plus_plus_leaves_out_positions_with_a_denominator_of_zero_or_less() -> None:
     A = torch.tensor([[[[-3.0, -1.0]]]])  # S = -4
     g = torch.tensor([[[[0.25, 0.5]]]])  # denominators 1 and 0
     assert get_method("grad-cam++").weights(A, g).item() == 0.25
     assert get_method("grad-cam++").weights(A, 4 * g).item() == 0
 
 
-def test_grad_cam_plus_plus_neither_overflows_nor_loses_small_gradients():
+def test_grad_cam_plus_plus_neither_overflows_nor_loses_small_gradients() -> None:
     A = torch.rand(1, 1, 3, 3)
     tiny = torch.full((1, 1, 3, 3), 1e-30)
     assert get_method("grad-cam++").weights(A, tiny).item() == pytest.approx(9 * 0.5e-30, rel=1e-5)
@@ -127,7 +133,7 @@ def test_grad_cam_plus_plus_neither_overflows_nor_loses_small_gradients():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_leave_their_inputs_alone(name, nets):
+def test_weights_leave_their_inputs_alone(name: str, nets: SimpleNamespace) -> None:
     A, g = nets.pair(17)
     kept_A, kept_g = A.clone(), g.clone()
     get_method(name).weights(A, g)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def gradients_of_plain(net, images, target) -> tuple[torch.Tensor, list[tuple[to
     return slope, list(zip(biases, gradients, strict=True))
 
 
-def formula(net, images, target, literal, truncation=None, input_term="scaled") -> np.ndarray:
+def formula(net, images, target, literal, truncation=None, input_term: str = "scaled") -> np.ndarray:
     slope, layers = gradients_of_plain(net, images, target)
     n, size = len(images), tuple(images.shape[2:])
     heatmaps = np.zeros((n, *size))
@@ -82,7 +83,7 @@ TRUNCATIONS = [None, Truncation(0), Truncation(50), Truncation(90, "stage"), Tru
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
-def test_the_formula(truncation, nets, literal):
+def test_the_formula(truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     for seed in range(2):
         net, images = nets.plain(seed), nets.images(seed)
         wanted = formula(net, images, [1, 0], literal, truncation)
@@ -91,14 +92,16 @@ def test_the_formula(truncation, nets, literal):
 
 
 @pytest.mark.parametrize("input_term", ["raw", "none"])
-def test_the_formula_with_other_input_terms(input_term, nets, literal):
+def test_the_formula_with_other_input_terms(
+    input_term: str, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     net, images = nets.plain(2), nets.images(2)
     wanted = formula(net, images, [1, 1], literal, input_term=input_term)
     found = FullGrad(input_term=input_term)(net, images, 1)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-9 * wanted.max())
 
 
-def test_golden_values():
+def test_golden_values() -> None:
     net, images = golden()
     assert FullGrad()(net, images).tolist() == [[[0, 1.5], [1.75, 2]]]
     assert FullGrad(input_term="raw")(net, images).tolist() == [[[0, 5], [7, 9]]]
@@ -106,7 +109,7 @@ def test_golden_values():
     assert LTFullGrad(0)(net, images).tolist() == [[[0, 1.5], [1.75, 2]]], "no negative gradient to lose"
 
 
-def test_single_precision(nets, literal):
+def test_single_precision(nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(1), nets.images(1)
     wanted = FullGrad()(net, images, 1)
     found = FullGrad()(net.float(), images.float(), 1)
@@ -114,7 +117,7 @@ def test_single_precision(nets, literal):
     assert (found - wanted).abs().max() < 1e-4 * wanted.max()
 
 
-def test_grad_cam_package_agrees_on_a_network_run_in_order(nets):
+def test_grad_cam_package_agrees_on_a_network_run_in_order(nets: SimpleNamespace) -> None:
     peers = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)")
     for seed in range(3):
         net, images = nets.plain(seed), nets.images(seed)
@@ -137,7 +140,9 @@ def test_grad_cam_package_agrees_on_a_network_run_in_order(nets):
     factor=st.floats(-1e6, 1e6).filter(lambda value: abs(value) > 1e-6),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 7), st.integers(1, 7)),
 )
-def test_the_value_of_a_bias_does_not_matter(seed, factor, shape):
+def test_the_value_of_a_bias_does_not_matter(
+    seed: int, factor: float, shape: tuple[int, int, int, int]
+) -> None:
     """Psi of |b g| is Psi of |g| for every b but 0, where it is 0."""
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     bias = torch.full((shape[1],), factor, dtype=torch.float64)
@@ -154,7 +159,7 @@ def test_the_value_of_a_bias_does_not_matter(seed, factor, shape):
     )
 
 
-def test_changed_biases_change_only_by_the_gradients(nets):
+def test_changed_biases_change_only_by_the_gradients(nets: SimpleNamespace) -> None:
     """A bias behind the last ReLU moves no gradient, so the map stays; none at all is another map."""
 
     def net_with(value: float) -> nn.Module:
@@ -171,7 +176,7 @@ def test_changed_biases_change_only_by_the_gradients(nets):
     assert not torch.equal(FullGrad()(net_with(0.0), images, 1), wanted)
 
 
-def test_constant_channels_and_tiny_gradients_add_what_they_should():
+def test_constant_channels_and_tiny_gradients_add_what_they_should() -> None:
     constant = torch.full((1, 2, 3, 3), 0.25)
     assert sum_of_scaled_channels(constant).tolist() == torch.zeros(1, 3, 3).tolist()
     tiny = torch.tensor([[[[0.0, 1e-40], [2e-40, 4e-40]]]])
@@ -180,7 +185,7 @@ def test_constant_channels_and_tiny_gradients_add_what_they_should():
     assert sum_of_scaled_channels(huge).flatten().tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
-def test_channels_in_parts_equal_channels_at_once(monkeypatch):
+def test_channels_in_parts_equal_channels_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gradient = torch.randn(3, 11, 5, 7, generator=torch.Generator().manual_seed(0)).double()
     wanted = sum_of_scaled_channels(gradient)
     last = gradient.to(memory_format=torch.channels_last)
@@ -190,7 +195,7 @@ def test_channels_in_parts_equal_channels_at_once(monkeypatch):
         torch.testing.assert_close(sum_of_scaled_channels(last), wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_scaling_leaves_the_gradient_alone(nets):
+def test_scaling_leaves_the_gradient_alone(nets: SimpleNamespace) -> None:
     captured = capture_biases(nets.plain(), nets.images(), 1)
     before = [layer.gradient.clone() for layer in captured.layers]
     FullGrad(Truncation(50)).heatmaps(captured)
@@ -199,7 +204,7 @@ def test_scaling_leaves_the_gradient_alone(nets):
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
-def test_batch_equals_singles(truncation, nets):
+def test_batch_equals_singles(truncation: Truncation | None, nets: SimpleNamespace) -> None:
     net, images = nets.plain(2, classes=3), nets.images(2, n=3)
     together = FullGrad(truncation)(net, images, [0, 1, 2])
     for n in range(3):
@@ -209,7 +214,9 @@ def test_batch_equals_singles(truncation, nets):
 
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
 @pytest.mark.parametrize("truncation", [None, Truncation(50)], ids=str)
-def test_a_capture_gives_the_map_of_the_call(truncation, fusion, nets):
+def test_a_capture_gives_the_map_of_the_call(
+    truncation: Truncation | None, fusion: str, nets: SimpleNamespace
+) -> None:
     """Kept gradients and gradients that go by; and each fusion against resized maps put together."""
     net, images = nets.plain(4), nets.images(4)
     full_grad = FullGrad(truncation, fusion=fusion)
@@ -237,7 +244,7 @@ def test_a_capture_gives_the_map_of_the_call(truncation, fusion, nets):
         torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_explanation_holds_output_and_scores(nets):
+def test_explanation_holds_output_and_scores(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     explanation = FullGrad().explain(net, images, [0, 1])
     assert isinstance(explanation, Explanation)
@@ -247,7 +254,7 @@ def test_explanation_holds_output_and_scores(nets):
     assert torch.equal(explanation.heatmaps, FullGrad()(net, images, [0, 1]))
 
 
-def test_flipping_the_image_flips_the_map(nets):
+def test_flipping_the_image_flips_the_map(nets: SimpleNamespace) -> None:
     """Of a network whose filters are symmetric."""
     net, images = nets.plain(5, head="gap"), nets.images(5)
     for part in net.features:
@@ -261,13 +268,13 @@ def test_flipping_the_image_flips_the_map(nets):
 # ---- LTFullGrad
 
 
-def test_percentile_none_is_full_grad(nets):
+def test_percentile_none_is_full_grad(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     assert truncated("fullgrad", None) == CAM("fullgrad")
     assert torch.equal(CAM("fullgrad")(net, images, 1), FullGrad()(net, images, 1))
 
 
-def test_percentile_zero_is_full_grad_of_positive_gradients(nets):
+def test_percentile_zero_is_full_grad_of_positive_gradients(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     captured = capture_biases(net, images, 1)
     positive = [
@@ -278,7 +285,7 @@ def test_percentile_zero_is_full_grad_of_positive_gradients(nets):
     assert not torch.equal(LTFullGrad(0)(net, images, 1), CAM("fullgrad")(net, images, 1))
 
 
-def test_percentile_hundred_marks_each_channels_maxima(nets):
+def test_percentile_hundred_marks_each_channels_maxima(nets: SimpleNamespace) -> None:
     captured = capture_biases(nets.plain(), nets.images(), 1)
     maps = FullGrad(Truncation(100)).layer_maps(captured)
     for layer, layer_map in zip((layer for layer in captured.layers if layer.is_map), maps, strict=True):
@@ -287,13 +294,13 @@ def test_percentile_hundred_marks_each_channels_maxima(nets):
         assert torch.equal(layer_map, largest.to(g).sum(1))
 
 
-def test_both_readings_are_the_same_here_and_scopes_are_not(nets):
+def test_both_readings_are_the_same_here_and_scopes_are_not(nets: SimpleNamespace) -> None:
     net, images = nets.plain(1), nets.images(1)
     assert torch.equal(LTFullGrad(70, reading="mask")(net, images, 1), LTFullGrad(70)(net, images, 1))
     assert not torch.equal(LTFullGrad(70, scope="stage")(net, images, 1), LTFullGrad(70)(net, images, 1))
 
 
-def test_the_image_is_truncated_only_if_asked(nets):
+def test_the_image_is_truncated_only_if_asked(nets: SimpleNamespace) -> None:
     captured = capture_biases(nets.plain(1), nets.images(1), 1)
     whole = FullGrad().input_map(captured)
     assert torch.equal(FullGrad(Truncation(50)).input_map(captured), whole)
@@ -306,7 +313,7 @@ def test_the_image_is_truncated_only_if_asked(nets):
 # ---- as a method of CAM
 
 
-def test_cam_delegates(nets):
+def test_cam_delegates(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     cam = CAM("fullgrad", Truncation(80), fusion="max")
     explanation = cam.explain(net, images, [1, 0])
@@ -318,7 +325,7 @@ def test_cam_delegates(nets):
     assert get_method("fullgrad").title == "FullGrad"
 
 
-def test_cam_refuses_what_has_no_meaning_for_it(nets):
+def test_cam_refuses_what_has_no_meaning_for_it(nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     cam = CAM("fullgrad")
     with pytest.raises(ValueError, match="FullGrad takes all layers"):
@@ -342,7 +349,7 @@ def test_cam_refuses_what_has_no_meaning_for_it(nets):
 # ---- errors
 
 
-def test_unknown_settings_are_refused():
+def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input_term='square' is unknown; choose from scaled, raw, none"):
         FullGrad(input_term="square")
     with pytest.raises(ValueError, match="fusion='median' is unknown"):
@@ -351,7 +358,7 @@ def test_unknown_settings_are_refused():
         FullGrad(50)
 
 
-def test_a_network_whose_only_biases_are_linear_has_the_input_term_alone(nets):
+def test_a_network_whose_only_biases_are_linear_has_the_input_term_alone(nets: SimpleNamespace) -> None:
     conv = nn.Conv2d(3, 4, 3, bias=False)
     net = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     net, images = nets.shaken(net), nets.images()
@@ -361,7 +368,7 @@ def test_a_network_whose_only_biases_are_linear_has_the_input_term_alone(nets):
         FullGrad(input_term="none")(net, images, 1)
 
 
-def test_an_incomplete_model_warns_once_with_the_gap_at_the_callers_line(nets):
+def test_an_incomplete_model_warns_once_with_the_gap_at_the_callers_line(nets: SimpleNamespace) -> None:
     net = nets.plain()
     net.features.append(nn.GroupNorm(2, 8).double())
     with warnings.catch_warnings(record=True) as caught:
@@ -376,7 +383,7 @@ def test_an_incomplete_model_warns_once_with_the_gap_at_the_callers_line(nets):
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
-def test_sweep_gives_what_each_alone_gives(scope, nets):
+def test_sweep_gives_what_each_alone_gives(scope: str, nets: SimpleNamespace) -> None:
     net, images = nets.plain(0), nets.images(0)
     percentiles = (50, None, 0, 90)
     base = FullGrad(Truncation(1, scope), input_term="raw")
@@ -388,7 +395,7 @@ def test_sweep_gives_what_each_alone_gives(scope, nets):
         torch.testing.assert_close(heatmaps, alone, rtol=0, atol=0)
 
 
-def test_sweep_without_truncation_and_its_errors(nets):
+def test_sweep_without_truncation_and_its_errors(nets: SimpleNamespace) -> None:
     net, images = nets.plain(0), nets.images(0)
     ((percentile, heatmaps),) = full_grad_sweep(net, images, [1, 0], [None])
     assert percentile is None

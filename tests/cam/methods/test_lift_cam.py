@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import threading
 import warnings
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, Probe, capture, get_method, log_odds
@@ -20,7 +23,7 @@ from ltcam.cam.targets import resolved
 LIFT = get_method("lift-cam")
 
 
-def lift_weights(net, images, target, layer, chunk=8):
+def lift_weights(net, images, target, layer, chunk: int = 8):
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
         return LIFT.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
@@ -90,7 +93,7 @@ def by_hand(net, A, row):
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_equals_deeplift_by_hand(inplace, nets):
+def test_equals_deeplift_by_hand(inplace: bool, nets: SimpleNamespace) -> None:
     for seed in range(3):
         net, images = nets.plain(seed, inplace=inplace), nets.images(seed)
         found = lift_weights(net, images, [1, 0], "features.7")[:, :, 0, 0]
@@ -99,7 +102,7 @@ def test_equals_deeplift_by_hand(inplace, nets):
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_pooled_linear_head_has_exact_shapley_values(nets):
+def test_pooled_linear_head_has_exact_shapley_values(nets: SimpleNamespace) -> None:
     net, images = nets.plain(head="gap"), nets.images(1)
     captured = capture(net, images, 1, layers=("features",))
     exact = (captured.activations[0] * captured.gradients[0]).sum((2, 3), keepdim=True)
@@ -109,7 +112,7 @@ def test_pooled_linear_head_has_exact_shapley_values(nets):
 class Gated(nn.Module):
     """Squeeze-excite, a residual sum in place, smooth activations, and a skip around the tapped layer."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3, padding=1)
         self.tapped = nn.Conv2d(6, 6, 3, padding=1)
@@ -117,7 +120,7 @@ class Gated(nn.Module):
         self.norm = nn.BatchNorm2d(6)
         self.head = nn.Linear(6, 3)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         stem = functional.silu(self.stem(images))
         maps = self.tapped(stem)
         gate = self.excite(functional.relu(self.squeeze(maps.mean((2, 3), keepdim=True)), inplace=True))
@@ -129,7 +132,9 @@ class Gated(nn.Module):
 
 
 @pytest.mark.parametrize("target", [0, [2, 1]])
-def test_contributions_add_up_behind_gates_skips_and_smooth_activations(target, nets):
+def test_contributions_add_up_behind_gates_skips_and_smooth_activations(
+    target: int | list[int], nets: SimpleNamespace
+) -> None:
     net, images = nets.shaken(Gated()), nets.images(2)
     weights = lift_weights(net, images, target, "tapped")
     assert torch.allclose(weights.sum((1, 2, 3)), difference(net, images, target, "tapped"), rtol=1e-9)
@@ -143,7 +148,7 @@ def test_contributions_add_up_behind_gates_skips_and_smooth_activations(target, 
     (lambda: timm.create_model("tf_efficientnet_lite0", num_classes=3), "blocks.4"),
     (lambda: timm.create_model("mobilenetv3_small_050", num_classes=3), "blocks.1"),
 ])  # fmt: skip
-def test_contributions_add_up_in_real_networks(build, layer):
+def test_contributions_add_up_in_real_networks(build: Callable[..., Any], layer: str) -> None:
     torch.manual_seed(0)
     net, images = build().eval().double(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with warnings.catch_warnings():
@@ -152,14 +157,14 @@ def test_contributions_add_up_in_real_networks(build, layer):
     assert torch.allclose(weights.sum((1, 2, 3)), difference(net, images, 1, layer), rtol=1e-8)
 
 
-def test_log_odds_of_two_classes_is_the_difference(nets):
+def test_log_odds_of_two_classes_is_the_difference(nets: SimpleNamespace) -> None:
     net, images = nets.plain(3), nets.images(3)
     both = [lift_weights(net, images, c, "features.7") for c in (0, 1)]
     odds = lift_weights(net, images, log_odds([1]), "features.7")
     assert torch.allclose(odds, both[1] - both[0], rtol=1e-9, atol=1e-12)
 
 
-def test_portions_and_batches_do_not_matter(nets):
+def test_portions_and_batches_do_not_matter(nets: SimpleNamespace) -> None:
     net, images = nets.plain(4), nets.images(4, n=5)
     target = [0, 1, 1, 0, 1]
     whole = lift_weights(net, images, target, "features.3", chunk=100)
@@ -168,7 +173,7 @@ def test_portions_and_batches_do_not_matter(nets):
     assert torch.allclose(as_tensor, whole, rtol=1e-10)
 
 
-def test_warns_with_the_measured_gap_where_the_rule_does_not_stand(nets):
+def test_warns_with_the_measured_gap_where_the_rule_does_not_stand(nets: SimpleNamespace) -> None:
     net = nn.Sequential(
         *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
         *(nn.LayerNorm(16), nn.Linear(16, 2)),
@@ -178,12 +183,12 @@ def test_warns_with_the_measured_gap_where_the_rule_does_not_stand(nets):
         lift_weights(net, images, 1, "1")
 
 
-def test_another_thread_sees_the_network_as_it_is(nets):
+def test_another_thread_sees_the_network_as_it_is(nets: SimpleNamespace) -> None:
     net, images = nets.plain(7), nets.images(7)
     wanted, wanted_weights = net(images).detach(), lift_weights(net, images, 1, "features.7")
     seen, stop = [], threading.Event()
 
-    def other():
+    def other() -> None:
         while not stop.is_set():
             seen.append(bool(torch.equal(net(images).detach(), wanted)))
 
@@ -197,7 +202,7 @@ def test_another_thread_sees_the_network_as_it_is(nets):
     assert all(torch.equal(weights, wanted_weights) for weights in found)
 
 
-def test_layers_without_maps_are_refused(nets):
+def test_layers_without_maps_are_refused(nets: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="return"):
         CAM("lift-cam", layers=("head.0",))(nets.plain(), nets.images(), 1)
 
@@ -205,7 +210,7 @@ def test_layers_without_maps_are_refused(nets):
 class Squared(nn.Module):
     """The logits are squares, for which there is no rule; terms of both signs nearly cancel each other."""
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -213,7 +218,7 @@ class Squared(nn.Module):
         return self.net(images).square()
 
 
-def test_contributions_are_judged_against_what_they_should_add_up_to(nets):
+def test_contributions_are_judged_against_what_they_should_add_up_to(nets: SimpleNamespace) -> None:
     """y - y(reference) is small against the sum of absolute contributions, so the same gap is all the larger."""
     net, images = Squared(nets.plain(21, head="gap")), nets.images(21)
     with pytest.warns(UserWarning, match=r"miss y - y\(reference\) by (\d+)\.\d% of it"):
@@ -224,7 +229,7 @@ class Halved(torch.autograd.Function):
     """Passes back half of its derivative."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Tensor, x: Tensor) -> Tensor:
         return x * 3
 
     @staticmethod
@@ -233,7 +238,7 @@ class Halved(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("name", ["exp", "pow", "einsum", "Halved"])
-def test_what_nobody_has_listed_is_found_by_what_is_missing(name, nets):
+def test_what_nobody_has_listed_is_found_by_what_is_missing(name: str, nets: SimpleNamespace) -> None:
     operations = {
         "exp": torch.exp,
         "pow": lambda x: x**3,
@@ -242,11 +247,11 @@ def test_what_nobody_has_listed_is_found_by_what_is_missing(name, nets):
     }
 
     class Tail(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return self.head(operations[name](self.stem(images)).mean((2, 3)))
 
     with pytest.warns(UserWarning, match=r"'stem': contributions miss y - y\(reference\) by"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -11,11 +13,11 @@ from ltcam.cam.methods import registry
 
 
 @pytest.fixture
-def clean_registry(monkeypatch):
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
 
 
-def test_an_own_method_in_ten_lines(clean_registry, nets):
+def test_an_own_method_in_ten_lines(clean_registry: None, nets: SimpleNamespace) -> None:
     @lambda weights: register_method(
         GradientMethod("sign-cam", "SignCAM", "this test", "Votes by sign.", weights)
     )
@@ -33,33 +35,33 @@ def test_an_own_method_in_ten_lines(clean_registry, nets):
     assert torch.allclose(whole, by_hand, rtol=1e-12)
 
 
-def test_the_own_method_is_gone_again():
+def test_the_own_method_is_gone_again() -> None:
     assert "sign-cam" not in {method.name for method in list_methods()}
     with pytest.raises(ValueError, match="sign-cam"):
         CAM("sign-cam")
 
 
-def test_unknown_names_list_the_known_ones():
+def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match=r"'gradcam'.*grad-cam, grad-cam\+\+, xgrad-cam, layer-cam, hires-cam"
     ):
         get_method("gradcam")
 
 
-def test_a_taken_name_is_refused(clean_registry):
+def test_a_taken_name_is_refused(clean_registry: None) -> None:
     taken = get_method("layer-cam")
     with pytest.raises(ValueError, match="'layer-cam' exists already"):
         register_method(taken)
 
 
-def test_a_method_need_not_be_registered():
+def test_a_method_need_not_be_registered() -> None:
     own = GradientMethod("own", "Own", "", "", lambda activations, gradients: gradients)
     assert get_method(own) is own
     assert CAM(own).method is own
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 1, 4, 5), (3, 1, 1), (2, 3, 5, 4)])
-def test_weights_of_a_wrong_shape_are_refused(shape, nets):
+def test_weights_of_a_wrong_shape_are_refused(shape: tuple[int, ...], nets: SimpleNamespace) -> None:
     own = GradientMethod(
         "own", "Own", "", "", lambda activations, gradients: torch.ones(shape, dtype=torch.float64)
     )
@@ -67,7 +69,7 @@ def test_weights_of_a_wrong_shape_are_refused(shape, nets):
         weighted_sum(own, *nets.pair(0), None)
 
 
-def test_every_method_says_what_it_is_and_where_from():
+def test_every_method_says_what_it_is_and_where_from() -> None:
     for method in list_methods():
         assert method.title
         assert method.source

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, Probe, capture, get_method, log_odds
@@ -19,7 +22,7 @@ from ltcam.cam.targets import resolved
 RELEVANCE = get_method("relevance-cam")
 
 
-def relevance_weights(net, images, target, layer, chunk=8):
+def relevance_weights(net, images, target, layer, chunk: int = 8):
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
         return RELEVANCE.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
@@ -64,7 +67,7 @@ def by_hand(net, A, start):
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_equals_relevance_by_hand(inplace, nets):
+def test_equals_relevance_by_hand(inplace: bool, nets: SimpleNamespace) -> None:
     for seed in range(3):
         net, images = nets.plain(seed, inplace=inplace, classes=3), nets.images(seed)
         found = relevance_weights(net, images, [1, 0], "features.7")[:, :, 0, 0].numpy()
@@ -78,12 +81,12 @@ def test_equals_relevance_by_hand(inplace, nets):
     ([0, 3], [[1, -1 / 3, -1 / 3, -1 / 3], [-1 / 3, -1 / 3, -1 / 3, 1]]),
     (lambda logits: logits[1] - 2 * logits[0], [[-2, 1, 0, 0]] * 2),
 ])  # fmt: skip
-def test_initial_relevance_is_contrastive(target, wanted):
+def test_initial_relevance_is_contrastive(target: Callable[..., Any] | int | list[int], wanted) -> None:
     logits = torch.randn(2, 4, dtype=torch.float64)
     assert torch.allclose(initial_relevance(logits, target), torch.tensor(wanted, dtype=torch.float64))
 
 
-def test_one_output_starts_with_its_sign_and_two_classes_with_their_log_odds():
+def test_one_output_starts_with_its_sign_and_two_classes_with_their_log_odds() -> None:
     one, two = torch.tensor([[-3.0]]), torch.tensor([[0.5, -3.0]])
     assert [float(initial_relevance(one, target)) for target in (None, 1, 0)] == [1, 1, -1]
     assert torch.equal(initial_relevance(two, 1), torch.tensor([[-1.0, 1.0]]))
@@ -92,7 +95,7 @@ def test_one_output_starts_with_its_sign_and_two_classes_with_their_log_odds():
 
 @pytest.mark.parametrize("head", ["flat", "gap"])
 @pytest.mark.parametrize("layer", ["features.3", "features.7", "features"])
-def test_relevance_is_conserved(head, layer, nets):
+def test_relevance_is_conserved(head: str, layer: str, nets: SimpleNamespace) -> None:
     net, images = nets.plain(1, head=head), nets.images(1)
     total = relevance_weights(net, images, first_logit, layer).sum((1, 2, 3))
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=1e-10)
@@ -103,14 +106,14 @@ def test_relevance_is_conserved(head, layer, nets):
 class Block(nn.Module):
     """Residual sum, concatenation, a gate, ReLU6: all of relevance passes through `stem`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
         self.left, self.right = nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.Conv2d(6, 4, 1)
         self.gate, self.norm = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)
         self.head = nn.Linear(10, 3)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         stem = self.stem(images)
         maps = functional.relu6(self.norm(self.left(stem)), inplace=True)
         maps = maps * self.gate(maps.mean((2, 3), keepdim=True)).sigmoid()
@@ -120,23 +123,23 @@ class Block(nn.Module):
         return self.head(maps * maps.tanh())
 
 
-def test_relevance_is_conserved_through_sums_concatenations_and_gates(nets):
+def test_relevance_is_conserved_through_sums_concatenations_and_gates(nets: SimpleNamespace) -> None:
     net, images = nets.shaken(Block()), nets.images(2)
     total = relevance_weights(net, images, first_logit, "stem").sum((1, 2, 3))
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=1e-10)
 
 
-def test_a_residual_sum_shares_in_the_proportion_of_its_parts():
+def test_a_residual_sum_shares_in_the_proportion_of_its_parts() -> None:
     """y = sum over positions of relu(3 a) + a, one channel, one weight: three quarters through the branch."""
 
     class Sum(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.a, self.branch, self.skip = nn.Conv2d(3, 1, 1, bias=False), nn.Conv2d(1, 1, 1), nn.Identity()
             self.a.weight.data[:] = 1
             self.branch.weight.data[:], self.branch.bias.data[:] = 3, 0
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             a = self.a(images)
             return (functional.relu(self.branch(a)) + self.skip(a)).flatten(1).sum(1, keepdim=True)
 
@@ -151,14 +154,14 @@ def test_a_residual_sum_shares_in_the_proportion_of_its_parts():
     (lambda: timm.create_model("tf_efficientnet_lite0", num_classes=3), "blocks.4", 1e-6),
     (lambda: timm.create_model("mobilenetv3_small_050", num_classes=3), "blocks.1", 0.02),  # biases make units active
 ])  # fmt: skip
-def test_relevance_is_conserved_in_real_networks(build, layer, lost):
+def test_relevance_is_conserved_in_real_networks(build: Callable[..., Any], layer: str, lost: float) -> None:
     torch.manual_seed(0)
     net, images = build().eval().double(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
     total = relevance_weights(net, images, first_logit, layer).sum((1, 2, 3))
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=lost)
 
 
-def test_float32_is_close_to_float64():
+def test_float32_is_close_to_float64() -> None:
     torch.manual_seed(0)
     net, images = torchvision.models.resnet18(num_classes=3).eval(), torch.randn(1, 3, 64, 64)
     single = relevance_weights(net, images, 1, "layer3")
@@ -166,7 +169,7 @@ def test_float32_is_close_to_float64():
     assert float((single - double).abs().amax()) < 1e-4 * float(double.abs().amax())
 
 
-def test_portions_and_batches_do_not_matter(nets):
+def test_portions_and_batches_do_not_matter(nets: SimpleNamespace) -> None:
     net, images = nets.plain(4), nets.images(4, n=5)
     target = [0, 1, 1, 0, 1]
     whole = relevance_weights(net, images, target, "features.3", chunk=100)
@@ -175,7 +178,7 @@ def test_portions_and_batches_do_not_matter(nets):
     assert torch.allclose(torch.cat(singles), whole, rtol=1e-10)
 
 
-def test_warns_of_operations_without_a_rule(nets):
+def test_warns_of_operations_without_a_rule(nets: SimpleNamespace) -> None:
     net = nn.Sequential(
         *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
         *(nn.LayerNorm(16), nn.Linear(16, 2)),
@@ -184,7 +187,7 @@ def test_warns_of_operations_without_a_rule(nets):
         relevance_weights(nets.shaken(net), nets.images(5), 1, "1")
 
 
-def test_operations_in_front_of_the_layer_are_left_alone(nets):
+def test_operations_in_front_of_the_layer_are_left_alone(nets: SimpleNamespace) -> None:
     net = nn.Sequential(
         *(nn.Conv2d(3, 4, 3), nn.LayerNorm([14, 22]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         nn.Linear(4, 2),
@@ -193,13 +196,13 @@ def test_operations_in_front_of_the_layer_are_left_alone(nets):
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64))
 
 
-def test_models_that_return_more_than_logits_are_refused(nets):
+def test_models_that_return_more_than_logits_are_refused(nets: SimpleNamespace) -> None:
     class Two(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain()
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return {"logits": self.net(images)}
 
     with pytest.raises(ValueError, match=r"starts at logits \(N, K\); the model returned dict"):
@@ -210,14 +213,14 @@ def test_models_that_return_more_than_logits_are_refused(nets):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo does not know")
-def test_compiling_changes_nothing(nets):
+def test_compiling_changes_nothing(nets: SimpleNamespace) -> None:
     net, images = nets.plain(9).float(), nets.images(9).float()
     compiled = torch.compile(net, backend="eager")
     wanted = relevance_weights(net, images, 1, "features.7")
     assert torch.equal(relevance_weights(compiled, images, 1, "_orig_mod.features.7"), wanted)
 
 
-def test_autocast_changes_nothing(nets):
+def test_autocast_changes_nothing(nets: SimpleNamespace) -> None:
     net, images = nets.plain(9).float(), nets.images(9).float()
     wanted = relevance_weights(net, images, 1, "features.7")
     probe = Probe(net, images, 1, capture(net, images, 1, layers=("features.7",)), 8)
@@ -225,14 +228,14 @@ def test_autocast_changes_nothing(nets):
         assert torch.equal(RELEVANCE.weights(probe, 0), wanted)
 
 
-def test_functions_called_by_keyword_follow_their_rules_too(nets):
+def test_functions_called_by_keyword_follow_their_rules_too(nets: SimpleNamespace) -> None:
     class Keywords(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.stem, self.norm, self.conv = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 3)
             self.head = nn.Linear(5, 2)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             maps = functional.relu(input=self.norm(self.stem(images)), inplace=True)
             maps = functional.conv2d(input=maps, weight=self.conv.weight, bias=self.conv.bias)
             maps = functional.hardtanh(input=maps, min_val=0.0, max_val=0.2)
@@ -247,7 +250,7 @@ class Square(torch.autograd.Function):
     """An operation that no function of torch does in sight."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return x * x
 
@@ -265,13 +268,13 @@ def scripted(x):
 class Tail(nn.Module):
     """A convolution, an operation, and a linear head."""
 
-    def __init__(self, operation):
+    def __init__(self, operation) -> None:
         super().__init__()
         self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
         self.shift = nn.Parameter(torch.ones(4, 1, 1))
         self.operation = operation
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.head(self.operation(self, self.stem(images)).mean((2, 3)))
 
 
@@ -291,7 +294,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_operations_that_nobody_has_listed_are_named(name, nets):
+def test_operations_that_nobody_has_listed_are_named(name: str, nets: SimpleNamespace) -> None:
     net = nets.shaken(Tail(UNKNOWN[name]))
     with pytest.warns(UserWarning, match=rf"'stem': .*\b{name}\b.* behind it .*not conserved"):
         relevance_weights(net, nets.images(5), 1, "stem")
@@ -319,14 +322,16 @@ def written(x):
 
 @pytest.mark.parametrize("name", CONSERVING)
 @pytest.mark.filterwarnings("error")
-def test_operations_that_conserve_relevance_are_not_named_whoever_wrote_them(name, nets):
+def test_operations_that_conserve_relevance_are_not_named_whoever_wrote_them(
+    name: str, nets: SimpleNamespace
+) -> None:
     net = nets.shaken(Tail(CONSERVING[name]))
     total = relevance_weights(net, nets.images(5), first_logit, "stem").sum((1, 2, 3))
     assert torch.allclose(total, torch.ones(2, dtype=torch.float64), rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_passes_by_the_layer_takes_its_share():
+def test_what_passes_by_the_layer_takes_its_share() -> None:
     """A residual sum behind a branch, with parameters that need gradients and a trained shift in front."""
     torch.manual_seed(0)
     net = torchvision.models.resnet18(num_classes=3).eval()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ltcam.cam import CAM, Probe, capture
@@ -36,7 +40,7 @@ def literal_weights(net, images, activations, target, literal) -> np.ndarray:
     return weights
 
 
-def asked(net, images, target, layer, chunk=8):
+def asked(net, images, target, layer, chunk: int = 8):
     captured = capture(net, images, target, layers=layer, gradients=False)
     with torch.no_grad():
         found = SCORE_CAM.weights(Probe(net, images, target, captured, chunk), 0)
@@ -45,7 +49,9 @@ def asked(net, images, target, layer, chunk=8):
 
 @pytest.mark.parametrize("target", TARGETS, ids=["index", "indices", "callable"])
 @pytest.mark.parametrize("stage", range(3))
-def test_weights_are_the_formula(target, stage, nets, literal):
+def test_weights_are_the_formula(
+    target: Callable[..., Any] | int | list[int], stage: int, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     net, images = nets.plain(stage), nets.images(stage)
     activations, found = asked(net, images, target, nets.STAGES[stage], chunk=3)
     wanted = literal_weights(net, images, activations, target, literal)
@@ -53,7 +59,7 @@ def test_weights_are_the_formula(target, stage, nets, literal):
     np.testing.assert_allclose(found[:, :, 0, 0].numpy(), wanted, rtol=1e-10, atol=1e-14)
 
 
-def test_float32_is_float64_rounded(nets):
+def test_float32_is_float64_rounded(nets: SimpleNamespace) -> None:
     images = nets.images(3)
     _, wanted = asked(nets.plain(3), images, 1, nets.STAGES[1])
     _, found = asked(nets.shaken(nets.Plain(), 3, torch.float32), images.float(), 1, nets.STAGES[1])
@@ -61,7 +67,7 @@ def test_float32_is_float64_rounded(nets):
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_heatmap_is_the_weighted_sum(nets, literal):
+def test_heatmap_is_the_weighted_sum(nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(4), nets.images(4)
     activations, weights = asked(net, images, 1, nets.STAGES[1])
     wanted = np.stack(
@@ -75,13 +81,13 @@ def test_heatmap_is_the_weighted_sum(nets, literal):
 class ConstantMaps(nn.Module):
     """Channel 0 is dead, channel 1 constant and not zero; `all_of_them`: the others too."""
 
-    def __init__(self, nets, all_of_them: bool):
+    def __init__(self, nets, all_of_them: bool) -> None:
         super().__init__()
         self.stage = nets.plain(5).features[:4]
         self.last = 4 if all_of_them else 2
         self.head = nn.Linear(4, 2, dtype=torch.float64)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images).clone()
         maps[:, 0] = 0
         maps[:, 1 : self.last] = 0.7
@@ -91,7 +97,9 @@ class ConstantMaps(nn.Module):
 
 
 @pytest.mark.parametrize("all_of_them", [False, True])
-def test_constant_maps_are_left_out_and_not_asked_for(all_of_them, nets, literal):
+def test_constant_maps_are_left_out_and_not_asked_for(
+    all_of_them: bool, nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     net = ConstantMaps(nets, all_of_them)
     net.taken = nn.Identity()
     images, seen = nets.images(5), []
@@ -108,19 +116,19 @@ def test_constant_maps_are_left_out_and_not_asked_for(all_of_them, nets, literal
         np.testing.assert_allclose(found[:, :, 0, 0].numpy(), wanted, rtol=1e-10, atol=1e-14)
 
 
-def test_a_map_that_resizing_makes_constant_has_no_weight(nets):
+def test_a_map_that_resizing_makes_constant_has_no_weight(nets: SimpleNamespace) -> None:
     """Stripes finer than the image: shrinking takes their mean everywhere."""
 
     class Fine(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.maps = nn.Upsample(scale_factor=2.0)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return self.marked(self.maps(images)).mean((2, 3))
 
     class Striped(nn.Module):
-        def forward(self, maps):
+        def forward(self, maps: Tensor) -> Tensor:
             maps = maps.clone()
             maps[:, 0] = (torch.arange(maps.shape[3]) % 2).to(maps)
             return maps
@@ -135,7 +143,9 @@ def test_a_map_that_resizing_makes_constant_has_no_weight(nets):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 50), n=st.integers(1, 4), chunk=st.integers(1, 30))
-def test_batch_equals_singles_whatever_the_chunk(seed, n, chunk, nets):
+def test_batch_equals_singles_whatever_the_chunk(
+    seed: int, n: int, chunk: int, nets: SimpleNamespace
+) -> None:
     net, images = nets.plain(seed, classes=3), nets.images(seed, n=n)
     targets = [index % 3 for index in range(n)]
     cam = CAM("score-cam", layers=nets.STAGES[:2], chunk=chunk)
@@ -144,7 +154,7 @@ def test_batch_equals_singles_whatever_the_chunk(seed, n, chunk, nets):
     torch.testing.assert_close(cam(net, images, torch.tensor(targets)), alone, rtol=1e-9, atol=1e-13)
 
 
-def test_one_output_and_no_target(nets, literal):
+def test_one_output_and_no_target(nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(7, classes=1), nets.images(7)
     for target, sign in ((None, 1), (1, 1), (0, -1)):
         activations, found = asked(net, images, target, nets.STAGES[2])
@@ -152,7 +162,7 @@ def test_one_output_and_no_target(nets, literal):
         np.testing.assert_allclose(found[:, :, 0, 0].numpy(), wanted, rtol=1e-10, atol=1e-14)
 
 
-def test_the_class_of_none_is_that_of_the_whole_image(nets):
+def test_the_class_of_none_is_that_of_the_whole_image(nets: SimpleNamespace) -> None:
     """A masked image's largest logit may be another; asked for is the one of the image itself."""
     net, images = nets.plain(8, classes=5), nets.images(8, n=3)
     cam = CAM("score-cam", layers=nets.STAGES[2:])
@@ -160,16 +170,16 @@ def test_the_class_of_none_is_that_of_the_whole_image(nets):
 
 
 class Several(nn.Module):
-    def __init__(self, net):
+    def __init__(self, net) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         logits = self.net(images)
         return {"logits": logits, "more": (logits * 2, 3)}
 
 
-def test_several_outputs(nets):
+def test_several_outputs(nets: SimpleNamespace) -> None:
     net, images = nets.plain(9), nets.images(9)
     wanted = CAM("score-cam", layers=nets.STAGES[1:2])(net, images, 1)
     layers = tuple(f"net.{name}" for name in nets.STAGES[1:2])
@@ -177,7 +187,7 @@ def test_several_outputs(nets):
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-15)
 
 
-def test_grad_cam_package_at_a_stage_of_the_images_size(nets):
+def test_grad_cam_package_at_a_stage_of_the_images_size(nets: SimpleNamespace) -> None:
     """It resizes with aligned corners, which only there makes no difference."""
     pytorch_grad_cam = pytest.importorskip(
         "pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)"
@@ -193,15 +203,15 @@ def test_grad_cam_package_at_a_stage_of_the_images_size(nets):
     assert ((found - low) / (high - low) - wanted).abs().max() < 1e-6
 
 
-def test_tokens_with_a_reshape_callable(nets, literal):
+def test_tokens_with_a_reshape_callable(nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     class Tokens(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.embed = nn.Conv2d(3, 5, 4, stride=4, dtype=torch.float64)
             self.tokens = nn.Flatten(2)
             self.head = nn.Linear(5, 2, dtype=torch.float64)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return self.head(self.tokens(self.embed(images)).relu().mean(2))
 
     torch.manual_seed(0)
@@ -232,7 +242,7 @@ def wide(channels):
     ).eval()  # fmt: skip
 
 
-def test_memory_is_flat_in_the_number_of_channels():
+def test_memory_is_flat_in_the_number_of_channels() -> None:
     images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     largest = {}
     for channels in (16, 128):
@@ -250,12 +260,12 @@ def test_memory_is_flat_in_the_number_of_channels():
 class Viewing(nn.Module):
     """`view` of a map that lies channels last stops; so the network must be run as it was."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stage = nn.Conv2d(3, 4, 3, padding=1)
         self.head = nn.Linear(4 * 16 * 24, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images).relu()
         return self.head(maps.view(len(maps), -1))
 
@@ -263,13 +273,15 @@ class Viewing(nn.Module):
 class Strided(Viewing):
     """Reads memory as it lies: runs channels last too, and says something else."""
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images).relu()
         return self.head(maps.as_strided((len(maps), 4 * 16 * 24), (4 * 16 * 24, 1)))
 
 
 @pytest.mark.parametrize("kind", [Viewing, Strided])
-def test_networks_that_cannot_run_channels_last(kind, nets, literal):
+def test_networks_that_cannot_run_channels_last(
+    kind: type[Any], nets: SimpleNamespace, literal: SimpleNamespace
+) -> None:
     torch.manual_seed(1)
     net, images = kind().eval(), nets.images(12, dtype=torch.float32)
     activations, found = asked(net, images, 1, "stage")
@@ -277,13 +289,13 @@ def test_networks_that_cannot_run_channels_last(kind, nets, literal):
     np.testing.assert_allclose(found[:, :, 0, 0].numpy(), wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_infinite_scores_are_refused(nets):
+def test_infinite_scores_are_refused(nets: SimpleNamespace) -> None:
     class Overflowing(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.stage = nn.Conv2d(3, 4, 3, padding=1, dtype=torch.float64)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             maps = self.stage(images)
             return maps.mean((2, 3)) / (images != 0).all().to(maps)  # masks hold zeros
 
@@ -291,13 +303,13 @@ def test_infinite_scores_are_refused(nets):
         CAM("score-cam", layers=("stage",))(Overflowing(), nets.images(13), 1)
 
 
-def test_inference_mode_and_networks_that_write_over_their_input(nets):
+def test_inference_mode_and_networks_that_write_over_their_input(nets: SimpleNamespace) -> None:
     class InPlace(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain(15)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return self.net(images.clone().mul_(2))
 
     net, images = InPlace(), nets.images(15)
@@ -308,7 +320,7 @@ def test_inference_mode_and_networks_that_write_over_their_input(nets):
     assert torch.equal(found, wanted)
 
 
-def test_large_images_go_one_by_one_and_small_ones_together():
+def test_large_images_go_one_by_one_and_small_ones_together() -> None:
     batches: list[int] = []
     net = wide(16)
     net.register_forward_hook(lambda _module, inputs, _output: batches.append(len(inputs[0])))

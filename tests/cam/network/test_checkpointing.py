@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ KINDS = (torch_checkpoint.CheckpointFunction, torch_checkpoint._checkpoint_witho
 class Checkpointed(nn.Module):
     """The small network in three parts, the last two of them checkpointed."""
 
-    def __init__(self, net: nn.Module, reentrant: bool):
+    def __init__(self, net: nn.Module, reentrant: bool) -> None:
         super().__init__()
         self.net, self.reentrant = net, reentrant
 
@@ -32,7 +33,7 @@ class Checkpointed(nn.Module):
 
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_maps_are_those_without(method, reentrant, nets):
+def test_maps_are_those_without(method, reentrant: bool, nets: SimpleNamespace) -> None:
     net, images = nets.plain(head="gap"), nets.images()
     layers = {"fullgrad": None, "cam": ("features.11",)}.get(method, nets.STAGES)
     wanted = CAM(method, layers=layers)(net, images, 1)
@@ -45,7 +46,7 @@ def test_maps_are_those_without(method, reentrant, nets):
     ) == KINDS
 
 
-def test_it_is_on_again_behind_an_exception(nets):
+def test_it_is_on_again_behind_an_exception(nets: SimpleNamespace) -> None:
     net = Checkpointed(nets.plain(head="gap"), reentrant=True)
     with pytest.raises(ValueError, match="out of range"):
         LTFullGrad()(net, nets.images(), 7)
@@ -56,7 +57,7 @@ def test_it_is_on_again_behind_an_exception(nets):
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_another_threads_training_goes_on_being_checkpointed(reentrant):
+def test_another_threads_training_goes_on_being_checkpointed(reentrant: bool) -> None:
     """A checkpointed part runs twice where there is a backward pass, once inside the block."""
     runs = []
 

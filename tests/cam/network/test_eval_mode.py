@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ def flags(net: nn.Module) -> list[bool]:
     return [module.training for module in net.modules()]
 
 
-def test_each_flag_comes_back_also_after_an_exception(nets):
+def test_each_flag_comes_back_also_after_an_exception(nets: SimpleNamespace) -> None:
     net = nets.plain()
     net.train()
     net.features[1].eval()
@@ -27,7 +29,7 @@ def test_each_flag_comes_back_also_after_an_exception(nets):
     assert flags(net) == before
 
 
-def test_blocks_that_overlap_restore_only_at_the_last_end(nets):
+def test_blocks_that_overlap_restore_only_at_the_last_end(nets: SimpleNamespace) -> None:
     """Two threads with one model: the first to finish must not switch training on under the other."""
     net = nets.plain()
     net.train()
@@ -43,7 +45,7 @@ def test_blocks_that_overlap_restore_only_at_the_last_end(nets):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_batch_statistics_are_refused(n, nets):
+def test_batch_statistics_are_refused(n: int, nets: SimpleNamespace) -> None:
     net = nets.plain()
     net.features[5] = nn.BatchNorm2d(6, track_running_stats=False)
     net.train()
@@ -53,17 +55,17 @@ def test_batch_statistics_are_refused(n, nets):
     assert flags(net) == before
 
 
-def test_instance_normalisation_is_no_batch_normalisation(nets):
+def test_instance_normalisation_is_no_batch_normalisation(nets: SimpleNamespace) -> None:
     with evaluating(nn.Sequential(nn.InstanceNorm2d(3))):
         pass
 
 
-def test_a_wrong_number_of_channels_is_explained(nets):
+def test_a_wrong_number_of_channels_is_explained(nets: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match=r"\(1, 1, 16, 24\).*1 channels.*\(N, 3, H, W\)"):
         run(nets.plain(), torch.zeros(1, 1, 16, 24, dtype=torch.float64))
 
 
-def test_other_errors_of_the_model_pass_through(nets):
+def test_other_errors_of_the_model_pass_through(nets: SimpleNamespace) -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run(nets.plain(), torch.zeros(1, 3, 32, 32, dtype=torch.float64))
 
@@ -73,14 +75,14 @@ def test_other_errors_of_the_model_pass_through(nets):
 )
 @pytest.mark.parametrize("method", ["grad-cam", "fullgrad", "score-cam"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_scripted_and_traced_models_are_named(made, method, nets):
+def test_scripted_and_traced_models_are_named(made, method: str, nets: SimpleNamespace) -> None:
     net = made(nn.Sequential(nets.plain(head="gap").float().features, nn.Flatten()))
     with pytest.raises(ValueError, match=r"scripted or traced.*give the model that it was made from"):
         CAM(method)(net, torch.zeros(1, 3, 16, 24), 1)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_scripted_part_is_passed_over_and_cannot_be_chosen(nets):
+def test_a_scripted_part_is_passed_over_and_cannot_be_chosen(nets: SimpleNamespace) -> None:
     net = nets.plain(head="gap")
     wanted = CAM("layer-cam", layers=nets.STAGES)(net, nets.images(), 1)
     net.features[2], net.features[6] = (torch.jit.script(net.features[place]) for place in (2, 6))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM
@@ -18,7 +19,7 @@ from ltcam.cam.network.folding import FoldedPasses
 class Counted(nn.Module):
     """Two convolutions with normalisations, put together as `way` says."""
 
-    def __init__(self, way="plain", bias=False, affine=True):
+    def __init__(self, way: str = "plain", bias: bool = False, affine: bool = True) -> None:
         super().__init__()
         self.way = way
         self.first, self.second = (
@@ -33,7 +34,7 @@ class Counted(nn.Module):
         nn.init.normal_(self.two.weight)
         nn.init.normal_(self.two.bias)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
         normalised = self.one(maps) if not self.way.startswith("dark") else self.darkened(images, maps)
         if self.way == "read twice":
@@ -73,7 +74,7 @@ class Counted(nn.Module):
 
 
 @pytest.fixture
-def normalisations(monkeypatch):
+def normalisations(monkeypatch: pytest.MonkeyPatch):
     """How many normalisations were really computed."""
     count = []
     real = torch.batch_norm
@@ -81,7 +82,7 @@ def normalisations(monkeypatch):
     return count
 
 
-def build(way="plain", **options):
+def build(way: str = "plain", **options: Any):
     torch.manual_seed(0)
     net = Counted(way, **options).double().eval()
     return net, torch.rand(2, 3, 9, 7, dtype=torch.float64)
@@ -90,7 +91,9 @@ def build(way="plain", **options):
 @torch.no_grad()
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("bias", "affine"), [(False, True), (True, False)])
-def test_values_are_the_same_and_no_normalisation_is_computed(normalisations, bias, affine, memory_format):
+def test_values_are_the_same_and_no_normalisation_is_computed(
+    normalisations, bias: bool, affine: bool, memory_format
+) -> None:
     net, images = build(bias=bias, affine=affine)
     wanted = net(images)
     folded = FoldedPasses(net, images[:1].contiguous(memory_format=memory_format))
@@ -114,7 +117,7 @@ def test_values_are_the_same_and_no_normalisation_is_computed(normalisations, bi
         ("set", 1),
     ],
 )
-def test_what_anything_else_reads_is_left_alone(way, left, normalisations):
+def test_what_anything_else_reads_is_left_alone(way: str, left: int, normalisations) -> None:
     net, images = build(way)
     wanted = net(images)
     folded = FoldedPasses(net, images[:1])
@@ -129,7 +132,7 @@ def test_what_anything_else_reads_is_left_alone(way, left, normalisations):
 @pytest.mark.parametrize(
     "way", ["another normalisation", "none", "one by one", "read in the dark", "of the batch"]
 )
-def test_a_pass_that_goes_another_way_is_run_as_it_is(way):
+def test_a_pass_that_goes_another_way_is_run_as_it_is(way: str) -> None:
     """The image that is watched is bright and alone; these are dark and several."""
     net, images = build(f"dark: {way}")
     folded = FoldedPasses(net, images[:1] + 1)
@@ -140,14 +143,14 @@ def test_a_pass_that_goes_another_way_is_run_as_it_is(way):
 
 
 @torch.no_grad()
-def test_arrays_and_types_that_a_network_hands_to_torch_are_no_trouble():
+def test_arrays_and_types_that_a_network_hands_to_torch_are_no_trouble() -> None:
     net, images = build("arrays")
     folded = FoldedPasses(net, images[:1])
     torch.testing.assert_close(folded(lambda: net(images)), net(images), rtol=1e-12, atol=1e-14)
 
 
 @torch.no_grad()
-def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations):
+def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations) -> None:
     net, images = build()
     handle = net.first.register_forward_hook(lambda *_: None)
     folded = FoldedPasses(net, images[:1])
@@ -164,7 +167,7 @@ def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations):
 
 
 @torch.no_grad()
-def test_the_model_is_as_before_also_after_an_exception(normalisations):
+def test_the_model_is_as_before_also_after_an_exception(normalisations) -> None:
     net, images = build()
     before = copy.deepcopy(net.state_dict())
     with pytest.raises(ZeroDivisionError):
@@ -175,7 +178,7 @@ def test_the_model_is_as_before_also_after_an_exception(normalisations):
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_score_cam_is_the_same_with_and_without(monkeypatch):
+def test_score_cam_is_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = build()
     cam = CAM("score-cam", layers=["two"])
     found = cam(net, images, 1)

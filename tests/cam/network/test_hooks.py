@@ -11,7 +11,7 @@ from torch import nn
 from ltcam.cam.network.hooks import Hooks
 
 
-def test_hooks_see_and_replace_what_goes_in_and_out_of_this_thread_only():
+def test_hooks_see_and_replace_what_goes_in_and_out_of_this_thread_only() -> None:
     net = nn.Sequential(nn.Identity(), nn.Identity())
     one, results = torch.ones(1), []
     with Hooks() as hooks:
@@ -25,7 +25,7 @@ def test_hooks_see_and_replace_what_goes_in_and_out_of_this_thread_only():
     assert net(one).item() == 1
 
 
-def test_none_is_left_whatever_is_raised():
+def test_none_is_left_whatever_is_raised() -> None:
     net = nn.Sequential(nn.Identity())
 
     def look() -> None:

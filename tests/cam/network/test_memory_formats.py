@@ -2,10 +2,12 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture
 from ltcam.cam.network import memory_formats, remembered
@@ -14,7 +16,7 @@ LAYERS = ("features.3", "features.7", "features.11")
 
 
 @pytest.fixture(params=["AVX512", "AVX2"])
-def capability(request, monkeypatch):
+def capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """The same tests on processors of both kinds, as far as the choice goes."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
     return request.param
@@ -23,13 +25,13 @@ def capability(request, monkeypatch):
 class Recording(nn.Module):
     """Keeps how the images it was given lay in memory."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stage = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
         self.head = nn.Linear(4, 2)
         self.last = []
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
         return self.head(self.stage(images).mean((2, 3)))
 
@@ -37,7 +39,7 @@ class Recording(nn.Module):
 class Viewing(Recording):
     """Cannot run channels last: `view` refuses."""
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images)
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
         return self.head(maps.view(len(maps), -1).unflatten(1, (4, -1)).mean(2))
@@ -46,7 +48,7 @@ class Viewing(Recording):
 class Strided(Recording):
     """Runs channels last, and says something else."""
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
         maps = self.stage(images)
         n, c, h, w = maps.shape
@@ -55,7 +57,7 @@ class Strided(Recording):
 
 class _Picky(torch.autograd.Function):
     @staticmethod
-    def forward(context, maps):
+    def forward(context: Tensor, maps: Tensor) -> Tensor:
         context.last = maps.is_contiguous(memory_format=torch.channels_last)
         return maps.clone()
 
@@ -69,12 +71,12 @@ class _Picky(torch.autograd.Function):
 class PickyBackwards(Recording):
     """Runs channels last, but not backwards."""
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
         return self.head(_Picky.apply(self.stage(images)).square().mean((2, 3)))
 
 
-def images_of(seed=0, n=2):
+def images_of(seed: int = 0, n: int = 2):
     return torch.randn(n, 3, 8, 12, generator=torch.Generator().manual_seed(seed))
 
 
@@ -89,7 +91,7 @@ def made(kind):
 
 
 @pytest.mark.parametrize(("method", "backward"), [("layer-cam", True), ("score-cam", False)])
-def test_channels_last_where_it_is_faster(method, backward, capability):
+def test_channels_last_where_it_is_faster(method: str, backward: bool, capability) -> None:
     net, images = made(Recording), images_of()
     found = CAM(method, layers=("stage",))(net, images, 1)
     faster = capability == "AVX512" or not backward
@@ -102,7 +104,7 @@ def test_channels_last_where_it_is_faster(method, backward, capability):
 @pytest.mark.parametrize("kind", [Viewing, Strided, PickyBackwards])
 @pytest.mark.parametrize("method", ["layer-cam", "grad-cam", "score-cam"])
 @pytest.mark.usefixtures("capability")
-def test_networks_that_need_contiguous_images(kind, method):
+def test_networks_that_need_contiguous_images(kind: type[Any], method: str) -> None:
     net, images = made(kind), images_of()
     cam = CAM(method, layers=("stage",))
     torch.testing.assert_close(
@@ -115,7 +117,7 @@ def test_networks_that_need_contiguous_images(kind, method):
 
 
 @pytest.mark.filterwarnings("ignore:FullGrad is not complete")  # squares, and a function of its own
-def test_fullgrad_of_a_network_that_needs_contiguous_images(capability):
+def test_fullgrad_of_a_network_that_needs_contiguous_images(capability) -> None:
     for kind in (Viewing, PickyBackwards):
         net, images = made(kind), images_of()
         torch.manual_seed(0)
@@ -123,7 +125,7 @@ def test_fullgrad_of_a_network_that_needs_contiguous_images(capability):
         torch.testing.assert_close(LTFullGrad(50)(net, images, 1).double(), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_layouts_agree_in_float32(nets, monkeypatch):
+def test_layouts_agree_in_float32(nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = nets.plain().float(), nets.images(n=2, size=(16, 24)).float()
     found = {}
     for kind in ("AVX512", "AVX2"):
@@ -140,10 +142,10 @@ def test_layouts_agree_in_float32(nets, monkeypatch):
         torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].max()))
 
 
-def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):
+def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability) -> None:
     net, images = made(Recording), images_of()
 
-    def broken(_logits):
+    def broken(_logits) -> None:
         raise RuntimeError("of the user's own making")
 
     with pytest.raises(RuntimeError, match="own making"):
@@ -151,7 +153,7 @@ def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability):
     assert memory_formats._takes_last.of(net).get(torch.channels_last, True)
 
 
-def test_float64_and_user_chosen_formats_stay(capability):
+def test_float64_and_user_chosen_formats_stay(capability) -> None:
     net, images = made(Recording), images_of().contiguous(memory_format=torch.channels_last)
     LTLayerCAM(50, layers=["stage"])(net, images, 1)
     assert net.last[-1]
@@ -164,7 +166,7 @@ def test_float64_and_user_chosen_formats_stay(capability):
 
 
 @pytest.mark.usefixtures("capability")
-def test_neither_images_nor_weights_change_and_no_model_is_kept():
+def test_neither_images_nor_weights_change_and_no_model_is_kept() -> None:
     net, images = made(Recording), images_of()
     before = images.clone()
     CAM("layer-cam", layers=("stage",))(net, images, 1)
@@ -177,7 +179,7 @@ def test_neither_images_nor_weights_change_and_no_model_is_kept():
     assert gone() is None
 
 
-def test_a_capture_looks_at_its_model_once(capability, monkeypatch):
+def test_a_capture_looks_at_its_model_once(capability, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is made of is asked for by whoever finds stages and by whoever chooses a memory format."""
     model, images, looks = Recording(), torch.rand(1, 3, 16, 16), []
     made_of = remembered._made_of

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +31,7 @@ def tail_of(probe: Probe, image: int) -> Tail:
 class Skipping(nn.Module):
     """`deep` is passed by by the maps in front of it: added, added in place, concatenated, or gated."""
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
@@ -66,7 +69,7 @@ class Dense(Skipping):
         return self.head(maps.mean((2, 3)))[: len(images)]
 
 
-def probe_of(net, images, layer, target=1, chunk=3):
+def probe_of(net, images, layer, target: int = 1, chunk: int = 3):
     captured = capture(net, images, target, layers=layer, gradients=False)
     return Probe(net, images, target, captured, chunk)
 
@@ -102,7 +105,9 @@ def literal_scores(net, image, layer, changed, target) -> Tensor:
     (lambda nets: nets.shaken(Dense("")), "deep", True),
 ], ids=range(11))  # fmt: skip
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_scores_are_those_of_whole_passes(make, layer, whole, dtype, nets):
+def test_scores_are_those_of_whole_passes(
+    make: Callable[..., Any], layer: str, whole: bool, dtype: torch.dtype, nets: SimpleNamespace
+) -> None:
     net, images = make(nets).to(dtype), nets.images(0, dtype=dtype)
     target = [2, 1]
     probe = probe_of(net, images, layer, target)
@@ -118,7 +123,7 @@ def test_scores_are_those_of_whole_passes(make, layer, whole, dtype, nets):
         torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
 
 
-def test_more_at_once_for_smaller_outputs(nets, monkeypatch):
+def test_more_at_once_for_smaller_outputs(nets: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = probe_of(nets.plain(1), nets.images(1), nets.STAGES[1])
     one = probe.captured.activations[0][:1].nbytes
     for fitting, wanted in ((1, 3), (3, 3), (20, 20)):
@@ -126,7 +131,7 @@ def test_more_at_once_for_smaller_outputs(nets, monkeypatch):
         assert tail_of(probe, 0).chunk == wanted
 
 
-def test_maps_of_a_reshape_callable_cannot_be_put_back(nets):
+def test_maps_of_a_reshape_callable_cannot_be_put_back(nets: SimpleNamespace) -> None:
     net, images = nets.plain(2), nets.images(2)
     for reshape in (lambda maps: maps[:, :, 1:], lambda maps: maps.transpose(2, 3)):
         with pytest.raises(ValueError, match=r"'features.3' returns \(4, 8, 12\).*reshape callable"):
@@ -135,26 +140,26 @@ def test_maps_of_a_reshape_callable_cannot_be_put_back(nets):
         CAM("ablation-cam", layers=("features.3",), reshape=lambda maps: maps.flip(1))(net, images, 1)
 
 
-def test_random_networks_are_refused(nets):
+def test_random_networks_are_refused(nets: SimpleNamespace) -> None:
     class Random(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain(3)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return self.net(images) * torch.rand(())
 
     with pytest.raises(ValueError, match="random in evaluation mode"):
         CAM("ablation-cam", layers=("net.features.7",))(Random(), nets.images(3), 1)
 
 
-def test_a_network_that_couples_its_images_is_refused(nets):
+def test_a_network_that_couples_its_images_is_refused(nets: SimpleNamespace) -> None:
     class Coupling(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.net = nets.plain(4)
 
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             logits = self.net(images)
             return logits - logits.mean(0) * 0.5
 
@@ -162,11 +167,11 @@ def test_a_network_that_couples_its_images_is_refused(nets):
         CAM("ablation-cam", layers=("net.features.7",))(Coupling(), nets.images(4, n=1), 1)
 
 
-def test_errors_of_the_network_itself_come_through(nets):
+def test_errors_of_the_network_itself_come_through(nets: SimpleNamespace) -> None:
     net, images = nets.plain(5), nets.images(5)
     probe = probe_of(net, images, nets.STAGES[1])
 
-    def fail(*_):
+    def fail(*_: Any) -> None:
         raise RuntimeError("a wire is loose")
 
     net.head.register_forward_hook(fail)
@@ -175,7 +180,7 @@ def test_errors_of_the_network_itself_come_through(nets):
     assert not net.get_submodule(nets.STAGES[1])._forward_hooks
 
 
-def test_hooks_are_gone_after_any_exception(nets):
+def test_hooks_are_gone_after_any_exception(nets: SimpleNamespace) -> None:
     net, images = nets.plain(6), nets.images(6)
     tail = tail_of(probe_of(net, images, nets.STAGES[1]), 0)
     with pytest.raises(ValueError, match="not the maps"):
@@ -183,13 +188,13 @@ def test_hooks_are_gone_after_any_exception(nets):
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_another_thread_runs_the_same_network_unchanged(nets):
+def test_another_thread_runs_the_same_network_unchanged(nets: SimpleNamespace) -> None:
     """While this thread's pass stands behind the hooked layer, another one goes all the way through."""
     net, images = nets.plain(7), nets.images(7)
     tail = tail_of(probe_of(net, images, nets.STAGES[1]), 0)
     wanted, found, thread = net(images), [], threading.get_ident()
 
-    def visit(_module, _inputs):
+    def visit(_module, _inputs) -> None:
         if threading.get_ident() == thread and not found:
             other = threading.Thread(target=lambda: found.append(net(images)))
             other.start()

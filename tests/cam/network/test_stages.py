@@ -6,12 +6,13 @@ import gc
 import threading
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, capture, find_stages
@@ -58,7 +59,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(("source", "name"), KNOWN)
-def test_stages_of_known_networks(source, name):
+def test_stages_of_known_networks(source: str, name: str) -> None:
     torch.manual_seed(0)
     net = torchvision_net(name) if source == "torchvision" else timm.create_model(name, num_classes=2)
     after, before = KNOWN[source, name]
@@ -73,7 +74,7 @@ def test_stages_of_known_networks(source, name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
-def test_last_stage_of_real_networks_sums_to_the_score(name):
+def test_last_stage_of_real_networks_sums_to_the_score(name: str) -> None:
     """Cut identity: y = sum of g A plus the biases behind, here those of the linear layer."""
     torch.manual_seed(1)
     net = torchvision_net(name).double()
@@ -128,7 +129,7 @@ FAMILIES = {  # of timm, each with the number of its stages
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_stages_are_what_all_ways_lead_through_whatever_the_size(name):
+def test_stages_are_what_all_ways_lead_through_whatever_the_size(name: str) -> None:
     torch.manual_seed(0)
     with torch.device("meta"):
         net = timm.create_model(name, num_classes=2)
@@ -144,7 +145,7 @@ def test_stages_are_what_all_ways_lead_through_whatever_the_size(name):
 class Gate(nn.Module):
     """Two branches multiplied, a skip around them: only the sum is what all ways lead through."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, 2, 1)
         self.left, self.right = (
@@ -155,7 +156,7 @@ class Gate(nn.Module):
         self.act, self.head = nn.ReLU(), nn.Linear(8, 2)
         self.aside = nn.Conv2d(8, 2, 1)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.stem(images)
         parts = maps.chunk(2, 1)
         maps = torch.cat([parts[1], parts[0]], 1)
@@ -163,12 +164,12 @@ class Gate(nn.Module):
         return {"aside": self.aside(out), "logits": self.head(out.mean((2, 3)))}
 
 
-def test_branches_gates_and_side_outputs_are_no_stages():
+def test_branches_gates_and_side_outputs_are_no_stages() -> None:
     assert find_stages(Gate(), torch.zeros(1, 3, 61, 45)) == ("stem", "act")
 
 
 @pytest.mark.parametrize("detached", [torch.no_grad, torch.inference_mode])
-def test_a_model_that_keeps_no_graph_has_stages_too(detached, nets):
+def test_a_model_that_keeps_no_graph_has_stages_too(detached, nets: SimpleNamespace) -> None:
     net = nets.plain(head="gap").float()
     net.forward = detached()(net.forward)
     assert find_stages(net, IMAGES) == nets.STAGES
@@ -177,40 +178,40 @@ def test_a_model_that_keeps_no_graph_has_stages_too(detached, nets):
 class OutOfOrder(nn.Module):
     """Parts are registered in another order than they run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.head = nn.Linear(6, 2)
         self.deep = nn.Sequential(nn.Conv2d(5, 6, 3, stride=2, padding=1), nn.ReLU())
         self.shallow = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU())
         self.middle = nn.ModuleList([nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU()])
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         maps = self.shallow(images)
         for part in self.middle:
             maps = part(maps)
         return self.head(self.deep(maps).mean((2, 3)))
 
 
-def test_stages_come_in_the_order_of_running():
+def test_stages_come_in_the_order_of_running() -> None:
     assert find_stages(OutOfOrder(), IMAGES) == ("shallow.1", "middle.1", "deep.1")
 
 
 class OnePool(nn.Module):
     """One pooling and one ReLU module used after every convolution, as tutorials do."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv1, self.conv2, self.conv3 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Conv2d(5, 6, 3)
         self.pool, self.relu = nn.MaxPool2d(2), nn.ReLU(inplace=True)
         self.head = nn.Linear(6, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         for convolution in (self.conv1, self.conv2, self.conv3):
             images = self.pool(self.relu(convolution(images)))
         return self.head(images.mean((2, 3)))
 
 
-def test_modules_that_run_several_times_are_no_stages():
+def test_modules_that_run_several_times_are_no_stages() -> None:
     net = OnePool()
     for taps in ("after", "before"):
         assert find_stages(net, IMAGES, taps=taps) == ("conv1", "conv2", "conv3")
@@ -218,11 +219,11 @@ def test_modules_that_run_several_times_are_no_stages():
 
 
 class Normalize(nn.Module):
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return (images - 0.5) / 0.25
 
 
-def test_a_normalisation_inside_the_model_is_no_stage(nets):
+def test_a_normalisation_inside_the_model_is_no_stage(nets: SimpleNamespace) -> None:
     net = nn.Sequential(Normalize(), nets.Plain(size=(64, 96)))
     assert find_stages(net, IMAGES) == ("1.features.3", "1.features.7", "1.features.11")
     small = nn.Sequential(Normalize(), nn.Upsample(size=(32, 48)), nets.Plain(size=(32, 48)))
@@ -230,9 +231,9 @@ def test_a_normalisation_inside_the_model_is_no_stage(nets):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_what_learns_nothing_is_no_stage_whatever_its_channels(channels):
+def test_what_learns_nothing_is_no_stage_whatever_its_channels(channels: int) -> None:
     class Prepared(nn.Module):
-        def forward(self, images):
+        def forward(self, images: Tensor) -> Tensor:
             return images.mean(1, keepdim=True).repeat(1, channels, 1, 1)
 
     trunk = nn.Sequential(nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 5, 3, 2, 1), nn.ReLU())
@@ -245,20 +246,20 @@ def test_what_learns_nothing_is_no_stage_whatever_its_channels(channels):
 class Weights(nn.Module):
     """Its convolution is a function of its own weights; only the activation is a module."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.weight, self.act = nn.Parameter(torch.randn(4, 3, 3, 3)), nn.ReLU()
         self.head = nn.Linear(4, 2)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.head(self.act(functional.conv2d(images, self.weight, stride=2)).mean((2, 3)))
 
 
-def test_an_activation_of_its_parents_weights_is_a_stage():
+def test_an_activation_of_its_parents_weights_is_a_stage() -> None:
     assert find_stages(Weights(), IMAGES) == ("act",)
 
 
-def test_stages_do_not_depend_on_the_size_that_was_looked_at_first(nets):
+def test_stages_do_not_depend_on_the_size_that_was_looked_at_first(nets: SimpleNamespace) -> None:
     """At 8 x 8 the last pooling leaves 1 x 1, which is no stage; at 64 x 64 it leaves a map."""
     net = nn.Sequential(
         nets.plain(head="gap").features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
@@ -269,7 +270,7 @@ def test_stages_do_not_depend_on_the_size_that_was_looked_at_first(nets):
     assert find_stages(net, small)[-1] == "0.10"
 
 
-def test_the_answer_is_remembered_and_dies_with_the_model(nets):
+def test_the_answer_is_remembered_and_dies_with_the_model(nets: SimpleNamespace) -> None:
     net = nets.Plain(size=(64, 96))
     runs = []
     net.register_forward_hook(lambda *_: runs.append(1))
@@ -282,7 +283,7 @@ def test_the_answer_is_remembered_and_dies_with_the_model(nets):
     assert gone() is None
 
 
-def test_a_model_that_was_changed_is_looked_at_again(nets):
+def test_a_model_that_was_changed_is_looked_at_again(nets: SimpleNamespace) -> None:
     net = nets.plain(head="gap").float()
     assert find_stages(net, IMAGES) == nets.STAGES
     net.features = nn.Sequential(*net.features[:8], nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
@@ -294,7 +295,7 @@ def test_a_model_that_was_changed_is_looked_at_again(nets):
     assert find_stages(net, IMAGES) == ("features.0.1",)
 
 
-def test_only_the_graph_of_the_pass_is_kept(nets):
+def test_only_the_graph_of_the_pass_is_kept(nets: SimpleNamespace) -> None:
     """Looking for stages needs no more memory than a pass without gradients: nothing is saved for going back."""
     net = nets.plain(head="gap").float()
     saved = []
@@ -303,7 +304,7 @@ def test_only_the_graph_of_the_pass_is_kept(nets):
     assert not saved
 
 
-def test_looking_leaves_the_model_as_it_was(nets):
+def test_looking_leaves_the_model_as_it_was(nets: SimpleNamespace) -> None:
     net = nets.Plain(size=(64, 96))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     find_stages(net.train(), IMAGES)
@@ -314,13 +315,13 @@ def test_looking_leaves_the_model_as_it_was(nets):
     assert all(part.training and not part._forward_hooks for part in net.modules())
 
 
-def test_another_thread_running_the_model_is_not_watched(nets):
+def test_another_thread_running_the_model_is_not_watched(nets: SimpleNamespace) -> None:
     """The other thread's images have another size; its sizes must not get into the answer."""
     net = nets.plain(head="gap").float()
     other = torch.zeros(1, 3, 8, 8)
     done = []
 
-    def meddle(_module, _inputs):
+    def meddle(_module, _inputs) -> None:
         if threading.current_thread() is threading.main_thread() and not done:
             thread = threading.Thread(target=lambda: done.append(net(other)))
             thread.start()
@@ -334,7 +335,7 @@ def test_another_thread_running_the_model_is_not_watched(nets):
     assert calls["features.3"].count == 1
 
 
-def test_no_stage_at_all():
+def test_no_stage_at_all() -> None:
     with pytest.raises(ValueError, match=r"no stage found.*layers="):
         find_stages(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 96, 2)), IMAGES)
     with pytest.raises(ValueError, match=r"taps='behind'.*after, before"):
@@ -355,13 +356,13 @@ def test_no_stage_at_all():
         ([nn.ReLU()], ["holds a ReLU", "names of layers"]),
     ],
 )
-def test_names_that_cannot_be_used(names, parts, nets):
+def test_names_that_cannot_be_used(names, parts: list[str], nets: SimpleNamespace) -> None:
     for part in parts:
         with pytest.raises(ValueError, match=part):
             resolve_layers(nets.Plain(size=(64, 96)), names, IMAGES)
 
 
-def test_a_layer_with_two_names_is_found_by_both_and_refused_twice(nets):
+def test_a_layer_with_two_names_is_found_by_both_and_refused_twice(nets: SimpleNamespace) -> None:
     net = nets.Plain(size=(64, 96))
     net.again = net.features[3]
     assert resolve_layers(net, ["again"], IMAGES) == (net.features[3],)
@@ -370,14 +371,14 @@ def test_a_layer_with_two_names_is_found_by_both_and_refused_twice(nets):
 
 
 class Functional(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, padding=1)
         self.head = nn.Linear(4, 1)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.head(functional.adaptive_avg_pool2d(functional.relu(self.conv(images)), 1).flatten(1))
 
 
-def test_a_convolution_alone_is_a_stage():
+def test_a_convolution_alone_is_a_stage() -> None:
     assert find_stages(Functional(), IMAGES) == ("conv",)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
 from ltcam.data.layouts import Reading, folders, read_dataset
@@ -19,7 +22,7 @@ def masks_of(dataset):
 
 
 @pytest.mark.parametrize("name", ["good", "OK", "Normal", "GOOD"])
-def test_names_of_the_ok_folder(name, paint, tmp_path):
+def test_names_of_the_ok_folder(name: str, paint: Paint, tmp_path: Path) -> None:
     paint(f"{name}/1.png")
     paint("Dent/1.png")
     dataset = read_dataset(tmp_path)
@@ -27,7 +30,7 @@ def test_names_of_the_ok_folder(name, paint, tmp_path):
     assert dataset.label_counts() == {OK: 1, "Dent": 1}
 
 
-def test_group_is_the_folder_below_the_class_or_the_image_itself(paint, tmp_path):
+def test_group_is_the_folder_below_the_class_or_the_image_itself(paint: Paint, tmp_path: Path) -> None:
     for name in ("good/lot1/1.png", "dent/lot1/1.png", "dent/line2/lot9/1.png", "good/1.png"):
         paint(name)
     assert {s.id: s.group for s in read_dataset(tmp_path).samples} == {
@@ -38,7 +41,7 @@ def test_group_is_the_folder_below_the_class_or_the_image_itself(paint, tmp_path
     }
 
 
-def test_split_folders(paint, tmp_path):
+def test_split_folders(paint: Paint, tmp_path: Path) -> None:
     for split in ("Train", "validation", "test"):
         paint(f"{split}/good/1.png")
         paint(f"{split}/dent/lot3/1.png")
@@ -66,7 +69,7 @@ def test_split_folders(paint, tmp_path):
         ("test/dent/1.png", "test/masks/1.bmp"),
     ],
 )
-def test_places_of_masks(image, mask, paint, mark, tmp_path):
+def test_places_of_masks(image: str, mask: str, paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("good/ok.png")
     paint(image)
     mark(mask)
@@ -75,7 +78,7 @@ def test_places_of_masks(image, mask, paint, mark, tmp_path):
     assert dataset.classes == (OK, "dent")
 
 
-def test_the_more_specific_mask_wins(paint, mark, tmp_path):
+def test_the_more_specific_mask_wins(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     for name in ("good/1.png", "dent/1.png", "dent/2.png"):
         paint(name)
     for name in ("masks/dent/1.png", "masks/1.png", "masks/2.png"):
@@ -87,14 +90,16 @@ def test_the_more_specific_mask_wins(paint, mark, tmp_path):
     }
 
 
-def test_shared_mask_name_belongs_to_the_defective_image(paint, mark, tmp_path):
+def test_shared_mask_name_belongs_to_the_defective_image(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     for name in ("good/1.png", "dent/1.png"):
         paint(name)
     mark("masks/1.png")
     assert masks_of(read_dataset(tmp_path)) == {"dent/1.png": "masks/1.png", "good/1.png": None}
 
 
-def test_mask_that_fits_two_defective_images_is_left_out_and_stops_nothing(paint, mark, tmp_path):
+def test_mask_that_fits_two_defective_images_is_left_out_and_stops_nothing(
+    paint: Paint, mark: Paint, tmp_path: Path
+) -> None:
     for name in ("good/1.png", "dent/1.png", "pit/1.png"):
         paint(name)
     mark("masks/1.png")
@@ -107,7 +112,9 @@ def left_out(dataset):
     return {str(entry.path): entry.reason for entry in dataset.files.left_out}
 
 
-def test_images_beside_the_class_folders_are_left_out_with_their_masks(paint, mark, tmp_path):
+def test_images_beside_the_class_folders_are_left_out_with_their_masks(
+    paint: Paint, mark: Paint, tmp_path: Path
+) -> None:
     for name in ("good/1.png", "dent/1.png", "overview.png", "test/2.png"):
         paint(name)
     mark("overview_mask.png")
@@ -131,14 +138,16 @@ def test_images_beside_the_class_folders_are_left_out_with_their_masks(paint, ma
         ("0/1.jpe", OK, None, None),
     ],
 )
-def test_what_folders_say(name, label, side, group, paint, tmp_path):
+def test_what_folders_say(
+    name: str, label, side: str | None, group: str | None, paint: Paint, tmp_path: Path
+) -> None:
     paint("good/other.png")
     paint(name.replace(".jpe", ".jpg")).rename(tmp_path / name)
     sample = next(sample for sample in read_dataset(tmp_path, one_class=True).samples if sample.id == name)
     assert (sample.label, sample.split, sample.group) == (label, side, group or name)
 
 
-def test_two_files_of_one_stem_stop_nothing(paint, mark, tmp_path):
+def test_two_files_of_one_stem_stop_nothing(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("good/1.png")
     paint("dent/1.png")
     paint("dent/1.jpg", 1)
@@ -148,7 +157,7 @@ def test_two_files_of_one_stem_stop_nothing(paint, mark, tmp_path):
     assert not any(sample.mask for sample in dataset.samples)
 
 
-def test_the_named_ok_folder(paint, tmp_path):
+def test_the_named_ok_folder(paint: Paint, tmp_path: Path) -> None:
     paint("left/1.png")
     paint("Right/1.png")
     dataset = read_dataset(tmp_path, reading=Reading(ok=("right",)))
@@ -158,7 +167,7 @@ def test_the_named_ok_folder(paint, tmp_path):
         read_dataset(tmp_path, reading=Reading(ok=("rigth",)))
 
 
-def test_groups_by_a_pattern(paint, tmp_path):
+def test_groups_by_a_pattern(paint: Paint, tmp_path: Path) -> None:
     for name in ("good/part1_a.png", "good/part1_b.png", "dent/part2_a.png", "dent/other.png"):
         paint(name)
     dataset = read_dataset(tmp_path, reading=Reading(group_by=r"(part\d+)"))
@@ -196,7 +205,9 @@ KINDS = st.sampled_from(["photo", "mask", "broken", "link inside", "link outside
         max_size=12,
     )
 )
-def test_read_and_left_out_add_up_for_any_arrangement(tmp_path_factory, files):
+def test_read_and_left_out_add_up_for_any_arrangement(
+    tmp_path_factory: pytest.TempPathFactory, files
+) -> None:
     root = tmp_path_factory.mktemp("any")
     pixels = {
         kind: np.random.default_rng(len(kind)).integers(0, 255, (12, 16), np.uint8) for kind in ("photo",)

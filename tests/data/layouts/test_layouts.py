@@ -6,44 +6,45 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
 from ltcam.data.layouts import LAYOUTS, read_dataset
 from ltcam_runtime.errors import DataError
 
 
-def build_ksdd(paint, mark):
+def build_ksdd(paint, mark) -> None:
     for part, value in enumerate((0, 1, 0)):
         paint(f"kos01/Part{part}.jpg")
         mark(f"kos01/Part{part}_label.bmp", value)
 
 
-def build_ksdd2(paint, mark):
+def build_ksdd2(paint, mark) -> None:
     for split, name, value in (("train", 10, 0), ("train", 11, 255), ("test", 12, 0)):
         paint(f"{split}/{name}.png")
         mark(f"{split}/{name}_GT.png", value)
 
 
-def build_mvtec(paint, mark):
+def build_mvtec(paint, mark) -> None:
     paint("train/good/000.png")
     paint("test/good/000.png")
     paint("test/hole/000.png")
     mark("ground_truth/hole/000_mask.png")
 
 
-def build_magnetic_tile(paint, mark):
+def build_magnetic_tile(paint, mark) -> None:
     paint("MT_Free/Imgs/exp1_num_1000.jpg")
     mark("MT_Free/Imgs/exp1_num_1000.png", 0)
     paint("MT_Blowhole/Imgs/exp3_num_1040.jpg")
     mark("MT_Blowhole/Imgs/exp3_num_1040.png")
 
 
-def build_folders(paint, mark):
+def build_folders(paint, mark) -> None:
     paint("good/a.png")
     paint("scratch/a.png")
 
 
-def build_manifest(paint, mark):
+def build_manifest(paint, mark) -> None:
     paint("x/a.png")
     manifest = paint("x/b.png").parents[1] / "manifest.csv"
     manifest.write_text("path,label\nx/a.png,ok\nx/b.png,dent\n")
@@ -54,14 +55,14 @@ def two_images(paint):
     return paint("images/b.png").parents[1]
 
 
-def build_coco(paint, mark):
+def build_coco(paint, mark) -> None:
     images = [{"id": n, "file_name": f"{name}.png", "height": 48, "width": 64} for n, name in enumerate("ab")]
     objects = [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]}]
     content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "dent"}]}
     (two_images(paint) / "labels.json").write_text(json.dumps(content))
 
 
-def build_label_studio(paint, mark):
+def build_label_studio(paint, mark) -> None:
     drawn = {"type": "choices", "value": {"choices": ["dent"]}}
     tasks = [
         {"data": {"image": f"{name}.png"}, "annotations": [{"result": result}]}
@@ -70,13 +71,13 @@ def build_label_studio(paint, mark):
     (two_images(paint) / "export.json").write_text(json.dumps(tasks))
 
 
-def build_cvat(paint, mark):
+def build_cvat(paint, mark) -> None:
     images = '<image name="a.png" width="64" height="48"/>'
     images += '<image name="b.png" width="64" height="48"><tag label="dent"/></image>'
     (two_images(paint) / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
 
 
-def build_lookout(paint, mark):
+def build_lookout(paint, mark) -> None:
     about = {"type": "groundtruth/image-classification"}
     rows = [
         json.dumps({"source-ref": f"s3://x/{name}.png", "label": number, "label-metadata": about})
@@ -85,7 +86,7 @@ def build_lookout(paint, mark):
     (two_images(paint) / "all.manifest").write_text("\n".join(rows))
 
 
-def build_yolo(paint, mark):
+def build_yolo(paint, mark) -> None:
     root = two_images(paint)
     (root / "labels").mkdir()
     (root / "labels" / "b.txt").write_text("0 0.5 0.5 0.1 0.1\n")
@@ -107,12 +108,12 @@ BUILDERS = {
 }
 
 
-def test_every_layout_has_a_builder():
+def test_every_layout_has_a_builder() -> None:
     assert set(BUILDERS) == set(LAYOUTS)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_layout_is_recognised_and_can_be_named(name, paint, mark, tmp_path):
+def test_layout_is_recognised_and_can_be_named(name: str, paint: Paint, mark: Paint, tmp_path: Path) -> None:
     BUILDERS[name](paint, mark)
     found = read_dataset(tmp_path)
     assert found.layout == name
@@ -127,13 +128,13 @@ def test_layout_is_recognised_and_can_be_named(name, paint, mark, tmp_path):
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_naming_a_layout_that_does_not_fit(name, tmp_path, paint):
+def test_naming_a_layout_that_does_not_fit(name: str, tmp_path: Path, paint: Paint) -> None:
     paint("shots/one.gif.png")
     with pytest.raises(DataError, match=name if name != "folders" else "only one class"):
         read_dataset(tmp_path, name)
 
 
-def test_manifest_wins_over_what_lies_beside_it(paint, mark, tmp_path):
+def test_manifest_wins_over_what_lies_beside_it(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build_folders(paint, mark)
     build_manifest(paint, mark)
     assert read_dataset(tmp_path).layout == "manifest"
@@ -141,18 +142,18 @@ def test_manifest_wins_over_what_lies_beside_it(paint, mark, tmp_path):
     assert read_dataset(tmp_path, "folders").layout == "folders"
 
 
-def test_unknown_layout_names_the_choices(tmp_path):
+def test_unknown_layout_names_the_choices(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest, ksdd, .*did you mean folders"):
         read_dataset(tmp_path, "folder")
 
 
-def test_csv_file_with_another_layout(tmp_path):
+def test_csv_file_with_another_layout(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label\n")
     with pytest.raises(DataError, match="read as manifest, not as ksdd"):
         read_dataset(tmp_path / "m.csv", "ksdd")
 
 
-def test_missing_folder_and_missing_manifest(tmp_path):
+def test_missing_folder_and_missing_manifest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_dataset(tmp_path / "nothing")
     with pytest.raises(DataError, match="no such file"):
@@ -162,12 +163,12 @@ def test_missing_folder_and_missing_manifest(tmp_path):
         read_dataset(tmp_path / "file.txt")
 
 
-def test_empty_folder(tmp_path):
+def test_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the folder is empty"):
         read_dataset(tmp_path)
 
 
-def test_folder_without_images(tmp_path):
+def test_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").touch()
     with pytest.raises(
         DataError,
@@ -176,7 +177,7 @@ def test_folder_without_images(tmp_path):
         read_dataset(tmp_path)
 
 
-def test_unrecognised_folder_says_what_was_looked_for_and_found(paint, tmp_path):
+def test_unrecognised_folder_says_what_was_looked_for_and_found(paint: Paint, tmp_path: Path) -> None:
     paint("left/a.png")
     paint("right/a.png")
     with pytest.raises(
@@ -186,14 +187,14 @@ def test_unrecognised_folder_says_what_was_looked_for_and_found(paint, tmp_path)
         read_dataset(tmp_path)
 
 
-def test_data_set_one_folder_further_down_is_hinted_at(paint, mark, tmp_path):
+def test_data_set_one_folder_further_down_is_hinted_at(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("unpacked/good/a.png")
     paint("unpacked/dent/a.png")
     with pytest.raises(DataError, match=f"{tmp_path / 'unpacked'} could be read"):
         read_dataset(tmp_path)
 
 
-def test_a_list_of_labels_beside_the_images_is_hinted_at(paint, tmp_path):
+def test_a_list_of_labels_beside_the_images_is_hinted_at(paint: Paint, tmp_path: Path) -> None:
     paint("images/a.png")
     (tmp_path / "my labels.csv").write_text("file,class\nimages/a.png,ok\n")
     with pytest.raises(
@@ -202,7 +203,7 @@ def test_a_list_of_labels_beside_the_images_is_hinted_at(paint, tmp_path):
         read_dataset(tmp_path)
 
 
-def test_two_specific_layouts_at_once(paint, mark, tmp_path):
+def test_two_specific_layouts_at_once(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build_ksdd(paint, mark)
     build_magnetic_tile(paint, mark)
     with pytest.raises(DataError, match="ksdd and magnetic-tile at once; say which with `layout`"):
@@ -211,14 +212,14 @@ def test_two_specific_layouts_at_once(paint, mark, tmp_path):
 
 
 @pytest.mark.parametrize(("folder", "lacking"), [("good", "defective images"), ("dent", "OK images")])
-def test_one_class_only(folder, lacking, paint, tmp_path):
+def test_one_class_only(folder: str, lacking: str, paint: Paint, tmp_path: Path) -> None:
     paint(f"{folder}/a.png")
     with pytest.raises(DataError, match=f"only one class.*needs {lacking}"):
         read_dataset(tmp_path, "folders")
     assert len(read_dataset(tmp_path, "folders", one_class=True).samples) == 1
 
 
-def test_hidden_and_system_files_are_passed_over(paint, tmp_path):
+def test_hidden_and_system_files_are_passed_over(paint: Paint, tmp_path: Path) -> None:
     paint("good/a.png")
     paint("dent/A.PNG", 1)
     for name in (".hidden.png", "Thumbs.db", "._a.png"):
@@ -228,7 +229,7 @@ def test_hidden_and_system_files_are_passed_over(paint, tmp_path):
     assert [s.id for s in read_dataset(tmp_path).samples] == ["dent/A.PNG", "good/a.png"]
 
 
-def test_links_out_of_the_folder_are_not_followed(paint, tmp_path):
+def test_links_out_of_the_folder_are_not_followed(paint: Paint, tmp_path: Path) -> None:
     inside = tmp_path / "set"
     outside = paint("elsewhere/secret.png")
     paint("set/good/a.png")
@@ -242,7 +243,7 @@ def test_links_out_of_the_folder_are_not_followed(paint, tmp_path):
     assert ids == ["dent/a.png", "good/a.png", "good/same.png"]
 
 
-def test_folder_of_outside_links_only_says_so(paint, tmp_path):
+def test_folder_of_outside_links_only_says_so(paint: Paint, tmp_path: Path) -> None:
     outside = paint("elsewhere/secret.png")
     inside = tmp_path / "set"
     inside.mkdir()
@@ -251,6 +252,6 @@ def test_folder_of_outside_links_only_says_so(paint, tmp_path):
         read_dataset(inside)
 
 
-def test_a_string_will_do_for_a_path(paint, mark, tmp_path):
+def test_a_string_will_do_for_a_path(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build_folders(paint, mark)
     assert read_dataset(Path(str(tmp_path))) == read_dataset(str(tmp_path))  # type: ignore[arg-type]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
+from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
 from ltcam.data.layouts import magnetic_tile, read_dataset
 from ltcam_runtime.errors import DataError
 
 
-def test_ksdd_labels_groups_and_masks(paint, mark, tmp_path):
+def test_ksdd_labels_groups_and_masks(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     for commutator in ("kos02", "kos10"):
         for part in range(3):
             paint(f"{commutator}/Part{part}.jpg")
@@ -26,7 +29,7 @@ def test_ksdd_labels_groups_and_masks(paint, mark, tmp_path):
     assert dataset.samples[0].mask_threshold == 0
 
 
-def test_ksdd_label_in_palette_file_with_index_one(paint, mark, tmp_path):
+def test_ksdd_label_in_palette_file_with_index_one(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("kos01/Part0.jpg")
     mark("kos01/Part0_label.bmp", 0)
     paint("kos01/Part1.jpg")
@@ -37,7 +40,7 @@ def test_ksdd_label_in_palette_file_with_index_one(paint, mark, tmp_path):
     assert [s.label for s in read_dataset(tmp_path).samples] == [OK, "defect"]
 
 
-def test_ksdd_missing_and_broken_label_files_are_named(paint, mark, tmp_path):
+def test_ksdd_missing_and_broken_label_files_are_named(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("kos01/Part0.jpg")
     mark("kos01/Part0_label.bmp")
     paint("kos01/Part1.jpg")
@@ -48,7 +51,7 @@ def test_ksdd_missing_and_broken_label_files_are_named(paint, mark, tmp_path):
         read_dataset(tmp_path)
 
 
-def test_ksdd2_splits_labels_and_groups(paint, mark, tmp_path):
+def test_ksdd2_splits_labels_and_groups(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     for split, name, value in (
         ("train", "10", 0),
         ("train", "11", 255),
@@ -67,7 +70,7 @@ def test_ksdd2_splits_labels_and_groups(paint, mark, tmp_path):
     ]
 
 
-def test_mvtec_keeps_no_split_and_finds_masks(paint, mark, tmp_path):
+def test_mvtec_keeps_no_split_and_finds_masks(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     paint("train/good/000.png")
     for name in ("good/000", "hole/000", "hole/001", "bent/000"):
         paint(f"test/{name}.png")
@@ -84,7 +87,7 @@ def test_mvtec_keeps_no_split_and_finds_masks(paint, mark, tmp_path):
     assert masks["test/good/000.png"] is None
 
 
-def test_folders_with_defects_in_train_are_not_mvtec(paint, tmp_path):
+def test_folders_with_defects_in_train_are_not_mvtec(paint: Paint, tmp_path: Path) -> None:
     for name in ("train/good/0", "train/hole/0", "test/good/0", "test/hole/0"):
         paint(f"{name}.png")
     dataset = read_dataset(tmp_path)
@@ -92,7 +95,7 @@ def test_folders_with_defects_in_train_are_not_mvtec(paint, tmp_path):
     assert [s.split for s in dataset.samples] == ["test", "test", "train", "train"]
 
 
-def test_magnetic_tile_classes_masks_and_threshold(paint, mark, tmp_path):
+def test_magnetic_tile_classes_masks_and_threshold(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     for folder in ("MT_Free", "MT_Blowhole", "MT_Uneven"):
         paint(f"{folder}/Imgs/exp1_num_5.jpg")
         mark(f"{folder}/Imgs/exp1_num_5.png")
@@ -103,7 +106,7 @@ def test_magnetic_tile_classes_masks_and_threshold(paint, mark, tmp_path):
     assert {s.path.suffix for s in dataset.samples} == {".jpg"}
 
 
-def test_magnetic_tile_lightings_of_one_tile_are_one_group(paint, mark, tmp_path):
+def test_magnetic_tile_lightings_of_one_tile_are_one_group(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     names = ["exp3_num_36246", "exp6_num_36280", "exp1_num_36290", "exp2_num_36302", "exp1_num_40410", "odd"]
     for index, name in enumerate(names):
         paint(f"{'MT_Free' if index % 2 else 'MT_Break'}/Imgs/{name}.jpg")
@@ -113,7 +116,7 @@ def test_magnetic_tile_lightings_of_one_tile_are_one_group(paint, mark, tmp_path
     assert groups["odd"] == "MT_Free/Imgs/odd.jpg"
 
 
-def test_magnetic_tile_chains_up_to_the_largest_step():
+def test_magnetic_tile_chains_up_to_the_largest_step() -> None:
     step = magnetic_tile.LARGEST_STEP
     groups = magnetic_tile.series_of([10, 10 + step, 10 + 2 * step + 1, 9000])
     assert groups == {10: "num10", 10 + step: "num10", 11 + 2 * step: f"num{11 + 2 * step}", 9000: "num9000"}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.reports.drawing import save_figure
 
@@ -10,7 +12,7 @@ def row_of(question, value, method, iou):
     return {"question": question, "value": value, "method": method, "iou": iou}
 
 
-def gain_of(stage, iou, plain, taps="after"):
+def gain_of(stage, iou, plain, taps: str = "after"):
     return {
         "taps": taps,
         "scope": "channel",
@@ -38,7 +40,7 @@ QUESTIONS = {
 }
 
 
-def test_choices_on_the_left_and_stages_on_the_right():
+def test_choices_on_the_left_and_stages_on_the_right() -> None:
     choices, stages = effects_figure(QUESTIONS).axes
     names = [label.get_text() for label in choices.get_yticklabels()]
     assert names == ["base setting", "stages fused by max"]
@@ -50,7 +52,7 @@ def test_choices_on_the_left_and_stages_on_the_right():
     assert lines["LT, channel, gradient"] == [0.11, 0.22]
 
 
-def test_equal_figures_are_equal_files(tmp_path):
+def test_equal_figures_are_equal_files(tmp_path: Path) -> None:
     files = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import get_args
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -35,12 +37,14 @@ def opened(run, data):
     return Source.open(run, data, device="cpu")
 
 
-def measure(runs, data, out, *, maps=None, settings=SETTINGS, **work):
+def measure(runs, data, out, *, maps=None, settings=SETTINGS, **work: Any):
     return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
 
 
 @pytest.fixture(scope="module")
-def answer(request, tmp_path_factory, make_run):
+def answer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., Path]
+):
     """One run asked once, for all tests that only read: (run, data, answer)."""
     root = tmp_path_factory.mktemp("asked") / "data"
     for number in range(5):
@@ -87,7 +91,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("which", CASES, ids="-".join)
-def test_rows_are_what_the_engine_gives(which, answer):
+def test_rows_are_what_the_engine_gives(which: tuple[str, str, str], answer) -> None:
     run, data, found = answer
     (row,) = [r for r in found["rows"] if (r["question"], r["value"], r["method"]) == which]
     expected = by_hand(run, data, CASES[which])
@@ -105,7 +109,7 @@ def test_rows_are_what_the_engine_gives(which, answer):
         assert (low, high) == (0, 0)
 
 
-def test_every_choice_is_varied_alone(answer):
+def test_every_choice_is_varied_alone(answer) -> None:
     _, _, found = answer
     rows = found["rows"]
     asked = {(row["question"], row["value"]) for row in rows if row["method"] == "LTGrad-CAM"}
@@ -122,14 +126,14 @@ def test_every_choice_is_varied_alone(answer):
     assert layer - plain == {("scope", "stage")}
 
 
-def test_mean_and_sum_are_one_mask(answer):
+def test_mean_and_sum_are_one_mask(answer) -> None:
     _, _, found = answer
     for row in found["rows"]:
         if (row["question"], row["value"]) == ("fusion", "mean"):
             assert abs(row["gain"]) < 2e-3
 
 
-def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
+def test_gains_are_those_over_grad_cam_and_shares_add_up(answer) -> None:
     _, _, found = answer
     stages = len(found["stages"])
     after = [row for row in found["gains"] if row["taps"] == "after"]
@@ -157,7 +161,7 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer):
         assert sum(one[1:]) == pytest.approx(1)
 
 
-def test_over_runs():
+def test_over_runs() -> None:
     tables = [
         [{"q": "a", "iou": 0.2, "gain": None, "intervals": {"gain": [0, 1]}}],
         [
@@ -174,7 +178,7 @@ def test_over_runs():
     assert (b["runs"], b["intervals"], b["spread"]["iou"]) == (1, {"gain": [0.1, 0.3]}, None)
 
 
-def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
+def test_several_runs_are_written_side_by_side(answer, make_run: Callable[..., Path], tmp_path: Path) -> None:
     run, data, alone = answer
     other = make_run(seed=1)
     calls = []
@@ -217,12 +221,14 @@ def test_several_runs_are_written_side_by_side(answer, make_run, tmp_path):
         measure([run], data, out)
 
 
-def test_a_rerun_from_kept_maps_asks_the_network_nothing(answer, tmp_path, monkeypatch):
+def test_a_rerun_from_kept_maps_asks_the_network_nothing(
+    answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, data, alone = answer
     first = measure([run], data, tmp_path / "a", maps=tmp_path / "maps").values
     assert len(list((tmp_path / "maps").iterdir())) == 3
 
-    def refuse(*_given, **_named):
+    def refuse(*_given: Any, **_named: Any) -> None:
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(stage_maps, "capture", refuse)
@@ -230,10 +236,12 @@ def test_a_rerun_from_kept_maps_asks_the_network_nothing(answer, tmp_path, monke
     assert again["runs"] == first["runs"] == [alone]
 
 
-def test_a_stopped_measurement_goes_on_from_its_maps(answer, tmp_path, monkeypatch):
+def test_a_stopped_measurement_goes_on_from_its_maps(
+    answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, data, alone = answer
 
-    def progress(done, _total):
+    def progress(done, _total) -> None:
         if done >= 60:  # per cent: two of three images
             raise KeyboardInterrupt
 
@@ -248,7 +256,7 @@ def test_a_stopped_measurement_goes_on_from_its_maps(answer, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path):
+def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path: Path) -> None:
     run, _, _ = answer
     _, data = sided
     (data / "dent/3.png").write_bytes(b"no image")
@@ -257,7 +265,7 @@ def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path)
     assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
 
 
-def test_what_cannot_be_asked(answer, tmp_path):
+def test_what_cannot_be_asked(answer, tmp_path: Path) -> None:
     run, data, _ = answer
     with pytest.raises(SettingsError, match="RUN"):
         measure([run, run], data, tmp_path / "out")

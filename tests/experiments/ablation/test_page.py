@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
+from tests.conftest import Page
+
 from ltcam.experiments.ablation.page import (
     GAIN_HEAD,
     HEAD,
@@ -14,7 +18,7 @@ from ltcam.experiments.ablation.page import (
 METHODS = ["Grad-CAM", "LTGrad-CAM"]
 
 
-def row_of(question, value, method, iou, gain, **fields):
+def row_of(question, value, method, iou, gain, **fields: Any):
     return {
         "question": question,
         "value": value,
@@ -30,7 +34,7 @@ def row_of(question, value, method, iou, gain, **fields):
     }
 
 
-def gain_of(scope, reading, stage, iou, plain, percentile=50, taps="after"):
+def gain_of(scope, reading, stage, iou, plain, percentile: int = 50, taps: str = "after"):
     return {
         "taps": taps,
         "scope": scope,
@@ -49,7 +53,7 @@ def gain_of(scope, reading, stage, iou, plain, percentile=50, taps="after"):
     }
 
 
-def run_of(name="run-a", **fields):
+def run_of(name: str = "run-a", **fields: Any):
     return {
         "run": name,
         "backbone": "test_resnet",
@@ -69,7 +73,7 @@ def run_of(name="run-a", **fields):
     }
 
 
-def questions_of(**fields):
+def questions_of(**fields: Any):
     return {
         "base": {"percentile": 50, "methods": METHODS},
         "rows": [
@@ -101,7 +105,7 @@ def questions_of(**fields):
     }
 
 
-def test_rows_stand_choice_by_choice():
+def test_rows_stand_choice_by_choice() -> None:
     rows = answer_rows(questions_of())
     assert all(len(row) == len(HEAD) for row in rows)
     assert [row[:2] for row in rows] == [
@@ -116,7 +120,7 @@ def test_rows_stand_choice_by_choice():
     assert rows[4][2:4] == ("–", "–")
 
 
-def test_gains_and_stages():
+def test_gains_and_stages() -> None:
     rows = gain_rows(questions_of())
     assert all(len(row) == len(GAIN_HEAD) for row in rows)
     assert rows[0] == ("channel", "gradient", "50", "0.200", "0.250", "+0.050", "+0.010 to +0.050")
@@ -127,7 +131,7 @@ def test_gains_and_stages():
     assert stages[1] == ("S2", "50.0 %", "0.300", "25.0 %", "0.220", "-0.080", "12.5 %")
 
 
-def test_page_names_the_best_reading(parse):
+def test_page_names_the_best_reading(parse: type[Page]) -> None:
     page = parse(ablation_page(questions_of(), title="a on b"))
     page.assert_self_contained()
     assert "gains most over Grad-CAM with the percentile of each channel" in page.text
@@ -139,7 +143,7 @@ def test_page_names_the_best_reading(parse):
     assert len(page.images) == 1
 
 
-def test_runs_side_by_side_show_where_they_differ(parse):
+def test_runs_side_by_side_show_where_they_differ(parse: type[Page]) -> None:
     runs = [run_of(), run_of("run-b", image_size=[128, 96], training={"freeze": 2})]
     spread = {"sd": 0.1, "low": -0.2, "high": 0.3}
     row = row_of(
@@ -159,7 +163,7 @@ def test_runs_side_by_side_show_where_they_differ(parse):
     assert "| run-b | 2 | 128, 96 |" in ablation_markdown(found)
 
 
-def test_everything_is_escaped(parse, evil):
+def test_everything_is_escaped(parse: type[Page], evil: str) -> None:
     failed = [{"image": f"a/{evil}", "reason": evil}]
     hostile = questions_of(command=evil, runs=[run_of(evil, backbone=evil, failed=failed, notes=[evil])])
     text = ablation_page(hostile, title=evil)
@@ -170,7 +174,7 @@ def test_everything_is_escaped(parse, evil):
     assert "<script" not in ablation_markdown(hostile)
 
 
-def test_markdown():
+def test_markdown() -> None:
     text = ablation_markdown(questions_of())
     assert "| stages fused by max | Grad-CAM | 0.300 | +0.100 |" in text
     assert "| S2 | 50.0 % | 0.300 |" in text

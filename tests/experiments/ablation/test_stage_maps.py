@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def run(make_run):
+def run(make_run: Callable[..., Path]):
     return make_run()
 
 
@@ -35,7 +37,7 @@ def inspector(run):
     return Inspector.load(run, device="cpu")
 
 
-def files_of(run, inspector, folder, **options):
+def files_of(run, inspector, folder, **options: Any):
     return StageMapFiles.of(
         Source(run, inspector, NO_DATA), folder, **{"positive_activations": False, **options}
     )
@@ -45,7 +47,9 @@ def files_of(run, inspector, folder, **options):
 @pytest.mark.parametrize(
     ("fusion", "stage_scale"), [("sum", "none"), ("max", "tanh"), ("mean", "minmax"), ("sum", "max")]
 )
-def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, inspector, tmp_path):
+def test_recipes_make_the_maps_of_the_engine(
+    relu: str, fusion: str, stage_scale: str, run, inspector, tmp_path: Path
+) -> None:
     found = files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS[:3])
     batch, target = inspector.network.batch([RESIZED]), log_odds([1])
     for kind, maps in found.items():
@@ -66,7 +70,7 @@ def test_recipes_make_the_maps_of_the_engine(relu, fusion, stage_scale, run, ins
         np.testing.assert_allclose(recipe.heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_one_stage_alone(run, inspector, tmp_path):
+def test_one_stage_alone(run, inspector, tmp_path: Path) -> None:
     kind = KINDS[0]
     maps = files_of(run, inspector, tmp_path).get(RESIZED, [kind])[kind]
     alone = CAM("grad-cam", layers=inspector.run.stages[1:2])
@@ -76,7 +80,9 @@ def test_one_stage_alone(run, inspector, tmp_path):
     np.testing.assert_allclose(Recipe(kind, stage=2).heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_what_is_in_a_file_is_not_made_again(run, inspector, tmp_path, monkeypatch):
+def test_what_is_in_a_file_is_not_made_again(
+    run, inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = []
     look = stage_maps.capture
     monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
@@ -99,7 +105,7 @@ def test_what_is_in_a_file_is_not_made_again(run, inspector, tmp_path, monkeypat
     np.testing.assert_array_equal(restored[KINDS[1]][0], made[KINDS[1]][0])
 
 
-def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path):
+def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path: Path) -> None:
     files = files_of(run, inspector, tmp_path)
     files.get(RESIZED, KINDS[:1])
     (file,) = tmp_path.iterdir()
@@ -108,19 +114,19 @@ def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path):
     assert files.get(RESIZED, KINDS[:1])[KINDS[0]][0].dtype == np.float32
 
 
-def test_taps(run, inspector, tmp_path):
+def test_taps(run, inspector, tmp_path: Path) -> None:
     files = files_of(run, inspector, tmp_path)
     assert files.layers("after") == inspector.run.stages
     assert len(files.layers("before")) == len(inspector.run.stages)
 
 
-def test_shares():
+def test_shares() -> None:
     maps = (np.array([[1.0, -5.0]], np.float32), np.full((4, 4), 1.5, np.float32))
     assert shares_of_stages(maps) == pytest.approx([0.25, 0.75])
     assert shares_of_stages((np.zeros((2, 2), np.float32),)) == [0.0]
 
 
-def test_moved_knows_shapes_and_no_scales():
+def test_moved_knows_shapes_and_no_scales() -> None:
     one = (np.array([[1.0, 2.0, -9.0]]), np.array([[1.0, 0.0]]), np.zeros((2, 2)))
     other = (np.array([[10.0, 20.0, -1.0]]), np.array([[0.0, 3.0]]), np.ones((2, 2)))
     same, turned, nothing = moved(one, other)
@@ -129,7 +135,7 @@ def test_moved_knows_shapes_and_no_scales():
     assert np.isnan(nothing)
 
 
-def test_an_even_share_is_that_of_the_resized_maps():
+def test_an_even_share_is_that_of_the_resized_maps() -> None:
     """A stage's share of the raw sum is about that of its map before it is resized."""
     maps = (
         np.random.default_rng(0).random((32, 32)).astype(np.float32),

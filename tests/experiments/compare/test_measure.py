@@ -5,7 +5,10 @@ import json
 import math
 import shutil
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,17 +68,17 @@ def make_data(root):
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path):
     return make_data(tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
-def run(make_run):
+def run(make_run: Callable[..., Path]):
     return make_run(sharpening=SharpeningSettings(polarity="dark", window=0.5), mask=MaskSettings(reach=0.15))
 
 
 @pytest.fixture(scope="module")
-def whole(run, tmp_path_factory):
+def whole(run, tmp_path_factory: pytest.TempPathFactory):
     """One comparison of all methods, for all tests that only read: (data, results' folder, what was found)."""
     folder = tmp_path_factory.mktemp("whole")
     data = make_data(folder / "data")
@@ -88,7 +91,18 @@ def whole(run, tmp_path_factory):
     return data, folder / "out", found.values
 
 
-def measure(run, data, out, *, methods=QUICK, maps=None, percentile=50, split="auto", batch_size=4, **work):
+def measure(
+    run,
+    data,
+    out,
+    *,
+    methods=QUICK,
+    maps=None,
+    percentile: int = 50,
+    split: str = "auto",
+    batch_size: int = 4,
+    **work: Any,
+):
     settings = CompareSettings(
         maps or ContenderSettings(methods, percentile), split, batch_size, bootstrap=20
     )
@@ -146,7 +160,9 @@ def ablation(inspector, images, target):
         ("Ablation-CAM", "last", ablation),
     ],
 )
-def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, whole):
+def test_counts_are_those_of_the_single_cam(
+    method: str, stages: str, heatmap_of: Callable[..., Any], run, whole
+) -> None:
     data, _, found = whole
     row = row_of(found, method, stages)
     expected = by_hand(run, data, heatmap_of)
@@ -164,7 +180,7 @@ def test_counts_are_those_of_the_single_cam(method, stages, heatmap_of, run, who
         assert 0 <= low <= high <= 1
 
 
-def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
+def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path: Path) -> None:
     data, _, found = whole
     unsharpened = {"overrides": Overrides(sharpen="none")}
     for title, options in (("This run", {}), ("This run, unsharpened", unsharpened)):
@@ -194,7 +210,9 @@ def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path):
     ],
     ids=lambda cam: cam.method,
 )
-def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
+def test_a_run_with_any_map_can_be_compared(
+    cam: CamSettings, make_run: Callable[..., Path], data, tmp_path: Path
+) -> None:
     run = make_run(maps={MAP: cam})
     found = measure(run, data, tmp_path / "out").values
     assert [row["method"] for row in found["rows"] if row["stages"] == "run"] == ["This run"]
@@ -211,7 +229,7 @@ def test_a_run_with_any_map_can_be_compared(cam, make_run, data, tmp_path):
     assert own["shares_capture"] == (cam.method == "grad-cam")
 
 
-def test_what_is_compared(whole):
+def test_what_is_compared(whole) -> None:
     rows = whole[2]["rows"]
     titles = [method.title for method in list_gradient_methods()]
     assert {"Grad-CAM", "Grad-CAM++", "XGrad-CAM", "LayerCAM", "HiResCAM"} <= set(titles)
@@ -224,7 +242,9 @@ def test_what_is_compared(whole):
     assert len(rows) == len(expected)
 
 
-def test_any_registered_method_can_be_compared(run, data, tmp_path, monkeypatch):
+def test_any_registered_method_can_be_compared(
+    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Methods that are in no comparison by default, and an own one."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))  # forgotten again afterwards
     own = GradientMethod(
@@ -247,7 +267,7 @@ def test_any_registered_method_can_be_compared(run, data, tmp_path, monkeypatch)
         measure(run, data, tmp_path / "other", methods=("no-cam",))
 
 
-def test_hits_are_where_the_highest_pixel_lies(run, whole):
+def test_hits_are_where_the_highest_pixel_lies(run, whole) -> None:
     data, _, found = whole
     inspector = Inspector.load(run, device="cpu")
     hits = HitCounts()
@@ -267,7 +287,7 @@ def test_hits_are_where_the_highest_pixel_lies(run, whole):
     }
 
 
-def test_what_is_written(run, whole):
+def test_what_is_written(run, whole) -> None:
     data, out, found = whole
     names = {"compare.json", "compare.csv", "compare.md", "report.html"}
     assert {path.name for path in out.iterdir()} == names | {FILES_FILE}
@@ -304,7 +324,7 @@ def test_what_is_written(run, whole):
         measure(run, data, out)
 
 
-def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
+def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path: Path) -> None:
     root = tmp_path / "ksdd"
     for group in range(3):
         for part in range(2):
@@ -335,7 +355,7 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path):
     assert row_of(other, "LTGrad-CAM", "all")["paper"] is None  # the paper's is of delta 50
 
 
-def test_only_defective_images_with_a_mask_count(run, data, tmp_path):
+def test_only_defective_images_with_a_mask_count(run, data, tmp_path: Path) -> None:
     (data / "masks/dent/4.png").unlink()
     found = measure(run, data, tmp_path / "out").values
     assert found["images"] == {"defective": 4, "with_mask": 3, "measured": 3}
@@ -344,7 +364,7 @@ def test_only_defective_images_with_a_mask_count(run, data, tmp_path):
     assert found["failed"] == []
 
 
-def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path):
+def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path: Path) -> None:
     (data / "dent/3.png").write_bytes(b"no image")
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/5.png")
     found = measure(run, data, tmp_path / "out")
@@ -357,7 +377,9 @@ def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path):
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
-def test_an_image_that_one_method_cannot_mask_counts_for_none(run, data, tmp_path, monkeypatch):
+def test_an_image_that_one_method_cannot_mask_counts_for_none(
+    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     look = compare.look
 
     def one_not_finite(inspector, compared, resized):
@@ -379,7 +401,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(run, data, tmp_pat
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
-def test_nothing_to_measure(run, data, tmp_path):
+def test_nothing_to_measure(run, data, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "broken")
     for file in (tmp_path / "broken/dent").iterdir():
         file.write_bytes(b"")
@@ -391,7 +413,7 @@ def test_nothing_to_measure(run, data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_settings_that_cannot_be_used(run, data, tmp_path):
+def test_settings_that_cannot_be_used(run, data, tmp_path: Path) -> None:
     for percentile in (-1, 101, math.nan):
         with pytest.raises(SettingsError, match="`percentile`"):
             measure(run, data, tmp_path / "out", percentile=percentile)
@@ -399,7 +421,7 @@ def test_settings_that_cannot_be_used(run, data, tmp_path):
         measure(run, data, tmp_path / "out", split="half")
 
 
-def test_batch_size_changes_nothing(run, data, tmp_path):
+def test_batch_size_changes_nothing(run, data, tmp_path: Path) -> None:
     one = measure(run, data, tmp_path / "1", batch_size=1).values["rows"]
     three = measure(run, data, tmp_path / "3", batch_size=3).values["rows"]
     for each, other in zip(one, three, strict=True):
@@ -407,11 +429,13 @@ def test_batch_size_changes_nothing(run, data, tmp_path):
         assert each["iou"] == pytest.approx(other["iou"], abs=2e-3), each["method"]
 
 
-def test_one_capture_serves_all_gradient_methods(run, data, tmp_path, monkeypatch):
+def test_one_capture_serves_all_gradient_methods(
+    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     captures = []
     whole = contenders.capture
 
-    def counted(model, images, *rest, **options):
+    def counted(model, images, *rest: Any, **options: Any):
         captures.append(len(images))
         return whole(model, images, *rest, **options)
 
@@ -420,10 +444,10 @@ def test_one_capture_serves_all_gradient_methods(run, data, tmp_path, monkeypatc
     assert captures == [4]
 
 
-def test_warnings_of_methods_become_notes(run, data, tmp_path, monkeypatch):
+def test_warnings_of_methods_become_notes(run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = contenders.sweep
 
-    def warning(*arguments, **options):
+    def warning(*arguments: Any, **options: Any):
         warnings.warn("beware of <b>this</b>", stacklevel=2)
         return whole(*arguments, **options)
 
@@ -435,8 +459,8 @@ def test_warnings_of_methods_become_notes(run, data, tmp_path, monkeypatch):
     assert "beware of &lt;b&gt;this" in page
 
 
-def test_a_network_that_a_method_fails_on(run, data, tmp_path, monkeypatch):
-    def no_memory(*_arguments, **_options):
+def test_a_network_that_a_method_fails_on(run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_arguments: Any, **_options: Any) -> None:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(contenders, "sweep", no_memory)
@@ -445,7 +469,7 @@ def test_a_network_that_a_method_fails_on(run, data, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
+def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data, tmp_path: Path) -> None:
     (data / "hole").mkdir()
     (data / "masks/hole").mkdir()
     for number in (5, 6):
@@ -467,7 +491,9 @@ def test_each_class_is_pooled_by_itself(make_run, data, tmp_path):
     assert "hole (2)" in (tmp_path / "out/compare.md").read_text()
 
 
-def test_a_stopped_comparison_goes_on_at_the_next_image(run, data, tmp_path, monkeypatch):
+def test_a_stopped_comparison_goes_on_at_the_next_image(
+    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = measure(run, data, tmp_path / "whole", batch_size=1).values
     look, seen = compare.look, []
 

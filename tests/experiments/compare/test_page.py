@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tests.conftest import Page
 
 from ltcam.experiments.compare.page import HEAD, compare_markdown, compare_page, compare_rows
 
 
-def row_of(method, iou, stages="last", **fields):
+def row_of(method, iou, stages: str = "last", **fields: Any):
     interval = [None, None] if iou is None else [iou - 0.01, iou + 0.01]
     return {
         "method": method,
@@ -24,7 +27,7 @@ def row_of(method, iou, stages="last", **fields):
     }
 
 
-def comparison_of(rows, **fields):
+def comparison_of(rows, **fields: Any):
     return {
         "split": "test side of the run",
         "backbone": "test_resnet",
@@ -67,7 +70,7 @@ def rows():
     ]
 
 
-def test_rows_are_sorted_and_undefined_ones_last(rows):
+def test_rows_are_sorted_and_undefined_ones_last(rows) -> None:
     found = compare_rows(comparison_of(rows))
     assert [row[0] for row in found] == ["This run", "LTGrad-CAM", "Grad-CAM", "Nothing"]
     assert all(len(row) == len(HEAD) for row in found)
@@ -88,7 +91,7 @@ def test_rows_are_sorted_and_undefined_ones_last(rows):
     assert found[3][3:5] == ("–", "–")
 
 
-def test_page_shows_the_numbers(rows, parse):
+def test_page_shows_the_numbers(rows, parse: type[Page]) -> None:
     order = {"last": {"methods": 8, "spearman": 0.625}, "all": {"methods": 2, "spearman": None}}
     page = parse(compare_page(comparison_of(rows, paper_order=order), title="a on b"))
     page.assert_self_contained()
@@ -106,13 +109,13 @@ def test_page_shows_the_numbers(rows, parse):
     assert "--probing" in page.text
 
 
-def test_page_without_the_papers_numbers_and_failures(parse):
+def test_page_without_the_papers_numbers_and_failures(parse: type[Page]) -> None:
     text = compare_page(comparison_of([row_of("Grad-CAM", 0.2)]), title="x")
     assert "Beside the paper" not in text
     assert "could not be measured" not in text
 
 
-def test_everything_is_escaped(rows, parse, evil):
+def test_everything_is_escaped(rows, parse: type[Page], evil: str) -> None:
     hostile = comparison_of(
         [*rows, row_of(evil, 0.1)],
         backbone=evil,
@@ -130,7 +133,7 @@ def test_everything_is_escaped(rows, parse, evil):
     assert "<script" not in markdown
 
 
-def test_markdown_has_everything(rows):
+def test_markdown_has_everything(rows) -> None:
     order = {"last": {"methods": 8, "spearman": 0.5}, "all": {"methods": 8, "spearman": 0.25}}
     failed = [{"image": "a|b.png", "reason": "empty"}]
     text = compare_markdown(comparison_of(rows, paper_order=order, failed=failed))
@@ -141,7 +144,7 @@ def test_markdown_has_everything(rows):
     assert "| a\\|b.png | empty |" in text
 
 
-def test_a_row_in_half_precision_says_so():
+def test_a_row_in_half_precision_says_so() -> None:
     rows = [row_of("Score-CAM", 0.2, bfloat16=True), row_of("Grad-CAM", 0.1)]
     first, second = compare_rows(comparison_of(rows))
     assert first[1] == "last stage, in bfloat16"

@@ -70,7 +70,7 @@ def consistent_with_one_count(
     return lowest <= highest
 
 
-def row(method, value, stages="last", printed=None):
+def row(method, value, stages: str = "last", printed=None):
     return {
         "method": method,
         "stages": stages,
@@ -80,28 +80,28 @@ def row(method, value, stages="last", printed=None):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_row_can_come_from_one_pixel_count(method):
+def test_each_row_can_come_from_one_pixel_count(method) -> None:
     found = printed_for("ksdd", method, 50 if method.startswith("LT") else None)
     assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
     assert bool(found.note) == (method in {"Ablation-CAM", "LTFullGrad"})
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_row_of_ksdd2_can_come_from_one_pixel_count(method):
+def test_each_row_of_ksdd2_can_come_from_one_pixel_count(method) -> None:
     found = printed_for("ksdd2", method, 0 if method.startswith("LT") else None)
     assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
     assert bool(found.note) == (method == "LTFullGrad")
     assert found.table == (3 if method == "LTFullGrad" else 2)
 
 
-def test_only_where_the_paper_has_the_same():
+def test_only_where_the_paper_has_the_same() -> None:
     assert printed_for("folders", "Grad-CAM", None) is None
     assert printed_for("ksdd", "HiResCAM", None) is None
     assert printed_for("ksdd", "LTGrad-CAM", 40) is None
     assert printed_for("ksdd", "LTGrad-CAM", 50.0).iou == 0.2409
 
 
-def test_order_is_compared_once_per_form():
+def test_order_is_compared_once_per_form() -> None:
     rows = [
         row("a", 0.1, "last", 0.3),
         row("a", 0.5, "all", 0.3),
@@ -115,7 +115,7 @@ def test_order_is_compared_once_per_form():
     assert found["all"] == {"methods": 3, "spearman": pytest.approx(0.5)}  # ranks 3 1 2 against 3 2 1
 
 
-def test_an_order_needs_three_values_that_differ():
+def test_an_order_needs_three_values_that_differ() -> None:
     assert agreement_of_orders([row("a", 0.1)]) is None
     two = [row("a", 0.1, "last", 0.3), row("b", None, "last", 0.2), row("c", 0.2, "last", 0.1)]
     assert agreement_of_orders(two)["last"] == {"methods": 2, "spearman": None}
@@ -124,13 +124,15 @@ def test_an_order_needs_three_values_that_differ():
 
 
 @pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])
-def test_the_papers_tables_come_from_one_pooled_count(row, i, p, r, f, fits):
+def test_the_papers_tables_come_from_one_pooled_count(
+    row: str, i: float, p: float, r: float, f: float, fits: bool
+) -> None:
     assert consistent_with_one_count(i / 100, p / 100, r / 100, f / 100) is fits
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_every_real_count_is_found_consistent_after_rounding(tp, fp, fn):
+def test_every_real_count_is_found_consistent_after_rounding(tp: int, fp: int, fn: int) -> None:
     counts = PixelCounts(tp, fp, fn)
     printed = [round(metric(counts), 4) for metric in (iou, precision, recall, f1)]
     # A hair more than half a unit: the printed number itself is rounded to float64.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from ltcam_runtime.images import resize
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path):
     """Five images with dents of rising area, whose names run the other way; and one OK."""
     root = tmp_path / "data"
     for number in range(6):
@@ -41,11 +43,11 @@ def data(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def run(make_run):
+def run(make_run: Callable[..., Path]):
     return make_run()
 
 
-def draw(run, data, out, **work):
+def draw(run, data, out, **work: Any):
     return make_figures(Source.open(run, data, device="cpu"), FigureSettings(images=2), Work(out, **work))
 
 
@@ -53,7 +55,7 @@ def sample(name: str, data: Path) -> Sample:
     return Sample(f"dent/{name}", data / "dent" / name, "dent", name, mask=data / "masks/dent" / name)
 
 
-def test_images_are_chosen_by_area_and_name_alone(data):
+def test_images_are_chosen_by_area_and_name_alone(data) -> None:
     samples = [sample(f"{number}.png", data) for number in (4, 5, 6, 7, 8)]
     chosen = choose_pictured(samples, 3)
     assert [each.sample.id for each in chosen] == ["dent/8.png", "dent/6.png", "dent/4.png"]
@@ -67,7 +69,7 @@ def test_images_are_chosen_by_area_and_name_alone(data):
     assert [each.sample.id for each in choose_pictured(samples, 9)][:2] == ["dent/7.png", "dent/8.png"]
 
 
-def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
+def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path: Path) -> None:
     inspector = Inspector.load(run, device="cpu")
     settings = ContenderSettings(percentile=30, probing=True)
     compared = shown_contenders(inspector, settings)
@@ -101,7 +103,7 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path):
     assert again.numbers == found.numbers
 
 
-def test_what_is_written(run, data, tmp_path):
+def test_what_is_written(run, data, tmp_path: Path) -> None:
     calls = []
     found = draw(run, data, tmp_path / "out", progress=lambda *now: calls.append(now))
     names = [
@@ -122,7 +124,7 @@ def test_what_is_written(run, data, tmp_path):
         draw(run, data, tmp_path / "out")
 
 
-def test_what_cannot_be_drawn(run, data, tmp_path):
+def test_what_cannot_be_drawn(run, data, tmp_path: Path) -> None:
     for file in (data / "masks/dent").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="has a mask"):

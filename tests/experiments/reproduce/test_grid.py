@@ -24,14 +24,16 @@ from ltcam.experiments.reproduce.figures.plates import (
 from ltcam.reports.drawing import FOUND, FRAME, TRUE, encoded
 
 
-def shown(shape=(400, 160), box=(slice(100, 110), slice(30, 80)), name="kos1/Part2.jpg"):
+def shown(
+    shape: tuple[int, int] = (400, 160), box=(slice(100, 110), slice(30, 80)), name: str = "kos1/Part2.jpg"
+):
     rng = np.random.default_rng(0)
     truth = np.zeros(shape, bool)
     truth[box] = True
     return Shown(name, rng.integers(0, 255, (*shape, 3), dtype=np.uint8), truth)
 
 
-def heat(shape, seed=1):
+def heat(shape, seed: int = 1):
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
@@ -93,7 +95,7 @@ def frames(picture):
         (slice(20, 160), slice(70, 75)),
     ],
 )
-def test_the_window_holds_the_defect_and_lies_in_the_image(box):
+def test_the_window_holds_the_defect_and_lies_in_the_image(box) -> None:
     truth = shown(box=box).truth
     rows, columns = close_window(truth)
     assert truth[rows, columns].sum() == truth.sum()
@@ -104,7 +106,7 @@ def test_the_window_holds_the_defect_and_lies_in_the_image(box):
     assert (rows.stop - rows.start) * (columns.stop - columns.start) <= truth.size / 2
 
 
-def test_no_window_where_it_would_be_no_closer_look():
+def test_no_window_where_it_would_be_no_closer_look() -> None:
     assert close_window(np.zeros((400, 160), bool)) is None
     assert close_window(shown(box=(slice(0, 390), slice(0, 150))).truth) is None
     assert close_window(np.ones((20, 20), bool)) is None
@@ -113,7 +115,7 @@ def test_no_window_where_it_would_be_no_closer_look():
 # ---------------------------------------------------------------------------------------- the grid
 
 
-def test_whole_and_part_of_every_panel_with_the_part_framed():
+def test_whole_and_part_of_every_panel_with_the_part_framed() -> None:
     image = shown()
     panels = (Panel(image.image, outlined=False), Panel(heat((400, 160)), found=image.truth, note="0.42"))
     figure = grid(
@@ -137,7 +139,7 @@ def test_whole_and_part_of_every_panel_with_the_part_framed():
     encoded(figure, "svg")
 
 
-def test_outlines_run_along_the_mask():
+def test_outlines_run_along_the_mask() -> None:
     image = shown()
     panel = Panel(heat((400, 160)))
     (_, part) = pictures(grid([Head("map")], [Strip(image, ((panel,),))]))
@@ -151,7 +153,7 @@ def test_outlines_run_along_the_mask():
     assert (y.min(), y.max()) == pytest.approx((100, 110), abs=0.2)
 
 
-def test_without_a_part_the_whole_is_outlined():
+def test_without_a_part_the_whole_is_outlined() -> None:
     image = shown(box=(slice(0, 390), slice(0, 150)))
     figure = grid([Head("map")], [Strip(image, ((Panel(heat((400, 160))),),))])
     (whole,) = pictures(figure)
@@ -160,7 +162,7 @@ def test_without_a_part_the_whole_is_outlined():
     assert "part shown larger below" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_pictures_keep_their_shape_and_nothing_lies_outside_or_on_another():
+def test_pictures_keep_their_shape_and_nothing_lies_outside_or_on_another() -> None:
     strips = [
         Strip(
             shown(shape, (slice(40, 44), slice(30, 44)), name),
@@ -187,7 +189,7 @@ def test_pictures_keep_their_shape_and_nothing_lies_outside_or_on_another():
             assert right <= other[0] or other[1] <= left or bottom <= other[3] or other[2] <= top
 
 
-def test_colours_run_from_the_maps_own_minimum_to_its_maximum():
+def test_colours_run_from_the_maps_own_minimum_to_its_maximum() -> None:
     image = shown(box=(slice(0, 390), slice(0, 150)))
     values = np.linspace(-5, 20, 400 * 160, dtype=np.float32).reshape(400, 160)
     (picture,) = pictures(grid([Head("map")], [Strip(image, ((Panel(values),),))]))
@@ -199,7 +201,7 @@ def test_colours_run_from_the_maps_own_minimum_to_its_maximum():
     assert len(np.unique(pictures(flat)[0].get_array().reshape(-1, 3), axis=0)) == 1
 
 
-def test_what_does_not_fit_together():
+def test_what_does_not_fit_together() -> None:
     with pytest.raises(ValueError, match="no images"):
         grid([Head("a")], [])
     with pytest.raises(ValueError, match="1 columns"):
@@ -207,14 +209,14 @@ def test_what_does_not_fit_together():
 
 
 @pytest.mark.parametrize(("most", "length"), [(0.4, 1), (1, 1), (7, 5), (99, 50), (100, 100), (460, 200)])
-def test_scale_bars_have_round_lengths(most, length):
+def test_scale_bars_have_round_lengths(most: float, length: int) -> None:
     assert round_length(most) == length
 
 
 # ---------------------------------------------------------------------------------------- the figures
 
 
-def test_stages_show_their_maxima():
+def test_stages_show_their_maxima() -> None:
     image = shown()
     maps = [4 * heat((20, 8)), 7 * heat((10, 4))]
     maps[0].flat[0], maps[1].flat[0] = 4, 7
@@ -223,7 +225,7 @@ def test_stages_show_their_maxima():
     assert len(pictures(figure)) == 2 * 4
 
 
-def test_two_lines_per_image():
+def test_two_lines_per_image() -> None:
     images = [shown(name="one"), shown(name="two")]
     maps = [[heat((10, 4)), heat((5, 2))]] * 2
     heads = [Head("S1"), Head("sum")]
@@ -233,7 +235,7 @@ def test_two_lines_per_image():
         assert words(figure).count("whole") == words(figure).count("truncated") == 2
 
 
-def test_methods_show_their_masks_and_iou():
+def test_methods_show_their_masks_and_iou() -> None:
     image = shown()
     answers = {
         Head("Grad-CAM"): [Answer(heat((20, 8)), image.truth, 1.0)],
@@ -248,7 +250,7 @@ def test_methods_show_their_masks_and_iou():
         methods_figure([image, image], answers)
 
 
-def test_layers_shown_are_spread_over_all():
+def test_layers_shown_are_spread_over_all() -> None:
     assert spread(13) == tuple(range(13))
     chosen = spread(97)
     assert len(chosen) == 13

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +44,7 @@ QUICK = ContenderSettings(("grad-cam",))
 BARE = replace(PLAN, maps=QUICK, tuning=False, questions=False)
 
 
-def run(plan, out, *, resume=False, say=None, **at_hand):
+def run(plan, out, *, resume: bool = False, say=None, **at_hand: Any):
     telling = None if say is None else Telling(say=say)
     work = Work(out, resume=resume, command="ltcam reproduce it")
     return reproduce(plan, work, AtHand(**at_hand), device="cpu", telling=telling)
@@ -56,7 +61,7 @@ def opens():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def counted(opens):
+def counted(opens) -> Iterator[None]:
     scan, load = open_data.read_dataset, opened.Inspector.load
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(open_data, "read_dataset", lambda *a, **k: (opens.append("data"), scan(*a, **k))[1])
@@ -65,7 +70,11 @@ def counted(opens):
 
 
 @pytest.fixture(scope="module")
-def done(opens, opens_below, tmp_path_factory):
+def done(
+    opens,
+    opens_below: Callable[[Path], AbstractContextManager[Counter[str]]],
+    tmp_path_factory: pytest.TempPathFactory,
+):
     """A whole miniature reproduction: folder and what was returned. Not to be changed."""
     out = tmp_path_factory.mktemp("synthetic") / "out"
     opens.clear()
@@ -83,7 +92,7 @@ def done(opens, opens_below, tmp_path_factory):
     return out, found
 
 
-def test_a_whole_miniature_writes_page_figures_and_numbers(done):
+def test_a_whole_miniature_writes_page_figures_and_numbers(done) -> None:
     out, found = done
     assert json.loads((out / "reproduction.json").read_text()) == found
     assert found["compare"] == json.loads((out / "compare/compare.json").read_text())
@@ -107,7 +116,7 @@ def test_a_whole_miniature_writes_page_figures_and_numbers(done):
     assert [row["iou"] for row in table["rows"]] == [row["iou"] for row in found["compare"]["rows"]]
 
 
-def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done):
+def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done) -> None:
     out, found = done
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page
@@ -122,7 +131,7 @@ def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done):
     assert "random initialisation" in page
 
 
-def test_the_images_shown_are_chosen_by_area(done):
+def test_the_images_shown_are_chosen_by_area(done) -> None:
     images = done[1]["figures"]["images"]
     assert len(images) == 2
     assert images[0]["defect_share"] <= images[1]["defect_share"]
@@ -132,8 +141,10 @@ def test_the_images_shown_are_chosen_by_area(done):
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done, tmp_path, monkeypatch):
-    def stopped(*_given, **_named):
+def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(
+    done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
 
     out, plan = tmp_path / "out", replace(BARE, questions=True)
@@ -161,11 +172,13 @@ def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(done
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypatch):
+def test_a_training_that_was_killed_goes_on_at_the_next_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
     said = []
 
-    def after_training(*_given, **_named):
+    def after_training(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -183,8 +196,8 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(tmp_path, monkeypa
     assert steps == []  # both epochs were done
 
 
-def test_nothing_finished_leaves_nothing(tmp_path, monkeypatch):
-    def broken(*_given, **_named):
+def test_nothing_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_given: Any, **_named: Any) -> None:
         raise SettingsError("weights that do not fit")
 
     monkeypatch.setattr("ltcam.training.train.prepare_images", broken)
@@ -210,7 +223,7 @@ def ksdd2(root):
 
 
 @pytest.fixture(scope="module")
-def on_ksdd2(opens, tmp_path_factory):
+def on_ksdd2(opens, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("ksdd2")
     training = TRAINING.model_copy(update={"image_size": (96, 64)})
     plan = replace(
@@ -228,7 +241,7 @@ def on_ksdd2(opens, tmp_path_factory):
     return folder / "out", found
 
 
-def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2):
+def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2) -> None:
     out, found = on_ksdd2
     assert (found["kind"], found["split"]) == ("ksdd2", "official")
     assert found["compare"]["images"] == {"defective": 3, "with_mask": 3, "measured": 3}
@@ -243,7 +256,7 @@ def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2):
     assert "synthetic" not in found["plan"]
 
 
-def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2):
+def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2) -> None:
     out, _ = on_ksdd2
     folds = json.loads((out / "folds.json").read_text())
     assert (folds["split"], folds["folds"]) == ("folds", 2)
@@ -261,7 +274,7 @@ def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2):
     assert f"{row['iou']['mean']:.3f} ± {row['iou']['std']:.3f}" in (out / "report.html").read_text()
 
 
-def test_undefined_values_of_folds():
+def test_undefined_values_of_folds() -> None:
     row = {"method": "m", "stages": "last", "percentile": None, "paper": None}
     numbers = dict.fromkeys(("iou", "precision", "recall", "f1"))
     one = {"images": {"measured": 1}, "rows": [{**row, **numbers, "counts": {"tp": 0, "fp": 0, "fn": 0}}]}
@@ -272,7 +285,9 @@ def test_undefined_values_of_folds():
 
 
 @pytest.mark.slow
-def test_runs_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatch):
+def test_runs_at_hand_are_measured_instead_of_trained(
+    done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "data"
     job.synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
     monkeypatch.setattr(job, "train", None)
@@ -302,13 +317,13 @@ def test_runs_at_hand_are_measured_instead_of_trained(done, tmp_path, monkeypatc
         (replace(PLAN, folds=1), None, "`folds` 1"),
     ],
 )
-def test_settings_that_cannot_be_used(plan, data, said, tmp_path):
+def test_settings_that_cannot_be_used(plan, data: str | None, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=re.escape(said)):
         run(plan, tmp_path / "out", data=None if data is None else tmp_path / data)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_comes_from_files_is_escaped(done):
+def test_what_comes_from_files_is_escaped(done) -> None:
     found = json.loads(json.dumps(done[1]))
     nasty = "<script>alert(1)</script>"
     found["compare"]["failed"] = [{"image": nasty, "reason": nasty}]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +23,7 @@ def lines_of(figure, title):
     return {line.get_label(): line for line in axes.get_lines()}
 
 
-def test_a_panel_per_method_with_both_sides():
+def test_a_panel_per_method_with_both_sides() -> None:
     lines = lines_of(percentile_curves(CURVES), "LTGrad-CAM")
     assert list(lines) == ["train", "test"]
     np.testing.assert_array_equal(lines["train"].get_xdata(), PERCENTILES)
@@ -30,7 +31,7 @@ def test_a_panel_per_method_with_both_sides():
     np.testing.assert_array_equal(lines["test"].get_ydata(), [0.1, 0.2, math.nan])
 
 
-def test_choices_and_untruncated_forms_are_marked():
+def test_choices_and_untruncated_forms_are_marked() -> None:
     figure = percentile_curves(
         CURVES,
         {"on train masks": {"LTGrad-CAM": 50, "LTFullGrad": None}, "without masks": {"LTGrad-CAM": 90}},
@@ -48,7 +49,7 @@ def test_choices_and_untruncated_forms_are_marked():
     assert sorted(names) == sorted({*lines, *other})
 
 
-def test_a_long_legend_fits_into_the_figure():
+def test_a_long_legend_fits_into_the_figure() -> None:
     choices = {f"chosen with true masks of {side}": {"LTGrad-CAM": 50} for side in ("train", "test")}
     figure = percentile_curves(CURVES, choices, {"LTGrad-CAM": (0.1, 0.1)})
     encoded(figure, "png")  # places it
@@ -59,7 +60,7 @@ def test_a_long_legend_fits_into_the_figure():
     assert box.y1 <= down
 
 
-def test_all_panels_share_an_axis_that_holds_every_value():
+def test_all_panels_share_an_axis_that_holds_every_value() -> None:
     figure = percentile_curves(
         {**CURVES, "high": (PERCENTILES, [0.9] * 3, [0.95] * 3), "fourth": CURVES["LTGrad-CAM"]}
     )
@@ -72,18 +73,18 @@ def test_all_panels_share_an_axis_that_holds_every_value():
         assert axes.get_xlim()[1] > 90
 
 
-def test_undefined_values_alone_can_be_drawn():
+def test_undefined_values_alone_can_be_drawn() -> None:
     encoded(percentile_curves({"nothing": ([50], [None], [None])}), "png")
 
 
-def test_what_cannot_be_drawn():
+def test_what_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="no curves"):
         percentile_curves({})
     with pytest.raises(ValueError, match="odd: 3 percentiles"):
         percentile_curves({"odd": (PERCENTILES, [0.1], [0.1, 0.2, 0.3])})
 
 
-def test_files_are_the_same_every_time_and_name_no_date(tmp_path):
+def test_files_are_the_same_every_time_and_name_no_date(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     for name in ("one", "two"):
         png, svg = save_figure(percentile_curves(CURVES), tmp_path, name)

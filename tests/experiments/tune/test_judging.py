@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ MAPS = PercentileMaps((0, 90))
 
 
 @pytest.fixture(scope="module")
-def inspector(make_run):
+def inspector(make_run: Callable[..., Path]):
     return Inspector.load(make_run(), device="cpu")
 
 
@@ -26,7 +28,7 @@ def image_of(seed):
     return pixels
 
 
-def test_each_judgement_is_the_single_function(inspector):
+def test_each_judgement_is_the_single_function(inspector) -> None:
     resized = image_of(0)
     score = inspector.network.defect_scores([resized])[0]
     found = judge_image(inspector, MAPS, resized, score - 2)
@@ -59,7 +61,7 @@ def test_each_judgement_is_the_single_function(inspector):
         assert found[method]["flip"][MAPS.made_at.index(percentile)] == pytest.approx(np.mean(agreed))
 
 
-def test_a_score_that_is_normal_judges_nothing(inspector):
+def test_a_score_that_is_normal_judges_nothing(inspector) -> None:
     resized = image_of(1)
     found = judge_image(inspector, MAPS, resized, inspector.network.defect_scores([resized])[0] + 1)
     assert all(math.isnan(value) for judged in found.values() for value in judged["drop"])

@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ MAPS = PercentileMaps((0, 50, 90), full_grad=False)
 METRICS = ("iou", "precision", "recall", "f1")
 
 
-def measure(sided, out, *, maps=MAPS, train_images=None, rule_images=16, **work):
+def measure(sided, out, *, maps=MAPS, train_images=None, rule_images: int = 16, **work: Any):
     settings = TuneSettings(maps, train_images, rule_images, bootstrap=20)
     return tune_run(Source.open(*sided, device="cpu"), settings, Work(out, **work))
 
@@ -53,7 +56,9 @@ def by_hand(sided, numbers, cam):
         ("LTFullGrad", lambda _: FullGrad(Truncation(50))),
     ],
 )
-def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
+def test_counts_are_those_of_the_single_cam(
+    method: str, cam: Callable[..., Any], sided, tmp_path: Path
+) -> None:
     tuning = measure(sided, tmp_path / "out", maps=PercentileMaps((50,))).values
     (found,) = [each for each in tuning["methods"] if each["method"] == method]
     (point,) = [each for each in found["curve"] if each["percentile"] == 50]
@@ -71,7 +76,7 @@ def test_counts_are_those_of_the_single_cam(method, cam, sided, tmp_path):
         assert 0 <= low <= high <= 1
 
 
-def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
+def test_choices_and_how_far_they_fall_behind(sided, tmp_path: Path) -> None:
     tuning = measure(sided, tmp_path / "out").values
     assert tuning["sides"]["train"]["measured"] == 3
     assert tuning["sides"]["test"]["measured"] == 2
@@ -94,7 +99,7 @@ def test_choices_and_how_far_they_fall_behind(sided, tmp_path):
             assert choice["behind_train_masks"] == pytest.approx(oracle["test_iou"] - choice["test_iou"])
 
 
-def test_the_rules_see_no_mask(sided, tmp_path):
+def test_the_rules_see_no_mask(sided, tmp_path: Path) -> None:
     before = measure(sided, tmp_path / "before").values
     for file in (sided[1] / "masks/dent").iterdir():
         mask = np.asarray(Image.open(file))
@@ -105,7 +110,7 @@ def test_the_rules_see_no_mask(sided, tmp_path):
         assert one["curve"] != other["curve"]
 
 
-def test_what_is_written(sided, tmp_path):
+def test_what_is_written(sided, tmp_path: Path) -> None:
     calls = []
     out = tmp_path / "results" / "out"
     found = measure(sided, out, command="ltcam tune a b", progress=lambda *call: calls.append(call))
@@ -137,7 +142,7 @@ def test_what_is_written(sided, tmp_path):
 def stopped(after):
     """A progress that stops the work like Ctrl-C once so many images are done."""
 
-    def progress(done, _total):
+    def progress(done, _total) -> None:
         if done == after:
             raise KeyboardInterrupt
 
@@ -145,7 +150,9 @@ def stopped(after):
 
 
 @pytest.mark.parametrize("after", [2, 7])
-def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monkeypatch):
+def test_a_stopped_tuning_goes_on_at_the_next_image(
+    after: int, sided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = measure(sided, tmp_path / "whole").values
     with pytest.raises(KeyboardInterrupt):
         measure(sided, tmp_path / "out", progress=stopped(after))
@@ -165,7 +172,7 @@ def test_a_stopped_tuning_goes_on_at_the_next_image(after, sided, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "sided", "whole"]
 
 
-def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path):
+def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path: Path) -> None:
     _, data = sided
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/1.png")
     found = measure(sided, tmp_path / "out")
@@ -174,13 +181,13 @@ def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path):
     assert found.values["judged"]["images"] == 3  # the rules need no mask
 
 
-def test_fewer_images(sided, tmp_path):
+def test_fewer_images(sided, tmp_path: Path) -> None:
     tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values
     assert (tuning["sides"]["train"]["chosen"], tuning["sides"]["train"]["measured"]) == (2, 2)
     assert tuning["judged"]["images"] == 1
 
 
-def test_without_ok_images_nothing_is_judged(sided, tmp_path):
+def test_without_ok_images_nothing_is_judged(sided, tmp_path: Path) -> None:
     for number in (5, 6):  # those of the training side
         (sided[1] / f"good/{number}.png").unlink()
     tuning = measure(sided, tmp_path / "out").values
@@ -192,12 +199,12 @@ def test_without_ok_images_nothing_is_judged(sided, tmp_path):
 
 
 @pytest.mark.parametrize("percentiles", [(), (50, 0), (0, 0), (0, 101), (-1,)])
-def test_percentiles_that_are_none(percentiles):
+def test_percentiles_that_are_none(percentiles) -> None:
     with pytest.raises(SettingsError, match="`percentiles`"):
         PercentileMaps(percentiles)
 
 
-def test_data_that_cannot_be_used(sided, tmp_path, make_run):
+def test_data_that_cannot_be_used(sided, tmp_path: Path, make_run: Callable[..., Path]) -> None:
     run, data = sided
     with pytest.raises(DataError, match="no train side"):
         measure((make_run(), data), tmp_path / "out")

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
+from tests.conftest import Page
+
 from ltcam.experiments.tune.page import (
     HEAD,
     choice_rows,
@@ -26,7 +30,7 @@ def measured(iou):
     }
 
 
-def method_of(name, ious, chosen=50):
+def method_of(name, ious, chosen: int = 50):
     choices = [
         {
             "rule": "train_masks",
@@ -63,7 +67,7 @@ def method_of(name, ious, chosen=50):
     }
 
 
-def tuning_of(**fields):
+def tuning_of(**fields: Any):
     return {
         "backbone": "test_resnet",
         "sides": {
@@ -96,7 +100,7 @@ def tuning_of(**fields):
     }
 
 
-def test_rows():
+def test_rows() -> None:
     rows = choice_rows(tuning_of())
     assert all(len(row) == len(HEAD) for row in rows)
     assert rows[0] == ("LTGrad-CAM", "train masks", "yes", "90", "0.300", "–")
@@ -115,7 +119,7 @@ def test_rows():
     assert rows[3] == ("90", "0.200", "0.200", "–", "–")
 
 
-def test_page_shows_the_numbers_and_who_saw_masks(parse):
+def test_page_shows_the_numbers_and_who_saw_masks(parse: type[Page]) -> None:
     page = parse(tune_page(tuning_of(), title="a on b"))
     page.assert_self_contained()
     assert (
@@ -132,7 +136,7 @@ def test_page_shows_the_numbers_and_who_saw_masks(parse):
     ]
 
 
-def test_everything_is_escaped(parse, evil):
+def test_everything_is_escaped(parse: type[Page], evil: str) -> None:
     hostile = tuning_of(
         backbone=evil, command=evil, notes=[evil], failed=[{"image": f"a/{evil}", "reason": evil}]
     )
@@ -144,14 +148,14 @@ def test_everything_is_escaped(parse, evil):
     assert "<script" not in tune_markdown(hostile)
 
 
-def test_markdown():
+def test_markdown() -> None:
     text = tune_markdown(tuning_of(failed=[{"image": "a|b.png", "reason": "empty"}]))
     assert "| LTGrad-CAM | Second rule | no | 50 | 0.200 | +0.100 |" in text
     assert "likes little" in text
     assert "| a\\|b.png | empty |" in text
 
 
-def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices():
+def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices() -> None:
     panels = {panel.get_title(): panel for panel in curve_figure(tuning_of()).axes}
     assert list(panels) == [method["method"] for method in tuning_of()["methods"]]
     panel = panels["LTGrad-CAM"]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,13 +14,13 @@ RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def inspector(make_run):
+def inspector(make_run: Callable[..., Path]):
     return Inspector.load(make_run(), device="cpu")
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("reading", ["gradient", "mask"])
-def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
+def test_heatmaps_are_those_of_the_single_maps(scope: str, reading: str, inspector) -> None:
     maps = PercentileMaps((0, 50), scope, reading, positive_activations=True)
     found = {
         (method, percentile): each
@@ -40,7 +43,7 @@ def test_heatmaps_are_those_of_the_single_maps(scope, reading, inspector):
         np.testing.assert_allclose(heatmap, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
-def test_full_grad_can_be_left_out(inspector):
+def test_full_grad_can_be_left_out(inspector) -> None:
     found = {
         method
         for method, *_ in heatmaps_by_percentile(inspector, PercentileMaps((0,), full_grad=False), RESIZED)
@@ -48,7 +51,7 @@ def test_full_grad_can_be_left_out(inspector):
     assert found == {"LTGrad-CAM", "LTLayerCAM"}
 
 
-def test_views_lead_back():
+def test_views_lead_back() -> None:
     heatmap = np.random.default_rng(1).random((40, 64)).astype(np.float32)
     for view in VIEWS:
         seen = view.of(np.repeat((255 * heatmap).astype(np.uint8)[..., None], 3, axis=2))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def spread(levels):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_separability_is_what_the_best_of_all_cuts_leaves_between(seed):
+def test_separability_is_what_the_best_of_all_cuts_leaves_between(seed: int) -> None:
     rng = np.random.default_rng(seed)
     heatmap = rng.gamma(0.5, size=(12, 9)).astype(np.float32)
     low, high = heatmap.min(), heatmap.max()
@@ -42,7 +43,7 @@ def test_separability_is_what_the_best_of_all_cuts_leaves_between(seed):
     assert separability(heatmap) == pytest.approx(spread(levels), abs=1e-9)
 
 
-def test_separability_of_the_extremes():
+def test_separability_of_the_extremes() -> None:
     two = np.array([[0, 0, 5], [0, 5, 0]], np.float32)
     assert separability(two) == pytest.approx(1)
     assert separability(np.full((3, 3), 2.5, np.float32)) == 0
@@ -51,12 +52,12 @@ def test_separability_of_the_extremes():
 
 
 @given(scale=st.floats(0.01, 100), shift=st.floats(-10, 10))
-def test_separability_knows_no_scale(scale, shift):
+def test_separability_knows_no_scale(scale: float, shift: float) -> None:
     heatmap = np.array([[0, 1, 2], [7, 8, 9]], np.float64)
     assert separability(scale * heatmap + shift) == pytest.approx(separability(heatmap), abs=0.02)
 
 
-def test_score_drop():
+def test_score_drop() -> None:
     assert score_drop(4.0, -2.0, -2.0) == 1
     assert score_drop(4.0, 4.0, -2.0) == 0
     assert score_drop(4.0, 1.0, -2.0) == 0.5
@@ -65,7 +66,7 @@ def test_score_drop():
     assert math.isnan(score_drop(-2.0, -3.0, -2.0))
 
 
-def test_agreement():
+def test_agreement() -> None:
     a = np.array([[1, 1, 0, 0]], bool)
     assert agreement(a, a) == 1
     assert agreement(a, ~a) == 0
@@ -74,7 +75,7 @@ def test_agreement():
     assert agreement(nothing, nothing) == 0
 
 
-def test_contrast_is_highest_where_the_mask_fits():
+def test_contrast_is_highest_where_the_mask_fits() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(118, 138, (80, 60, 3), dtype=np.uint8)
     image[30:40, 20:40] = 30
@@ -88,11 +89,11 @@ def test_contrast_is_highest_where_the_mask_fits():
     assert contrast(image, np.ones((80, 60), bool)) == 0
 
 
-def judgements(**given):
+def judgements(**given: Any):
     return {name: np.array(values, np.float64) for name, values in given.items()}
 
 
-def test_rules_average_over_images_and_pass_over_what_is_unknown():
+def test_rules_average_over_images_and_pass_over_what_is_unknown() -> None:
     judged = judgements(
         separability=[[0.1, 0.5], [0.3, 0.1]],
         drop=[[1.0, 0.8], [np.nan, np.nan]],
@@ -105,12 +106,12 @@ def test_rules_average_over_images_and_pass_over_what_is_unknown():
     assert math.isnan(RULE_NAMED["drop_for_area"].values(unknown)[0])
 
 
-def test_best():
+def test_best() -> None:
     assert best((0, 50, 90), [0.1, 0.3, 0.3]) == 50
     assert best((0, 50), [None, 0.1]) == 50
     assert best((0, 50), [math.nan, None]) is None
 
 
-def test_the_deciding_rule_is_one_of_them():
+def test_the_deciding_rule_is_one_of_them() -> None:
     assert RULE in RULE_NAMED
     assert len(RULE_NAMED) == len(RULES)

@@ -30,7 +30,7 @@ Results and tables go to the output stream; progress, notes and errors go to the
 | 0 | done |
 | 1 | done, but some images or masks could not be read; they are listed |
 | 2 | nothing was done; the message says why |
-| 130 | interrupted with Ctrl-C |
+| 130, 143 | interrupted with Ctrl-C, asked to end by the system (SIGTERM) |
 
 A command that writes a folder writes it beside its place first and renames it when it is whole.
 `--overwrite` replaces earlier results of the same command, and never a folder that holds anything else.

@@ -1,7 +1,7 @@
 import pytest
 
 from ltcam_runtime import mask_files, searching
-from ltcam_runtime.phrases import counted, first_few
+from ltcam_runtime.phrases import counted, first_few, printable
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,16 @@ def test_of_each_reason_there_may_be_one() -> None:
 def test_the_first_few() -> None:
     assert first_few(["a", "b"]) == "a, b"
     assert first_few(list("abcdefg"), 2) == "a, b and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("größe 测试\u3000🔩 1\u202f000\n<b>", "größe 测试\u3000🔩 1\u202f000\n<b>"),
+        ("\x1b[31mred\a\t\r\x7f\x9b", "\\x1b[31mred\\x07\\t\\r\\x7f\\x9b"),
+        ("gnp.\u202egpj.exe\u2066\u200b\ufeff", "gnp.\\u202egpj.exe\\u2066\\u200b\\ufeff"),
+        ("\udcff\u2028\ue000\U000e0041", "\\udcff\\u2028\\ue000\\U000e0041"),
+    ],
+)
+def test_only_what_can_be_seen_is_printed(text: str, shown: str) -> None:
+    assert printable(text) == shown

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from ltcam_runtime.pages.results import ResultRecord, ResultsPage, results_page
+from ltcam_runtime.phrases import printable
 from ltcam_runtime.results import Verdict
 
-EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"&\udcff'
+EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"&\x1b[31m\u202e\udcff'
 
 
 def record(number: int, score: float = 0.5, name: str = "") -> ResultRecord:
@@ -69,7 +70,8 @@ def test_nothing_gets_out_of_its_place() -> None:
     page = results_page(ResultsPage(EVIL, EVIL, 0.5, [record(1, name=EVIL)], [(EVIL, EVIL)], ["masks"]))
     assert page.count("<script") == 2
     assert "<img src=x" not in page
-    assert data_of(page)["images"][0][0] == EVIL
+    assert not set(page) & set("\x1b\u202e\udcff")
+    assert data_of(page)["images"][0][0] == printable(EVIL)
 
 
 def test_no_images_at_all() -> None:

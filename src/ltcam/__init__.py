@@ -1,12 +1,12 @@
 """ltcam: OK/defect labels in, defect masks out.
 
-`import ltcam` is light: names are loaded when they are first used. It changes nothing outside itself.
+`import ltcam` is light: names are loaded when they are first used, and of the standard library nothing, so that the
+command answers an interrupt from its first moment. It changes nothing outside itself.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -46,6 +46,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ltcam.cam import (
         CAM,
         LTFullGrad,
@@ -116,6 +118,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'ltcam' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415  # not needed by the command's first moments
+
     return getattr(importlib.import_module(_HOME_OF[name]), name)
 
 

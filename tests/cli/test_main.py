@@ -10,7 +10,7 @@ import pytest
 
 import ltcam as package
 from ltcam.cli.commands import free_place, load
-from ltcam.cli.console import counts_line, parse_size, printable
+from ltcam.cli.console import counts_line, parse_size
 from ltcam.cli.main import COMMANDS
 from ltcam_runtime.errors import SettingsError
 
@@ -130,13 +130,6 @@ def test_sizes() -> None:
     for text in ("640", "640x", "x", "15x64", "64x9000", "1e3x64", "-64x64", "٦٤xx64"):
         with pytest.raises(SettingsError, match="`image_size`"):
             parse_size(text)
-
-
-def test_messages_do_not_steer_the_terminal() -> None:
-    assert printable("plain größe 测试") == "plain größe 测试"
-    assert printable("a\x1b[31mb\rc\x07") == "a\\x1b[31mb\\rc\\x07"
-    assert printable("two\nlines") == "two\nlines"
-    assert printable("caf\udce9") == "caf\\udce9"
 
 
 # ----------------------------------------------------------------------------- comfort

@@ -89,11 +89,15 @@ def test_control_characters_do_not_reach_the_terminal(ltcam: Call, data: Path, t
     shutil.copytree(data, photos)
     (photos / "good" / "\x1b[31mRED\x1b]0;pwned\a.png").write_text("junk")
     (photos / "good" / os.fsdecode(b"\xff.png")).write_text("junk")
-    result = ltcam("data", "check", photos)
+    shutil.copy(photos / "good" / "00.png", photos / "good" / "\u202egnp.\x1b.png")
+    result = ltcam("data", "check", photos, "--page", tmp_path / "page.html")
     assert result.code == 1
     assert "\x1b" not in result.out + result.err
     assert "\a" not in result.out + result.err
     (result.out + result.err).encode()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "\\u202egnp.\\x1b.png" in page
+    assert not set(page) & set("\x1b\a\u202e")
 
 
 # ------------------------------------------------------------------------------------------ signals
@@ -117,18 +121,42 @@ def test_interrupted_while_it_starts(
     assert (tmp_path / "out").exists() == (running.returncode == 0)
 
 
-def test_an_interrupt_before_anything_is_imported(ltcam: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted:
-        @staticmethod
-        def find_spec(name: str, *_others: object) -> None:
-            if name == "ltcam.cli.process":
-                raise KeyboardInterrupt
+PROGRAM = """
+import os, signal, sys
 
-    monkeypatch.delitem(sys.modules, "ltcam.cli.process", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
-    result = ltcam("predict", "run", "images", "--out", "out")
-    assert result.code == 130
-    assert result.err == "ltcam: interrupted; nothing was written\n"
+_, awaited, kind = sys.argv
+
+class Signalled:
+    def find_spec(name, *others):
+        if name == awaited:
+            os.kill(os.getpid(), int(kind))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+before = set(sys.modules)
+{entry}
+print(*set(sys.modules) - before, flush=True)
+sys.meta_path.insert(0, Signalled)
+sys.argv[1:] = ["predict", "run", "images", "--out", "out"]
+main()
+"""
+ENTRIES = {
+    "ltcam": "from ltcam.cli.main import run as main",
+    "ltcam-run": "from ltcam_runtime.__main__ import main",
+}
+FIRST_IMPORTS = [
+    *(("ltcam", name, 130) for name in ("typing", "rich.console", "ltcam.cli.process")),
+    *(("ltcam-run", name, 130) for name in ("ltcam_runtime.cli", "argparse")),
+    *(("ltcam", "typer", 143), ("ltcam-run", "pathlib", 143)),
+]
+
+
+@pytest.mark.parametrize(("program", "imported", "code"), FIRST_IMPORTS)
+def test_an_interrupt_in_the_first_imports(program: str, imported: str, code: int, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", PROGRAM.format(entry=ENTRIES[program]), imported, str(code - 128)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (code, f"{program}: interrupted; nothing was written\n")
+    # Nothing else is imported before a command answers interrupts.
+    assert {name for name in done.stdout.split() if not name.startswith("ltcam")} <= {"__future__"}
 
 
 def test_an_interrupt_in_an_import_waits_for_its_end(tmp_path: Path) -> None:

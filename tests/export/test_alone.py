@@ -102,7 +102,7 @@ def test_an_exported_inspector_runs_where_torch_is_absent(
         site,
         tmp_path / "home",
         "-m",
-        "ltcam_runtime.cli",
+        "ltcam_runtime",
         str(part_file),
         str(images),
         "--out",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltcam.reports.html import bars, breakable, image_uri, number
+from ltcam.reports.html import bars, breakable, image_uri, number, render
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=60))
@@ -43,3 +43,13 @@ def test_image_uri_keeps_the_colours() -> None:
     data = base64.b64decode(image_uri(image).split(",", 1)[1])
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(decoded.astype(int) - image).max() < 8
+
+
+def test_whatever_is_invisible_in_a_name_is_shown_by_its_code(tmp_path):
+    (tmp_path / "page.html.j2").write_text(
+        '{% extends "base.html.j2" %}{% block title %}{{ name }}{% endblock %}'
+        '{% block content %}<a title="{{ name }}">{{ name | breakable }}</a>{% endblock %}'
+    )
+    page = render("page.html.j2", beside=tmp_path / "page.py", name="a\u202eb\x1b<b>\udcff 1\u202f000")
+    assert page.count("a\\u202eb\\x1b&lt;b&gt;\\udcff 1\u202f000") >= 3
+    assert not set(page) & set("\u202e\x1b\udcff")

@@ -6,9 +6,11 @@ Inspector.load("part.ltcam.onnx").inspect("x.png")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # `typing` is not loaded: a command answers an interrupt from its first moment
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ltcam_runtime.exported import Inspector
 
 __all__ = ["Inspector"]

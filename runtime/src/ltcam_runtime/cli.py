@@ -10,19 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ltcam_runtime.errors import LtcamError, in_options
+from ltcam_runtime.interrupts import code_of, interruptible
+from ltcam_runtime.phrases import printable
 
-DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 _EVERY = 0.5  # seconds between two lines of progress
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; leaves the process with the command's exit code."""
+    """The command, once it has begun; leaves the process with its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        code = _run(options)
-    except KeyboardInterrupt:
+        with interruptible():
+            code = _run(options)
+    except KeyboardInterrupt as interrupt:
         _say("ltcam-run: interrupted; nothing was written")
-        code = INTERRUPTED
+        code = code_of(interrupt)
     except LtcamError as error:
         _say(f"ltcam-run: {in_options(str(error), vars(options))}")
         code = error.exit_code
@@ -36,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ltcam-run",
         description="Inspect images with a file that `ltcam export` wrote: verdict, score, mask and regions of each.",
-        epilog="Exit codes: 0 done; 1 done, but some images failed; 2 nothing done; 130 interrupted.",
+        epilog="Exit codes: 0 done; 1 done, but some images failed; 2 nothing done; 130, 143 interrupted.",
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="part.ltcam.onnx or part.ltcam.zip")
@@ -130,13 +133,5 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _say(message: str) -> None:
-    """A sentence for people, without what could steer a terminal: file names may hold anything."""
-    shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in message
-    )
-    sys.stderr.write(shown + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    """A sentence for people."""
+    sys.stderr.write(printable(message) + "\n")

@@ -1,8 +1,9 @@
-"""Words of messages: how many of what, and the first of them."""
+"""Words of messages and pages: how many of what, the first of them, and names that may hold anything."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _ONE = {
@@ -26,6 +27,7 @@ _ONE = {
     ),
 }
 _VERBS = {"are": "is", "do": "does", "have": "has", "fit": "fits"}
+_UNUSUAL = re.compile(r"[^ -~\n]")
 
 
 def counted(count: int, things: str) -> str:
@@ -47,3 +49,18 @@ def first_few(items: Sequence[str], shown: int = 5) -> str:
     """The first items with commas, and how many more there are."""
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more
+
+
+def printable(text: str) -> str:
+    """Text without what could steer a terminal, or turn a page's text around: file names may hold anything.
+
+    Letters, signs and spaces of any language, and ends of lines, stay; of what is left the code is shown.
+    """
+    return _UNUSUAL.sub(_visible, text)
+
+
+def _visible(found: re.Match[str]) -> str:
+    letter = found[0]
+    if letter.isprintable() or unicodedata.category(letter) == "Zs":
+        return letter
+    return letter.encode("unicode_escape").decode()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ltcam.cli.console import printable
+from ltcam_runtime.phrases import printable
 
 _LARGEST = 4 * 2**20  # bytes
 _NEVER = {"_config", "help"}

@@ -19,13 +19,14 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from ltcam.cli.groups import Options
-from ltcam.cli.process import delivered
-from ltcam_runtime.errors import LtcamError, SettingsError, Terminated, in_options
+from ltcam_runtime.errors import LtcamError, SettingsError, in_options
+from ltcam_runtime.interrupts import code_of, delivered
+from ltcam_runtime.phrases import printable
 
 DEBUG = False
 """Whether errors show their traceback; set by `--debug`."""
 
-DONE, SOME_FAILED, NOTHING_DONE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -73,11 +74,6 @@ def _told(error: Exception) -> tuple[str, int]:
     return f"{unexpected} (this is a fault in ltcam; --debug shows where)", NOTHING_DONE
 
 
-def code_of(interrupt: KeyboardInterrupt) -> int:
-    """The exit code that tells Ctrl-C from being asked to end by the system."""
-    return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
-
-
 def _fail(message: str, code: int) -> None:
     if DEBUG:
         traceback.print_exc()
@@ -98,14 +94,6 @@ def warn(message: str) -> None:
 def shell_line(*words: object) -> str:
     """Words as a shell takes them."""
     return shlex.join(str(word) for word in words)
-
-
-def printable(text: str) -> str:
-    """Text without what could steer a terminal; file names may hold anything."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def called() -> str:

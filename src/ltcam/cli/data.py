@@ -17,14 +17,13 @@ from ltcam.cli.console import (
     listed,
     parse_size,
     print_json,
-    printable,
     progress,
     say,
     shell_line,
 )
 from ltcam.cli.options import AsJson, Overwrite
 from ltcam.cli.reading import MaskReading
-from ltcam_runtime.phrases import counted
+from ltcam_runtime.phrases import counted, printable
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset

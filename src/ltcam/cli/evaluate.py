@@ -15,7 +15,6 @@ from ltcam.cli.console import (
     called,
     command,
     print_json,
-    printable,
     progress,
     say,
     shell_line,
@@ -32,6 +31,7 @@ from ltcam.cli.options import (
 )
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.jobs.execution import Execution
+from ltcam_runtime.phrases import printable
 
 if TYPE_CHECKING:
     from ltcam.evaluation.decisions import Decisions

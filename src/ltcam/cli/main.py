@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from ltcam import __version__
 from ltcam.privacy import keep_private
+from ltcam_runtime.starting import EndsAtOnce
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMMANDS = {
     "data": ("ltcam.cli.data", "check a data set, or make a synthetic one"),
@@ -57,44 +62,41 @@ Options:
   --help, -h  this page; `ltcam COMMAND --help` for a command's options
 """
 
-USAGE_ERROR, INTERRUPTED = 2, 130
+USAGE_ERROR = 2
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Entry point; leaves the process with the command's exit code."""
-    keep_private()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    name, *rest = [argument for argument in given if argument != "--debug"] or ["--help"]
-    if name in {"--help", "-h"}:
-        sys.stdout.write(usage())
-        sys.exit(0)
-    if name == "--version":
-        sys.stdout.write(f"ltcam {__version__}\n")
-        sys.exit(0)
-    if name not in COMMANDS:
-        sys.stderr.write(unknown(name))
-        sys.exit(USAGE_ERROR)
+    with EndsAtOnce("ltcam"):
+        keep_private()
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        name, *rest = [argument for argument in given if argument != "--debug"] or ["--help"]
+        if name in {"--help", "-h"}:
+            sys.stdout.write(usage())
+            sys.exit(0)
+        if name == "--version":
+            sys.stdout.write(f"ltcam {__version__}\n")
+            sys.exit(0)
+        if name not in COMMANDS:
+            sys.stderr.write(unknown(name))
+            sys.exit(USAGE_ERROR)
+        _command(name, rest, debug="--debug" in given)
+
+
+def _command(name: str, rest: list[str], *, debug: bool) -> None:
+    # Not needed for the help page.
+    from ltcam.cli import console  # noqa: PLC0415
+    from ltcam.cli.commands import HELP_OPTIONS, load  # noqa: PLC0415
+    from ltcam.cli.process import prepared  # noqa: PLC0415
+    from ltcam_runtime.interrupts import code_of  # noqa: PLC0415
+
+    console.DEBUG = debug
     try:
-        from ltcam.cli.process import prepared  # noqa: PLC0415  # not needed for the help page
-    except KeyboardInterrupt:  # from here on `prepared` answers
-        sys.stderr.write("ltcam: interrupted; nothing was written\n")
-        sys.exit(INTERRUPTED)
-
-    with prepared():
-        _command(name, rest, given)
-
-
-def _command(name: str, rest: list[str], given: list[str]) -> None:
-    from ltcam.cli import console  # noqa: PLC0415  # imported where an interrupt can be answered
-
-    console.DEBUG = "--debug" in given
-    try:
-        from ltcam.cli.commands import HELP_OPTIONS, load  # noqa: PLC0415
-
-        load(name)(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
+        with prepared():
+            load(name)(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
     except KeyboardInterrupt as interrupt:
         console.say("ltcam: interrupted; nothing was written")
-        sys.exit(console.code_of(interrupt))
+        sys.exit(code_of(interrupt))
 
 
 def unknown(name: str) -> str:

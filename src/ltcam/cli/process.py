@@ -1,4 +1,4 @@
-"""What a command sets for its own process, and what it takes back: signals, threads, warnings, environment.
+"""What a command sets for its own process, and what it takes back: threads, warnings, environment.
 
 Libraries change nothing outside of themselves when they are imported; the command line does it here, before any
 of them is loaded.
@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
-from ltcam_runtime.errors import Terminated
-
-_TRY_AGAIN = 0.02  # seconds until an interrupt is delivered that came during an import
-_delivered: list[KeyboardInterrupt] = []
+from ltcam_runtime.interrupts import interruptible
 
 
 @contextmanager
 def prepared() -> Iterator[None]:
     """A process that ends cleanly when it is interrupted, and leaves the other programs of the machine their share."""
     with ExitStack() as stack:
-        stack.enter_context(_interruptible())
+        stack.enter_context(interruptible())
         temporary = tempfile.TemporaryDirectory(prefix="ltcam-", ignore_cleanup_errors=True)
         stack.enter_context(environment_for(stack.enter_context(temporary)))
         stack.enter_context(warnings.catch_warnings())
@@ -82,55 +77,3 @@ def _quota() -> float:
         return int(limit) / int(period) if int(limit) > 0 else math.inf
     except (OSError, ValueError):
         return math.inf
-
-
-# ------------------------------------------------------------------------------------------ signals
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise an exception, but not inside of an import, which may answer it with anything."""
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    try:
-        # What the parent ignores stays ignored: a command in the background of a script is not for Ctrl-C.
-        before = {kind: signal.getsignal(kind) for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN}
-        for kind in before:
-            signal.signal(kind, _interrupt)
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield
-        return
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        _delivered.clear()
-
-
-def delivered() -> KeyboardInterrupt | None:
-    """The interrupt that has been raised in this process, if one has.
-
-    Compiled code that is interrupted while it calls Python may answer with any error of its own; who catches that
-    can ask here what it was.
-    """
-    return _delivered[-1] if _delivered else None
-
-
-def _interrupt(kind: int, frame: FrameType | None) -> None:
-    if _importing(frame) and hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda _, frame: _interrupt(kind, frame))
-        signal.setitimer(signal.ITIMER_REAL, _TRY_AGAIN)
-        return
-    _delivered.append(Terminated() if kind == signal.SIGTERM else KeyboardInterrupt())
-    raise _delivered[-1]
-
-
-def _importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if (
-            frame.f_code.co_filename.startswith("<frozen importlib")
-            and frame.f_code.co_name == "_find_and_load"
-        ):
-            return True
-        frame = frame.f_back
-    return False

@@ -16,14 +16,13 @@ from ltcam.cli.console import (
     clock,
     errors,
     print_json,
-    printable,
     progress,
     say,
     shell_line,
     warn,
 )
 from ltcam_runtime.errors import in_options
-from ltcam_runtime.phrases import counted
+from ltcam_runtime.phrases import counted, printable
 
 if TYPE_CHECKING:
     from ltcam.jobs.training import TrainedRun

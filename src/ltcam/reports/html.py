@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.pages import base_style
+from ltcam_runtime.phrases import printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -34,14 +35,15 @@ class Bar:
 
 
 def render(template: str, *, beside: str | Path | None = None, **values: Any) -> str:
-    """Render a template; every value is escaped.
+    """Render a template; every value is escaped, and whatever is invisible in one is shown by its code.
 
     Args:
         template: name of a template of this package, or of a file in the folder of `beside`.
         beside: a page's module (`__file__`), where its template is not in this package.
         values: what the template names.
     """
-    return _environment(Path(beside).parent if beside else _TEMPLATES).get_template(template).render(**values)
+    environment = _environment(Path(beside).parent if beside else _TEMPLATES)
+    return printable(environment.get_template(template).render(**values))
 
 
 def write_page(path: Path, page: str) -> None:

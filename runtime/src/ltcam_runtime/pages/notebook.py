@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam_runtime.masks import to_shares
+from ltcam_runtime.phrases import printable
 from ltcam_runtime.writers.overlays import overlay_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def facts_html(title: str, facts: Sequence[tuple[str, str]]) -> str:
         f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
         for name, value in facts
     )
-    return f"<div><strong>{escape(title)}</strong><table>{rows}</table></div>"
+    return printable(f"<div><strong>{escape(title)}</strong><table>{rows}</table></div>")
 
 
 def picture_of(inspection: Inspection) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.pages.notebook import picture_of
+from ltcam_runtime.phrases import printable
 from ltcam_runtime.writers.overlays import draw_found
 
 if TYPE_CHECKING:
@@ -45,5 +46,5 @@ def inspection_figure(inspection: Inspection) -> Figure:
     heat.set_title("heatmap")
     for axes in (found, heat):
         axes.set_axis_off()
-    figure.suptitle(inspection.image, parse_math=False)
+    figure.suptitle(printable(inspection.image), parse_math=False)
     return figure

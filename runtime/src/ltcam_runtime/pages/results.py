@@ -17,6 +17,7 @@ from string import Template
 
 from ltcam_runtime.pages import base_style, resource
 from ltcam_runtime.pages.histogram import score_histogram
+from ltcam_runtime.phrases import printable
 from ltcam_runtime.results import Verdict
 from ltcam_runtime.settings import Trust
 
@@ -75,11 +76,11 @@ class ResultsPage:
 
 
 def results_page(page: ResultsPage) -> str:
-    """The page as HTML. Every name is escaped."""
+    """The page as HTML. Every name is escaped, and whatever is invisible in one is shown by its code."""
     script = resource("results.js")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     counts = Counter(record.verdict for record in page.records)
-    return Template(resource("results.html")).substitute(
+    page_text = Template(resource("results.html")).substitute(
         title=escape(page.title),
         subtitle=escape(page.subtitle),
         script=script,
@@ -93,6 +94,7 @@ def results_page(page: ResultsPage) -> str:
         folders="".join(f", pictures in <code>{escape(folder)}/</code>" for folder in page.saved),
         data=_data(page, counts),
     )
+    return printable(page_text)
 
 
 def _data(page: ResultsPage, counts: Counter[Verdict]) -> str:
@@ -100,10 +102,10 @@ def _data(page: ResultsPage, counts: Counter[Verdict]) -> str:
     kinds = sorted({kind for record in page.records for kind in record.kinds})
     rows = [
         [
-            each.name,
+            printable(each.name),
             each.verdict,
             round(each.score, 6),
-            each.kinds,
+            [printable(kind) for kind in each.kinds],
             each.regions,
             each.largest,
             each.output,
@@ -115,7 +117,7 @@ def _data(page: ResultsPage, counts: Counter[Verdict]) -> str:
         "columns": _COLUMNS,
         "images": rows,
         "counts": counts,
-        "kinds": kinds,
+        "kinds": [printable(kind) for kind in kinds],
         "threshold": page.threshold,
         "saved": list(page.saved),
         "unit": page.unit,

@@ -518,3 +518,12 @@ def test_write_file_refuses_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     with pytest.raises(OutputError, match="not a folder"):
         write_file(tmp_path / "a" / "b", "x")
+
+
+def test_write_file_replaces_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OutputError, match="not a regular file"):
+            write_file(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo()

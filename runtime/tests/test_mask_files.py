@@ -71,6 +71,11 @@ def result(root: Path) -> tuple[dict[str, str], dict[str, str]]:
         ("scratch/000.jpg", "scratch/000.jpg.mask.png"),
         ("scratch/000.jpg", "scratch/000.png"),
         ("scratch/000.png", "scratch/gt/000.png"),
+        ("scratch/000.png", "scratch_bin/000.png"),
+        ("scratch/000.png", "scratch/000_bin.png"),
+        ("scratch/000.png", "máscaras/scratch/000.png"),
+        ("scratch/000.png", "maski/scratch/000.png"),
+        ("scratch/000.png", "scratch/000_掩码.png"),
         ("scratch/lot7/000.png", "scratch/lot7/labels/000.png"),
         ("scratch/lot7/images/000.png", "scratch/lot7/masks/000.png"),
         ("scratch/images/000.png", "scratch/Annotations/000.png"),
@@ -91,7 +96,7 @@ def test_usual_places_and_names(photo: Draw, mask: Draw, tmp_path: Path, image: 
     assert result(tmp_path) == ({image: its_mask, "good/other.png": ""}, {})
 
 
-@pytest.mark.parametrize("folder", ["mask", "labels", "gt", "missing_label", "scratch/seg"])
+@pytest.mark.parametrize("folder", ["mask", "labels", "gt", "missing_label", "scratch/seg", "bin"])
 def test_photographs_are_no_masks_whatever_they_are_called(photo: Draw, tmp_path: Path, folder: str) -> None:
     photo("good/0.png", "good/1.png", f"{folder}/0.png", f"{folder}/1.png", f"{folder}/0_mask.png")
     images, left_out = result(tmp_path)

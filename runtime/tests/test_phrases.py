@@ -1,7 +1,7 @@
 import pytest
 
 from ltcam_runtime import mask_files, searching
-from ltcam_runtime.phrases import counted, first_few, printable
+from ltcam_runtime.phrases import counted, first_few, printable, said
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,8 @@ def test_the_first_few() -> None:
 )
 def test_only_what_can_be_seen_is_printed(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_of_a_word_without_end_its_ends_are_said() -> None:
+    assert said(f"{'a' * 1999} is no\x1b file") == f"{'a' * 1999} is no\\x1b file"
+    assert said(f"begin{'a' * 50_000_000}end is no file") == f"begin{'a' * 295}...{'a' * 97}end is no file"

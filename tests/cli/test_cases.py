@@ -315,33 +315,36 @@ def test_loops(case: Path, ltcam: Call, trained: Path, data: Path, tmp_path: Pat
     assert json.loads(result.out)["inspected"] == 1
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["predict", *(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "check", "evaluate"))],
-)
-def test_membomb(
-    case: Path, command: str, process: Any, trained: Path, data: Path, fast: tuple[str, ...], tmp_path: Path
-) -> None:
+EVERY_READER = [
+    "predict",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "check", "evaluate")),
+]
+
+
+@pytest.fixture
+def reading(
+    trained: Path, fast: tuple[str, ...], tmp_path: Path
+) -> Callable[[str, Path], tuple[object, ...]]:
+    """The words of a command that reads a folder."""
+    measured = ("--split", "all", "--out", tmp_path / "e", "--bootstrap", "10")
+
+    def words(command: str, folder: Path) -> tuple[object, ...]:
+        return {
+            "predict": ("predict", trained, folder, "--out", tmp_path / "p"),
+            "train": ("train", folder, "--out", tmp_path / "r", *fast, "--epochs", "1"),
+            "check": ("data", "check", folder),
+            "evaluate": ("evaluate", trained, folder, *measured),
+        }[command]
+
+    return words
+
+
+@pytest.mark.parametrize("command", EVERY_READER)
+def test_membomb(case: Path, command: str, reading: Call, process: Any, data: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(data, tmp_path / "d"))
     shutil.copy(case / "m_bomb.png", folder / "hole")
-    words: tuple[object, ...] = {
-        "predict": ("predict", trained, folder, "--out", tmp_path / "p"),
-        "train": ("train", folder, "--out", tmp_path / "r", *fast, "--epochs", "1"),
-        "check": ("data", "check", folder),
-        "evaluate": (
-            "evaluate",
-            trained,
-            folder,
-            "--split",
-            "all",
-            "--out",
-            tmp_path / "e",
-            "--bootstrap",
-            "10",
-        ),
-    }[command]
     limited = ["bash", "-c", 'ulimit -v 6000000; exec "$@"', "bash"]
-    done = process(*words, before=limited)
+    done = process(*reading(command, folder), before=limited)
     out, err = done.communicate(timeout=300)
     assert "MemoryError" not in out + err
     if done.returncode == 0:  # to be looked at, a picture takes less than to be inspected
@@ -353,18 +356,14 @@ def test_membomb(
     assert command != "train" or (tmp_path / "r" / "run.json").is_file()
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["predict", *(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "check", "evaluate"))],
-)
+@pytest.mark.parametrize("command", EVERY_READER)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the disk's error is made by a C library")
 def test_eio(
     case: Path,
     command: str,
+    reading: Call,
     process: Any,
-    trained: Path,
     data: Path,
-    fast: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -373,23 +372,7 @@ def test_eio(
     folder = Path(shutil.copytree(data, tmp_path / "d"))
     shutil.copy(data / "good" / "00.png", folder / "good" / "EIO.png")
     monkeypatch.setenv("LD_PRELOAD", str(library))
-    words: tuple[object, ...] = {
-        "predict": ("predict", trained, folder, "--out", tmp_path / "p"),
-        "train": ("train", folder, "--out", tmp_path / "r", *fast, "--epochs", "1"),
-        "check": ("data", "check", folder),
-        "evaluate": (
-            "evaluate",
-            trained,
-            folder,
-            "--split",
-            "all",
-            "--out",
-            tmp_path / "e",
-            "--bootstrap",
-            "10",
-        ),
-    }[command]
-    done = process(*words)
+    done = process(*reading(command, folder))
     out, err = done.communicate(timeout=300)
     assert done.returncode == 1, out + err
     assert re.search(r"EIO\.png: cannot be read", out + err)

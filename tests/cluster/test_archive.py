@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,7 +192,9 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
     addresses = {image.address for image in read_manifest(str(tmp_path / "m.parquet")).images}
     assert addresses == {str(tmp_path / "a.png"), "/abs/c.png", "s3://b/k.png"}
-    for missing in ("nothing.csv", "nothing.parquet", "nothing"):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "endless.csv").symlink_to("/dev/zero")
+    for missing in ("nothing.csv", "nothing.parquet", "nothing", "pipe.csv", "endless.csv"):
         with pytest.raises(DataError):
             read_manifest(str(tmp_path / missing))
 

@@ -22,6 +22,17 @@ PAIRS = [
     ("정상", "불량"), ("good", "no good"), ("undamaged", "damaged"), ("no_burr", "burr"), ("without dirt", "dirt"),
     ("burr-free", "burr"), ("nodefect", "defect"), ("ＯＫ", "ＮＧ"), ("class 0", "class 1"),
     ("acceptable", "unacceptable"), ("notdefective", "defective"), ("Defectless", "Defect"),
+    ("OK(良品)", "NG(不良品)"), ("良品OK", "不良品NG"), ("Gut (OK)", "Schlecht (NOK)"), ("Bon_OK", "Mauvais_NOK"),
+    ("годен_ok", "брак_ng"), ("ok1", "ng1"), ("cls0_ok", "cls1_ng"), ("no_defect_found", "defect_found"),
+    ("Conformi", "Non_conformi"), ("idonei", "scarti"), ("sano", "difettoso"), ("senza difetti", "con difetti"),
+    ("Aceptables", "Inaceptables"), ("piezas_buenas", "piezas_malas"), ("bien", "mal"), ("intacto", "roto"),
+    ("Prawidłowy", "Wadliwy"), ("bez wad", "z wadami"), ("zgodne", "niezgodne"), ("dobre_sztuki", "braki"),
+    ("Aprovados", "Reprovados"), ("sem_defeito", "com_defeito"), ("correto", "incorreto"), ("perfeito", "ruim"),
+    ("liang_pin", "bu_liang_pin"), ("hege", "buhege"), ("ZhengChang", "YiChang"), ("wu_que_xian", "que_xian"),
+    ("合格品", "不合格品"), ("正常图像", "异常图像"), ("OK品", "NG品"), ("无划痕", "划痕"), ("異常なし", "異常あり"),
+    ("양품", "불량품"), ("정상_이미지", "결함_이미지"), ("결함없음", "결함"), ("без дефектов", "дефекты"),
+    ("исправный", "неисправный"), ("hatasız", "hatalı"), ("megfelelő", "nem_megfelelő"), ("virheetön", "viallinen"),
+    ("akzeptiert", "abgelehnt"), ("unbeschädigt", "beschädigt"), ("accepté", "refusé"),
 ]  # fmt: skip
 
 
@@ -33,7 +44,24 @@ def test_usual_pairs(good: str, bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["positive", "negative", "a", "1", "left", "yes", "no", "scratch", "10", "0.5", ""]
+    "label",
+    [
+        "positive",
+        "negative",
+        "a",
+        "1",
+        "left",
+        "yes",
+        "no",
+        "scratch",
+        "10",
+        "0.5",
+        "",
+        "false_ok",
+        "no_0",
+        "无",
+        "品",
+    ],
 )
 def test_what_says_nothing_is_not_taken_for_ok(label: str) -> None:
     assert not means_ok(label)

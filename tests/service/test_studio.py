@@ -138,6 +138,12 @@ def test_train_promote_and_roll_back(page: Page, tmp_path: Path, client: TestCli
     until(page, "document.querySelector('#model').textContent.includes('first')")
 
 
+def test_names_are_shown_as_they_can_be_seen(page: Page) -> None:
+    drop(page, ("\u202egnp.exe", png()))
+    assert page.text_content("#name") == "\\u{202e}gnp.exe"
+    assert "\\u{202e}gnp.exe" in (page.text_content("#list") or "")
+
+
 def test_german_and_nothing_untranslated(page: Page) -> None:
     page.select_option("#language", "de")
     assert page.text_content("[data-page=inspect]") == "Prüfen"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ltcam_runtime.errors import LtcamError, in_options
 from ltcam_runtime.interrupts import code_of, interruptible
-from ltcam_runtime.phrases import printable
+from ltcam_runtime.phrases import said
 
 DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 _EVERY = 0.5  # seconds between two lines of progress
@@ -134,4 +134,4 @@ def _progress() -> Callable[[int, int], None]:
 
 def _say(message: str) -> None:
     """A sentence for people."""
-    sys.stderr.write(printable(message) + "\n")
+    sys.stderr.write(said(message) + "\n")

@@ -136,6 +136,8 @@ def write_file(path: Path | str, content: bytes | str) -> None:
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file")
+        if target.exists() and not target.is_file():  # it would be replaced
+            raise OutputError(f"{path} is not a regular file; give the name of another one")
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear_stale(target)
         temporary = target.parent / _temporary_name(target, "tmp")

@@ -43,7 +43,33 @@ _MASK_WORDS = frozenset(
         "annot",
         "annots",
     }
-    | {"maske", "masken", "masque", "masques", "mascara", "mascaras", "maschera", "maschere"}
+    | {
+        "maske",
+        "masken",
+        "masque",
+        "masques",
+        "mascara",
+        "mascaras",
+        "máscara",
+        "máscaras",
+        "maschera",
+        "maschere",
+    }
+    | {
+        "maska",
+        "maski",
+        "masky",
+        "маска",
+        "маски",
+        "掩码",
+        "掩膜",
+        "标注",
+        "标签",
+        "マスク",
+        "마스크",
+        "bin",
+        "binary",
+    }
 )
 _IMAGE_WORDS = frozenset(
     {

@@ -27,6 +27,7 @@ _ONE = {
     ),
 }
 _VERBS = {"are": "is", "do": "does", "have": "has", "fit": "fits"}
+_ENDLESS = re.compile(r"\S{2000,}")
 _UNUSUAL = re.compile(r"[^ -~\n]")
 
 
@@ -49,6 +50,11 @@ def first_few(items: Sequence[str], shown: int = 5) -> str:
     """The first items with commas, and how many more there are."""
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more
+
+
+def said(text: str) -> str:
+    """A message as a terminal shows it: without what could steer it, and of a word without end its ends."""
+    return printable(_ENDLESS.sub(lambda word: f"{word[0][:300]}...{word[0][-100:]}", text))
 
 
 def printable(text: str) -> str:

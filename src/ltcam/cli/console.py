@@ -21,7 +21,7 @@ from rich.text import Text
 from ltcam.cli.groups import Options
 from ltcam_runtime.errors import LtcamError, SettingsError, in_options
 from ltcam_runtime.interrupts import code_of, delivered
-from ltcam_runtime.phrases import printable
+from ltcam_runtime.phrases import said
 
 DEBUG = False
 """Whether errors show their traceback; set by `--debug`."""
@@ -83,12 +83,12 @@ def _fail(message: str, code: int) -> None:
 
 def say(message: str) -> None:
     """A sentence for people, on the error stream, so that the output stays readable by programs."""
-    errors.print(printable(message), markup=False)
+    errors.print(said(message), markup=False)
 
 
 def warn(message: str) -> None:
     """A sentence that must not be overlooked: amber on a terminal, and said to be one everywhere."""
-    errors.print(printable(f"with care: {message}"), markup=False, style="yellow")
+    errors.print(said(f"with care: {message}"), markup=False, style="yellow")
 
 
 def shell_line(*words: object) -> str:

@@ -23,7 +23,7 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.options import AsJson, Overwrite
 from ltcam.cli.reading import MaskReading
-from ltcam_runtime.phrases import counted, printable
+from ltcam_runtime.phrases import counted, printable, said
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -176,5 +176,5 @@ def _list(lines: list[str]) -> None:
 def _show(text: str) -> None:
     """A line for people; names in it may hold anything."""
     first = "\n" if text.startswith("\n") else ""
-    line = printable(text.removeprefix("\n").replace("\n", "\\n"))
+    line = said(text.removeprefix("\n").replace("\n", "\\n"))
     Console(soft_wrap=True).print(first + line, markup=False, highlight=False)

@@ -129,6 +129,8 @@ def read_bytes(source: str) -> bytes:
     """
     try:
         if "://" not in source:
+            if Path(source).exists() and not Path(source).is_file():  # a pipe or a device may never end
+                raise DataError(f"{source} is not a regular file")
             return Path(source).read_bytes()
         folder, _, name = source.rpartition("/")
         return open_store(folder).read(name)

@@ -21,188 +21,69 @@ from ltcam_runtime.phrases import first_few
 OK_WORDS_SHOWN = "good, ok, normal, pass, no_defect, i.O., gut, conforme, 0, False"
 """Some of the words that mean OK, for messages."""
 
-_OK = frozenset(
-    {
-        "ok",
-        "okay",
-        "good",
-        "goods",
-        "normal",
-        "pass",
-        "passed",
-        "accept",
-        "accepted",
-        "acceptable",
-        "approved",
-    }
-    | {
-        "fine",
-        "sound",
-        "intact",
-        "perfect",
-        "clean",
-        "flawless",
-        "faultless",
-        "healthy",
-        "undamaged",
-        "unbroken",
-    }
-    | {"conforming", "conform", "compliant", "uncracked", "0", "00", "000", "false"}
-    | {"io", "gut", "gute", "guter", "gutes", "gutteil", "gutteile", "inordnung", "fehlerfrei", "einwandfrei"}
-    | {"bon", "bonne", "bons", "bonnes", "conforme", "conformes", "sain", "saine"}
-    | {"bueno", "buena", "buenos", "buenas", "correcto", "aceptado", "aprobado", "apto"}
-    | {
-        "buono",
-        "buona",
-        "buoni",
-        "buone",
-        "accettato",
-        "idoneo",
-        "bom",
-        "boa",
-        "bons",
-        "boas",
-        "aprovado",
-        "aceito",
-    }
-    | {"goed", "goede", "goedgekeurd", "bra", "godkänd", "felfri", "god", "godkendt", "godkjent", "feilfri"}
-    | {
-        "hyvä",
-        "hyvaksytty",
-        "hyväksytty",
-        "dobry",
-        "dobre",
-        "dobra",
-        "dobrý",
-        "dobré",
-        "vyhovující",
-        "iyi",
-        "saglam",
-    }
-    | {"sağlam", "hatasız", "jó", "хорошо", "хороший", "хорошие", "норма", "годен", "годные", "годный"}
-    | {"良品", "合格", "正常", "合格品", "好", "良", "无缺陷", "無缺陷", "欠陥なし", "양품", "정상", "합격"}
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OK = _words(
+    """
+    ok okay okey good goods normal nominal pass passed passes accept accepted accepts acceptable approved fine sound
+    intact perfect clean flawless faultless healthy undamaged unbroken unblemished conforming conform compliant
+    uncracked correct golden 0 00 000 false
+    io gut gute guter gutes gutteil gutteile gutbild gutbilder inordnung fehlerfrei einwandfrei unbeschädigt heil
+    intakt akzeptiert freigegeben bestanden
+    bon bonne bons bonnes conforme conformes sain saine accepté acceptée acceptés acceptées accepte acceptee
+    bueno buena buenos buenas correcto correctos aceptado aceptados aceptable aceptables aprobado aprobados apto aptos
+    bien intacto intactos perfecto perfectos sano sana sanos sanas
+    buono buona buoni buone conformi accettato accettati accettabile accettabili idoneo idonea idonei integro integra
+    integri corretto corretti sani
+    bom boa boas aprovado aprovados aceito aceitos perfeito perfeitos correto corretos
+    goed goede goedgekeurd bra godkänd felfri god godkendt godkjent feilfri hyvä hyvaksytty hyväksytty virheetön ehjä
+    dobry dobre dobra prawidłowy prawidłowe prawidlowy prawidlowe sprawny sprawne poprawny poprawne zgodny zgodne
+    nieuszkodzony nieuszkodzone
+    dobrý dobré vyhovující vyhovuje shoda vpořádku vporadku acceptat jó megfelelő hibátlan
+    iyi saglam sağlam hatasız hatasiz kusursuz kabul uygun tốt đạt bagus baik
+    хорошо хороший хорошие норма годен годные годный исправный исправные исправен целый целые качественные соответствует
+    良品 合格 正常 好 良 正品 优良 可 양품 정상 합격 양호
+    liangpin hege hegepin zhengchang zhengpin hao wuquexian
+    """
 )
-_DEFECT = frozenset(
-    {
-        "defect",
-        "defects",
-        "defective",
-        "damage",
-        "damages",
-        "damaged",
-        "fault",
-        "faults",
-        "faulty",
-        "flaw",
-        "flaws",
-    }
-    | {
-        "error",
-        "errors",
-        "anomaly",
-        "anomalies",
-        "anomalous",
-        "crack",
-        "cracks",
-        "cracked",
-        "scratch",
-        "scratches",
-    }
-    | {"scratched", "broken", "problem", "problems", "issue", "issues", "def"}
-    | {"fehler", "defekt", "defekte", "mangel", "mängel", "schaden", "défaut", "défauts", "defaut", "defauts"}
-    | {
-        "defecto",
-        "defectos",
-        "difetto",
-        "difetti",
-        "defeito",
-        "defeitos",
-        "fel",
-        "feil",
-        "fejl",
-        "vad",
-        "wady",
-    }
+_DEFECT = _words(
+    """
+    defect defects defective damage damages damaged fault faults faulty flaw flaws flawed error errors anomaly
+    anomalies anomalous crack cracks cracked scratch scratches scratched broken problem problems issue issues def
+    blemish blemishes
+    fehler defekt defekte mangel mängel schaden schäden défaut défauts defaut defauts defecto defectos difetto difetti
+    defeito defeitos fel feil fejl vad vady wad wady defecte дефект дефекта дефектов дефекты брака
+    缺陷 瑕疵 欠陥 不良 异常 異常 결함 불량 이상 quexian
+    """
 )
-_NEGATIONS = frozenset(
-    {
-        "no",
-        "non",
-        "not",
-        "without",
-        "un",
-        "zero",
-        "ohne",
-        "kein",
-        "keine",
-        "sans",
-        "sin",
-        "senza",
-        "sem",
-        "geen",
-    }
-    | {"zonder", "utan", "uden", "uten", "bez", "без"}
+_NEGATIONS = _words(
+    """
+    no non not without un zero ohne kein keine sans sin senza sem geen zonder utan uden uten bez без fără fara wu
+    """
 )
-_FREE = frozenset({"free", "frei", "less"})
-_FILLERS = frozenset(
-    {
-        "part",
-        "parts",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "pic",
-        "pics",
-    }
-    | {
-        "sample",
-        "samples",
-        "piece",
-        "pieces",
-        "product",
-        "products",
-        "item",
-        "items",
-        "unit",
-        "units",
-        "class",
-    }
-    | {
-        "label",
-        "front",
-        "back",
-        "top",
-        "side",
-        "surface",
-        "surfaces",
-        "data",
-        "dataset",
-        "set",
-        "only",
-        "quality",
-    }
-    | {
-        "teil",
-        "teile",
-        "bild",
-        "bilder",
-        "pièce",
-        "pièces",
-        "pieza",
-        "piezas",
-        "pezzo",
-        "pezzi",
-        "peça",
-        "peças",
-    }
+_FREE = frozenset({"free", "frei", "less", "なし", "無し", "없음"})
+_FILLERS = _words(
+    """
+    part parts image images img imgs photo photos picture pictures pic pics sample samples piece pieces product
+    products item items unit units class cls label front back top side surface surfaces data dataset set only quality
+    found detected teil teile bild bilder pièce pièces pieza piezas pezzo pezzi peça peças sztuka sztuki
+    品 件 图像 画像 이미지
+    """
 )
+_TRUTH_VALUES = frozenset({"0", "00", "000", "false"})
+"""Mean OK alone, but nothing beside another word: a `false_ok` is none."""
+
+_PRODUCT = re.compile(r"(?<=.)(?:品|件|图像|圖像|图片|样本|画像|写真|품|이미지)$")
+_HAVING_NONE = ("non", "not", "no", "un", "无", "無", "没有")
 _SEPARATORS = re.compile(r"[\W_]+")
-_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_EAST_ASIAN = "\u3040-\u9fff\uac00-\ud7af"
+_HUMPS = re.compile(
+    r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
+    rf"|(?<=[A-Za-z])(?=[{_EAST_ASIAN}])|(?<=[{_EAST_ASIAN}])(?=[A-Za-z])"
+)
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?(?:[eE][+-]?\d+)?")
 
@@ -261,10 +142,12 @@ def means_ok(label: str, others: Collection[str] = ()) -> bool:
     if _ZERO.fullmatch(text):
         return True
     words = [word for hump in _HUMPS.split(text) for word in _SEPARATORS.split(hump) if word]
-    words = [unicodedata.normalize("NFC", word.casefold()) for word in words]
+    words = [_without_product(unicodedata.normalize("NFC", word.casefold())) for word in words]
     telling = [word for word in words if word not in _FILLERS] or words
     telling = [word for word in telling if not word.isdecimal()] or telling
-    if "".join(telling) in _OK:
+    if "".join(telling) in _OK or (
+        telling and {*telling} <= _OK - _TRUTH_VALUES
+    ):  # in one word, or in two languages
         return True
     kinds = {_SEPARATORS.sub("", other) for other in others} - _OK
     return _denied(telling) in _DEFECT | kinds
@@ -287,13 +170,17 @@ def _denied(words: list[str]) -> str:
     if len(words) > 1 and words[-1] in _FREE:
         return "".join(words[:-1])
     if len(words) == 1:
-        for start in ("non", "not", "no", "un"):
-            if words[0].startswith(start) and words[0][len(start) :] in _DEFECT:
-                return words[0][len(start) :]
-        for end in _FREE:
-            if words[0].endswith(end) and words[0][: -len(end)] in _DEFECT:
-                return words[0][: -len(end)]
+        word = words[0]
+        rests = [(start, word[len(start) :]) for start in _HAVING_NONE if word.startswith(start)]
+        rests += [(end, word[: -len(end)]) for end in _FREE if word.endswith(end)]
+        # An own kind of defect is denied in scripts without spaces alone: `uncoated` is no good kind of `coated`.
+        return next((rest for denial, rest in rests if rest in _DEFECT or not denial.isascii()), "")
     return ""
+
+
+def _without_product(word: str) -> str:
+    """`合格品` is `合格`; but `양품` is a word of its own."""
+    return word if word in _OK else _PRODUCT.sub("", word)
 
 
 def _class_name(label: str) -> str:

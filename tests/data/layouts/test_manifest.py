@@ -129,6 +129,7 @@ def test_contradictory_and_repeated_rows(manifest) -> None:
         ),
         ('path,label\n"a.png,ok\n', "row 2: not valid CSV"),
         ("path,label\na\0.png,ok\n", "NUL|not valid CSV"),
+        ("path,label" + ",x" * 1_000_000 + "\n", "1,000,002 columns in the first row"),
     ],
 )
 def test_faults(manifest, text: str, message: str) -> None:

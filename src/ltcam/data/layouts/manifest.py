@@ -36,7 +36,7 @@ from ltcam_runtime.phrases import counted
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
 FILE_NAME = "manifest.csv"
-MOST_BYTES = 256 << 20
+MOST_BYTES, MOST_COLUMNS = 256 << 20, 1000
 """Larger manifests are refused."""
 
 COLUMN_NAMES: Mapping[str, frozenset[str]] = {
@@ -181,6 +181,10 @@ def _rows(file: Path) -> list[_Row]:
         raise DataError(f"{file}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
+    if len(table[0][1]) > MOST_COLUMNS:
+        raise DataError(
+            f"{file}: {len(table[0][1]):,} columns in the first row; it needs path,label and few others"
+        )
     columns = _columns(file, table[0][1])
     question = _question(columns)
     columns = ["label" if question and name == question else name for name in columns]

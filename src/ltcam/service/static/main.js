@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import * as asking from "./asking.js";
 import { drawEvidence } from "./evidence.js";
-import { language, setLanguage, t } from "./texts.js";
+import { language, setLanguage, t, visible } from "./texts.js";
 import { drawTrainings } from "./train.js";
 import { Viewer } from "./viewer.js";
 
@@ -71,8 +71,8 @@ function rowOf(item) {
   if (item.links.image) picture.src = item.links.image;
   const how = make("span", { className: "how" }, make("span", { className: `dot ${item.verdict}` }),
     `${t(item.verdict)} ${item.score.toFixed(2)}${item.review ? " ✓" : ""}`);
-  const button = make("button", { type: "button", title: item.name, onclick: () => open(item.id) }, picture,
-    make("span", {}, make("span", { className: "what", textContent: item.name }), how));
+  const button = make("button", { type: "button", title: visible(item.name), onclick: () => open(item.id) }, picture,
+    make("span", {}, make("span", { className: "what", textContent: visible(item.name) }), how));
   button.dataset.id = item.id;
   if (item.id === state.current?.id) button.setAttribute("aria-current", "true");
   return make("li", {}, button);
@@ -115,7 +115,7 @@ async function open(id) {
 
 function drawPanel(item) {
   $("panel").hidden = false;
-  $("name").textContent = item.name;
+  $("name").textContent = visible(item.name);
   $("verdict").className = `chip ${item.verdict}`;
   $("verdict").textContent = t(item.verdict);
   $("score").textContent = `${t("score")} ${item.score.toFixed(3)}`;

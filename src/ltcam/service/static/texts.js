@@ -45,6 +45,11 @@ export function t(name) {
   return texts[name]?.[column] ?? name;
 }
 
+// A name as it can be seen: what would be invisible, or turn the text around, is shown by its code.
+export function visible(name) {
+  return name.replace(/\p{C}/gu, (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`);
+}
+
 export function language() {
   return column === 1 ? "de" : "en";
 }

@@ -21,6 +21,7 @@ from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import (
     at_least_float32,
     detached,
+    has_channels_last,
     refuse_not_finite,
     warn_of_half_precision,
 )
@@ -98,7 +99,7 @@ def capture(
 
     def as_maps(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         pairs = zip(names, tensors, strict=False)  # no gradients where none were asked for
-        return tuple(at_least_float32(_as_map(name, t.detach(), reshape, len(images))) for name, t in pairs)
+        return tuple(at_least_float32(_as_map(name, t.detach(), reshape, images)) for name, t in pairs)
 
     found = Capture(
         layers=names,
@@ -174,9 +175,15 @@ def _names(layers: Sequence[str] | str) -> tuple[str, ...]:
     return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
-def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, count: int) -> Tensor:
+def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, images: Tensor) -> Tensor:
+    count = len(images)
     if reshape is not None:
         tensor = reshape(tensor)
+    elif has_channels_last(tensor, images.shape[2:]):
+        raise ValueError(
+            f"layer {name!r} returns (N, h, w, C) {tuple(tensor.shape)}; "
+            "give reshape=lambda maps: maps.permute(0, 3, 1, 2)"
+        )
     if not isinstance(tensor, Tensor) or tensor.ndim != 4 or len(tensor) != count:
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         source = "the reshape callable makes" if reshape is not None else "returns"

@@ -108,6 +108,24 @@ def refuse_not_finite(what: str, tensor: Tensor) -> None:
         )
 
 
+def has_channels_last(tensor: Tensor, image_size: Sequence[int]) -> bool:
+    """Whether a layer's output is (N, h, w, C): so it has the image's proportions, and as (N, C, h, w) it has not.
+
+    Args:
+        tensor: of any shape.
+        image_size: (H, W) of the images.
+    """
+    height, width = image_size
+
+    def in_proportion(h: int, w: int) -> bool:  # each of them is rounded once or twice on the way
+        return abs(w * height - h * width) <= 2 * (height + width)
+
+    if tensor.ndim != 4 or min(tensor.shape[1:3]) < 2:
+        return False
+    first, second, third = tensor.shape[1:]
+    return in_proportion(first, second) and not in_proportion(second, third)
+
+
 def warn_of_half_precision(layers: Sequence[str], stacklevel: int) -> None:
     """Warn that truncation of these layers' half-precision gradients is not reproducible; none, no warning.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import pytest
 import timm
@@ -295,6 +296,48 @@ def test_a_model_that_was_changed_is_looked_at_again(nets: SimpleNamespace) -> N
     assert find_stages(net, IMAGES) == ("features.0.1",)
 
 
+def stride_as_a_tuple(net: nn.Sequential) -> None:
+    net[1][0].stride = (1, 1)  # type: ignore[index]
+
+
+def other_forward(net: nn.Sequential) -> None:
+    first = net[0]
+    first.forward = lambda images: nn.functional.avg_pool2d(nn.Sequential(*first)(images), 2)
+
+
+def method_as_forward(net: nn.Sequential) -> None:
+    net[2].forward = MethodType(lambda _self, maps: maps.mean((2, 3), keepdim=True), net[2])
+
+
+def hook(net: nn.Sequential) -> None:
+    net[1].register_forward_hook(lambda *seen: nn.functional.max_pool2d(seen[2], 2))
+
+
+def hook_before(net: nn.Sequential) -> None:
+    net[1].register_forward_pre_hook(lambda *seen: (seen[1][0].repeat(1, 1, 2, 2),))
+
+
+@pytest.mark.parametrize("edit", [stride_as_a_tuple, other_forward, method_as_forward, hook, hook_before])
+def test_whatever_changes_the_way_through_a_model_is_noticed(edit: Callable[[nn.Sequential], None]) -> None:
+    def layer(channels: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, 6, 3, 2, 1), nn.ReLU())
+
+    net = nn.Sequential(
+        layer(3), layer(6), layer(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)
+    ).eval()
+    before = find_stages(net, IMAGES)
+    edit(net)
+    found = find_stages(net, IMAGES)
+    assert found is not before
+    other = nn.Sequential(*net)
+    assert found == find_stages(other, IMAGES)
+    assert find_stages(net, IMAGES) is found
+    gone = weakref.ref(net)
+    del net, other
+    gc.collect()
+    assert gone() is None
+
+
 def test_only_the_graph_of_the_pass_is_kept(nets: SimpleNamespace) -> None:
     """Looking for stages needs no more memory than a pass without gradients: nothing is saved for going back."""
     net = nets.plain(head="gap").float()
@@ -360,6 +403,29 @@ def test_names_that_cannot_be_used(names, parts: list[str], nets: SimpleNamespac
     for part in parts:
         with pytest.raises(ValueError, match=part):
             resolve_layers(nets.Plain(size=(64, 96)), names, IMAGES)
+
+
+class ChannelsLast(nn.Module):
+    """Maps (N, h, w, C) between linear layers, as MambaOut and Swin have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 24, 4, 4), nn.LayerNorm(24), nn.Linear(24, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.stem(images).permute(0, 2, 3, 1)).mean((1, 2)))
+        return logits
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 161), (130, 70)])
+def test_maps_with_their_channels_last_are_not_taken_for_others(size: tuple[int, int]) -> None:
+    net, images = ChannelsLast().eval(), torch.randn(2, 3, *size)
+    with pytest.raises(ValueError, match=r"channels last, \(N, h, w, C\), in norm; .*permute\(0, 3, 1, 2\)"):
+        find_stages(net, images)
+    with pytest.raises(ValueError, match=r"layer 'norm' returns \(N, h, w, C\)"):
+        capture(net, images, layers="norm")
+    maps = capture(net, images, 1, layers="norm", reshape=lambda maps: maps.permute(0, 3, 1, 2))
+    assert maps.activations[0].shape == (2, 24, size[0] // 4, size[1] // 4)
 
 
 def test_a_layer_with_two_names_is_found_by_both_and_refused_twice(nets: SimpleNamespace) -> None:

@@ -12,6 +12,12 @@ from torch.jit import ScriptModule
 from torch.utils.hooks import RemovableHandle
 
 
+def hooks_of_others(module: nn.Module) -> list[int]:
+    """The hooks of a module's forward pass that are not of our making, by their numbers, which are given once."""
+    hooks = (*module._forward_pre_hooks.items(), *module._forward_hooks.items())
+    return [number for number, hook in hooks if getattr(hook, "__module__", None) != __name__]
+
+
 class Hooks:
     """Hooks that live as long as a block, whatever is raised in it.
 

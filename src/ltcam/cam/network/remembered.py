@@ -6,14 +6,19 @@ import weakref
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from ltcam.cam.network.hooks import hooks_of_others
+
 T = TypeVar("T")
 
 _SETTINGS = frozenset({bool, int, float, str, type(None)})
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, partial)
 
 
 class Remembered(Generic[T]):
@@ -63,7 +68,22 @@ def _made_of(model: nn.Module) -> object:
         (
             name,
             weakref.ref(module),
-            [value for key, value in vars(module).items() if type(value) in _SETTINGS and key != "training"],
+            hooks_of_others(module),
+            [_setting(value) for key, value in vars(module).items() if key != "training"],
         )
         for name, module in model.named_modules(remove_duplicate=False)
     ]
+
+
+def _setting(value: object) -> object:
+    """What can be compared later, and keeps no model alive: a number, numbers, a function; None for anything else.
+
+    Lists are no settings: models keep records in them.
+    """
+    if type(value) in _SETTINGS:
+        return value
+    if isinstance(value, tuple) and all(type(each) in _SETTINGS for each in value):
+        return value
+    if isinstance(value, MethodType):
+        return id(value.__self__), weakref.ref(value.__func__)
+    return weakref.ref(value) if isinstance(value, _FUNCTIONS) else None

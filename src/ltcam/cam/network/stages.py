@@ -9,7 +9,7 @@ images to the logits lead through is a stage: no branch is, nor anything inside 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import dropwhile
@@ -22,7 +22,7 @@ from ltcam.cam.network.eval_mode import evaluating, run
 from ltcam.cam.network.graph import Value, bottlenecks, value_of
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.remembered import Remembered
-from ltcam.cam.tensors import tensors_in
+from ltcam.cam.tensors import has_channels_last, tensors_in
 
 Taps = Literal["after", "before"]
 """Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
@@ -65,10 +65,12 @@ class _Pass:
     """One forward pass: the calls in the order in which they were done, and what all ways lead through.
 
     `inevitable` is None where autograd does not know: the model runs under no_grad, or detaches something.
+    `channels_last` are the modules, with their values, that return maps as (N, h, w, C).
     """
 
     calls: dict[str, _Call]
     inevitable: set[Value] | None
+    channels_last: dict[str, Value | None]
 
     def is_map(self, call: _Call) -> bool:
         """Whether all ways lead through what was returned, and it has places to show."""
@@ -90,7 +92,8 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
             (`features.3, 8, 15, 22, 29`). Without pooling layers both are the same.
 
     Raises:
-        ValueError: if no module returns a map of at least two by two positions, or `taps` is unknown.
+        ValueError: if no module returns a map of at least two by two positions, the last maps have their channels
+            last, or `taps` is unknown.
     """
     if taps not in get_args(Taps):
         raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
@@ -101,7 +104,9 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
         order = {name: index for index, name in enumerate(seen.calls)}
         steps = sorted(_spine(model, "", seen), key=lambda step: order[step.name])
         features = dropwhile(lambda step: _is_preprocessing(model, step, seen.calls, images.shape[1]), steps)
-        known[key] = _stage_outputs(list(features), taps)
+        found = _stage_outputs(list(features), taps)
+        _refuse_channels_last(seen, order, found)
+        known[key] = found
     if not known[key]:
         raise ValueError(
             "no stage found: no module of the model returns a 4-D map of at least 2 x 2 positions; name "
@@ -158,9 +163,12 @@ def _listed(names: Sequence[str], most: int = 40) -> str:
 def _watch(model: nn.Module, image: Tensor) -> _Pass:
     """One forward pass of one image; of what autograd keeps only the graph, and none of the values."""
     calls: dict[str, _Call] = {}
+    channels_last: dict[str, Value | None] = {}
 
     def note(name: str, inputs: tuple[object, ...], output: object) -> None:
         size_out, value = _map_size(output), value_of(output) if isinstance(output, Tensor) else None
+        if isinstance(output, Tensor) and has_channels_last(output, image.shape[2:]):
+            size_out, channels_last[name] = None, value
         channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
         call = calls.setdefault(
             name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels, value)
@@ -181,7 +189,23 @@ def _watch(model: nn.Module, image: Tensor) -> _Pass:
             hooks.behind(module, partial(note, name))
         scores = _scores_in(run(model, source))
         ends = [value for value in map(value_of, scores) if value is not None]
-    return _Pass(calls, bottlenecks(start, ends) or None if start is not None else None)
+    return _Pass(calls, bottlenecks(start, ends) or None if start is not None else None, channels_last)
+
+
+def _refuse_channels_last(seen: _Pass, order: Mapping[str, int], found: Sequence[str]) -> None:
+    """Behind the stages nothing may be left unseen."""
+    end = order[found[-1]] if found else -1
+    inevitable = seen.inevitable
+    behind = [
+        name
+        for name, value in seen.channels_last.items()
+        if order[name] > end and name and (inevitable is None or value in inevitable)
+    ]
+    if behind:
+        raise ValueError(
+            f"the model's last maps have their channels last, (N, h, w, C), in {_listed(behind, 5)}; name layers=[...] "
+            "and give reshape=lambda maps: maps.permute(0, 3, 1, 2)"
+        )
 
 
 def _never(_packed: None) -> Tensor:

@@ -6,14 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ltcam.cli.config import options_of
 from ltcam.cli.trained import plan_rows
 from ltcam.runs.run import Arithmetic
+from ltcam.runs.unfinished import work_folder
 from ltcam.training.plan import Plan
 
 Call = Callable[..., object]
-NAMES = {"epochs", "image_size", "augment", "ok", "layout", "group_by", "seed", "data", "out"}
+OPTIONS = {
+    name.replace("_", "-"): name
+    for name in ("epochs", "image_size", "augment", "ok", "layout", "group_by", "seed", "data", "out")
+} | {"unsure": "unsure_margin"}
 
 
 def written(path: Path, text: str) -> Path:
@@ -22,9 +27,11 @@ def written(path: Path, text: str) -> Path:
 
 
 def test_a_file_of_options_is_written_as_options_are_typed(tmp_path: Path) -> None:
-    file = written(tmp_path / "o.yaml", "epochs: 8\nimage-size: [64, 96]\naugment: false\nok: fine\nseed:\n")
-    expected = {"epochs": 8, "image_size": "64x96", "augment": False, "ok": ["fine"]}
-    assert options_of(file, NAMES) == expected
+    file = written(
+        tmp_path / "o.yaml", "epochs: 8\nimage-size: [64, 96]\naugment: false\nok: fine\nseed:\nunsure: 0.1\n"
+    )
+    expected = {"epochs": 8, "image_size": "64x96", "augment": False, "ok": ["fine"], "unsure_margin": 0.1}
+    assert options_of(file, OPTIONS) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,14 +46,14 @@ def test_a_file_of_options_is_written_as_options_are_typed(tmp_path: Path) -> No
 )
 def test_what_is_no_file_of_options(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"o\.yaml") as refused:
-        options_of(written(tmp_path / "o.yaml", text), NAMES)
+        options_of(written(tmp_path / "o.yaml", text), OPTIONS)
     assert words in str(refused.value)
 
 
 def test_what_never_ends_is_no_file_of_options(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "o.yaml")
     with pytest.raises(ValueError, match=r"o\.yaml is not a regular file"):
-        options_of(tmp_path / "o.yaml", NAMES)
+        options_of(tmp_path / "o.yaml", OPTIONS)
 
 
 def test_a_run_gives_its_options_back_and_those_beside_it_win(
@@ -125,3 +132,39 @@ def test_a_run_that_is_resumed_says_where() -> None:
     rows = dict(plan_rows(plan))
     assert rows["resumed"] == "after epoch 6; 10 are left"
     assert rows["time"].startswith("about 0:12 an epoch here, 2:00 in all")
+
+
+def test_inspecting_takes_a_file_of_options_too(
+    ltcam: Call, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "o.yaml", "unsure: 0.2\nmin-area: 0.5mm\npx-per-mm: 12\nbatch-size: 2\n")
+    result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "p", "--config", file)
+    assert result.code == 0, result.err
+    settings = json.loads((tmp_path / "p" / "predictions.json").read_text())["settings"]
+    assert settings["verdict"]["unsure_margin"] == 0.2
+    assert settings["mask"]["min_area_px"] == 36  # a square of 6 px
+    words = ("evaluate", trained, data, "--out", tmp_path / "e", "--config", file, "--min-area", "7px")
+    result = ltcam(*words, "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["settings"]["mask"]["min_area_px"] == 7
+    result = ltcam("predict", trained, data, "--out", tmp_path / "x", "--config", trained / "run.json")
+    assert result.code == 2
+    assert "options of a training" in " ".join(result.err.replace("│", " ").split())
+
+
+def test_no_file_is_no_file_of_options(ltcam: Call, data: Path, tmp_path: Path) -> None:
+    result = ltcam("train", data, "--out", tmp_path / "run", "--config", "none.yaml")
+    assert result.code == 2
+    assert "none.yaml: No such file" in " ".join(result.err.replace("│", " ").split())
+    assert "Errno" not in result.err
+
+
+def test_a_dry_run_speaks_of_a_stopped_training_only_where_it_would_go_on(
+    ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
+) -> None:
+    kept = work_folder(tmp_path / "run")
+    kept.mkdir()
+    torch.save({"history": [1]}, kept / "last.ckpt")
+    words = ("train", data, "--out", tmp_path / "run", *fast, "--dry-run")
+    assert "resumed" not in ltcam(*words).err
+    assert "after epoch" in ltcam(*words, "--resume").err

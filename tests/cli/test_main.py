@@ -189,7 +189,8 @@ def test_completion_knows_commands_and_options(ltcam: Callable[..., object], she
     assert ltcam("completion", "tcsh").code == 2
 
 
-def test_completion_in_bash(ltcam: Callable[..., object]) -> None:
+def test_completion_in_bash(ltcam: Callable[..., object], tmp_path: Path) -> None:
+    (tmp_path / "my photos").mkdir()
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
@@ -198,10 +199,14 @@ def test_completion_in_bash(ltcam: Callable[..., object]) -> None:
     def completed(*words: str) -> list[str]:
         quoted = " ".join(f"'{word}'" for word in words)
         script = ltcam("completion", "bash").out + ask.format(words=quoted, at=len(words) - 1)
-        done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+        done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
         return done.stdout.split()
 
     assert completed("ltcam", "pre") == ["predict"]
     assert completed("ltcam", "data", "ch") == ["check"]
     assert completed("ltcam", "data", "check", "--la") == ["--layout"]
     assert completed("ltcam", "predict", "run", "x", "--perc") == ["--percentile"]
+    assert completed("ltcam", "completion", "z") == ["zsh"]
+    assert completed("ltcam", "train", "my ph") == ["my", "photos"]  # a folder of that name
+    for words in (("ltcam", "train", ""), ("ltcam", "predict", "run", ""), ("ltcam", "data", "check", "")):
+        assert completed(*words) == ["my", "photos"]  # not options, until a dash is typed

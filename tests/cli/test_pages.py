@@ -26,6 +26,7 @@ _PIXEL_ROWS = {
     "Pixel AUROC": "auroc",
     "PRO": "pro",
 }
+_THREE_DIGITS = r"(?<![\d.])\d\.\d{3}(?![\d.])"
 _IMAGE_ROWS = {"AP": "ap", "AUROC": "auroc", "F1": "f1", "Precision": "precision", "Recall": "recall"}
 
 
@@ -64,7 +65,36 @@ def test_an_evaluation(metrics: Path) -> None:
     verdicts = source[source.index("<h2>Verdicts on whole images</h2>") :]
     for name, key in _IMAGE_ROWS.items():
         assert cells(verdicts, name) == [cell(found["image"], key)]
-    assert found["decisions"]["sentence"] in Page(source).text
+    page = Page(source)
+    assert found["decisions"]["sentence"] in page.text
+    for row in found["decisions"]["thresholds"]:
+        counts = (
+            f"{row['missed']} of {found['images']['defective']} {row['alarms']} of {found['images']['ok']}"
+        )
+        assert f"{counts} {row['pulled_out']}" in page.text
+    with (metrics / "images.csv").open(newline="", encoding="utf-8") as file:
+        known = {
+            f"{float(row[name]):.3f}"
+            for row in csv.DictReader(file)
+            for name in ("score", "iou")
+            if row[name]
+        }
+    known |= {f"{number:.3f}" for number in numbers(found)}
+    assert set(re.findall(_THREE_DIGITS, page.text)) - known == set()
+
+
+def test_a_check_of_data(ltcam: Call, data: Path, tmp_path: Path) -> None:
+    result = ltcam("data", "check", data, "--page", tmp_path / "page.html", "--json")
+    found = json.loads(result.out)
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert f"Ready to train: {found['readiness']['ready']}" in page.text
+    for label, counts in found["readiness"]["sides"].items():
+        assert f"{label} {counts['train']} {counts['val']} {counts['test']}" in page.text
+    for each in found["classes"]:
+        share = f"{100 * each['images'] / found['images']:.1f} %"
+        assert f"{each['name']} {each['images']} {share} {each['groups']} {each['masks']}" in page.text
+    for size in ("heights", "widths"):
+        assert f"median {found[size]['median']:g} px" in page.text
 
 
 def cells(source: str, name: str) -> list[tuple[str, str]]:
@@ -78,7 +108,7 @@ def cells(source: str, name: str) -> list[tuple[str, str]]:
 def cell(values: Mapping[str, Any], key: str) -> tuple[str, str]:
     value, (low, high) = values.get(key), values["intervals"].get(key, (None, None))
     shown = "–" if value is None else f"{value:.3f}"
-    return shown, "" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+    return shown, "" if low is None or low == high else f"{low:.3f}–{high:.3f}"
 
 
 def test_a_prediction(ltcam: Call, data: Path, trained: Path, tmp_path: Path) -> None:
@@ -118,5 +148,5 @@ def test_a_training(trained: Path) -> None:
         for row in kind["candidates"]:
             for key in ("drop", "rise", "value"):
                 assert f"{row[key]:.3f}" in page.text
-    score = r"(?<!score )(?<![\d.])\d\.\d{3}(?![\d.])"  # pictures are of files, as predict inspects them
+    score = f"(?<!score ){_THREE_DIGITS}"  # pictures are of files, as predict inspects them
     assert set(re.findall(score, page.text)) <= known

@@ -286,7 +286,11 @@ def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
     assert found.hits.hit_8px.value == np.mean([near for near, _ in every])
     mean = np.mean([kind.pixel_iou.value for _, kind in found.kinds.values()])
     assert found.mean_over_kinds(lambda kind: kind.pixel_iou) == pytest.approx(mean)
-    assert found.to_json()["mean_over_kinds"]["pixel_iou"] == pytest.approx(mean)
+    means = found.to_json()["mean_over_kinds"]
+    assert means["pixel_iou"] == pytest.approx(mean)
+    for name in ("image_recall", "class_recall", "hit_8px"):  # which the page shows too
+        values = [getattr(kind, name).value for _, kind in found.kinds.values()]
+        assert means[name] == pytest.approx(np.mean(values)), name
 
 
 def test_one_of_one_is_not_certain() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Page
 
 from ltcam.reports.evaluation_page import ExamplePicture, evaluation_page
+from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, SharpeningSettings
 
 
 def picture(
@@ -95,6 +96,25 @@ def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse: type[Page
     assert "Defects as boxes" not in page.text
     assert "Verdicts on whole images" in page.text
     assert "None" not in page.text
+    assert "Masks were used" not in page.text
+    assert "true mask" not in page.text
+
+
+def test_what_is_drawn_of_each_kind_is_what_was_evaluated(metrics_of, run, parse):
+    seed = "seed crack"
+    dark = KindSettings(
+        map=seed, sharpening=SharpeningSettings(polarity="dark"), mask=MaskSettings(min_area_px=14)
+    )
+    maps = {**run.maps, seed: CamSettings(method="seed", stages=run.stages)}
+    by_kind = run.model_copy(update={"maps": maps, "kinds": {"crack": dark}})
+    text = parse(evaluation_page(metrics_of(), by_kind, [], title="x")).text
+    assert "seed crack, dark contrast, cut by Otsu's threshold" in text
+    assert "regions smaller than 14 px are dropped" in text
+    assert "layer-cam" not in text  # which nothing is drawn by
+    mixed = by_kind.model_copy(update={"kinds": {"crack": dark, "dent": KindSettings()}})
+    text = parse(evaluation_page(metrics_of(), mixed, [], title="x")).text
+    assert "map, no contrast, cut by Otsu's threshold" in text
+    assert "layer-cam" in text
 
 
 def test_undefined_values_are_a_dash(metrics_of, run, parse: type[Page]) -> None:

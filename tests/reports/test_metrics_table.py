@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ltcam.evaluation.metrics import Estimate
 from ltcam.reports.metrics_table import MetricRow, fraction, metrics_markdown, metrics_table
 
 
@@ -17,7 +18,8 @@ def test_rows_are_the_numbers_of_the_evaluation(metrics_of) -> None:
         ("peak within 8 px", evaluation.hits.hit_8px),
         ("image AUROC", verdicts.auroc),
     ):
-        assert tuple(rows[name])[1:] == tuple(estimate), name
+        low, high = (None, None) if estimate.low == estimate.high else (estimate.low, estimate.high)
+        assert rows[name] == (name, estimate.value, low, high)
     assert all(row.value is not None for row in rows.values())
 
 
@@ -28,6 +30,11 @@ def test_undefined_numbers_are_a_dash(metrics_of) -> None:
     assert rows["image AP"].value is not None
     read = MetricRow.read({"iou": 0.25, "intervals": {"iou": [0.1, 0.5]}}, "iou")
     assert (read.text, read.interval) == ("0.250", "0.100–0.500")
+
+
+def test_an_interval_without_width_is_none():
+    assert MetricRow.of(Estimate(1.0, 1.0, 1.0)).interval == ""  # one image, drawn again and again
+    assert MetricRow.of(Estimate(1.0, 0.025, 1.0)).interval == "0.025–1.000"
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0, "0.000"), (1, "1.000"), (0.38149, "0.381")])

@@ -68,6 +68,12 @@ def test_page_is_self_contained_and_escaped(run, parse: type[Page], evil: str) -
     assert parse(text).text.count(evil) >= 6
 
 
+def test_settings_speak_of_options(run, parse: type[Page]) -> None:
+    text = parse(run_page(run, history(), [], title="x")).text
+    assert "no more than the share of --max-miss" in text
+    assert "`" not in text
+
+
 def test_failed_images_are_listed(run, parse: type[Page]) -> None:
     failed = [{"image": f"a_b/{i}.png", "reason": "truncated"} for i in range(3)]
     page = parse(run_page(run, history(), failed, title="x"))

@@ -19,10 +19,11 @@ _GROUPS = {
     "Data": "layout split masked seed images surfaces defect_share group_by ok mask_threshold "
     "trust_changed_run",
     "Training": "backbone head weights image_size freeze epochs learning_rate weight_decay augment validation_share "
-    "max_miss confidence classic rounds keep resume dry_run _config",
+    "max_miss confidence classic rounds keep resume dry_run",
     "Map, mask and verdict": "method methods percentile scope reading stages fusion threshold sharpen "
     "verdict_threshold unsure_margin zoom min_area px_per_mm",
-    "Results": "out format golden verify calibration cost_miss cost_alarm overwrite save page as_json bootstrap log",
+    "Results": "out _config format golden verify calibration cost_miss cost_alarm overwrite save page as_json "
+    "bootstrap log",
     "Machine": "batch_size cascade device devices threads precision memory_format probing_bfloat16",
 }
 _SUFFIXES = {"export": ".ltcam.onnx"}
@@ -51,7 +52,9 @@ def load(name: str) -> Any:
     command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
     for words, each in _with_inner(name, command):
         for parameter in each.params:
-            if parameter.param_type_name == "option":
+            if parameter.param_type_name == "argument":
+                parameter.metavar = parameter.metavar or str(parameter.name).upper()
+            else:
                 parameter.rich_help_panel = _GROUP_OF.get(str(parameter.name), "Other")
                 if parameter.name == "out" and parameter.required and words not in _GOES_ON:
                     _give_place(parameter, words.replace(" ", "-"), _SUFFIXES.get(words, ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -13,13 +13,17 @@ app = typer.Typer(add_completion=False)
 
 _BASH = """\
 _ltcam() {{
-  local word="${{COMP_WORDS[COMP_CWORD]}}" words=""
+  local word="${{COMP_WORDS[COMP_CWORD]}}" words="" options="--help --version"
   case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
 {cases}
   esac
-  if [ "$COMP_CWORD" -eq 1 ]; then words="{commands} --help --version"; fi
-  COMPREPLY=($(compgen -W "$words" -- "$word"))
-  if [ -z "${{COMPREPLY[*]}}" ] && [ "${{word#-}}" = "$word" ] && [ "$COMP_CWORD" -gt 1 ]; then
+  if [ "$COMP_CWORD" -eq 1 ]; then words="{commands}"; fi
+  if [ "${{word#-}}" != "$word" ]; then
+    COMPREPLY=($(compgen -W "$options" -- "$word"))
+  elif [ "$COMP_CWORD" -le 2 ] && [ -n "$words" ]; then
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+  else
+    local IFS=$'\n'
     COMPREPLY=($(compgen -f -- "$word"))
   fi
 }}
@@ -64,15 +68,26 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     cases = []
     for name, each in loaded.items():
         for word, inner in _inner(each).items():
-            cases.append(f'    "{name} {word}"*) words="{" ".join(_options(inner))}" ;;')
-        words = [*_inner(each), *_options(each)]
-        cases.append(f'    "{name} "*) words="{" ".join(words)}" ;;')
+            cases.append(f'    "{name} {word}") words="{word}" options="{" ".join(_options(inner))}" ;;')
+        words = " ".join([*_inner(each), *_choices(each)])
+        cases.append(f'    "{name} "*) words="{words}" options="{" ".join(_options(each))}" ;;')
     text = _BASH.format(cases="\n".join(cases), commands=" ".join(loaded))
     return _ZSH + text if shell == "zsh" else text
 
 
 def _inner(command: Any) -> dict[str, Any]:
     return getattr(command, "commands", {})
+
+
+def _choices(command: Any) -> list[str]:
+    """What a command's argument may be, where it is one of a few words."""
+    return [
+        word
+        for each in command.params
+        if each.param_type_name == "argument"
+        for word in get_args(each.type_descriptor.annotation)
+        if isinstance(word, str)
+    ]
 
 
 def _options(command: Any) -> list[str]:

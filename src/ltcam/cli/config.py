@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,53 +19,69 @@ _NEVER = {"_config", "help"}
 def _take_options(context: typer.Context, file: Path | None) -> Path | None:
     """The file's options as the command's defaults."""
     if file is not None:
-        names = {parameter.name for parameter in context.command.params if parameter.name} - _NEVER
+        options = {
+            flag.removeprefix("--"): parameter.name
+            for parameter in context.command.params
+            for flag in parameter.opts
+            if parameter.name and parameter.name not in _NEVER
+        }
         try:
-            context.default_map = {**(context.default_map or {}), **options_of(file, names)}
-        except (OSError, ValueError) as error:
+            context.default_map = {**(context.default_map or {}), **options_of(file, options)}
+        except OSError as error:
+            raise typer.BadParameter(printable(f"{file}: {error.strerror or error}")) from error
+        except ValueError as error:
             raise typer.BadParameter(printable(str(error))) from error
     return file
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
+def _option(what: str) -> Any:
+    return typer.Option(
         "--config",
         metavar="FILE",
         is_eager=True,
         callback=_take_options,
-        help="options from a run's run.json, or from a YAML or JSON file of options (epochs: 8); options beside it win",
-    ),
+        help=f"options from {what}; options beside it win",
+    )
+
+
+Config = Annotated[
+    Path | None, _option("a run's run.json, or from a YAML or JSON file of options (epochs: 8)")
 ]
+OptionsFile = Annotated[Path | None, _option("a YAML or JSON file (unsure: 0.1)")]
 
 
-def options_of(file: Path, names: Collection[str]) -> dict[str, Any]:
+def options_of(file: Path, options: Mapping[str, str]) -> dict[str, Any]:
     """The options in a file, by the names of a command's parameters.
 
     Args:
         file: a run.json, of which the training's settings are taken as far as the command has them, or one of options
             as they are typed, `image-size: 640x256`.
-        names: of the command's parameters.
+        options: of the command, as they are typed, and the names of their parameters.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is none of both, or has an option that the command has not.
     """
-    values = _read(file)
+    values, names = _read(file), set(options.values())
     if "schema_version" in values:
         data = values.get("data")
         reading = data.get("reading", {}) if isinstance(data, Mapping) else {}
         training = values.get("training")
         if not isinstance(training, Mapping) or not isinstance(reading, Mapping):
             raise ValueError(f"{file} holds no settings of a training")
+        if "seed" not in names:
+            raise ValueError(
+                f"{file} holds options of a training; this command wants a file of its own options"
+            )
         found = {name: value for name, value in {**training, **reading}.items() if name in names}
     else:
-        found = {str(name).replace("-", "_"): value for name, value in values.items()}
-        for name in found:
-            if name not in names:
-                close = get_close_matches(name, names, n=1)
-                hint = f"; did you mean {close[0].replace('_', '-')}?" if close else ""
-                raise ValueError(f"{file}: there is no option {name.replace('_', '-')!r}{hint}")
+        found = {}
+        for typed, value in ((str(name).replace("_", "-"), value) for name, value in values.items()):
+            if typed not in options:
+                close = get_close_matches(typed, options, n=1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise ValueError(f"{file}: there is no option {typed!r}{hint}")
+            found[options[typed]] = value
     return {name: _typed(name, value) for name, value in found.items() if value is not None}
 
 

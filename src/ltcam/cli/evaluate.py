@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ltcam.cli.config import OptionsFile
 from ltcam.cli.console import (
     DONE,
     SOME_FAILED,
@@ -25,13 +26,17 @@ from ltcam.cli.options import (
     Bootstrap,
     Device,
     MaskOptions,
+    MinArea,
     Overwrite,
+    PxPerMm,
     Split,
     TrustChangedRun,
+    min_area_px,
 )
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.jobs.execution import Execution
 from ltcam_runtime.phrases import printable
+from ltcam_runtime.settings import changed
 
 if TYPE_CHECKING:
     from ltcam.evaluation.decisions import Decisions
@@ -52,6 +57,9 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     how: MaskReading,
     overrides: MaskOptions,
+    _config: OptionsFile = None,
+    min_area: MinArea = None,
+    px_per_mm: PxPerMm = None,
     split: Split = "auto",
     batch_size: BatchSize = 4,
     device: Device = "auto",
@@ -68,6 +76,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
+    overrides = changed(overrides, {"min_area_px": min_area_px(min_area, px_per_mm)})
     from ltcam.jobs import evaluating  # noqa: PLC0415
 
     with progress("measuring") as advance:

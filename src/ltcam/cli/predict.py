@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ltcam.cli.config import OptionsFile
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, listed, print_json, progress, say
 from ltcam.cli.options import (
     AsJson,
@@ -36,6 +37,7 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="folder to write the results to")],
     overrides: MaskOptions,
+    _config: OptionsFile = None,
     min_area: MinArea = None,
     px_per_mm: PxPerMm = None,
     batch_size: BatchSize = 4,

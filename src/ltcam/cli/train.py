@@ -48,7 +48,7 @@ def train(
     execution = Execution(device=device, devices=devices, command=called(), log=log)
     opened = open_data(data, how, one_class=False)
     if dry_run:
-        plan = training.plan(opened, out, settings, execution=execution)
+        plan = training.plan(opened, out, settings, resume=resume, execution=execution)
         print_plan(plan)
         if as_json:
             print_json(plan.to_json())

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -183,11 +184,7 @@ class Evaluation:
         kinds: dict[str, Any] = {
             name: {"images": images, **_json(kind)} for name, (images, kind) in self.kinds.items()
         }
-        means = {
-            "pixel_iou": self.mean_over_kinds(lambda kind: kind.pixel_iou),
-            "hit_8px": self.mean_over_kinds(lambda kind: kind.hit_8px),
-            "hit_inside": self.mean_over_kinds(lambda kind: kind.hit_inside),
-        }
+        means = {each.name: self.mean_over_kinds(attrgetter(each.name)) for each in fields(KindMetrics)}
         plain: dict[str, Any] = plain_json(
             {
                 "schema_version": METRICS_SCHEMA_VERSION,

@@ -162,6 +162,7 @@ def evaluate(
             "cam": inspector.run.cam.model_dump(mode="json"),
             "sharpening": inspector.run.sharpening.model_dump(mode="json"),
             "mask": inspector.run.mask.model_dump(mode="json"),
+            "kinds": {name: kind.model_dump(mode="json") for name, kind in inspector.run.kinds.items()},
             "verdict": inspector.run.verdict.model_dump(mode="json"),
             "image_size": list(inspector.run.image_size),
             "bootstrap": asked.bootstrap,

@@ -34,6 +34,7 @@ from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
 from ltcam.reports.examples import ExamplePicture, outlined
 from ltcam.reports.run_page import run_page
+from ltcam.reports.settings_rows import drawing_words
 from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
@@ -52,7 +53,7 @@ from ltcam.training.train import TrainedNetwork, begin, train_network, training_
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.pages.notebook import facts_html
-from ltcam_runtime.settings import MAP, CamSettings, DrawingSettings, VerdictSettings, part_name
+from ltcam_runtime.settings import MAP, CamSettings, VerdictSettings, part_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,14 +177,16 @@ def plan(
     out: str | Path,
     settings: TrainingSettings | None = None,
     *,
+    resume: bool = False,
     execution: Execution = Execution(),  # frozen
 ) -> Plan:
     """What `train` would do, from labels and sizes of the images alone. Nothing is trained, and nothing written.
 
     Args:
         data: as for `train`.
-        out: run folder that would be written; a stopped training that is kept for it is looked at.
+        out: run folder that would be written.
         settings: of the training.
+        resume: whether a stopped training that is kept for it would go on.
         execution: device and so on.
 
     Raises:
@@ -191,7 +194,7 @@ def plan(
     """
     settings = settings or TrainingSettings()
     _log(Path(out), execution)
-    finished = finished_epochs(work_folder(Path(out)))
+    finished = finished_epochs(work_folder(Path(out))) if resume else 0
     begun = begin(opened(data), settings)
     return begun.plan(
         settings, choose_device(execution.device), finished=finished, timed=execution.devices == 1
@@ -429,12 +432,12 @@ def with_kinds(
         evidence = {**run.evidence, "kinds": {"sentence": str(error)}}
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
     for kind, settings in choice.kinds.items():
-        listener.say(f"{kind}: {_drawn(settings)}{_explained(choice.evidence[kind])}")
+        listener.say(f"{kind}: {drawing_words(settings)}{_explained(choice.evidence[kind])}")
         if settings.parts:
             listener.say(f"{kind}: {choice.evidence[kind]['parts']}")
         for place, part in enumerate(settings.parts):
             name = part_name(kind, place)
-            listener.say(f"{name}: {_drawn(part)}{_explained(choice.evidence[name])}")
+            listener.say(f"{name}: {drawing_words(part)}{_explained(choice.evidence[name])}")
     beside = {kind: shown(kind, judged, LAST) for kind, judged in choice.judged.items()}
     drawn = {kind: each for kind, each in beside.items() if each is not None}
     why = {
@@ -514,14 +517,6 @@ def judge_of(classifier: Classifier) -> Classifier:
     judge = deepcopy(classifier)
     nn.init.zeros_(judge.peaks.weight)
     return judge
-
-
-def _drawn(settings: DrawingSettings) -> str:
-    """What is drawn, in words."""
-    polarity = settings.sharpening.polarity
-    contrast = "no contrast" if polarity == "none" else f"{polarity} contrast"
-    cut = "Otsu's threshold" if settings.mask.threshold == "otsu" else "what OK pixels reach"
-    return f"{settings.map}, {contrast}, cut by {cut}"
 
 
 def _explained(why: Mapping[str, Any]) -> str:

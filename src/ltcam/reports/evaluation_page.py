@@ -23,7 +23,7 @@ from ltcam.reports.metrics_table import (
     metrics_markdown,
     metrics_table,
 )
-from ltcam.reports.settings_rows import SettingRow, map_rows, verdict_sentence
+from ltcam.reports.settings_rows import SettingRow, drawn_rows, verdict_sentence
 from ltcam_runtime.pages.histogram import score_histogram
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
@@ -178,7 +178,7 @@ def _histogram(decisions: Decisions) -> str:
 
 def _card(name: str, estimate: Estimate) -> dict[str, str]:
     row = MetricRow.of(estimate)
-    detail = f"95 %: {row.interval}" if row.interval else "not defined for these images"
+    detail = f"95 %: {row.interval}" if row.interval else "no interval: resampled images all give the same"
     return {"name": name, "value": row.text, "detail": detail, "tone": "accent"}
 
 
@@ -247,4 +247,4 @@ def _setting_rows(run: Run) -> list[SettingRow]:
     network = SettingRow(
         "Network", f"{run.backbone}, {height} × {width} px", "classifier and the size it sees"
     )
-    return [network, *map_rows(run)]
+    return [network, *drawn_rows(run)]

@@ -51,8 +51,9 @@ class MetricRow(NamedTuple):
 
     @classmethod
     def of(cls, estimate: Estimate, name: str = "") -> MetricRow:
-        """An estimate as a row."""
-        return cls(name, *(value if math.isfinite(value) else None for value in estimate))
+        """An estimate as a row; an interval without width, where all resamples agree, is none."""
+        value, low, high = estimate if estimate.low != estimate.high else Estimate(estimate.value)
+        return cls(name, *(each if math.isfinite(each) else None for each in (value, low, high)))
 
     @classmethod
     def read(cls, values: Mapping[str, Any], name: str) -> MetricRow:

@@ -16,6 +16,7 @@ from ltcam.reports.examples import COLOURS, ExamplePicture
 from ltcam.reports.html import image_uri, number, render
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import in_options
 from ltcam_runtime.pages.histogram import score_histogram
 from ltcam_runtime.settings import part_name
 
@@ -298,8 +299,8 @@ def _training_rows(run: Run) -> list[SettingRow]:
     rows = []
     for name, value in run.training.items():
         if name not in _SHOWN_ELSEWHERE:
-            meaning = fields[name].description if name in fields else ""
-            rows.append(SettingRow(_words(name), plain(value), meaning or ""))
+            meaning = (fields[name].description if name in fields else "") or ""
+            rows.append(SettingRow(_words(name), plain(value), in_options(meaning, fields)))
     rows.append(
         SettingRow(
             "Arithmetic", run.arithmetic.reason or "not told", "by hardware and network, never by a timing"

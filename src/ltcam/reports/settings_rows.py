@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ltcam_runtime.settings import part_name
+
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
-    from ltcam_runtime.settings import CamSettings, MaskSettings, SharpeningSettings
+    from ltcam_runtime.settings import CamSettings, DrawingSettings, MaskSettings, SharpeningSettings
 
 _FUSIONS = {
     "sum": "the stages' maps are added up",
@@ -44,12 +46,44 @@ class SettingRow(NamedTuple):
     meaning: str
 
 
+def drawn_rows(run: Run) -> list[SettingRow]:
+    """What a run draws of each kind of defect, and of parts of it; of all alike where it has chosen nothing by kind."""
+    drawings: dict[str, DrawingSettings] = {}
+    for kind, settings in run.kinds.items():
+        parts: dict[str, DrawingSettings] = {
+            part_name(kind, place): part for place, part in enumerate(settings.parts)
+        }
+        drawings |= parts or {kind: settings}
+    rows = [SettingRow(name, drawing_words(drawing), _least(drawing)) for name, drawing in drawings.items()]
+    seeds_only = rows and all(run.maps[each.map].method == "seed" for each in drawings.values())
+    return rows if seeds_only else [*rows, *(_cam_rows(run) if rows else map_rows(run))]
+
+
+def drawing_words(drawing: DrawingSettings) -> str:
+    """Map, contrast and cut in words."""
+    polarity = drawing.sharpening.polarity
+    contrast = "no contrast" if polarity == "none" else f"{polarity} contrast"
+    cut = "Otsu's threshold" if drawing.mask.threshold == "otsu" else "what OK pixels reach"
+    return f"{drawing.map}, {contrast}, cut by {cut}"
+
+
+def _least(drawing: DrawingSettings) -> str:
+    least = drawing.mask.min_area_px
+    return f"regions smaller than {least} px are dropped" if least > 1 else ""
+
+
 def map_rows(run: Run) -> list[SettingRow]:
     """How a run makes heatmaps and masks."""
+    if run.cam.method == "student":
+        return [*_cam_rows(run), *_mask_rows(run.mask)]
+    return [*_cam_rows(run), *_sharpening_rows(run.sharpening), *_mask_rows(run.mask)]
+
+
+def _cam_rows(run: Run) -> list[SettingRow]:
     cam = run.cam
     if cam.method == "student":
         drawn = "a decoder draws the probability of each pixel to be part of a defect, in the same pass"
-        return [SettingRow("Method", cam.method, drawn), *_mask_rows(run.mask)]
+        return [SettingRow("Method", cam.method, drawn)]
     return [
         SettingRow("Method", cam.method, "turns activations and gradients of one stage into a map"),
         SettingRow("Stages", stage_names(run), f"of {len(run.stages)}, S1 is the shallowest and finest"),
@@ -60,8 +94,6 @@ def map_rows(run: Run) -> list[SettingRow]:
             "left out" if cam.positive_activations else "used",
             "only positive parts of the activations make the map" if cam.positive_activations else "",
         ),
-        *_sharpening_rows(run.sharpening),
-        *_mask_rows(run.mask),
     ]
 
 

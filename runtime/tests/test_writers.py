@@ -398,6 +398,7 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
         "heatmaps",
         "heatmaps-raw",
         "label-studio",
+        "labelme",
         "masks",
         "overlays",
         "predictions.csv",

@@ -43,7 +43,7 @@ def mask(out: Path, name: str) -> NDArray[np.uint8]:
 def test_awkward_images(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path) -> None:
     """Every kind of image, hostile names among them, beside files that cannot be read."""
     out = tmp_path / "out"
-    kinds = "masks,overlays,heatmaps,heatmaps-raw,crops,yolo,label-studio,cvat"
+    kinds = "masks,overlays,heatmaps,heatmaps-raw,crops,yolo,label-studio,cvat,labelme"
     result = ltcam("predict", trained, zoo.root, "--out", out, *ALL, "--save", kinds, "--json")
     assert result.code == 1
     assert left_in(out) == [
@@ -53,6 +53,7 @@ def test_awkward_images(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path) ->
         "heatmaps",
         "heatmaps-raw",
         "label-studio",
+        "labelme",
         "masks",
         "overlays",
         "predictions.csv",

@@ -15,6 +15,7 @@ from ltcam.data.layouts.annotated import Annotated
 from ltcam.data.layouts.coco import read_coco
 from ltcam.data.layouts.cvat import read_cvat
 from ltcam.data.layouts.label_studio import read_tasks
+from ltcam.data.layouts.labelme import read_labelme
 from ltcam.data.truth import read_truth
 from ltcam_runtime.images import read_image
 from ltcam_runtime.regions import find_regions
@@ -25,8 +26,17 @@ CLASSES = ('cr"ack', "dent <b>&")
 READERS: dict[str, Callable[[Path], Iterable[Annotated]]] = {
     "coco": lambda folder: read_coco(folder / "coco.json"),
     "cvat": lambda folder: read_cvat(folder / "cvat.xml"),
+    "labelme": lambda folder: [
+        read_labelme(folder / "labelme" / f"{name}.json") for name in outputs(folder).values()
+    ],
     "label-studio": lambda folder: read_tasks(folder / "label-studio" / "tasks.json", of="predictions"),
 }
+
+
+def outputs(results: Path) -> dict[str, str]:
+    """Output names by image."""
+    items = json.loads((results / "predictions.json").read_text())["images"]
+    return {item["image"]: item["output"] for item in items}
 
 
 def inspections() -> list[Inspection]:
@@ -56,7 +66,7 @@ def inspections() -> list[Inspection]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    kinds = ("coco", "cvat", "label-studio", "yolo")
+    kinds = ("coco", "cvat", "label-studio", "labelme", "yolo")
     with open_writers(folder, defect_classes=CLASSES, settings={}, kinds=kinds) as writers:
         for each in inspections():
             writers.add(each, np.zeros((*each.size, 3), np.uint8))
@@ -83,22 +93,18 @@ def test_names_come_back(results: Path) -> None:
 def test_yolo_gives_the_masks_back_beside_its_images(
     results: Path, paint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    outputs = {
-        item["image"]: item["output"]
-        for item in json.loads((results / "predictions.json").read_text())["images"]
-    }
     for path in (results / "yolo").rglob("*"):
         if path.is_file():
             copy = tmp_path / path.relative_to(results / "yolo")
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
-    for output in outputs.values():
+    for output in outputs(results).values():
         paint(f"images/{output}.png", size=(37, 53))
     dataset = read_dataset(tmp_path)
     assert dataset.layout == "yolo"
     found = {sample.id: sample for sample in dataset.samples}
     for each in inspections():
-        sample = found[f"images/{outputs[each.image]}.png"]
+        sample = found[f"images/{outputs(results)[each.image]}.png"]
         assert sample.label == (each.regions[0].class_name if each.regions else "ok")
         truth = read_truth(sample, read_image(sample.path).shape[:2])
         assert np.array_equal(np.zeros(each.size, bool) if truth is None else truth, each.mask)

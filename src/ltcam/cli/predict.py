@@ -50,7 +50,7 @@ def predict(
         typer.Option(
             metavar="KINDS",
             help="what to write beside tables and page, separated by commas: masks, overlays, heatmaps, "
-            "heatmaps-raw, crops, yolo, label-studio, cvat",
+            "heatmaps-raw, crops, yolo, label-studio, cvat, labelme",
         ),
     ] = "masks,overlays",
     cascade: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,64 @@ def test_damaged_label_studio(paint: Paint, tmp_path: Path, content: str) -> Non
     paint("a.png")
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(DataError, match=r"x\.json: not an export of Label Studio"):
+        read_dataset(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- labelme
+
+
+def labelme(path: Path, image: str, *shapes: dict[str, Any], **more: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"shapes": shapes, "imagePath": image, "imageHeight": 48, "imageWidth": 64, **more}
+    path.write_text(json.dumps(content))
+
+
+def drawn(kind: str, label: str, *points: list[float], **more: Any) -> dict[str, Any]:
+    return {"label": label, "shape_type": kind, "points": points, **more}
+
+
+def test_labelme(paint: Paint, tmp_path: Path) -> None:
+    for name in ("a.png", "sub/a.png", "sub/b.png", "pictures/c.png", "d.png", "e.png"):
+        paint(name)
+    picture = base64.b64encode(cv2.imencode(".png", np.ones((10, 20), np.uint8))[1].tobytes()).decode()
+    corners = [[30, 10], [50, 10], [50, 20], [30, 20]]
+    labelme(tmp_path / "a.json", "a.png", drawn("mask", "crack", [30, 10], [49, 19], mask=picture))
+    labelme(
+        tmp_path / "sub/a.json",
+        "a.png",
+        drawn("polygon", "dent", *corners),
+        drawn("line", "x", [1, 1], [2, 2]),
+    )
+    labelme(tmp_path / "sub/b.json", "b.png", drawn("polygon", "dent", *corners))
+    labelme(tmp_path / "drawn/c.json", "../pictures/c.png", drawn("circle", "dent", [32, 24], [42, 24]))
+    labelme(tmp_path / "d.json", "d.png", flags={"dent": True, "old": False})
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "labelme"
+    labels = {sample.id: sample.label for sample in dataset.samples}
+    assert labels == {
+        "a.png": "crack", "sub/a.png": "dent", "sub/b.png": "dent", "pictures/c.png": "dent", "d.png": "dent",
+        "e.png": "ok",
+    }  # fmt: skip
+    found = by_id(dataset)
+    assert found["sub/a.png"].mask is None  # nobody knows which pixels a line means
+    for name in ("a.png", "sub/b.png"):
+        assert np.array_equal(truth(found[name]), SQUARE)
+    assert truth(found["pictures/c.png"]).sum() == pytest.approx(100 * np.pi, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        drawn("polygon", "dent", [1, 2], [3], [4, 5]),
+        drawn("mask", "dent", [0, 0], [1, 1], mask="no base64"),
+        drawn("mask", "dent", [0, 0], [1, 1], mask="iVBORw0KGgo="),
+        {"shape_type": "polygon", "points": []},
+    ],
+)
+def test_damaged_labelme(paint: Paint, tmp_path: Path, shape: dict[str, Any]) -> None:
+    paint("a.png")
+    labelme(tmp_path / "a.json", "a.png", shape)
+    with pytest.raises(DataError, match=r"a\.json: not a file of LabelMe"):
         read_dataset(tmp_path)
 
 

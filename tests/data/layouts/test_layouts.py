@@ -71,6 +71,14 @@ def build_label_studio(paint, mark) -> None:
     (two_images(paint) / "export.json").write_text(json.dumps(tasks))
 
 
+def build_labelme(paint, mark) -> None:
+    content = {
+        "shapes": [{"label": "dent", "shape_type": "rectangle", "points": [[1, 1], [5, 5]]}],
+        "imagePath": "b.png", "imageHeight": 48, "imageWidth": 64,
+    }  # fmt: skip
+    (two_images(paint) / "b.json").write_text(json.dumps(content))
+
+
 def build_cvat(paint, mark) -> None:
     images = '<image name="a.png" width="64" height="48"/>'
     images += '<image name="b.png" width="64" height="48"><tag label="dent"/></image>'
@@ -96,6 +104,7 @@ def build_yolo(paint, mark) -> None:
 BUILDERS = {
     "coco": build_coco,
     "label-studio": build_label_studio,
+    "labelme": build_labelme,
     "cvat": build_cvat,
     "lookout": build_lookout,
     "yolo": build_yolo,

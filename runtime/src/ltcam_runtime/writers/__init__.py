@@ -23,6 +23,7 @@ from ltcam_runtime.writers.cvat import CvatWriter
 from ltcam_runtime.writers.heatmaps import HeatmapWriter
 from ltcam_runtime.writers.json import JsonWriter
 from ltcam_runtime.writers.label_studio import LabelStudioWriter
+from ltcam_runtime.writers.labelme import LabelMeWriter
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 from ltcam_runtime.writers.protocol import ResultWriter
@@ -44,7 +45,17 @@ __all__ = [
 TABLES = ("csv", "json", "coco")
 """What a folder of results always has."""
 
-CHOICES = ("masks", "overlays", "heatmaps", "heatmaps-raw", "crops", "yolo", "label-studio", "cvat")
+CHOICES = (
+    "masks",
+    "overlays",
+    "heatmaps",
+    "heatmaps-raw",
+    "crops",
+    "yolo",
+    "label-studio",
+    "cvat",
+    "labelme",
+)
 """What can be asked for beside it."""
 
 KINDS = (*TABLES, *CHOICES)
@@ -101,6 +112,7 @@ def open_writers(
         "yolo": lambda: YoloWriter(folder / "yolo", names, defect_classes),
         "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),
         "cvat": lambda: CvatWriter(folder / "cvat.xml", defect_classes),
+        "labelme": lambda: LabelMeWriter(folder / "labelme", names),
     }
     wanted = [kind for kind in makers if kind in kinds or kind == "json"]
     if report is not None:

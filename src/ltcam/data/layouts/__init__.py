@@ -20,6 +20,7 @@ from ltcam.data.layouts import (
     ksdd,
     ksdd2,
     label_studio,
+    labelme,
     lookout,
     magnetic_tile,
     manifest,
@@ -108,7 +109,7 @@ _ALL = (
     ),
     *(
         _fixed(part.NAME, part.WANTED, part.recognises, part.read, annotated=True)
-        for part in (coco, label_studio, cvat, lookout, yolo)
+        for part in (coco, label_studio, labelme, cvat, lookout, yolo)
     ),
     Layout(folders.NAME, folders.WANTED, folders.recognises, folders.read, specific=False),
 )

@@ -184,6 +184,9 @@ class ImageFinder:
         if len(files) < 2:
             return files[0] if files else None
         near = source.parent
+        for exact in (PurePosixPath(near.relative_to(self.root)) / wanted, wanted):
+            if exact in files:
+                return exact
         rank = {path: (_shared(path, wanted), (self.root / path).is_relative_to(near)) for path in files}
         best = max(rank.values())
         fitting = [path for path in files if rank[path] == best]

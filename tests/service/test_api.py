@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import csv
-import io
 import threading
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, decoded, png
 
@@ -134,19 +131,6 @@ def test_pages_and_filters(client: TestClient) -> None:
     late = client.get("/v1/inspections", params={"since": "9999-12-31T23:59:59-23:59"})
     assert (late.status_code, late.json()["items"]) == (200, [])
     assert client.get("/v1/inspections", params={"limt": 3}).status_code == 422
-
-
-def test_exports(client: TestClient) -> None:
-    first = inspect(client, "=evil()")
-    client.post("/v1/inspections", content=png(spot=False))
-    rows = list(csv.DictReader(io.StringIO(client.get("/v1/export").text)))
-    assert [row["verdict"] for row in rows] == ["ok", "defect"]
-    assert rows[1]["name"] == "'=evil()"
-    coco = client.get("/v1/export", params={"format": "coco"}).json()
-    assert [image["file_name"] for image in coco["images"]] == ["image", "=evil()"]
-    [annotation] = coco["annotations"]
-    mask = decoded(client.get(f"/v1/inspections/{first['id']}/mask").content)
-    assert np.array_equal(coco_mask.decode(annotation["segmentation"]) > 0, mask > 0)
 
 
 def test_too_many_at_once_are_turned_away_with_a_time(

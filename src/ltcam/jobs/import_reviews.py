@@ -128,11 +128,15 @@ def import_reviews(
     return Imported(manifest, added, tuple(corrected), agreed, tuple(without))
 
 
+def suffix_of(start: bytes) -> str:
+    """The suffix of an image file that begins with these eight bytes."""
+    return next((suffix for magic, suffix in _SUFFIXES if start.startswith(magic)), ".img")
+
+
 def _copied(item: ReviewedImage, root: Path, side: str | None) -> Sample:
     with item.image.open("rb") as stream:
         start = stream.read(8)
-    suffix = next((suffix for magic, suffix in _SUFFIXES if start.startswith(magic)), ".img")
-    target = root / REVIEWED / f"{item.id}{suffix}"
+    target = root / REVIEWED / f"{item.id}{suffix_of(start)}"
     _copy(item.image, target)
     id_ = target.relative_to(root).as_posix()
     return Sample(id_, target, item.label, item.lot or id_, split=side)  # type: ignore[arg-type]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import csv
-import io
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -22,9 +18,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from ltcam.service.batching import BusyError
-from ltcam.service.history import Entry, History, Review, Search
+from ltcam.service.exporting import as_annotations, as_csv, region_of
+from ltcam.service.history import Entry, History, Review
 from ltcam.service.intake import Intake, hash_of_mask, write_png
-from ltcam.service.ledger import instant
 from ltcam.service.previews import Previews
 from ltcam.service.schemas import (
     InspectionAnswer,
@@ -41,10 +37,7 @@ from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
 from ltcam_runtime.images import read_image, read_mask
 from ltcam_runtime.masks import quantise
-from ltcam_runtime.results import Region
 from ltcam_runtime.settings import Overrides
-from ltcam_runtime.writers.coco import compress, run_lengths
-from ltcam_runtime.writers.csv import text_cell
 from ltcam_runtime.writers.overlays import draw_overlay
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of an inspection")]
@@ -73,11 +66,6 @@ _MASK_BODY = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 408, 413, 500, 503)
 }
-_EXPORT_PAGE = 500
-_EXPORT_COLUMNS = (
-    "sequence", "id", "time", "name", "lot", "verdict", "score", "regions", "height", "width",
-    "decision", "kind", "reviewer", "note", "model_sha256", "settings_sha256", "hash",
-)  # fmt: skip
 
 
 def history_of(request: Request) -> History:
@@ -143,22 +131,19 @@ def search(history: Kept, asked: Asked) -> Page:
 @router.get(
     "/export",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {}, "application/json": {}}}},
+    responses={200: {"content": {"text/csv": {}, "application/zip": {}}}},
 )
 def export(history: Kept, asked: Exported) -> Response:
-    """All inspections that fit, as CSV, or with their masks as COCO annotations. The limit is that of a page."""
-    entries = _all(history, replace(asked.search(), limit=_EXPORT_PAGE))
-    if asked.format == "csv":
-        return StreamingResponse(
-            _csv(entries),
-            media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": 'attachment; filename="inspections.csv"'},
-        )
-    return StreamingResponse(
-        _coco(entries, history),
-        media_type="application/json",
-        headers={"Content-Disposition": 'attachment; filename="inspections.coco.json"'},
-    )
+    """All inspections that fit: a CSV table, or a ZIP of images and masks for an annotation tool."""
+    wanted, form = asked.search(), asked.format
+    if form == "csv":
+        return _download(as_csv(history, wanted), "text/csv; charset=utf-8", "inspections.csv")
+    return _download(as_annotations(history, wanted, form), "application/zip", f"inspections.{form}.zip")
+
+
+def _download(content: Iterator[str] | Iterator[bytes], media_type: str, name: str) -> StreamingResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(content, media_type=media_type, headers=headers)
 
 
 @router.get("/inspections/{id}", responses={404: {"model": Problem}})
@@ -372,81 +357,14 @@ def _overlay(history: History, entry: Entry) -> bytes:
         read_image(history.picture(finding.id, "image")),
         mask,
         heatmap.astype(np.float32),
-        [_region(region) for region in finding.regions],
+        [region_of(region) for region in finding.regions],
         finding.verdict,  # type: ignore[arg-type]  # one of the three
         finding.score,
     )
     return _encoded(".jpg", drawn[..., ::-1])
 
 
-def _region(values: Any) -> Region:
-    box = tuple(values["box"])
-    numbers = (values["area_px"], values["area_percent"], values["length_px"], values["peak"])
-    return Region(values["class"], box, *numbers)
-
-
 def _encoded(suffix: str, pixels: NDArray[np.uint8]) -> bytes:
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 90]
     _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
     return encoded.tobytes()
-
-
-def _all(history: History, wanted: Search) -> Iterator[Entry]:
-    """Every entry that fits, page by page."""
-    while entries := history.search(wanted):
-        yield from entries
-        wanted = replace(wanted, before=entries[-1].record.sequence)
-
-
-def _csv(entries: Iterator[Entry]) -> Iterator[str]:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_EXPORT_COLUMNS)
-    for entry in entries:
-        finding, said = entry.record.finding, entry.review
-        texts = ("", "", "", "") if said is None else (said.decision, said.kind, said.reviewer, said.note)
-        values = (
-            entry.record.sequence, finding.id, instant(finding.time), finding.name, finding.lot, finding.verdict,
-            f"{finding.score:.6f}", len(finding.regions), finding.height, finding.width,
-            *texts, finding.model_sha256, finding.settings_sha256, entry.record.hash,
-        )  # fmt: skip
-        writer.writerow([text_cell(str(value)) for value in values])
-        yield text.getvalue()
-        text.seek(0)
-        text.truncate()
-
-
-def _coco(entries: Iterator[Entry], history: History) -> Iterator[str]:
-    """COCO, image by image: one annotation per inspection with a mask. Categories follow at the end."""
-    categories: dict[str, int] = {}
-    annotations: list[str] = []
-    yield '{"info":{"description":"inspections of ltcam"},"licenses":[],"images":['
-    for number, entry in enumerate(entries, start=1):
-        finding = entry.record.finding
-        image = {"id": number, "file_name": finding.name, "height": finding.height, "width": finding.width}
-        yield ("," if number > 1 else "") + json.dumps({**image, "inspection": finding.id})
-        if finding.regions and entry.pictures:
-            kind = categories.setdefault(finding.regions[0]["class"], len(categories) + 1)
-            annotations.append(json.dumps(_annotation(history, entry, number, kind, len(annotations) + 1)))
-    named = [{"id": number, "name": name, "supercategory": "defect"} for name, number in categories.items()]
-    yield f'],"annotations":[{",".join(annotations)}],"categories":{json.dumps(named)}}}'
-
-
-def _annotation(history: History, entry: Entry, image: int, category: int, number: int) -> dict[str, Any]:
-    finding = entry.record.finding
-    size = (finding.height, finding.width)
-    try:
-        mask = read_mask(history.picture(finding.id, "mask"))
-    except InputError:
-        mask = np.zeros(size, bool)
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": category,
-        "bbox": [x, y, width, height],
-        "area": int(mask.sum()),
-        "iscrowd": 0,
-        "segmentation": {"size": list(size), "counts": compress(run_lengths(mask, (0, 0), size))},
-        "score": round(finding.score, 6),
-    }

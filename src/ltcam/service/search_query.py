@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from ltcam.service.exporting import Annotations
 from ltcam.service.history import Search
 from ltcam_runtime.results import Verdict
 
@@ -41,7 +42,7 @@ class SearchQuery(BaseModel):
 class ExportQuery(SearchQuery):
     """Which inspections are exported, and as what."""
 
-    format: Literal["csv", "coco"] = "csv"
+    format: Literal["csv"] | Annotations = "csv"
 
 
 Asked = Annotated[SearchQuery, Query()]

@@ -5,7 +5,7 @@ Formats: https://labelstud.io/guide/predictions, and thi.ng/rle-pack for the pix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,12 +31,18 @@ class LabelStudioWriter:
     without regions has a prediction without objects. Images that could not be inspected are left out.
     """
 
-    def __init__(self, folder: Path, defect_classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        defect_classes: Sequence[str],
+        confirmed: Callable[[str], bool] = lambda _image: False,
+    ) -> None:
         """Begin the files.
 
         Args:
             folder: made where it is missing.
             defect_classes: the labels of the interface.
+            confirmed: whether a person said what is in an image; its regions are annotations then.
         """
         folder.mkdir(parents=True, exist_ok=True)
         labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in defect_classes)
@@ -49,19 +55,22 @@ class LabelStudioWriter:
             "w", encoding="utf-8", errors="backslashreplace", newline="\n"
         )
         self._stream.write("[")
-        self._count = 0
+        self._count, self._confirmed = 0, confirmed
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write one task."""
         address = quote(inspection.image.encode(errors="surrogateescape"))
-        prediction = {
-            "model_version": "ltcam",
-            "score": round(inspection.score, 6),
-            "result": [
-                _result(inspection, region, number) for number, region in enumerate(inspection.regions)
-            ],
-        }
-        task = {"data": {"image": f"/data/local-files/?d={address}"}, "predictions": [prediction]}
+        result = [_result(inspection, region, number) for number, region in enumerate(inspection.regions)]
+        said: dict[str, Any] = (
+            {"annotations": [{"result": result}]}
+            if self._confirmed(inspection.image)
+            else {
+                "predictions": [
+                    {"model_version": "ltcam", "score": round(inspection.score, 6), "result": result}
+                ]
+            }
+        )
+        task = {"data": {"image": f"/data/local-files/?d={address}"}, **said}
         self._stream.write(f"{',' if self._count else ''}\n{dumps(task)}")
         self._count += 1
 

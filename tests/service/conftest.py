@@ -149,13 +149,21 @@ WORKER = """
 import json, pathlib, sys, time
 data, run, folder = map(pathlib.Path, sys.argv[1:4])
 (folder / "progress.json").write_text(json.dumps({"stage": "epoch", "done": 1, "total": 2, "left": "0:01"}))
+for epoch in range(2):
+    place = folder / "epochs" / str(epoch)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "0.jpg").write_bytes(bytes.fromhex(PICTURE))
+    shown = [{"image": "<b>.png", "label": "dent", "score": 0.3 + 0.6 * epoch, "held_back": True}]
+    (place / "about.json").write_text(json.dumps({"epoch": epoch + 1, "ap": 0.5 + 0.4 * epoch, "pictures": shown}))
 while not (data / "go").exists():
     time.sleep(0.01)
 run.mkdir()
 (run / "weights").write_text("new")
 (folder / "outcome.json").write_text(json.dumps({"state": "done", "message": ""}))
 """
-"""A training that waits for a file."""
+"""A training that shows two epochs and waits for a file."""
+
+PICTURE = cv2.imencode(".jpg", np.full((8, 8, 3), 90, np.uint8))[1].tobytes().hex()
 
 
 @pytest.fixture
@@ -163,7 +171,7 @@ def trainings(tmp_path: Path) -> Trainings:
     (tmp_path / "photos" / "parts").mkdir(parents=True)
 
     def command(data: Path, run: Path, folder: Path, resume: bool) -> list[str]:
-        return [sys.executable, "-c", WORKER, str(data), str(run), str(folder)]
+        return [sys.executable, "-c", f"PICTURE = {PICTURE!r}\n{WORKER}", str(data), str(run), str(folder)]
 
     return Trainings(tmp_path / "state", tmp_path / "photos", command)
 

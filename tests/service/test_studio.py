@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debi
 
 def until(page: Page, expression: str) -> None:
     """Wait for an expression to hold. (The page's own policy forbids what Playwright would evaluate in it.)"""
-    for _ in range(400):
+    for _ in range(2400):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)
@@ -50,7 +51,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(120_000)
     opened.goto(address)
     until(opened, "document.querySelector('#model').textContent !== ''")
     yield opened
@@ -131,8 +132,18 @@ def test_train_promote_and_roll_back(page: Page, tmp_path: Path, client: TestCli
     page.goto(f"{page.url.partition('#')[0]}#/train")
     page.click("text=Start training")
     page.wait_for_selector("progress")
+    until(
+        page, "document.querySelector('.epochs output')?.textContent === 'Epoch 2 · average precision 0.900'"
+    )
+    until(page, "document.querySelector('.epochs img').naturalWidth === 8")
+    assert "dent · 0.90" in (page.text_content(".epochs figcaption") or "")
+    set_slider(page, ".epochs input", 1)
+    assert page.text_content(".epochs output") == "Epoch 1 · average precision 0.500"
     (tmp_path / "photos" / "parts" / "go").touch()
     page.click("text=Use from now on")
+    assert (
+        page.text_content(".epochs output") == "Epoch 1 · average precision 0.500"
+    )  # it stays where one looks
     until(page, "document.querySelector('#model').textContent.includes('parts-')")
     page.click("text=Back to the run before")
     until(page, "document.querySelector('#model').textContent.includes('first')")
@@ -142,6 +153,44 @@ def test_names_are_shown_as_they_can_be_seen(page: Page) -> None:
     drop(page, ("\u202egnp.exe", png()))
     assert page.text_content("#name") == "\\u{202e}gnp.exe"
     assert "\\u{202e}gnp.exe" in (page.text_content("#list") or "")
+
+
+def test_what_check_finds_is_shown_in_pictures(page: Page, tmp_path: Path) -> None:
+    for name, spot, seed in (
+        ("good/a", False, 1),
+        ("good/b", False, 2),
+        ("good/twice", True, 3),
+        ("spot/twice", True, 3),
+    ):
+        file = tmp_path / "photos" / "parts" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(96, 96, spot=spot, seed=seed))
+    (tmp_path / "photos" / "parts" / "spot" / "<i>.png").write_bytes(b"none")
+    page.goto(f"{page.url.partition('#')[0]}#/train")
+    page.click("text=Check")
+    page.wait_for_selector(".finding")
+    text = page.text_content("#findings") or ""
+    assert "Same pixels, different labels (1)" in text
+    assert "spot/<i>.png: " in text
+    until(page, "[...document.querySelectorAll('#findings img')].every(i => i.naturalWidth > 0)")
+    pair = page.locator(".finding", has_text="Same pixels, different labels").locator("figure")
+    assert pair.locator("img").count() == 2
+    assert page.locator(".finding", has_text="ok · 3 images").locator("img").count() == 3
+
+
+def test_what_is_listed_can_be_taken_out(page: Page) -> None:
+    drop(page, ("part.png", png()), ("fine.png", png(spot=False)))
+    page.select_option("#filter select", "defect")
+    until(page, "document.querySelectorAll('#list button').length === 1")
+    page.click(".takeout summary")
+    page.select_option("#take-out-as", "labelme")
+    with page.expect_download() as download:
+        page.click("#take-out")
+    assert download.value.suggested_filename == "inspections.labelme.zip"
+    assert zipfile.ZipFile(download.value.path()).namelist() == [
+        "images/000001-part.png",
+        "images/000001-part.json",
+    ]
 
 
 def test_german_and_nothing_untranslated(page: Page) -> None:

@@ -91,3 +91,22 @@ def test_from_the_studio(client: TestClient, tmp_path: Path) -> None:
     assert client.post("/v1/trainings", json={"dataset": "../.."}).status_code == 404
     assert client.post("/v1/model/promote", json={"run": "../first"}).status_code == 404
     assert client.post("/v1/model/rollback").json()["name"] == "first"
+
+
+def test_what_it_would_mark_after_each_epoch(
+    client: TestClient, trainings: Trainings, tmp_path: Path
+) -> None:
+    begun = trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    (tmp_path / "photos" / "parts" / "go").touch()
+    wait_for(trainings, begun.id, "done")
+    assert trainings.get(begun.id).epochs == 2
+    items = client.get(f"/v1/trainings/{begun.id}/epochs").json()["items"]
+    assert [(item["epoch"], item["ap"]) for item in items] == [(1, 0.5), (2, 0.9)]
+    [shown] = items[1]["pictures"]
+    picture = client.get(shown["picture"])
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
+    place = f"/v1/trainings/{begun.id}/epochs"
+    assert client.get(f"{place}/3/0").status_code == client.get(f"{place}/1/1").status_code == 404
+    assert client.get("/v1/trainings/0123456789abcdef/epochs").status_code == 404
+    assert client.get(f"{place}/1/..%2f..%2fjob.json").status_code in {404, 422}

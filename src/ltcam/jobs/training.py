@@ -29,6 +29,7 @@ from ltcam.data.decoded import DecodedImages
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import split_csv
 from ltcam.jobs.execution import Execution
+from ltcam.jobs.previewing import previewed
 from ltcam.jobs.validating import validate
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
@@ -151,10 +152,12 @@ def train(
         raise SettingsError(
             f"`devices` {execution.devices} and `device` {device}: one GPU by name, or several"
         )
-    running = Running(device, execution.devices, listener, _log(out, execution))
+    running = Running(device, execution.devices, listener, _log(out, execution), previewed(listener))
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
-        train_network(_with_white(data), settings, work_folder(out), replace(running, listener=Listener()))
+        train_network(
+            _with_white(data), settings, work_folder(out), replace(running, listener=Listener(), look=None)
+        )
         raise SystemExit(0)
     with (
         claimed(out, resume=resume, overwrite=overwrite, say=listener.say),

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ltcam.data.check import CheckReport, Spread
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import DuplicateGroup
-from ltcam.data.truth import read_marks
-from ltcam.reports.html import bars, image_uri, number, render, write_page
-from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, resize
-from ltcam_runtime.marking import draw_outline
+from ltcam.reports.html import bars, number, render, write_page
+from ltcam.reports.thumbnails import CONTOUR, Thumbnail, evenly, thumbnails
 from ltcam_runtime.phrases import counted
-from ltcam_runtime.reading import read_all
 from ltcam_runtime.searching import left_out_words
 
 THUMBNAILS_PER_CLASS = 24
 DUPLICATES_SHOWN = 12
 
-_LONG_SIDE = 360
 _SHOWN_HEIGHT = 240
 _SHOWN_WIDTH = 200
-_CONTOUR = (255, 45, 150)
 _KINDS = {
     "file": {"text": "same file", "tone": "bad"},
     "pixels": {"text": "same pixels", "tone": "bad"},
     "near": {"text": "same surface", "tone": "warn"},
 }
-
-
-@dataclass(frozen=True)
-class _Thumbnail:
-    """A picture ready to be shown.
-
-    Attributes:
-        id: of the sample.
-        uri: the picture.
-        size: (height, width) of the thumbnail in pixels.
-        area: marked share of the image as text, or "".
-    """
-
-    id: str
-    uri: str
-    size: tuple[int, int]
-    area: str
 
 
 def write_data_page(path: Path, dataset: Dataset, report: CheckReport) -> None:
@@ -89,7 +64,7 @@ def data_page(dataset: Dataset, report: CheckReport) -> str:
         galleries=[_gallery(name, readable) for name in dataset.classes],
         copies=_copies(copies[:DUPLICATES_SHOWN], readable),
         more_copies=copies[DUPLICATES_SHOWN:],
-        contour="#{:02x}{:02x}{:02x}".format(*_CONTOUR),
+        contour="#{:02x}{:02x}{:02x}".format(*CONTOUR),
     )
 
 
@@ -160,8 +135,8 @@ def _axes(report: CheckReport) -> list[dict[str, Any]]:
 
 def _gallery(name: str, readable: list[Sample]) -> dict[str, Any]:
     members = [sample for sample in readable if sample.label == name]
-    shown = _evenly(members, THUMBNAILS_PER_CLASS)
-    figures = _thumbnails(shown, marked=True)
+    shown = evenly(members, THUMBNAILS_PER_CLASS)
+    figures = thumbnails(shown, marked=True)
     return {
         "name": name,
         "images": len(members),
@@ -174,53 +149,18 @@ def _gallery(name: str, readable: list[Sample]) -> dict[str, Any]:
 def _copies(groups: tuple[DuplicateGroup, ...], readable: list[Sample]) -> dict[str, Any]:
     by_id = {sample.id: sample for sample in readable}
     figures = []
-    everything: list[_Thumbnail] = []
+    everything: list[Thumbnail] = []
     for group in groups:
-        pictures = _thumbnails([by_id[name] for name in group.ids[:2]], marked=False)
+        pictures = thumbnails([by_id[name] for name in group.ids[:2]], marked=False)
         everything.extend(pictures)
         figures.append({"uris": [p.uri for p in pictures], "ids": group.ids, "kind": _KINDS[group.kind]})
     return {"figures": figures, **_layout(everything)}
 
 
-def _evenly(samples: list[Sample], count: int) -> list[Sample]:
-    """At most `count` samples, spread over the whole list, so that few groups do not fill the page."""
-    if len(samples) <= count:
-        return samples
-    return [samples[i * len(samples) // count] for i in range(count)]
-
-
-def _layout(figures: list[_Thumbnail]) -> dict[str, int]:
+def _layout(figures: list[Thumbnail]) -> dict[str, int]:
     """Column width and picture height in CSS pixels, so that the usual image fills its place."""
     if not figures:
         return {"column": 140, "height": 140}
     aspect = float(np.median([figure.size[1] / figure.size[0] for figure in figures]))
     column = min(max(round(_SHOWN_HEIGHT * aspect), 120), _SHOWN_WIDTH)
     return {"column": column, "height": min(_SHOWN_HEIGHT, round(column / aspect))}
-
-
-def _thumbnails(samples: list[Sample], *, marked: bool) -> list[_Thumbnail]:
-    """Of images that could be read a moment ago; the page is made without those that no longer can."""
-    files = ((str(index), sample.path) for index, sample in enumerate(samples))
-    outcomes = read_all(files, lambda index, _path: _thumbnail(samples[int(index)], marked=marked))
-    return [outcome.value for outcome in outcomes if outcome.value is not None]
-
-
-def _thumbnail(sample: Sample, *, marked: bool) -> _Thumbnail:
-    image = read_image(sample.path)
-    scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-    small = resize(image, size)
-    marks = _marks(sample) if marked else None
-    area = ""
-    if marks is not None and marks.any():
-        area = f"{100 * marks.mean():.2g} %"
-        # With a little distance, so that the defect itself stays visible.
-        draw_outline(small, marks, _CONTOUR, dark=0, distance=7)
-    return _Thumbnail(sample.id, image_uri(small), size, area)
-
-
-def _marks(sample: Sample) -> NDArray[np.bool_] | None:
-    try:
-        return read_marks(sample)
-    except InputError:
-        return None

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ltcam.service.api import Kept, model_answer, served_of
+from ltcam.service.findings import Findings, findings_of
 from ltcam.service.history import Search
 from ltcam.service.schemas import ModelAnswer, Problem, Text
 from ltcam.service.served import Served
@@ -38,13 +39,6 @@ class Names(BaseModel):
     names: list[str]
 
 
-class Findings(BaseModel):
-    """What `ltcam data check` says of a folder."""
-
-    summary: str
-    findings: list[str]
-
-
 class TrainingAnswer(BaseModel):
     """A training as it stands."""
 
@@ -57,6 +51,31 @@ class TrainingAnswer(BaseModel):
     total: int
     left: str
     message: str
+    epochs: int = Field(description="epochs that there are pictures of")
+
+
+class MarkedAnswer(BaseModel):
+    """An image, and what the network would have said of it after an epoch."""
+
+    image: str
+    label: str
+    score: float = Field(description="probability of being defective, 0 to 1")
+    held_back: bool = Field(description="false: it was trained on")
+    picture: str = Field(description="where the image with the outline of its mask is")
+
+
+class EpochAnswer(BaseModel):
+    """What a training would have marked after an epoch."""
+
+    epoch: int = Field(description="counted from 1")
+    ap: float | None = Field(description="average precision on the validation images")
+    pictures: list[MarkedAnswer]
+
+
+class EpochsAnswer(BaseModel):
+    """All epochs so far, the first one first."""
+
+    items: list[EpochAnswer]
 
 
 class TrainingsAnswer(BaseModel):
@@ -112,11 +131,8 @@ def datasets(trainings: Kinds) -> Names:
 @router.get("/datasets/{name}/check")
 def check(trainings: Kinds, name: Text) -> Findings:
     """What there is to say of a folder before one trains on it."""
-    from ltcam.service.findings import findings_of  # noqa: PLC0415  # imports the data room
-
     with _told():
-        summary, findings = findings_of(trainings.dataset(name))
-    return Findings(summary=summary, findings=findings)
+        return findings_of(trainings.dataset(name))
 
 
 @router.get("/trainings")
@@ -130,6 +146,39 @@ def start(trainings: Kinds, given: TrainingGiven) -> TrainingAnswer:
     """Start a training; one at a time."""
     with _told():
         return _answer(trainings.start(given.dataset))
+
+
+@router.get("/trainings/{id}/epochs")
+def epochs(trainings: Kinds, id: TrainingId) -> EpochsAnswer:  # noqa: A002
+    """What a training would mark after each of its epochs."""
+    with _told():
+        found = trainings.epochs(id)
+    items = []
+    for each in found:
+        place = f"/v1/trainings/{id}/epochs/{each['epoch']}"
+        pictures = [
+            MarkedAnswer(**about, picture=f"{place}/{number}")
+            for number, about in enumerate(each["pictures"])
+        ]
+        items.append(EpochAnswer(epoch=each["epoch"], ap=each["ap"], pictures=pictures))
+    return EpochsAnswer(items=items)
+
+
+@router.get(
+    "/trainings/{id}/epochs/{epoch}/{number}",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}},
+)
+def epoch_picture(
+    trainings: Kinds,
+    id: TrainingId,  # noqa: A002
+    epoch: Annotated[int, Path(ge=1, le=100_000)],
+    number: Annotated[int, Path(ge=0, le=100)],
+) -> Response:
+    """An image with the outline of what a training would mark in it after an epoch."""
+    with _told():
+        content = trainings.picture(id, epoch, number)
+    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
 @router.post("/trainings/{id}/cancel")

@@ -1,18 +1,24 @@
 """The process of a training that the studio started: `python -m ltcam.service.training_worker DATA RUN FOLDER`.
 
-It writes how far it is into FOLDER/progress.json and how it ended into FOLDER/outcome.json, each whole or as it was.
+It writes how far it is into FOLDER/progress.json, what it would mark after each epoch into FOLDER/epochs, and how it
+ended into FOLDER/outcome.json, each whole or as it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
+
 from ltcam.privacy import keep_private
+from ltcam.training.listener import Marked
 from ltcam_runtime.errors import LtcamError
 from ltcam_runtime.folders import write_file
 
@@ -45,6 +51,40 @@ class Progress:
         left = (now - self._begun) / made * (total - done) if made and done < total else 0.0
         words = f"{int(left) // 60}:{int(left) % 60:02d}" if left else ""
         write_file(self.file, json.dumps({"stage": stage, "done": done, "total": total, "left": words}))
+
+
+@dataclass
+class Epochs:
+    """Keeps for the studio what the network would mark after each epoch.
+
+    Attributes:
+        folder: epochs/.
+    """
+
+    folder: Path
+    _numbers: dict[str, float] = field(default_factory=dict)
+
+    def measured(self, entry: dict[str, float]) -> None:
+        """The numbers of the epoch whose pictures come next."""
+        self._numbers = entry
+
+    def seen(self, epoch: int, shown: Sequence[Marked]) -> None:
+        """Pictures first; the file that names them makes them appear."""
+        folder = self.folder / str(epoch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, each in enumerate(shown):
+            encoded = cv2.imencode(".jpg", each.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
+            write_file(folder / f"{number}.jpg", encoded.tobytes())
+        ap = self._numbers.get("val_ap", math.nan)
+        about = {
+            "epoch": epoch + 1,
+            "ap": ap if math.isfinite(ap) else None,
+            "pictures": [
+                {"image": each.image, "label": each.label, "score": each.score, "held_back": each.held_back}
+                for each in shown
+            ],
+        }
+        write_file(folder / "about.json", json.dumps(about))
 
 
 def main() -> int:
@@ -80,6 +120,7 @@ def _train(given: argparse.Namespace) -> None:
     from ltcam.training.settings import TrainingSettings  # noqa: PLC0415
 
     progress = Progress(given.folder / "progress.json")
+    epochs = Epochs(given.folder / "epochs")
 
     def step(epoch: int, epochs: int, done: int, steps: int) -> None:
         progress.tell("training", epoch * steps + done, epochs * steps)
@@ -96,6 +137,8 @@ def _train(given: argparse.Namespace) -> None:
             begun=lambda name: progress.tell(name, 0, 0),
             reading=lambda done, total: progress.tell("reading images", done, total),
             step=step,
+            epoch=epochs.measured,
+            pictures=epochs.seen,
             choosing=lambda done, total: progress.tell("choosing what is drawn of each kind", done, total),
         ),
     )

@@ -2,6 +2,7 @@
 
     STATE/trainings/ID/job.json        what was asked for, and the process that works on it
     STATE/trainings/ID/progress.json   written by that process: stage, done, total, seconds left
+    STATE/trainings/ID/epochs/N/       written by that process: what it would mark in some images after epoch N
     STATE/trainings/ID/outcome.json    written by that process at its end: done, or why not
     STATE/trainings/ID/log.txt         all it said
     STATE/runs/NAME                    the run, once it is whole
@@ -50,6 +51,7 @@ class Training:
         total: 0 while unknown.
         left: time left in words, or "".
         message: why it failed, or the end of what it said.
+        epochs: how many epochs there are pictures of.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Training:
     total: int = 0
     left: str = ""
     message: str = ""
+    epochs: int = 0
 
 
 Command = Callable[[Path, Path, Path, bool], Sequence[str]]
@@ -139,7 +142,7 @@ class Trainings:
         if job is None:
             raise DataError("there is no training of this id")
         folder = self._folder / id
-        known = Training(id, job["dataset"], job["run"], "running")
+        known = Training(id, job["dataset"], job["run"], "running", epochs=len(self.epochs(id)))
         progress = _read_json(folder / "progress.json")
         if progress is not None:
             known = replace(known, **{name: progress[name] for name in ("stage", "done", "total", "left")})
@@ -149,6 +152,35 @@ class Trainings:
         if outcome is not None:
             return replace(known, state=outcome["state"], message=outcome["message"], left="")
         return replace(known, state="interrupted", message=_end_of(folder / "log.txt"), left="")
+
+    def epochs(self, id: str) -> list[dict[str, Any]]:  # noqa: A002
+        """What a training would mark after each epoch, as its process wrote it, the first epoch first.
+
+        Raises:
+            DataError: there is none of this id.
+        """
+        if self._job(id) is None:
+            raise DataError("there is no training of this id")
+        found = [_read_json(file) for file in (self._folder / id / "epochs").glob("*/about.json")]
+        return sorted((each for each in found if each is not None), key=lambda each: int(each["epoch"]))
+
+    def picture(self, id: str, epoch: int, number: int) -> bytes:  # noqa: A002
+        """A picture of an epoch, as JPEG.
+
+        Args:
+            id: of the training.
+            epoch: counted from 1.
+            number: of the picture, counted from 0.
+
+        Raises:
+            DataError: there is none.
+        """
+        try:
+            if self._job(id) is None:
+                raise FileNotFoundError
+            return (self._folder / id / "epochs" / str(epoch - 1) / f"{number}.jpg").read_bytes()
+        except OSError:
+            raise DataError("there is no such picture of a training") from None
 
     def start(self, dataset: str) -> Training:
         """Start a training on a folder.

@@ -45,19 +45,21 @@ BEST = "best.safetensors"
 
 @dataclass(frozen=True)
 class Running:
-    """Where a training runs, and who hears of it.
+    """Where a training runs, who hears of it, and who looks at it.
 
     Attributes:
         device: `auto`, `cpu`, `cuda`, or one of several GPUs: `cuda:1`.
         devices: number of GPUs (or processes) that train together.
         listener: told about progress.
         log: makes what keeps the numbers of every epoch for a program that draws them.
+        look: takes the network after each epoch, what it learns from, and the epoch's number; changes nothing.
     """
 
     device: str = "auto"
     devices: int = 1
     listener: Listener = Listener()  # frozen
     log: Log | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Material:
     statistics: Statistics
     validation: PreparedImages | None = None
     along: Sequence[Tensor] = ()
+
+
+Look = Callable[[Classifier, Material, int], None]
 
 
 def fit(
@@ -130,7 +135,8 @@ def fit(
         arithmetic.channels_last,
     )
     checkpoints.mkdir(parents=True, exist_ok=True)
-    trainer = _trainer(settings, target, arithmetic, running, _Bookkeeping(checkpoints, running.listener))
+    bookkeeping = _Bookkeeping(checkpoints, running, material)
+    trainer = _trainer(settings, target, arithmetic, running, bookkeeping)
     _run(trainer, module, loader, _validation_loader(material.validation, settings), checkpoints / LAST)
     if trainer.is_global_zero:  # the others' work is done, and the files may be gone by now
         classifier.load_state_dict(load_file(checkpoints / BEST))
@@ -191,9 +197,9 @@ def _place_among_processes() -> tuple[int, int]:
 class _Bookkeeping(lightning.Callback):
     """After each epoch: best weights, a checkpoint to resume from, and a word to whoever listens."""
 
-    def __init__(self, folder: Path, listener: Listener):
-        self.folder = folder
-        self.listener = listener
+    def __init__(self, folder: Path, running: Running, material: Material):
+        self.folder, self.material = folder, material
+        self.listener, self.look = running.listener, running.look
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Steps for the progress bar."""
@@ -220,6 +226,8 @@ class _Bookkeeping(lightning.Callback):
                 (self.folder / f".{LAST}").replace(self.folder / LAST)
         if trainer.is_global_zero:  # told once it is kept
             self.listener.epoch(entry)
+            if self.look is not None:
+                self.look(module.classifier, self.material, int(entry["epoch"]))
         self._log(trainer, entry)
 
     def _log(self, trainer: lightning.Trainer, entry: dict[str, float]) -> None:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:  # listeners are made before torch is needed
     from ltcam.training.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """An image with what a network that is still being trained would mark in it.
+
+    Attributes:
+        image: its name.
+        label: its true class.
+        held_back: whether it was, or was trained on.
+        score: probability of being defective, 0 to 1.
+        picture: (h, w, 3) uint8 RGB, for people.
+    """
+
+    image: str
+    label: str
+    held_back: bool
+    score: float
+    picture: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -25,6 +47,7 @@ class Listener:
         epoch: the history's entry of a finished epoch.
         choosing: kinds of defect that were chosen for so far, of how many.
         checking: validation images inspected so far, of how many.
+        pictures: an epoch, counted from 0, and what the network would mark after it; None makes no pictures.
     """
 
     say: Callable[[str], None] = lambda _sentence: None
@@ -37,3 +60,4 @@ class Listener:
     epoch: Callable[[dict[str, float]], None] = lambda _entry: None
     choosing: Callable[[int, int], None] = lambda _done, _total: None
     checking: Callable[[int, int], None] = lambda _done, _total: None
+    pictures: Callable[[int, Sequence[Marked]], None] | None = None

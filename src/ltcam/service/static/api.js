@@ -27,7 +27,9 @@ export const promote = (name) => json("/v1/model/promote", sent("POST", { run: n
 export const datasets = () => json("/v1/datasets");
 export const check = (name) => json(`/v1/datasets/${encodeURIComponent(name)}/check`);
 export const trainings = () => json("/v1/trainings");
+export const epochs = (id) => json(`/v1/trainings/${id}/epochs`);
 export const startTraining = (dataset) => json("/v1/trainings", sent("POST", { dataset }));
 export const cancelTraining = (id) => json(`/v1/trainings/${id}/cancel`, { method: "POST" });
 export const resumeTraining = (id) => json(`/v1/trainings/${id}/resume`, { method: "POST" });
 export const compareRun = (name) => json(`/v1/runs/${encodeURIComponent(name)}/compare`, { method: "POST" });
+export const exportAddress = (query) => `/v1/export?${new URLSearchParams(query)}`;

@@ -332,6 +332,10 @@ function listen() {
     document.body.classList.remove("dropping");
     inspectFiles([...event.dataTransfer.files]);
   });
+  $("take-out").onclick = () => {
+    const { limit, ...wanted } = query();
+    location.href = api.exportAddress({ ...wanted, format: $("take-out-as").value });
+  };
   for (const button of $("choices").children) button.onclick = () => decide(button.dataset.decision);
   for (const button of $("tools").querySelectorAll("[data-tool]")) button.onclick = () => chooseTool(button.dataset.tool);
   $("brush-size").oninput = (event) => (viewer.brush = Number(event.target.value));

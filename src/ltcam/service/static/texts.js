@@ -36,6 +36,13 @@ const texts = {
   contrast_either: ["darker or brighter", "dunkler oder heller"], contrast_both: ["darker and brighter", "dunkler und heller"], contrast_colour: ["other colour", "andere Farbe"],
   report: ["The report of its training", "Der Bericht seines Trainings"], verdictWhy: ["Verdict", "Urteil"], maps: ["Maps", "Karten"], mapName: ["Name", "Name"], perKind: ["What is drawn of a kind of defect", "Was von einer Fehlerart gezeichnet wird"],
   others: ["others", "andere"], tried: ["Contrasts that were tried", "Versuchte Kontraste"], drop: ["score drop", "Abfall des Werts"], share: ["area", "Fläche"], value: ["value", "Wert"],
+  checking: ["looking at every image …", "alle Bilder werden angesehen …"], andMore: ["and more of them:", "und weitere:"],
+  readyYes: ["ready to train", "bereit zum Trainieren"], readyWithCare: ["train with care", "mit Vorsicht trainieren"], readyNo: ["not ready to train", "nicht bereit zum Trainieren"],
+  level_error: ["error", "Fehler"], level_warning: ["warning", "Warnung"], level_note: ["note", "Hinweis"],
+  epoch: ["Epoch", "Epoche"], ap: ["average precision", "mittlere Präzision"], epochMasks: ["What it would mark after each epoch", "Was es nach jeder Epoche markieren würde"],
+  epochHint: ["Masks of the plain map; map, contrast and cut of each kind are chosen after the last epoch.", "Masken der einfachen Karte; Karte, Kontrast und Schnitt jeder Art werden nach der letzten Epoche gewählt."],
+  trainedOn: ["trained on", "damit trainiert"], takeOut: ["Take out what is listed", "Aufgelistetes mitnehmen"], takeOutAs: ["as", "als"], download: ["Download", "Herunterladen"],
+  table: ["table (CSV)", "Tabelle (CSV)"],
   changedVerdicts: ["verdicts change", "Urteile ändern sich"], images: ["images", "Bilder"],
 };
 

@@ -219,6 +219,9 @@ class _Stream:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def close(self) -> None:
+        """Nothing to close."""
+
     def taken(self) -> bytes:
         """All since the last time."""
         pieces, self._pieces = self._pieces, []

@@ -36,7 +36,7 @@ class LabelMeWriter:
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write the regions of one inspection."""
-        content = {
+        content: dict[str, Any] = {
             "version": _VERSION,
             "flags": {},
             "shapes": [_shape(inspection, region) for region in inspection.regions],

@@ -1,7 +1,7 @@
 // Train from the studio: what data check says of a folder, one training at a time, old and new run side by side.
 import * as api from "./api.js";
 import { loadModel, say } from "./main.js";
-import { t } from "./texts.js";
+import { t, visible } from "./texts.js";
 
 const POLL = 1500; // ms between two looks at a running training
 let timer = null, view = null;
@@ -87,7 +87,7 @@ function drawFindings(place, found) {
 function findingOf(finding) {
   const level = make("span", { className: `level ${finding.level}`, textContent: t(`level_${finding.level}`) });
   const [shown, plain] = [finding.images.filter((each) => each.pictures.length), finding.images.filter((each) => !each.pictures.length)];
-  const names = plain.length ? make("ul", { className: "said" }, ...plain.map((each) => make("li", { textContent: [each.name, each.reason].filter(Boolean).join(": ") }))) : "";
+  const names = plain.length ? make("ul", { className: "said" }, ...plain.map((each) => make("li", { textContent: [visible(each.name), each.reason].filter(Boolean).join(": ") }))) : "";
   return section(`${finding.title} (${finding.count})`, finding.advice, gallery(shown), finding.count - finding.images.length, level, names);
 }
 
@@ -99,7 +99,7 @@ function section(title, said, pictures, more, level = "", names = "") {
 function gallery(images) {
   return make("div", { className: "pictures" }, ...images.map(({ name, reason, pictures }) => make("figure", {},
     make("div", { className: "together" }, ...pictures.map((src) => make("img", { src, alt: "" }))),
-    make("figcaption", { textContent: [name, reason].filter(Boolean).join(": ") }))));
+    make("figcaption", { textContent: [visible(name), reason].filter(Boolean).join(": ") }))));
 }
 
 // -------------------------------------------------------------------------------------------------------- a training
@@ -151,7 +151,7 @@ function epochsOf(item) {
     const chosen = items[slider.value - 1];
     said.textContent = `${t("epoch")} ${chosen.epoch}${chosen.ap === null ? "" : ` · ${t("ap")} ${chosen.ap.toFixed(3)}`}`;
     pictures.replaceChildren(...chosen.pictures.map(({ picture, image, label, score, held_back: heldBack }) => make("figure", {},
-      make("img", { src: picture, alt: `${image}: ${label}, ${t("score")} ${score.toFixed(2)}` }),
+      make("img", { src: picture, alt: `${visible(image)}: ${label}, ${t("score")} ${score.toFixed(2)}` }),
       make("figcaption", { textContent: `${label} · ${score.toFixed(2)}${heldBack ? "" : ` · ${t("trainedOn")}`}` }))));
   };
   slider.oninput = draw;

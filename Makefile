@@ -9,11 +9,12 @@ USER_READY := $(VENV)/.installed
 READY := $(VENV)/.ready
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./runtime
 
-.PHONY: help demo test test-slow check docs docs-serve bench-cam clean
+.PHONY: help demo studio test test-slow check docs docs-serve bench-cam clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        a synthetic set: first masks, a training, masks, how good they are; some minutes"
+	@echo "make studio      the studio on the demo's run, in a browser"
 	@echo "make test        the tests but the slow ones"
 	@echo "make test-slow   the slow ones"
 	@echo "make check       linters and types"

@@ -14,7 +14,7 @@ from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.networks import Response
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import InspectionSettings, KindSettings, MaskSettings, Overrides, VerdictSettings
-from ltcam_runtime.zooming import faded, places
+from ltcam_runtime.zooming import faded, places, too_small_to_see
 
 SIZE = (64, 80)
 LARGE = (400, 600)
@@ -209,3 +209,11 @@ def test_zoom_is_a_setting_like_others() -> None:
     for value in (-1, 65, "much"):
         with pytest.raises(SettingsError, match="`zoom`"):
             Overrides(zoom=value)
+
+
+def test_images_far_larger_than_what_the_network_sees() -> None:
+    assert too_small_to_see((1000, 800), (320, 256), "") == []
+    (found,) = too_small_to_see((4000, 6000), (320, 480), "look closer")
+    assert "4000 x 6000" in found
+    assert "narrower than about 25 pixels" in found
+    assert found.endswith("; look closer")

@@ -573,3 +573,15 @@ def test_scores_near_the_threshold_are_unsure(ltcam: Call, trained: Path, data: 
     words = ("--verdict-threshold", "0.5", "--unsure", "0.5")
     assert ltcam("predict", trained, data / "hole", "--out", out, *words).code == 0
     assert {entry["verdict"] for entry in results(out)["images"] if entry["score"] < 1} <= {"unsure"}
+
+
+def test_large_photos_have_a_note_unless_they_are_looked_at_closer(
+    ltcam: Call, trained: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.full((512, 400, 3), 128, np.uint8)).save(tmp_path / "large.png")
+    words = ("predict", trained, tmp_path / "large.png", "--out", tmp_path / "out", "--overwrite")
+    said = "512 x 400 pixels, and the network sees 64 x 96 of them: a defect narrower than about 16 pixels can vanish"
+    first = ltcam(*words, "--json")
+    assert said in first.err
+    assert said in json.loads(first.out)["notes"][0]
+    assert said not in ltcam(*words, "--zoom", "1").err

@@ -4,7 +4,7 @@ import torch
 
 from ltcam.models.classifier import build_classifier
 from ltcam.runs.run import Arithmetic
-from ltcam.training.plan import concerns, seconds_of_step, too_small_to_see
+from ltcam.training.plan import concerns, seconds_of_step
 from ltcam.training.settings import TrainingSettings
 
 
@@ -26,13 +26,6 @@ def test_what_should_make_one_hesitate() -> None:
     assert "rest on 2 defective images only" in concerns(counts(20, 2), {}, (64, 64), (64, 64))[0]
     unseen = {**counts(20, 5), "pit": {"train": 0, "val": 1, "test": 0}}
     assert "pit has no image to train on" in concerns(unseen, {}, (64, 64), (64, 64))
-
-
-def test_images_far_larger_than_what_the_network_sees() -> None:
-    assert too_small_to_see((1000, 800), (320, 256), "--image-size") == []
-    (found,) = too_small_to_see((4000, 6000), (320, 480), "--image-size")
-    assert "4000 x 6000" in found
-    assert "narrower than about 25 pixels" in found
 
 
 def test_trying_a_step_changes_neither_network_nor_dice() -> None:

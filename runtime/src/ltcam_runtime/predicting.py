@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ from ltcam_runtime.phrases import counted
 from ltcam_runtime.settings import CamSettings, DrawingSettings, InspectionSettings, KindSettings
 from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
 from ltcam_runtime.writers.behind import writing_behind
+from ltcam_runtime.zooming import too_small_to_see
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Summary:
             reason) of those that could not be listed.
         left_out: what was found beside the images and is not inspected: `reason`, `count` and an `example`.
         poor: number of masks whose trust is poor.
+        notes: what should make one hesitate, a sentence each.
     """
 
     out: Path
@@ -39,6 +42,7 @@ class Summary:
     failed: tuple[tuple[str, str], ...]
     left_out: tuple[Mapping[str, Any], ...] = ()
     poor: int = 0
+    notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -55,6 +59,7 @@ class Summary:
             "failed": [{"image": image, "reason": reason} for image, reason in self.failed],
             "left_out": list(self.left_out),
             "poor_masks": self.poor,
+            "notes": list(self.notes),
         }
 
     def sentences(self) -> list[str]:
@@ -65,6 +70,7 @@ class Summary:
         for entry in self.left_out:
             more = ", ..." if entry["count"] > 1 else ""
             found.append(f"left out: {counted(entry['count'], entry['reason'])} ({entry['example']}{more})")
+        found += self.notes
         if self.poor:
             found.append(
                 f"{counted(self.poor, 'masks')} of kinds whose outlines hardly explain the verdict (`trust` is poor in "
@@ -155,7 +161,7 @@ def write_predictions(
     Raises:
         LtcamError: an inspector or output that cannot be used.
     """
-    total, poor = len(listing.files), 0
+    total, poor, largest = len(listing.files), 0, (0, 0)
     with output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder:
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
@@ -188,9 +194,14 @@ def write_predictions(
                 else:
                     behind.add(item.inspection, item.image)
                     poor += item.inspection.trust == "poor"
+                    largest = max(largest, item.inspection.size, key=math.prod)
                 progress(done, total)
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
-    return Summary(out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out), poor)
+    closer = "--zoom 1 looks at full resolution where something stands out"
+    notes = [] if inspector.settings.zoom else too_small_to_see(largest, inspector.network.image_size, closer)
+    return Summary(
+        out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out), poor, tuple(notes)
+    )
 
 
 def settings_json(

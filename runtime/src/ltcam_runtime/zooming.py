@@ -20,6 +20,25 @@ _BLOCK = 16  # pixels; the largest contrast counts in each
 _NEIGHBOURS = 9  # blocks; contrast that is everywhere around, such as a rough surface's, is nothing special
 _STANDS_OUT = 2.5  # times what the image's blocks have in the middle
 _FADED = 1 / 8  # of a cut-out's side
+_MUCH_SHRUNK = 4.0  # along a side: from there on small defects are likely to be lost
+_SEEN_PX = 2  # at the network's size: a narrower defect can hardly be learned
+
+
+def too_small_to_see(image: tuple[int, int], network: tuple[int, int], remedy: str) -> list[str]:
+    """A note where images are so much larger than what the network sees that small defects are lost in between.
+
+    Args:
+        image: (height, width) of an image.
+        network: (height, width) that the network sees.
+        remedy: the end of the sentence: what helps.
+    """
+    shrunk = max(image[0] / network[0], image[1] / network[1])
+    if shrunk < _MUCH_SHRUNK:
+        return []
+    return [
+        f"images are {image[0]} x {image[1]} pixels, and the network sees {network[0]} x {network[1]} of them: "
+        f"a defect narrower than about {round(_SEEN_PX * shrunk)} pixels can vanish; {remedy}"
+    ]
 
 
 def places(image: Pixels, size: tuple[int, int], most: int) -> list[Window]:

@@ -17,6 +17,7 @@ from ltcam.models.classifier import Classifier
 from ltcam.runs.run import Arithmetic
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.zooming import too_small_to_see
 
 FEW_FOR_VALIDATION = 5
 """Validation images of a label; a threshold that rests on fewer is a guess."""
@@ -24,10 +25,6 @@ FEW_FOR_VALIDATION = 5
 FEW_FOR_TRAINING = 8
 """Defective images to train on; with fewer a network hardly learns what they have in common."""
 
-MUCH_SHRUNK = 4.0
-"""How much smaller a network's picture may be, along a side, before small defects are likely to be lost."""
-
-_SEEN_PX = 2  # at the network's size: a narrower defect can hardly be learned
 _LONG = 5.0  # seconds of a first step, after which it is not repeated
 _FORWARD = 1 / 3  # of a step's time: a step goes forward once, and backward for twice as long
 
@@ -90,7 +87,7 @@ def concerns(
     return (
         *_of_training(sides),
         *_of_validation(sides, missing),
-        *too_small_to_see(images_size, image_size, "`image_size`"),
+        *too_small_to_see(images_size, image_size, "`image_size` makes the network's picture larger"),
     )
 
 
@@ -124,23 +121,6 @@ def _of_validation(sides: Mapping[str, Mapping[str, int]], missing: Mapping[Spli
         f"the verdict's threshold will rest on {counted(count, f'{label} images')} only"
         for label, count in held_back.items()
         if count < FEW_FOR_VALIDATION
-    ]
-
-
-def too_small_to_see(image: tuple[int, int], network: tuple[int, int], option: str) -> list[str]:
-    """A note where images are so much larger than what the network sees that small defects are lost in between.
-
-    Args:
-        image: (height, width) of an image.
-        network: (height, width) that the network sees.
-        option: what would change it.
-    """
-    shrunk = max(image[0] / network[0], image[1] / network[1])
-    if shrunk < MUCH_SHRUNK:
-        return []
-    return [
-        f"images are {_size(image)} pixels, and the network sees {_size(network)} of them: a defect narrower than "
-        f"about {round(_SEEN_PX * shrunk)} pixels can vanish; {option} makes the network's picture larger"
     ]
 
 

@@ -91,6 +91,18 @@ def test_json_is_plain_and_complete(clean: None, tmp_path: Path) -> None:
     assert values["classes"][1]["by_split"]["none"] == 12
 
 
+def test_ok_folders_inside_a_defect_are_noted(paint: Paint, tmp_path: Path) -> None:
+    for index in range(4):
+        paint(f"good/lot{index}/{index}.png", index)
+        paint(f"line2/gut/{index}.png", 10 + index)
+        paint(f"line2/0/{index}.png", 20 + index)
+    notes = check_dataset(read_dataset(tmp_path)).notes
+    assert [
+        note for note in notes if note.startswith("4 images of line2 are in folders gut/, which means OK")
+    ]
+    assert not [note for note in notes if "folders 0/" in note]
+
+
 def test_few_defects_and_single_group_are_noted(paint: Paint, tmp_path: Path) -> None:
     for index in range(4):
         paint(f"good/lot{index}/{index}.png", index)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltcam.data.dataset import OK
-from ltcam.data.labels import means_ok, read_labels, spelled_alike
+from ltcam.data.labels import likeliest_ok, means_ok, read_labels, spelled_alike
 from ltcam_runtime.errors import DataError
 
 PAIRS = [
@@ -107,3 +107,8 @@ def test_any_labels(labels: list[str]) -> None:
 
 def test_a_label_that_is_no_text_is_escaped() -> None:
     assert read_labels(["ok", "p\udcfcs"]).class_of["p\udcfcs"] == "p\\udcfcs"
+
+
+def test_which_label_to_ask_about() -> None:
+    assert likeliest_ok(["line3_ng_2024", "line3_not_ok_2024", "line3_ok_2024"]) == "line3_ok_2024"
+    assert likeliest_ok(["left", "right"]) == "left"

@@ -148,8 +148,9 @@ def sort_masks(
     named = {path: name for path in files if (name := _mask_name(path)) is not None}
     masks = _confirmed(root, named)
     images = [path for path in files if path not in masks]
-    masks |= _twins(root, images)
-    images = [path for path in images if path not in masks]
+    for found in (_twins, _doubles):
+        masks |= found(root, images)
+        images = [path for path in images if path not in masks]
     return _assigned(images, masks, is_ok)
 
 
@@ -292,6 +293,35 @@ def _twins(root: Path, images: Sequence[PurePosixPath]) -> dict[PurePosixPath, _
             found |= {
                 path: _MaskName(("twin",), _places(path), (_joined(_tokens(_stem(path))),)) for path in masks
             }
+    return found
+
+
+def _doubles(root: Path, images: Sequence[PurePosixPath]) -> dict[PurePosixPath, _MaskName]:
+    """Masks in folders of any name, called like images that stand as they do but for that folder: `x/dent/1.png`."""
+
+    def key(path: PurePosixPath) -> tuple[frozenset[tuple[str, int]], str]:
+        return frozenset(_places(path).items()), _joined(_tokens(_stem(path)))
+
+    there = {key(path): path for path in images}
+    families: dict[tuple[int, str], list[tuple[PurePosixPath, PurePosixPath]]] = defaultdict(list)
+    alone: set[tuple[int, str]] = set()
+    for path in images:
+        for family in enumerate(path.parts[:-1]):
+            if family not in alone:
+                depth = family[0]
+                picture = there.get(key(PurePosixPath(*path.parts[:depth], *path.parts[depth + 1 :])))
+                if picture is None:
+                    alone.add(family)
+                else:
+                    families[family].append((path, picture))
+    found: dict[PurePosixPath, _MaskName] = {}
+    for family, pairs in families.items():
+        masks, pictures = ([pair[place] for pair in pairs] for place in (0, 1))
+        if family in alone or not _are_masks(root, masks, broken=False) or _are_masks(root, pictures):
+            continue
+        found |= {
+            path: _MaskName(("double", *family), _places(picture), (key(path)[1],)) for path, picture in pairs
+        }
     return found
 
 

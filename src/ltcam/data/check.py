@@ -6,7 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any
 
@@ -24,7 +24,7 @@ from ltcam.data.duplicates import (
     merge_groups,
     signature,
 )
-from ltcam.data.labels import spelled_alike
+from ltcam.data.labels import means_ok, spelled_alike
 from ltcam.data.problems import FileProblem, Finding, findings
 from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
@@ -445,8 +445,25 @@ def _notes(dataset: Dataset) -> tuple[str, ...]:
             notes.append(
                 f"All {what} images are in one group ({groups.pop()}): a split by group is impossible."
             )
+    notes += _ok_inside(dataset)
     hint = group_hint(dataset)
     return (*notes, hint) if hint else tuple(notes)
+
+
+def _ok_inside(dataset: Dataset) -> list[str]:
+    """Folders inside those of a defect whose names mean OK: what is called a defect may be a lot or a side."""
+    counts = Counter(
+        (sample.label, part)
+        for sample in dataset.samples
+        if sample.defective
+        for part in PurePosixPath(sample.id).parts[:-1]
+        if part != sample.label and means_ok(part) and not part.isdecimal()
+    )
+    return [
+        f"{counted(count, 'images')} of {label} are in folders {part}/, which means OK: is {label} a defect? "
+        "Otherwise give its folder, or call it train, val or test."
+        for (label, part), count in sorted(counts.items())
+    ]
 
 
 # -------------------------------------------------------------------------------------- showing

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -141,16 +141,26 @@ def means_ok(label: str, others: Collection[str] = ()) -> bool:
     text = unicodedata.normalize("NFKC", label).strip()
     if _ZERO.fullmatch(text):
         return True
-    words = [word for hump in _HUMPS.split(text) for word in _SEPARATORS.split(hump) if word]
-    words = [_without_product(unicodedata.normalize("NFC", word.casefold())) for word in words]
-    telling = [word for word in words if word not in _FILLERS] or words
-    telling = [word for word in telling if not word.isdecimal()] or telling
-    if "".join(telling) in _OK or (
-        telling and {*telling} <= _OK - _TRUTH_VALUES
-    ):  # in one word, or in two languages
+    telling = _telling_words(text)
+    in_two_languages = bool(telling) and {*telling} <= _OK - _TRUTH_VALUES
+    if "".join(telling) in _OK or in_two_languages:
         return True
     kinds = {_SEPARATORS.sub("", other) for other in others} - _OK
     return _denied(telling) in _DEFECT | kinds
+
+
+def likeliest_ok(labels: Sequence[str]) -> str:
+    """Of labels of which none means OK for sure, the one to ask about: it has such a word, and none that denies it.
+
+    Args:
+        labels: at least one.
+    """
+
+    def spoken_for(label: str) -> bool:
+        words = _telling_words(unicodedata.normalize("NFKC", label))
+        return not _OK.isdisjoint(words) and (_DEFECT | _NEGATIONS).isdisjoint(words)
+
+    return next(filter(spoken_for, labels), labels[0])
 
 
 def spelled_alike(labels: Collection[str]) -> list[tuple[str, ...]]:
@@ -161,6 +171,14 @@ def spelled_alike(labels: Collection[str]) -> list[tuple[str, ...]]:
             continue
         alike.setdefault(_SEPARATORS.sub("", label_key(label)), set()).add(label)
     return [tuple(sorted(found)) for key, found in sorted(alike.items()) if key and len(found) > 1]
+
+
+def _telling_words(text: str) -> list[str]:
+    """The words of a label as they are compared, without those and numbers that say nothing beside others."""
+    words = [word for hump in _HUMPS.split(text) for word in _SEPARATORS.split(hump) if word]
+    words = [_without_product(unicodedata.normalize("NFC", word.casefold())) for word in words]
+    telling = [word for word in words if word not in _FILLERS] or words
+    return [word for word in telling if not word.isdecimal()] or telling
 
 
 def _denied(words: list[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from ltcam.data.dataset import OK, Dataset, Files
-from ltcam.data.labels import OK_WORDS_SHOWN
+from ltcam.data.labels import OK_WORDS_SHOWN, likeliest_ok
 from ltcam.data.layouts import (
     coco,
     cvat,
@@ -299,7 +299,7 @@ def _not_recognised(tree: Tree) -> DataError:
     elif classes:
         line = (
             f"None of these names means OK ({OK_WORDS_SHOWN}, ...). Say which one does, such as\n"
-            f"  ltcam data check {root} --ok {shlex.quote(classes[0])}\n(train and evaluate take it too)."
+            f"  ltcam data check {root} --ok {shlex.quote(likeliest_ok(classes))}\n(train and evaluate take it too)."
         )
     else:
         line = "Put OK images into a folder good/ and defective ones into a folder for each kind, such as scratch/."

@@ -20,6 +20,12 @@ SPLIT_NAMES: dict[str, Split] = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "训练": "train",
+    "训练集": "train",
+    "验证": "val",
+    "验证集": "val",
+    "测试": "test",
+    "测试集": "test",
 }
 """Names (lower case) of folders and cells that say on which side an image is."""
 

@@ -22,7 +22,7 @@ from typing import Annotated, Literal, get_args
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
@@ -95,6 +95,17 @@ class Part(Settings):
     def _bounded(cls, value: tuple[int, int]) -> tuple[int, int]:
         if min(value) < 1 or value[0] * value[1] > 2**26:
             raise ValueError("height and width must be at least 1, their product at most 2^26")
+        return value
+
+    @field_validator("maps")
+    @classmethod
+    def _all_drawn_from(cls, value: dict[str, CamSettings], info: ValidationInfo) -> dict[str, CamSettings]:
+        inspection = info.data.get("inspection")
+        unknown = [name for name in inspection.maps if name not in value] if inspection is not None else []
+        if unknown:
+            raise ValueError(
+                f"the settings draw from maps that the graph does not make: {', '.join(unknown)}"
+            )
         return value
 
 

@@ -22,6 +22,7 @@ _MEMORY, _MEMORY_PER_BYTE = 2**30, 8  # bytes; what is loaded is kept several ti
 _SECONDS, _BYTES_PER_SECOND = 5, 10 * 2**20  # of the processor
 _PATIENCE = 12  # of the clock, for each second of the processor: the machine may be busy
 _REFUSED = 3
+_MOST_SAID = 400  # letters of the reason
 
 
 def try_out(file: PartFile, engine: EngineSettings) -> None:
@@ -39,8 +40,8 @@ def try_out(file: PartFile, engine: EngineSettings) -> None:
             command,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what runtimes log there is for their makers
             timeout=_PATIENCE * seconds,
             check=False,
         )
@@ -49,7 +50,8 @@ def try_out(file: PartFile, engine: EngineSettings) -> None:
             f"{file.path} was tried out, and was not ready in time; it is damaged or hostile"
         ) from None
     if done.returncode == _REFUSED:
-        raise RunError(f"{file.path} cannot be used: {done.stderr.decode(errors='replace').strip()[-400:]}")
+        said = " ".join(done.stdout.decode(errors="replace").split())
+        raise RunError(f"{file.path} cannot be used: {said[:_MOST_SAID]}")
     if done.returncode:
         raise RunError(
             f"{file.path} was tried out, and took more memory or time than a file of its size needs, or broke its "
@@ -66,7 +68,7 @@ def main(path: str, engine: str, seconds: str) -> int:
         network = open_network(file, settings)
         network.respond([np.zeros((*network.image_size, 3), np.uint8)])
     except (LtcamError, MemoryError) as error:
-        sys.stderr.write(str(error) or "it needs too much memory")
+        sys.stdout.write(str(error) or "it needs too much memory")
         return _REFUSED
     return 0
 

@@ -128,6 +128,16 @@ def evil() -> str:
     return "<script>alert('x')</script>"
 
 
+def noted(calls: list[Any], function: Callable[..., Any], word: object = None) -> Callable[..., Any]:
+    """The function, but at each call it is noted what it is given, or a word."""
+
+    def call(*given: Any, **options: Any) -> Any:
+        calls.append(given if word is None else word)
+        return function(*given, **options)
+
+    return call
+
+
 _counters: list[Callable[[str], None]] = []
 
 

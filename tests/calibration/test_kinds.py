@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ class Judge(nn.Module):
         with torch.no_grad():
             self.conv.weight[0].fill_(-1 / 3)
             self.conv.weight[1].fill_(1 / 3)
-            self.conv.bias.copy_(torch.tensor([0.5 - 0.15, -0.5 - 0.15]))
+        self.conv.bias = nn.Parameter(torch.tensor([0.5 - 0.15, -0.5 - 0.15]))
 
     def forward(self, images: Tensor) -> Tensor:
         amount = self.pool(self.relu(self.conv(images))).sum((2, 3))
@@ -168,9 +169,9 @@ def test_half_of_the_images_that_are_judged_were_held_back(files: dict[str, list
     seen: list[Path] = []
 
     class Reads(DecodedImages):
-        def read(self, path: Path) -> np.ndarray:
+        def read(self, path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
             seen.append(path)
-            return super().read(path)
+            return super().read(path, content)
 
     held_back = files["dark"][-2:]
     choose_kinds(

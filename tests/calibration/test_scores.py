@@ -46,7 +46,8 @@ def held_back(ok: list[int], defective: list[int]) -> PreparedImages:
 
 def scores_of(classifier: SeededClassifier, images: Tensor) -> np.ndarray:
     with torch.no_grad():
-        return (1 - classifier(images.float() / 255).double().softmax(1)[:, 0]).numpy()
+        found: np.ndarray = (1 - classifier(images.float() / 255).double().softmax(1)[:, 0]).numpy()
+        return found
 
 
 def test_the_threshold_reads_one_half_and_cuts_where_it_did() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ scores = st.one_of(
 images = st.lists(st.tuples(st.booleans(), scores), min_size=1, max_size=30)
 
 
-def split(found):
+def split(found: Sequence[tuple[bool, float]]) -> tuple[list[bool], list[float]]:
     return [defective for defective, _ in found], [score for _, score in found]
 
 
@@ -55,10 +57,10 @@ def test_scores_that_are_all_zero_choose_nothing() -> None:
     assert "score 0" in evidence
 
 
-def uncertain_f1(found, threshold):
+def uncertain_f1(found: Sequence[tuple[bool, float]], threshold: float) -> float:
     """By hand: every score a logistic distribution around its log-odds."""
 
-    def odds(score):
+    def odds(score: float) -> float:
         score = min(max(score, 1e-6), 1 - 1e-6)
         return math.log(score / (1 - score))
 
@@ -66,7 +68,7 @@ def uncertain_f1(found, threshold):
     scale = 0.05 * max(medians[0] - medians[1], 1e-6)
     above = [(d, stats.logistic.cdf(odds(s), odds(threshold), scale)) for d, s in found]
     tp = sum(share for d, share in above if d)
-    return 2 * tp / (sum(share for _, share in above) + sum(d for d, _ in found))
+    return float(2 * tp / (sum(share for _, share in above) + sum(d for d, _ in found)))
 
 
 both_labels = images.filter(lambda found: len({d for d, _ in found}) == 2 and max(s for _, s in found) > 0)
@@ -75,7 +77,7 @@ both_labels = images.filter(lambda found: len({d for d, _ in found}) == 2 and ma
 @given(both_labels)
 @example([(True, 0.99)] * 10 + [(False, 0.96)] * 100 + [(True, 0.7)] * 20)
 @example([(True, 1e-9), (False, 1e-10)])
-def test_as_good_as_any_cut_between_two_scores(found) -> None:
+def test_as_good_as_any_cut_between_two_scores(found: list[tuple[bool, float]]) -> None:
     threshold, _ = choose_threshold(*split(found))
     assert 0.05 <= threshold <= 0.95
     values = sorted({0.0, *(score for _, score in found)})
@@ -83,16 +85,16 @@ def test_as_good_as_any_cut_between_two_scores(found) -> None:
     assert uncertain_f1(found, threshold) >= best - 1e-9
 
 
-def _middle(below, above):
+def _middle(below: float, above: float) -> float:
     low, high = (math.log(s / (1 - s)) for s in (min(max(x, 1e-6), 1 - 1e-6) for x in (below, above)))
     middle = 1 / (1 + math.exp(-(low + high) / 2))
     return min(max(middle if below < middle <= above else above, 0.05), 0.95)
 
 
 def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images() -> None:
-    odds = {
-        False: np.linspace(-0.5, 0.05, 34),
-        True: [-0.05, 0.06, 0.4, *np.linspace(2.8, 7, 30)],
+    odds: dict[bool, Sequence[float]] = {
+        False: np.linspace(-0.5, 0.05, 34).tolist(),
+        True: [-0.05, 0.06, 0.4, *np.linspace(2.8, 7, 30).tolist()],
     }  # as on small grey tiles, where half of the OK images of the test side lay above a cut at 0.05
     found = [(kind, 1 / (1 + math.exp(-x))) for kind, each in odds.items() for x in each]
     threshold, _ = choose_threshold(*split(found))
@@ -100,7 +102,7 @@ def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images() -> None:
 
 
 @given(images, st.randoms())
-def test_the_order_of_the_images_does_not_matter(found, random: Random) -> None:
+def test_the_order_of_the_images_does_not_matter(found: list[tuple[bool, float]], random: Random) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)
     assert choose_threshold(*split(found)) == choose_threshold(*split(shuffled))
@@ -112,12 +114,12 @@ shares = st.floats(0.005, 0.5)
 confidences = st.floats(0.5, 0.999)
 
 
-def ranked(count):
+def ranked(count: int) -> list[float]:
     """Scores that tell their rank: the k-th smallest is k."""
     return [float(rank) for rank in range(count, 0, -1)]
 
 
-def rank_of(count, max_miss, confidence):
+def rank_of(count: int, max_miss: float, confidence: float) -> float:
     """0 where nothing can be promised."""
     return guaranteed_threshold(ranked(count), max_miss, confidence)[0] or 0
 
@@ -181,7 +183,7 @@ def test_more_caution_never_raises_the_threshold_nor_asks_for_fewer_images(
 
 
 @given(st.lists(scores, min_size=5, max_size=60), st.randoms())
-def test_the_threshold_is_a_score_and_the_order_does_not_matter(found, random: Random) -> None:
+def test_the_threshold_is_a_score_and_the_order_does_not_matter(found: list[float], random: Random) -> None:
     threshold, _, _ = result = guaranteed_threshold(found, 0.4, 0.9)
     assert threshold in found
     shuffled = list(found)
@@ -214,13 +216,17 @@ def test_what_cannot_be_promised_is_named(
 
 
 LINES = 1000
-DISTRIBUTIONS = {  # scores of defective images: (draw, share that lies strictly below)
+# Scores of defective images: (draw, share that lies strictly below).
+DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "uniform": (lambda rng, n: rng.uniform(size=n), lambda t: t),
     "hard to tell": (lambda rng, n: rng.beta(0.5, 0.5, n), stats.beta(0.5, 0.5).cdf),
     "almost sure": (lambda rng, n: rng.beta(30, 0.4, n), stats.beta(30, 0.4).cdf),
     "rarely tiny": (lambda rng, n: 10 ** -rng.exponential(2, n), lambda t: t ** (1 / (2 * math.log(10)))),
     "twenty levels": (lambda rng, n: rng.integers(0, 20, n) / 20, lambda t: round(t * 20) / 20),
-    "a tenth at 0": (lambda rng, n: rng.uniform(size=n) * (rng.uniform(size=n) > 0.1), None),
+    "a tenth at 0": (
+        lambda rng, n: rng.uniform(size=n) * (rng.uniform(size=n) > 0.1),
+        lambda t: 0.1 + 0.9 * t if t else 0.0,
+    ),
     "all saturated but 3 %": (
         lambda rng, n: np.where(rng.uniform(size=n) < 0.03, rng.uniform(size=n), 1.0),
         lambda t: 0.03 * t,
@@ -228,13 +234,14 @@ DISTRIBUTIONS = {  # scores of defective images: (draw, share that lies strictly
 }
 
 
-def missed_on_a_line(rng, name, count, max_miss, confidence):
+def missed_on_a_line(
+    rng: np.random.Generator, name: str, count: int, max_miss: float, confidence: float
+) -> float:
     """The true share of missed defects with the threshold of a line's validation images."""
     draw, below = DISTRIBUTIONS[name]
     threshold, _, _ = guaranteed_threshold(draw(rng, count).tolist(), max_miss, confidence)
-    if name == "a tenth at 0":
-        return 0.0 if threshold == 0 else 0.1 + 0.9 * threshold
-    return below(threshold)
+    assert threshold is not None
+    return float(below(threshold))
 
 
 @pytest.mark.parametrize(("count", "max_miss"), [(149, 0.02), (400, 0.02), (160, 0.1)])

@@ -35,7 +35,8 @@ class Plain(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.features(images)
-        return self.head(maps.flatten(1) if self.kind == "flat" else maps.mean((2, 3)))
+        logits: Tensor = self.head(maps.flatten(1) if self.kind == "flat" else maps.mean((2, 3)))
+        return logits
 
 
 class Residual(nn.Module):
@@ -60,7 +61,8 @@ class Residual(nn.Module):
             out = out + identity
         out = functional.relu(out, inplace=self.inplace)
         out = functional.relu(self.norm(out), inplace=self.inplace)
-        return self.head(out.mean((2, 3)))
+        logits: Tensor = self.head(out.mean((2, 3)))
+        return logits
 
 
 def shaken(net: nn.Module, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:

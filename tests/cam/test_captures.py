@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, capture, list_methods
+from ltcam.cam.methods.method import GradientMethod, NetworkMethod, ProbingMethod
 
 
 def biases_behind(net: nn.Module, images: torch.Tensor, target: int, stage: str) -> torch.Tensor:
@@ -128,7 +130,8 @@ class WritesUnderNoGrad(nn.Module):
         maps = self.conv(images)
         with torch.no_grad():
             maps.mul_(0.5)
-        return self.head(maps.mean((2, 3)))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
 
 
 def test_silent_writing_is_seen_by_the_version(nets: SimpleNamespace) -> None:
@@ -179,7 +182,7 @@ def raising_from(call: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return target
 
 
-def lived_in(nets) -> nn.Module:
+def lived_in(nets: SimpleNamespace) -> nn.Module:
     """A model with a past: mixed flags, frozen parts, gradients, a hook of its own."""
     net = nets.plain(6, head="gap")
     net.features.append(Sabotage())
@@ -190,12 +193,15 @@ def lived_in(nets) -> nn.Module:
     for parameter in list(net.parameters())[::2]:
         parameter.grad = torch.full_like(parameter, 0.25)
     net.features[3].register_forward_hook(lambda _module, _inputs, output: None)
-    return net
+    found: nn.Module = net
+    return found
 
 
 @pytest.mark.parametrize("method", list_methods(), ids=lambda method: method.name)
 @pytest.mark.filterwarnings("ignore:.* divides by sums of activations")
-def test_nothing_is_left_behind(method, nets: SimpleNamespace) -> None:
+def test_nothing_is_left_behind(
+    method: GradientMethod | NetworkMethod | ProbingMethod, nets: SimpleNamespace
+) -> None:
     """Of any registered method: the model, the images and their gradients, also after whatever is raised."""
     net = lived_in(nets)
     images = nets.images(6).requires_grad_()
@@ -258,9 +264,11 @@ def test_train_mode_gives_the_maps_of_evaluation_mode(nets: SimpleNamespace) -> 
 
 @pytest.mark.parametrize("method", list_methods(), ids=lambda method: method.name)
 @pytest.mark.filterwarnings("ignore:.* divides by sums of activations")
-def test_no_tensor_outlives_its_map(method, nets: SimpleNamespace) -> None:
+def test_no_tensor_outlives_its_map(
+    method: GradientMethod | NetworkMethod | ProbingMethod, nets: SimpleNamespace
+) -> None:
     net, images = nets.plain(head="gap", inplace=True), nets.images()
-    seen = []
+    seen: list[Any] = []
     for part in net.modules():
         part.register_forward_hook(
             lambda _module, inputs, output: seen.extend(map(weakref.ref, (*inputs, output)))
@@ -277,7 +285,7 @@ def test_no_tensor_outlives_its_map(method, nets: SimpleNamespace) -> None:
 
 
 class Structured(nn.Module):
-    def __init__(self, net) -> None:
+    def __init__(self, net: Plain) -> None:
         super().__init__()
         self.net = net
 
@@ -414,14 +422,19 @@ def test_two_threads_with_one_model_in_train_mode(nets: SimpleNamespace) -> None
         (torch.zeros(2, 4, 16, 24, dtype=torch.float64), ValueError, r"4 channels.*\(N, 3, H, W\)"),
     ],
 )
-def test_images_that_cannot_be_used(images, error, message: str, nets: SimpleNamespace) -> None:
+def test_images_that_cannot_be_used(
+    images: list[list[float]] | Tensor,
+    error: type[TypeError] | type[ValueError],
+    message: str,
+    nets: SimpleNamespace,
+) -> None:
     for layers in (None, "features.7"):
         with pytest.raises(error, match=message):
             capture(nets.plain(), images, 1, layers=layers)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_not_finite_images_are_named(value, nets: SimpleNamespace) -> None:
+def test_not_finite_images_are_named(value: float, nets: SimpleNamespace) -> None:
     images = nets.images(n=3)
     images[1, 2, 3, 4] = value
     with pytest.raises(ValueError, match=r"images \[1\] hold NaN or infinite"):
@@ -452,7 +465,8 @@ class Twice(nn.Module):
         self.conv, self.unused, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3), nn.Linear(3, 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.conv(self.conv(images)).mean((2, 3)))
+        logits: Tensor = self.head(self.conv(self.conv(images)).mean((2, 3)))
+        return logits
 
 
 def test_layers_must_run_exactly_once() -> None:
@@ -475,18 +489,22 @@ class Odd(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.way == "no_grad":
             with torch.no_grad():
-                return self.head(self.conv(images).mean((2, 3)))
+                logits: Tensor = self.head(self.conv(images).mean((2, 3)))
+                return logits
         if self.way == "inference":
             with torch.inference_mode():
-                return self.head(self.conv(images).mean((2, 3)))
+                logits: Tensor = self.head(self.conv(images).mean((2, 3)))
+                return logits
         if self.way == "aside":
             self.aside(images)
         maps = self.middle(self.conv(images))
         if self.way == "detached":
-            return self.head(maps.detach().mean((2, 3)))
+            logits: Tensor = self.head(maps.detach().mean((2, 3)))
+            return logits
         if self.way == "tuple":
             maps = maps[0]
-        return self.head(maps.mean((2, 3)) if maps.ndim == 4 else maps.mean(1))
+        logits: Tensor = self.head(maps.mean((2, 3)) if maps.ndim == 4 else maps.mean(1))
+        return logits
 
 
 class Middle(nn.Module):
@@ -555,7 +573,8 @@ def test_outputs_that_need_a_target_callable(make: Callable[..., Any], nets: Sim
             self.net = nets.plain()
 
         def forward(self, images: Tensor) -> Tensor:
-            return make(self.net(images))
+            logits: Tensor = make(self.net(images))
+            return logits
 
     with pytest.raises(ValueError, match=r"must return logits \(N, K\), got .*target callable"):
         capture(Wrapped(), nets.images(), 1)

@@ -44,7 +44,7 @@ SETTINGS = st.builds(
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_heatmap_is_the_sum_of_resized_relu_maps(
-    name, truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace
+    name: str, truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace
 ) -> None:
     net, images = nets.plain(1), nets.images(1)
     cam = CAM(name, truncation)
@@ -58,7 +58,7 @@ def test_heatmap_is_the_sum_of_resized_relu_maps(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_relu_stages_stay_signed(name, nets: SimpleNamespace, literal: SimpleNamespace) -> None:
+def test_without_relu_stages_stay_signed(name: str, nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     net, images = nets.plain(2), nets.images(2)
     cam = CAM(name, relu="none")
     captured = cam.capture(net, images, 0)
@@ -84,7 +84,7 @@ def test_gap_head_identities_of_the_last_stage(nets: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_channel_rescaling_of_the_network_changes_no_map(name, nets: SimpleNamespace) -> None:
+def test_channel_rescaling_of_the_network_changes_no_map(name: str, nets: SimpleNamespace) -> None:
     """Channels of a ReLU stage times s and the next convolution's weights over s: the same function."""
     net, images = nets.plain(4), nets.images(4)
     cam = CAM(name, Truncation(50), layers=nets.STAGES)
@@ -129,7 +129,8 @@ class Mirrored(nn.Module):
                 part.weight.data = (part.weight.data + part.weight.data.flip(3)) / 2
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images)
+        logits: Tensor = self.net(images)
+        return logits
 
 
 @settings(max_examples=12, deadline=None)
@@ -143,7 +144,9 @@ def test_flip_equivariance(cam: CAM, seed: int, nets: SimpleNamespace) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(cam=SETTINGS, seed=st.integers(0, 50), order=st.permutations([0, 1, 2]))
-def test_order_of_layers_does_not_matter(cam: CAM, seed: int, order, nets: SimpleNamespace) -> None:
+def test_order_of_layers_does_not_matter(
+    cam: CAM, seed: int, order: list[int], nets: SimpleNamespace
+) -> None:
     net, images = nets.plain(seed), nets.images(seed)
     shuffled = dataclasses.replace(cam, layers=tuple(nets.STAGES[i] for i in order))
     torch.testing.assert_close(shuffled(net, images, 1), cam(net, images, 1), rtol=1e-10, atol=1e-14)
@@ -179,7 +182,7 @@ def test_all_negative_evidence_is_an_all_zero_map(nets: SimpleNamespace) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_signed_activations_are_used_as_they_are_and_warned_of_where_they_are_divided_by(
-    name, nets: SimpleNamespace, recwarn: pytest.WarningsRecorder
+    name: str, nets: SimpleNamespace, recwarn: pytest.WarningsRecorder
 ) -> None:
     net, images = nets.plain(9), nets.images(9)
     cam = CAM(name, layers=("features.1", "features.7"))
@@ -237,7 +240,7 @@ def test_heatmaps_have_the_size_of_the_images_and_are_raw(nets: SimpleNamespace)
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.filterwarnings("ignore:layers .* ran in half precision")
 def test_half_precision_gives_the_maps_of_float32(
-    method, dtype: torch.dtype, tolerance: float, autocast: bool, nets: SimpleNamespace
+    method: str, dtype: torch.dtype, tolerance: float, autocast: bool, nets: SimpleNamespace
 ) -> None:
     """The stated tolerances, as shares of each map's largest value: 5 % in float16, 20 % in bfloat16.
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltcam.cam import fuse, resize_maps
-from ltcam.cam.fusion import scale_map
+from ltcam.cam.fusion import Fusion, StageScale, scale_map
 
 FUSIONS = ("sum", "mean", "max", "product")
 SCALES = ("none", "max", "minmax", "tanh")
@@ -85,7 +85,7 @@ def test_product_is_zero_where_any_stage_is_and_never_underflows() -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_scales_by_hand_per_image(scale: str) -> None:
+def test_scales_by_hand_per_image(scale: StageScale) -> None:
     stage = maps(4)[0] + 0.5
     scaled = scale_map(stage, scale)
     for image, result in zip(stage, scaled, strict=True):
@@ -99,7 +99,7 @@ def test_scales_by_hand_per_image(scale: str) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_an_all_zero_map_stays_zero_beside_another_image(scale: str) -> None:
+def test_an_all_zero_map_stays_zero_beside_another_image(scale: StageScale) -> None:
     stage = torch.zeros(2, 3, 3)
     stage[1, 1, 1] = 4.0
     scaled = scale_map(stage, scale)
@@ -109,7 +109,7 @@ def test_an_all_zero_map_stays_zero_beside_another_image(scale: str) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_one_stage_is_only_resized(fusion: str) -> None:
+def test_one_stage_is_only_resized(fusion: Fusion) -> None:
     stage = maps(5)[:1]
     fused = fuse(stage, (16, 24), fusion=fusion)
     psi = resize_maps(stage[0], (16, 24))
@@ -126,7 +126,7 @@ def test_one_stage_is_only_resized(fusion: str) -> None:
     scale=st.sampled_from(SCALES),
 )
 def test_fusing_does_not_depend_on_the_order_of_stages_nor_on_other_images(
-    seed: int, order, fusion: str, scale: str
+    seed: int, order: list[int], fusion: Fusion, scale: StageScale
 ) -> None:
     stages = maps(seed, n=3)
     fused = fuse(stages, (9, 13), fusion=fusion, stage_scale=scale)

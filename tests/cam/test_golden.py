@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ltcam.cam import CAM, Capture, Truncation, get_method, kept
 from ltcam.cam.engine import weighted_sum
+from ltcam.cam.truncation import Scope
 
 
 def exact(rows: str) -> Tensor:
@@ -83,7 +84,7 @@ G2_ROWS = [
 
 @pytest.mark.parametrize(("scope", "p", "mask", "w", "map_a", "before_b", "map_b", "layer_cam"), G2_ROWS)
 def test_g2_truncation(
-    scope: str, p: int, mask: str, w: str, map_a: str, before_b: str | None, map_b: str, layer_cam: str
+    scope: Scope, p: int, mask: str, w: str, map_a: str, before_b: str | None, map_b: str, layer_cam: str
 ) -> None:
     gradient, masked = Truncation(p, scope), Truncation(p, scope, "mask")
     T = kept(G1, gradient)
@@ -136,7 +137,7 @@ def over(denominator: int, rows: str) -> str:
     ],
     ids=["sum", "max", "untruncated"],
 )
-def test_g4_fusion(cam: CAM, wanted) -> None:
+def test_g4_fusion(cam: CAM, wanted: str) -> None:
     close(cam.heatmaps(CAPTURED), wanted)
 
 

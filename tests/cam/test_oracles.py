@@ -30,7 +30,10 @@ def peer_map(name: str, A: torch.Tensor, g: torch.Tensor) -> np.ndarray:
     peer = PEERS[name].__new__(PEERS[name])
     peer.activations_and_grads = SimpleNamespace(release=lambda: None)
     scale = 1e4 if name == "grad-cam++" else 1.0  # S g and w A are invariant; its absolute epsilon vanishes
-    return np.maximum(peer.get_cam_image(None, None, None, A.numpy() / scale, g.numpy() * scale, False), 0)
+    found: np.ndarray = np.maximum(
+        peer.get_cam_image(None, None, None, A.numpy() / scale, g.numpy() * scale, False), 0
+    )
+    return found
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)

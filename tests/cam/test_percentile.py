@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -12,15 +13,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ltcam.cam import percentile as module
 from ltcam.cam.percentile import rank, smallest_kept, smallest_kept_at
 
 
-def path(way):
+def path(way: Callable[..., Tensor]) -> Callable[..., Any]:
     """One of the module's ways, as values."""
 
-    def by(rows, *percentiles: Any):
+    def by(rows: Tensor, *percentiles: Any) -> Tensor:
         bits = way(rows.view({4: torch.int32, 8: torch.int64}[rows.itemsize]), percentiles)
         values = torch.where(bits > 0, bits.view(rows.dtype), torch.inf)
         return values[:, 0] if len(percentiles) == 1 else values
@@ -51,7 +53,9 @@ def test_rank_of_nothing_is_zero() -> None:
 
 
 @pytest.mark.parametrize("by", PATHS)
-def test_kept_sets_equal_the_interpolated_definition(by, literal: SimpleNamespace) -> None:
+def test_kept_sets_equal_the_interpolated_definition(
+    by: Callable[..., Any], literal: SimpleNamespace
+) -> None:
     """60 rows with 1 to 60 positive values each."""
     random = np.random.default_rng(3)
     rows = -np.ones((60, 60))
@@ -73,21 +77,21 @@ def test_masks_equal_numpy_where_its_ranks_are_exact(p: int) -> None:
 
 @pytest.mark.parametrize("by", PATHS)
 @pytest.mark.parametrize("p", [0, 1, 50, 99, 100])
-def test_zeros_of_both_signs_and_negatives_are_no_positive_values(by, p: int) -> None:
+def test_zeros_of_both_signs_and_negatives_are_no_positive_values(by: Callable[..., Any], p: int) -> None:
     rows = torch.tensor([[0.0, -0.0, -3.0, 2.0], [0.0, -0.0, -1.0, -2.0]])
     assert by(rows, p).tolist() == [2.0, math.inf]
     assert smallest_kept(rows, p).tolist() == [2.0, math.inf]
 
 
 @pytest.mark.parametrize("by", PATHS)
-def test_smallest_subnormal_is_positive(by) -> None:
+def test_smallest_subnormal_is_positive(by: Callable[..., Any]) -> None:
     tiny = torch.tensor([[5e-324, 0.0]], dtype=torch.float64)
     assert by(tiny, 50).item() == 5e-324
     assert smallest_kept(tiny, 0).item() == 5e-324
 
 
 @pytest.mark.parametrize("by", PATHS)
-def test_ties_at_the_threshold_are_all_kept(by) -> None:
+def test_ties_at_the_threshold_are_all_kept(by: Callable[..., Any]) -> None:
     row = torch.tensor([[1.0, 2.0, 2.0, 2.0, 3.0]])
     assert (row >= by(row, 50)).tolist() == [[False, True, True, True, True]]
     assert by(torch.full((1, 9), 4.0), 90).item() == 4.0
@@ -108,7 +112,9 @@ def test_ties_at_the_threshold_are_all_kept(by) -> None:
     ),
     p=st.one_of(st.integers(0, 100), st.floats(0, 100, allow_nan=False)),
 )
-def test_all_paths_agree_with_the_definition(rows, p, literal: SimpleNamespace) -> None:
+def test_all_paths_agree_with_the_definition(
+    rows: list[list[float]], p: float, literal: SimpleNamespace
+) -> None:
     table = torch.tensor(rows, dtype=torch.float64)
     exact = [literal.kept_list(row, p) for row in rows]
     wanted = [math.inf if value is None else value for value in exact]
@@ -127,7 +133,9 @@ def test_all_paths_agree_with_the_definition(rows, p, literal: SimpleNamespace) 
     ),
     percentiles=st.lists(st.sampled_from([0, 0.1, 10, 33.3, 50, 50.0, 90, 100]), min_size=1, max_size=6),
 )
-def test_several_percentiles_in_any_order_equal_one_at_a_time(rows, percentiles: list[float]) -> None:
+def test_several_percentiles_in_any_order_equal_one_at_a_time(
+    rows: list[list[float]], percentiles: list[float]
+) -> None:
     table = torch.tensor(rows, dtype=torch.float64)
     one_by_one = torch.stack([smallest_kept(table, p) for p in percentiles], 1)
     assert torch.equal(smallest_kept_at(table, percentiles), one_by_one)

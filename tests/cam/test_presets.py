@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -67,7 +68,7 @@ def test_percentile_none_is_refused_and_is_the_method_itself_where_it_may_be_ask
 
 
 @pytest.mark.parametrize("preset", [*PRESETS.values(), LTFullGrad])
-def test_a_preset_is_a_class_whose_options_are_fields(preset, nets: SimpleNamespace) -> None:
+def test_a_preset_is_a_class_whose_options_are_fields(preset: Any, nets: SimpleNamespace) -> None:
     net, images = nets.plain(), nets.images()
     own = preset(75, reading="mask")
     assert (own.percentile, own.scope, own.reading) == (75, "channel", "mask")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
@@ -13,23 +14,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, list_gradient_methods
 from ltcam.cam import sweeps as module
 from ltcam.cam.sweeps import sweep
+from ltcam.cam.truncation import Scope
 
 NAMES = [method.name for method in list_gradient_methods()]
 BY_POSITION = {"layer-cam", "hires-cam"}
 
 
 def captured_of(
-    shapes,
+    shapes: Sequence[tuple[int, int, int, int]],
     seed: int = 0,
-    dtype=torch.float64,
+    dtype: torch.dtype = torch.float64,
     signed: bool = False,
     size: tuple[int, int] = (16, 24),
-    values=None,
-):
+    values: list[float] | None = None,
+) -> Capture:
     """A capture of random tensors; gradients of few `values` have ties and channels without positive ones."""
     random = torch.Generator().manual_seed(seed)
     activations, gradients = [], []
@@ -46,7 +49,7 @@ def captured_of(
     return Capture(names, tuple(activations), tuple(gradients), None, scores, size)
 
 
-def some(values, most: int = 3):
+def some(values: list[Any], most: int = 3) -> st.SearchStrategy[Any]:
     return st.lists(st.sampled_from(values), min_size=1, max_size=most)
 
 
@@ -79,7 +82,12 @@ def some(values, most: int = 3):
     at_once=st.sampled_from([1, 7, 2**18]),
 )
 def test_every_answer_is_the_map_of_its_settings(
-    seed: int, maps: list[tuple[int, int, int]], kind, n: int, asked, at_once: int
+    seed: int,
+    maps: list[tuple[int, int, int]],
+    kind: dict[str, Any],
+    n: int,
+    asked: dict[str, Any],
+    at_once: int,
 ) -> None:
     captured = captured_of([(n, *shape) for shape in maps], seed, **kind)
     before = [t.clone() for t in (*captured.activations, *captured.gradients)]
@@ -111,7 +119,7 @@ def test_every_answer_is_the_map_of_its_settings(
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*divides by sums")
-def test_maps_equal_the_formulas(scope: str, signed: bool, literal: SimpleNamespace) -> None:
+def test_maps_equal_the_formulas(scope: Scope, signed: bool, literal: SimpleNamespace) -> None:
     captured = captured_of([(2, 3, 4, 5)], 3, signed=signed, size=(4, 5), values=None)
     count = 0
     for answer in sweep(captured, percentiles=(60, None, 0), scopes=(scope,), readings=("gradient", "mask")):
@@ -168,7 +176,7 @@ def test_a_capture_of_a_network_gives_what_its_settings_give(nets: SimpleNamespa
 def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def counting(gradients, percentiles, scope):
+    def counting(gradients: Tensor, percentiles: list[int], scope: Scope) -> Tensor:
         asked.append((gradients.shape[1], tuple(percentiles), scope))
         return thresholds(gradients, percentiles, scope)
 
@@ -197,12 +205,12 @@ def test_stage_maps_are_made_once_in_the_call(monkeypatch: pytest.MonkeyPatch) -
     assert fused == ["sum", "max"] * 2
 
 
-def _mixing(activations, gradients):
+def _mixing(activations: Tensor, gradients: Tensor) -> Tensor:
     """Weights that look across channels, which no terms can describe."""
     return gradients.mean((2, 3), keepdim=True).softmax(1)
 
 
-def _squares(activations, gradients):
+def _squares(activations: Tensor, gradients: Tensor) -> Tensor:
     return gradients.square()
 
 
@@ -234,7 +242,9 @@ def test_own_methods_are_swept_with_and_without_terms() -> None:
 )
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), signed=st.booleans())
-def test_terms_are_what_weights_consist_of(method, seed: int, signed: bool, nets: SimpleNamespace) -> None:
+def test_terms_are_what_weights_consist_of(
+    method: GradientMethod, seed: int, signed: bool, nets: SimpleNamespace
+) -> None:
     A, g = nets.pair(seed, signed=signed)
     A[0, 0] = 0
     terms = method.terms(A, g)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import types
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from ltcam.cam import log_odds
 from ltcam.cam.targets import target_scores
@@ -17,7 +19,7 @@ from ltcam.cam.tensors import detached, tensors_in
 LOGITS = [[1.0, 3.0, -2.0], [0.5, -1.0, 4.0]]
 
 
-def logits(values=LOGITS) -> torch.Tensor:
+def logits(values: list[list[float]] = LOGITS) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
@@ -38,7 +40,7 @@ def logits(values=LOGITS) -> torch.Tensor:
         (lambda z: z[:1], [1.0, 0.5]),
     ],
 )
-def test_scores(target, wanted: list[float]) -> None:
+def test_scores(target: Any, wanted: list[float]) -> None:
     assert target_scores(logits(), target, 2).tolist() == wanted
 
 
@@ -77,7 +79,7 @@ def test_none_explains_one_class_also_among_equal_logits() -> None:
         (lambda z: z[0].detach(), "without a gradient.*detached"),
     ],
 )
-def test_errors_say_what_was_given(target, message: str) -> None:
+def test_errors_say_what_was_given(target: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         target_scores(logits(), target, 2)
 
@@ -93,7 +95,7 @@ def test_errors_say_what_was_given(target, message: str) -> None:
         (torch.zeros(4, 3), r"\(4, 3\) for 2 images"),
     ],
 )
-def test_outputs_that_are_no_logits(output, message: str) -> None:
+def test_outputs_that_are_no_logits(output: dict[str, Tensor] | Tensor | tuple[Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         target_scores(output, 0, 2)
 
@@ -126,9 +128,10 @@ class Frozen:
 class ModelOutput(collections.OrderedDict):
     """Items that are attributes too, as transformers has it."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Tensor:
         try:
-            return self[name]
+            found: Tensor = self[name]
+            return found
         except KeyError as error:
             raise AttributeError(name) from error
 
@@ -136,7 +139,7 @@ class ModelOutput(collections.OrderedDict):
 class Slots:
     __slots__ = ("logits",)
 
-    def __init__(self, logits) -> None:
+    def __init__(self, logits: Tensor) -> None:
         self.logits = logits
 
 
@@ -170,7 +173,7 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize(("made", "target"), STRUCTURES.values(), ids=STRUCTURES)
-def test_a_callable_gets_one_image_of_the_same_type(made, target, count: int) -> None:
+def test_a_callable_gets_one_image_of_the_same_type(made: Any, target: Any, count: int) -> None:
     z = torch.randn(count, 3, dtype=torch.float64, requires_grad=True)
     assert torch.allclose(target_scores(made(z), target, count), z[:, 2], rtol=1e-14)
     output = made(z)
@@ -217,6 +220,6 @@ def test_log_odds_of_one_output_is_that_output() -> None:
 
 
 @pytest.mark.parametrize("classes", [[], [0, 1, 2], [3], [-1], [1, 7]])
-def test_log_odds_of_impossible_classes(classes) -> None:
+def test_log_odds_of_impossible_classes(classes: list[int]) -> None:
     with pytest.raises(ValueError, match=r"log_odds.*0 to 2"):
         target_scores(logits(), log_odds(classes), 2)

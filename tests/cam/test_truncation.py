@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ltcam.cam import Truncation, kept, list_gradient_methods
 from ltcam.cam.engine import weighted_sum
 from ltcam.cam.methods import get_gradient_method
+from ltcam.cam.truncation import Scope
 
 SCOPES = ("channel", "stage")
 READINGS = ("gradient", "mask")
@@ -21,13 +23,13 @@ PERCENTILES = (0, 10, 33.3, 50, 90, 99, 100)
 
 
 @pytest.mark.parametrize("bad", [-1, 100.5, float("nan"), float("inf"), True, "50", None, 50j])
-def test_percentile_must_be_a_number_from_0_to_100(bad) -> None:
+def test_percentile_must_be_a_number_from_0_to_100(bad: Any) -> None:
     with pytest.raises(ValueError, match="from 0 to 100"):
         Truncation(bad)
 
 
 @pytest.mark.parametrize("good", [0, 100, 12.5, np.float32(50), np.int64(50), Fraction(1, 3)])
-def test_any_real_number_is_a_percentile(good) -> None:
+def test_any_real_number_is_a_percentile(good: Any) -> None:
     assert kept(torch.ones(1, 1, 2, 2), Truncation(good)).all()
 
 
@@ -41,7 +43,7 @@ def test_unknown_scope_and_reading_list_the_choices() -> None:
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("p", PERCENTILES)
 def test_kept_is_the_literal_definition(
-    scope: str, p: float, nets: SimpleNamespace, literal: SimpleNamespace
+    scope: Scope, p: float, nets: SimpleNamespace, literal: SimpleNamespace
 ) -> None:
     for seed in range(4):
         _, g = nets.pair(seed)
@@ -52,7 +54,7 @@ def test_kept_is_the_literal_definition(
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope: str, nets: SimpleNamespace) -> None:
+def test_p_0_keeps_all_positives_and_none_truncates_nothing(scope: Scope, nets: SimpleNamespace) -> None:
     A, g = nets.pair(5)
     assert torch.equal(kept(g, Truncation(0, scope)), g > 0)
     for method in list_gradient_methods():
@@ -74,7 +76,7 @@ def test_p_100_keeps_the_maximum_and_its_ties() -> None:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope: str) -> None:
+def test_no_positive_gradient_keeps_nothing_and_gives_a_zero_map(scope: Scope) -> None:
     A, g = torch.rand(1, 2, 3, 3), -torch.rand(1, 2, 3, 3)
     for reading in READINGS:
         for method in list_gradient_methods():
@@ -99,7 +101,7 @@ def test_gap_head_makes_channel_truncation_drop_only_negative_channels() -> None
     seed=st.integers(0, 10_000), low=st.floats(0, 100), high=st.floats(0, 100), scope=st.sampled_from(SCOPES)
 )
 def test_support_falls_as_the_percentile_rises(
-    seed: int, low: float, high: float, scope: str, nets: SimpleNamespace
+    seed: int, low: float, high: float, scope: Scope, nets: SimpleNamespace
 ) -> None:
     low, high = sorted((low, high))
     A, g = nets.pair(seed)
@@ -121,7 +123,7 @@ def test_support_falls_as_the_percentile_rises(
     power=st.integers(-30, 30),
 )
 def test_kept_is_unchanged_by_positive_scaling_and_by_other_images(
-    seed: int, p: float, scope: str, power: int, nets: SimpleNamespace
+    seed: int, p: float, scope: Scope, power: int, nets: SimpleNamespace
 ) -> None:
     _, g = nets.pair(seed, (3, 2, 3, 4))
     truncation = Truncation(p, scope)

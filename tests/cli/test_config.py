@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.conftest import Call
 
 from ltcam.cli.config import options_of
 from ltcam.cli.trained import plan_rows
@@ -14,7 +15,6 @@ from ltcam.runs.run import Arithmetic
 from ltcam.runs.unfinished import work_folder
 from ltcam.training.plan import Plan
 
-Call = Callable[..., object]
 OPTIONS = {
     name.replace("_", "-"): name
     for name in ("epochs", "image_size", "augment", "ok", "layout", "group_by", "seed", "data", "out")

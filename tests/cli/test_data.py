@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.cli.conftest import Call, Zoo
 
 
-def test_counts_as_table_json_and_page(ltcam: Callable[..., object], data: Path, tmp_path: Path) -> None:
+def test_counts_as_table_json_and_page(ltcam: Call, data: Path, tmp_path: Path) -> None:
     page = tmp_path / "pages" / "data.html"
     result = ltcam("data", "check", data, "--json", "--page", page)
     assert result.code == 0
@@ -30,9 +31,7 @@ def test_counts_as_table_json_and_page(ltcam: Callable[..., object], data: Path,
     assert "hole" in table.out
 
 
-def test_awkward_images_are_listed_and_do_not_stop_the_others(
-    ltcam: Callable[..., object], zoo: object, tmp_path: Path
-) -> None:
+def test_awkward_images_are_listed_and_do_not_stop_the_others(ltcam: Call, zoo: Zoo, tmp_path: Path) -> None:
     root = tmp_path / "set"
     shutil.copytree(zoo.root, root / "good")
     result = ltcam("data", "check", root, "--json", "--page", tmp_path / "page.html")
@@ -49,7 +48,7 @@ def test_awkward_images_are_listed_and_do_not_stop_the_others(
 
 
 def test_mask_of_another_size_and_unreadable_mask(
-    ltcam: Callable[..., object], dataset_of: Callable[..., Path], tmp_path: Path
+    ltcam: Call, dataset_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = dataset_of(tmp_path / "set", ok=2, hole=3)
     Image.new("L", (95, 64), 255).save(root / "masks" / "hole" / "00.png")
@@ -62,7 +61,7 @@ def test_mask_of_another_size_and_unreadable_mask(
 
 
 def test_one_class_is_enough_to_look_and_an_error(
-    ltcam: Callable[..., object], dataset_of: Callable[..., Path], tmp_path: Path
+    ltcam: Call, dataset_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     result = ltcam("data", "check", dataset_of(tmp_path / "set", ok=3, hole=0))
     assert result.code == 1
@@ -71,9 +70,7 @@ def test_one_class_is_enough_to_look_and_an_error(
 
 
 @pytest.mark.parametrize("what", ["empty", "missing", "texts", "loose", "manifest", "layout"])
-def test_no_data_set(
-    ltcam: Callable[..., object], picture: Callable[..., Path], tmp_path: Path, what: str
-) -> None:
+def test_no_data_set(ltcam: Call, picture: Callable[..., Path], tmp_path: Path, what: str) -> None:
     root = tmp_path / "set"
     options: list[str] = []
     if what != "missing":
@@ -102,9 +99,7 @@ def test_no_data_set(
     assert str(root) in result.err or what == "layout"
 
 
-def test_synthetic_set_is_whole_seeded_and_not_replaced_unasked(
-    ltcam: Callable[..., object], tmp_path: Path
-) -> None:
+def test_synthetic_set_is_whole_seeded_and_not_replaced_unasked(ltcam: Call, tmp_path: Path) -> None:
     options = ("--images", "24", "--surfaces", "ceramic", "--image-size", "96x128")
     out = tmp_path / "new" / "set"
     assert ltcam("data", "synth", out, *options).code == 0
@@ -125,7 +120,7 @@ def test_synthetic_set_is_whole_seeded_and_not_replaced_unasked(
 
 
 def test_what_was_left_out_is_always_said(
-    ltcam: Callable[..., object], dataset_of: Callable[..., Path], tmp_path: Path
+    ltcam: Call, dataset_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = dataset_of(tmp_path / "set", ok=12, hole=12)
     (root / "overview.png").write_bytes((root / "hole" / "00.png").read_bytes())
@@ -149,9 +144,7 @@ def test_what_was_left_out_is_always_said(
     assert files["there"] == 41 == files["images"] + files["masks"] + files["lists"] + len(files["left_out"])
 
 
-def test_names_do_not_steer_the_terminal(
-    ltcam: Callable[..., object], picture: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_names_do_not_steer_the_terminal(ltcam: Call, picture: Callable[..., Path], tmp_path: Path) -> None:
     root = tmp_path / "set"
     for kind in ("good", "[red]bad\x1b[31m"):
         picture(root / kind / "a.png", 1)
@@ -169,7 +162,7 @@ def test_names_do_not_steer_the_terminal(
     [("0", "1"), ("IO", "NIO"), ("Gut", "Schlecht"), ("OK_parts", "NG_parts"), ("no_defect", "defect")],
 )
 def test_usual_pairs_of_folders(
-    good: str, bad: str, ltcam: Callable[..., object], picture: Callable[..., Path], tmp_path: Path
+    good: str, bad: str, ltcam: Call, picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     for kind, seed in ((good, 0), (bad, 50)):
         for number in range(12):
@@ -179,7 +172,7 @@ def test_usual_pairs_of_folders(
 
 
 def test_ok_is_asked_for_with_the_line_that_names_it(
-    ltcam: Callable[..., object], picture: Callable[..., Path], tmp_path: Path
+    ltcam: Call, picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = tmp_path / "set"
     for kind in ("positive", "negative"):
@@ -200,7 +193,7 @@ def test_ok_is_asked_for_with_the_line_that_names_it(
 
 
 def test_a_page_is_whole_or_absent(
-    ltcam: Callable[..., object], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ltcam: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.html"
     page.write_text("before")
@@ -216,9 +209,7 @@ def refuse_space(_descriptor: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_read_error_of_the_system_names_its_file(
-    ltcam: Callable[..., object], data: Path, tmp_path: Path
-) -> None:
+def test_a_read_error_of_the_system_names_its_file(ltcam: Call, data: Path, tmp_path: Path) -> None:
     """The memory of a process reads as a bad sector does: with an input/output error."""
     root = tmp_path / "set"
     shutil.copytree(data, root)

@@ -17,7 +17,7 @@ QUICK = ("--epochs", "2", "--keep", "student")  # who has learned for two epochs
 
 
 @pytest.fixture(scope="module")
-def student(ltcam: Call, trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory):
+def student(ltcam: Call, trained: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("students") / "student"
     result = ltcam("distill", trained, data, "--out", out, *QUICK, "--json")
     assert result.code == 0, result.err
@@ -25,7 +25,7 @@ def student(ltcam: Call, trained: Path, data: Path, tmp_path_factory: pytest.Tem
     return out
 
 
-def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained: Path) -> None:
+def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student: Path, trained: Path) -> None:
     run = json.loads((student / "run.json").read_text())
     assert run["network"] == "student"
     assert run["maps"]["map"]["method"] == "student"
@@ -41,7 +41,7 @@ def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student, trained
     assert not list(student.parent.glob(".*"))
 
 
-def test_predict_evaluate_and_compare_take_it(ltcam: Call, student, data: Path, tmp_path: Path) -> None:
+def test_predict_evaluate_and_compare_take_it(ltcam: Call, student: Path, data: Path, tmp_path: Path) -> None:
     result = ltcam("predict", student, data / "hole", "--out", tmp_path / "results")
     assert result.code == 0, result.err
     masks = [np.asarray(Image.open(path)) for path in (tmp_path / "results" / "masks").rglob("*.png")]
@@ -55,7 +55,7 @@ def test_predict_evaluate_and_compare_take_it(ltcam: Call, student, data: Path, 
 
 
 def test_another_map_of_the_same_network_is_cut_as_maps_are(
-    ltcam: Call, student, data: Path, tmp_path: Path
+    ltcam: Call, student: Path, data: Path, tmp_path: Path
 ) -> None:
     result = ltcam("predict", student, data / "hole", "--out", tmp_path / "cam", "--method", "layer-cam")
     assert result.code == 0, result.err
@@ -65,7 +65,7 @@ def test_another_map_of_the_same_network_is_cut_as_maps_are(
 
 
 def test_masks_in_the_data_are_not_looked_at(
-    ltcam: Call, student, trained: Path, data: Path, tmp_path: Path
+    ltcam: Call, student: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(data, bare, ignore=shutil.ignore_patterns("masks"))
@@ -75,7 +75,7 @@ def test_masks_in_the_data_are_not_looked_at(
     assert same == (student / "weights.safetensors").read_bytes(), "same seed, same weights, masks or none"
 
 
-def test_a_student_of_a_student(ltcam: Call, student, data: Path, tmp_path: Path) -> None:
+def test_a_student_of_a_student(ltcam: Call, student: Path, data: Path, tmp_path: Path) -> None:
     result = ltcam("distill", student, data, "--out", tmp_path / "second", "--epochs", "1")
     assert result.code == 0, result.err
 
@@ -121,7 +121,9 @@ def test_a_folder_that_is_no_run_is_refused(ltcam: Call, data: Path, tmp_path: P
     assert "is not a run folder" in result.err
 
 
-def test_an_existing_run_is_not_replaced_unasked(ltcam: Call, trained: Path, data: Path, student) -> None:
+def test_an_existing_run_is_not_replaced_unasked(
+    ltcam: Call, trained: Path, data: Path, student: Path
+) -> None:
     before = (student / "weights.safetensors").stat().st_mtime_ns
     result = ltcam("distill", trained, data, "--out", student, *QUICK)
     assert result.code == 2
@@ -134,7 +136,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_student(
     ltcam: Call,
     process: Start,
     until: Callable[..., None],
-    student,
+    student: Path,
     trained: Path,
     data: Path,
     tmp_path: Path,

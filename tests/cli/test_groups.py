@@ -58,7 +58,7 @@ def test_defaults_and_help_are_those_of_the_settings(app: typer.Typer, printed: 
     assert CliRunner().invoke(app, ["me"]).exit_code == 0
     assert printed == [("me", (1, 2), TrainingSettings(), False)]
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "160"}).output
-    assert TrainingSettings.model_fields["epochs"].description in shown
+    assert str(TrainingSettings.model_fields["epochs"].description) in shown
     assert "across" in shown
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Call
 
 import ltcam as package
 from ltcam.cli.commands import free_place, load
@@ -53,7 +53,7 @@ def test_script_is_installed() -> None:
     assert (done.returncode, done.stdout) == (0, f"ltcam {package.__version__}\n")
 
 
-def test_first_words(ltcam: Callable[..., object]) -> None:
+def test_first_words(ltcam: Call) -> None:
     for words in ([], ["--help"], ["-h"], ["--debug"], ["--debug", "--help"]):
         result = ltcam(*words)
         assert result.code == 0
@@ -85,7 +85,7 @@ def test_first_words(ltcam: Callable[..., object]) -> None:
     ],
 )
 def test_wrong_options_are_named(
-    ltcam: Callable[..., object], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ltcam: Call, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = ltcam(*words)
@@ -97,7 +97,7 @@ def test_wrong_options_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_traceback_only_with_debug(ltcam: Callable[..., object], tmp_path: Path) -> None:
+def test_traceback_only_with_debug(ltcam: Call, tmp_path: Path) -> None:
     words = ["data", "check", tmp_path / "nowhere"]
     plain, debug = ltcam(*words), ltcam("--debug", *words)
     assert plain.code == debug.code == 2
@@ -110,7 +110,7 @@ def test_traceback_only_with_debug(ltcam: Callable[..., object], tmp_path: Path)
 
 
 def test_a_fault_of_ours_is_told_in_one_line(
-    ltcam: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ltcam: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
@@ -135,7 +135,7 @@ def test_sizes() -> None:
 # ----------------------------------------------------------------------------- comfort
 
 
-def test_what_was_meant(ltcam: Callable[..., object]) -> None:
+def test_what_was_meant(ltcam: Call) -> None:
     for typed, meant in (
         ("prdict", "predict"),
         ("inspect", "predict"),
@@ -150,7 +150,7 @@ def test_what_was_meant(ltcam: Callable[..., object]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_short_help_option(ltcam: Callable[..., object], name: str) -> None:
+def test_the_short_help_option(ltcam: Call, name: str) -> None:
     result = ltcam(name, "-h")
     assert result.code == 0
     assert "Usage: ltcam " in result.out
@@ -181,7 +181,7 @@ def test_progress_in_words() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(ltcam: Callable[..., object], shell: str) -> None:
+def test_completion_knows_commands_and_options(ltcam: Call, shell: str) -> None:
     result = ltcam("completion", shell)
     assert result.code == 0
     assert all(name in result.out for name in COMMANDS)
@@ -189,7 +189,7 @@ def test_completion_knows_commands_and_options(ltcam: Callable[..., object], she
     assert ltcam("completion", "tcsh").code == 2
 
 
-def test_completion_in_bash(ltcam: Callable[..., object], tmp_path: Path) -> None:
+def test_completion_in_bash(ltcam: Call, tmp_path: Path) -> None:
     (tmp_path / "my photos").mkdir()
     bash = shutil.which("bash")
     if bash is None:

@@ -270,7 +270,7 @@ def test_a_name_that_is_no_text(
     folder = os.fsencode(tmp_path / "odd")
     Path(os.fsdecode(folder)).mkdir()
     try:
-        shutil.copy(source, folder + b"/caf\xe9.png")
+        shutil.copy(os.fsencode(source), folder + b"/caf\xe9.png")
     except OSError:
         pytest.skip("this file system takes names in UTF-8 only")
     Path(os.fsdecode(folder + b"/bad\xe9.png")).write_bytes(b"x")

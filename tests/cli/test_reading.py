@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Call
 
 from ltcam.data.dataset import OK
 from ltcam.data.opened import OpenData
@@ -42,9 +43,7 @@ def odd(picture: Callable[..., Path], tmp_path: Path) -> Path:
     return root
 
 
-def test_all_commands_finish_and_their_tables_name_every_file(
-    odd: Path, ltcam: Callable[..., object], tmp_path: Path
-) -> None:
+def test_all_commands_finish_and_their_tables_name_every_file(odd: Path, ltcam: Call, tmp_path: Path) -> None:
     run, metrics = tmp_path / "run", tmp_path / "metrics"
     refused = ltcam("train", odd, "--out", run, *QUICK)
     assert refused.code == 2
@@ -70,7 +69,7 @@ def test_all_commands_finish_and_their_tables_name_every_file(
 
 
 def test_what_means_ok_is_remembered_with_the_run(
-    picture: Callable[..., Path], ltcam: Callable[..., object], tmp_path: Path
+    picture: Callable[..., Path], ltcam: Call, tmp_path: Path
 ) -> None:
     for kind, seed in (("a", 0), ("b", 50)):
         for number in range(8):

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.cli.conftest import Call, Start, Zoo
 
 from ltcam_runtime.folders import FILES_FILE
 
-Call = Callable[..., object]
 RUN_FILES = ["history.csv", "report.html", "run.json", "split.csv", "weights.safetensors"]
 
 
@@ -141,7 +141,7 @@ def test_few_defects_train_without_validation_and_json_has_no_nan(
 
 
 def test_unreadable_images_are_listed_with_exit_code_1(
-    ltcam: Call, dataset_of: Callable[..., Path], zoo: object, fast: tuple[str, ...], tmp_path: Path
+    ltcam: Call, dataset_of: Callable[..., Path], zoo: Zoo, fast: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A split of the data's own, so that the broken files are on the train side."""
     root = tmp_path / "set"
@@ -282,7 +282,7 @@ def test_unwritable_disk(
 
 @pytest.mark.slow
 def test_two_processes_train_together_and_one_writes(
-    process: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
+    process: Start, data: Path, fast: tuple[str, ...], tmp_path: Path
 ) -> None:
     """What several GPUs do, done by two processes on the CPU."""
     running = process(
@@ -332,7 +332,7 @@ def test_stopped_training_is_gone_on_with(
 @pytest.mark.slow
 def test_killed_training_is_gone_on_with(
     ltcam: Call,
-    process: Callable[..., object],
+    process: Start,
     until: Callable[..., None],
     data: Path,
     trained: Path,

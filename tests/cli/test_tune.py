@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ltcam.experiments.tune import measure
+from ltcam.experiments.tune.percentile_maps import heatmaps_by_percentile
 from ltcam_runtime.folders import FILES_FILE
 
 Call = Callable[..., Any]
@@ -47,7 +48,7 @@ def test_an_interrupted_tuning_goes_on(
     ltcam: Call, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("tune", trained, data, "--out", tmp_path / "out", *QUICK)
-    heatmaps, looked = measure.heatmaps_by_percentile, []
+    heatmaps, looked = heatmaps_by_percentile, []
 
     def stopped(*given: Any) -> Any:
         looked.append(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -24,11 +25,12 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.features(images)
-        return self.head(maps.mean((2, 3)) if self.pooled else maps.flatten(1))
+        logits: Tensor = self.head(maps.mean((2, 3)) if self.pooled else maps.flatten(1))
+        return logits
 
 
 @pytest.fixture
-def small():
+def small() -> Callable[..., tuple[nn.Module, Tensor]]:
     """(seed, classes, head) -> the network in evaluation mode and three images."""
 
     def made(seed: int = 0, classes: int = 3, head: str = "flat") -> tuple[nn.Module, Tensor]:
@@ -40,8 +42,8 @@ def small():
                 parameter.data = torch.randn(parameter.shape, generator=random) * scale
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.data = 0.5 + torch.rand(module.weight.shape, generator=random)
-                module.running_mean = torch.randn(module.running_mean.shape, generator=random) * 0.2
-                module.running_var = 0.5 + torch.rand(module.running_var.shape, generator=random)
+                module.running_mean = torch.randn(module.weight.shape, generator=random) * 0.2
+                module.running_var = 0.5 + torch.rand(module.weight.shape, generator=random)
         random = torch.Generator().manual_seed(1000 + seed)
         return net.eval(), torch.randn(3, 3, 16, 24, generator=random, dtype=torch.float64).float()
 

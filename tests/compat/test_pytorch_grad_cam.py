@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ltcam.cam import capture
@@ -16,28 +18,36 @@ from ltcam.compat import pytorch_grad_cam as drop_in
 peers = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)")
 model_targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
 
+Small = Callable[..., tuple[Any, Tensor]]  # the tests look into the network
+
 EXACT = ("GradCAM", "XGradCAM", "LayerCAM", "HiResCAM")
 LAYERS = ("features.3", "features.7", "features.11")
 
 
-def theirs(name, net, images, targets, layers, **settings: Any):
+def theirs(
+    name: str, net: nn.Module, images: Tensor, targets: Any, layers: list[nn.Module], **settings: Any
+) -> NDArray[np.float32]:
     """The other package's result; it fills .grad, wants unfrozen parameters, prints progress."""
     reshape = settings.pop("reshape_transform", None)
     with getattr(peers, name)(model=net, target_layers=layers, reshape_transform=reshape) as cam:
-        return cam(input_tensor=images.clone(), targets=targets, **settings)
+        found: NDArray[np.float32] = cam(input_tensor=images.clone(), targets=targets, **settings)
+        return found
 
 
-def ours(name, net, images, targets, layers, **settings: Any):
+def ours(
+    name: str, net: nn.Module, images: Tensor, targets: Any, layers: list[nn.Module], **settings: Any
+) -> NDArray[np.float32]:
     reshape = settings.pop("reshape_transform", None)
     with getattr(drop_in, name)(model=net, target_layers=layers, reshape_transform=reshape) as cam:
-        return cam(input_tensor=images, targets=targets, **settings)
+        found: NDArray[np.float32] = cam(input_tensor=images, targets=targets, **settings)
+        return found
 
 
-def modules(net, names):
+def modules(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     return [net.get_submodule(name) for name in names]
 
 
-def assert_close(found, wanted, tolerance: float = 1e-5) -> None:
+def assert_close(found: NDArray[np.float32], wanted: NDArray[np.float32], tolerance: float = 1e-5) -> None:
     assert found.dtype == np.float32
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() < tolerance
@@ -46,7 +56,7 @@ def assert_close(found, wanted, tolerance: float = 1e-5) -> None:
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("targets", [None, [0, 2, 0], [1, 1, 1]])
-def test_equals_the_package_at_one_layer(name: str, targets: list[int] | None, small) -> None:
+def test_equals_the_package_at_one_layer(name: str, targets: list[int] | None, small: Small) -> None:
     net, images = small(1)
     given = targets and [model_targets.ClassifierOutputTarget(c) for c in targets]
     for layer in LAYERS:
@@ -58,7 +68,7 @@ def test_equals_the_package_at_one_layer(name: str, targets: list[int] | None, s
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_several_layers_are_the_mean_of_their_scaled_maps(name: str, small) -> None:
+def test_several_layers_are_the_mean_of_their_scaled_maps(name: str, small: Small) -> None:
     net, images = small(2)
     at = modules(net, LAYERS)
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -66,7 +76,7 @@ def test_several_layers_are_the_mean_of_their_scaled_maps(name: str, small) -> N
     assert_close(ours(name, net, images, given, at), theirs(name, net, images, given, at), 1e-3)
 
 
-def test_grad_cam_plus_plus_where_gradients_are_large(small) -> None:
+def test_grad_cam_plus_plus_where_gradients_are_large(small: Small) -> None:
     """Its 1e-6 beside squared gradients vanishes only there."""
     net, images = small(3)
     net.head[2].weight.data *= 1e4
@@ -76,7 +86,7 @@ def test_grad_cam_plus_plus_where_gradients_are_large(small) -> None:
     assert_close(ours("GradCAMPlusPlus", net, images, given, at), wanted)
 
 
-def test_ablation_cam_behind_a_relu(small) -> None:
+def test_ablation_cam_behind_a_relu(small: Small) -> None:
     """It ablates to 0 only where an image's smallest activation is 0, and turns the map where y < 0."""
     net, images = small(4, head="gap")
     net.head[0].bias.data[:] = 5
@@ -86,7 +96,7 @@ def test_ablation_cam_behind_a_relu(small) -> None:
     assert_close(ours("AblationCAM", net, images, given, at), wanted, 1e-4)
 
 
-def test_score_cam_up_to_its_corners(small) -> None:
+def test_score_cam_up_to_its_corners(small: Small) -> None:
     """It resizes masks with corners aligned, which moves them by up to half a position of the layer."""
     net, images = small(5)
     at = modules(net, LAYERS[:1])
@@ -94,7 +104,7 @@ def test_score_cam_up_to_its_corners(small) -> None:
     assert_close(ours("ScoreCAM", net, images, given, at), theirs("ScoreCAM", net, images, given, at), 0.08)
 
 
-def test_full_grad_of_layers_in_order(small) -> None:
+def test_full_grad_of_layers_in_order(small: Small) -> None:
     net, images = small(6)
     given = [model_targets.ClassifierOutputTarget(0)] * 3
     assert_close(ours("FullGrad", net, images, given, []), theirs("FullGrad", net, images, given, []), 1e-3)
@@ -125,10 +135,11 @@ class Transformer(nn.Module):
         x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
         y = self.norm1(x)
         x = x + self.attention(y, y, y, need_weights=False)[0]
-        return self.head(x[:, 0])
+        logits: Tensor = self.head(x[:, 0])
+        return logits
 
 
-def reshape_transform(tensor, height: int = 3, width: int = 4):
+def reshape_transform(tensor: Tensor, height: int = 3, width: int = 4) -> Tensor:
     result = tensor[:, 1:, :].reshape(tensor.size(0), height, width, tensor.size(2))
     return result.transpose(2, 3).transpose(1, 2)
 
@@ -137,7 +148,11 @@ def reshape_transform(tensor, height: int = 3, width: int = 4):
 def test_transformer_with_reshape_as_in_its_example(name: str) -> None:
     torch.manual_seed(1)
     net, images = Transformer().eval(), torch.randn(2, 3, 24, 32)
-    settings = {"targets": None, "layers": [net.norm1], "reshape_transform": reshape_transform}
+    settings: dict[str, Any] = {
+        "targets": None,
+        "layers": [net.norm1],
+        "reshape_transform": reshape_transform,
+    }
     wanted = theirs(name, net, images, **settings)
     live = wanted.max((1, 2)) > 0.5
     assert live.any()
@@ -145,7 +160,7 @@ def test_transformer_with_reshape_as_in_its_example(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "LayerCAM"])
-def test_smoothing_by_augmentation(name: str, small) -> None:
+def test_smoothing_by_augmentation(name: str, small: Small) -> None:
     net, images = small(7)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -156,7 +171,7 @@ def test_smoothing_by_augmentation(name: str, small) -> None:
 
 
 @pytest.mark.parametrize("name", ["HiResCAM", "LayerCAM", "ScoreCAM"])
-def test_smoothing_by_the_first_component_up_to_its_sign(name: str, small) -> None:
+def test_smoothing_by_the_first_component_up_to_its_sign(name: str, small: Small) -> None:
     net, images = small(8)
     at = modules(net, LAYERS[1:2])
     given = [model_targets.ClassifierOutputTarget(1)] * 3
@@ -191,7 +206,7 @@ def test_own_targets_are_those_of_the_package() -> None:
         assert torch.equal(own, other)
 
 
-def test_one_output_is_explained_as_it_is(small) -> None:
+def test_one_output_is_explained_as_it_is(small: Small) -> None:
     net, images = small(9, classes=1)
     at = modules(net, LAYERS[-1:])
     as_is = ours("LayerCAM", net, images, [drop_in.ClassifierOutputTarget(0)] * 3, at)
@@ -200,7 +215,7 @@ def test_one_output_is_explained_as_it_is(small) -> None:
     assert np.abs(as_is - turned).max() > 0.1
 
 
-def test_targets_that_ask_the_same_share_a_pass(small) -> None:
+def test_targets_that_ask_the_same_share_a_pass(small: Small) -> None:
     net, images = small(10)
     capture(
         net, images, 1, layers=LAYERS
@@ -216,19 +231,22 @@ def test_targets_that_ask_the_same_share_a_pass(small) -> None:
     assert np.abs(mixed - np.stack(singles)).max() < 1e-5
 
 
-def test_outputs_are_those_of_the_model_in_the_images_order(small) -> None:
+def test_outputs_are_those_of_the_model_in_the_images_order(
+    small: Small,
+) -> None:
     net, images = small(11)
     cam = drop_in.GradCAM(net, modules(net, LAYERS[-1:]))
     assert cam.outputs is None
     cam(images, [drop_in.ClassifierOutputTarget(c) for c in (2, 0, 2)])
-    assert torch.allclose(cam.outputs, net(images), atol=1e-6)
-    assert not cam.outputs.requires_grad
+    outputs: Any = cam.outputs
+    assert torch.allclose(outputs, net(images), atol=1e-6)
+    assert not outputs.requires_grad
     full = drop_in.FullGrad(net, [])
     full(images)
     assert torch.allclose(full.outputs, net(images), atol=1e-6)
 
 
-def test_batch_size_bounds_what_the_network_is_given(small) -> None:
+def test_batch_size_bounds_what_the_network_is_given(small: Small) -> None:
     net, images = small(12)
     cam = drop_in.ScoreCAM(net, modules(net, LAYERS[-1:]))
     cam.batch_size = 2
@@ -240,7 +258,7 @@ def test_batch_size_bounds_what_the_network_is_given(small) -> None:
     assert drop_in.AblationCAM(net, modules(net, LAYERS[-1:]), None, object(), 5).batch_size == 5
 
 
-def test_model_is_left_as_it_was(small) -> None:
+def test_model_is_left_as_it_was(small: Small) -> None:
     net, images = small(13)
     net.train()
     for parameter in net.parameters():
@@ -254,7 +272,7 @@ def test_model_is_left_as_it_was(small) -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_wrapped_models_and_their_modules(small) -> None:
+def test_wrapped_models_and_their_modules(small: Small) -> None:
     net, images = small(14)
     wrapped = nn.DataParallel(net)
     wanted = ours("GradCAM", net, images, None, modules(net, LAYERS))
@@ -262,13 +280,13 @@ def test_wrapped_models_and_their_modules(small) -> None:
     assert np.array_equal(found, wanted)
 
 
-def test_with_swallows_nothing(small) -> None:
+def test_with_swallows_nothing(small: Small) -> None:
     net, images = small(15)
     with pytest.raises(IndexError), drop_in.GradCAM(net, modules(net, LAYERS[:1])) as cam:
         cam(images, [drop_in.ClassifierOutputTarget(99)] * 3)
 
 
-def test_mistakes_are_named(small) -> None:
+def test_mistakes_are_named(small: Small) -> None:
     net, images = small(16)
     with pytest.raises(ValueError, match="targets has 1 entries for 3 images"):
         ours("GradCAM", net, images, [drop_in.ClassifierOutputTarget(0)], modules(net, LAYERS))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.data.conftest import Paint
 
 from ltcam.data.check import check_dataset
 from ltcam.data.layouts import read_dataset
+from ltcam.data.problems import FileProblem
 from ltcam_runtime import reading
+from ltcam_runtime.images import read_image
 
 
 @pytest.fixture
@@ -41,13 +44,16 @@ def test_clean_data_set(clean: None, tmp_path: Path) -> None:
     ]
     assert report.classes[0].by_split == {"train": 0, "val": 0, "test": 0, "none": 12}
     assert report.sizes == (((48, 64), 16), ((60, 80), 8))
+    assert report.heights is not None
+    assert report.widths is not None
+    assert report.defect_area_percent is not None
     assert (report.heights.minimum, report.heights.median, report.heights.maximum) == (48, 48, 60)
     assert (report.widths.minimum, report.widths.maximum) == (64, 80)
     assert report.modes == {"RGB": 24}
     assert report.defect_area_percent.maximum == pytest.approx(100 * 24 / (48 * 64))
 
 
-def ids(problems):
+def ids(problems: Sequence[FileProblem]) -> list[str]:
     return [problem.id for problem in problems]
 
 
@@ -141,7 +147,7 @@ def test_every_file_broken(paint: Paint, tmp_path: Path) -> None:
 
 
 def test_an_exception_in_progress_ends_the_check(clean: None, tmp_path: Path) -> None:
-    def stop(done, total) -> None:
+    def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -163,7 +169,7 @@ def test_a_bad_sector_is_named_and_stops_nothing(
 ) -> None:
     whole = Path.open
 
-    def fail(path, *args: Any, **options: Any):
+    def fail(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == "1.png":
             raise OSError(errno.EIO, "Input/output error")
         return whole(path, *args, **options)
@@ -205,7 +211,7 @@ def test_soft_masks_mask_like_images_and_odd_shapes(
 
 def test_inverted_masks_are_noticed(clean: None, tmp_path: Path) -> None:
     for path in (tmp_path / "masks").rglob("*.png"):
-        cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+        cv2.imwrite(str(path), 255 - read_image(path)[..., ::-1])
     report = check_dataset(read_dataset(tmp_path))
     assert len(report.mostly_marked) == 12
     assert report.mostly_marked[0].reason == "the mask marks 99 % of the image"
@@ -231,7 +237,7 @@ def test_the_small_copy_in_a_tiff_is_no_page(clean: None, paint: Paint, tmp_path
     shutil.rmtree(tmp_path / "other")
     with Image.open(tmp_path / "good/lot0/preview.tif") as written:
         written.seek(1)
-        assert written.tag_v2[254] == 1
+        assert written.getexif()[254] == 1
     assert check_dataset(read_dataset(tmp_path)).several_pictures == ()
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 
 from ltcam.data import duplicates as dup
-from ltcam.data.dataset import Sample
-from ltcam.data.duplicates import DuplicateGroup, file_sha256, find_duplicates, merge_groups
+from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.duplicates import DuplicateGroup, Kind, file_sha256, find_duplicates, merge_groups
 from ltcam.data.layouts import read_dataset
 from ltcam_runtime.errors import InputError
 
 
-def surface(seed, size: tuple[int, int] = (360, 300)):
+def surface(seed: int, size: tuple[int, int] = (360, 300)) -> NDArray[np.uint8]:
     """A rough surface: coarse and fine texture, camera noise."""
     rng = np.random.default_rng(seed)
     coarse = cv2.GaussianBlur(rng.normal(size=size).astype(np.float32), (0, 0), 4) * 150
@@ -26,7 +30,7 @@ def surface(seed, size: tuple[int, int] = (360, 300)):
     return np.clip(128 + coarse + fine + rng.normal(size=size) * 2, 0, 255).astype(np.uint8)
 
 
-def housing(seed, size: tuple[int, int] = (400, 400)):
+def housing(seed: int, size: tuple[int, int] = (400, 400)) -> NDArray[np.uint8]:
     """Smooth parts in a fixture: the same edges in the same places, but each its own camera noise."""
     rng = np.random.default_rng(seed)
     image = np.full(size, 110, np.float32)
@@ -38,25 +42,30 @@ def housing(seed, size: tuple[int, int] = (400, 400)):
     )
 
 
-@pytest.fixture
-def save(tmp_path: Path):
-    samples = []
+@dataclass
+class Saved:
+    """Samples whose images are written into a folder."""
 
-    def write(name, image, *options: Any):
-        path = tmp_path / name
+    folder: Path
+    samples: list[Sample] = field(default_factory=list)
+
+    def __call__(self, name: str, image: NDArray[Any], *options: int) -> list[Sample]:
+        path = self.folder / name
         assert cv2.imwrite(str(path), image, list(options))
-        samples.append(Sample(name, path, "ok", name))
-        return samples
-
-    write.samples = samples
-    return write
+        self.samples.append(Sample(name, path, "ok", name))
+        return self.samples
 
 
-def groups_of(samples):
+@pytest.fixture
+def save(tmp_path: Path) -> Saved:
+    return Saved(tmp_path)
+
+
+def groups_of(samples: Sequence[Sample]) -> dict[tuple[str, ...], str]:
     return {group.ids: group.kind for group in find_duplicates(samples)}
 
 
-def test_same_file_same_pixels_and_new_encoding(save) -> None:
+def test_same_file_same_pixels_and_new_encoding(save: Saved) -> None:
     for seed in range(12):
         save(f"s{seed:02}.png", surface(seed))
     save("t_file.png", surface(0))
@@ -75,7 +84,7 @@ def test_same_file_same_pixels_and_new_encoding(save) -> None:
     }
 
 
-def test_a_drawn_defect_does_not_hide_a_copy(save) -> None:
+def test_a_drawn_defect_does_not_hide_a_copy(save: Saved) -> None:
     for seed in range(10):
         save(f"s{seed}.png", surface(seed))
     scratched = surface(3)
@@ -84,7 +93,7 @@ def test_a_drawn_defect_does_not_hide_a_copy(save) -> None:
     assert groups_of(save.samples) == {("s3.png", "t.jpg"): "near"}
 
 
-def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save) -> None:
+def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save: Saved) -> None:
     for seed in range(6):
         save(f"h{seed}.png", housing(seed))
     assert groups_of(save.samples) == {}
@@ -92,7 +101,7 @@ def test_aligned_parts_are_not_copies_but_a_jpeg_of_one_is(save) -> None:
     assert groups_of(save.samples) == {("h2.png", "t.jpg"): "near"}
 
 
-def test_one_printed_scene_is_not_one_heap_of_copies(save) -> None:
+def test_one_printed_scene_is_not_one_heap_of_copies(save: Saved) -> None:
     rng = np.random.default_rng(0)
     pattern = surface(99).astype(np.float32)
     for seed in range(20):
@@ -100,24 +109,24 @@ def test_one_printed_scene_is_not_one_heap_of_copies(save) -> None:
             f"p{seed:02}.png", np.clip(pattern + rng.normal(size=pattern.shape) * 9, 0, 255).astype(np.uint8)
         )
     assert groups_of(save.samples) == {}
-    first = cv2.imread(str(save.samples[0].path), cv2.IMREAD_GRAYSCALE)
+    first = np.asarray(Image.open(save.samples[0].path))
     save("t.jpg", first, cv2.IMWRITE_JPEG_QUALITY, 97)
     assert groups_of(save.samples) == {("p00.png", "t.jpg"): "near"}
 
 
-def test_images_without_detail_are_copies_only_if_equal(save) -> None:
+def test_images_without_detail_are_copies_only_if_equal(save: Saved) -> None:
     for value in (20, 90, 90, 200):
         save(f"flat{len(save.samples)}.png", np.full((64, 64), value, np.uint8))
     assert groups_of(save.samples) == {("flat1.png", "flat2.png"): "file"}
 
 
-def test_another_shape_is_no_copy(save) -> None:
+def test_another_shape_is_no_copy(save: Saved) -> None:
     save("a.png", surface(0))
     save("b.png", cv2.resize(surface(0), (300, 300)))
     assert groups_of(save.samples) == {}
 
 
-def test_unreadable_files_and_few_samples(save, tmp_path: Path) -> None:
+def test_unreadable_files_and_few_samples(save: Saved, tmp_path: Path) -> None:
     assert find_duplicates([]) == ()
     samples = save("a.png", surface(0))
     assert find_duplicates(samples) == ()
@@ -127,7 +136,7 @@ def test_unreadable_files_and_few_samples(save, tmp_path: Path) -> None:
     assert find_duplicates(save("b.bmp", surface(0))) == (DuplicateGroup(("a.png", "b.bmp"), "pixels"),)
 
 
-def test_one_pixel_image(save) -> None:
+def test_one_pixel_image(save: Saved) -> None:
     assert find_duplicates(save("one.png", np.zeros((1, 1), np.uint8))) == ()
 
 
@@ -163,7 +172,7 @@ def test_merged_groups_are_the_connected_components(groups: list[int], pairs: li
         for p in pairs
         if max(p) < len(groups) and p[0] != p[1]
     ]
-    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    dataset = Dataset(Path(), "folders", ("ok",), samples)
     merged = {s.id: s.group for s in merge_groups(dataset, found).samples}
     reach = {s.id: {t.id for t in samples if t.group == s.group} for s in samples}  # slow closure
     for _ in samples:
@@ -176,7 +185,7 @@ def test_merged_groups_are_the_connected_components(groups: list[int], pairs: li
         assert merged[s.id] == min(t.group for t in samples if t.id in reach[s.id])
 
 
-def lots(*counts: Any):
+def lots(*counts: Any) -> tuple[Sample, ...]:
     return tuple(
         Sample(f"lot{lot}/{i}", Path("x"), "ok", f"lot{lot}")
         for lot, count in enumerate(counts)
@@ -184,9 +193,9 @@ def lots(*counts: Any):
     )
 
 
-def merged_sizes(samples, *pairs: Any, kind: str = "near"):
+def merged_sizes(samples: tuple[Sample, ...], *pairs: Any, kind: Kind = "near") -> list[int]:
     found = [DuplicateGroup(tuple(sorted(pair)), kind) for pair in pairs]
-    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    dataset = Dataset(Path(), "folders", ("ok",), samples)
     return sorted(Counter(s.group for s in merge_groups(dataset, found).samples).values())
 
 
@@ -217,7 +226,7 @@ def test_likeness_makes_no_group_of_a_large_part() -> None:
 def test_equal_images_among_alike_ones_still_join() -> None:
     samples = lots(8, 8, 8)
     group = DuplicateGroup(("lot0/0", "lot1/0", "lot2/0"), "near", (("lot0/0", "lot2/0"),))
-    dataset = dup.Dataset(Path(), "folders", ("ok",), samples)
+    dataset = Dataset(Path(), "folders", ("ok",), samples)
     assert sorted(Counter(s.group for s in merge_groups(dataset, [group]).samples).values()) == [8, 16]
 
 

@@ -5,18 +5,19 @@ from pathlib import Path
 
 from tests.data.conftest import Paint
 
+from ltcam.data.dataset import Dataset
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.fingerprint import fingerprint as fingerprint_of
 from ltcam.data.layouts import read_dataset
 
 
-def build(paint, mark) -> None:
+def build(paint: Paint, mark: Paint) -> None:
     for index, name in enumerate(("good/a.png", "good/b.png", "dent/a.png")):
         paint(name, index)
     mark("masks/dent/a.png")
 
 
-def fingerprint(dataset):
+def fingerprint(dataset: Dataset) -> str:
     return fingerprint_of(dataset, content_hashes(dataset))
 
 

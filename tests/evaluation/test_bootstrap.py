@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ltcam.evaluation import bootstrap
@@ -12,11 +14,11 @@ from ltcam.evaluation.bootstrap import pooled_intervals, ranking_intervals
 from ltcam.evaluation.counts import PixelCounts, iou
 
 
-def measure(sums):
+def measure(sums: NDArray[Any]) -> dict[str, float]:
     return {"iou": iou(PixelCounts(*(int(value) for value in sums)))}
 
 
-def some_counts(images, seed: int = 0):
+def some_counts(images: int, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).integers(0, 1000, (images, 4)).astype(float)
 
 
@@ -35,12 +37,12 @@ def test_ranking_intervals_equal_sklearn_on_redrawn_images() -> None:
     rng = np.random.default_rng(2)
     labels = rng.random(25) < 0.3
     scores = np.round(rng.random(25) + 0.3 * labels, 1)
-    expected = {"ap": [], "auroc": []}
+    expected: dict[str, Any] = {"ap": [], "auroc": []}
     for drawn in np.random.default_rng(5).integers(0, 25, (300, 25)):
         if 0 < labels[drawn].sum() < 25:
             expected["ap"].append(average_precision_score(labels[drawn], scores[drawn]))
             expected["auroc"].append(roc_auc_score(labels[drawn], scores[drawn]))
-    found = ranking_intervals(labels, scores, resamples=300, seed=5, level=0.9)
+    found = ranking_intervals(labels.tolist(), scores.tolist(), resamples=300, seed=5, level=0.9)
     for name, values in expected.items():
         assert found[name] == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
 
@@ -92,7 +94,7 @@ def test_a_thousand_resamples_are_fast() -> None:
     table = some_counts(500)
     start = time.process_time()
     pooled_intervals(table, measure)
-    ranking_intervals(table[:, 0] > 800, table[:, 1])
+    ranking_intervals((table[:, 0] > 800).tolist(), table[:, 1].tolist())
     assert time.process_time() - start < 3
 
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ltcam.evaluation.boxes import (
+    Box,
     BoxCounts,
     box_ious,
     box_precision,
@@ -24,21 +27,21 @@ side, place = st.integers(1, 8), st.integers(0, 10)
 box_lists = st.lists(st.tuples(place, place, side, side), max_size=5)
 
 
-def dense_ious(first, second):
+def dense_ious(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
     ious = np.zeros((len(first), len(second)))
     rows, columns, values = box_ious(first, second)
     ious[rows, columns] = values
     return ious
 
 
-def pixels(box):
+def pixels(box: Box) -> set[tuple[int, int]]:
     x, y, width, height = box
     return {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
 
 
 @relaxed
 @given(box_lists, box_lists)
-def test_iou_equals_counting_pixels(first, second) -> None:
+def test_iou_equals_counting_pixels(first: list[Box], second: list[Box]) -> None:
     ious = dense_ious(first, second)
     assert ious.shape == (len(first), len(second))
     for row, a in enumerate(first):
@@ -48,7 +51,7 @@ def test_iou_equals_counting_pixels(first, second) -> None:
 
 @relaxed
 @given(box_lists, box_lists, st.sampled_from([0.1, 0.3, 0.5, 1.0]))
-def test_matching_equals_a_literal_greedy_one(predicted, true, min_iou: float) -> None:
+def test_matching_equals_a_literal_greedy_one(predicted: list[Box], true: list[Box], min_iou: float) -> None:
     ious = dense_ious(predicted, true)
     pairs = sorted(
         (-ious[row, column], row, column)
@@ -65,7 +68,7 @@ def test_matching_equals_a_literal_greedy_one(predicted, true, min_iou: float) -
     assert counts == BoxCounts(len(used_rows), len(predicted), len(true))
 
 
-def best_possible(ious, min_iou):
+def best_possible(ious: NDArray[np.float64], min_iou: float) -> int:
     rows, columns = ious.shape
     for size in range(min(rows, columns), 0, -1):
         for chosen in combinations(range(rows), size):
@@ -80,7 +83,9 @@ def best_possible(ious, min_iou):
     st.lists(st.tuples(place, place, side, side), max_size=4),
     st.lists(st.tuples(place, place, side, side), max_size=4),
 )
-def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(predicted, true) -> None:
+def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(
+    predicted: list[Box], true: list[Box]
+) -> None:
     matched = match_boxes(predicted, true, [0.1])[0.1].matched
     best = best_possible(dense_ious(predicted, true), 0.1)
     assert best / 2 <= matched <= best
@@ -88,7 +93,7 @@ def test_greedy_matching_is_at_least_half_of_the_best_and_one_to_one(predicted, 
 
 @relaxed
 @given(box_lists, box_lists)
-def test_a_lower_limit_never_matches_fewer(predicted, true) -> None:
+def test_a_lower_limit_never_matches_fewer(predicted: list[Box], true: list[Box]) -> None:
     counts = match_boxes(predicted, true, [0.1, 0.5])
     assert counts[0.1].matched >= counts[0.5].matched
 

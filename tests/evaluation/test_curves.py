@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -55,14 +56,16 @@ heatmaps = hnp.arrays(
 )
 
 
-def histogram_of(images, **options: Any):
+def histogram_of(images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], **options: Any) -> ScoreHistogram:
     histogram = ScoreHistogram(**options)
     for name, (heatmap, truth) in enumerate(images):
         histogram.add(heatmap, truth, str(name))
     return histogram
 
 
-def smooth_images(number, seed: int = 0, shape: tuple[int, int] = (60, 90)):
+def smooth_images(
+    number: int, seed: int = 0, shape: tuple[int, int] = (60, 90)
+) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Heatmaps with ReLU zeros and differing scales, and truths that overlap their peaks in part."""
     rng = np.random.default_rng(seed)
     images = []
@@ -74,7 +77,7 @@ def smooth_images(number, seed: int = 0, shape: tuple[int, int] = (60, 90)):
     return images
 
 
-def literal_pro(images, limit):
+def literal_pro(images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]], limit: float) -> float:
     """MVTec AD's definition, threshold by threshold."""
     regions = []
     for heatmap, truth in images:
@@ -95,7 +98,9 @@ def literal_pro(images, limit):
     return area / limit
 
 
-def pooled(images):
+def pooled(
+    images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]],
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
     return (
         np.concatenate([truth.ravel() for _, truth in images]),
         np.concatenate([heatmap.ravel() for heatmap, _ in images]),
@@ -248,13 +253,13 @@ def test_intervals_match_a_bootstrap_over_the_images_themselves() -> None:
     images = smooth_images(12, seed=7, shape=(30, 40))
     histogram = histogram_of(images, replicates=600)
     rng = np.random.default_rng(0)
-    redrawn = {"ap": [], "auroc": []}
+    redrawn: dict[str, Any] = {"ap": [], "auroc": []}
     for _ in range(200):
         labels, values = pooled([images[index] for index in rng.integers(0, 12, 12)])
         redrawn["ap"].append(average_precision_score(labels, values))
         redrawn["auroc"].append(roc_auc_score(labels, values))
-    for name, values in redrawn.items():
-        expected = np.quantile(values, [0.025, 0.975])
+    for name, drawn in redrawn.items():
+        expected = np.quantile(drawn, [0.025, 0.975])
         low, high = pixel_intervals(histogram)[name]
         assert low < pixel_curves(histogram)[name] < high
         assert high - low == pytest.approx(expected[1] - expected[0], rel=0.4)

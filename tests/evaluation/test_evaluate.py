@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage, stats
 from sklearn import metrics as sk
 
@@ -14,17 +16,20 @@ from ltcam.evaluation.binomial import exact_interval
 from ltcam.evaluation.boundary import boundary_counts, boundary_f1
 from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
-from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
+from ltcam.evaluation.evaluate import Histograms, ImageRecord, Prediction, make_histograms, record_image
 from ltcam.evaluation.metrics import MaskCounts, MaskMetrics
 from ltcam.evaluation.summary import summarise as summarise_typed
+from ltcam_runtime.results import Verdict
 
 
-def summarise(*given: Any, **options: Any):
+def summarise(*given: Any, **options: Any) -> dict[str, Any]:
     """The summary as metrics.json has it."""
     return summarise_typed(*given, **options).to_json()
 
 
-def mask_of(tp: int = 0, fp: int = 0, fn: int = 0, size: int = 20):
+def mask_of(
+    tp: int = 0, fp: int = 0, fn: int = 0, size: int = 20
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Prediction and truth (1, size) with just these counts."""
     prediction, truth = np.zeros((1, size), bool), np.zeros((1, size), bool)
     prediction[0, : tp + fp] = True
@@ -34,20 +39,29 @@ def mask_of(tp: int = 0, fp: int = 0, fn: int = 0, size: int = 20):
 
 
 def record_of(
-    image, label, prediction, truth, verdict: str = "defect", score: float = 0.9, classes=None, heatmap=None
-):
+    image: str,
+    label: str,
+    prediction: NDArray[Any],
+    truth: NDArray[Any] | None,
+    verdict: Verdict = "defect",
+    score: float = 0.9,
+    classes: dict[str, float] | None = None,
+    heatmap: NDArray[np.float32] | None = None,
+) -> ImageRecord:
     made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {}, heatmap)
     return record_image(image, label, made, truth)
 
 
-def surface(seed, shape: tuple[int, int] = (40, 60)):
+def surface(
+    seed: int, shape: tuple[int, int] = (40, 60)
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     field = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 3)
     truth = field > np.quantile(field, 0.93)
     heatmap = np.maximum(np.roll(field, 2, axis=1) - np.quantile(field, 0.5), 0)
     return heatmap.astype(np.float32), truth, heatmap > np.quantile(heatmap, 0.9)
 
 
-def evaluation(images: int = 12, seed: int = 0):
+def evaluation(images: int = 12, seed: int = 0) -> tuple[list[ImageRecord], Histograms, list[Any]]:
     """Records and histograms of a mixed set: cracks, pits, OK images with false alarms."""
     records, histograms, raw = [], make_histograms(seed), []
     for index in range(images):
@@ -100,7 +114,9 @@ def test_populations_differ_by_images_and_verdict() -> None:
     assert found["defective"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 2)
     assert found["all"]["mean_image_iou"] == pytest.approx((4 / 7 + 3 / 4) / 4)
     assert found["gated"]["mean_image_iou"] == pytest.approx(4 / 7 / 3)
-    assert records[1].gated().counts.pixels == PixelCounts(0, 0, 3, 17)
+    gated = records[1].gated().counts
+    assert gated is not None
+    assert gated.pixels == PixelCounts(0, 0, 3, 17)
 
 
 def test_summary_equals_pooling_all_pixels() -> None:
@@ -151,7 +167,7 @@ def test_shape_of_the_result() -> None:
     check_intervals(found["image"], found["image"]["intervals"])
 
 
-def check_intervals(values, intervals) -> None:
+def check_intervals(values: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
     """Intervals mirror the numbers beside them, and hold them."""
     for name, interval in intervals.items():
         if isinstance(interval, dict):
@@ -185,7 +201,7 @@ def test_classes_are_told_apart_where_there_are_several() -> None:
     found = summarise(records, histograms, threshold=0.5, bootstrap=5)
     assert set(found["classes"]) == {"crack", "pit"}
     pits = [count_pixels(row[2], row[1]) for row in raw if row[3] == "pit"]
-    assert found["classes"]["pit"]["pixel_iou"] == iou(sum(pits))
+    assert found["classes"]["pit"]["pixel_iou"] == iou(sum(pits, PixelCounts()))
     assert found["classes"]["pit"]["image_recall"] == found["classes"]["pit"]["class_recall"] == 0
     assert found["classes"]["crack"]["image_recall"] == found["classes"]["crack"]["class_recall"] == 1
     assert found["confusion"]["classes"] == ["ok", "crack", "pit"]
@@ -222,6 +238,7 @@ def test_defective_images_without_mask_count_as_images_only() -> None:
         histograms.add(record, prediction.astype(float), truth if record is known else None)
     assert unknown.counts is None
     # An OK image needs no mask to be known.
+    assert fine.counts is not None
     assert fine.counts.pixels == PixelCounts(0, 3, 0, 17)
     found = summarise([unknown, known, fine], histograms, threshold=0.5, bootstrap=5)
     assert found["images"] == {"total": 3, "defective": 2, "ok": 1, "with_mask": 1}
@@ -271,7 +288,7 @@ def test_bad_input_names_the_image() -> None:
 def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
     records, histograms, raw = evaluation()
     found = summarise_typed(records, histograms, threshold=0.5, bootstrap=5)
-    peaks = {}
+    peaks: dict[str, Any] = {}
     for heatmap, truth, _, label, *_ in raw:
         if label != "ok":
             y, x = np.unravel_index(np.argmax(heatmap), heatmap.shape)
@@ -310,7 +327,7 @@ def test_one_of_one_is_not_certain() -> None:
 
 def test_counts_add_up_in_any_order_and_metrics_are_of_the_sum() -> None:
     records, *_ = evaluation()
-    counts = [record.counts for record in records]
+    counts = [record.counts for record in records if record.counts is not None]
     nothing = MaskCounts.nothing()
     whole = sum(counts, nothing)
     assert sum(reversed(counts), nothing).numbers() == pytest.approx(whole.numbers())

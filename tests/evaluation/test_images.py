@@ -25,7 +25,7 @@ judged = st.lists(st.tuples(st.booleans(), st.integers(0, 8).map(lambda v: v / 8
 
 @relaxed
 @given(judged, st.integers(0, 8).map(lambda v: v / 8))
-def test_everything_agrees_with_sklearn(pairs, threshold) -> None:
+def test_everything_agrees_with_sklearn(pairs: list[tuple[bool, float]], threshold: float) -> None:
     labels, scores = (list(column) for column in zip(*pairs, strict=True))
     predicted = [score >= threshold for score in scores]
     counts = count_images(labels, scores, threshold)
@@ -52,7 +52,7 @@ def test_the_threshold_belongs_to_the_defects() -> None:
 
 @relaxed
 @given(st.lists(st.tuples(*[st.sampled_from(["ok", "crack", "pit"])] * 2), max_size=20))
-def test_confusion_agrees_with_sklearn(pairs) -> None:
+def test_confusion_agrees_with_sklearn(pairs: list[tuple[str, str]]) -> None:
     labels, predicted = [a for a, _ in pairs], [b for _, b in pairs]
     classes = ["ok", "crack", "pit"]
     matrix = confusion_matrix(labels, predicted, classes)

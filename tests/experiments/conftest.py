@@ -6,17 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+
+from ltcam.data.dataset import Sample
+from ltcam.data.truth import read_marks
 
 SIDE_OF_DENT = {0: "train", 1: "train", 2: "train", 3: "test", 4: "test"}
 
 
+def marks_of(sample: Sample) -> NDArray[np.bool_]:
+    marks = read_marks(sample)
+    assert marks is not None
+    return marks
+
+
 @pytest.fixture
-def sided(tmp_path: Path, make_run: Callable[..., Path]):
+def sided(tmp_path: Path, make_run: Callable[..., Path]) -> tuple[Path, Path]:
     """A run, and the data it was trained on: five dents with masks and sizes of their own, three to train on."""
     root, rows = tmp_path / "sided", ["path,label,group,split,sha256"]
 
-    def add(name, pixels, side) -> None:
+    def add(name: str, pixels: NDArray[np.uint8], side: str) -> None:
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(file)

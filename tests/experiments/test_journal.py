@@ -21,7 +21,7 @@ class KilledError(Exception):
     pass
 
 
-def begin(out, keys, settings=SETTINGS, **options: Any) -> None:
+def begin(out: Path, keys: Any, settings: Any = SETTINGS, **options: Any) -> None:
     """Work that stops with an error once the keys are measured."""
     with suppress(KilledError), open_journal(out, "work", settings, **options) as journal:
         for key in keys:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ltcam.cli.main import run as ltcam
 from ltcam_runtime.cli import main as ltcam_run
 
 
-def call(command, *arguments: object) -> tuple[int, str, str]:
+def call(command: Any, *arguments: object) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
         command([str(argument) for argument in arguments])
@@ -25,7 +26,7 @@ def call(command, *arguments: object) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def images(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
+def images(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     for index, pixels in enumerate(paint(2, (80, 120))):
@@ -33,7 +34,7 @@ def images(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
     return folder
 
 
-def test_a_run_is_exported_and_verified_on_images(run_folder: Path, images, tmp_path: Path) -> None:
+def test_a_run_is_exported_and_verified_on_images(run_folder: Path, images: Path, tmp_path: Path) -> None:
     (images / "broken.png").write_bytes(b"no picture")
     part = tmp_path / "part.ltcam.onnx"
     code, out, err = call(ltcam, "export", run_folder, "--out", part, "--verify", images, "--json")
@@ -63,7 +64,7 @@ def test_what_cannot_be_exported_is_one_line_and_writes_nothing(run_folder: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_ltcam_run_says_what_it_did_and_what_it_left(part_file: Path, images, tmp_path: Path) -> None:
+def test_ltcam_run_says_what_it_did_and_what_it_left(part_file: Path, images: Path, tmp_path: Path) -> None:
     (images / "broken.png").write_bytes(b"no picture")
     code, out, err = call(ltcam_run, part_file, images, "--out", tmp_path / "out", "--json", "--no-check")
     assert code == 1
@@ -75,7 +76,7 @@ def test_ltcam_run_says_what_it_did_and_what_it_left(part_file: Path, images, tm
     assert "--overwrite" in err
 
 
-def test_ltcam_run_refuses_what_it_cannot_use(part_file: Path, images, tmp_path: Path) -> None:
+def test_ltcam_run_refuses_what_it_cannot_use(part_file: Path, images: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ((tmp_path / "nowhere.onnx", images), "is not there"),
         ((part_file, tmp_path / "nothing"), "nothing"),

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from ltcam.export.export import SUFFIXES, ExportSettings, export_run
+from ltcam.export.pipeline import build_graph
 from ltcam.jobs.models import load_model
 from ltcam.models.student import STUDENT
 from ltcam.runs.inspector import Inspector as TrainedInspector
@@ -29,7 +30,7 @@ from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides
 ENGINES = [EngineSettings("onnxruntime", threads=1), EngineSettings("openvino", threads=1)]
 
 
-def inspections_agree(trained, exported, images) -> None:
+def inspections_agree(trained: Any, exported: Any, images: Any) -> None:
     for index, image in enumerate(images):
         one = trained.inspect_batch([image], [str(index)], gate=False)[0]
         other = exported.inspect_batch([image], [str(index)], gate=False)[0]
@@ -84,7 +85,8 @@ def test_openvinos_own_form_inspects_like_the_run(
         exported.inspect_batch(images, ["a", "b"], cascade=True),
         strict=True,
     ):
-        assert (one.verdict, one.score) == (other.verdict, pytest.approx(other.score, abs=1e-6))
+        assert one.verdict == other.verdict
+        assert one.score == pytest.approx(other.score, abs=1e-6)
         assert np.array_equal(one.mask, other.mask)
     assert load_model(archive_file).classes == ("ok", "hole")
 
@@ -156,7 +158,7 @@ def test_half_weights_take_half_the_space_and_pass_their_own_gate(
 
 
 @pytest.fixture
-def student(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
+def student(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("ltcam.export.export._LEAST_IOU", 0.7)  # masks of random weights are specks
     monkeypatch.setitem(_LEAST_IOU, "int8", 0.7)
     drawn = CamSettings(method=STUDENT.name, stages=("trunk.layer2",))
@@ -164,7 +166,7 @@ def student(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def calibration(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
+def calibration(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path) -> ExportSettings:
     files = []
     for index, pixels in enumerate(paint(8, (80, 120))):
         files.append(tmp_path / f"{index}.png")
@@ -175,7 +177,7 @@ def calibration(paint: Callable[..., NDArray[np.uint8]], tmp_path: Path):
 
 
 def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
-    student, calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    student: Path, calibration: ExportSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 1.7)
     found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
@@ -211,8 +213,8 @@ def test_where_8_bits_gain_nothing_fp32_is_kept_and_the_reason_said(
     name: str,
     value: Callable[..., Any],
     said: str,
-    student,
-    calibration,
+    student: Path,
+    calibration: ExportSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -225,7 +227,7 @@ def test_where_8_bits_gain_nothing_fp32_is_kept_and_the_reason_said(
     assert found.path.read_bytes() == plain.path.read_bytes()
 
 
-def spoilt(model):
+def spoilt(model: Any) -> Any:
     found = onnx.ModelProto()
     found.CopyFrom(model)
     for constant in found.graph.initializer:
@@ -236,7 +238,7 @@ def spoilt(model):
 
 
 def test_8_bits_are_for_what_needs_no_gradient_and_want_images(
-    run_folder: Path, student, calibration, tmp_path: Path
+    run_folder: Path, student: Path, calibration: ExportSettings, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match="needs `calibration`: at least 4"):
         ExportSettings(precision="int8")
@@ -248,7 +250,7 @@ def test_8_bits_are_for_what_needs_no_gradient_and_want_images(
     assert not (tmp_path / "part.ltcam.onnx").exists()
 
 
-def test_how_much_faster_a_graph_is(run_folder: Path, student, tmp_path: Path) -> None:
+def test_how_much_faster_a_graph_is(run_folder: Path, student: Path, tmp_path: Path) -> None:
     from ltcam.export.quantisation import speed_up  # noqa: PLC0415
 
     slow, fast = (
@@ -294,9 +296,9 @@ def test_a_graph_that_says_something_else_is_not_written(
 ) -> None:
     from ltcam.export import export  # noqa: PLC0415
 
-    build = export.build_graph
+    build = build_graph
 
-    def wrong(pipeline):
+    def wrong(pipeline: Any) -> Any:
         model = build(pipeline)
         weight = max(model.graph.initializer, key=lambda constant: len(constant.raw_data))
         values = numpy_helper.to_array(weight) * 1.01
@@ -311,7 +313,7 @@ def test_a_graph_that_says_something_else_is_not_written(
 
 def test_settings_that_there_are_not_are_refused(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`precision` 'int3'"):
-        ExportSettings(precision="int3")
+        ExportSettings(precision="int3")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=r"format onnx is called like part\.ltcam\.onnx"):
         export_run(run_folder, tmp_path / "part.ltcam.zip")
     with pytest.raises(SettingsError, match=r"format openvino is called like part\.ltcam\.zip"):
@@ -329,7 +331,8 @@ def test_a_cascade_gives_the_same_inspections(
     plain, cascade = (halved.inspect_batch(images, names, cascade=cascade) for cascade in (False, True))
     assert {inspection.verdict for inspection in plain} == {"ok", "defect"}
     for one, other in zip(plain, cascade, strict=True):
-        assert (one.verdict, one.score) == (other.verdict, pytest.approx(other.score, abs=1e-6))
+        assert one.verdict == other.verdict
+        assert one.score == pytest.approx(other.score, abs=1e-6)
         assert np.array_equal(one.mask, other.mask)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ltcam_runtime import Inspector
@@ -34,7 +36,7 @@ def test_one_flipped_bit_in_a_weight_is_noticed(part_file: Path, tmp_path: Path)
 
 
 def test_a_wrong_resize_is_noticed(part_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nearest(image, size):
+    def nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         return cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST)
 
     monkeypatch.setattr("ltcam_runtime.inspector.resize", nearest)

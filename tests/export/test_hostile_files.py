@@ -258,7 +258,7 @@ def with_other_map(part: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_settings_of_another_kind(
-    change: Callable[[dict], object],
+    change: Callable[[dict[str, Any]], object],
     message: str,
     part_file: Path,
     tmp_path: Path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam.fusion import Fusion, StageScale
+from ltcam.cam.truncation import Reading, Scope
 from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, SeedHeads, seed_method, seeded
@@ -90,7 +92,8 @@ class Next(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         inner = self.norm(self.conv(maps).permute(0, 2, 3, 1))
         inner = self.narrow(functional.gelu(self.wide(inner))).permute(0, 3, 1, 2)
-        return maps + inner * self.gamma.reshape(1, -1, 1, 1)
+        logits: Tensor = maps + inner * self.gamma.reshape(1, -1, 1, 1)
+        return logits
 
 
 def plain() -> nn.Module:
@@ -136,7 +139,7 @@ LAYERS = ("stages.0", "stages.1", "stages.2")
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_layer_gives_the_engines_maps(
-    name, settle: Callable[..., nn.Module], check: Callable[..., None]
+    name: str, settle: Callable[..., nn.Module], check: Callable[..., None]
 ) -> None:
     maps = {
         "": CAM("layer-cam", layers=LAYERS[1:], fusion="product", positive_activations=True),
@@ -147,21 +150,21 @@ def test_every_kind_of_layer_gives_the_engines_maps(
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 def test_every_method_in_every_form(
-    scope: str, settle: Callable[..., nn.Module], check: Callable[..., None]
+    scope: Scope, settle: Callable[..., nn.Module], check: Callable[..., None]
 ) -> None:
-    options = {"layers": LAYERS, "fusion": "max", "stage_scale": "max"}
+    options: dict[str, Any] = {"layers": LAYERS, "fusion": "max", "stage_scale": "max"}
     maps = {method: CAM(method, **options) for method in METHODS}
     for method in METHODS:
-        for reading in ("gradient", "mask"):
+        for reading in get_args(Reading):
             maps[f"{method} {reading}"] = CAM(method, Truncation(37.5, scope, reading), **options)
     check(settle(plain()), maps)
 
 
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
 def test_every_fusion_and_scale(
-    fusion: str, settle: Callable[..., nn.Module], check: Callable[..., None]
+    fusion: Fusion, settle: Callable[..., nn.Module], check: Callable[..., None]
 ) -> None:
-    scales = ("none", "max", "minmax", "tanh")
+    scales: tuple[StageScale, ...] = get_args(StageScale)
     check(settle(plain()), {s: CAM("layer-cam", layers=LAYERS, fusion=fusion, stage_scale=s) for s in scales})
 
 
@@ -192,17 +195,21 @@ class Trunk(nn.Module):
         self.num_features = 8
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.blocks(images).mean((2, 3))
+        logits: Tensor = self.blocks(images).mean((2, 3))
+        return logits
 
 
-def with_seeds(settle, *, head: bool = True, peaks: bool = True) -> SeededClassifier:
+def with_seeds(
+    settle: Callable[..., nn.Module], *, head: bool = True, peaks: bool = True
+) -> SeededClassifier:
     """Three classes; logits are made of pooled features, of the seed maps' peaks, or of both."""
     heads = SeedHeads([6, 8], 2)
-    network = settle(seeded(Classifier(Trunk(), 3), ("trunk.blocks.0", "trunk.blocks.1"), heads))
+    network: Any = settle(seeded(Classifier(Trunk(), 3), ("trunk.blocks.0", "trunk.blocks.1"), heads))
     for parameter in heads.parameters():
         nn.init.normal_(parameter, 0, 0.5)
     for part, used in ((network.head, head), (network.peaks, peaks)):
         nn.init.normal_(part.weight, 0, 0.5 if used else 0)
+    assert isinstance(network, SeededClassifier)
     return network
 
 
@@ -240,7 +247,7 @@ def test_a_peak_that_several_places_share_gives_each_its_part(
     layers = ("trunk.blocks.1",)
     maps = {"map": CAM("hires-cam", layers=layers, relu="none")}
 
-    def flat(count, size):
+    def flat(count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         return np.full((count, *size, 3), 200, np.uint8)  # all places inside of the border are the same
 
     check(network, maps, defects=(1, 2), paint=flat)
@@ -249,7 +256,7 @@ def test_a_peak_that_several_places_share_gives_each_its_part(
 def test_a_stage_without_any_activation_is_zero_and_not_nan(
     settle: Callable[..., nn.Module], ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
 ) -> None:
-    network = settle(plain())
+    network: Any = settle(plain())
     nn.init.zeros_(network.stages[1][1].weight)
     nn.init.constant_(network.stages[1][1].bias, -1)
     maps = {name: CAM(name, Truncation(50), layers=LAYERS, fusion="product") for name in METHODS}

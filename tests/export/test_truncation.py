@@ -16,6 +16,7 @@ from onnx import TensorProto
 from tests.export.conftest import Answer
 
 from ltcam.cam import Truncation, kept
+from ltcam.cam.truncation import Scope
 from ltcam.export.onnx_graph import OnnxGraph
 from ltcam.export.truncation import write_selection
 from ltcam_runtime.errors import ExportError
@@ -23,18 +24,19 @@ from ltcam_runtime.errors import ExportError
 SHAPE = (3, 4, 5)
 
 
-def selecting(percentile: float, scope: str) -> bytes:
+def selecting(percentile: float, scope: Scope) -> bytes:
     graph = OnnxGraph()
     gradients = graph.add_input("g", TensorProto.FLOAT, ("N", *SHAPE))
-    chosen = write_selection(graph, gradients, SHAPE, Truncation(percentile, scope))  # type: ignore[arg-type]
+    chosen = write_selection(graph, gradients, SHAPE, Truncation(percentile, scope))
     graph.add_output(chosen, "t", TensorProto.FLOAT, ("N", *SHAPE))
-    return graph.model("t").SerializeToString()
+    found: bytes = graph.model("t").SerializeToString()
+    return found
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("percentile", [0, 33.333333, 99.9, 100])
 def test_the_same_values_are_kept(
-    percentile: float, scope: str, ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
+    percentile: float, scope: Scope, ask: Callable[[bytes, Mapping[str, NDArray[Any]]], Answer]
 ) -> None:
     model = selecting(percentile, scope)
     values = st.floats(-1, 1, width=32, allow_subnormal=False) | st.sampled_from(

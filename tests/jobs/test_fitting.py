@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,10 +44,9 @@ def test_fit_and_predict(tmp_path: Path) -> None:
     assert fresh.inspector is None
     assert (tmp_path / "run" / "run.json").is_file()
     assert fitted.classes_ == ("ok", "hole")
-    shown = [images[0], Image.fromarray(images[1])]
-    stream = io.BytesIO()
-    shown[1].save(stream, "PNG")
-    shown.append(stream.getvalue())
+    picture, stream = Image.fromarray(images[1]), io.BytesIO()
+    picture.save(stream, "PNG")
+    shown: list[Any] = [images[0], picture, stream.getvalue()]
     verdicts = fitted.predict(shown)
     assert verdicts.shape == (3,)
     assert set(verdicts.tolist()) <= {"ok", "unsure", "defect"}

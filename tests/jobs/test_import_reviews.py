@@ -64,7 +64,9 @@ def test_painted_masks_are_for_measuring(data: Path, tmp_path: Path) -> None:
     ]
     after = {s.id: s for s in read_dataset(import_reviews(items, read_dataset(data)).manifest).samples}
     assert after["dent/0.png"].mask is not None
-    assert after["dent/0.png"].mask.read_bytes() == painted.read_bytes()
+    mask = after["dent/0.png"].mask
+    assert isinstance(mask, Path)
+    assert mask.read_bytes() == painted.read_bytes()
     assert after["dent/1.png"].mask is None
 
 

@@ -16,13 +16,14 @@ from ltcam.jobs.predicting import find_inputs, predict
 from ltcam_runtime import inspector as inspector_module
 from ltcam_runtime import reading
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
+from ltcam_runtime.regions import find_regions
 from ltcam_runtime.searching import HIDDEN, NO_IMAGE
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers import overlays
 from ltcam_runtime.writers.masks import MaskWriter
 
 
-def paint(path, seed: int = 0, size: tuple[int, int] = (40, 56)):
+def paint(path: Path, seed: int = 0, size: tuple[int, int] = (40, 56)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
@@ -30,7 +31,7 @@ def paint(path, seed: int = 0, size: tuple[int, int] = (40, 56)):
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     for name in ("b/2.png", "b/10.JPG", "a/1.png", "a/c/1.tif", ".hidden/1.png", "b/.secret.png"):
         paint(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no image")
@@ -38,14 +39,14 @@ def folder(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]):
+def run(make_run: Callable[..., Path]) -> Path:
     return make_run()
 
 
 # ------------------------------------------------------------------------------------------ inputs
 
 
-def test_a_manifest_gives_its_images_and_those_that_are_missing(folder) -> None:
+def test_a_manifest_gives_its_images_and_those_that_are_missing(folder: Path) -> None:
     manifest = folder / "list.csv"
     manifest.write_text("path,label\nb/2.png,ok\na/1.png,dent\na/gone.png,ok\n")
     assert sorted(name for name, _ in find_inputs([str(manifest)]).files) == [
@@ -55,12 +56,12 @@ def test_a_manifest_gives_its_images_and_those_that_are_missing(folder) -> None:
     ]
 
 
-def test_a_run_folder_is_no_input(run) -> None:
+def test_a_run_folder_is_no_input(run: Path) -> None:
     with pytest.raises(RunError, match="is a run folder, not images"):
         find_inputs([str(run)])
 
 
-def test_what_was_left_out_is_said(run, folder, tmp_path: Path) -> None:
+def test_what_was_left_out_is_said(run: Path, folder: Path, tmp_path: Path) -> None:
     summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     counts = {entry["reason"]: entry["count"] for entry in summary.left_out}
     assert counts == {HIDDEN: 2, NO_IMAGE: 1}
@@ -69,7 +70,7 @@ def test_what_was_left_out_is_said(run, folder, tmp_path: Path) -> None:
 
 
 def test_a_picture_too_large_for_the_memory_stops_no_other(
-    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sizes come from headers, so that the memory of the machine that tests this does not matter."""
     Image.new("L", (4000, 3000)).save(folder / "huge.png")
@@ -83,11 +84,11 @@ def test_a_picture_too_large_for_the_memory_stops_no_other(
 
 
 def test_memory_that_runs_out_while_one_image_is_inspected(
-    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = inspector_module.find_regions
+    original = find_regions
 
-    def hungry(mask, *arguments: Any, **options: Any):
+    def hungry(mask: Any, *arguments: Any, **options: Any) -> Any:
         if mask.shape == (64, 48):
             raise MemoryError("Unable to allocate 748. MiB for an array")
         return original(mask, *arguments, **options)
@@ -101,11 +102,11 @@ def test_memory_that_runs_out_while_one_image_is_inspected(
 
 
 def test_memory_that_runs_out_while_results_are_written(
-    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = overlays.draw_overlay
 
-    def hungry(image, *arguments: Any):
+    def hungry(image: Any, *arguments: Any) -> Any:
         if image.shape[:2] == (64, 48):
             raise MemoryError
         return original(image, *arguments)
@@ -123,7 +124,7 @@ def test_memory_that_runs_out_while_results_are_written(
 # ------------------------------------------------------------------------------------------ predicting
 
 
-def test_results_of_all_kinds(run, folder, tmp_path: Path) -> None:
+def test_results_of_all_kinds(run: Path, folder: Path, tmp_path: Path) -> None:
     calls = []
     summary = predict(
         run,
@@ -145,7 +146,7 @@ def test_results_of_all_kinds(run, folder, tmp_path: Path) -> None:
     json.dumps(summary.to_json(), allow_nan=False)
 
 
-def test_further_pages_and_frames_are_said(run, folder, tmp_path: Path) -> None:
+def test_further_pages_and_frames_are_said(run: Path, folder: Path, tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 30), "grey")
     pages = tmp_path / "pages"
     pages.mkdir()
@@ -167,7 +168,7 @@ def test_further_pages_and_frames_are_said(run, folder, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (8, 1), (3, 2)])
 def test_masks_do_not_depend_on_batch_size_or_threads(
-    batch_size: int, threads: int, run, folder, tmp_path: Path
+    batch_size: int, threads: int, run: Path, folder: Path, tmp_path: Path
 ) -> None:
     reference = tmp_path / "reference"
     predict(run, [str(folder)], reference, execution=Execution(device="cpu"))
@@ -186,7 +187,7 @@ def test_masks_do_not_depend_on_batch_size_or_threads(
         assert (one & other).sum() >= 0.999 * (one | other).sum()
 
 
-def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path: Path) -> None:
+def test_one_bad_file_does_not_stop_the_others(run: Path, folder: Path, tmp_path: Path) -> None:
     (folder / "b/2.png").write_bytes(b"no image")
     summary = predict(run, [str(folder)], tmp_path / "out", execution=Execution(device="cpu"))
     assert summary.inspected == 3
@@ -197,7 +198,7 @@ def test_one_bad_file_does_not_stop_the_others(run, folder, tmp_path: Path) -> N
     assert summary.to_json()["failed"] == [{"image": name, "reason": reason}]
 
 
-def test_settings_are_taken_and_written_down(run, folder, tmp_path: Path) -> None:
+def test_settings_are_taken_and_written_down(run: Path, folder: Path, tmp_path: Path) -> None:
     predict(
         run,
         [str(folder / "a")],
@@ -215,7 +216,7 @@ def test_settings_are_taken_and_written_down(run, folder, tmp_path: Path) -> Non
         assert not np.asarray(Image.open(file)).any()
 
 
-def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path: Path) -> None:
+def test_wrong_settings_leave_nothing_behind(run: Path, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         predict(
             run,
@@ -227,7 +228,7 @@ def test_wrong_settings_leave_nothing_behind(run, folder, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path: Path) -> None:
+def test_existing_results_are_replaced_only_if_asked(run: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(run, [str(folder)], out, execution=Execution(device="cpu"))
     with pytest.raises(OutputError, match="`overwrite=True`"):
@@ -238,11 +239,11 @@ def test_existing_results_are_replaced_only_if_asked(run, folder, tmp_path: Path
 
 @pytest.mark.parametrize("fails_at", [1, 3])
 def test_a_disk_that_is_full_ends_it_and_leaves_nothing(
-    fails_at: int, run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails_at: int, run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def full(_writer, _inspection, _image) -> None:
+    def full(_writer: Any, _inspection: Any, _image: Any) -> None:
         calls.append(1)
         if len(calls) >= fails_at:
             raise OSError(28, "No space left on device", str(tmp_path / "somewhere"))
@@ -257,7 +258,7 @@ def test_a_disk_that_is_full_ends_it_and_leaves_nothing(
 
 
 def test_an_error_that_concerns_all_images_is_raised_and_the_writer_ends(
-    run, folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: Any) -> None:
         raise RunError("the run cannot be used on images")

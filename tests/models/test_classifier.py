@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ltcam.cam import capture
 from ltcam.models.classifier import build_classifier, freeze_stages, stages_of
+from ltcam.models.names import Head
 
 TINY = ("test_resnet", "test_efficientnet", "test_convnext", "mobilenetv3_small_050", "lcnet_050")
 
@@ -47,7 +48,8 @@ def test_fully_connected_layers_are_no_stage() -> None:
 def test_gradients_behind_fully_connected_layers_differ_from_place_to_place() -> None:
     """Behind global pooling alone they do not: truncation has something to cut here."""
     images = torch.rand(1, 3, 288, 288, generator=torch.Generator().manual_seed(0))
-    for head, varies in (("pooled", False), ("fully-connected", True)):
+    cases: tuple[tuple[Head, bool], ...] = (("pooled", False), ("fully-connected", True))
+    for head, varies in cases:
         torch.manual_seed(0)
         classifier = build_classifier("vgg11", 2, head).eval()
         last = capture(classifier, images, 1, layers=["trunk.features.20"]).gradients[0]
@@ -101,7 +103,8 @@ def step(classifier: nn.Module) -> None:
     optimizer = torch.optim.SGD([p for p in classifier.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        functional.cross_entropy(classifier(torch.rand(4, 3, 64, 64)), torch.tensor([0, 1, 0, 1])).backward()
+        loss = functional.cross_entropy(classifier(torch.rand(4, 3, 64, 64)), torch.tensor([0, 1, 0, 1]))
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

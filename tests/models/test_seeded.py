@@ -41,6 +41,9 @@ def test_maps_are_the_sum_of_convolutions_at_the_finest_size() -> None:
     # Features brought to the finest size first, and one linear map of all of them: what was fitted.
     large = functional.interpolate(coarse, size=(8, 6), mode="bilinear", align_corners=False)
     first, second = heads.convolutions
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(second, nn.Conv2d)
+    assert first.bias is not None
     expected = torch.einsum("nchw,kc->nkhw", fine, first.weight[:, :, 0, 0]) + first.bias[None, :, None, None]
     expected = expected + torch.einsum("nchw,kc->nkhw", large, second.weight[:, :, 0, 0])
     assert torch.allclose(heads([fine, coarse]), expected, atol=1e-5)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.cam import CAM, log_odds
 from ltcam.models.classifier import build_classifier
@@ -13,12 +15,14 @@ from ltcam_runtime.errors import SettingsError
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> Tensor:
     return torch.randn(3, 3, 48, 72, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "vgg11", "mobilenetv3_small_050"])
-def test_the_logits_are_the_classifiers_and_the_map_is_of_the_images_size(backbone: str, images) -> None:
+def test_the_logits_are_the_classifiers_and_the_map_is_of_the_images_size(
+    backbone: str, images: Tensor
+) -> None:
     torch.manual_seed(1)
     classifier = build_classifier(backbone, 3).eval()
     with torch.no_grad():
@@ -31,7 +35,7 @@ def test_the_logits_are_the_classifiers_and_the_map_is_of_the_images_size(backbo
     assert torch.isfinite(drawn).all()
 
 
-def test_an_image_is_drawn_the_same_whatever_is_beside_it(images) -> None:
+def test_an_image_is_drawn_the_same_whatever_is_beside_it(images: Tensor) -> None:
     student = build_student("test_resnet", 2).eval()
     with torch.no_grad():
         together = student.segment(images)[1]
@@ -39,18 +43,18 @@ def test_an_image_is_drawn_the_same_whatever_is_beside_it(images) -> None:
     assert torch.allclose(together, alone, atol=1e-5)
 
 
-def test_an_untrained_student_draws_next_to_nothing(images) -> None:
+def test_an_untrained_student_draws_next_to_nothing(images: Tensor) -> None:
     with torch.no_grad():
         assert build_student("test_resnet", 2).eval().segment(images)[1].sigmoid().mean() < 0.2
 
 
-def test_sides_that_no_stage_divides(images) -> None:
+def test_sides_that_no_stage_divides(images: Tensor) -> None:
     with torch.no_grad():
         drawn = build_student("test_resnet", 2).eval().segment(images[:, :, :37, :51])[1]
     assert drawn.shape == (3, 37, 51)
 
 
-def test_its_map_is_a_method_that_leaves_the_model_alone(images) -> None:
+def test_its_map_is_a_method_that_leaves_the_model_alone(images: Tensor) -> None:
     student = build_student("test_resnet", 2).train()
     found = CAM(STUDENT).explain(student, images, log_odds([1]))
     assert found.heatmaps.shape == (3, 48, 72)
@@ -65,7 +69,7 @@ def test_its_map_is_a_method_that_leaves_the_model_alone(images) -> None:
     assert all(parameter.grad is None and parameter.requires_grad for parameter in student.parameters())
 
 
-def test_class_activation_maps_of_a_student_are_those_of_its_classifier(images) -> None:
+def test_class_activation_maps_of_a_student_are_those_of_its_classifier(images: Tensor) -> None:
     classifier = build_classifier("test_resnet", 2).eval()
     cam = CAM("layer-cam")
     expected = cam(classifier, images, 1)
@@ -73,7 +77,7 @@ def test_class_activation_maps_of_a_student_are_those_of_its_classifier(images) 
 
 
 def test_a_trunk_that_does_not_tell_its_stages_is_refused() -> None:
-    trunk = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trunk: Any = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     trunk.num_features = 4
     with pytest.raises(SettingsError, match="Sequential cannot be a student"):
         Student(trunk, 2)

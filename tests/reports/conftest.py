@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 
 from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
-from ltcam.evaluation.summary import summarise
+from ltcam.evaluation.summary import Evaluation, summarise
 from ltcam.runs.run import Run
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.results import Verdict
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettings
 
 EVIL = "<script>alert('x')</script>"
 
 
-def make_metrics(classes=("crack", EVIL), *, masks: bool = True, images: int = 12):
+def make_metrics(
+    classes: Sequence[str] = ("crack", EVIL), *, masks: bool = True, images: int = 12
+) -> Evaluation:
     """Metrics of a small evaluation: every third image OK, some defects missed."""
     records, histograms = [], make_histograms()
     for index in range(images):
@@ -25,7 +30,7 @@ def make_metrics(classes=("crack", EVIL), *, masks: bool = True, images: int = 1
         heatmap = np.roll(truth, 2, axis=1) + 0.3 * rng.random(truth.shape)
         mask = heatmap > 0.6
         score = 0.1 if label == "ok" else (0.9, 0.3, 0.7)[index % 3]
-        verdict = "defect" if score >= 0.5 else "ok"
+        verdict: Verdict = "defect" if score >= 0.5 else "ok"
         share = {name: score / len(classes) for name in classes}
         made = Prediction(mask, mask_boxes(mask), verdict, score, {"ok": 1 - score, **share}, heatmap)
         known = truth if masks else None
@@ -36,12 +41,12 @@ def make_metrics(classes=("crack", EVIL), *, masks: bool = True, images: int = 1
 
 
 @pytest.fixture(scope="session")
-def metrics_of():
+def metrics_of() -> Callable[..., Evaluation]:
     return make_metrics
 
 
 @pytest.fixture
-def run():
+def run() -> Run:
     """A run with an evil class and every setting away from its default."""
     stages = ("blocks.0", "blocks.1", "blocks.2")
     return Run(

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR, comparison_picture
 
 YELLOW = (255, 208, 64)
 
 
-def case(shape, truth=None, predicted=None):
+def case(shape: tuple[int, int], truth: Any = None, predicted: Any = None) -> Any:
     """A flat grey image with marked boxes (top, left, bottom, right) and a heatmap hot in the prediction."""
     masks = []
     for box in (truth, predicted):
@@ -20,7 +23,7 @@ def case(shape, truth=None, predicted=None):
     return np.full((*shape, 3), 128, np.uint8), *masks, heatmap
 
 
-def count(picture, colour):
+def count(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
     return int((picture == np.array(colour, np.uint8)).all(axis=2).sum())
 
 

@@ -4,6 +4,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,35 +19,38 @@ from ltcam_runtime.errors import OutputError
 class Page(HTMLParser):
     VOID = frozenset({"meta", "img", "br", "wbr", "rect", "line", "link"})
 
-    def __init__(self, text) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.tags, self.open, self.images, self.text = [], [], [], ""
+        self.tags: list[Any] = []
+        self.open: list[Any] = []
+        self.images: list[Any] = []
+        self.text = ""
         self.feed(text)
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         if tag == "img":
             self.images.append(dict(attrs))
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
 
-    def handle_data(self, data) -> None:
+    def handle_data(self, data: str) -> None:
         self.text += data
 
 
-def picture(path, seed, size: tuple[int, int] = (60, 90)) -> None:
+def picture(path: Path, seed: int, size: tuple[int, int] = (60, 90)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Path:
     root = tmp_path / "set"
     for index in range(30):
         picture(root / f"good/{index:02}.png", index)
@@ -59,12 +63,12 @@ def folder(tmp_path: Path):
     return root
 
 
-def render(root):
+def render(root: Path) -> str:
     dataset = read_dataset(root)
     return data_page(dataset, check_dataset(dataset))
 
 
-def test_page_shows_counts_and_thumbnails(folder) -> None:
+def test_page_shows_counts_and_thumbnails(folder: Path) -> None:
     page = Page(render(folder))
     assert len(page.images) == 24 + 3
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.images)
@@ -74,7 +78,7 @@ def test_page_shows_counts_and_thumbnails(folder) -> None:
     assert "Only 3 images of dent & <b>" in page.text
 
 
-def test_page_is_self_contained_and_escaped(folder) -> None:
+def test_page_is_self_contained_and_escaped(folder: Path) -> None:
     text = render(folder)
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
     assert "<script" not in text
@@ -84,7 +88,7 @@ def test_page_is_self_contained_and_escaped(folder) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_page_lists_problems_and_copies(folder) -> None:
+def test_page_lists_problems_and_copies(folder: Path) -> None:
     (folder / "good/03.png").write_text("no image")
     shutil.copy(folder / "good/04.png", folder / "good/again.png")
     page = Page(render(folder))
@@ -94,7 +98,7 @@ def test_page_lists_problems_and_copies(folder) -> None:
     assert "good/04.png = good/again.png" in page.text
 
 
-def test_page_is_the_same_each_time(folder) -> None:
+def test_page_is_the_same_each_time(folder: Path) -> None:
     assert render(folder) == render(folder)
 
 
@@ -107,7 +111,7 @@ def test_page_of_a_data_set_without_any_readable_file(tmp_path: Path) -> None:
     assert "0 of 0 images" in page.text
 
 
-def test_page_that_cannot_be_written(folder, tmp_path: Path) -> None:
+def test_page_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     dataset = read_dataset(folder)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):

@@ -6,12 +6,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ltcam.reports.drawing import chart_uri, line_chart, reliability_chart
 
 
-def lines_of(figure):
-    return {line.get_label(): line for line in figure.axes[0].lines}
+def lines_of(figure: Figure) -> dict[str, Line2D]:
+    return {str(line.get_label()): line for line in figure.axes[0].lines}
 
 
 def test_missing_values_interrupt_a_line_and_empty_series_are_left_out() -> None:
@@ -59,5 +61,5 @@ def test_reliability_has_a_dot_per_bin_and_the_number_of_its_images() -> None:
         {"images": 3, "score": 0.93, "defective": 2 / 3},
     ]
     (axes,) = reliability_chart(bins).axes
-    assert axes.collections[0].get_offsets().tolist() == [[0.08, 0.0], [0.93, 2 / 3]]
+    assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[0.08, 0.0], [0.93, 2 / 3]]
     assert [text.get_text() for text in axes.texts] == ["12", "3"]

@@ -1,23 +1,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.conftest import Page
 
+from ltcam.evaluation.summary import Evaluation
 from ltcam.reports.evaluation_page import ExamplePicture, evaluation_page
+from ltcam.runs.run import Run
+from ltcam_runtime.results import Verdict
 from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, SharpeningSettings
 
 
 def picture(
-    name: str = "a.png", iou: float = 0.123, verdict: str = "ok", group: str = "worst", label: str = "crack"
-):
+    name: str = "a.png",
+    iou: float | None = 0.123,
+    verdict: Verdict = "ok",
+    group: str = "worst",
+    label: str = "crack",
+) -> ExamplePicture:
     return ExamplePicture(name, group, label, iou, verdict, 0.4, np.full((20, 60, 3), 90, np.uint8))
 
 
-def test_page_shows_the_numbers(metrics_of, run, parse: type[Page]) -> None:
+def test_page_shows_the_numbers(metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]) -> None:
     evaluation = metrics_of()
     page = parse(
         evaluation_page(evaluation, run, [picture()], title="test side", command="ltcam evaluate a b")
@@ -50,16 +58,20 @@ def test_page_shows_the_numbers(metrics_of, run, parse: type[Page]) -> None:
     assert len(page.images) == 1
 
 
-def test_three_populations_stand_side_by_side(metrics_of, run) -> None:
+def test_three_populations_stand_side_by_side(metrics_of: Callable[..., Evaluation], run: Run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
     text = evaluation_page(evaluation, run, [], title="x")
-    row = re.search(r"<strong>IoU</strong>.*?</tr>", text, re.DOTALL).group()
+    match = re.search(r"<strong>IoU</strong>.*?</tr>", text, re.DOTALL)
+    assert match is not None
+    row = match.group()
     numbers = re.findall(r"<strong>(0\.\d{3})</strong>", row)
     assert numbers == [f"{metrics['populations'][name]['iou']:.3f}" for name in ("defective", "all", "gated")]
 
 
-def test_page_is_self_contained_and_escaped(metrics_of, run, parse: type[Page], evil: str) -> None:
+def test_page_is_self_contained_and_escaped(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
+) -> None:
     text = evaluation_page(metrics_of(), run, [picture(f"a/{evil}.png")], title=evil, command=evil)
     page = parse(text)
     page.assert_self_contained()
@@ -68,7 +80,7 @@ def test_page_is_self_contained_and_escaped(metrics_of, run, parse: type[Page], 
 
 
 def test_classes_and_confusion_only_where_there_are_several(
-    metrics_of, run, parse: type[Page], evil: str
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
 ) -> None:
     several = parse(evaluation_page(metrics_of(), run, [], title="x")).text
     assert "Which class was taken for which" in several
@@ -79,17 +91,21 @@ def test_classes_and_confusion_only_where_there_are_several(
     assert "Masks that fit worst" not in one
 
 
-def test_confusion_counts_stand_in_their_rows(metrics_of, run) -> None:
+def test_confusion_counts_stand_in_their_rows(metrics_of: Callable[..., Evaluation], run: Run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
     text = evaluation_page(evaluation, run, [], title="x")
-    table = re.search(r'<table class="confusion">.*?</table>', text, re.DOTALL).group()
+    match = re.search(r'<table class="confusion">.*?</table>', text, re.DOTALL)
+    assert match is not None
+    table = match.group()
     rows = [re.findall(r"<td[^>]*>(\d+)</td>", row) for row in table.split("<tr>")[2:]]
     assert [[int(count) for count in row] for row in rows] == metrics["confusion"]["matrix"]
     assert [row.count("--good") for row in table.split("<tr>")[2:]] == [1, 1, 1]
 
 
-def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse: type[Page]) -> None:
+def test_without_masks_only_verdicts_are_shown(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
+) -> None:
     page = parse(evaluation_page(metrics_of(masks=False), run, [], title="x"))
     assert "No defective image has a mask" in page.text
     assert "Pixel IoU" not in page.text
@@ -100,7 +116,9 @@ def test_without_masks_only_verdicts_are_shown(metrics_of, run, parse: type[Page
     assert "true mask" not in page.text
 
 
-def test_what_is_drawn_of_each_kind_is_what_was_evaluated(metrics_of, run, parse):
+def test_what_is_drawn_of_each_kind_is_what_was_evaluated(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
+) -> None:
     seed = "seed crack"
     dark = KindSettings(
         map=seed, sharpening=SharpeningSettings(polarity="dark"), mask=MaskSettings(min_area_px=14)
@@ -117,7 +135,9 @@ def test_what_is_drawn_of_each_kind_is_what_was_evaluated(metrics_of, run, parse
     assert "layer-cam" in text
 
 
-def test_undefined_values_are_a_dash(metrics_of, run, parse: type[Page]) -> None:
+def test_undefined_values_are_a_dash(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
+) -> None:
     metrics = metrics_of(classes=("crack",), images=1)  # one OK image
     page = parse(evaluation_page(metrics, run, [picture(iou=None)], title="x"))
     assert "1 image: 0 defective, 1 OK; 0 false alarms." in page.text
@@ -126,25 +146,33 @@ def test_undefined_values_are_a_dash(metrics_of, run, parse: type[Page]) -> None
     assert not re.search(r"\bNone\b|\bnan\b", page.text)
 
 
-def test_some_masks_missing_is_said(metrics_of, run, parse: type[Page]) -> None:
+def test_some_masks_missing_is_said(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
+) -> None:
     evaluation = metrics_of()
     evaluation = replace(evaluation, images=replace(evaluation.images, defective=11))
     text = parse(evaluation_page(evaluation, run, [], title="x")).text
     assert "3 of 11 defective images have no mask" in text
 
 
-def test_what_failed_is_listed(metrics_of, run, parse: type[Page], evil: str) -> None:
+def test_what_failed_is_listed(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
+) -> None:
     page = parse(evaluation_page(metrics_of(), run, [], title="x", failed=[("a.png", evil)]))
     assert f"a.png {evil}" in page.text
 
 
 @pytest.mark.parametrize(("verdict", "tone"), [("ok", "bad"), ("unsure", "warn"), ("defect", "good")])
-def test_verdict_of_a_defective_image_has_its_tone(metrics_of, run, verdict: str, tone: str) -> None:
+def test_verdict_of_a_defective_image_has_its_tone(
+    metrics_of: Callable[..., Evaluation], run: Run, verdict: Verdict, tone: str
+) -> None:
     text = evaluation_page(metrics_of(), run, [picture(verdict=verdict, group="found")], title="x")
     assert f'<span class="badge {tone}">{verdict}</span>' in text
 
 
-def test_examples_stand_in_their_groups(metrics_of, run, parse: type[Page]) -> None:
+def test_examples_stand_in_their_groups(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
+) -> None:
     pictures = [picture("m.png", group="missed"), picture("f.png", None, "defect", "alarms", "ok")]
     text = parse(evaluation_page(metrics_of(), run, pictures, title="x")).text
     assert text.index("Defects that were missed") < text.index("m.png") < text.index("False alarms 1 shown")

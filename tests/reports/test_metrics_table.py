@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ltcam.evaluation.metrics import Estimate
+from ltcam.evaluation.summary import Evaluation
 from ltcam.reports.metrics_table import MetricRow, fraction, metrics_markdown, metrics_table
 
 
-def test_rows_are_the_numbers_of_the_evaluation(metrics_of) -> None:
+def test_rows_are_the_numbers_of_the_evaluation(metrics_of: Callable[..., Evaluation]) -> None:
     evaluation = metrics_of()
     rows = {row.name: row for row in metrics_table(evaluation)}
     population, verdicts = evaluation.populations["defective"], evaluation.verdicts.metrics
+    assert population.heatmaps is not None
     for name, estimate in (
         ("pixel IoU", population.masks.iou),
         ("pixel F1 within 2 px", population.masks.boundary[2].f1),
@@ -23,7 +27,7 @@ def test_rows_are_the_numbers_of_the_evaluation(metrics_of) -> None:
     assert all(row.value is not None for row in rows.values())
 
 
-def test_undefined_numbers_are_a_dash(metrics_of) -> None:
+def test_undefined_numbers_are_a_dash(metrics_of: Callable[..., Evaluation]) -> None:
     rows = {row.name: row for row in metrics_table(metrics_of(masks=False))}
     assert rows["pixel IoU"].value is None
     assert (rows["pixel IoU"].text, rows["pixel IoU"].interval) == ("–", "")
@@ -42,7 +46,9 @@ def test_fraction(value: float | None, text: str) -> None:
     assert fraction(value) == text
 
 
-def test_markdown_has_whole_tables_and_no_foreign_markup(metrics_of) -> None:
+def test_markdown_has_whole_tables_and_no_foreign_markup(
+    metrics_of: Callable[..., Evaluation],
+) -> None:
     text = metrics_markdown(metrics_of(classes=("crack", "a|b <i>`x`\\")))
     assert "<i>" not in text
     assert "a\\|b &lt;i>" in text
@@ -54,7 +60,7 @@ def test_markdown_has_whole_tables_and_no_foreign_markup(metrics_of) -> None:
     assert "12 images: 8 defective, 4 OK; " in text
 
 
-def test_markdown_of_one_class_has_no_class_table(metrics_of) -> None:
+def test_markdown_of_one_class_has_no_class_table(metrics_of: Callable[..., Evaluation]) -> None:
     text = metrics_markdown(metrics_of(classes=("crack",), masks=False))
     assert "Named right" not in text
     assert "| pixel IoU | – | – |" in text

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from tests.conftest import Page
 
 from ltcam.reports import drawing
 from ltcam.reports.examples import ExamplePicture, outlined
 from ltcam.reports.run_page import GROUPS, run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
+from ltcam.runs.run import Run
 from ltcam_runtime.settings import (
     MAP,
     CamSettings,
@@ -22,7 +24,7 @@ from ltcam_runtime.settings import (
 NAN = math.nan
 
 
-def history(epochs: int = 3, validated: bool = True):
+def history(epochs: int = 3, validated: bool = True) -> list[dict[str, Any]]:
     return [
         {
             "epoch": epoch,
@@ -35,7 +37,7 @@ def history(epochs: int = 3, validated: bool = True):
     ]
 
 
-def test_page_says_what_was_done(run, parse: type[Page]) -> None:
+def test_page_says_what_was_done(run: Run, parse: type[Page]) -> None:
     page = parse(run_page(run, history(), [], title="my run"))
     for words in (
         "Only image labels were used",
@@ -60,7 +62,7 @@ def test_page_says_what_was_done(run, parse: type[Page]) -> None:
     assert len(page.images) == 2
 
 
-def test_page_is_self_contained_and_escaped(run, parse: type[Page], evil: str) -> None:
+def test_page_is_self_contained_and_escaped(run: Run, parse: type[Page], evil: str) -> None:
     failed = [{"image": f"a/{evil}.png", "reason": f"no image {evil}"}]
     text = run_page(run, history(), failed, title=evil)
     parse(text).assert_self_contained()
@@ -68,31 +70,36 @@ def test_page_is_self_contained_and_escaped(run, parse: type[Page], evil: str) -
     assert parse(text).text.count(evil) >= 6
 
 
-def test_settings_speak_of_options(run, parse: type[Page]) -> None:
+def test_settings_speak_of_options(run: Run, parse: type[Page]) -> None:
     text = parse(run_page(run, history(), [], title="x")).text
     assert "no more than the share of --max-miss" in text
     assert "`" not in text
 
 
-def test_failed_images_are_listed(run, parse: type[Page]) -> None:
+def test_failed_images_are_listed(run: Run, parse: type[Page]) -> None:
     failed = [{"image": f"a_b/{i}.png", "reason": "truncated"} for i in range(3)]
     page = parse(run_page(run, history(), failed, title="x"))
     assert "Unreadable images 3 not used" in page.text
     assert all(f"a_b/{i}.png" in page.text for i in range(3))
 
 
-def test_best_epoch_is_marked_where_it_is(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
+def test_best_epoch_is_marked_where_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
     chart = drawing.line_chart
-    monkeypatch.setattr(drawing, "line_chart", lambda *a, **k: drawn.append(chart(*a, **k)) or drawn[-1])
+
+    def kept(*given: Any, **options: Any) -> Figure:
+        drawn.append(chart(*given, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(drawing, "line_chart", kept)
     run_page(run, history(), [], title="x")
     for figure in drawn:
-        (mark,) = [line for line in figure.axes[0].lines if line.get_label().startswith("_")]
-        assert set(mark.get_xdata()) == {run.evidence["best_epoch"] + 1}
+        (mark,) = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("_")]
+        assert set(np.asarray(mark.get_xdata())) == {run.evidence["best_epoch"] + 1}
         assert [text.get_text() for text in figure.axes[0].texts] == ["kept"]
 
 
-def test_without_validation_the_page_says_so(run, parse: type[Page]) -> None:
+def test_without_validation_the_page_says_so(run: Run, parse: type[Page]) -> None:
     changed = run.model_copy(
         update={"evidence": {"best_epoch": 2, "epoch_chosen_by": "the last one: nothing was held back"}}
     )
@@ -104,7 +111,7 @@ def test_without_validation_the_page_says_so(run, parse: type[Page]) -> None:
     assert "nan" not in page.text.lower()
 
 
-def test_run_with_the_bare_minimum(run, parse: type[Page]) -> None:
+def test_run_with_the_bare_minimum(run: Run, parse: type[Page]) -> None:
     bare = run.model_copy(
         update={
             "training": {},
@@ -120,11 +127,11 @@ def test_run_with_the_bare_minimum(run, parse: type[Page]) -> None:
     assert "Verdict threshold 0.431" in page.text
 
 
-def test_long_training_stays_small(run) -> None:
+def test_long_training_stays_small(run: Run) -> None:
     assert len(run_page(run, history(2000), [], title="x")) < 150_000
 
 
-def test_map_settings_in_words(run) -> None:
+def test_map_settings_in_words(run: Run) -> None:
     rows = {row.name: row for row in map_rows(run)}
     assert rows["Truncation"].value == "percentile 50"
     assert "eq. 9" in rows["Truncation acts on"].meaning
@@ -141,20 +148,19 @@ def test_map_settings_in_words(run) -> None:
     assert "Scale of stages" not in {row.name for row in map_rows(product)}  # a product ignores it
 
 
-def test_every_setting_has_words(run) -> None:
+def test_every_setting_has_words(run: Run) -> None:
     for name in ("fusion", "stage_scale", "scope", "reading"):
-        annotation = CamSettings.model_fields[name].annotation
-        for value in annotation.__args__:
+        for value in get_args(CamSettings.model_fields[name].annotation):
             cam = CamSettings.model_validate({**run.cam.model_dump(), "fusion": "max", name: value})
             assert all(row.value for row in map_rows(run.model_copy(update={"maps": {MAP: cam}})))
 
 
-def test_layers_outside_the_stages_have_no_number(run) -> None:
+def test_layers_outside_the_stages_have_no_number(run: Run) -> None:
     changed = run.model_copy(update={"maps": {MAP: CamSettings(stages=("blocks.2", "conv_head"))}})
     assert stage_names(changed).replace("\N{NO-BREAK SPACE}", " ") == "S3 blocks.2, conv_head"
 
 
-def test_verdict_sentence_with_a_margin(run) -> None:
+def test_verdict_sentence_with_a_margin(run: Run) -> None:
     unsure = run.model_copy(update={"verdict": VerdictSettings(threshold=0.4, unsure_margin=0.1)})
     assert "0.500 or more is judged defective; below 0.300" in verdict_sentence(unsure)
     assert "a person should look" in verdict_sentence(unsure)
@@ -176,7 +182,7 @@ def test_plain(value: Any, text: str) -> None:
     assert plain(value) == text
 
 
-def test_why_each_kind_is_drawn_as_it_is_is_shown(run, parse: type[Page]) -> None:
+def test_why_each_kind_is_drawn_as_it_is_is_shown(run: Run, parse: type[Page]) -> None:
     row = {
         "map": "seed",
         "polarity": "dark",
@@ -206,7 +212,7 @@ def test_why_each_kind_is_drawn_as_it_is_is_shown(run, parse: type[Page]) -> Non
     assert "What is drawn of each kind" not in parse(run_page(run, history(), [], title="x")).text
 
 
-def test_what_was_chosen_is_shown_beside_what_was_not(run, parse: type[Page]) -> None:
+def test_what_was_chosen_is_shown_beside_what_was_not(run: Run, parse: type[Page]) -> None:
     row = {
         "map": "seed",
         "polarity": "dark",
@@ -250,18 +256,18 @@ def test_outlines_are_drawn_around_masks_and_nowhere_else() -> None:
     assert (marked[100, 160] == plain[100, 160]).all()
 
 
-def test_why_nothing_was_chosen_is_said(run, parse: type[Page]) -> None:
+def test_why_nothing_was_chosen_is_said(run: Run, parse: type[Page]) -> None:
     plain_run = run.model_copy(update={"evidence": {"kinds": {"sentence": "no defective image was told"}}})
     assert "no defective image was told" in parse(run_page(plain_run, history(), [], title="x")).text
 
 
-def test_reach_of_a_mask_in_words(run) -> None:
+def test_reach_of_a_mask_in_words(run: Run) -> None:
     settings = MaskSettings(reach=0.15)
     names = {row.name: row.value for row in map_rows(run.model_copy(update={"mask": settings}))}
     assert names["Mask reaches down to"] == "0.15"
 
 
-def test_a_students_page_says_whose_masks_it_learned(run, parse: type[Page]) -> None:
+def test_a_students_page_says_whose_masks_it_learned(run: Run, parse: type[Page]) -> None:
     student = run.model_copy(
         update={
             "network": "student",
@@ -282,7 +288,7 @@ def test_a_students_page_says_whose_masks_it_learned(run, parse: type[Page]) -> 
     assert "Fusion" not in text
 
 
-def with_validation(run, evil):
+def with_validation(run: Run, evil: str) -> Run:
     found = {
         "images": 7,
         "defective": 3,
@@ -299,7 +305,7 @@ def with_validation(run, evil):
     return run.model_copy(update={"evidence": {**run.evidence, "validation": found}})
 
 
-def test_page_shows_what_was_held_back_first(run, evil: str) -> None:
+def test_page_shows_what_was_held_back_first(run: Run, evil: str) -> None:
     picture = np.full((20, 60, 3), 90, np.uint8)
     pictures = [
         ExamplePicture(f"{evil}.png", "missed", evil, None, "ok", 0.2, picture, compared=False),
@@ -316,7 +322,7 @@ def test_page_shows_what_was_held_back_first(run, evil: str) -> None:
     assert len(page) < 300_000
 
 
-def test_page_without_validation_says_so_and_shows_what_was_trained_on(run) -> None:
+def test_page_without_validation_says_so_and_shows_what_was_trained_on(run: Run) -> None:
     picture = np.full((20, 60, 3), 90, np.uint8)
     shown = [ExamplePicture("a.png", "trained", "crack", None, "defect", 0.9, picture, compared=False)]
     page = run_page(run, [], [], shown, title="t")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import build_classifier
@@ -34,7 +34,7 @@ from ltcam_runtime.errors import RunError
 from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, VerdictSettings
 
 
-def change(folder, *path: Any, value) -> None:
+def change(folder: Path, *path: Any, value: Any) -> None:
     """Set a field of run.json, given by its path; the new value may be `...` to remove it."""
     file = folder / RUN_FILE
     values = json.loads(file.read_text())
@@ -49,7 +49,7 @@ def change(folder, *path: Any, value) -> None:
 
 
 @pytest.fixture
-def folder(make_run: Callable[..., Path]):
+def folder(make_run: Callable[..., Path]) -> Path:
     return make_run()
 
 
@@ -70,15 +70,16 @@ def test_what_is_written_is_read_again(make_run: Callable[..., Path]) -> None:
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
 
 
-def test_weights_in_another_memory_layout(tmp_path: Path, folder) -> None:
+def test_weights_in_another_memory_layout(tmp_path: Path, folder: Path) -> None:
     run = read_run(folder)
-    classifier = build_classifier("test_resnet", 2).to(memory_format=torch.channels_last)
+    classifier = build_classifier("test_resnet", 2)
+    nn.Module.to(classifier, memory_format=torch.channels_last)  # type: ignore[call-overload]
     write_run(tmp_path, run, classifier, "", [], "")
     read = read_classifier(tmp_path, run).state_dict()
     assert all(torch.equal(tensor, read[name]) for name, tensor in classifier.state_dict().items())
 
 
-def test_history_and_split_are_tables(tmp_path: Path, folder) -> None:
+def test_history_and_split_are_tables(tmp_path: Path, folder: Path) -> None:
     history = [{"epoch": 0, "val_ap": 0.5}, {"epoch": 1, "val_ap": float("nan")}]
     split = "path,label,group,split\na.png,ok,a,train\n"
     write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, history, "<p>")
@@ -136,7 +137,7 @@ def test_history_and_split_are_tables(tmp_path: Path, folder) -> None:
         (("seed",), ...),
     ],
 )
-def test_a_field_that_is_wrong_is_named(path: tuple[str, ...], value, folder) -> None:
+def test_a_field_that_is_wrong_is_named(path: tuple[str, ...], value: Any, folder: Path) -> None:
     change(folder, *path, value=value)
     with pytest.raises(RunError, match=rf"run\.json: field '{'.'.join(path)}"):
         read_run(folder)
@@ -157,14 +158,14 @@ def test_a_field_that_is_wrong_is_named(path: tuple[str, ...], value, folder) ->
     ],
 )
 def test_fields_that_do_not_fit_the_network(
-    path: tuple[str, ...], value: list[str] | str, words: str, folder
+    path: tuple[str, ...], value: list[str] | str, words: str, folder: Path
 ) -> None:
     change(folder, *path, value=value)
     with pytest.raises(RunError, match=words):
         Inspector.load(folder)
 
 
-def test_a_newer_schema(folder) -> None:
+def test_a_newer_schema(folder: Path) -> None:
     change(folder, "schema_version", value=RUN_SCHEMA_VERSION + 1)
     change(folder, "from_the_future", value=True)
     with pytest.raises(RunError, match=r"schema version 3, this ltcam reads up to 2; update ltcam"):
@@ -176,13 +177,13 @@ def test_a_newer_schema(folder) -> None:
     [b"", b"{", b"\xff\xfe", b"[]", b"3", b"null", b"[" * 100_000, b'{"seed": 1e999}'],
     ids=["empty", "cut", "binary", "list", "number", "null", "deep", "huge"],
 )
-def test_a_damaged_file(content: bytes, folder) -> None:
+def test_a_damaged_file(content: bytes, folder: Path) -> None:
     (folder / RUN_FILE).write_bytes(content)
     with pytest.raises(RunError, match=r"run\.json"):
         read_run(folder)
 
 
-def test_a_file_of_unlikely_length_is_not_read(folder) -> None:
+def test_a_file_of_unlikely_length_is_not_read(folder: Path) -> None:
     (folder / RUN_FILE).write_bytes(b" " * (5 * 2**20))
     with pytest.raises(RunError, match="bytes long"):
         read_run(folder)
@@ -196,7 +197,7 @@ def test_no_folder_and_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(value, folder) -> None:
+def test_weights_that_are_no_numbers(value: Any, folder: Path) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     name = "trunk.layer1.0.bn1.weight"
     state[name].view(-1)[0] = value
@@ -205,7 +206,7 @@ def test_weights_that_are_no_numbers(value, folder) -> None:
         read_classifier(folder, read_run(folder))
 
 
-def test_missing_and_damaged_weights(folder) -> None:
+def test_missing_and_damaged_weights(folder: Path) -> None:
     run = read_run(folder)
     file = folder / WEIGHTS_FILE
     content = file.read_bytes()
@@ -218,7 +219,7 @@ def test_missing_and_damaged_weights(folder) -> None:
         read_classifier(folder, run)
 
 
-def test_a_tensor_too_few_or_too_many(folder) -> None:
+def test_a_tensor_too_few_or_too_many(folder: Path) -> None:
     run = read_run(folder)
     state = load_file(folder / WEIGHTS_FILE)
     save_file({**state, "more": torch.zeros(1)}, folder / WEIGHTS_FILE)
@@ -230,7 +231,7 @@ def test_a_tensor_too_few_or_too_many(folder) -> None:
         read_classifier(folder, run)
 
 
-def test_half_precision_weights_are_read(folder) -> None:
+def test_half_precision_weights_are_read(folder: Path) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     halves = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     save_file(halves, folder / WEIGHTS_FILE)
@@ -238,7 +239,7 @@ def test_half_precision_weights_are_read(folder) -> None:
     assert {t.dtype for t in classifier.parameters()} == {torch.float32}
 
 
-def test_a_run_of_the_first_schema(folder) -> None:
+def test_a_run_of_the_first_schema(folder: Path) -> None:
     """It had one map, `cam`, and kept the arithmetic among the evidence."""
     file = folder / RUN_FILE
     expected = read_run(folder)
@@ -286,25 +287,26 @@ def test_maps_and_kinds(make_run: Callable[..., Path]) -> None:
         ({"maps": {}}, "field 'maps'"),
     ],
 )
-def test_names_that_nothing_has(folder, fields: dict[str, Any], said: str) -> None:
+def test_names_that_nothing_has(folder: Path, fields: dict[str, Any], said: str) -> None:
     for name, value in fields.items():
         change(folder, name, value=value)
     with pytest.raises(RunError, match=said):
         read_run(folder)
 
 
-def test_settings_and_weights_are_tied(folder) -> None:
+def test_settings_and_weights_are_tied(folder: Path) -> None:
     run = read_run(folder)
     assert run.weights_sha256 == sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     values = json.loads((folder / RUN_FILE).read_text())
     (folder / RUN_FILE).write_text(json.dumps(values))  # laid out in another way: the same settings
     Inspector.load(folder, device="cpu")
-    for change_it in (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: change(folder, "classes", value=["ok", "scratch"]),
         lambda: change(folder, "verdict", "threshold", value=0.9),
         lambda: change(folder, "settings_sha256", value=...),
         lambda: change(folder, "weights_sha256", value=...),
-    ):
+    )
+    for change_it in changes:
         before = (folder / RUN_FILE).read_text()
         change_it()
         with pytest.raises(RunError, match=r"run\.json was changed after the training.*trust_changed_run"):
@@ -315,7 +317,7 @@ def test_settings_and_weights_are_tied(folder) -> None:
 
 
 @pytest.mark.parametrize("bit", [1, 5, 7])
-def test_a_flipped_bit_of_the_weights(folder, bit: int) -> None:
+def test_a_flipped_bit_of_the_weights(folder: Path, bit: int) -> None:
     """Of the exponent, say: the network would still run."""
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
     content[-2] ^= 1 << bit
@@ -324,7 +326,7 @@ def test_a_flipped_bit_of_the_weights(folder, bit: int) -> None:
         Inspector.load(folder, device="cpu")
 
 
-def test_weights_of_another_training(folder, make_run: Callable[..., Path]) -> None:
+def test_weights_of_another_training(folder: Path, make_run: Callable[..., Path]) -> None:
     shutil.copy(make_run(seed=9) / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     with pytest.raises(RunError, match=r"weights\.safetensors was changed after the training"):
         Inspector.load(folder, device="cpu")
@@ -338,7 +340,9 @@ def test_weights_of_another_training(folder, make_run: Callable[..., Path]) -> N
         (torch.zeros_like, "is all zero"),
     ],
 )
-def test_numbers_that_no_training_ends_with(folder, spoil, said: str) -> None:
+def test_numbers_that_no_training_ends_with(
+    folder: Path, spoil: Callable[[Tensor], Tensor], said: str
+) -> None:
     state = load_file(folder / WEIGHTS_FILE)
     state["head.weight"] = spoil(state["head.weight"])
     save_file(state, folder / WEIGHTS_FILE)
@@ -353,14 +357,14 @@ def test_a_network_with_seed_maps_answers_by_one_of_two(
     """Without training the head is zero, and with it the peaks may be."""
     torch.manual_seed(0)
     seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,))
-    nn.init.normal_(seeded.get_submodule(other).weight)
-    nn.init.zeros_(seeded.get_submodule(zero).weight)
+    nn.init.normal_(seeded.get_parameter(f"{other}.weight"))
+    nn.init.zeros_(seeded.get_parameter(f"{zero}.weight"))
     folder = make_run()
     run = read_run(folder).model_copy(update={"taps": ("trunk.layer1",)})
     write_run(folder, run, seeded, "", [], "")
     read = read_classifier(folder, read_run(folder)).state_dict()
     assert all(torch.equal(tensor, read[name]) for name, tensor in seeded.state_dict().items())
-    nn.init.zeros_(seeded.get_submodule(other).weight)
+    nn.init.zeros_(seeded.get_parameter(f"{other}.weight"))
     write_run(folder, run, seeded, "", [], "")
     with pytest.raises(RunError, match=r"'head.weight' and 'peaks.weight' is all zero"):
         read_classifier(folder, read_run(folder))
@@ -370,8 +374,8 @@ def test_seed_maps_of_parts(make_run: Callable[..., Path]) -> None:
     """Their number is that of the weights, and a map that these do not hold is refused."""
     torch.manual_seed(0)
     seeded = SeededClassifier(build_trunk("test_resnet", "pooled"), 2, ("trunk.layer1",), (32,), parts=2)
-    for part in (seeded.head, seeded.seed.convolutions[0]):
-        nn.init.normal_(part.weight)
+    for part in ("head.weight", "seed.convolutions.0.weight"):
+        nn.init.normal_(seeded.get_parameter(part))
     maps = {f"seed {n}": CamSettings(method="seed", kind=n, stages=("trunk.layer1",)) for n in (1, 2, 3)}
     parts = [{"sign": "seed 2", "map": "seed 2"}, {"sign": "seed 3", "map": "seed 1"}]
     folder = make_run(maps=maps, map="seed 1", kinds={"dent": {"map": "seed 1", "parts": parts}})
@@ -394,12 +398,12 @@ def test_seed_maps_of_parts(make_run: Callable[..., Path]) -> None:
     ("code", "said"), [(errno.EACCES, "no permission to read it"), (errno.EIO, "cannot be read")]
 )
 def test_what_may_not_be_read_is_neither_missing_nor_damaged(
-    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name, code, said: str
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name: str, code: int, said: str
 ) -> None:
     folder = make_run()
     whole = Path.open
 
-    def refuse(path, *args: Any, **options: Any):
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == name:
             raise OSError(code, os.strerror(code), str(path))
         return whole(path, *args, **options)

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import torch
 
-from ltcam.runs import hardware
 from ltcam.runs.hardware import choose_device, has_bfloat16
 from ltcam_runtime.errors import SettingsError
 
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
     ],
 )
 def test_bfloat16_needs_instructions(flags: str, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware.Path, "read_text", lambda *_a, **_k: flags)
+    monkeypatch.setattr(Path, "read_text", lambda *_a, **_k: flags)
     assert has_bfloat16(CPU) is there
 
 
@@ -30,7 +30,7 @@ def test_no_cpuinfo_means_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_a: object, **_k: object) -> NoReturn:
         raise FileNotFoundError
 
-    monkeypatch.setattr(hardware.Path, "read_text", missing)
+    monkeypatch.setattr(Path, "read_text", missing)
     assert has_bfloat16(CPU) is False
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltcam.models.classifier import Classifier, build_classifier
 from ltcam.training import fit as module
 from ltcam.training.fit import BEST, LAST, Fitted, Material, Running, fit
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
+from ltcam.training.module import TrainingModule
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import RunError, SettingsError
 
@@ -36,7 +37,8 @@ def test_a_dark_square_is_learned_in_a_few_epochs(
     settings_of: Callable[..., TrainingSettings],
     tmp_path: Path,
 ) -> None:
-    entries, steps = [], []
+    entries: list[Any] = []
+    steps: list[Any] = []
     classifier, fitted = trained(
         tmp_path,
         settings_of(epochs=3, batch_size=8),
@@ -70,7 +72,7 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
     states = []
     original = module._Bookkeeping.on_train_epoch_end
 
-    def spy(self, trainer, pl_module) -> None:
+    def spy(self: Any, trainer: Any, pl_module: Any) -> None:
         states.append({name: t.clone() for name, t in pl_module.classifier.state_dict().items()})
         original(self, trainer, pl_module)
 
@@ -117,9 +119,9 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
     train, validation = prepared(12, 8, 1, (32, 32)), prepared(4, 4, 2, (32, 32)) if validated else None
     settings = settings_of(epochs=3)
 
-    def run(folder, listener=Listener()):  # frozen
+    def run(folder: Path, listener: Any = Listener()) -> Any:  # frozen
         torch.manual_seed(0)
-        classifier = build_classifier("test_resnet", 2)
+        classifier: Any = build_classifier("test_resnet", 2)
         classifier.head = nn.Sequential(nn.Dropout(0.5), classifier.head)
         fitted = fit(
             classifier,
@@ -131,7 +133,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
         )
         return classifier, fitted
 
-    def stop(epoch, _epochs, step, _steps) -> None:
+    def stop(epoch: int, _epochs: int, step: int, _steps: int) -> None:
         if (epoch, step) == (stop_in, 2):
             raise StoppedError
 
@@ -193,7 +195,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(
     tmp_path: Path,
 ) -> None:
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return (shutil.rmtree, (str(tmp_path / "victim"),))
 
     (tmp_path / "victim").mkdir()
@@ -229,13 +231,13 @@ def test_validation_scores_that_are_not_finite_say_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     validation = prepared(4, 4, 2, (32, 32))
-    original = module.TrainingModule.validation_step
+    original = TrainingModule.validation_step
 
-    def broken(self, batch, index) -> None:
+    def broken(self: Any, batch: Any, index: int) -> None:
         original(self, batch, index)
         self._outputs[-1][0].fill_(float("nan"))
 
-    monkeypatch.setattr(module.TrainingModule, "validation_step", broken)
+    monkeypatch.setattr(TrainingModule, "validation_step", broken)
     with pytest.raises(SettingsError, match="validation scores are not finite"):
         trained(tmp_path, settings_of(epochs=1), validation=validation)
 
@@ -268,13 +270,13 @@ def test_warm_up_then_down_to_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rates = []
-    original = module.TrainingModule.training_step
+    original = TrainingModule.training_step
 
-    def spy(self, batch, index):
+    def spy(self: Any, batch: Any, index: int) -> Any:
         rates.append([group["lr"] for group in self.trainer.optimizers[0].param_groups])
         return original(self, batch, index)
 
-    monkeypatch.setattr(module.TrainingModule, "training_step", spy)
+    monkeypatch.setattr(TrainingModule, "training_step", spy)
     trained(tmp_path, settings_of(epochs=4, batch_size=8), learning_rate=1e-3)
     trunk = [rate[0] for rate in rates]
     assert max(trunk) == pytest.approx(1e-3, rel=0.02)
@@ -285,7 +287,7 @@ def test_warm_up_then_down_to_nothing(
     assert all(head == pytest.approx(10 * rate) for rate, head in rates)
 
 
-def statistics_of(classifier):
+def statistics_of(classifier: Classifier) -> dict[str, Tensor]:
     return {n: t.clone() for n, t in classifier.state_dict().items() if "running_" in n}
 
 
@@ -367,7 +369,7 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(
     settings_of: Callable[..., TrainingSettings],
     tmp_path: Path,
 ) -> None:
-    def interrupt(now, _epochs, step, _steps) -> None:
+    def interrupt(now: int, _epochs: int, step: int, _steps: int) -> None:
         if (now, step) == (epoch, 2):
             raise KeyboardInterrupt
 

@@ -24,7 +24,7 @@ sizes = st.lists(st.tuples(sides, sides), min_size=1, max_size=9)
         ((1, 1_000_000), (64, LONGEST_SIDE)),
     ],
 )
-def test_known_sizes(size: tuple[int, int], chosen) -> None:
+def test_known_sizes(size: tuple[int, int], chosen: tuple[int, int]) -> None:
     assert choose_image_size([size]) == chosen
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from ltcam_runtime.images import read_image, resize
 
 
 @pytest.fixture
-def sample(tmp_path: Path):
-    def write(name, size: tuple[int, int] = (40, 60), label=OK, mode: str = "RGB"):
+def sample(tmp_path: Path) -> Callable[..., Sample]:
+    def write(name: str, size: tuple[int, int] = (40, 60), label: str = OK, mode: str = "RGB") -> Sample:
         path = tmp_path / name
         rng = np.random.default_rng(len(name))
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(path)
@@ -27,7 +28,7 @@ def sample(tmp_path: Path):
     return write
 
 
-def test_sizes_and_colours_of_all_kinds(sample, tmp_path: Path) -> None:
+def test_sizes_and_colours_of_all_kinds(sample: Callable[..., Sample], tmp_path: Path) -> None:
     samples = [
         sample("a.png"),
         sample("grey.png", (13, 200), "dent", "L"),
@@ -49,7 +50,7 @@ def test_sizes_and_colours_of_all_kinds(sample, tmp_path: Path) -> None:
         assert np.array_equal(found.images[index].permute(1, 2, 0).numpy(), pixels)
 
 
-def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path: Path) -> None:
+def test_one_unreadable_file_does_not_stop_the_others(sample: Callable[..., Sample], tmp_path: Path) -> None:
     samples = [sample("a.png"), sample("b.png", label="dent"), sample("c.png")]
     samples[1].path.write_bytes(b"no image")
     found = prepare_images(samples, (OK, "dent"), (32, 32), tmp_path / "x")
@@ -61,7 +62,7 @@ def test_one_unreadable_file_does_not_stop_the_others(sample, tmp_path: Path) ->
 
 
 def test_a_picture_that_memory_does_not_take_is_named_and_the_others_go_on(
-    sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Callable[..., Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = [sample("a.png"), sample("bomb.png", label="dent"), sample("c.png", label="dent")]
     Image.new("L", (3000, 3000)).save(samples[1].path)
@@ -73,7 +74,7 @@ def test_a_picture_that_memory_does_not_take_is_named_and_the_others_go_on(
     assert "9,000,000 pixels need about" in reason
 
 
-def test_no_readable_file_is_an_error(sample, tmp_path: Path) -> None:
+def test_no_readable_file_is_an_error(sample: Callable[..., Sample], tmp_path: Path) -> None:
     one = sample("a.png")
     one.path.write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 images could be read.*a.png: the file is empty"):
@@ -87,7 +88,7 @@ def test_no_samples_give_no_images(tmp_path: Path) -> None:
 
 
 def test_more_than_memory_takes_goes_to_a_file(
-    sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Callable[..., Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = [sample("a.png"), sample("broken.png"), sample("c.png"), sample("d.png")]
     samples[1].path.write_bytes(b"no image")
@@ -102,10 +103,9 @@ def test_more_than_memory_takes_goes_to_a_file(
 
 
 def test_a_split_that_fits_nowhere_is_refused_before_reading(
-    sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Callable[..., Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 0)
-    free = namedtuple("Usage", "free")(3 * 32 * 32)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: free)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=3 * 32 * 32))
     with pytest.raises(DataError, match="use a smaller `image_size`"):
         prepare_images([sample("a.png"), sample("b.png")], (OK,), (32, 32), tmp_path / "images.bin")

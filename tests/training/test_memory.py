@@ -4,6 +4,7 @@ import ctypes
 import platform
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_glibc_takes_the_setting() -> None:
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_name) -> None:
+    def missing(_name: Any) -> None:
         raise OSError("no such library")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)

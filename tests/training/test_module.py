@@ -15,7 +15,7 @@ from ltcam.training.settings import TrainingSettings
 NAN = float("nan")
 
 
-def entry(val_ap, val_loss):
+def entry(val_ap: float, val_loss: float) -> dict[str, float]:
     return {"val_ap": val_ap, "val_loss": val_loss}
 
 
@@ -30,7 +30,7 @@ def test_rounding_of_the_ap_does_not_decide() -> None:
 
 
 @pytest.mark.parametrize("bad", [entry(NAN, NAN), entry(NAN, 0.0)])
-def test_an_epoch_without_ap_never_wins_over_one_with(bad) -> None:
+def test_an_epoch_without_ap_never_wins_over_one_with(bad: dict[str, float]) -> None:
     good = entry(0.0, 9.0)
     assert max([bad, good], key=rank_of_epoch) is good
     assert max([good, bad], key=rank_of_epoch) is good
@@ -53,7 +53,7 @@ def test_ap_tells_confident_scores_apart() -> None:
     assert _image_ap(logits, torch.tensor([0, 0, 1])) == 1.0
 
 
-def module_of(settings_of, **values: Any):
+def module_of(settings_of: Callable[..., TrainingSettings], **values: Any) -> TrainingModule:
     settings = settings_of(**values)
     statistics = (
         torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1),

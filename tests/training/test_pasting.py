@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ltcam.training.pasting import cut_patches, paste
 
 
 @pytest.fixture
-def defective():
+def defective() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     """A grey image with a dark bar, the image without it, and the bar's shares."""
     image = np.full((40, 60, 3), 120, np.uint8)
     share = np.zeros((40, 60), np.float32)
@@ -17,11 +19,13 @@ def defective():
     return image, np.full_like(image, 120), share
 
 
-def generator(seed: int = 0):
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_piece_holds_the_defect_and_what_it_adds(defective) -> None:
+def test_a_piece_holds_the_defect_and_what_it_adds(
+    defective: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]],
+) -> None:
     (patch,) = cut_patches(*defective)
     assert float(patch.share.sum()) == 80
     assert float(patch.residual.min()) == pytest.approx((30 - 120) / 255)
@@ -29,7 +33,9 @@ def test_a_piece_holds_the_defect_and_what_it_adds(defective) -> None:
     assert (patch.residual[:, patch.share == 0] == 0).all()
 
 
-def test_pieces_are_told_apart_and_the_largest_come_first(defective) -> None:
+def test_pieces_are_told_apart_and_the_largest_come_first(
+    defective: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]],
+) -> None:
     image, filled, share = defective
     for left in range(0, 60, 12):
         share[30, left] = 1
@@ -40,13 +46,17 @@ def test_pieces_are_told_apart_and_the_largest_come_first(defective) -> None:
     assert {float(patch.share.sum()) for patch in patches[1:]} == {1.0}
 
 
-def test_no_defect_no_piece(defective) -> None:
+def test_no_defect_no_piece(
+    defective: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]],
+) -> None:
     image, filled, share = defective
     assert cut_patches(image, filled, np.zeros_like(share)) == []
     assert cut_patches(image, filled, 0.3 * share) == [], "a breath of a defect is none"
 
 
-def test_what_is_pasted_is_what_the_target_says(defective) -> None:
+def test_what_is_pasted_is_what_the_target_says(
+    defective: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]],
+) -> None:
     patches = cut_patches(*defective)
     for seed in range(8):
         values, share = torch.full((3, 50, 70), 0.7), torch.zeros(50, 70)
@@ -56,10 +66,12 @@ def test_what_is_pasted_is_what_the_target_says(defective) -> None:
         assert torch.allclose(values[:, share == 0], torch.tensor(0.7), atol=1e-5)
 
 
-def test_pasting_is_repeatable_and_moves_about(defective) -> None:
+def test_pasting_is_repeatable_and_moves_about(
+    defective: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]],
+) -> None:
     patches = cut_patches(*defective)
 
-    def pasted(seed):
+    def pasted(seed: int) -> Tensor:
         values, share = torch.full((3, 50, 70), 0.7), torch.zeros(50, 70)
         paste(values, share, patches, generator(seed))
         return share

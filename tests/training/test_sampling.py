@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ltcam.training.sampling import LARGEST_EPOCH, SMALLEST_EPOCH, balanced_epoch, epoch_length
 
@@ -13,7 +15,7 @@ counts = st.lists(st.integers(0, 60), min_size=2, max_size=6).filter(lambda c: c
 seeds = st.integers(0, 2**31 - 1)
 
 
-def labels_of(counts):
+def labels_of(counts: Sequence[int]) -> Tensor:
     return torch.tensor([kind for kind, count in enumerate(counts) for _ in range(count)])
 
 
@@ -44,7 +46,7 @@ def test_every_image_of_a_class_is_seen_before_one_comes_again(counts: list[int]
     labels = labels_of(counts)
     seen = Counter(balanced_epoch(labels, seed, 0))
     for kind, count in enumerate(counts):
-        times = [seen[index] for index in np.flatnonzero(labels.numpy() == kind)]
+        times = [seen[index] for index in np.flatnonzero(labels.numpy() == kind).tolist()]
         assert len(times) == count
         assert not times or max(times) - min(times) <= 1
 

@@ -34,7 +34,8 @@ def some_places(held_back: int = 8, *, seed: int = 0) -> tuple[Places, np.ndarra
 
 def maps_of(seed: Seed, places: Places) -> np.ndarray:
     with torch.no_grad():
-        return seed.heads([block.float() for block in places.blocks]).numpy()
+        found: np.ndarray = seed.heads([block.float() for block in places.blocks]).numpy()
+        return found
 
 
 @pytest.fixture(scope="module")

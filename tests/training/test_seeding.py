@@ -22,7 +22,8 @@ class Trunk(nn.Module):
         self.map = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.map(images[:, :1]).mean((2, 3))
+        logits: Tensor = self.map(images[:, :1]).mean((2, 3))
+        return logits
 
 
 def a_classifier(slope: float) -> SeededClassifier:
@@ -31,7 +32,7 @@ def a_classifier(slope: float) -> SeededClassifier:
     with torch.no_grad():
         found.head.weight.copy_(torch.tensor([[0.0], [slope]]))
         found.head.bias.zero_()
-        found.seed.convolutions[0].weight.fill_(1.0)
+        found.get_parameter("seed.convolutions.0.weight").fill_(1.0)
     return found.eval()
 
 
@@ -52,7 +53,8 @@ MUDDLED = [0.1, 0.2, 0.15, 0.28, 0.22, 0.12, 0.14, 0.3, 0.21, 0.25]  # means tha
 def scores(classifier: SeededClassifier, images: PreparedImages) -> np.ndarray:
     with torch.no_grad():
         logits = classifier(normalised(images.images, STATISTICS))
-    return (logits[:, 1] - logits[:, 0]).numpy()
+    found: np.ndarray = (logits[:, 1] - logits[:, 0]).numpy()
+    return found
 
 
 def test_peaks_tell_what_a_mean_cannot() -> None:

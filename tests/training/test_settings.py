@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -33,14 +35,14 @@ from ltcam_runtime.errors import SettingsError
         ("epoch", 3),
     ],
 )
-def test_a_value_out_of_range_is_named(field: str, value) -> None:
+def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=f"^`{field}` "):
         TrainingSettings(**{field: value})
 
 
 def test_they_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        TrainingSettings().epochs = 3
+        TrainingSettings().epochs = 3  # type: ignore[misc]
 
 
 def test_every_field_is_explained() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,21 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tests.conftest import noted
 
 from ltcam.calibration import verdict as verdict_module
 from ltcam.calibration.maps import default_cam
-from ltcam.data.dataset import OK, Dataset, make_dataset
+from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
+from ltcam.data.fingerprint import content_hashes
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
-from ltcam.jobs.training import train_run
+from ltcam.jobs.training import Trained, train_run
 from ltcam.models.backbones import build_trunk
+from ltcam.models.classifier import build_classifier
 from ltcam.training import train as module
 from ltcam.training.fit import Running
-from ltcam.training.images import PreparedImages
+from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.listener import Listener
 from ltcam.training.resume import SETTINGS_FILE
 from ltcam.training.settings import TrainingSettings
@@ -34,7 +37,7 @@ watched: list[str] | None = None
 """Files that are opened while it is a list."""
 
 
-def _audit(event, arguments) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if watched is not None and event == "open":
         watched.append(str(arguments[0]))
 
@@ -49,14 +52,20 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quick(settings_of: Callable[..., TrainingSettings]):
-    def make(**values: Any):
+def quick(settings_of: Callable[..., TrainingSettings]) -> Callable[..., TrainingSettings]:
+    def make(**values: Any) -> TrainingSettings:
         return settings_of(**{"epochs": 1, "image_size": (32, 32), "learning_rate": 3e-3, **values})
 
     return make
 
 
-def run(dataset, settings, work, listener=None, command: str = ""):
+def run(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    work: Path,
+    listener: Listener | None = None,
+    command: str = "",
+) -> Trained:
     return train_run(
         OpenData(dataset.root, dataset),
         settings,
@@ -66,25 +75,29 @@ def run(dataset, settings, work, listener=None, command: str = ""):
     )
 
 
-def prepare_split(dataset, settings):
+def prepare_split(dataset: Dataset, settings: TrainingSettings) -> tuple[Dataset, str]:
     found = choose_sides(dataset, seed=settings.seed, val_share=settings.validation_share)
     return found.dataset, found.words
 
 
-def sides(dataset):
+def sides(dataset: Dataset) -> dict[str, Sequence[Sample]]:
     return {name: dataset.of_split(name) for name in ("train", "val", "test")}
 
 
-def by_tens(number):
+def by_tens(number: int) -> int:
     return number // 10
 
 
 # ---------------------------------------------------------------------------------------- the whole
 
 
-def test_a_training_from_files_to_a_run(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
+def test_a_training_from_files_to_a_run(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
     dataset = pictures(ok=(40, None), dent=(20, None))
-    said, read, epochs = [], [], []
+    said: list[Any] = []
+    read: list[Any] = []
+    epochs: list[Any] = []
     listener = Listener(
         planned=said.append,
         reading=lambda *numbers: read.append(numbers),
@@ -125,7 +138,7 @@ def test_a_training_from_files_to_a_run(pictures: Callable[..., Dataset], quick,
 
 
 def test_the_same_seed_trains_the_same_model_and_another_another(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(12, None), dent=(6, None))
     first = run(dataset, quick(), tmp_path / "1").classifier.state_dict()
@@ -135,7 +148,7 @@ def test_the_same_seed_trains_the_same_model_and_another_another(
     assert any(not torch.equal(first[name], third[name]) for name in first)
 
 
-def pretend_weights(folder):
+def pretend_weights(folder: Path) -> Path:
     torch.manual_seed(5)
     file = folder / "trunk.safetensors"
     save_file(build_trunk("test_resnet").state_dict(), file)
@@ -143,7 +156,10 @@ def pretend_weights(folder):
 
 
 def test_masks_are_never_opened(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not by reading them, and not to look at their size or their hash either."""
     global watched  # noqa: PLW0603  # an audit hook cannot be taken back
@@ -173,12 +189,15 @@ def test_masks_are_never_opened(
 
 
 def test_images_of_the_test_side_are_not_trained_on(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = []
-    original = module.prepare_images
+    original = prepare_images
 
-    def spy(samples, *arguments: Any, **options: Any):
+    def spy(samples: Any, *arguments: Any, **options: Any) -> Any:
         read.extend(samples)
         return original(samples, *arguments, **options)
 
@@ -190,7 +209,7 @@ def test_images_of_the_test_side_are_not_trained_on(
 
 
 def test_unreadable_images_are_listed_and_the_others_used(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(
         ok=(12, None), dent=(6, None), split=lambda _l, n: ("test", "val", "val")[n] if n < 3 else "train"
@@ -207,17 +226,21 @@ def test_unreadable_images_are_listed_and_the_others_used(
 # ------------------------------------------------------------------------- a bound on missed defects
 
 
-def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promise_lowers_the_threshold_as_far_as_it_takes(
+    quick: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores as a network might give them, defective images first."""
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
     labels = torch.tensor([1] * 10 + [0] * 10)
-    part = PreparedImages(torch.zeros(20, 3, 2, 2, dtype=torch.uint8), labels, tuple(range(20)), ())
+    samples = tuple(Sample(f"{number}", Path(f"{number}"), OK, "") for number in range(20))
+    part = PreparedImages(torch.zeros(20, 3, 2, 2, dtype=torch.uint8), labels, samples, ())
+    nobody: Any = None  # whose scores are given
     statistics = ((0.0,) * 3, (1.0,) * 3)
-    said = []
-    bold = verdict_module.choose_verdict(None, part, quick(), statistics)
+    said: list[Any] = []
+    bold = verdict_module.choose_verdict(nobody, part, quick(), statistics)
     # With ten scores and nine tenths confidence the second from below bounds the missed ones by 34 %.
     settings = quick(max_miss=0.34, confidence=0.9)
-    verdict = verdict_module.choose_verdict(None, part, settings, statistics, said.append)
+    verdict = verdict_module.choose_verdict(nobody, part, settings, statistics, said.append)
     assert 0.5 < bold.threshold < 0.9
     assert verdict.threshold == pytest.approx(0.15 - 1e-6, abs=1e-9)
     assert "at most 34 % missed defects with 90 % confidence by any threshold up to 0.15" in verdict.evidence
@@ -228,7 +251,10 @@ def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick, monkeypatch: p
 
 
 def test_a_promise_never_raises_the_threshold(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
     dataset = pictures(ok=(15, None), dent=(15, None), split=lambda _l, n: "val" if n < 10 else "train")
@@ -240,7 +266,10 @@ def test_a_promise_never_raises_the_threshold(
 
 
 def test_defective_images_alone_make_a_promise_too(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They chose no epoch, so there is no caveat."""
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.0, *[0.4] * 9])
@@ -256,11 +285,11 @@ def test_defective_images_alone_make_a_promise_too(
 
 @pytest.mark.parametrize("held_back", [0, 4])
 def test_too_few_defects_for_a_promise_are_counted(
-    held_back: int, pictures: Callable[..., Dataset], quick, tmp_path: Path
+    held_back: int, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(12, None), dent=(9, None), split=lambda _l, n: "val" if n < held_back else "train")
     settings = quick(validation_share=0.0)
-    said = []
+    said: list[Any] = []
     plain = run(dataset, settings, tmp_path / "work").run.verdict
     promised = settings.model_copy(update={"max_miss": 0.02})
     verdict = run(dataset, promised, tmp_path / "work", listener=Listener(say=said.append)).run.verdict
@@ -284,10 +313,14 @@ def test_too_few_defects_for_a_promise_are_counted(
     ],
 )
 def test_groups_that_cannot_be_cut_are_all_trained_on(
-    classes: dict[str, Any], pictures: Callable[..., Dataset], quick, tmp_path: Path
+    classes: dict[str, Any],
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
 ) -> None:
     dataset = pictures(**classes)
-    plans, warned = [], []
+    plans: list[Any] = []
+    warned: list[Any] = []
     listener = Listener(planned=plans.append, warn=warned.append)
     found = run(dataset, quick(), tmp_path / "work", listener=listener)
     assert len(found.dataset.of_split("train")) == len(dataset.samples)
@@ -299,13 +332,17 @@ def test_groups_that_cannot_be_cut_are_all_trained_on(
     assert found.run.verdict.threshold == 0.5
 
 
-def test_two_defects_are_divided_between_train_and_test(pictures: Callable[..., Dataset], quick) -> None:
+def test_two_defects_are_divided_between_train_and_test(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     dataset, words = prepare_split(pictures(ok=(30, None), dent=(2, None)), quick())
     assert [sum(s.defective for s in side) for side in sides(dataset).values()] == [1, 0, 1]
     assert "no test side" not in words
 
 
-def test_a_lot_is_never_on_two_sides(pictures: Callable[..., Dataset], quick) -> None:
+def test_a_lot_is_never_on_two_sides(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     dataset, _ = prepare_split(pictures(ok=(120, by_tens), dent=(60, by_tens)), quick())
     assert straddling_groups(dataset) == ()
     assert all(sides(dataset).values())
@@ -313,7 +350,7 @@ def test_a_lot_is_never_on_two_sides(pictures: Callable[..., Dataset], quick) ->
 
 @pytest.mark.parametrize("missing", [OK, "dent"])
 def test_a_validation_side_of_one_kind_chooses_nothing(
-    missing, pictures: Callable[..., Dataset], quick, tmp_path: Path
+    missing: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     """By the loss of OK images alone, the best epoch would be the one that calls everything OK."""
     kept = "dent" if missing == OK else OK
@@ -329,14 +366,18 @@ def test_a_validation_side_of_one_kind_chooses_nothing(
     assert found.run.verdict.threshold == 0.5
 
 
-def test_few_defects_are_all_learned_from(pictures: Callable[..., Dataset], quick) -> None:
+def test_few_defects_are_all_learned_from(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     few, _ = prepare_split(
         pictures(ok=(40, None), dent=(FEWEST_FOR_VALIDATION - 1, None), split="train"), quick()
     )
     assert few.of_split("val") == ()
 
 
-def test_more_defects_choose_the_epoch(pictures: Callable[..., Dataset], quick) -> None:
+def test_more_defects_choose_the_epoch(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     dataset, _ = prepare_split(
         pictures(ok=(40, None), dent=(40, None), split=lambda _l, n: "test" if n > 29 else "train"), quick()
     )
@@ -345,14 +386,16 @@ def test_more_defects_choose_the_epoch(pictures: Callable[..., Dataset], quick) 
     assert len(dataset.of_split("val")) > 0  # what is named stays
 
 
-def test_no_validation_if_none_is_wanted(pictures: Callable[..., Dataset], quick) -> None:
+def test_no_validation_if_none_is_wanted(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     dataset, _ = prepare_split(pictures(ok=(40, None), dent=(30, None)), quick(validation_share=0.0))
     assert dataset.of_split("val") == ()
 
 
 @pytest.mark.parametrize(("kind", "words"), [(OK, "no OK image"), ("dent", "no defective image")])
 def test_a_training_side_of_one_kind_is_an_error(
-    kind, words: str, pictures: Callable[..., Dataset], quick
+    kind: str, words: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
 ) -> None:
     dataset = pictures(
         ok=(9, None), dent=(9, None), split=lambda label, _n: "test" if label == kind else "train"
@@ -362,7 +405,7 @@ def test_a_training_side_of_one_kind_is_an_error(
 
 
 def test_a_kind_of_which_no_image_can_be_read_is_an_error(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(9, None), dent=(3, None), split="train")
     for sample in dataset.samples:
@@ -372,7 +415,9 @@ def test_a_kind_of_which_no_image_can_be_read_is_an_error(
         run(dataset, quick(), tmp_path / "work")
 
 
-def test_no_readable_image_at_all(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
+def test_no_readable_image_at_all(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
     dataset = pictures(ok=(3, None), dent=(3, None), split="train")
     for sample in dataset.samples:
         sample.path.write_bytes(b"")
@@ -381,7 +426,10 @@ def test_no_readable_image_at_all(pictures: Callable[..., Dataset], quick, tmp_p
 
 
 def test_rare_classes_grey_images_and_sizes_of_all_kinds(
-    pictures: Callable[..., Dataset], quick, short_epochs: None, tmp_path: Path
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    short_epochs: None,
+    tmp_path: Path,
 ) -> None:
     dataset = pictures(ok=(20, None), crack=(12, None), dent=(9, None), stain=(1, None))
     for number, sample in enumerate(dataset.samples):
@@ -394,7 +442,9 @@ def test_rare_classes_grey_images_and_sizes_of_all_kinds(
     assert np.isfinite([entry["train_loss"] for entry in found.history]).all()
 
 
-def test_copies_of_one_photograph_stay_on_one_side(pictures: Callable[..., Dataset], quick) -> None:
+def test_copies_of_one_photograph_stay_on_one_side(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+) -> None:
     dataset = pictures(ok=(30, None), dent=(20, None))
     for number in range(0, 20, 2):
         shutil.copy(dataset.samples[number].path, dataset.samples[number + 1].path)
@@ -408,26 +458,31 @@ def test_copies_of_one_photograph_stay_on_one_side(pictures: Callable[..., Datas
 
 
 def test_the_size_is_chosen_from_the_training_images(
-    pictures: Callable[..., Dataset], quick, short_epochs: None, tmp_path: Path
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    short_epochs: None,
+    tmp_path: Path,
 ) -> None:
     dataset = pictures(size=(300, 90), ok=(5, None), dent=(5, None), split="train")
     found = run(dataset, quick(image_size=None), tmp_path / "work")
     assert found.run.image_size == (416, 128)
 
 
-def test_too_many_frozen_stages(pictures: Callable[..., Dataset], quick, tmp_path: Path) -> None:
+def test_too_many_frozen_stages(
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match=r"`freeze` 8: the network has \d stages"):
         run(pictures(ok=(3, None), dent=(3, None)), quick(freeze=8), tmp_path / "work")
 
 
 def test_frozen_stages_come_out_as_they_went_in(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     """Random weights: only there are the statistics of batch normalisation trained at all."""
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     frozen = run(dataset, quick(freeze=2), tmp_path / "1").classifier.state_dict()
     torch.manual_seed(0)
-    start = module.build_classifier("test_resnet", 2).state_dict()
+    start = build_classifier("test_resnet", 2).state_dict()
     kept = [n for n in start if n.startswith(("trunk.conv1", "trunk.bn1", "trunk.layer1"))]
     assert len(kept) > 8
     assert all(torch.equal(start[name], frozen[name]) for name in kept)
@@ -436,7 +491,10 @@ def test_frozen_stages_come_out_as_they_went_in(
 
 @pytest.mark.parametrize("size", [(7, 7), (16, 16)])
 def test_a_size_that_leaves_no_stages(
-    size: tuple[int, int], pictures: Callable[..., Dataset], quick, tmp_path: Path
+    size: tuple[int, int],
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
 ) -> None:
     settings = quick(image_size=size, backbone="pit_s_224")
     with pytest.raises(SettingsError, match="`backbone`"):
@@ -454,7 +512,11 @@ def test_a_size_that_leaves_no_stages(
     ],
 )
 def test_a_training_is_not_gone_on_with_other_settings(
-    change: dict[str, Any], option: str, pictures: Callable[..., Dataset], quick, tmp_path: Path
+    change: dict[str, Any],
+    option: str,
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     run(dataset, quick(), tmp_path / "work")
@@ -463,7 +525,7 @@ def test_a_training_is_not_gone_on_with_other_settings(
 
 
 def test_a_training_is_not_gone_on_with_other_data(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path
+    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     run(dataset, quick(), tmp_path / "work")
@@ -474,7 +536,7 @@ def test_a_training_is_not_gone_on_with_other_data(
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": 3}', "{}"])
 def test_damaged_settings_of_a_begun_training(
-    content: str, pictures: Callable[..., Dataset], quick, tmp_path: Path
+    content: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     (tmp_path / "work").mkdir()
@@ -485,18 +547,21 @@ def test_damaged_settings_of_a_begun_training(
 
 @pytest.mark.parametrize(("backbone", "rate"), [("test_resnet", 1e-4), ("test_convnext", 5e-5)])
 def test_networks_without_batch_normalisation_learn_more_slowly(backbone: str, rate: float) -> None:
-    assert module.default_learning_rate(module.build_classifier(backbone, 2)) == rate
+    assert module.default_learning_rate(build_classifier(backbone, 2)) == rate
 
 
 def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
-    pictures: Callable[..., Dataset], quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Callable[..., Dataset],
+    quick: Callable[..., TrainingSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from ltcam.data import opened  # noqa: PLC0415
 
-    hashed, original = [], opened.content_hashes
-    monkeypatch.setattr(opened, "content_hashes", lambda *given: hashed.append(1) or original(*given))
+    hashed: list[Any] = []
+    monkeypatch.setattr(opened, "content_hashes", noted(hashed, content_hashes))
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     data = OpenData(dataset.root, dataset)
     for number in range(2):
         train_run(data, quick(), tmp_path / str(number), Running(device="cpu"))
-    assert hashed == [1]
+    assert len(hashed) == 1

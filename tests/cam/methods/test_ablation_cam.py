@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cam.conftest import Plain, Residual
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture
@@ -19,11 +20,13 @@ from ltcam.cam.methods.ablation_cam import ABLATION_CAM
 TARGETS = (1, [1, 0], lambda logits: logits[1] - logits[0])
 
 
-def literal_weights(net, images, target, layer) -> np.ndarray:
+def literal_weights(
+    net: Plain | Residual | Dead, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str
+) -> np.ndarray:
     """(y - y_k)/|y|, one whole forward pass per image and channel."""
 
-    def score(i, channel=None):
-        def ablate(_module, _inputs, output):
+    def score(i: int, channel: int | None = None) -> float:
+        def ablate(_module: nn.Module, _inputs: tuple[Tensor], output: Tensor) -> Tensor:
             changed = output.clone()
             if channel is not None:
                 changed[:, channel] = 0
@@ -45,13 +48,21 @@ def literal_weights(net, images, target, layer) -> np.ndarray:
     return np.array(rows)
 
 
-def asked(net, images, target, layer, chunk: int = 8):
+def asked(
+    net: Plain | Residual | Dead,
+    images: Tensor,
+    target: Callable[..., Any] | int | list[int] | None,
+    layer: str,
+    chunk: int = 8,
+) -> Tensor:
     captured = capture(net, images, target, layers=layer, gradients=False)
     with torch.no_grad():
         return ABLATION_CAM.weights(Probe(net, images, target, captured, chunk), 0)
 
 
-def check(net, images, target, layer) -> None:
+def check(
+    net: Plain | Residual | Dead, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str
+) -> None:
     found = asked(net, images, target, layer)
     wanted = literal_weights(net, images, target, layer)
     assert found.shape == (*wanted.shape, 1, 1)
@@ -123,7 +134,7 @@ _signs = [1.0, 0.0]
 class Dead(nn.Module):
     """Channels 1 and 3 of the stage are zero everywhere."""
 
-    def __init__(self, nets) -> None:
+    def __init__(self, nets: SimpleNamespace) -> None:
         super().__init__()
         self.net = nets.plain(9)
         bn = self.net.features[1]
@@ -131,7 +142,8 @@ class Dead(nn.Module):
         bn.bias.data[[1, 3]] = -1
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images)
+        logits: Tensor = self.net(images)
+        return logits
 
 
 def test_dead_channels_are_not_asked_for(nets: SimpleNamespace) -> None:
@@ -200,7 +212,8 @@ def test_infinite_scores_are_refused(nets: SimpleNamespace) -> None:
 
         def forward(self, images: Tensor) -> Tensor:
             maps = self.net.features(images)
-            return self.net.head(maps.mean((2, 3)) / maps[:, 2:3].mean((2, 3)))
+            logits: Tensor = self.net.head(maps.mean((2, 3)) / maps[:, 2:3].mean((2, 3)))
+            return logits
 
     with pytest.raises(ValueError, match=r"'net.features.11': without channels \[2\] the score of image 0"):
         CAM("ablation-cam", layers=("net.features.11",))(Dividing(), nets.images(12), 1)

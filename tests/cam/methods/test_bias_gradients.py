@@ -12,15 +12,22 @@ from typing import Any
 import pytest
 import timm
 import torch
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import FullGrad, capture_biases
 from ltcam.cam.methods import bias_gradients
-from ltcam.cam.methods.bias_gradients import BiasCapture, effective_bias, visit_biases, warn_if_incomplete
+from ltcam.cam.methods.bias_gradients import (
+    BiasCapture,
+    BiasLayer,
+    effective_bias,
+    visit_biases,
+    warn_if_incomplete,
+)
 
 
-def explained(captured) -> torch.Tensor:
+def explained(captured: BiasCapture) -> torch.Tensor:
     """sum g^x x + sum b g of each image, by the formula, from what the capture holds."""
     total = (captured.input_gradient * captured.images).sum((1, 2, 3))
     for layer in captured.layers:
@@ -29,7 +36,7 @@ def explained(captured) -> torch.Tensor:
     return total
 
 
-def complete(captured, tolerance: float = 1e-10) -> bool:
+def complete(captured: BiasCapture, tolerance: float = 1e-10) -> bool:
     """Whether the gap is rounding, by the bar of the numerics."""
     return bool((captured.gap.abs() <= tolerance * captured.scores.abs().clamp_min(1)).all())
 
@@ -57,7 +64,8 @@ class Grouped(nn.Module):
         wide = functional.interpolate(maps, scale_factor=2.0, mode="bilinear")
         wide = functional.interpolate(wide, size=deep.shape[2:], mode="nearest")
         maps = functional.relu(self.norm(torch.cat([wide, deep], 1)))
-        return self.head(self.drop(functional.adaptive_avg_pool2d(maps, 1).flatten(1)))
+        logits: Tensor = self.head(self.drop(functional.adaptive_avg_pool2d(maps, 1).flatten(1)))
+        return logits
 
 
 def activated(activation: nn.Module) -> nn.Module:
@@ -189,7 +197,9 @@ def test_frozen_normalisation_of_another_library_counts(nets: SimpleNamespace) -
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-def test_implicit_biases_of_activations_complete_the_score(activation, nets: SimpleNamespace) -> None:
+def test_implicit_biases_of_activations_complete_the_score(
+    activation: nn.Module, nets: SimpleNamespace
+) -> None:
     """Both calls of the one activation count; without its implicit bias a gap would be left."""
     net, images = nets.shaken(activated(activation), 5), 8 * nets.images(5, size=(10, 12))
     with warnings.catch_warnings():
@@ -205,7 +215,7 @@ def test_implicit_biases_of_activations_complete_the_score(activation, nets: Sim
 class WrittenOver(nn.Module):
     """Writes over its images, and over what its activation gave or, if `taken`, over what it took."""
 
-    def __init__(self, activation, taken) -> None:
+    def __init__(self, activation: nn.Module, taken: bool) -> None:
         super().__init__()
         self.conv, self.activation, self.taken = nn.Conv2d(3, 4, 3), activation, taken
         self.head = nn.Linear(4, 2)
@@ -218,13 +228,16 @@ class WrittenOver(nn.Module):
             maps = maps + before.mul_(2)
         else:
             maps += 1
-        return self.head(maps.mean((2, 3)))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize(
     ("activation", "taken"), [(nn.Hardshrink(0.1), False), (nn.ReLU6(), False), (nn.Sigmoid(), True)], ids=str
 )
-def test_values_written_over_later_are_seen_in_time(activation, taken: bool, nets: SimpleNamespace) -> None:
+def test_values_written_over_later_are_seen_in_time(
+    activation: nn.Module, taken: bool, nets: SimpleNamespace
+) -> None:
     images = 6 * nets.images(3)
     before = images.clone()
     net = nets.shaken(WrittenOver(activation, taken), 3)
@@ -291,7 +304,7 @@ class Excited(nn.Module):
 
 
 @pytest.mark.parametrize("part", [FunctionalReLU6(), Excited(), nn.GroupNorm(2, 4), nn.Softmax(1)], ids=str)
-def test_what_is_not_complete_is_measured_and_said(part, nets: SimpleNamespace) -> None:
+def test_what_is_not_complete_is_measured_and_said(part: nn.Module, nets: SimpleNamespace) -> None:
     net = nets.shaken(
         nn.Sequential(nn.Conv2d(3, 4, 3), part, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2))
     )
@@ -316,7 +329,8 @@ def test_a_layer_that_runs_twice_counts_twice(nets: SimpleNamespace) -> None:
             maps = functional.relu(
                 self.again(functional.relu(self.again(functional.relu(self.stem(images)))))
             )
-            return self.head(maps.mean((2, 3)))
+            logits: Tensor = self.head(maps.mean((2, 3)))
+            return logits
 
     captured = capture_biases(nets.shaken(Twice()), nets.images(), 1)
     assert complete(captured)
@@ -354,7 +368,8 @@ def test_linear_layers_over_positions_have_their_channels_second(nets: SimpleNam
 
         def forward(self, images: Tensor) -> Tensor:
             maps = functional.relu(self.mix(self.patches(images).permute(0, 2, 3, 1)))
-            return self.head(maps.mean((1, 2)))
+            logits: Tensor = self.head(maps.mean((1, 2)))
+            return logits
 
     captured = capture_biases(nets.shaken(Mixer()), nets.images(), 1)
     assert captured.layers[1].gradient.shape == (2, 6, 4, 6)
@@ -375,7 +390,7 @@ def test_batch_equals_singles(nets: SimpleNamespace) -> None:
 def test_visiting_goes_from_the_last_layer_to_the_first_and_answers_in_order(nets: SimpleNamespace) -> None:
     seen: list[str] = []
 
-    def take(layer):
+    def take(layer: BiasLayer) -> str:
         seen.append(layer.name)
         return layer.name
 
@@ -441,9 +456,9 @@ def test_hooks_go_even_if_setting_them_fails(nets: SimpleNamespace, monkeypatch:
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6(), nn.SiLU()], ids=str)
-def test_no_tensor_outlives_its_map(activation, nets: SimpleNamespace) -> None:
+def test_no_tensor_outlives_its_map(activation: nn.Module, nets: SimpleNamespace) -> None:
     net, images = nets.shaken(activated(activation)), nets.images(size=(10, 12))
-    seen = []
+    seen: list[Any] = []
     for part in net.modules():
         part.register_forward_hook(
             lambda _module, inputs, output: seen.extend(map(weakref.ref, (*inputs, output)))
@@ -497,12 +512,13 @@ def test_a_normalisation_by_the_batch_is_refused(nets: SimpleNamespace) -> None:
 
 
 class Detached(nn.Module):
-    def __init__(self, net) -> None:
+    def __init__(self, net: Plain) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.net(images.detach())
+        logits: Tensor = self.net(images.detach())
+        return logits
 
 
 class Folding(nn.Module):
@@ -514,7 +530,8 @@ class Folding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         halves = torch.cat(images.chunk(2, 3))
-        return self.head(self.conv(halves).mean((2, 3)))[: len(images)]
+        logits: Tensor = self.head(self.conv(halves).mean((2, 3)))[: len(images)]
+        return logits
 
 
 def test_bad_input_is_refused(nets: SimpleNamespace) -> None:

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture, get_method, log_odds
@@ -17,11 +18,12 @@ from ltcam.cam import CAM, Probe, capture, get_method, log_odds
 CAM_METHOD = get_method("cam")
 
 
-def gap_net(nets, seed: int = 0, classes: int = 3):
-    return nets.plain(seed, head="gap", classes=classes)
+def gap_net(nets: SimpleNamespace, seed: int = 0, classes: int = 3) -> Plain:
+    found: Plain = nets.plain(seed, head="gap", classes=classes)
+    return found
 
 
-def signed_map(net, images, target, layer):
+def signed_map(net: Any, images: Tensor, target: Any, layer: str) -> Tensor | None:
     return CAM("cam", layers=(layer,), relu="none")(net, images, target)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ltcam.cam import Truncation, get_method, kept, list_methods
 from ltcam.cam.engine import weighted_sum
+from ltcam.cam.truncation import Scope
 
 NAMES = ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam")
 TRUNCATIONS = (
@@ -25,7 +26,7 @@ def test_these_are_the_methods() -> None:
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_signed_sum_equals_the_literal_formula(
-    name: str, truncation, nets: SimpleNamespace, literal: SimpleNamespace
+    name: str, truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace
 ) -> None:
     for seed in range(3):
         A, g = nets.pair(seed, signed=seed == 2)
@@ -59,7 +60,7 @@ def test_channel_rescaling_changes_no_map_in_channel_scope(name: str, nets: Simp
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("p", [0, 25, 50, 90, 100])
-def test_truncated_hires_cam_is_truncated_layer_cam(p: int, scope: str, nets: SimpleNamespace) -> None:
+def test_truncated_hires_cam_is_truncated_layer_cam(p: int, scope: Scope, nets: SimpleNamespace) -> None:
     A, g = nets.pair(13, signed=True)
     for reading in ("gradient", "mask"):
         truncation = Truncation(p, scope, reading)

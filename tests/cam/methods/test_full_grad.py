@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from tests.cam.conftest import Plain
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam import (
@@ -23,7 +24,9 @@ from ltcam.cam import (
     get_method,
     truncated,
 )
+from ltcam.cam.fusion import Fusion
 from ltcam.cam.methods.full_grad import full_grad_sweep, sum_of_scaled_channels
+from ltcam.cam.truncation import Scope
 
 
 def golden() -> tuple[nn.Module, torch.Tensor]:
@@ -41,7 +44,9 @@ def min_max(values: np.ndarray) -> np.ndarray:
     return np.zeros_like(values) if high == low else (values - low) / (high - low)
 
 
-def gradients_of_plain(net, images, target) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
+def gradients_of_plain(
+    net: Plain, images: Tensor, target: list[int]
+) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
     """g^x and (b, g) of each convolution and normalisation of `Plain`, by running it step by step."""
     leaf = maps = images.clone().requires_grad_()
     outputs, biases = [], []
@@ -59,7 +64,14 @@ def gradients_of_plain(net, images, target) -> tuple[torch.Tensor, list[tuple[to
     return slope, list(zip(biases, gradients, strict=True))
 
 
-def formula(net, images, target, literal, truncation=None, input_term: str = "scaled") -> np.ndarray:
+def formula(
+    net: Plain,
+    images: Tensor,
+    target: list[int],
+    literal: SimpleNamespace,
+    truncation: Truncation | None = None,
+    input_term: str = "scaled",
+) -> np.ndarray:
     slope, layers = gradients_of_plain(net, images, target)
     n, size = len(images), tuple(images.shape[2:])
     heatmaps = np.zeros((n, *size))
@@ -168,7 +180,8 @@ def test_changed_biases_change_only_by_the_gradients(nets: SimpleNamespace) -> N
         net.features[12].weight.data = torch.eye(8, dtype=torch.float64)[:, :, None, None]
         net.features[12].bias.data.fill_(value)
         net.features.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
-        return net
+        found: nn.Module = net
+        return found
 
     images = nets.images(3, size=(16, 40))
     wanted = FullGrad()(net_with(0.7), images, 1)
@@ -215,7 +228,7 @@ def test_batch_equals_singles(truncation: Truncation | None, nets: SimpleNamespa
 @pytest.mark.parametrize("fusion", ["sum", "mean", "max", "product"])
 @pytest.mark.parametrize("truncation", [None, Truncation(50)], ids=str)
 def test_a_capture_gives_the_map_of_the_call(
-    truncation: Truncation | None, fusion: str, nets: SimpleNamespace
+    truncation: Truncation | None, fusion: Fusion, nets: SimpleNamespace
 ) -> None:
     """Kept gradients and gradients that go by; and each fusion against resized maps put together."""
     net, images = nets.plain(4), nets.images(4)
@@ -383,7 +396,7 @@ def test_an_incomplete_model_warns_once_with_the_gap_at_the_callers_line(nets: S
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
-def test_sweep_gives_what_each_alone_gives(scope: str, nets: SimpleNamespace) -> None:
+def test_sweep_gives_what_each_alone_gives(scope: Scope, nets: SimpleNamespace) -> None:
     net, images = nets.plain(0), nets.images(0)
     percentiles = (50, None, 0, 90)
     base = FullGrad(Truncation(1, scope), input_term="raw")

@@ -14,6 +14,8 @@ import pytest
 import timm
 import torch
 import torchvision
+from numpy.typing import NDArray
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,13 +25,13 @@ from ltcam.cam.targets import resolved
 LIFT = get_method("lift-cam")
 
 
-def lift_weights(net, images, target, layer, chunk: int = 8):
+def lift_weights(net: nn.Module, images: Tensor, target: Any, layer: str, chunk: int = 8) -> Tensor:
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
         return LIFT.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
 
 
-def difference(net, images, target, layer):
+def difference(net: nn.Module, images: Tensor, target: int | list[int], layer: str) -> Tensor:
     """y - y(layer's output set to 0)."""
     module = dict(net.named_modules())[layer]
     whole = capture(net, images, target, layers=(layer,), gradients=False).scores
@@ -41,7 +43,7 @@ def difference(net, images, target, layer):
     return whole - without
 
 
-def by_hand(net, A, row):
+def by_hand(net: Plain, A: NDArray[np.float64], row: int) -> NDArray[np.float64]:
     """DeepLIFT of the tail conv, BN, ReLU, MaxPool, Linear, ReLU, Linear, in float64 numpy loops, for one image."""
     conv, norm = net.features[8], net.features[9]
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().numpy()
@@ -51,14 +53,16 @@ def by_hand(net, A, row):
     C, H, W = A.shape
     K = len(b)
 
-    def convolve(maps):
+    def convolve(maps: NDArray[np.float64]) -> NDArray[np.float64]:
         padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
         out = np.zeros((K, H, W))
         for k, i, j in itertools.product(range(K), range(H), range(W)):
             out[k, i, j] = b[k] + (w[k] * padded[:, i : i + 3, j : j + 3]).sum()
         return out
 
-    def pooled(maps):
+    def pooled(
+        maps: NDArray[np.float64],
+    ) -> tuple[dict[tuple[int, int, int], tuple[int, int, int]], NDArray[np.float64]]:
         places, out = {}, np.zeros((K, H // 2, W // 2))
         for k, i, j in itertools.product(range(K), range(H // 2), range(W // 2)):
             window = maps[k, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
@@ -66,7 +70,7 @@ def by_hand(net, A, row):
             places[k, i, j], out[k, i, j] = (k, 2 * i + di, 2 * j + dj), window[di, dj]
         return places, out
 
-    def rescale(x, r):
+    def rescale(x: NDArray[np.float64], r: NDArray[np.float64]) -> NDArray[np.float64]:
         quotient = (np.maximum(x, 0) - np.maximum(r, 0)) / np.where(x == r, 1, x - r)
         return np.where(x == r, (x > 0) * 1.0, quotient)
 
@@ -89,7 +93,8 @@ def by_hand(net, A, row):
     at_input = np.zeros((C, H + 2, W + 2))
     for k, i, j in itertools.product(range(K), range(H), range(W)):
         at_input[:, i : i + 3, j : j + 3] += at_conv[k, i, j] * w[k]
-    return (at_input[:, 1:-1, 1:-1] * A).sum((1, 2))
+    found: NDArray[np.float64] = (at_input[:, 1:-1, 1:-1] * A).sum((1, 2))
+    return found
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -128,7 +133,8 @@ class Gated(nn.Module):
         maps += stem
         maps = functional.hardtanh(self.norm(maps), 0, 6, inplace=True)
         maps = functional.gelu(functional.max_pool2d(maps, 3, 2, 1)) * maps.mean((2, 3), keepdim=True)
-        return self.head(maps.mean((2, 3)))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize("target", [0, [2, 1]])
@@ -215,7 +221,8 @@ class Squared(nn.Module):
         self.net = net
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.net(images).square()
+        logits: torch.Tensor = self.net(images).square()
+        return logits
 
 
 def test_contributions_are_judged_against_what_they_should_add_up_to(nets: SimpleNamespace) -> None:
@@ -233,7 +240,7 @@ class Halved(torch.autograd.Function):
         return x * 3
 
     @staticmethod
-    def backward(ctx, slope):
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
         return slope * 1.5
 
 
@@ -252,7 +259,8 @@ def test_what_nobody_has_listed_is_found_by_what_is_missing(name: str, nets: Sim
             self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.head(operations[name](self.stem(images)).mean((2, 3)))
+            logits: Tensor = self.head(operations[name](self.stem(images)).mean((2, 3)))
+            return logits
 
     with pytest.warns(UserWarning, match=r"'stem': contributions miss y - y\(reference\) by"):
         CAM("lift-cam", layers=("stem",))(nets.shaken(Tail()), nets.images(5), 1)

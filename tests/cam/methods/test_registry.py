@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
 
 from ltcam.cam import CAM, GradientMethod, Truncation, get_method, list_methods, register_method
 from ltcam.cam.engine import weighted_sum
@@ -21,7 +22,7 @@ def test_an_own_method_in_ten_lines(clean_registry: None, nets: SimpleNamespace)
     @lambda weights: register_method(
         GradientMethod("sign-cam", "SignCAM", "this test", "Votes by sign.", weights)
     )
-    def sign_cam(activations, gradients):
+    def sign_cam(activations: Tensor, gradients: Tensor) -> Tensor:
         return gradients.sign().mean((2, 3), keepdim=True)
 
     net, images = nets.plain(), nets.images()

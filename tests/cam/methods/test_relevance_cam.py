@@ -12,6 +12,8 @@ import pytest
 import timm
 import torch
 import torchvision
+from numpy.typing import NDArray
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,24 +24,26 @@ from ltcam.cam.targets import resolved
 RELEVANCE = get_method("relevance-cam")
 
 
-def relevance_weights(net, images, target, layer, chunk: int = 8):
+def relevance_weights(
+    net: Any, images: Tensor, target: Callable[..., Any] | int | list[int] | None, layer: str, chunk: int = 8
+) -> Tensor:
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
         return RELEVANCE.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
 
 
-def first_logit(logits):
+def first_logit(logits: Tensor) -> Tensor:
     """A callable whose relevance starts with 1 at one logit and 0 elsewhere."""
     return logits[0]
 
 
-def shares(parts, total):
+def shares(parts: NDArray[np.float64], total: float | np.float64) -> NDArray[np.float64]:
     """Relevance of one output by z+: positive parts share it."""
     positive = np.maximum(parts, 0)
     return positive / positive.sum() * total if positive.sum() > 0 else np.zeros_like(parts)
 
 
-def by_hand(net, A, start):
+def by_hand(net: Plain, A: NDArray[np.float64], start: list[float | int]) -> NDArray[np.float64]:
     """LRP of the tail conv, BN, ReLU, MaxPool, Linear, ReLU, Linear as messages of relevance, for one image."""
     conv = net.features[8].weight.detach().numpy()
     with torch.no_grad():
@@ -63,7 +67,8 @@ def by_hand(net, A, start):
     for k, i, j in itertools.product(range(K), range(H), range(W)):
         window = (slice(None), slice(i, i + 3), slice(j, j + 3))
         R_input[window] += shares(conv[k] * padded[window], R_conv[k, i, j])
-    return R_input[:, 1:-1, 1:-1].sum((1, 2))
+    found: NDArray[np.float64] = R_input[:, 1:-1, 1:-1].sum((1, 2))
+    return found
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -81,7 +86,9 @@ def test_equals_relevance_by_hand(inplace: bool, nets: SimpleNamespace) -> None:
     ([0, 3], [[1, -1 / 3, -1 / 3, -1 / 3], [-1 / 3, -1 / 3, -1 / 3, 1]]),
     (lambda logits: logits[1] - 2 * logits[0], [[-2, 1, 0, 0]] * 2),
 ])  # fmt: skip
-def test_initial_relevance_is_contrastive(target: Callable[..., Any] | int | list[int], wanted) -> None:
+def test_initial_relevance_is_contrastive(
+    target: Callable[..., Any] | int | list[int], wanted: list[Any]
+) -> None:
     logits = torch.randn(2, 4, dtype=torch.float64)
     assert torch.allclose(initial_relevance(logits, target), torch.tensor(wanted, dtype=torch.float64))
 
@@ -120,7 +127,8 @@ class Block(nn.Module):
         maps += stem
         maps = torch.cat([maps, functional.relu(self.right(stem))], 1)
         maps = functional.avg_pool2d(maps, 2).mean((2, 3))
-        return self.head(maps * maps.tanh())
+        logits: Tensor = self.head(maps * maps.tanh())
+        return logits
 
 
 def test_relevance_is_conserved_through_sums_concatenations_and_gates(nets: SimpleNamespace) -> None:
@@ -141,7 +149,8 @@ def test_a_residual_sum_shares_in_the_proportion_of_its_parts() -> None:
 
         def forward(self, images: Tensor) -> Tensor:
             a = self.a(images)
-            return (functional.relu(self.branch(a)) + self.skip(a)).flatten(1).sum(1, keepdim=True)
+            logits: Tensor = (functional.relu(self.branch(a)) + self.skip(a)).flatten(1).sum(1, keepdim=True)
+            return logits
 
     net, images = Sum().double(), torch.rand(1, 3, 2, 2, dtype=torch.float64)
     assert float(relevance_weights(net, images, None, "branch")) == pytest.approx(0.75)
@@ -255,27 +264,29 @@ class Square(torch.autograd.Function):
         return x * x
 
     @staticmethod
-    def backward(ctx, slope):
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        return 2 * x * slope
+        found: Tensor = 2 * x * slope
+        return found
 
 
 @torch.jit.script
-def scripted(x):
+def scripted(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x)
 
 
 class Tail(nn.Module):
     """A convolution, an operation, and a linear head."""
 
-    def __init__(self, operation) -> None:
+    def __init__(self, operation: Any) -> None:
         super().__init__()
         self.stem, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4, 2)
         self.shift = nn.Parameter(torch.ones(4, 1, 1))
         self.operation = operation
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.operation(self, self.stem(images)).mean((2, 3)))
+        logits: Tensor = self.head(self.operation(self, self.stem(images)).mean((2, 3)))
+        return logits
 
 
 UNKNOWN = {
@@ -313,7 +324,7 @@ CONSERVING = {
 }
 
 
-def written(x):
+def written(x: Tensor) -> Tensor:
     out = torch.zeros_like(x)
     out[:, :2] = x[:, 2:]
     out[:, 2:] += x[:, :2]

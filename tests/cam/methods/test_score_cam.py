@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,7 +21,9 @@ from ltcam.cam.methods.score_cam import SCORE_CAM
 TARGETS = (1, [1, 0], lambda logits: logits[1] - logits[0])
 
 
-def literal_weights(net, images, activations, target, literal) -> np.ndarray:
+def literal_weights(
+    net: Any, images: Tensor, activations: Tensor, target: Any, literal: SimpleNamespace
+) -> np.ndarray:
     """One forward pass per image and channel, resized position by position."""
     n, channels = activations.shape[:2]
     weights = np.zeros((n, channels))
@@ -40,7 +43,9 @@ def literal_weights(net, images, activations, target, literal) -> np.ndarray:
     return weights
 
 
-def asked(net, images, target, layer, chunk: int = 8):
+def asked(
+    net: Any, images: Tensor, target: Callable[..., Any] | int | list[int] | None, layer: str, chunk: int = 8
+) -> tuple[Tensor, Tensor]:
     captured = capture(net, images, target, layers=layer, gradients=False)
     with torch.no_grad():
         found = SCORE_CAM.weights(Probe(net, images, target, captured, chunk), 0)
@@ -81,7 +86,7 @@ def test_heatmap_is_the_weighted_sum(nets: SimpleNamespace, literal: SimpleNames
 class ConstantMaps(nn.Module):
     """Channel 0 is dead, channel 1 constant and not zero; `all_of_them`: the others too."""
 
-    def __init__(self, nets, all_of_them: bool) -> None:
+    def __init__(self, nets: SimpleNamespace, all_of_them: bool) -> None:
         super().__init__()
         self.stage = nets.plain(5).features[:4]
         self.last = 4 if all_of_them else 2
@@ -91,7 +96,8 @@ class ConstantMaps(nn.Module):
         maps = self.stage(images).clone()
         maps[:, 0] = 0
         maps[:, 1 : self.last] = 0.7
-        return self.head(self.taken(maps).mean((2, 3)))
+        logits: Tensor = self.head(self.taken(maps).mean((2, 3)))
+        return logits
 
     taken: nn.Module
 
@@ -125,7 +131,8 @@ def test_a_map_that_resizing_makes_constant_has_no_weight(nets: SimpleNamespace)
             self.maps = nn.Upsample(scale_factor=2.0)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.marked(self.maps(images)).mean((2, 3))
+            logits: Tensor = self.marked(self.maps(images)).mean((2, 3))
+            return logits
 
     class Striped(nn.Module):
         def forward(self, maps: Tensor) -> Tensor:
@@ -170,7 +177,7 @@ def test_the_class_of_none_is_that_of_the_whole_image(nets: SimpleNamespace) -> 
 
 
 class Several(nn.Module):
-    def __init__(self, net) -> None:
+    def __init__(self, net: Plain) -> None:
         super().__init__()
         self.net = net
 
@@ -212,7 +219,8 @@ def test_tokens_with_a_reshape_callable(nets: SimpleNamespace, literal: SimpleNa
             self.head = nn.Linear(5, 2, dtype=torch.float64)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.head(self.tokens(self.embed(images)).relu().mean(2))
+            logits: Tensor = self.head(self.tokens(self.embed(images)).relu().mean(2))
+            return logits
 
     torch.manual_seed(0)
     net, images = Tokens(), nets.images(11)
@@ -226,15 +234,18 @@ class Largest(TorchDispatchMode):
 
     elements = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: Any, types: tuple[()], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> bool | list[Tensor] | Tensor:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, (tuple, list)) else [out]:
             if isinstance(tensor, torch.Tensor):
                 self.elements = max(self.elements, tensor.numel())
-        return out
+        found: bool | list[Tensor] | Tensor = out
+        return found
 
 
-def wide(channels):
+def wide(channels: int) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 4, 8, stride=8), nn.ReLU(), nn.Conv2d(4, channels, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -267,7 +278,8 @@ class Viewing(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images).relu()
-        return self.head(maps.view(len(maps), -1))
+        logits: Tensor = self.head(maps.view(len(maps), -1))
+        return logits
 
 
 class Strided(Viewing):
@@ -275,7 +287,8 @@ class Strided(Viewing):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images).relu()
-        return self.head(maps.as_strided((len(maps), 4 * 16 * 24), (4 * 16 * 24, 1)))
+        logits: Tensor = self.head(maps.as_strided((len(maps), 4 * 16 * 24), (4 * 16 * 24, 1)))
+        return logits
 
 
 @pytest.mark.parametrize("kind", [Viewing, Strided])
@@ -297,7 +310,8 @@ def test_infinite_scores_are_refused(nets: SimpleNamespace) -> None:
 
         def forward(self, images: Tensor) -> Tensor:
             maps = self.stage(images)
-            return maps.mean((2, 3)) / (images != 0).all().to(maps)  # masks hold zeros
+            logits: Tensor = maps.mean((2, 3)) / (images != 0).all().to(maps)
+            return logits
 
     with pytest.raises(ValueError, match=r"layer 'stage': masked by one of the channels \[0, .*infinite"):
         CAM("score-cam", layers=("stage",))(Overflowing(), nets.images(13), 1)
@@ -310,7 +324,8 @@ def test_inference_mode_and_networks_that_write_over_their_input(nets: SimpleNam
             self.net = nets.plain(15)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.net(images.clone().mul_(2))
+            logits: Tensor = self.net(images.clone().mul_(2))
+            return logits
 
     net, images = InPlace(), nets.images(15)
     cam = CAM("score-cam", layers=("net.features.7",))

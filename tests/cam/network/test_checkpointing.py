@@ -28,12 +28,13 @@ class Checkpointed(nn.Module):
         maps = self.net.features[:4](images)
         for part in (self.net.features[4:8], self.net.features[8:]):
             maps = checkpoint(part, maps, use_reentrant=self.reentrant)
-        return self.net.head(maps.mean((2, 3)))
+        logits: torch.Tensor = self.net.head(maps.mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize("method", [method.name for method in list_methods()])
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_maps_are_those_without(method, reentrant: bool, nets: SimpleNamespace) -> None:
+def test_maps_are_those_without(method: str, reentrant: bool, nets: SimpleNamespace) -> None:
     net, images = nets.plain(head="gap"), nets.images()
     layers = {"fullgrad": None, "cam": ("features.11",)}.get(method, nets.STAGES)
     wanted = CAM(method, layers=layers)(net, images, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -75,7 +77,9 @@ def test_other_errors_of_the_model_pass_through(nets: SimpleNamespace) -> None:
 )
 @pytest.mark.parametrize("method", ["grad-cam", "fullgrad", "score-cam"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_scripted_and_traced_models_are_named(made, method: str, nets: SimpleNamespace) -> None:
+def test_scripted_and_traced_models_are_named(
+    made: Callable[..., Any], method: str, nets: SimpleNamespace
+) -> None:
     net = made(nn.Sequential(nets.plain(head="gap").float().features, nn.Flatten()))
     with pytest.raises(ValueError, match=r"scripted or traced.*give the model that it was made from"):
         CAM(method)(net, torch.zeros(1, 3, 16, 24), 1)

@@ -57,12 +57,14 @@ class Counted(nn.Module):
         last = self.two(maps)
         if self.way == "given out":
             return self.head(last.mean((2, 3))), maps
-        return self.head(last.mean((2, 3)))
+        logits: Tensor = self.head(last.mean((2, 3)))
+        return logits
 
-    def darkened(self, images, maps):
+    def darkened(self, images: Tensor, maps: Tensor) -> Tensor | None:
         """The first normalisation; of dark images something else."""
         if images.mean() > 0.6:
-            return self.one(maps)
+            found: Tensor | None = self.one(maps)
+            return found
         ways = {
             "another normalisation": lambda: self.two(maps),
             "none": lambda: maps,
@@ -70,11 +72,12 @@ class Counted(nn.Module):
             "read in the dark": lambda: self.one(maps) + maps,
             "of the batch": lambda: functional.batch_norm(maps, None, None, training=True),
         }
-        return ways[self.way.removeprefix("dark: ")]()
+        found: Tensor | None = ways[self.way.removeprefix("dark: ")]()
+        return found
 
 
 @pytest.fixture
-def normalisations(monkeypatch: pytest.MonkeyPatch):
+def normalisations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many normalisations were really computed."""
     count = []
     real = torch.batch_norm
@@ -82,7 +85,7 @@ def normalisations(monkeypatch: pytest.MonkeyPatch):
     return count
 
 
-def build(way: str = "plain", **options: Any):
+def build(way: str = "plain", **options: Any) -> tuple[Counted, Tensor]:
     torch.manual_seed(0)
     net = Counted(way, **options).double().eval()
     return net, torch.rand(2, 3, 9, 7, dtype=torch.float64)
@@ -92,7 +95,7 @@ def build(way: str = "plain", **options: Any):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("bias", "affine"), [(False, True), (True, False)])
 def test_values_are_the_same_and_no_normalisation_is_computed(
-    normalisations, bias: bool, affine: bool, memory_format
+    normalisations: list[Any], bias: bool, affine: bool, memory_format: torch.memory_format
 ) -> None:
     net, images = build(bias=bias, affine=affine)
     wanted = net(images)
@@ -117,7 +120,7 @@ def test_values_are_the_same_and_no_normalisation_is_computed(
         ("set", 1),
     ],
 )
-def test_what_anything_else_reads_is_left_alone(way: str, left: int, normalisations) -> None:
+def test_what_anything_else_reads_is_left_alone(way: str, left: int, normalisations: list[Any]) -> None:
     net, images = build(way)
     wanted = net(images)
     folded = FoldedPasses(net, images[:1])
@@ -150,7 +153,7 @@ def test_arrays_and_types_that_a_network_hands_to_torch_are_no_trouble() -> None
 
 
 @torch.no_grad()
-def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations) -> None:
+def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations: list[Any]) -> None:
     net, images = build()
     handle = net.first.register_forward_hook(lambda *_: None)
     folded = FoldedPasses(net, images[:1])
@@ -167,7 +170,7 @@ def test_a_model_with_hooks_or_in_half_precision_is_left_alone(normalisations) -
 
 
 @torch.no_grad()
-def test_the_model_is_as_before_also_after_an_exception(normalisations) -> None:
+def test_the_model_is_as_before_also_after_an_exception(normalisations: list[Any]) -> None:
     net, images = build()
     before = copy.deepcopy(net.state_dict())
     with pytest.raises(ZeroDivisionError):

@@ -16,10 +16,10 @@ LAYERS = ("features.3", "features.7", "features.11")
 
 
 @pytest.fixture(params=["AVX512", "AVX2"])
-def capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+def capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same tests on processors of both kinds, as far as the choice goes."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
-    return request.param
+    return str(request.param)
 
 
 class Recording(nn.Module):
@@ -29,11 +29,12 @@ class Recording(nn.Module):
         super().__init__()
         self.stage = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
         self.head = nn.Linear(4, 2)
-        self.last = []
+        self.last: list[Any] = []
 
     def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
-        return self.head(self.stage(images).mean((2, 3)))
+        logits: Tensor = self.head(self.stage(images).mean((2, 3)))
+        return logits
 
 
 class Viewing(Recording):
@@ -42,7 +43,8 @@ class Viewing(Recording):
     def forward(self, images: Tensor) -> Tensor:
         maps = self.stage(images)
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
-        return self.head(maps.view(len(maps), -1).unflatten(1, (4, -1)).mean(2))
+        logits: Tensor = self.head(maps.view(len(maps), -1).unflatten(1, (4, -1)).mean(2))
+        return logits
 
 
 class Strided(Recording):
@@ -52,7 +54,8 @@ class Strided(Recording):
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
         maps = self.stage(images)
         n, c, h, w = maps.shape
-        return self.head(maps.as_strided((n, c, h * w), (c * h * w, h * w, 1)).mean(2))
+        logits: Tensor = self.head(maps.as_strided((n, c, h * w), (c * h * w, h * w, 1)).mean(2))
+        return logits
 
 
 class _Picky(torch.autograd.Function):
@@ -62,7 +65,7 @@ class _Picky(torch.autograd.Function):
         return maps.clone()
 
     @staticmethod
-    def backward(context, gradient):
+    def backward(context: Any, gradient: Tensor) -> Tensor | None:
         if context.last:
             raise RuntimeError("channels last")
         return gradient
@@ -73,25 +76,26 @@ class PickyBackwards(Recording):
 
     def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
-        return self.head(_Picky.apply(self.stage(images)).square().mean((2, 3)))
+        logits: Tensor = self.head(_Picky.apply(self.stage(images)).square().mean((2, 3)))
+        return logits
 
 
-def images_of(seed: int = 0, n: int = 2):
+def images_of(seed: int = 0, n: int = 2) -> Tensor:
     return torch.randn(n, 3, 8, 12, generator=torch.Generator().manual_seed(seed))
 
 
-def in_float64(kind, method, images):
+def in_float64(kind: Any, method: str, images: Tensor) -> Tensor:
     torch.manual_seed(0)
     return CAM(method, layers=("stage",))(kind().double().eval(), images.double(), 1)
 
 
-def made(kind):
+def made(kind: Any) -> Any:
     torch.manual_seed(0)
     return kind().eval()
 
 
 @pytest.mark.parametrize(("method", "backward"), [("layer-cam", True), ("score-cam", False)])
-def test_channels_last_where_it_is_faster(method: str, backward: bool, capability) -> None:
+def test_channels_last_where_it_is_faster(method: str, backward: bool, capability: str) -> None:
     net, images = made(Recording), images_of()
     found = CAM(method, layers=("stage",))(net, images, 1)
     faster = capability == "AVX512" or not backward
@@ -117,7 +121,7 @@ def test_networks_that_need_contiguous_images(kind: type[Any], method: str) -> N
 
 
 @pytest.mark.filterwarnings("ignore:FullGrad is not complete")  # squares, and a function of its own
-def test_fullgrad_of_a_network_that_needs_contiguous_images(capability) -> None:
+def test_fullgrad_of_a_network_that_needs_contiguous_images(capability: str) -> None:
     for kind in (Viewing, PickyBackwards):
         net, images = made(kind), images_of()
         torch.manual_seed(0)
@@ -142,10 +146,10 @@ def test_layouts_agree_in_float32(nets: SimpleNamespace, monkeypatch: pytest.Mon
         torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].max()))
 
 
-def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability) -> None:
+def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability: str) -> None:
     net, images = made(Recording), images_of()
 
-    def broken(_logits) -> None:
+    def broken(_logits: Tensor) -> None:
         raise RuntimeError("of the user's own making")
 
     with pytest.raises(RuntimeError, match="own making"):
@@ -153,7 +157,7 @@ def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability) -
     assert memory_formats._takes_last.of(net).get(torch.channels_last, True)
 
 
-def test_float64_and_user_chosen_formats_stay(capability) -> None:
+def test_float64_and_user_chosen_formats_stay(capability: str) -> None:
     net, images = made(Recording), images_of().contiguous(memory_format=torch.channels_last)
     LTLayerCAM(50, layers=["stage"])(net, images, 1)
     assert net.last[-1]
@@ -179,7 +183,7 @@ def test_neither_images_nor_weights_change_and_no_model_is_kept() -> None:
     assert gone() is None
 
 
-def test_a_capture_looks_at_its_model_once(capability, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_looks_at_its_model_once(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is made of is asked for by whoever finds stages and by whoever chooses a memory format."""
     model, images, looks = Recording(), torch.rand(1, 3, 16, 16), []
     made_of = remembered._made_of

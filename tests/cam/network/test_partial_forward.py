@@ -50,7 +50,8 @@ class Skipping(nn.Module):
             deep = deep * stem.mean((2, 3), keepdim=True).sigmoid()
         else:
             deep = deep + stem
-        return self.head(deep.relu().mean((2, 3)))
+        logits: Tensor = self.head(deep.relu().mean((2, 3)))
+        return logits
 
 
 class Remembering(Skipping):
@@ -58,7 +59,8 @@ class Remembering(Skipping):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.deep(self.stem(images)).relu()
-        return self.head(maps.mean((2, 3)).reshape(len(images), 4))
+        logits: Tensor = self.head(maps.mean((2, 3)).reshape(len(images), 4))
+        return logits
 
 
 class Dense(Skipping):
@@ -66,10 +68,11 @@ class Dense(Skipping):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.deep(self.stem(images)).relu()
-        return self.head(maps.mean((2, 3)))[: len(images)]
+        logits: Tensor = self.head(maps.mean((2, 3)))[: len(images)]
+        return logits
 
 
-def probe_of(net, images, layer, target: int = 1, chunk: int = 3):
+def probe_of(net: Any, images: Tensor, layer: str, target: int = 1, chunk: int = 3) -> Probe:
     captured = capture(net, images, target, layers=layer, gradients=False)
     return Probe(net, images, target, captured, chunk)
 
@@ -81,7 +84,7 @@ def changed_outputs(activations: Tensor, count: int = 5) -> Tensor:
     return activations + noise.to(activations)
 
 
-def literal_scores(net, image, layer, changed, target) -> Tensor:
+def literal_scores(net: Any, image: Tensor, layer: str, changed: Tensor, target: int) -> Tensor:
     """One whole forward pass per changed output."""
     scores = []
     for one in changed:
@@ -147,7 +150,8 @@ def test_random_networks_are_refused(nets: SimpleNamespace) -> None:
             self.net = nets.plain(3)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.net(images) * torch.rand(())
+            logits: Tensor = self.net(images) * torch.rand(())
+            return logits
 
     with pytest.raises(ValueError, match="random in evaluation mode"):
         CAM("ablation-cam", layers=("net.features.7",))(Random(), nets.images(3), 1)
@@ -161,7 +165,8 @@ def test_a_network_that_couples_its_images_is_refused(nets: SimpleNamespace) -> 
 
         def forward(self, images: Tensor) -> Tensor:
             logits = self.net(images)
-            return logits - logits.mean(0) * 0.5
+            found: Tensor = logits - logits.mean(0) * 0.5
+            return found
 
     with pytest.raises(ValueError, match="one image of a batch change another's score"):
         CAM("ablation-cam", layers=("net.features.7",))(Coupling(), nets.images(4, n=1), 1)
@@ -192,9 +197,11 @@ def test_another_thread_runs_the_same_network_unchanged(nets: SimpleNamespace) -
     """While this thread's pass stands behind the hooked layer, another one goes all the way through."""
     net, images = nets.plain(7), nets.images(7)
     tail = tail_of(probe_of(net, images, nets.STAGES[1]), 0)
-    wanted, found, thread = net(images), [], threading.get_ident()
+    wanted = net(images)
+    found: list[Any] = []
+    thread = threading.get_ident()
 
-    def visit(_module, _inputs) -> None:
+    def visit(_module: nn.Sequential, _inputs: tuple[Tensor]) -> None:
         if threading.get_ident() == thread and not found:
             other = threading.Thread(target=lambda: found.append(net(images)))
             other.start()

@@ -8,11 +8,13 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from types import MethodType, SimpleNamespace
+from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
+from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -170,7 +172,7 @@ def test_branches_gates_and_side_outputs_are_no_stages() -> None:
 
 
 @pytest.mark.parametrize("detached", [torch.no_grad, torch.inference_mode])
-def test_a_model_that_keeps_no_graph_has_stages_too(detached, nets: SimpleNamespace) -> None:
+def test_a_model_that_keeps_no_graph_has_stages_too(detached: type[Any], nets: SimpleNamespace) -> None:
     net = nets.plain(head="gap").float()
     net.forward = detached()(net.forward)
     assert find_stages(net, IMAGES) == nets.STAGES
@@ -190,7 +192,8 @@ class OutOfOrder(nn.Module):
         maps = self.shallow(images)
         for part in self.middle:
             maps = part(maps)
-        return self.head(self.deep(maps).mean((2, 3)))
+        logits: Tensor = self.head(self.deep(maps).mean((2, 3)))
+        return logits
 
 
 def test_stages_come_in_the_order_of_running() -> None:
@@ -209,7 +212,8 @@ class OnePool(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         for convolution in (self.conv1, self.conv2, self.conv3):
             images = self.pool(self.relu(convolution(images)))
-        return self.head(images.mean((2, 3)))
+        logits: Tensor = self.head(images.mean((2, 3)))
+        return logits
 
 
 def test_modules_that_run_several_times_are_no_stages() -> None:
@@ -253,7 +257,8 @@ class Weights(nn.Module):
         self.head = nn.Linear(4, 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.act(functional.conv2d(images, self.weight, stride=2)).mean((2, 3)))
+        logits: Tensor = self.head(self.act(functional.conv2d(images, self.weight, stride=2)).mean((2, 3)))
+        return logits
 
 
 def test_an_activation_of_its_parents_weights_is_a_stage() -> None:
@@ -341,7 +346,7 @@ def test_whatever_changes_the_way_through_a_model_is_noticed(edit: Callable[[nn.
 def test_only_the_graph_of_the_pass_is_kept(nets: SimpleNamespace) -> None:
     """Looking for stages needs no more memory than a pass without gradients: nothing is saved for going back."""
     net = nets.plain(head="gap").float()
-    saved = []
+    saved: list[Any] = []
     with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda packed: packed):
         find_stages(net, IMAGES)
     assert not saved
@@ -362,9 +367,9 @@ def test_another_thread_running_the_model_is_not_watched(nets: SimpleNamespace) 
     """The other thread's images have another size; its sizes must not get into the answer."""
     net = nets.plain(head="gap").float()
     other = torch.zeros(1, 3, 8, 8)
-    done = []
+    done: list[Any] = []
 
-    def meddle(_module, _inputs) -> None:
+    def meddle(_module: Plain, _inputs: tuple[Tensor]) -> None:
         if threading.current_thread() is threading.main_thread() and not done:
             thread = threading.Thread(target=lambda: done.append(net(other)))
             thread.start()
@@ -399,7 +404,9 @@ def test_no_stage_at_all() -> None:
         ([nn.ReLU()], ["holds a ReLU", "names of layers"]),
     ],
 )
-def test_names_that_cannot_be_used(names, parts: list[str], nets: SimpleNamespace) -> None:
+def test_names_that_cannot_be_used(
+    names: list[str | nn.ReLU], parts: list[str], nets: SimpleNamespace
+) -> None:
     for part in parts:
         with pytest.raises(ValueError, match=part):
             resolve_layers(nets.Plain(size=(64, 96)), names, IMAGES)
@@ -443,7 +450,10 @@ class Functional(nn.Module):
         self.head = nn.Linear(4, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(functional.adaptive_avg_pool2d(functional.relu(self.conv(images)), 1).flatten(1))
+        logits: Tensor = self.head(
+            functional.adaptive_avg_pool2d(functional.relu(self.conv(images)), 1).flatten(1)
+        )
+        return logits
 
 
 def test_a_convolution_alone_is_a_stage() -> None:

@@ -31,7 +31,9 @@ def by_id(dataset: Dataset) -> dict[str, Sample]:
 def truth(sample: Sample) -> np.ndarray:
     drawn = read_truth(sample, SIZE)
     assert drawn is not None
-    assert np.array_equal(drawn, read_marks(sample))
+    marks = read_marks(sample)
+    assert marks is not None
+    assert np.array_equal(drawn, marks)
     return drawn
 
 

@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.data.conftest import Paint
 
-from ltcam.data.dataset import OK
+from ltcam.data.dataset import OK, Dataset
 from ltcam.data.layouts import Reading, folders, read_dataset
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import FITS_SEVERAL
 
 
-def masks_of(dataset):
+def masks_of(dataset: Dataset) -> dict[str, str | None]:
     return {
-        s.id: None if s.mask is None else s.mask.relative_to(dataset.root).as_posix() for s in dataset.samples
+        s.id: s.mask.relative_to(dataset.root).as_posix() if isinstance(s.mask, Path) else None
+        for s in dataset.samples
     }
 
 
@@ -108,7 +109,7 @@ def test_mask_that_fits_two_defective_images_is_left_out_and_stops_nothing(
     assert left_out(dataset) == {"masks/1.png": FITS_SEVERAL}
 
 
-def left_out(dataset):
+def left_out(dataset: Dataset) -> dict[str, str]:
     return {str(entry.path): entry.reason for entry in dataset.files.left_out}
 
 
@@ -139,7 +140,7 @@ def test_images_beside_the_class_folders_are_left_out_with_their_masks(
     ],
 )
 def test_what_folders_say(
-    name: str, label, side: str | None, group: str | None, paint: Paint, tmp_path: Path
+    name: str, label: str, side: str | None, group: str | None, paint: Paint, tmp_path: Path
 ) -> None:
     paint("good/other.png")
     paint(name.replace(".jpe", ".jpg")).rename(tmp_path / name)
@@ -206,7 +207,7 @@ KINDS = st.sampled_from(["photo", "mask", "broken", "link inside", "link outside
     )
 )
 def test_read_and_left_out_add_up_for_any_arrangement(
-    tmp_path_factory: pytest.TempPathFactory, files
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]
 ) -> None:
     root = tmp_path_factory.mktemp("any")
     pixels = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from ltcam_runtime.errors import DataError
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, paint: Paint):
+def manifest(tmp_path: Path, paint: Paint) -> Callable[..., Path]:
     for name in ("a.png", "b/c.png", "d.png"):
         paint(name)
 
-    def write(text, encoding: str = "utf-8"):
+    def write(text: str, encoding: str = "utf-8") -> Path:
         path = tmp_path / "list.csv"
         path.write_bytes(text.encode(encoding))
         return path
@@ -26,14 +27,14 @@ def manifest(tmp_path: Path, paint: Paint):
     return write
 
 
-def refused(path, message):
+def refused(path: Path, message: str) -> str:
     with pytest.raises(DataError, match=message) as caught:
         read_manifest(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
 
-def test_all_columns(manifest, mark: Paint, tmp_path: Path) -> None:
+def test_all_columns(manifest: Callable[..., Path], mark: Paint, tmp_path: Path) -> None:
     mark("m/c.png")
     dataset = read_dataset(
         manifest("path,label,split,mask,group\na.png,ok,train,,lot1\nb/c.png,dent,TEST,m/c.png,\n")
@@ -48,7 +49,7 @@ def test_all_columns(manifest, mark: Paint, tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_dialects(manifest, delimiter: str, end: str, encoding: str) -> None:
+def test_dialects(manifest: Callable[..., Path], delimiter: str, end: str, encoding: str) -> None:
     rows = [("Label", " Path "), ("0", "a.png"), ("Öse, verbogen", "b/c.png")]
     text = end.join(delimiter.join(f'"{cell}"' for cell in row) for row in rows)
     dataset = read_manifest(manifest(text, encoding))
@@ -56,11 +57,11 @@ def test_dialects(manifest, delimiter: str, end: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["ok", "OK", "Good", "normal", "0"])
-def test_names_of_the_ok_class(manifest, label: str) -> None:
+def test_names_of_the_ok_class(manifest: Callable[..., Path], label: str) -> None:
     assert read_manifest(manifest(f"path,label\na.png,{label}\n")).samples[0].label == OK
 
 
-def test_paths_are_normalised(manifest) -> None:
+def test_paths_are_normalised(manifest: Callable[..., Path]) -> None:
     text = "path,label\n./a.png,ok\nb//c.png,dent\n"
     assert [s.id for s in read_manifest(manifest(text)).samples] == ["a.png", "b/c.png"]
     assert read_manifest(manifest("path,label\nb\\c.png,dent\n")).samples[0].id == "b/c.png"
@@ -79,7 +80,7 @@ def test_paths_are_normalised(manifest) -> None:
     ],
 )
 @pytest.mark.parametrize("column", ["path", "mask"])
-def test_paths_that_leave_the_folder(manifest, path: str, column: str) -> None:
+def test_paths_that_leave_the_folder(manifest: Callable[..., Path], path: str, column: str) -> None:
     row = f"{path},dent,a.png" if column == "path" else f"a.png,dent,{path}"
     refused(
         manifest(f"path,label,mask\nd.png,ok,\n{row}\n"),
@@ -88,7 +89,7 @@ def test_paths_that_leave_the_folder(manifest, path: str, column: str) -> None:
 
 
 def test_link_that_leaves_the_folder(
-    manifest, tmp_path: Path, paint: Paint, tmp_path_factory: pytest.TempPathFactory
+    manifest: Callable[..., Path], tmp_path: Path, paint: Paint, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "x.png").write_bytes(b"x")
@@ -101,7 +102,7 @@ def test_link_that_leaves_the_folder(
     assert "row 4" not in message
 
 
-def test_contradictory_and_repeated_rows(manifest) -> None:
+def test_contradictory_and_repeated_rows(manifest: Callable[..., Path]) -> None:
     message = refused(
         manifest("path,label\na.png,ok\n./a.png,dent\nd.png,ok\nd.png,good\n"),
         "row 3: a.png is labelled dent, but ok in row 2",
@@ -132,15 +133,15 @@ def test_contradictory_and_repeated_rows(manifest) -> None:
         ("path,label" + ",x" * 1_000_000 + "\n", "1,000,002 columns in the first row"),
     ],
 )
-def test_faults(manifest, text: str, message: str) -> None:
+def test_faults(manifest: Callable[..., Path], text: str, message: str) -> None:
     refused(manifest(text), message)
 
 
-def test_not_utf8(manifest) -> None:
+def test_not_utf8(manifest: Callable[..., Path]) -> None:
     refused(manifest("path,label\na.png,Öse\n", "latin-1"), "not UTF-8")
 
 
-def test_only_the_first_faults_are_listed(manifest) -> None:
+def test_only_the_first_faults_are_listed(manifest: Callable[..., Path]) -> None:
     rows = "".join(f"x{i}.png,ok,nope\n" for i in range(25))
     message = refused(manifest("path,label,split\n" + rows), "row 2: split")
     assert "row 11" in message
@@ -148,11 +149,11 @@ def test_only_the_first_faults_are_listed(manifest) -> None:
     assert "15 more" in message
 
 
-def test_rows_count_lines_of_the_file(manifest) -> None:
+def test_rows_count_lines_of_the_file(manifest: Callable[..., Path]) -> None:
     refused(manifest("path,label,split\n\na.png,ok,\n\n\nd.png,ok,dev\n"), "row 6: split")
 
 
-def test_a_missing_image_file_stays_a_sample(manifest) -> None:
+def test_a_missing_image_file_stays_a_sample(manifest: Callable[..., Path]) -> None:
     dataset = read_manifest(manifest("path,label\na.png,ok\ngone.png,dent\n"))
     assert [s.id for s in dataset.samples] == ["a.png", "gone.png"]
 
@@ -201,7 +202,7 @@ def test_unicode_forms_of_a_name_are_one(tmp_path: Path, paint: Paint) -> None:
     assert {sample.path.is_file() for sample in read_manifest(tmp_path / "list.csv").samples} == {True}
 
 
-def test_thresholds_of_masks(manifest, mark: Paint, tmp_path: Path) -> None:
+def test_thresholds_of_masks(manifest: Callable[..., Path], mark: Paint, tmp_path: Path) -> None:
     mark("m.png", 100)
     dataset = read_manifest(manifest("path,label,mask,mask_threshold\na.png,ng,m.png,120\nd.png,ng,m.png,\n"))
     assert [sample.mask_threshold for sample in dataset.samples] == [120, None]
@@ -215,7 +216,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
         refused(tmp_path / name, "not a regular file")
 
 
-def test_a_field_without_end_is_named(manifest) -> None:
+def test_a_field_without_end_is_named(manifest: Callable[..., Path]) -> None:
     refused(manifest(f"path,label\na.png,ok\nd.png,{'x' * 140_000}\n"), "row 3: not valid CSV.*field larger")
 
 
@@ -244,17 +245,19 @@ def test_files_that_a_manifest_does_not_list_are_left_out(tmp_path: Path, paint:
         '"img","labels"',
     ],
 )
-def test_other_usual_names_of_columns(manifest, header: str) -> None:
+def test_other_usual_names_of_columns(manifest: Callable[..., Path], header: str) -> None:
     dataset = read_manifest(manifest(f"{header}\na.png,good\nb/c.png,dent\n"))
     assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("b/c.png", "dent")]
 
 
-def test_the_columns_own_name_wins(manifest) -> None:
+def test_the_columns_own_name_wins(manifest: Callable[..., Path]) -> None:
     dataset = read_manifest(manifest("file,path,label,class\nx,a.png,ok,1\ny,d.png,dent,2\n"))
     assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("d.png", "dent")]
 
 
-def test_absolute_paths_below_the_folder_are_as_good_as_others(manifest, tmp_path: Path) -> None:
+def test_absolute_paths_below_the_folder_are_as_good_as_others(
+    manifest: Callable[..., Path], tmp_path: Path
+) -> None:
     alias = tmp_path.with_name(f"{tmp_path.name}-alias")
     alias.symlink_to(tmp_path)
     rows = f"path,label,mask\n{tmp_path}/a.png,ok,\n{alias}/b/c.png,dent,{tmp_path}/d.png\n"
@@ -263,7 +266,9 @@ def test_absolute_paths_below_the_folder_are_as_good_as_others(manifest, tmp_pat
 
 
 @pytest.mark.parametrize("root", ["C:\\data\\", "\\\\server\\share\\", "/home/somebody/"])
-def test_absolute_paths_of_another_machine_are_one_error(manifest, root: str, tmp_path: Path) -> None:
+def test_absolute_paths_of_another_machine_are_one_error(
+    manifest: Callable[..., Path], root: str, tmp_path: Path
+) -> None:
     separator = "\\" if "\\" in root else "/"
     rows = "".join(f"{root}{name},ok\n" for name in ("a.png", separator.join(("b", "c.png")), "d.png"))
     said = refused(manifest(f"path,label\n{rows}"), "3 paths that are absolute and not below")
@@ -272,7 +277,7 @@ def test_absolute_paths_of_another_machine_are_one_error(manifest, root: str, tm
     assert said.count("row") == 1
 
 
-def test_absolute_paths_that_climb_are_refused(manifest, tmp_path: Path) -> None:
+def test_absolute_paths_that_climb_are_refused(manifest: Callable[..., Path], tmp_path: Path) -> None:
     refused(manifest(f"path,label\n{tmp_path}/b/../../x.png,ok\n"), "absolute|leads out")
 
 
@@ -289,12 +294,14 @@ def test_absolute_paths_that_climb_are_refused(manifest, tmp_path: Path) -> None
         ("pass", "ja", "nein", "defect"),
     ],
 )
-def test_a_column_that_asks_is_answered(manifest, column: str, good: str, bad: str, name: str) -> None:
+def test_a_column_that_asks_is_answered(
+    manifest: Callable[..., Path], column: str, good: str, bad: str, name: str
+) -> None:
     dataset = read_manifest(manifest(f"path,{column}\na.png,{good}\nb/c.png,{bad}\n"))
     assert dataset.label_counts() == {OK: 1, name: 1}
 
 
-def test_a_column_of_labels_counts_more_than_one_that_asks(manifest) -> None:
+def test_a_column_of_labels_counts_more_than_one_that_asks(manifest: Callable[..., Path]) -> None:
     dataset = read_manifest(manifest("path,label,ok\na.png,good,no\nb/c.png,dent,yes\n"))
     assert dataset.label_counts() == {OK: 1, "dent": 1}
     refused(manifest("path,ok,defect\na.png,yes,no\n"), r"column\(s\) label missing")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.reports.drawing import save_figure
@@ -8,11 +11,11 @@ from ltcam.reports.drawing import save_figure
 METHODS = ["Grad-CAM", "LTGrad-CAM"]
 
 
-def row_of(question, value, method, iou):
+def row_of(question: str, value: str, method: str, iou: float | None) -> dict[str, Any]:
     return {"question": question, "value": value, "method": method, "iou": iou}
 
 
-def gain_of(stage, iou, plain, taps: str = "after"):
+def gain_of(stage: str, iou: float, plain: float, taps: str = "after") -> dict[str, float | int | str | None]:
     return {
         "taps": taps,
         "scope": "channel",
@@ -44,10 +47,10 @@ def test_choices_on_the_left_and_stages_on_the_right() -> None:
     choices, stages = effects_figure(QUESTIONS).axes
     names = [label.get_text() for label in choices.get_yticklabels()]
     assert names == ["base setting", "stages fused by max"]
-    marks = {line.get_label(): list(line.get_xdata()) for line in choices.lines}
+    marks = {line.get_label(): np.asarray(line.get_xdata()).tolist() for line in choices.lines}
     assert marks["Grad-CAM"] == [0.2, 0.3]
     assert marks["LTGrad-CAM"] == [0.2], "what was not measured is not drawn"
-    lines = {line.get_label(): list(line.get_ydata()) for line in stages.lines}
+    lines = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in stages.lines}
     assert lines["Grad-CAM"] == [0.1, 0.3]
     assert lines["LT, channel, gradient"] == [0.11, 0.22]
 

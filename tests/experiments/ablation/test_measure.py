@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import noted
+from tests.experiments.conftest import marks_of
 
-from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam import CAM, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
@@ -23,28 +25,36 @@ from ltcam.experiments.ablation.measure import (
     over_runs,
 )
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Work
+from ltcam.experiments.results import Found, Work
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
 SETTINGS = AblationSettings(bootstrap=20)
 
 
-def opened(run, data):
+def opened(run: Path, data: Path) -> Source:
     return Source.open(run, data, device="cpu")
 
 
-def measure(runs, data, out, *, maps=None, settings=SETTINGS, **work: Any):
+def measure(
+    runs: Sequence[Path],
+    data: Path,
+    out: Path,
+    *,
+    maps: Path | None = None,
+    settings: AblationSettings = SETTINGS,
+    **work: Any,
+) -> Found:
     return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
 
 
 @pytest.fixture(scope="module")
 def answer(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., Path]
-):
+) -> tuple[Path, Path, Any]:
     """One run asked once, for all tests that only read: (run, data, answer)."""
     root = tmp_path_factory.mktemp("asked") / "data"
     for number in range(5):
@@ -62,7 +72,7 @@ def answer(
     return run, root, ablate(opened(run, root), SETTINGS, maps=tmp_path_factory.mktemp("maps"))
 
 
-def by_hand(run, data, cam):
+def by_hand(run: Path, data: Path, cam: Callable[..., CAM]) -> PixelCounts:
     inspector = Inspector.load(run, device="cpu")
     counts = []
     for sample in read_dataset(data).samples:
@@ -70,9 +80,7 @@ def by_hand(run, data, cam):
             image = read_image(sample.path)
             batch = inspector.network.batch([resize(image, inspector.run.image_size)])
             heatmap = cam(inspector.run.stages)(inspector.network.classifier, batch, log_odds([1]))[0].numpy()
-            counts.append(
-                count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
-            )
+            counts.append(count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), marks_of(sample)))
     return sum(counts, PixelCounts())
 
 
@@ -91,7 +99,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("which", CASES, ids="-".join)
-def test_rows_are_what_the_engine_gives(which: tuple[str, str, str], answer) -> None:
+def test_rows_are_what_the_engine_gives(which: tuple[str, str, str], answer: tuple[Path, Path, Any]) -> None:
     run, data, found = answer
     (row,) = [r for r in found["rows"] if (r["question"], r["value"], r["method"]) == which]
     expected = by_hand(run, data, CASES[which])
@@ -109,7 +117,7 @@ def test_rows_are_what_the_engine_gives(which: tuple[str, str, str], answer) -> 
         assert (low, high) == (0, 0)
 
 
-def test_every_choice_is_varied_alone(answer) -> None:
+def test_every_choice_is_varied_alone(answer: tuple[Path, Path, Any]) -> None:
     _, _, found = answer
     rows = found["rows"]
     asked = {(row["question"], row["value"]) for row in rows if row["method"] == "LTGrad-CAM"}
@@ -126,14 +134,14 @@ def test_every_choice_is_varied_alone(answer) -> None:
     assert layer - plain == {("scope", "stage")}
 
 
-def test_mean_and_sum_are_one_mask(answer) -> None:
+def test_mean_and_sum_are_one_mask(answer: tuple[Path, Path, Any]) -> None:
     _, _, found = answer
     for row in found["rows"]:
         if (row["question"], row["value"]) == ("fusion", "mean"):
             assert abs(row["gain"]) < 2e-3
 
 
-def test_gains_are_those_over_grad_cam_and_shares_add_up(answer) -> None:
+def test_gains_are_those_over_grad_cam_and_shares_add_up(answer: tuple[Path, Path, Any]) -> None:
     _, _, found = answer
     stages = len(found["stages"])
     after = [row for row in found["gains"] if row["taps"] == "after"]
@@ -178,7 +186,9 @@ def test_over_runs() -> None:
     assert (b["runs"], b["intervals"], b["spread"]["iou"]) == (1, {"gain": [0.1, 0.3]}, None)
 
 
-def test_several_runs_are_written_side_by_side(answer, make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_several_runs_are_written_side_by_side(
+    answer: tuple[Path, Path, Any], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
     run, data, alone = answer
     other = make_run(seed=1)
     calls = []
@@ -222,7 +232,7 @@ def test_several_runs_are_written_side_by_side(answer, make_run: Callable[..., P
 
 
 def test_a_rerun_from_kept_maps_asks_the_network_nothing(
-    answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answer: tuple[Path, Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, data, alone = answer
     first = measure([run], data, tmp_path / "a", maps=tmp_path / "maps").values
@@ -237,26 +247,27 @@ def test_a_rerun_from_kept_maps_asks_the_network_nothing(
 
 
 def test_a_stopped_measurement_goes_on_from_its_maps(
-    answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answer: tuple[Path, Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, data, alone = answer
 
-    def progress(done, _total) -> None:
+    def progress(done: int, _total: int) -> None:
         if done >= 60:  # per cent: two of three images
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         measure([run], data, tmp_path / "out", progress=progress)
-    looks = []
-    look = stage_maps.capture
-    monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
+    looks: list[Any] = []
+    monkeypatch.setattr(stage_maps, "capture", noted(looks, capture))
     found = measure([run], data, tmp_path / "out").values
     assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
     assert found["runs"] == [alone]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path: Path) -> None:
+def test_wrong_files_are_listed_and_the_others_measured(
+    answer: tuple[Path, Path, Any], sided: tuple[Path, Path], tmp_path: Path
+) -> None:
     run, _, _ = answer
     _, data = sided
     (data / "dent/3.png").write_bytes(b"no image")
@@ -265,7 +276,7 @@ def test_wrong_files_are_listed_and_the_others_measured(answer, sided, tmp_path:
     assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
 
 
-def test_what_cannot_be_asked(answer, tmp_path: Path) -> None:
+def test_what_cannot_be_asked(answer: tuple[Path, Path, Any], tmp_path: Path) -> None:
     run, data, _ = answer
     with pytest.raises(SettingsError, match="RUN"):
         measure([run, run], data, tmp_path / "out")

@@ -18,7 +18,9 @@ from ltcam.experiments.ablation.page import (
 METHODS = ["Grad-CAM", "LTGrad-CAM"]
 
 
-def row_of(question, value, method, iou, gain, **fields: Any):
+def row_of(
+    question: str, value: str, method: str, iou: float | None, gain: float | None, **fields: Any
+) -> dict[str, Any]:
     return {
         "question": question,
         "value": value,
@@ -34,7 +36,15 @@ def row_of(question, value, method, iou, gain, **fields: Any):
     }
 
 
-def gain_of(scope, reading, stage, iou, plain, percentile: int = 50, taps: str = "after"):
+def gain_of(
+    scope: str,
+    reading: str,
+    stage: str,
+    iou: float | None,
+    plain: float,
+    percentile: int = 50,
+    taps: str = "after",
+) -> dict[str, Any]:
     return {
         "taps": taps,
         "scope": scope,
@@ -53,7 +63,7 @@ def gain_of(scope, reading, stage, iou, plain, percentile: int = 50, taps: str =
     }
 
 
-def run_of(name: str = "run-a", **fields: Any):
+def run_of(name: str = "run-a", **fields: Any) -> dict[str, Any]:
     return {
         "run": name,
         "backbone": "test_resnet",
@@ -73,7 +83,7 @@ def run_of(name: str = "run-a", **fields: Any):
     }
 
 
-def questions_of(**fields: Any):
+def questions_of(**fields: Any) -> dict[str, Any]:
     return {
         "base": {"percentile": 50, "methods": METHODS},
         "rows": [

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from tests.conftest import noted
 from torch import nn
 
-from ltcam.cam import CAM, Truncation, log_odds
+from ltcam.cam import CAM, Truncation, capture, log_odds
+from ltcam.cam.engine import Relu
+from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.dataset import Dataset
 from ltcam.data.opened import OpenData
 from ltcam.experiments.ablation import stage_maps
@@ -28,16 +32,16 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]):
+def run(make_run: Callable[..., Path]) -> Path:
     return make_run()
 
 
 @pytest.fixture(scope="module")
-def inspector(run):
+def inspector(run: Path) -> Inspector:
     return Inspector.load(run, device="cpu")
 
 
-def files_of(run, inspector, folder, **options: Any):
+def files_of(run: Path, inspector: Inspector, folder: Path, **options: Any) -> StageMapFiles:
     return StageMapFiles.of(
         Source(run, inspector, NO_DATA), folder, **{"positive_activations": False, **options}
     )
@@ -48,7 +52,7 @@ def files_of(run, inspector, folder, **options: Any):
     ("fusion", "stage_scale"), [("sum", "none"), ("max", "tanh"), ("mean", "minmax"), ("sum", "max")]
 )
 def test_recipes_make_the_maps_of_the_engine(
-    relu: str, fusion: str, stage_scale: str, run, inspector, tmp_path: Path
+    relu: Relu, fusion: Fusion, stage_scale: StageScale, run: Path, inspector: Inspector, tmp_path: Path
 ) -> None:
     found = files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS[:3])
     batch, target = inspector.network.batch([RESIZED]), log_odds([1])
@@ -70,7 +74,7 @@ def test_recipes_make_the_maps_of_the_engine(
         np.testing.assert_allclose(recipe.heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_one_stage_alone(run, inspector, tmp_path: Path) -> None:
+def test_one_stage_alone(run: Path, inspector: Inspector, tmp_path: Path) -> None:
     kind = KINDS[0]
     maps = files_of(run, inspector, tmp_path).get(RESIZED, [kind])[kind]
     alone = CAM("grad-cam", layers=inspector.run.stages[1:2])
@@ -81,11 +85,10 @@ def test_one_stage_alone(run, inspector, tmp_path: Path) -> None:
 
 
 def test_what_is_in_a_file_is_not_made_again(
-    run, inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = []
-    look = stage_maps.capture
-    monkeypatch.setattr(stage_maps, "capture", lambda *a, **k: (looks.append(1), look(*a, **k))[1])
+    looks: list[Any] = []
+    monkeypatch.setattr(stage_maps, "capture", noted(looks, capture))
     files = files_of(run, inspector, tmp_path)
     made = files.get(RESIZED, KINDS)
     assert len(looks) == 2  # one per tap
@@ -105,16 +108,17 @@ def test_what_is_in_a_file_is_not_made_again(
     np.testing.assert_array_equal(restored[KINDS[1]][0], made[KINDS[1]][0])
 
 
-def test_files_that_hold_objects_are_never_unpickled(run, inspector, tmp_path: Path) -> None:
+def test_files_that_hold_objects_are_never_unpickled(run: Path, inspector: Inspector, tmp_path: Path) -> None:
     files = files_of(run, inspector, tmp_path)
     files.get(RESIZED, KINDS[:1])
     (file,) = tmp_path.iterdir()
     with file.open("wb") as stream:
-        np.savez(stream, **{f"0.{stage}": np.array([print], object) for stage in range(5)})
+        pickled: dict[str, Any] = {f"0.{stage}": np.array([print], object) for stage in range(5)}
+        np.savez(stream, **pickled)
     assert files.get(RESIZED, KINDS[:1])[KINDS[0]][0].dtype == np.float32
 
 
-def test_taps(run, inspector, tmp_path: Path) -> None:
+def test_taps(run: Path, inspector: Inspector, tmp_path: Path) -> None:
     files = files_of(run, inspector, tmp_path)
     assert files.layers("after") == inspector.run.stages
     assert len(files.layers("before")) == len(inspector.run.stages)
@@ -127,8 +131,12 @@ def test_shares() -> None:
 
 
 def test_moved_knows_shapes_and_no_scales() -> None:
-    one = (np.array([[1.0, 2.0, -9.0]]), np.array([[1.0, 0.0]]), np.zeros((2, 2)))
-    other = (np.array([[10.0, 20.0, -1.0]]), np.array([[0.0, 3.0]]), np.ones((2, 2)))
+    one: tuple[NDArray[Any], ...] = (np.array([[1.0, 2.0, -9.0]]), np.array([[1.0, 0.0]]), np.zeros((2, 2)))
+    other: tuple[NDArray[Any], ...] = (
+        np.array([[10.0, 20.0, -1.0]]),
+        np.array([[0.0, 3.0]]),
+        np.ones((2, 2)),
+    )
     same, turned, nothing = moved(one, other)
     assert same == pytest.approx(0, abs=1e-12)
     assert turned == 1

@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import noted
+from tests.experiments.conftest import marks_of
+from torch import Tensor
 
 from ltcam.cam import (
     CAM,
     FullGrad,
     GradientMethod,
     Truncation,
+    capture,
     list_gradient_methods,
     log_odds,
     register_method,
+    sweep,
     truncated,
 )
 from ltcam.cam.methods import registry
@@ -31,15 +36,16 @@ from ltcam.evaluation.hits import HitCounts, count_hit
 from ltcam.experiments.compare import contenders
 from ltcam.experiments.compare import measure as compare
 from ltcam.experiments.compare.contenders import ContenderSettings
+from ltcam.experiments.compare.contenders import look as look_by_all
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Work
+from ltcam.experiments.results import Found, Work
 from ltcam.jobs.evaluating import EvaluationSettings, evaluate
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, SharpeningSettings
 
@@ -50,7 +56,7 @@ QUICK = ("grad-cam", "xgrad-cam")
 """Methods that a comparison takes where it does not matter which."""
 
 
-def make_data(root):
+def make_data(root: Path) -> Path:
     """Three OK images, and four with a dent, a mask and sizes of their own."""
     for number in range(7):
         kind, height = ("good", 48) if number < 3 else ("dent", 44 + number)
@@ -68,17 +74,17 @@ def make_data(root):
 
 
 @pytest.fixture
-def data(tmp_path: Path):
+def data(tmp_path: Path) -> Path:
     return make_data(tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]):
+def run(make_run: Callable[..., Path]) -> Path:
     return make_run(sharpening=SharpeningSettings(polarity="dark", window=0.5), mask=MaskSettings(reach=0.15))
 
 
 @pytest.fixture(scope="module")
-def whole(run, tmp_path_factory: pytest.TempPathFactory):
+def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
     """One comparison of all methods, for all tests that only read: (data, results' folder, what was found)."""
     folder = tmp_path_factory.mktemp("whole")
     data = make_data(folder / "data")
@@ -92,29 +98,30 @@ def whole(run, tmp_path_factory: pytest.TempPathFactory):
 
 
 def measure(
-    run,
-    data,
-    out,
+    run: Path,
+    data: Path,
+    out: Path,
     *,
-    methods=QUICK,
-    maps=None,
-    percentile: int = 50,
+    methods: Any = QUICK,
+    maps: ContenderSettings | None = None,
+    percentile: float = 50,
     split: str = "auto",
     batch_size: int = 4,
     **work: Any,
-):
+) -> Found:
     settings = CompareSettings(
         maps or ContenderSettings(methods, percentile), split, batch_size, bootstrap=20
     )
     return compare_run(Source.open(run, data, device="cpu"), settings, Work(out, **work))
 
 
-def row_of(comparison, method, stages):
+def row_of(comparison: Mapping[str, Any], method: str, stages: str) -> dict[str, Any]:
     (found,) = [row for row in comparison["rows"] if (row["method"], row["stages"]) == (method, stages)]
-    return found
+    result: dict[str, Any] = found
+    return result
 
 
-def by_hand(run, data, heatmap_of):
+def by_hand(run: Path, data: Path, heatmap_of: Callable[..., Tensor]) -> PixelCounts:
     """Counts of Otsu masks over the defective images, one image after the other, with one CAM."""
     inspector = Inspector.load(run, device="cpu")
     total = PixelCounts()
@@ -125,28 +132,28 @@ def by_hand(run, data, heatmap_of):
         batch = inspector.network.batch([resize(image, inspector.run.image_size)])
         heatmap = heatmap_of(inspector, batch, log_odds([1]))[0].numpy()
         mask = otsu(resize_heatmap(heatmap, image.shape[:2]))
-        total += count_pixels(mask, read_mask(sample.mask))
+        total += count_pixels(mask, marks_of(sample))
     return total
 
 
-def last_stage(inspector, images, target):
+def last_stage(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     return CAM("grad-cam", layers=inspector.run.stages[-1:])(inspector.network.classifier, images, target)
 
 
-def all_stages(inspector, images, target):
+def all_stages(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     return CAM("hires-cam", layers=inspector.run.stages)(inspector.network.classifier, images, target)
 
 
-def truncated_layer_cam(inspector, images, target):
+def truncated_layer_cam(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     cam = truncated("layer-cam", 30, layers=inspector.run.stages)
     return cam(inspector.network.classifier, images, target)
 
 
-def truncated_full_grad(inspector, images, target):
+def truncated_full_grad(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     return FullGrad(Truncation(30))(inspector.network.classifier, images, target)
 
 
-def ablation(inspector, images, target):
+def ablation(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     return CAM("ablation-cam", layers=inspector.run.stages[-1:])(inspector.network.classifier, images, target)
 
 
@@ -161,7 +168,7 @@ def ablation(inspector, images, target):
     ],
 )
 def test_counts_are_those_of_the_single_cam(
-    method: str, stages: str, heatmap_of: Callable[..., Any], run, whole
+    method: str, stages: str, heatmap_of: Callable[..., Any], run: Path, whole: tuple[Path, Path, Any]
 ) -> None:
     data, _, found = whole
     row = row_of(found, method, stages)
@@ -180,9 +187,11 @@ def test_counts_are_those_of_the_single_cam(
         assert 0 <= low <= high <= 1
 
 
-def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path: Path) -> None:
+def test_the_runs_own_map_is_what_evaluate_measures(
+    run: Path, whole: tuple[Path, Path, Any], tmp_path: Path
+) -> None:
     data, _, found = whole
-    unsharpened = {"overrides": Overrides(sharpen="none")}
+    unsharpened: dict[str, Any] = {"overrides": Overrides(sharpen="none")}
     for title, options in (("This run", {}), ("This run, unsharpened", unsharpened)):
         row = row_of(found, title, "run")
         out = tmp_path / title
@@ -211,7 +220,7 @@ def test_the_runs_own_map_is_what_evaluate_measures(run, whole, tmp_path: Path) 
     ids=lambda cam: cam.method,
 )
 def test_a_run_with_any_map_can_be_compared(
-    cam: CamSettings, make_run: Callable[..., Path], data, tmp_path: Path
+    cam: CamSettings, make_run: Callable[..., Path], data: Path, tmp_path: Path
 ) -> None:
     run = make_run(maps={MAP: cam})
     found = measure(run, data, tmp_path / "out").values
@@ -229,11 +238,13 @@ def test_a_run_with_any_map_can_be_compared(
     assert own["shares_capture"] == (cam.method == "grad-cam")
 
 
-def test_what_is_compared(whole) -> None:
+def test_what_is_compared(whole: tuple[Path, Path, Any]) -> None:
     rows = whole[2]["rows"]
     titles = [method.title for method in list_gradient_methods()]
     assert {"Grad-CAM", "Grad-CAM++", "XGrad-CAM", "LayerCAM", "HiResCAM"} <= set(titles)
-    expected = {(title, stages, None) for title in titles for stages in ("last", "all")}
+    expected: set[tuple[str, str, int | None]] = {
+        (title, each, None) for title in titles for each in ("last", "all")
+    }
     expected |= {(f"LT{title}", "all", 30) for title in titles}
     expected |= {("FullGrad", "network", None), ("LTFullGrad", "network", 30)}
     expected |= {("Score-CAM", "last", None), ("Ablation-CAM", "last", None)}
@@ -243,7 +254,7 @@ def test_what_is_compared(whole) -> None:
 
 
 def test_any_registered_method_can_be_compared(
-    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Methods that are in no comparison by default, and an own one."""
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))  # forgotten again afterwards
@@ -267,7 +278,7 @@ def test_any_registered_method_can_be_compared(
         measure(run, data, tmp_path / "other", methods=("no-cam",))
 
 
-def test_hits_are_where_the_highest_pixel_lies(run, whole) -> None:
+def test_hits_are_where_the_highest_pixel_lies(run: Path, whole: tuple[Path, Path, Any]) -> None:
     data, _, found = whole
     inspector = Inspector.load(run, device="cpu")
     hits = HitCounts()
@@ -276,7 +287,7 @@ def test_hits_are_where_the_highest_pixel_lies(run, whole) -> None:
             image = read_image(sample.path)
             batch = inspector.network.batch([resize(image, inspector.run.image_size)])
             heatmap = last_stage(inspector, batch, log_odds([1]))[0].numpy()
-            hits += count_hit(resize_heatmap(heatmap, image.shape[:2]), read_mask(sample.mask))
+            hits += count_hit(resize_heatmap(heatmap, image.shape[:2]), marks_of(sample))
     row = row_of(found, "Grad-CAM", "last")
     assert hits.images == 4
     assert (row["hit_8px"], row["hit_inside"]) == (hits.near / 4, hits.inside / 4)
@@ -287,7 +298,7 @@ def test_hits_are_where_the_highest_pixel_lies(run, whole) -> None:
     }
 
 
-def test_what_is_written(run, whole) -> None:
+def test_what_is_written(run: Path, whole: tuple[Path, Path, Any]) -> None:
     data, out, found = whole
     names = {"compare.json", "compare.csv", "compare.md", "report.html"}
     assert {path.name for path in out.iterdir()} == names | {FILES_FILE}
@@ -324,7 +335,7 @@ def test_what_is_written(run, whole) -> None:
         measure(run, data, out)
 
 
-def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path: Path) -> None:
+def test_the_papers_numbers_stand_beside_those_of_ksdd(run: Path, tmp_path: Path) -> None:
     root = tmp_path / "ksdd"
     for group in range(3):
         for part in range(2):
@@ -355,7 +366,7 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run, tmp_path: Path) -> N
     assert row_of(other, "LTGrad-CAM", "all")["paper"] is None  # the paper's is of delta 50
 
 
-def test_only_defective_images_with_a_mask_count(run, data, tmp_path: Path) -> None:
+def test_only_defective_images_with_a_mask_count(run: Path, data: Path, tmp_path: Path) -> None:
     (data / "masks/dent/4.png").unlink()
     found = measure(run, data, tmp_path / "out").values
     assert found["images"] == {"defective": 4, "with_mask": 3, "measured": 3}
@@ -364,7 +375,7 @@ def test_only_defective_images_with_a_mask_count(run, data, tmp_path: Path) -> N
     assert found["failed"] == []
 
 
-def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path: Path) -> None:
+def test_wrong_files_are_listed_and_the_others_measured(run: Path, data: Path, tmp_path: Path) -> None:
     (data / "dent/3.png").write_bytes(b"no image")
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/5.png")
     found = measure(run, data, tmp_path / "out")
@@ -378,14 +389,14 @@ def test_wrong_files_are_listed_and_the_others_measured(run, data, tmp_path: Pat
 
 
 def test_an_image_that_one_method_cannot_mask_counts_for_none(
-    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = compare.look
+    look = look_by_all
 
-    def one_not_finite(inspector, compared, resized):
+    def one_not_finite(inspector: Inspector, compared: Any, resized: Any) -> tuple[Any, Any]:
         seconds, maps = look(inspector, compared, resized)
 
-        def spoilt():
+        def spoilt() -> Iterator[Any]:
             for each in maps:
                 if each.contender.title == "XGrad-CAM":
                     each.heatmaps[0] = math.nan
@@ -401,7 +412,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
-def test_nothing_to_measure(run, data, tmp_path: Path) -> None:
+def test_nothing_to_measure(run: Path, data: Path, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "broken")
     for file in (tmp_path / "broken/dent").iterdir():
         file.write_bytes(b"")
@@ -413,7 +424,7 @@ def test_nothing_to_measure(run, data, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_settings_that_cannot_be_used(run, data, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_used(run: Path, data: Path, tmp_path: Path) -> None:
     for percentile in (-1, 101, math.nan):
         with pytest.raises(SettingsError, match="`percentile`"):
             measure(run, data, tmp_path / "out", percentile=percentile)
@@ -421,7 +432,7 @@ def test_settings_that_cannot_be_used(run, data, tmp_path: Path) -> None:
         measure(run, data, tmp_path / "out", split="half")
 
 
-def test_batch_size_changes_nothing(run, data, tmp_path: Path) -> None:
+def test_batch_size_changes_nothing(run: Path, data: Path, tmp_path: Path) -> None:
     one = measure(run, data, tmp_path / "1", batch_size=1).values["rows"]
     three = measure(run, data, tmp_path / "3", batch_size=3).values["rows"]
     for each, other in zip(one, three, strict=True):
@@ -430,12 +441,12 @@ def test_batch_size_changes_nothing(run, data, tmp_path: Path) -> None:
 
 
 def test_one_capture_serves_all_gradient_methods(
-    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captures = []
-    whole = contenders.capture
+    whole = capture
 
-    def counted(model, images, *rest: Any, **options: Any):
+    def counted(model: Any, images: Any, *rest: Any, **options: Any) -> Any:
         captures.append(len(images))
         return whole(model, images, *rest, **options)
 
@@ -444,10 +455,12 @@ def test_one_capture_serves_all_gradient_methods(
     assert captures == [4]
 
 
-def test_warnings_of_methods_become_notes(run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = contenders.sweep
+def test_warnings_of_methods_become_notes(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sweep
 
-    def warning(*arguments: Any, **options: Any):
+    def warning(*arguments: Any, **options: Any) -> Any:
         warnings.warn("beware of <b>this</b>", stacklevel=2)
         return whole(*arguments, **options)
 
@@ -459,7 +472,9 @@ def test_warnings_of_methods_become_notes(run, data, tmp_path: Path, monkeypatch
     assert "beware of &lt;b&gt;this" in page
 
 
-def test_a_network_that_a_method_fails_on(run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_a_method_fails_on(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_memory(*_arguments: Any, **_options: Any) -> None:
         raise RuntimeError("out of memory")
 
@@ -469,7 +484,7 @@ def test_a_network_that_a_method_fails_on(run, data, tmp_path: Path, monkeypatch
     assert not (tmp_path / "out").exists()
 
 
-def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data, tmp_path: Path) -> None:
+def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Path, tmp_path: Path) -> None:
     (data / "hole").mkdir()
     (data / "masks/hole").mkdir()
     for number in (5, 6):
@@ -492,12 +507,13 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data, tmp
 
 
 def test_a_stopped_comparison_goes_on_at_the_next_image(
-    run, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = measure(run, data, tmp_path / "whole", batch_size=1).values
-    look, seen = compare.look, []
+    look = look_by_all
+    seen: list[Any] = []
 
-    def stops(inspector, compared, resized):
+    def stops(inspector: Inspector, compared: Any, resized: Any) -> Any:
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(resized)
@@ -512,8 +528,8 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(
         measure(run, data, tmp_path / "out", batch_size=1)
     with pytest.raises(RunError, match="percentile"):
         measure(run, data, tmp_path / "out", batch_size=1, resume=True, percentile=20)
-    counted = []
-    monkeypatch.setattr(compare, "look", lambda *given: counted.append(given) or look(*given))
+    counted: list[Any] = []
+    monkeypatch.setattr(compare, "look", noted(counted, look))
     progress = []
     again = measure(
         run, data, tmp_path / "out", batch_size=1, resume=True, progress=lambda *now: progress.append(now)

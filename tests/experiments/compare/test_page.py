@@ -8,7 +8,7 @@ from tests.conftest import Page
 from ltcam.experiments.compare.page import HEAD, compare_markdown, compare_page, compare_rows
 
 
-def row_of(method, iou, stages: str = "last", **fields: Any):
+def row_of(method: str, iou: float | None, stages: str = "last", **fields: Any) -> dict[str, Any]:
     interval = [None, None] if iou is None else [iou - 0.01, iou + 0.01]
     return {
         "method": method,
@@ -27,7 +27,7 @@ def row_of(method, iou, stages: str = "last", **fields: Any):
     }
 
 
-def comparison_of(rows, **fields: Any):
+def comparison_of(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     return {
         "split": "test side of the run",
         "backbone": "test_resnet",
@@ -61,7 +61,7 @@ PAPER = {"table": 1, "iou": 0.175, "precision": 0.1927, "recall": 0.6556, "f1": 
 
 
 @pytest.fixture
-def rows():
+def rows() -> list[dict[str, Any]]:
     return [
         row_of("Nothing", None, "network", shares_capture=False),
         row_of("Grad-CAM", 0.2, paper=PAPER),
@@ -70,7 +70,7 @@ def rows():
     ]
 
 
-def test_rows_are_sorted_and_undefined_ones_last(rows) -> None:
+def test_rows_are_sorted_and_undefined_ones_last(rows: list[dict[str, Any]]) -> None:
     found = compare_rows(comparison_of(rows))
     assert [row[0] for row in found] == ["This run", "LTGrad-CAM", "Grad-CAM", "Nothing"]
     assert all(len(row) == len(HEAD) for row in found)
@@ -91,7 +91,7 @@ def test_rows_are_sorted_and_undefined_ones_last(rows) -> None:
     assert found[3][3:5] == ("–", "–")
 
 
-def test_page_shows_the_numbers(rows, parse: type[Page]) -> None:
+def test_page_shows_the_numbers(rows: list[dict[str, Any]], parse: type[Page]) -> None:
     order = {"last": {"methods": 8, "spearman": 0.625}, "all": {"methods": 2, "spearman": None}}
     page = parse(compare_page(comparison_of(rows, paper_order=order), title="a on b"))
     page.assert_self_contained()
@@ -115,7 +115,7 @@ def test_page_without_the_papers_numbers_and_failures(parse: type[Page]) -> None
     assert "could not be measured" not in text
 
 
-def test_everything_is_escaped(rows, parse: type[Page], evil: str) -> None:
+def test_everything_is_escaped(rows: list[dict[str, Any]], parse: type[Page], evil: str) -> None:
     hostile = comparison_of(
         [*rows, row_of(evil, 0.1)],
         backbone=evil,
@@ -133,7 +133,7 @@ def test_everything_is_escaped(rows, parse: type[Page], evil: str) -> None:
     assert "<script" not in markdown
 
 
-def test_markdown_has_everything(rows) -> None:
+def test_markdown_has_everything(rows: list[dict[str, Any]]) -> None:
     order = {"last": {"methods": 8, "spearman": 0.5}, "all": {"methods": 8, "spearman": 0.25}}
     failed = [{"image": "a|b.png", "reason": "empty"}]
     text = compare_markdown(comparison_of(rows, paper_order=order, failed=failed))

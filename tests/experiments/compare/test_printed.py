@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +72,9 @@ def consistent_with_one_count(
     return lowest <= highest
 
 
-def row(method, value, stages: str = "last", printed=None):
+def row(
+    method: str, value: float | None, stages: str = "last", printed: float | None = None
+) -> dict[str, Any]:
     return {
         "method": method,
         "stages": stages,
@@ -80,15 +84,17 @@ def row(method, value, stages: str = "last", printed=None):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_row_can_come_from_one_pixel_count(method) -> None:
+def test_each_row_can_come_from_one_pixel_count(method: str) -> None:
     found = printed_for("ksdd", method, 50 if method.startswith("LT") else None)
+    assert found is not None
     assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
     assert bool(found.note) == (method in {"Ablation-CAM", "LTFullGrad"})
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_row_of_ksdd2_can_come_from_one_pixel_count(method) -> None:
+def test_each_row_of_ksdd2_can_come_from_one_pixel_count(method: str) -> None:
     found = printed_for("ksdd2", method, 0 if method.startswith("LT") else None)
+    assert found is not None
     assert consistent_with_one_count(found.iou, found.precision, found.recall, found.f1)
     assert bool(found.note) == (method == "LTFullGrad")
     assert found.table == (3 if method == "LTFullGrad" else 2)
@@ -98,7 +104,9 @@ def test_only_where_the_paper_has_the_same() -> None:
     assert printed_for("folders", "Grad-CAM", None) is None
     assert printed_for("ksdd", "HiResCAM", None) is None
     assert printed_for("ksdd", "LTGrad-CAM", 40) is None
-    assert printed_for("ksdd", "LTGrad-CAM", 50.0).iou == 0.2409
+    own = printed_for("ksdd", "LTGrad-CAM", 50.0)
+    assert own is not None
+    assert own.iou == 0.2409
 
 
 def test_order_is_compared_once_per_form() -> None:
@@ -111,6 +119,7 @@ def test_order_is_compared_once_per_form() -> None:
         row("own", 0.9, "run"),
     ]
     found = agreement_of_orders(rows)
+    assert found is not None
     assert found["last"] == {"methods": 3, "spearman": pytest.approx(-1)}
     assert found["all"] == {"methods": 3, "spearman": pytest.approx(0.5)}  # ranks 3 1 2 against 3 2 1
 
@@ -118,9 +127,13 @@ def test_order_is_compared_once_per_form() -> None:
 def test_an_order_needs_three_values_that_differ() -> None:
     assert agreement_of_orders([row("a", 0.1)]) is None
     two = [row("a", 0.1, "last", 0.3), row("b", None, "last", 0.2), row("c", 0.2, "last", 0.1)]
-    assert agreement_of_orders(two)["last"] == {"methods": 2, "spearman": None}
+    found = agreement_of_orders(two)
+    assert found is not None
+    assert found["last"] == {"methods": 2, "spearman": None}
     equal = [row(name, 0.1, "last", 0.1 * place) for place, name in enumerate("abc")]
-    assert agreement_of_orders(equal)["all"]["spearman"] is None
+    found = agreement_of_orders(equal)
+    assert found is not None
+    assert found["all"]["spearman"] is None
 
 
 @pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])
@@ -134,7 +147,7 @@ def test_the_papers_tables_come_from_one_pooled_count(
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_every_real_count_is_found_consistent_after_rounding(tp: int, fp: int, fn: int) -> None:
     counts = PixelCounts(tp, fp, fn)
-    printed = [round(metric(counts), 4) for metric in (iou, precision, recall, f1)]
+    i, p, r, f = (round(metric(counts), 4) for metric in (iou, precision, recall, f1))
     # A hair more than half a unit: the printed number itself is rounded to float64.
-    assert consistent_with_one_count(*printed, rounding=0.00005 + 1e-12)
-    assert not consistent_with_one_count(printed[0] - 0.01, *printed[1:])
+    assert consistent_with_one_count(i, p, r, f, rounding=0.00005 + 1e-12)
+    assert not consistent_with_one_count(i - 0.01, p, r, f)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
@@ -24,7 +25,7 @@ from ltcam_runtime.images import resize
 
 
 @pytest.fixture
-def data(tmp_path: Path):
+def data(tmp_path: Path) -> Path:
     """Five images with dents of rising area, whose names run the other way; and one OK."""
     root = tmp_path / "data"
     for number in range(6):
@@ -43,11 +44,11 @@ def data(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]):
+def run(make_run: Callable[..., Path]) -> Path:
     return make_run()
 
 
-def draw(run, data, out, **work: Any):
+def draw(run: Path, data: Path, out: Path, **work: Any) -> Mapping[str, Any]:
     return make_figures(Source.open(run, data, device="cpu"), FigureSettings(images=2), Work(out, **work))
 
 
@@ -55,7 +56,7 @@ def sample(name: str, data: Path) -> Sample:
     return Sample(f"dent/{name}", data / "dent" / name, "dent", name, mask=data / "masks/dent" / name)
 
 
-def test_images_are_chosen_by_area_and_name_alone(data) -> None:
+def test_images_are_chosen_by_area_and_name_alone(data: Path) -> None:
     samples = [sample(f"{number}.png", data) for number in (4, 5, 6, 7, 8)]
     chosen = choose_pictured(samples, 3)
     assert [each.sample.id for each in chosen] == ["dent/8.png", "dent/6.png", "dent/4.png"]
@@ -69,7 +70,7 @@ def test_images_are_chosen_by_area_and_name_alone(data) -> None:
     assert [each.sample.id for each in choose_pictured(samples, 9)][:2] == ["dent/7.png", "dent/8.png"]
 
 
-def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path: Path) -> None:
+def test_maps_are_those_of_the_single_cams_and_are_kept(run: Path, data: Path, tmp_path: Path) -> None:
     inspector = Inspector.load(run, device="cpu")
     settings = ContenderSettings(percentile=30, probing=True)
     compared = shown_contenders(inspector, settings)
@@ -80,8 +81,9 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path: Pat
     images = inspector.network.batch([resize(shown.image, inspector.run.image_size)])
     target, model, stages = log_odds([1]), inspector.network.classifier, inspector.run.stages
 
-    def of(cam):
-        return cam(model, images, target)[0].numpy()
+    def of(cam: Any) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = cam(model, images, target)[0].numpy()
+        return found
 
     truncation = Truncation(30)
     np.testing.assert_allclose(found.stages[-1], of(CAM(layers=stages)), rtol=1e-4, atol=1e-6)
@@ -96,14 +98,15 @@ def test_maps_are_those_of_the_single_cams_and_are_kept(run, data, tmp_path: Pat
     np.testing.assert_allclose(found.cut_layers[-1], of(FullGrad(truncation)), rtol=1e-4, atol=1e-4)
     assert len(found.stages) == len(found.cut_stages) == len(stages) + 1
     assert len(found.numbers) == len(found.layers) - 1 == 13
-    again = maps_of(None, compared, shown, settings, kept=file)
+    nobody: Any = None  # nothing is asked of the network again
+    again = maps_of(nobody, compared, shown, settings, kept=file)
     for part in ("stages", "cut_stages", "layers", "cut_layers", "methods"):
         for one, other in zip(getattr(found, part), getattr(again, part), strict=True):
             np.testing.assert_array_equal(one, other)
     assert again.numbers == found.numbers
 
 
-def test_what_is_written(run, data, tmp_path: Path) -> None:
+def test_what_is_written(run: Path, data: Path, tmp_path: Path) -> None:
     calls = []
     found = draw(run, data, tmp_path / "out", progress=lambda *now: calls.append(now))
     names = [
@@ -124,7 +127,7 @@ def test_what_is_written(run, data, tmp_path: Path) -> None:
         draw(run, data, tmp_path / "out")
 
 
-def test_what_cannot_be_drawn(run, data, tmp_path: Path) -> None:
+def test_what_cannot_be_drawn(run: Path, data: Path, tmp_path: Path) -> None:
     for file in (data / "masks/dent").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="has a mask"):

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from ltcam.experiments.reproduce.figures.grid import (
     Head,
@@ -25,33 +32,41 @@ from ltcam.reports.drawing import FOUND, FRAME, TRUE, encoded
 
 
 def shown(
-    shape: tuple[int, int] = (400, 160), box=(slice(100, 110), slice(30, 80)), name: str = "kos1/Part2.jpg"
-):
+    shape: tuple[int, int] = (400, 160),
+    box: tuple[slice, slice] = (slice(100, 110), slice(30, 80)),
+    name: str = "kos1/Part2.jpg",
+) -> Shown:
     rng = np.random.default_rng(0)
     truth = np.zeros(shape, bool)
     truth[box] = True
     return Shown(name, rng.integers(0, 255, (*shape, 3), dtype=np.uint8), truth)
 
 
-def heat(shape, seed: int = 1):
+def window_of(truth: NDArray[np.bool_]) -> tuple[slice, slice]:
+    window = close_window(truth)
+    assert window is not None
+    return window
+
+
+def heat(shape: tuple[int, int], seed: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
-def pictures(figure):
+def pictures(figure: Figure) -> list[AxesImage]:
     """Pictures, in the order drawn: of each panel the whole, then the part. The last of all is the colour bar."""
     (axes,) = figure.axes
     return axes.get_images()[:-1]
 
 
-def words(figure):
+def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def inside(picture, points):
+def inside(picture: AxesImage, points: NDArray[Any]) -> bool:
     """Whether all points (N, 2) lie on a picture, to within a line's width."""
     left, right, bottom, top = picture.get_extent()
     x, y = np.transpose(points)
-    return (
+    return bool(
         left - 0.02 <= x.min()
         and x.max() <= right + 0.02
         and top - 0.02 <= y.min()
@@ -59,18 +74,18 @@ def inside(picture, points):
     )
 
 
-def outlines(picture):
+def outlines(picture: AxesImage) -> set[str]:
     """Colours of the lines along masks in a picture."""
-    found = [
-        each for each in picture.axes.collections if inside(picture, np.concatenate(each.get_segments()))
-    ]
-    return {to_hex(each.get_edgecolor()[0]) for each in found}
+    lines = [each for each in picture.axes.collections if isinstance(each, LineCollection)]
+    found = [each for each in lines if inside(picture, np.concatenate(each.get_segments()))]
+    return {to_hex(np.asarray(each.get_edgecolor())[0]) for each in found}
 
 
-def frames(picture):
+def frames(picture: AxesImage) -> list[tuple[float, ...]]:
     """Left, top, width and height of the frames inside a picture, as shares of it."""
     left, right, bottom, top = picture.get_extent()
-    found = [each for each in picture.axes.patches if inside(picture, each.get_bbox().get_points())]
+    boxes = [each for each in picture.axes.patches if isinstance(each, Rectangle)]
+    found = [each for each in boxes if inside(picture, each.get_bbox().get_points())]
     across, down = right - left, bottom - top
     return [
         (
@@ -95,9 +110,9 @@ def frames(picture):
         (slice(20, 160), slice(70, 75)),
     ],
 )
-def test_the_window_holds_the_defect_and_lies_in_the_image(box) -> None:
+def test_the_window_holds_the_defect_and_lies_in_the_image(box: tuple[slice, slice]) -> None:
     truth = shown(box=box).truth
-    rows, columns = close_window(truth)
+    rows, columns = window_of(truth)
     assert truth[rows, columns].sum() == truth.sum()
     assert rows.start >= 0
     assert rows.stop <= 400
@@ -122,7 +137,7 @@ def test_whole_and_part_of_every_panel_with_the_part_framed() -> None:
         [Head("image"), Head("Grad-CAM", "S5")], [Strip(image, (panels,))], found="mask", notes="IoU"
     )
     whole, part, other_whole, other_part = pictures(figure)
-    rows, columns = close_window(image.truth)
+    rows, columns = window_of(image.truth)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     for picture in (whole, other_whole):
         (frame,) = frames(picture)
@@ -144,9 +159,10 @@ def test_outlines_run_along_the_mask() -> None:
     panel = Panel(heat((400, 160)))
     (_, part) = pictures(grid([Head("map")], [Strip(image, ((panel,),))]))
     (line,) = part.axes.collections
+    assert isinstance(line, LineCollection)
     points = np.concatenate(line.get_segments())
     left, right, bottom, top = part.get_extent()
-    rows, columns = close_window(image.truth)
+    rows, columns = window_of(image.truth)
     x = columns.start + (points[:, 0] - left) / (right - left) * (columns.stop - columns.start)
     y = rows.start + (points[:, 1] - top) / (bottom - top) * (rows.stop - rows.start)
     assert (x.min(), x.max()) == pytest.approx((30, 80), abs=0.2)  # the mask's first and last border
@@ -177,7 +193,7 @@ def test_pictures_keep_their_shape_and_nothing_lies_outside_or_on_another() -> N
     for place, picture in enumerate(pictures(figure)):
         left, right, bottom, top = picture.get_extent()
         truth = strips[place // 8].shown.truth
-        rows, columns = close_window(truth)
+        rows, columns = window_of(truth)
         shape = (rows.stop - rows.start, columns.stop - columns.start) if place % 2 else truth.shape
         assert (right - left) / (bottom - top) == pytest.approx(shape[1] / shape[0])
         assert 0 <= left < right <= across
@@ -194,11 +210,12 @@ def test_colours_run_from_the_maps_own_minimum_to_its_maximum() -> None:
     values = np.linspace(-5, 20, 400 * 160, dtype=np.float32).reshape(400, 160)
     (picture,) = pictures(grid([Head("map")], [Strip(image, ((Panel(values),),))]))
     drawn = picture.get_array()
+    assert drawn is not None
     ends = [[round(255 * part) for part in to_rgba(colour)[:3]] for colour in ("#000004", "#fcffa4")]
     np.testing.assert_allclose(drawn[0, 0], ends[0], atol=6)
     np.testing.assert_allclose(drawn[-1, -1], ends[1], atol=12)
     flat = grid([Head("map")], [Strip(image, ((Panel(np.ones((400, 160), np.float32)),),))])
-    assert len(np.unique(pictures(flat)[0].get_array().reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(np.asarray(pictures(flat)[0].get_array()).reshape(-1, 3), axis=0)) == 1
 
 
 def test_what_does_not_fit_together() -> None:

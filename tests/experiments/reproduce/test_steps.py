@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import noted
 
 from ltcam.data import opened as open_data
-from ltcam.experiments import opened
+from ltcam.data.layouts import read_dataset
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.reproduce import steps as job
 from ltcam.experiments.reproduce.finished import summary_of_folds
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
 from ltcam.experiments.reproduce.steps import AtHand, Plan, SyntheticSet, Telling, reproduce
 from ltcam.experiments.results import Work
+from ltcam.runs.inspector import Inspector
+from ltcam.synth.write import synthesise
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
@@ -44,37 +47,39 @@ QUICK = ContenderSettings(("grad-cam",))
 BARE = replace(PLAN, maps=QUICK, tuning=False, questions=False)
 
 
-def run(plan, out, *, resume: bool = False, say=None, **at_hand: Any):
+def run(
+    plan: Plan, out: Path, *, resume: bool = False, say: Callable[[str], None] | None = None, **at_hand: Any
+) -> Mapping[str, Any]:
     telling = None if say is None else Telling(say=say)
     work = Work(out, resume=resume, command="ltcam reproduce it")
     return reproduce(plan, work, AtHand(**at_hand), device="cpu", telling=telling)
 
 
-def hidden(folder):
+def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.fixture(scope="module")
-def opens():
+def opens() -> list[str]:
     """What the reproductions of this module open, in order: data sets that are scanned, runs that are loaded."""
     return []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def counted(opens) -> Iterator[None]:
-    scan, load = open_data.read_dataset, opened.Inspector.load
+def counted(opens: list[str]) -> Iterator[None]:
+    scan, load = read_dataset, Inspector.load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(open_data, "read_dataset", lambda *a, **k: (opens.append("data"), scan(*a, **k))[1])
-        patch.setattr(opened.Inspector, "load", lambda *a, **k: (opens.append("run"), load(*a, **k))[1])
+        patch.setattr(open_data, "read_dataset", noted(opens, scan, "data"))
+        patch.setattr(Inspector, "load", noted(opens, load, "run"))
         yield
 
 
 @pytest.fixture(scope="module")
 def done(
-    opens,
+    opens: list[str],
     opens_below: Callable[[Path], AbstractContextManager[Counter[str]]],
     tmp_path_factory: pytest.TempPathFactory,
-):
+) -> tuple[Path, Any]:
     """A whole miniature reproduction: folder and what was returned. Not to be changed."""
     out = tmp_path_factory.mktemp("synthetic") / "out"
     opens.clear()
@@ -92,7 +97,7 @@ def done(
     return out, found
 
 
-def test_a_whole_miniature_writes_page_figures_and_numbers(done) -> None:
+def test_a_whole_miniature_writes_page_figures_and_numbers(done: tuple[Path, Any]) -> None:
     out, found = done
     assert json.loads((out / "reproduction.json").read_text()) == found
     assert found["compare"] == json.loads((out / "compare/compare.json").read_text())
@@ -116,7 +121,7 @@ def test_a_whole_miniature_writes_page_figures_and_numbers(done) -> None:
     assert [row["iou"] for row in table["rows"]] == [row["iou"] for row in found["compare"]["rows"]]
 
 
-def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done) -> None:
+def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done: tuple[Path, Any]) -> None:
     out, found = done
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page
@@ -131,7 +136,7 @@ def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done) -> Non
     assert "random initialisation" in page
 
 
-def test_the_images_shown_are_chosen_by_area(done) -> None:
+def test_the_images_shown_are_chosen_by_area(done: tuple[Path, Any]) -> None:
     images = done[1]["figures"]["images"]
     assert len(images) == 2
     assert images[0]["defect_share"] <= images[1]["defect_share"]
@@ -142,7 +147,7 @@ def test_the_images_shown_are_chosen_by_area(done) -> None:
 
 @pytest.mark.slow
 def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(
-    done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
@@ -176,7 +181,7 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
-    said = []
+    said: list[Any] = []
 
     def after_training(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
@@ -206,7 +211,7 @@ def test_nothing_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert hidden(tmp_path) == []
 
 
-def ksdd2(root):
+def ksdd2(root: Path) -> Path:
     """KolektorSDD2's official layout, tiny: 18 images to train on and 8 to test, a third of each with a dent."""
     for side, count in (("train", 18), ("test", 8)):
         for number in range(count):
@@ -223,7 +228,7 @@ def ksdd2(root):
 
 
 @pytest.fixture(scope="module")
-def on_ksdd2(opens, tmp_path_factory: pytest.TempPathFactory):
+def on_ksdd2(opens: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("ksdd2")
     training = TRAINING.model_copy(update={"image_size": (96, 64)})
     plan = replace(
@@ -241,7 +246,7 @@ def on_ksdd2(opens, tmp_path_factory: pytest.TempPathFactory):
     return folder / "out", found
 
 
-def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2) -> None:
+def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2: tuple[Path, Any]) -> None:
     out, found = on_ksdd2
     assert (found["kind"], found["split"]) == ("ksdd2", "official")
     assert found["compare"]["images"] == {"defective": 3, "with_mask": 3, "measured": 3}
@@ -256,7 +261,7 @@ def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2) -> Non
     assert "synthetic" not in found["plan"]
 
 
-def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2) -> None:
+def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2: tuple[Path, Any]) -> None:
     out, _ = on_ksdd2
     folds = json.loads((out / "folds.json").read_text())
     assert (folds["split"], folds["folds"]) == ("folds", 2)
@@ -279,6 +284,7 @@ def test_undefined_values_of_folds() -> None:
     numbers = dict.fromkeys(("iou", "precision", "recall", "f1"))
     one = {"images": {"measured": 1}, "rows": [{**row, **numbers, "counts": {"tp": 0, "fp": 0, "fn": 0}}]}
     found = summary_of_folds([one])
+    assert found is not None
     assert found["rows"][0]["iou"] == {"mean": None, "std": None, "folds": [None]}
     assert found["rows"][0]["pooled_iou"] is None
     assert summary_of_folds([]) is None
@@ -286,10 +292,10 @@ def test_undefined_values_of_folds() -> None:
 
 @pytest.mark.slow
 def test_runs_at_hand_are_measured_instead_of_trained(
-    done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
-    job.synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
+    synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
     monkeypatch.setattr(job, "train", None)
     at_hand = done[0] / "run"
     with pytest.raises(DataError, match="ksdd"):
@@ -311,19 +317,19 @@ def test_runs_at_hand_are_measured_instead_of_trained(
 @pytest.mark.parametrize(
     ("plan", "data", "said"),
     [
-        (replace(PLAN, kind="ksdd3"), None, "ksdd3"),
+        (replace(PLAN, kind="ksdd3"), None, "ksdd3"),  # type: ignore[arg-type]
         (PLAN, "here", "leave DATA out"),
         (replace(PLAN, kind="ksdd"), None, "needs DATA"),
         (replace(PLAN, folds=1), None, "`folds` 1"),
     ],
 )
-def test_settings_that_cannot_be_used(plan, data: str | None, said: str, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_used(plan: Plan, data: str | None, said: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=re.escape(said)):
         run(plan, tmp_path / "out", data=None if data is None else tmp_path / data)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_comes_from_files_is_escaped(done) -> None:
+def test_what_comes_from_files_is_escaped(done: tuple[Path, Any]) -> None:
     found = json.loads(json.dumps(done[1]))
     nasty = "<script>alert(1)</script>"
     found["compare"]["failed"] = [{"image": nasty, "reason": nasty}]

@@ -2,25 +2,28 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from ltcam.experiments.tune.figure import percentile_curves
 from ltcam.reports.drawing import encoded, save_figure
 
 PERCENTILES = [0, 50, 90]
-CURVES = {
+CURVES: dict[str, Any] = {
     "LTGrad-CAM": (PERCENTILES, [0.1, 0.3, 0.2], [0.1, 0.2, None]),
     "LTFullGrad": (PERCENTILES, [0.1, 0.1, 0.1], [0.2, 0.1, 0.0]),
 }
 
 
-def lines_of(figure, title):
+def lines_of(figure: Figure, title: str) -> dict[str, Line2D]:
     (axes,) = [axes for axes in figure.axes if axes.get_title() == title]
-    return {line.get_label(): line for line in axes.get_lines()}
+    return {str(line.get_label()): line for line in axes.get_lines()}
 
 
 def test_a_panel_per_method_with_both_sides() -> None:
@@ -38,11 +41,11 @@ def test_choices_and_untruncated_forms_are_marked() -> None:
         {"LTFullGrad": (0.15, None)},
     )
     lines = lines_of(figure, "LTGrad-CAM")
-    assert set(lines["on train masks"].get_xdata()) == {50}
-    assert set(lines["without masks"].get_xdata()) == {90}
+    assert set(np.asarray(lines["on train masks"].get_xdata())) == {50}
+    assert set(np.asarray(lines["without masks"].get_xdata())) == {90}
     other = lines_of(figure, "LTFullGrad")
-    assert all(math.isnan(x) for x in other["on train masks"].get_xdata())
-    assert set(other["train, no truncation"].get_ydata()) == {0.15}
+    assert all(math.isnan(x) for x in np.asarray(other["on train masks"].get_xdata()))
+    assert set(np.asarray(other["train, no truncation"].get_ydata())) == {0.15}
     assert "test, no truncation" not in other
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]

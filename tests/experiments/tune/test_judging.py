@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ltcam.calibration.judge import filled_in
 from ltcam.experiments.tune.judging import JUDGEMENTS, judge_image
@@ -18,17 +19,17 @@ MAPS = PercentileMaps((0, 90))
 
 
 @pytest.fixture(scope="module")
-def inspector(make_run: Callable[..., Path]):
+def inspector(make_run: Callable[..., Path]) -> Inspector:
     return Inspector.load(make_run(), device="cpu")
 
 
-def image_of(seed):
+def image_of(seed: int) -> NDArray[np.uint8]:
     pixels = np.random.default_rng(seed).integers(100, 200, (64, 64, 3), dtype=np.uint8)
     pixels[10:30, 20:44] = 20
     return pixels
 
 
-def test_each_judgement_is_the_single_function(inspector) -> None:
+def test_each_judgement_is_the_single_function(inspector: Inspector) -> None:
     resized = image_of(0)
     score = inspector.network.defect_scores([resized])[0]
     found = judge_image(inspector, MAPS, resized, score - 2)
@@ -61,7 +62,7 @@ def test_each_judgement_is_the_single_function(inspector) -> None:
         assert found[method]["flip"][MAPS.made_at.index(percentile)] == pytest.approx(np.mean(agreed))
 
 
-def test_a_score_that_is_normal_judges_nothing(inspector) -> None:
+def test_a_score_that_is_normal_judges_nothing(inspector: Inspector) -> None:
     resized = image_of(1)
     found = judge_image(inspector, MAPS, resized, inspector.network.defect_scores([resized])[0] + 1)
     assert all(math.isnan(value) for judged in found.values() for value in judged["drop"])

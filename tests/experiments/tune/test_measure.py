@@ -3,39 +3,52 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import noted
+from tests.experiments.conftest import marks_of
 
 from ltcam.cam import FullGrad, Truncation, log_odds, truncated
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Work
+from ltcam.experiments.results import Found, Work
 from ltcam.experiments.tune import measure as tune
+from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.measure import ORACLE, TuneSettings, tune_run
-from ltcam.experiments.tune.percentile_maps import PercentileMaps
+from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import RULES
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, read_mask, resize, resize_heatmap
+from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.masks import otsu
 
 MAPS = PercentileMaps((0, 50, 90), full_grad=False)
 METRICS = ("iou", "precision", "recall", "f1")
 
 
-def measure(sided, out, *, maps=MAPS, train_images=None, rule_images: int = 16, **work: Any):
+def measure(
+    sided: tuple[Path, Path],
+    out: Path,
+    *,
+    maps: PercentileMaps = MAPS,
+    train_images: int | None = None,
+    rule_images: int = 16,
+    **work: Any,
+) -> Found:
     settings = TuneSettings(maps, train_images, rule_images, bootstrap=20)
     return tune_run(Source.open(*sided, device="cpu"), settings, Work(out, **work))
 
 
-def by_hand(sided, numbers, cam):
+def by_hand(
+    sided: tuple[Path, Path], numbers: Collection[int], cam: Callable[[Inspector], Any]
+) -> PixelCounts:
     run, data = sided
     inspector = Inspector.load(run, device="cpu")
     total = PixelCounts()
@@ -44,7 +57,7 @@ def by_hand(sided, numbers, cam):
             image = read_image(sample.path)
             batch = inspector.network.batch([resize(image, inspector.run.image_size)])
             heatmap = cam(inspector)(inspector.network.classifier, batch, log_odds([1]))[0].numpy()
-            total += count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), read_mask(sample.mask))
+            total += count_pixels(otsu(resize_heatmap(heatmap, image.shape[:2])), marks_of(sample))
     return total
 
 
@@ -57,7 +70,7 @@ def by_hand(sided, numbers, cam):
     ],
 )
 def test_counts_are_those_of_the_single_cam(
-    method: str, cam: Callable[..., Any], sided, tmp_path: Path
+    method: str, cam: Callable[..., Any], sided: tuple[Path, Path], tmp_path: Path
 ) -> None:
     tuning = measure(sided, tmp_path / "out", maps=PercentileMaps((50,))).values
     (found,) = [each for each in tuning["methods"] if each["method"] == method]
@@ -76,7 +89,7 @@ def test_counts_are_those_of_the_single_cam(
         assert 0 <= low <= high <= 1
 
 
-def test_choices_and_how_far_they_fall_behind(sided, tmp_path: Path) -> None:
+def test_choices_and_how_far_they_fall_behind(sided: tuple[Path, Path], tmp_path: Path) -> None:
     tuning = measure(sided, tmp_path / "out").values
     assert tuning["sides"]["train"]["measured"] == 3
     assert tuning["sides"]["test"]["measured"] == 2
@@ -99,7 +112,7 @@ def test_choices_and_how_far_they_fall_behind(sided, tmp_path: Path) -> None:
             assert choice["behind_train_masks"] == pytest.approx(oracle["test_iou"] - choice["test_iou"])
 
 
-def test_the_rules_see_no_mask(sided, tmp_path: Path) -> None:
+def test_the_rules_see_no_mask(sided: tuple[Path, Path], tmp_path: Path) -> None:
     before = measure(sided, tmp_path / "before").values
     for file in (sided[1] / "masks/dent").iterdir():
         mask = np.asarray(Image.open(file))
@@ -110,7 +123,7 @@ def test_the_rules_see_no_mask(sided, tmp_path: Path) -> None:
         assert one["curve"] != other["curve"]
 
 
-def test_what_is_written(sided, tmp_path: Path) -> None:
+def test_what_is_written(sided: tuple[Path, Path], tmp_path: Path) -> None:
     calls = []
     out = tmp_path / "results" / "out"
     found = measure(sided, out, command="ltcam tune a b", progress=lambda *call: calls.append(call))
@@ -139,10 +152,10 @@ def test_what_is_written(sided, tmp_path: Path) -> None:
     assert again.values == found.values
 
 
-def stopped(after):
+def stopped(after: int) -> Callable[[int, int], None]:
     """A progress that stops the work like Ctrl-C once so many images are done."""
 
-    def progress(done, _total) -> None:
+    def progress(done: int, _total: int) -> None:
         if done == after:
             raise KeyboardInterrupt
 
@@ -151,7 +164,7 @@ def stopped(after):
 
 @pytest.mark.parametrize("after", [2, 7])
 def test_a_stopped_tuning_goes_on_at_the_next_image(
-    after: int, sided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    after: int, sided: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = measure(sided, tmp_path / "whole").values
     with pytest.raises(KeyboardInterrupt):
@@ -161,18 +174,16 @@ def test_a_stopped_tuning_goes_on_at_the_next_image(
         measure(sided, tmp_path / "out")
     with pytest.raises(RunError, match="rule_images"):
         measure(sided, tmp_path / "out", resume=True, rule_images=1)
-    looks = []
-    look = tune.heatmaps_by_percentile
-    judge = tune.judge_image
-    monkeypatch.setattr(tune, "heatmaps_by_percentile", lambda *given: (looks.append(1), look(*given))[1])
-    monkeypatch.setattr(tune, "judge_image", lambda *given: (looks.append(1), judge(*given))[1])
+    looks: list[Any] = []
+    monkeypatch.setattr(tune, "heatmaps_by_percentile", noted(looks, heatmaps_by_percentile))
+    monkeypatch.setattr(tune, "judge_image", noted(looks, judge_image))
     resumed = measure(sided, tmp_path / "out", resume=True).values
     assert len(looks) == 8 - after
     assert resumed == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "sided", "whole"]
 
 
-def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path: Path) -> None:
+def test_wrong_files_are_listed_and_the_others_measured(sided: tuple[Path, Path], tmp_path: Path) -> None:
     _, data = sided
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/1.png")
     found = measure(sided, tmp_path / "out")
@@ -181,13 +192,13 @@ def test_wrong_files_are_listed_and_the_others_measured(sided, tmp_path: Path) -
     assert found.values["judged"]["images"] == 3  # the rules need no mask
 
 
-def test_fewer_images(sided, tmp_path: Path) -> None:
+def test_fewer_images(sided: tuple[Path, Path], tmp_path: Path) -> None:
     tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values
     assert (tuning["sides"]["train"]["chosen"], tuning["sides"]["train"]["measured"]) == (2, 2)
     assert tuning["judged"]["images"] == 1
 
 
-def test_without_ok_images_nothing_is_judged(sided, tmp_path: Path) -> None:
+def test_without_ok_images_nothing_is_judged(sided: tuple[Path, Path], tmp_path: Path) -> None:
     for number in (5, 6):  # those of the training side
         (sided[1] / f"good/{number}.png").unlink()
     tuning = measure(sided, tmp_path / "out").values
@@ -199,12 +210,14 @@ def test_without_ok_images_nothing_is_judged(sided, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("percentiles", [(), (50, 0), (0, 0), (0, 101), (-1,)])
-def test_percentiles_that_are_none(percentiles) -> None:
+def test_percentiles_that_are_none(percentiles: tuple[int, ...]) -> None:
     with pytest.raises(SettingsError, match="`percentiles`"):
         PercentileMaps(percentiles)
 
 
-def test_data_that_cannot_be_used(sided, tmp_path: Path, make_run: Callable[..., Path]) -> None:
+def test_data_that_cannot_be_used(
+    sided: tuple[Path, Path], tmp_path: Path, make_run: Callable[..., Path]
+) -> None:
     run, data = sided
     with pytest.raises(DataError, match="no train side"):
         measure((make_run(), data), tmp_path / "out")

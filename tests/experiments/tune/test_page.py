@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tests.conftest import Page
 
 from ltcam.experiments.tune.page import (
@@ -20,7 +22,7 @@ RULES = [
 ]
 
 
-def measured(iou):
+def measured(iou: float | None) -> dict[str, Any]:
     interval = [None, None] if iou is None else [iou - 0.01, iou + 0.01]
     names = ("iou", "precision", "recall", "f1")
     return {
@@ -30,7 +32,7 @@ def measured(iou):
     }
 
 
-def method_of(name, ious, chosen: int = 50):
+def method_of(name: str, ious: Sequence[float | None], chosen: int | None = 50) -> dict[str, Any]:
     choices = [
         {
             "rule": "train_masks",
@@ -67,7 +69,7 @@ def method_of(name, ious, chosen: int = 50):
     }
 
 
-def tuning_of(**fields: Any):
+def tuning_of(**fields: Any) -> dict[str, Any]:
     return {
         "backbone": "test_resnet",
         "sides": {
@@ -161,6 +163,6 @@ def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices() -> Non
     panel = panels["LTGrad-CAM"]
     lines = {line.get_label(): line for line in panel.lines}
     for side in ("train", "test"):
-        assert list(lines[side].get_xdata()) == list(PERCENTILES)
-        assert list(lines[side].get_ydata()) == [0.1, 0.4, 0.2]
-    assert lines["chosen without masks"].get_xdata()[0] == 50
+        assert np.asarray(lines[side].get_xdata()).tolist() == list(PERCENTILES)
+        assert np.asarray(lines[side].get_ydata()).tolist() == [0.1, 0.4, 0.2]
+    assert np.asarray(lines["chosen without masks"].get_xdata())[0] == 50

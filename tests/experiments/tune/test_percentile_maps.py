@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
+from ltcam.cam.truncation import Reading, Scope
 from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, View, heatmaps_by_percentile
 from ltcam.runs.inspector import Inspector
 
@@ -14,13 +15,13 @@ RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def inspector(make_run: Callable[..., Path]):
+def inspector(make_run: Callable[..., Path]) -> Inspector:
     return Inspector.load(make_run(), device="cpu")
 
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("reading", ["gradient", "mask"])
-def test_heatmaps_are_those_of_the_single_maps(scope: str, reading: str, inspector) -> None:
+def test_heatmaps_are_those_of_the_single_maps(scope: Scope, reading: Reading, inspector: Inspector) -> None:
     maps = PercentileMaps((0, 50), scope, reading, positive_activations=True)
     found = {
         (method, percentile): each
@@ -35,7 +36,7 @@ def test_heatmaps_are_those_of_the_single_maps(scope: str, reading: str, inspect
     for (method, percentile), heatmap in found.items():
         truncation = None if percentile is None else Truncation(percentile, scope, reading)
         if method == "LTFullGrad":
-            single = FullGrad(truncation)
+            single: FullGrad | CAM = FullGrad(truncation)
         else:
             name = {"LTGrad-CAM": "grad-cam", "LTLayerCAM": "layer-cam"}[method]
             single = CAM(name, truncation, layers=inspector.run.stages, positive_activations=True)
@@ -43,7 +44,7 @@ def test_heatmaps_are_those_of_the_single_maps(scope: str, reading: str, inspect
         np.testing.assert_allclose(heatmap, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
-def test_full_grad_can_be_left_out(inspector) -> None:
+def test_full_grad_can_be_left_out(inspector: Inspector) -> None:
     found = {
         method
         for method, *_ in heatmaps_by_percentile(inspector, PercentileMaps((0,), full_grad=False), RESIZED)
@@ -55,7 +56,7 @@ def test_views_lead_back() -> None:
     heatmap = np.random.default_rng(1).random((40, 64)).astype(np.float32)
     for view in VIEWS:
         seen = view.of(np.repeat((255 * heatmap).astype(np.uint8)[..., None], 3, axis=2))
-        back = view.back(seen[..., 0].astype(np.float32) / 255, (40, 64))
+        back = view.back((seen[..., 0] / 255).astype(np.float32), (40, 64))
         assert back.shape == (40, 64)
         if view.kind == "flip":
             np.testing.assert_allclose(back, heatmap, atol=1 / 255)

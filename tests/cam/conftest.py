@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ltcam.cam import GradientMethod, ProbingMethod, Truncation, get_method
+
 STAGES = ("features.3", "features.7", "features.11")
 
 
@@ -74,8 +76,8 @@ def shaken(net: nn.Module, seed: int = 0, dtype: torch.dtype = torch.float64) ->
             parameter.data = torch.randn(parameter.shape, generator=random) * scale * 2
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data = 0.5 + torch.rand(module.weight.shape, generator=random)
-            module.running_mean = torch.randn(module.running_mean.shape, generator=random) * 0.2
-            module.running_var = 0.5 + torch.rand(module.running_var.shape, generator=random)
+            module.running_mean = torch.randn(module.weight.shape, generator=random) * 0.2
+            module.running_var = 0.5 + torch.rand(module.weight.shape, generator=random)
     return net.to(dtype).eval()
 
 
@@ -100,6 +102,18 @@ def pair(
     gradients = torch.randn(shape, generator=random, dtype=torch.float64) * 0.1
     gradients[torch.rand(shape, generator=random) < 0.2] = 0
     return activations if signed else activations.clamp_min(0), gradients
+
+
+def gradient_method(name: str) -> GradientMethod:
+    method = get_method(name)
+    assert isinstance(method, GradientMethod)
+    return method
+
+
+def probing_method(name: str) -> ProbingMethod:
+    method = get_method(name)
+    assert isinstance(method, ProbingMethod)
+    return method
 
 
 # ---- the formulas, literally: loops over images, channels and positions
@@ -155,7 +169,9 @@ def weight(name: str, A: np.ndarray, g: np.ndarray) -> np.ndarray:
     return w
 
 
-def signed_map(name: str, activations: Tensor, gradients: Tensor, truncation: object = None) -> np.ndarray:
+def signed_map(
+    name: str, activations: Tensor, gradients: Tensor, truncation: Truncation | None = None
+) -> np.ndarray:
     """sum_k w_k A_k before the ReLU (N, H, W), truncated in either reading."""
     A, g = activations.numpy(), gradients.numpy()
     result = np.zeros((A.shape[0], *A.shape[2:]))

@@ -34,7 +34,9 @@ def biases_behind(net: nn.Module, images: torch.Tensor, target: int, stage: str)
             (gradient,) = torch.autograd.grad(score, part.bias, retain_graph=True)
             bias = part.bias
             if isinstance(part, nn.BatchNorm2d):
-                bias = bias - part.weight * part.running_mean / torch.sqrt(part.running_var + part.eps)
+                bias = bias - part.weight * part.get_buffer("running_mean") / torch.sqrt(
+                    part.get_buffer("running_var") + part.eps
+                )
             total = total + (bias * gradient).sum()
         sums.append(total.detach())
     return torch.stack(sums)
@@ -182,7 +184,7 @@ def raising_from(call: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return target
 
 
-def lived_in(nets: SimpleNamespace) -> nn.Module:
+def lived_in(nets: SimpleNamespace) -> Any:
     """A model with a past: mixed flags, frozen parts, gradients, a hook of its own."""
     net = nets.plain(6, head="gap")
     net.features.append(Sabotage())
@@ -220,7 +222,8 @@ def test_nothing_is_left_behind(
     with torch.inference_mode():
         cam(net, images, 1)
     assert same()
-    for target in (5, "x", [0], lambda z: z, raising_from(1)):
+    wrong: tuple[Any, ...] = (5, "x", [0], lambda z: z, raising_from(1))
+    for target in wrong:
         with pytest.raises((ValueError, ZeroDivisionError)):
             cam(net, images, target)
         assert same()
@@ -289,7 +292,7 @@ class Structured(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         z = self.net(images)
         return {"logits": z, "parts": (z * 2, [z[0], z[1]]), "name": "a"}
 
@@ -423,7 +426,7 @@ def test_two_threads_with_one_model_in_train_mode(nets: SimpleNamespace) -> None
     ],
 )
 def test_images_that_cannot_be_used(
-    images: list[list[float]] | Tensor,
+    images: Any,
     error: type[TypeError] | type[ValueError],
     message: str,
     nets: SimpleNamespace,
@@ -486,25 +489,21 @@ class Odd(nn.Module):
         self.conv, self.aside, self.middle = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 3), Middle(way)
         self.head = nn.Linear(4, 2)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         if self.way == "no_grad":
             with torch.no_grad():
-                logits: Tensor = self.head(self.conv(images).mean((2, 3)))
-                return logits
+                return self.head(self.conv(images).mean((2, 3)))
         if self.way == "inference":
             with torch.inference_mode():
-                logits: Tensor = self.head(self.conv(images).mean((2, 3)))
-                return logits
+                return self.head(self.conv(images).mean((2, 3)))
         if self.way == "aside":
             self.aside(images)
         maps = self.middle(self.conv(images))
         if self.way == "detached":
-            logits: Tensor = self.head(maps.detach().mean((2, 3)))
-            return logits
+            return self.head(maps.detach().mean((2, 3)))
         if self.way == "tuple":
             maps = maps[0]
-        logits: Tensor = self.head(maps.mean((2, 3)) if maps.ndim == 4 else maps.mean(1))
-        return logits
+        return self.head(maps.mean((2, 3)) if maps.ndim == 4 else maps.mean(1))
 
 
 class Middle(nn.Module):
@@ -512,7 +511,7 @@ class Middle(nn.Module):
         super().__init__()
         self.way = way
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Any:
         if self.way == "tuple":
             return maps * 1.0, 3
         return maps.flatten(2).transpose(1, 2) if self.way == "tokens" else maps * 1.0
@@ -554,11 +553,12 @@ def test_tokens_with_a_reshape_callable() -> None:
         net, images, 1
     )
     assert heatmap.shape == (2, 8, 8)
-    for wrong, shape in (
+    cases: tuple[tuple[Callable[[Tensor], Any], str], ...] = (
         (lambda t: t[0], r"\(64, 4\)"),
         (lambda t: t.reshape(1, 8, 8, 8), r"\(1, 8, 8, 8\)"),
         (lambda t: 3, "int"),
-    ):
+    )
+    for wrong, shape in cases:
         with pytest.raises(ValueError, match=f"the reshape callable makes {shape}.*returning"):
             capture(net, images, 1, layers="middle", reshape=wrong)
 

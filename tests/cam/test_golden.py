@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
+from tests.cam.conftest import gradient_method
 from torch import Tensor
 
-from ltcam.cam import CAM, Capture, Truncation, get_method, kept
+from ltcam.cam import CAM, Capture, Truncation, kept
 from ltcam.cam.engine import weighted_sum
 from ltcam.cam.truncation import Scope
 
@@ -35,14 +37,14 @@ def close(found: Tensor, wanted: str) -> None:
 
 
 def signed(name: str, truncation: Truncation | None = None, A: Tensor = A1, g: Tensor = G1) -> Tensor:
-    return weighted_sum(get_method(name), A, g, truncation)
+    return weighted_sum(gradient_method(name), A, g, truncation)
 
 
 def weights(name: str, A: Tensor, g: Tensor) -> list[float]:
-    return get_method(name).weights(A, g).flatten().tolist()
+    return gradient_method(name).weights(A, g).flatten().tolist()
 
 
-def ratios(*values: str) -> list[float]:
+def ratios(*values: str) -> Any:
     return pytest.approx([float(Fraction(value)) for value in values], rel=1e-15)
 
 

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests.cam.conftest import gradient_method
 
-from ltcam.cam import CAM, Truncation, capture, get_method, kept
+from ltcam.cam import CAM, Truncation, capture, kept
 from ltcam.cam.engine import weighted_sum
 
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed (extra: dev)")
@@ -46,7 +47,7 @@ def test_grad_cam_package_on_captured_arrays(
         for A, g in zip(captured.activations, captured.gradients, strict=True):
             cut = g if truncation is None else g * kept(g, truncation)
             wanted = peer_map(name, A, cut)
-            found = weighted_sum(get_method(name), A, g, truncation).clamp_min(0).numpy()
+            found = weighted_sum(gradient_method(name), A, g, truncation).clamp_min(0).numpy()
             assert np.abs(found - wanted).max() <= TOLERANCE[name] * max(wanted.max(), 1e-300)
 
 

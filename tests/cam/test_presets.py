@@ -63,7 +63,7 @@ def test_settings_reach_the_cam() -> None:
 
 def test_percentile_none_is_refused_and_is_the_method_itself_where_it_may_be_asked_for() -> None:
     with pytest.raises(ValueError, match=r"LTGradCAM truncates.*0 to 100.*CAM\('grad-cam'\)"):
-        LTGradCAM(None)
+        LTGradCAM(None)  # type: ignore[arg-type]
     assert truncated("grad-cam", None) == CAM("grad-cam")
 
 
@@ -87,6 +87,6 @@ def test_full_grad_knows_no_layers() -> None:
 
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="percentil"):
-        LTGradCAM(percentil=3)
+        LTGradCAM(percentil=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="from 0 to 100"):
         LTGradCAM(101)

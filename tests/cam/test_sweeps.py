@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,10 +19,16 @@ from torch import Tensor
 from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, list_gradient_methods
 from ltcam.cam import sweeps as module
 from ltcam.cam.sweeps import sweep
-from ltcam.cam.truncation import Scope
+from ltcam.cam.truncation import Reading, Scope, thresholds
 
 NAMES = [method.name for method in list_gradient_methods()]
+BOTH: dict[str, Any] = {"scopes": get_args(Scope), "readings": get_args(Reading)}
 BY_POSITION = {"layer-cam", "hires-cam"}
+
+
+def name_of(cam: CAM) -> str:
+    assert not isinstance(cam.method, str)
+    return cam.method.name
 
 
 def captured_of(
@@ -106,7 +112,7 @@ def test_every_answer_is_the_map_of_its_settings(
         )
         if p is None or method not in BY_POSITION or reading == first
     }
-    found = [(answer.cam.method.name, answer.cam.truncation, answer.cam.fusion) for answer in answers]
+    found = [(name_of(answer.cam), answer.cam.truncation, answer.cam.fusion) for answer in answers]
     assert len(found) == len(set(found))
     assert set(found) == wanted
     for cam in (answer.cam for answer in answers):
@@ -123,7 +129,7 @@ def test_maps_equal_the_formulas(scope: Scope, signed: bool, literal: SimpleName
     captured = captured_of([(2, 3, 4, 5)], 3, signed=signed, size=(4, 5), values=None)
     count = 0
     for answer in sweep(captured, percentiles=(60, None, 0), scopes=(scope,), readings=("gradient", "mask")):
-        name, truncation = answer.cam.method.name, answer.cam.truncation
+        name, truncation = name_of(answer.cam), answer.cam.truncation
         exact = literal.signed_map(name, captured.activations[0], captured.gradients[0], truncation)
         np.testing.assert_allclose(answer.heatmaps.numpy(), np.maximum(exact, 0), rtol=1e-10, atol=1e-14)
         count += 1
@@ -133,8 +139,7 @@ def test_maps_equal_the_formulas(scope: Scope, signed: bool, literal: SimpleName
 @pytest.mark.parametrize("shape", [(2, 24, 40, 60), (1, 300, 8, 9)])
 def test_float32_agrees_to_rounding(shape: tuple[int, int, int, int]) -> None:
     captured = captured_of([shape], 4, dtype=torch.float32)
-    readings, scopes = ("gradient", "mask"), ("channel", "stage")
-    for answer in sweep(captured, None, (None, 0, 50, 99), readings=readings, scopes=scopes):
+    for answer in sweep(captured, None, (None, 0, 50, 99), **BOTH):
         assert answer.heatmaps.dtype == torch.float32
         alone = answer.cam.heatmaps(captured)
         torch.testing.assert_close(answer.heatmaps, alone, rtol=1e-6, atol=1e-6 * alone.max().item())
@@ -150,21 +155,16 @@ def test_answers_come_in_the_order_asked_for() -> None:
         scopes=("stage", "channel"),
         readings=("mask", "gradient"),
     )
-    of_layer = [(p, "mask", scope) for scope in ("stage", "channel") for p in (50, None, 0)]
-    of_grad = [
-        (p, reading, scope)
-        for scope in ("stage", "channel")
-        for reading in ("mask", "gradient")
-        for p in (50, None, 0)
-    ]
+    scopes: tuple[Scope, ...] = ("stage", "channel")
+    readings: tuple[Reading, ...] = ("mask", "gradient")
+    of_layer = [(p, readings[0], scope) for scope in scopes for p in (50, None, 0)]
+    of_grad = [(p, reading, scope) for scope in scopes for reading in readings for p in (50, None, 0)]
     wanted = []
     for name, combinations in (("layer-cam", of_layer), ("grad-cam", of_grad)):
         for p, reading, scope in combinations:
             truncation = None if p is None else Truncation(p, scope, reading)
             wanted += [(name, truncation, fusion) for fusion in ("product", "sum")]
-    assert [(a.cam.method.name, a.cam.truncation, a.cam.fusion) for a in answers] == list(
-        dict.fromkeys(wanted)
-    )
+    assert [(name_of(a.cam), a.cam.truncation, a.cam.fusion) for a in answers] == list(dict.fromkeys(wanted))
 
 
 def test_a_capture_of_a_network_gives_what_its_settings_give(nets: SimpleNamespace) -> None:
@@ -180,20 +180,21 @@ def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch: pytest.
         asked.append((gradients.shape[1], tuple(percentiles), scope))
         return thresholds(gradients, percentiles, scope)
 
-    thresholds = module.thresholds
     monkeypatch.setattr(module, "thresholds", counting)
     captured = captured_of([(2, 3, 4, 4), (2, 5, 2, 2)])
-    both = {"scopes": ("channel", "stage"), "readings": ("gradient", "mask")}
-    list(sweep(captured, None, (90, None, 10, 90), ("sum", "max"), **both))
+    list(sweep(captured, None, (90, None, 10, 90), ("sum", "max"), **BOTH))
     assert asked == [(channels, (90, 10), scope) for channels in (3, 5) for scope in ("channel", "stage")]
 
 
 def test_stage_maps_are_made_once_in_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     captured = captured_of([(1, 3, 4, 4)])
     fused = []
-    monkeypatch.setattr(
-        module, "fuse", lambda *maps, **how: fused.append(how["fusion"]) or fuse(*maps, **how)
-    )
+
+    def counting(*maps: Any, **how: Any) -> Tensor:
+        fused.append(how["fusion"])
+        return fuse(*maps, **how)
+
+    monkeypatch.setattr(module, "fuse", counting)
     height, width = captured.input_size
     monkeypatch.setattr(module, "_FUSED_AT_ONCE", 3 * height * width)  # values of three settings' maps
     answers = sweep(captured, ("grad-cam",), (0, 50, 60, 70, 80), ("sum", "max"))
@@ -230,8 +231,7 @@ OWN = (
 
 def test_own_methods_are_swept_with_and_without_terms() -> None:
     captured = captured_of([(2, 3, 4, 5), (2, 4, 2, 3)], 5)
-    both = {"scopes": ("channel", "stage"), "readings": ("gradient", "mask")}
-    answers = list(sweep(captured, ("layer-cam", *OWN), (None, 0, 70), **both))
+    answers = list(sweep(captured, ("layer-cam", *OWN), (None, 0, 70), **BOTH))
     assert len(answers) == 1 + 2 * 2 + 3 * (1 + 2 * 2 * 2)
     for answer in answers:
         torch.testing.assert_close(answer.heatmaps, answer.cam.heatmaps(captured), rtol=1e-10, atol=1e-13)
@@ -247,6 +247,7 @@ def test_terms_are_what_weights_consist_of(
 ) -> None:
     A, g = nets.pair(seed, signed=signed)
     A[0, 0] = 0
+    assert method.terms is not None
     terms = method.terms(A, g)
     assert terms.shape == A.shape
     weights = terms if method.by_position else terms.sum((2, 3), keepdim=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import types
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,7 +127,7 @@ class Frozen:
     loss: torch.Tensor | None = None
 
 
-class ModelOutput(collections.OrderedDict):
+class ModelOutput(collections.OrderedDict[str, Any]):
     """Items that are attributes too, as transformers has it."""
 
     def __getattr__(self, name: str) -> Tensor:
@@ -184,14 +186,24 @@ def test_a_callable_gets_one_image_of_the_same_type(made: Any, target: Any, coun
     assert any(tensor.requires_grad for tensor in tensors_in(output)), "the model's own stays as it is"
 
 
+def read_heads(reading: Callable[[Any], Any], output: Any) -> Any:
+    return reading(output["heads"])
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_list_that_could_be_read_in_two_ways_is_refused_where_it_is_read(count: int) -> None:
     z = torch.randn(count, 3, requires_grad=True)
     output = {"logits": z, "heads": [z] * count}
     assert torch.equal(target_scores(output, lambda out: out["logits"][1], count), z[:, 1])
-    for reading in (lambda heads: heads[0][1], lambda heads: sum(heads)[1], lambda heads: heads.sum(), len):
+    readings: tuple[Callable[[Any], Any], ...] = (
+        lambda heads: heads[0][1],
+        lambda heads: sum(heads)[1],
+        lambda heads: heads.sum(),
+        len,
+    )
+    for reading in readings:
         with pytest.raises(ValueError, match="one entry per image, or are they heads"):
-            target_scores(output, lambda out, reading=reading: reading(out["heads"]), count)
+            target_scores(output, partial(read_heads, reading), count)
     with pytest.raises(ValueError, match=r"list of 2 entries for 4 images.*neither"):
         target_scores([torch.zeros(3, 3), torch.zeros(3, 3)], lambda out: out[0], 4)
     with pytest.raises(ValueError, match="deque without tensors"):

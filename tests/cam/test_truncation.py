@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from ltcam.cam import Truncation, kept, list_gradient_methods
 from ltcam.cam.engine import weighted_sum
 from ltcam.cam.methods import get_gradient_method
-from ltcam.cam.truncation import Scope
+from ltcam.cam.truncation import Reading, Scope
 
-SCOPES = ("channel", "stage")
-READINGS = ("gradient", "mask")
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+READINGS: tuple[Reading, ...] = get_args(Reading)
 PERCENTILES = (0, 10, 33.3, 50, 90, 99, 100)
 
 
@@ -35,9 +35,9 @@ def test_any_real_number_is_a_percentile(good: Any) -> None:
 
 def test_unknown_scope_and_reading_list_the_choices() -> None:
     with pytest.raises(ValueError, match=r"scope='batch'.*channel, stage"):
-        Truncation(50, "batch")
+        Truncation(50, "batch")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"reading='both'.*gradient, mask"):
-        Truncation(50, "channel", "both")
+        Truncation(50, "channel", "both")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -61,13 +61,16 @@ def surface(
     return heatmap.astype(np.float32), truth, heatmap > np.quantile(heatmap, 0.9)
 
 
+VERDICTS: tuple[Verdict, ...] = ("defect", "ok", "ok", "unsure")
+
+
 def evaluation(images: int = 12, seed: int = 0) -> tuple[list[ImageRecord], Histograms, list[Any]]:
     """Records and histograms of a mixed set: cracks, pits, OK images with false alarms."""
     records, histograms, raw = [], make_histograms(seed), []
     for index in range(images):
         heatmap, truth, mask = surface(index)
         label = ("crack", "pit", "ok", "ok")[index % 4]
-        verdict = ("defect", "ok", "ok", "unsure")[index % 4]
+        verdict = VERDICTS[index % 4]
         score = (0.9, 0.2, 0.1, 0.5)[index % 4] + index / 1000
         if label == "ok":
             truth = np.zeros_like(truth)

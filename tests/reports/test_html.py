@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_image_uri_keeps_the_colours() -> None:
     assert np.abs(decoded.astype(int) - image).max() < 8
 
 
-def test_whatever_is_invisible_in_a_name_is_shown_by_its_code(tmp_path):
+def test_whatever_is_invisible_in_a_name_is_shown_by_its_code(tmp_path: Path) -> None:
     (tmp_path / "page.html.j2").write_text(
         '{% extends "base.html.j2" %}{% block title %}{{ name }}{% endblock %}'
         '{% block content %}<a title="{{ name }}">{{ name | breakable }}</a>{% endblock %}'

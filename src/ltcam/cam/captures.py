@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class Capture:
     layers: tuple[str, ...]
     activations: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
-    output: object
+    output: Any
     scores: Tensor
     input_size: tuple[int, int]
 

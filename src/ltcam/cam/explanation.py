@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -18,5 +19,5 @@ class Explanation:
     """
 
     heatmaps: Tensor
-    output: object
+    output: Any
     scores: Tensor

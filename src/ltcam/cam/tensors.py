@@ -31,7 +31,7 @@ def contiguous(maps: Tensor) -> Tensor:
     return found
 
 
-def detached(output: object) -> object:
+def detached(output: object) -> Any:
     """What a model returned, of the same type, with every tensor in it detached."""
     return output.detach() if isinstance(output, Tensor) else with_parts(output, detached)
 

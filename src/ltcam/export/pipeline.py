@@ -327,7 +327,7 @@ def _layer_with(pipeline: Pipeline, operator: str) -> str:
     inside: list[str] = []
     found: list[str] = []
 
-    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if function._schema.name.removeprefix("aten::").rstrip("_") == operator.rstrip("_") and inside:
                 found.append(inside[-1])

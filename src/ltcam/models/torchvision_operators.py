@@ -29,11 +29,11 @@ def prepare_torchvision() -> Literal["native", "declared", "absent"]:
     if spec is None or spec.origin is None:
         return "absent"
     try:
-        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))  # type: ignore[no-untyped-call]
+        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))
     except OSError:
-        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        _library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in ("nms", "qnms"):
             signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            _library.define(operator + signature)  # type: ignore[no-untyped-call]
+            _library.define(operator + signature)
         return "declared"
     return "native"

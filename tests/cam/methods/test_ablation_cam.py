@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.cam.conftest import Plain, Residual
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture
+from ltcam.cam.engine import Relu
 from ltcam.cam.methods.ablation_cam import ABLATION_CAM
 
 TARGETS = (1, [1, 0], lambda logits: logits[1] - logits[0])
@@ -99,7 +100,8 @@ def test_heatmap_is_the_weighted_sum(nets: SimpleNamespace, literal: SimpleNames
     net, images = nets.plain(5), nets.images(5)
     A = capture(net, images, 1, layers=nets.STAGES[1], gradients=False).activations[0].numpy()
     maps = np.einsum("nk,nkhw->nhw", literal_weights(net, images, 1, nets.STAGES[1]), A)
-    for relu, wanted in (("none", maps), ("stage", np.maximum(maps, 0))):
+    for relu in get_args(Relu):
+        wanted = maps if relu == "none" else np.maximum(maps, 0)
         found = CAM("ablation-cam", layers=nets.STAGES[1:2], relu=relu)(net, images, 1)
         resized = np.stack([literal.resized(one, (16, 24)) for one in wanted])
         np.testing.assert_allclose(found.numpy(), resized, rtol=1e-9, atol=1e-11)

@@ -159,17 +159,21 @@ def test_golden_network() -> None:
     assert captured.terms.item() == 18 + 9 + 0.5
 
 
+def bias_of(layer: nn.Module) -> float:
+    bias = effective_bias(layer)
+    assert bias is not None
+    return bias.item()
+
+
 def test_effective_bias_of_normalisations() -> None:
     norm = nn.BatchNorm2d(1, eps=1.0)
     norm.weight.data.fill_(4)
     norm.bias.data.fill_(1)
-    norm.running_mean.fill_(1)
-    norm.running_var.fill_(3)
-    assert effective_bias(norm).item() == -1
+    norm.running_mean, norm.running_var = torch.ones(1), torch.full((1,), 3.0)
+    assert bias_of(norm) == -1
     free = nn.BatchNorm1d(1, eps=1.0, affine=False)
-    free.running_mean.fill_(3)
-    free.running_var.fill_(3)
-    assert effective_bias(free).item() == -1.5
+    free.running_mean = free.running_var = torch.full((1,), 3.0)
+    assert bias_of(free) == -1.5
     assert effective_bias(nn.Conv2d(1, 1, 1, bias=False)) is None
     assert effective_bias(nn.ReLU()) is None
 
@@ -185,12 +189,12 @@ def test_frozen_normalisation_of_another_library_counts(nets: SimpleNamespace) -
                 self.register_buffer(name, torch.full((4,), value))
 
         def forward(self, maps: Tensor) -> Tensor:
-            scale = self.weight / torch.sqrt(self.running_var + self.eps)
-            shift = self.bias - self.running_mean * scale
+            scale = self.get_buffer("weight") / torch.sqrt(self.get_buffer("running_var") + self.eps)
+            shift = self.get_buffer("bias") - self.get_buffer("running_mean") * scale
             return maps * scale[:, None, None] + shift[:, None, None]
 
     net = activated(nn.ReLU())
-    net[1] = Frozen()
+    net.register_module("1", Frozen())
     captured = capture_biases(net.double(), nets.images(size=(10, 12), seed=7), 1)
     assert complete(captured)
     assert "1" in {layer.name for layer in captured.layers}
@@ -260,7 +264,7 @@ def test_a_normalisation_of_the_image_inside_the_model_counts(nets: SimpleNamesp
             self.register_buffer("std", torch.tensor([0.2, 0.3, 0.4])[:, None, None])
 
         def forward(self, images: Tensor) -> Tensor:
-            return (images - self.mean) / self.std
+            return (images - self.get_buffer("mean")) / self.get_buffer("std")
 
     net = nn.Sequential(Normalize(), nets.plain(2)).double()
     captured = capture_biases(net, nets.images(2), 1)
@@ -275,8 +279,8 @@ def test_networks_of_timm_are_complete(name: str) -> None:
     net = timm.create_model(name, num_classes=2)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
+            module.get_buffer("running_mean").normal_(0, 0.2)
+            module.get_buffer("running_var").uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.2)
     captured = capture_biases(net.double().requires_grad_(False), torch.randn(2, 3, 64, 64).double(), [0, 1])
     assert complete(captured)
@@ -349,7 +353,7 @@ def test_layers_that_the_score_does_not_depend_on_are_left_out(nets: SimpleNames
             self.body, self.other = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
             self.head = nn.Linear(4, 2)
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images: Tensor) -> Any:
             features = self.body(images).mean((2, 3))
             return self.head(features), self.other(features)
 
@@ -477,7 +481,7 @@ def test_two_threads_share_a_model(nets: SimpleNamespace) -> None:
     net = nets.plain(1)
     batches = [nets.images(seed) for seed in range(2)]
     wanted = [capture_biases(net, images, 1) for images in batches]
-    found: dict[int, list] = {0: [], 1: []}
+    found: dict[int, list[Any]] = {0: [], 1: []}
 
     def work(index: int) -> None:
         for _ in range(15):

@@ -10,20 +10,20 @@ import pytest
 import timm
 import torch
 import torchvision
-from tests.cam.conftest import Plain
+from tests.cam.conftest import probing_method
 from torch import Tensor, nn
 
-from ltcam.cam import CAM, Probe, capture, get_method, log_odds
+from ltcam.cam import CAM, Probe, capture, log_odds
 
-CAM_METHOD = get_method("cam")
+CAM_METHOD = probing_method("cam")
 
 
-def gap_net(nets: SimpleNamespace, seed: int = 0, classes: int = 3) -> Plain:
-    found: Plain = nets.plain(seed, head="gap", classes=classes)
+def gap_net(nets: SimpleNamespace, seed: int = 0, classes: int = 3) -> Any:
+    found: Any = nets.plain(seed, head="gap", classes=classes)
     return found
 
 
-def signed_map(net: Any, images: Tensor, target: Any, layer: str) -> Tensor | None:
+def signed_map(net: Any, images: Tensor, target: Any, layer: str) -> Tensor:
     return CAM("cam", layers=(layer,), relu="none")(net, images, target)
 
 
@@ -35,14 +35,14 @@ def test_is_the_head_s_rows_times_the_pooled_layer(
     found = CAM("cam", layers=("features",), relu="none")
     captured = capture(net, images, target, layers=("features",), gradients=False)
     logits = net(images)
-    classes = {0: [0, 0], 2: [2, 2], None: logits.argmax(1).tolist()}.get(
-        target if not isinstance(target, list) else "", target
+    classes = (
+        logits.argmax(1).tolist() if target is None else [target] * 2 if isinstance(target, int) else target
     )
     rows = net.head[0].weight.detach()[classes]
     weights = CAM_METHOD.weights(Probe(net, images, classes, captured, 8), 0)
     assert torch.equal(weights[:, :, 0, 0], rows)
     by_hand = torch.stack([
-        sum(rows[n, k] * captured.activations[0][n, k] for k in range(8)) for n in range(2)
+        (rows[n, :, None, None] * captured.activations[0][n]).sum(0) for n in range(2)
     ])  # fmt: skip
     wanted = torch.nn.functional.interpolate(by_hand[:, None], size=(16, 24), mode="bilinear")[:, 0]
     assert torch.allclose(found(net, images, target), wanted, rtol=1e-10, atol=1e-12)
@@ -99,7 +99,7 @@ def test_a_network_without_a_linear_head_is_refused() -> None:
 
 def test_a_pointwise_convolution_is_a_head_too() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(
+    net: Any = nn.Sequential(
         *(nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Dropout()),
         *(nn.Conv2d(5, 4, 1), nn.Flatten()),
     ).eval()
@@ -115,7 +115,7 @@ def test_models_that_return_more_than_logits_are_refused(nets: SimpleNamespace) 
             super().__init__()
             self.net = gap_net(nets)
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images: Tensor) -> Any:
             return self.net(images), images.mean()
 
     with pytest.raises(ValueError, match="returns logits"):

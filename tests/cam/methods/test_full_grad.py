@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,7 +25,7 @@ from ltcam.cam import (
     truncated,
 )
 from ltcam.cam.fusion import Fusion
-from ltcam.cam.methods.full_grad import full_grad_sweep, sum_of_scaled_channels
+from ltcam.cam.methods.full_grad import InputTerm, full_grad_sweep, sum_of_scaled_channels
 from ltcam.cam.truncation import Scope
 
 
@@ -45,7 +45,7 @@ def min_max(values: np.ndarray) -> np.ndarray:
 
 
 def gradients_of_plain(
-    net: Plain, images: Tensor, target: list[int]
+    net: Any, images: Tensor, target: list[int]
 ) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
     """g^x and (b, g) of each convolution and normalisation of `Plain`, by running it step by step."""
     leaf = maps = images.clone().requires_grad_()
@@ -53,11 +53,11 @@ def gradients_of_plain(
     for part in net.features:
         maps = part(maps)
         if isinstance(part, nn.Conv2d):
-            biases.append(part.bias.detach())
+            biases.append(part.get_parameter("bias").detach())
             outputs.append(maps)
         elif isinstance(part, nn.BatchNorm2d):
-            scale = part.weight / torch.sqrt(part.running_var + part.eps)
-            biases.append((part.bias - scale * part.running_mean).detach())
+            scale = part.weight / torch.sqrt(part.get_buffer("running_var") + part.eps)
+            biases.append((part.bias - scale * part.get_buffer("running_mean")).detach())
             outputs.append(maps)
     score = net.head(maps.flatten(1))[range(len(images)), target].sum()
     slope, *gradients = torch.autograd.grad(score, [leaf, *outputs])
@@ -65,7 +65,7 @@ def gradients_of_plain(
 
 
 def formula(
-    net: Plain,
+    net: Any,
     images: Tensor,
     target: list[int],
     literal: SimpleNamespace,
@@ -105,7 +105,7 @@ def test_the_formula(truncation: Truncation | None, nets: SimpleNamespace, liter
 
 @pytest.mark.parametrize("input_term", ["raw", "none"])
 def test_the_formula_with_other_input_terms(
-    input_term: str, nets: SimpleNamespace, literal: SimpleNamespace
+    input_term: InputTerm, nets: SimpleNamespace, literal: SimpleNamespace
 ) -> None:
     net, images = nets.plain(2), nets.images(2)
     wanted = formula(net, images, [1, 1], literal, input_term=input_term)
@@ -236,7 +236,9 @@ def test_a_capture_gives_the_map_of_the_call(
     captured = capture_biases(net, images, 1)
     found = full_grad(net, images, 1)
     assert torch.equal(full_grad.heatmaps(captured), found)
-    maps = [full_grad.input_map(captured), *full_grad.layer_maps(captured)]
+    of_input = full_grad.input_map(captured)
+    assert of_input is not None
+    maps = [of_input, *full_grad.layer_maps(captured)]
     assert len(maps) == 7
     assert [tuple(layer_map.shape[1:]) for layer_map in maps[1::2]] == [(16, 24), (8, 12), (4, 6)]
     big = torch.stack(
@@ -315,8 +317,10 @@ def test_both_readings_are_the_same_here_and_scopes_are_not(nets: SimpleNamespac
 
 def test_the_image_is_truncated_only_if_asked(nets: SimpleNamespace) -> None:
     captured = capture_biases(nets.plain(1), nets.images(1), 1)
-    whole = FullGrad().input_map(captured)
-    assert torch.equal(FullGrad(Truncation(50)).input_map(captured), whole)
+    whole, truncated = FullGrad().input_map(captured), FullGrad(Truncation(50)).input_map(captured)
+    assert whole is not None
+    assert truncated is not None
+    assert torch.equal(truncated, whole)
     cut = FullGrad(Truncation(0), input_term="raw", truncate_input=True).input_map(captured)
     torch.testing.assert_close(
         cut, (captured.input_gradient.clamp_min(0) * captured.images).sum(1), rtol=0, atol=0
@@ -364,11 +368,11 @@ def test_cam_refuses_what_has_no_meaning_for_it(nets: SimpleNamespace) -> None:
 
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input_term='square' is unknown; choose from scaled, raw, none"):
-        FullGrad(input_term="square")
+        FullGrad(input_term="square")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fusion='median' is unknown"):
-        FullGrad(fusion="median")
+        FullGrad(fusion="median")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="truncation=50 is no Truncation"):
-        FullGrad(50)
+        FullGrad(50)  # type: ignore[arg-type]
 
 
 def test_a_network_whose_only_biases_are_linear_has_the_input_term_alone(nets: SimpleNamespace) -> None:
@@ -376,7 +380,9 @@ def test_a_network_whose_only_biases_are_linear_has_the_input_term_alone(nets: S
     net = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     net, images = nets.shaken(net), nets.images()
     captured = capture_biases(net, images, 1)
-    assert torch.equal(FullGrad()(net, images, 1), FullGrad().input_map(captured))
+    of_input = FullGrad().input_map(captured)
+    assert of_input is not None
+    assert torch.equal(FullGrad()(net, images, 1), of_input)
     with pytest.raises(ValueError, match="nothing to show"):
         FullGrad(input_term="none")(net, images, 1)
 

@@ -15,14 +15,14 @@ import timm
 import torch
 import torchvision
 from numpy.typing import NDArray
-from tests.cam.conftest import Plain
+from tests.cam.conftest import probing_method
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Probe, capture, get_method, log_odds
+from ltcam.cam import CAM, Probe, capture, log_odds
 from ltcam.cam.targets import resolved
 
-LIFT = get_method("lift-cam")
+LIFT = probing_method("lift-cam")
 
 
 def lift_weights(net: nn.Module, images: Tensor, target: Any, layer: str, chunk: int = 8) -> Tensor:
@@ -43,7 +43,7 @@ def difference(net: nn.Module, images: Tensor, target: int | list[int], layer: s
     return whole - without
 
 
-def by_hand(net: Plain, A: NDArray[np.float64], row: int) -> NDArray[np.float64]:
+def by_hand(net: Any, A: NDArray[np.float64], row: int) -> NDArray[np.float64]:
     """DeepLIFT of the tail conv, BN, ReLU, MaxPool, Linear, ReLU, Linear, in float64 numpy loops, for one image."""
     conv, norm = net.features[8], net.features[9]
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().numpy()
@@ -246,7 +246,7 @@ class Halved(torch.autograd.Function):
 
 @pytest.mark.parametrize("name", ["exp", "pow", "einsum", "Halved"])
 def test_what_nobody_has_listed_is_found_by_what_is_missing(name: str, nets: SimpleNamespace) -> None:
-    operations = {
+    operations: dict[str, Callable[..., Tensor]] = {
         "exp": torch.exp,
         "pow": lambda x: x**3,
         "einsum": lambda x: torch.einsum("nchw,nchw->nchw", x, x),

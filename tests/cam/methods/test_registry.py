@@ -66,8 +66,9 @@ def test_weights_of_a_wrong_shape_are_refused(shape: tuple[int, ...], nets: Simp
     own = GradientMethod(
         "own", "Own", "", "", lambda activations, gradients: torch.ones(shape, dtype=torch.float64)
     )
+    A, g = nets.pair(0)
     with pytest.raises(ValueError, match=r"weights are .*\(2, 3, 4, 5\) need"):
-        weighted_sum(own, *nets.pair(0), None)
+        weighted_sum(own, A, g, None)
 
 
 def test_every_method_says_what_it_is_and_where_from() -> None:

@@ -13,15 +13,15 @@ import timm
 import torch
 import torchvision
 from numpy.typing import NDArray
-from tests.cam.conftest import Plain
+from tests.cam.conftest import probing_method
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, Probe, capture, get_method, log_odds
+from ltcam.cam import CAM, Probe, capture, log_odds
 from ltcam.cam.methods.relevance_cam import initial_relevance
 from ltcam.cam.targets import resolved
 
-RELEVANCE = get_method("relevance-cam")
+RELEVANCE = probing_method("relevance-cam")
 
 
 def relevance_weights(
@@ -43,7 +43,7 @@ def shares(parts: NDArray[np.float64], total: float | np.float64) -> NDArray[np.
     return positive / positive.sum() * total if positive.sum() > 0 else np.zeros_like(parts)
 
 
-def by_hand(net: Plain, A: NDArray[np.float64], start: list[float | int]) -> NDArray[np.float64]:
+def by_hand(net: Any, A: NDArray[np.float64], start: list[float | int]) -> NDArray[np.float64]:
     """LRP of the tail conv, BN, ReLU, MaxPool, Linear, ReLU, Linear as messages of relevance, for one image."""
     conv = net.features[8].weight.detach().numpy()
     with torch.no_grad():
@@ -57,9 +57,11 @@ def by_hand(net: Plain, A: NDArray[np.float64], start: list[float | int]) -> NDA
         window = relu[k, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
         di, dj = divmod(int(window.argmax()), 2)
         pooled[k, i, j], places[k, i, j] = window[di, dj], (k, 2 * i + di, 2 * j + dj)
-    R_hidden = sum(shares(net.head[2].weight.detach().numpy()[c] * hidden, R) for c, R in enumerate(start))
+    R_hidden: Any = sum(
+        shares(net.head[2].weight.detach().numpy()[c] * hidden, R) for c, R in enumerate(start)
+    )
     first = net.head[0].weight.detach().numpy()
-    R_pooled = sum(shares(first[o] * pooled.reshape(-1), R_hidden[o]) for o in range(len(first)))
+    R_pooled: Any = sum(shares(first[o] * pooled.reshape(-1), R_hidden[o]) for o in range(len(first)))
     R_conv = np.zeros_like(relu)
     for key, R in zip(np.ndindex(pooled.shape), R_pooled, strict=True):
         R_conv[places[key]] += R * (relu[places[key]] != 0)  # ReLU and normalisation pass it on
@@ -145,7 +147,8 @@ def test_a_residual_sum_shares_in_the_proportion_of_its_parts() -> None:
             super().__init__()
             self.a, self.branch, self.skip = nn.Conv2d(3, 1, 1, bias=False), nn.Conv2d(1, 1, 1), nn.Identity()
             self.a.weight.data[:] = 1
-            self.branch.weight.data[:], self.branch.bias.data[:] = 3, 0
+            nn.init.constant_(self.branch.weight, 3)
+            nn.init.zeros_(self.branch.get_parameter("bias"))
 
         def forward(self, images: Tensor) -> Tensor:
             a = self.a(images)
@@ -211,7 +214,7 @@ def test_models_that_return_more_than_logits_are_refused(nets: SimpleNamespace) 
             super().__init__()
             self.net = nets.plain()
 
-        def forward(self, images: Tensor) -> Tensor:
+        def forward(self, images: Tensor) -> Any:
             return {"logits": self.net(images)}
 
     with pytest.raises(ValueError, match=r"starts at logits \(N, K\); the model returned dict"):
@@ -259,7 +262,7 @@ class Square(torch.autograd.Function):
     """An operation that no function of torch does in sight."""
 
     @staticmethod
-    def forward(ctx: Tensor, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         return x * x
 
@@ -299,7 +302,7 @@ UNKNOWN = {
     "reciprocal": lambda net, x: (x + net.shift.view(1, 4, 1, 1)).reciprocal(),
     "logsumexp": lambda net, x: x.logsumexp(2, keepdim=True),
     "add": lambda net, x: x + net.shift.view(1, 4, 1, 1),
-    "Square": lambda net, x: Square.apply(x),
+    "Square": lambda net, x: Square.apply(x),  # type: ignore[no-untyped-call]
     "Sigmoid": lambda net, x: scripted(x),
 }
 

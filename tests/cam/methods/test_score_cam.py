@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -129,6 +128,7 @@ def test_a_map_that_resizing_makes_constant_has_no_weight(nets: SimpleNamespace)
         def __init__(self) -> None:
             super().__init__()
             self.maps = nn.Upsample(scale_factor=2.0)
+            self.marked: nn.Module
 
         def forward(self, images: Tensor) -> Tensor:
             logits: Tensor = self.marked(self.maps(images)).mean((2, 3))
@@ -177,11 +177,11 @@ def test_the_class_of_none_is_that_of_the_whole_image(nets: SimpleNamespace) -> 
 
 
 class Several(nn.Module):
-    def __init__(self, net: Plain) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         logits = self.net(images)
         return {"logits": logits, "more": (logits * 2, 3)}
 
@@ -235,14 +235,13 @@ class Largest(TorchDispatchMode):
     elements = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: tuple[()], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> bool | list[Tensor] | Tensor:
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, (tuple, list)) else [out]:
             if isinstance(tensor, torch.Tensor):
                 self.elements = max(self.elements, tensor.numel())
-        found: bool | list[Tensor] | Tensor = out
-        return found
+        return out
 
 
 def wide(channels: int) -> nn.Sequential:
@@ -260,7 +259,7 @@ def test_memory_is_flat_in_the_number_of_channels() -> None:
         batches: list[int] = []
         net = wide(channels)
         net.register_forward_hook(lambda _module, inputs, _output, seen=batches: seen.append(len(inputs[0])))
-        with Largest() as mode:
+        with Largest() as mode:  # type: ignore[no-untyped-call]
             CAM("score-cam", layers=("2",), chunk=4)(net, images, 1)
         assert max(batches) == 4
         assert sum(batches) in (channels + 1, channels + 3), "the capture, two trials, and one per channel"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,9 +21,10 @@ KINDS = (torch_checkpoint.CheckpointFunction, torch_checkpoint._checkpoint_witho
 class Checkpointed(nn.Module):
     """The small network in three parts, the last two of them checkpointed."""
 
-    def __init__(self, net: nn.Module, reentrant: bool) -> None:
+    def __init__(self, net: Any, reentrant: bool) -> None:
         super().__init__()
-        self.net, self.reentrant = net, reentrant
+        self.net: Any = net
+        self.reentrant = reentrant
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.net.features[:4](images)
@@ -69,6 +71,7 @@ def test_another_threads_training_goes_on_being_checkpointed(reentrant: bool) ->
     def work() -> None:
         x = torch.ones(3, requires_grad=True)
         checkpoint(part, x, use_reentrant=reentrant).sum().backward()
+        assert x.grad is not None
         assert torch.allclose(x.grad, 2 * torch.cos(torch.full((3,), 2.0)))
 
     with without_checkpointing():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import noted
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,12 +31,12 @@ class Counted(nn.Module):
         self.one, self.two = nn.BatchNorm2d(4, affine=affine), nn.BatchNorm2d(4, eps=1e-2)
         self.head = nn.Linear(4, 2)
         for normalisation in (self.one, self.two):
-            normalisation.running_mean.normal_()
-            normalisation.running_var.uniform_(0.1, 3)
+            normalisation.get_buffer("running_mean").normal_()
+            normalisation.get_buffer("running_var").uniform_(0.1, 3)
         nn.init.normal_(self.two.weight)
         nn.init.normal_(self.two.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         maps = self.first(images)
         normalised = self.one(maps) if not self.way.startswith("dark") else self.darkened(images, maps)
         if self.way == "read twice":
@@ -52,7 +54,7 @@ class Counted(nn.Module):
         if self.way == "set":
             maps[:, 0] = 0
         if self.way == "arrays":
-            normalised = normalised.type(torch.DoubleTensor) * torch.as_tensor(np.array(2.0))
+            normalised = normalised.double() * torch.as_tensor(np.array(2.0))
         maps = self.second(functional.relu(normalised))
         last = self.two(maps)
         if self.way == "given out":
@@ -60,28 +62,26 @@ class Counted(nn.Module):
         logits: Tensor = self.head(last.mean((2, 3)))
         return logits
 
-    def darkened(self, images: Tensor, maps: Tensor) -> Tensor | None:
+    def darkened(self, images: Tensor, maps: Tensor) -> Any:
         """The first normalisation; of dark images something else."""
         if images.mean() > 0.6:
-            found: Tensor | None = self.one(maps)
-            return found
-        ways = {
+            return self.one(maps)
+        ways: dict[str, Callable[[], Any]] = {
             "another normalisation": lambda: self.two(maps),
             "none": lambda: maps,
             "one by one": lambda: torch.cat([self.one(each) for each in maps.split(1)]),
             "read in the dark": lambda: self.one(maps) + maps,
             "of the batch": lambda: functional.batch_norm(maps, None, None, training=True),
         }
-        found: Tensor | None = ways[self.way.removeprefix("dark: ")]()
-        return found
+        return ways[self.way.removeprefix("dark: ")]()
 
 
 @pytest.fixture
-def normalisations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def normalisations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """How many normalisations were really computed."""
-    count = []
+    count: list[Any] = []
     real = torch.batch_norm
-    monkeypatch.setattr(torch, "batch_norm", lambda *args: count.append(1) or real(*args))
+    monkeypatch.setattr(torch, "batch_norm", noted(count, real))
     return count
 
 
@@ -183,7 +183,7 @@ def test_the_model_is_as_before_also_after_an_exception(normalisations: list[Any
 
 def test_score_cam_is_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = build()
-    cam = CAM("score-cam", layers=["two"])
+    cam = CAM("score-cam", layers=("two",))
     found = cam(net, images, 1)
     monkeypatch.setattr(score_cam, "FoldedPasses", lambda *_: lambda one_pass: one_pass())
     torch.testing.assert_close(found, cam(net, images, 1), rtol=1e-10, atol=1e-12)

@@ -3,10 +3,11 @@
 import gc
 import weakref
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
+from tests.conftest import noted
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, LTFullGrad, LTLayerCAM, capture
@@ -60,7 +61,7 @@ class Strided(Recording):
 
 class _Picky(torch.autograd.Function):
     @staticmethod
-    def forward(context: Tensor, maps: Tensor) -> Tensor:
+    def forward(context: Any, maps: Tensor) -> Tensor:
         context.last = maps.is_contiguous(memory_format=torch.channels_last)
         return maps.clone()
 
@@ -76,7 +77,8 @@ class PickyBackwards(Recording):
 
     def forward(self, images: Tensor) -> Tensor:
         self.last.append(images.is_contiguous(memory_format=torch.channels_last))
-        logits: Tensor = self.head(_Picky.apply(self.stage(images)).square().mean((2, 3)))
+        maps: Tensor = _Picky.apply(self.stage(images))  # type: ignore[no-untyped-call]
+        logits: Tensor = self.head(maps.square().mean((2, 3)))
         return logits
 
 
@@ -149,7 +151,7 @@ def test_layouts_agree_in_float32(nets: SimpleNamespace, monkeypatch: pytest.Mon
 def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability: str) -> None:
     net, images = made(Recording), images_of()
 
-    def broken(_logits: Tensor) -> None:
+    def broken(_logits: Tensor) -> NoReturn:
         raise RuntimeError("of the user's own making")
 
     with pytest.raises(RuntimeError, match="own making"):
@@ -185,9 +187,10 @@ def test_neither_images_nor_weights_change_and_no_model_is_kept() -> None:
 
 def test_a_capture_looks_at_its_model_once(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is made of is asked for by whoever finds stages and by whoever chooses a memory format."""
-    model, images, looks = Recording(), torch.rand(1, 3, 16, 16), []
+    looks: list[Any] = []
+    model, images = Recording(), torch.rand(1, 3, 16, 16)
     made_of = remembered._made_of
-    monkeypatch.setattr(remembered, "_made_of", lambda model: (looks.append(model), made_of(model))[1])
+    monkeypatch.setattr(remembered, "_made_of", noted(looks, made_of))
     capture(model, images, 0)
     assert len(looks) == 1
     model.stage[1] = nn.Softplus()  # between two captures a model may change

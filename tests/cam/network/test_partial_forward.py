@@ -72,7 +72,7 @@ class Dense(Skipping):
         return logits
 
 
-def probe_of(net: Any, images: Tensor, layer: str, target: int = 1, chunk: int = 3) -> Probe:
+def probe_of(net: Any, images: Tensor, layer: str, target: int | list[int] = 1, chunk: int = 3) -> Probe:
     captured = capture(net, images, target, layers=layer, gradients=False)
     return Probe(net, images, target, captured, chunk)
 

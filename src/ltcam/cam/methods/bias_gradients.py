@@ -81,7 +81,7 @@ class BiasCapture:
     layers: tuple[BiasLayer, ...]
     images: Tensor
     input_gradient: Tensor
-    output: object
+    output: Any
     scores: Tensor
     input_size: tuple[int, int]
     gap: Tensor
@@ -375,7 +375,7 @@ def _on_gradient(tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
         handle.remove()
         hook(gradient)
 
-    handle: RemovableHandle = tensor.register_hook(once)  # type: ignore[no-untyped-call]
+    handle: RemovableHandle = tensor.register_hook(once)
 
 
 def _refuse_not_finite_output(output: object, scores: Tensor) -> None:

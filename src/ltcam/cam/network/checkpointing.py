@@ -30,7 +30,7 @@ class _Directly:
         """What the function gives, in threads that are inside a block run as if it stood there alone."""
         if threading.get_ident() in _without:
             return function(*args)
-        return _Reentrant.apply(function, preserve, *args)  # type: ignore[no-untyped-call]
+        return _Reentrant.apply(function, preserve, *args)
 
 
 def _around(*args: Any, **kwargs: Any) -> Iterator[None]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ltcam.cluster.archive import Task
+from ltcam.cluster.generations import Task
 from ltcam.cluster.maker import OpenMaker
 
 IMAGES = 40

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from ltcam.cli.archive import app
 from ltcam.cluster import reading
-from ltcam.cluster.archive import Generation, begin
 from ltcam.cluster.archiving import ArchiveSettings, archive
+from ltcam.cluster.generations import Generation, begin
 from ltcam.cluster.judging import difference_hash, judge, read_address
 from ltcam.cluster.manifest import read_manifest
 from ltcam.cluster.pages import differences_page, drift_page, hits_page

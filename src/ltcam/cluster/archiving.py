@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltcam.cluster.archive import Archived, Engine, Generation, run_archive
+from ltcam.cluster.generations import Archived, Engine, Generation, run_archive
 from ltcam.cluster.maker import OpenMaker
 from ltcam.cluster.manifest import read_manifest
 from ltcam.cluster.stores import open_store

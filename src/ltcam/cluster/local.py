@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from ltcam.cluster.archive import Task
+from ltcam.cluster.generations import Task
 from ltcam_runtime.errors import OutputError
 
 Make = Callable[[Task], int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltcam.cluster.archive import Task
+from ltcam.cluster.generations import Task
 from ltcam.cluster.judging import judge
 from ltcam.cluster.local import Make
 from ltcam.cluster.stores import open_store

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ltcam.cluster.archive import Task
+from ltcam.cluster.generations import Task
 from ltcam.cluster.local import Make
 from ltcam_runtime.errors import OutputError, SettingsError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ltcam.cluster.archive import Generation, generations, read_generation
+from ltcam.cluster.generations import Generation, generations, read_generation
 from ltcam.cluster.stores import LocalStore, Store, open_store
 from ltcam_runtime.errors import DataError, SettingsError
 

@@ -43,8 +43,8 @@ class Arrived:
         return (self.name, self.size, self.modified)
 
 
-class Inspects(Protocol):
-    """Inspects one file, keeps its results, and says what it found as JSON values."""
+class InspectsFile(Protocol):
+    """InspectsFile one file, keeps its results, and says what it found as JSON values."""
 
     def __call__(self, arrived: Arrived, /) -> dict[str, Any]:
         """Raises InputError for a file that cannot be used."""
@@ -66,7 +66,7 @@ class Watched:
 def watch(
     folder: Path,
     out: Path,
-    inspect: Inspects,
+    inspect: InspectsFile,
     *,
     stop: threading.Event,
     tell: Callable[[dict[str, Any]], None],

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ltcam.jobs.models import Inspects
-from ltcam.jobs.watch import Arrived
-from ltcam.jobs.watch import Inspects as InspectsFile
+from ltcam.jobs.watch import Arrived, InspectsFile
 from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.settings import WHITE

@@ -254,14 +254,11 @@ def quick(
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
         nn.init.zeros_(nothing.bias)
-        trained = _with_seed_maps(network, settings, execution.command, listener, {VERDICTS_BY: PEAKS})
+        trained = _with_seed_maps(network, settings, execution.command, listener, {"verdicts_by": "peaks"})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
         return write_trained(with_validation(trained, "cpu", listener), folder, out)
 
-
-VERDICTS_BY, PEAKS = "verdicts_by", "peaks"
-"""Evidence of a run whose verdicts are made of its seed maps' peaks."""
 
 LAST = "last stage"
 """Name of the map of the last stage alone, for kinds that are large."""
@@ -306,11 +303,11 @@ def _with_seed_maps(
     classifier, seed = with_seed_maps(
         network.classifier, taps, network.train, network.held_back, network.statistics, settings.seed
     )
-    if evidence.get(VERDICTS_BY) == PEAKS:
-        verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
-    else:
+    if classifier.has_trained_head:
         share = add_peaks(classifier, network.train, network.held_back, network.statistics)
         evidence = {**evidence, "peaks_share": share}
+    else:
+        verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
     verdict = calibrated_verdict(classifier, network.held_back, settings, network.statistics, listener.say)
     warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
@@ -413,7 +410,8 @@ def with_kinds(
     run = trained.run
     last = CamSettings(method="grad-cam", stages=run.stages[-1:], fusion="sum", positive_activations=False)
     maps, most = {**run.maps, LAST: last}, MOST_JUDGED
-    if run.evidence.get(VERDICTS_BY) == PEAKS:  # gradients of a peak say what the seed map says
+    if isinstance(trained.classifier, SeededClassifier) and not trained.classifier.has_trained_head:
+        # Gradients of a peak say what the seed map says.
         maps = {name: cam for name, cam in run.maps.items() if name != MAP}
         most = MOST_JUDGED // 4  # which shall be done in a minute
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cam.conftest import Plain, Residual
 from torch import Tensor, nn
 
 from ltcam.cam import CAM, Probe, capture
@@ -22,7 +21,7 @@ TARGETS = (1, [1, 0], lambda logits: logits[1] - logits[0])
 
 
 def literal_weights(
-    net: Plain | Residual | Dead, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str
+    net: nn.Module, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str
 ) -> np.ndarray:
     """(y - y_k)/|y|, one whole forward pass per image and channel."""
 
@@ -50,7 +49,7 @@ def literal_weights(
 
 
 def asked(
-    net: Plain | Residual | Dead,
+    net: nn.Module,
     images: Tensor,
     target: Callable[..., Any] | int | list[int] | None,
     layer: str,
@@ -61,9 +60,7 @@ def asked(
         return ABLATION_CAM.weights(Probe(net, images, target, captured, chunk), 0)
 
 
-def check(
-    net: Plain | Residual | Dead, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str
-) -> None:
+def check(net: nn.Module, images: Tensor, target: Callable[..., Any] | int | list[int], layer: str) -> None:
     found = asked(net, images, target, layer)
     wanted = literal_weights(net, images, target, layer)
     assert found.shape == (*wanted.shape, 1, 1)

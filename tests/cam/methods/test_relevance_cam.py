@@ -37,7 +37,7 @@ def first_logit(logits: Tensor) -> Tensor:
     return logits[0]
 
 
-def shares(parts: NDArray[np.float64], total: float | np.float64) -> NDArray[np.float64]:
+def shares(parts: NDArray[np.float64], total: float) -> NDArray[np.float64]:
     """Relevance of one output by z+: positive parts share it."""
     positive = np.maximum(parts, 0)
     return positive / positive.sum() * total if positive.sum() > 0 else np.zeros_like(parts)

@@ -36,7 +36,7 @@ def test_undefined_numbers_are_a_dash(metrics_of: Callable[..., Evaluation]) -> 
     assert (read.text, read.interval) == ("0.250", "0.100–0.500")
 
 
-def test_an_interval_without_width_is_none():
+def test_an_interval_without_width_is_none() -> None:
     assert MetricRow.of(Estimate(1.0, 1.0, 1.0)).interval == ""  # one image, drawn again and again
     assert MetricRow.of(Estimate(1.0, 0.025, 1.0)).interval == "0.025–1.000"
 

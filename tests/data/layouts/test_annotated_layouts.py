@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +266,7 @@ def labelme(path: Path, image: str, *shapes: dict[str, Any], **more: Any) -> Non
     path.write_text(json.dumps(content))
 
 
-def drawn(kind: str, label: str, *points: list[float], **more: Any) -> dict[str, Any]:
+def drawn(kind: str, label: str, *points: Sequence[float], **more: Any) -> dict[str, Any]:
     return {"label": label, "shape_type": kind, "points": points, **more}
 
 

@@ -123,7 +123,7 @@ def test_every_layout_has_a_builder() -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_layout_is_recognised_and_can_be_named(name: str, paint: Paint, mark: Paint, tmp_path: Path) -> None:
-    BUILDERS[name](paint: Paint, mark: Paint)
+    BUILDERS[name](paint, mark)
     found = read_dataset(tmp_path)
     assert found.layout == name
     assert found == read_dataset(tmp_path, name)
@@ -144,8 +144,8 @@ def test_naming_a_layout_that_does_not_fit(name: str, tmp_path: Path, paint: Pai
 
 
 def test_manifest_wins_over_what_lies_beside_it(paint: Paint, mark: Paint, tmp_path: Path) -> None:
-    build_folders(paint: Paint, mark: Paint)
-    build_manifest(paint: Paint, mark: Paint)
+    build_folders(paint, mark)
+    build_manifest(paint, mark)
     assert read_dataset(tmp_path).layout == "manifest"
     assert read_dataset(tmp_path / "manifest.csv").layout == "manifest"
     assert read_dataset(tmp_path, "folders").layout == "folders"
@@ -213,8 +213,8 @@ def test_a_list_of_labels_beside_the_images_is_hinted_at(paint: Paint, tmp_path:
 
 
 def test_two_specific_layouts_at_once(paint: Paint, mark: Paint, tmp_path: Path) -> None:
-    build_ksdd(paint: Paint, mark: Paint)
-    build_magnetic_tile(paint: Paint, mark: Paint)
+    build_ksdd(paint, mark)
+    build_magnetic_tile(paint, mark)
     with pytest.raises(DataError, match="ksdd and magnetic-tile at once; say which with `layout`"):
         read_dataset(tmp_path)
     assert read_dataset(tmp_path, "ksdd").layout == "ksdd"
@@ -262,5 +262,5 @@ def test_folder_of_outside_links_only_says_so(paint: Paint, tmp_path: Path) -> N
 
 
 def test_a_string_will_do_for_a_path(paint: Paint, mark: Paint, tmp_path: Path) -> None:
-    build_folders(paint: Paint, mark: Paint)
+    build_folders(paint, mark)
     assert read_dataset(Path(str(tmp_path))) == read_dataset(str(tmp_path))  # type: ignore[arg-type]

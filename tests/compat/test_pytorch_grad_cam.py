@@ -217,11 +217,10 @@ def test_one_output_is_explained_as_it_is(small: Small) -> None:
 
 def test_targets_that_ask_the_same_share_a_pass(small: Small) -> None:
     net, images = small(10)
-    capture(
-        net, images, 1, layers=LAYERS
-    )  # the first pass of a model is preceded by trials of memory formats
-    seen = []
+    seen: list[int] = []
     handle = net.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
+    capture(net, images, 1, layers=LAYERS)  # a network is looked at before its first pass
+    seen.clear()
     at = modules(net, LAYERS[-1:])
     targets = [drop_in.ClassifierOutputTarget(c) for c in (2, 0, 2)]
     mixed = ours("GradCAM", net, images, targets, at)

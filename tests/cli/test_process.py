@@ -11,17 +11,14 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from PIL import Image
 
-from ltcam.cli import console
 from ltcam.cli import process as module
-from ltcam_runtime.errors import RunError, Terminated
 
 Call = Callable[..., Any]
 
@@ -185,65 +182,87 @@ except KeyboardInterrupt:
     assert done.stdout == "interrupted True\n", done.stderr
 
 
-@pytest.fixture(autouse=True)
-def no_late_signal_ends_the_tests() -> Iterator[None]:
-    """What a command leaves to the default is harmless here: a signal that comes late ends no process of the tests."""
-    before = {kind: signal.signal(kind, lambda *_: None) for kind in (signal.SIGTERM, signal.SIGALRM)}
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for kind, handler in before.items():
-        signal.signal(kind, handler)
+def said_by(program: str) -> subprocess.CompletedProcess[str]:
+    """What a program says in a process of its own, since it signals itself: a late signal would end the tests."""
+    head = """
+import os, signal, time
+import typer
+from ltcam.cli import console
+from ltcam.cli.process import prepared
+from ltcam_runtime.errors import RunError, Terminated
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def interrupt(kind):
+    os.kill(os.getpid(), kind)
+    time.sleep(60)
+"""
+    words = [sys.executable, "-c", head + program]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("answer", [ValueError, MemoryError, RunError])
-def test_an_interrupt_that_compiled_code_answers_with_an_error(
-    answer: type[Exception], kind: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_that_compiled_code_answers_with_an_error() -> None:
     """As safetensors does, which calls torch from Rust."""
-
-    @console.command
-    def body() -> int:
+    done = said_by("""
+for kind in (signal.SIGINT, signal.SIGTERM):
+    for answer in (ValueError, MemoryError, RunError):
+        @console.command
+        def body():
+            try:
+                interrupt(kind)
+            except KeyboardInterrupt:
+                raise answer("could not determine the shape of an object") from None
         try:
-            os.kill(os.getpid(), kind)
-            time.sleep(5)
-        except KeyboardInterrupt:
-            raise answer("could not determine the shape of an object") from None
-        return 0
+            with prepared():
+                body()
+        except typer.Exit as left:
+            print(left.exit_code)
+""")
+    assert done.stdout.split() == ["130"] * 3 + ["143"] * 3
+    assert done.stderr.splitlines() == ["ltcam: interrupted"] * 6
 
-    with module.prepared(), pytest.raises(typer.Exit) as left:
+
+def test_an_error_without_an_interrupt_stays_what_it_is() -> None:
+    done = said_by("""
+@console.command
+def body():
+    raise RunError("the weights are damaged")
+
+try:
+    with prepared():
+        interrupt(signal.SIGTERM)
+except Terminated:
+    print("terminated")
+try:
+    with prepared():
         body()
-    assert left.value.exit_code == code
-    assert capsys.readouterr().err == "ltcam: interrupted\n"
-
-
-def test_an_error_without_an_interrupt_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    @console.command
-    def body() -> int:
-        raise RunError("the weights are damaged")
-
-    with pytest.raises(Terminated), module.prepared():  # noqa: PT012
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-    with module.prepared(), pytest.raises(typer.Exit) as left:
-        body()
-    assert left.value.exit_code == 2
-    assert capsys.readouterr().err == "ltcam: the weights are damaged\n"
+except typer.Exit as left:
+    print(left.exit_code)
+""")
+    assert done.stdout.split() == ["terminated", "2"]
+    assert done.stderr == "ltcam: the weights are damaged\n"
 
 
 def test_signals_are_as_before_afterwards() -> None:
-    before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(Terminated), module.prepared():  # noqa: PT012
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
+    done = said_by("""
+before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+try:
+    with prepared():
+        interrupt(signal.SIGTERM)
+except Terminated:
+    print(before == [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)])
+""")
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_what_the_parent_ignores_stays_ignored() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with module.prepared():
-        os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    done = said_by("""
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with prepared():
+    os.kill(os.getpid(), signal.SIGINT)
+print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+""")
+    assert done.stdout == "True\n", done.stderr
 
 
 # ---------------------------------------------------------------------------------------- environment

@@ -249,7 +249,7 @@ def with_other_map(part: dict[str, Any]) -> dict[str, Any]:
     ("change", "message"),
     [
         (lambda part: {**part, "schema_version": 2}, "schema version 2, this ltcam-runtime reads up to 1"),
-        (lambda part: {**part, "image_size": [10**6, 10**6]}, "field 'image_size'"),
+        (lambda part: {**part, "image_size": [4096, 4097]}, "field 'image_size'"),
         (lambda part: {**part, "surprise": 1}, "field 'surprise'"),
         (lambda part: {**part, "golden": []}, "field 'golden'"),
         (with_other_map, "field 'maps': .*draw from maps that the graph does not make: nowhere"),

@@ -56,6 +56,12 @@ def test_whether_the_trunk_was_trained_before(weights: str | None, pretrained: b
     assert TrainingSettings(weights=weights).pretrained is pretrained
 
 
+def test_no_network_is_trained_for_images_that_no_run_may_ask_for() -> None:
+    assert TrainingSettings(image_size=(4096, 4096)).image_size == (4096, 4096)
+    with pytest.raises(SettingsError, match=r"image_size.*at most 16,777,216"):
+        TrainingSettings(image_size=(4096, 4097))
+
+
 def test_they_survive_json() -> None:
     settings = TrainingSettings(image_size=(64, 96), learning_rate=1e-3)
     assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings

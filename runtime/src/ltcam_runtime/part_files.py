@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
-from ltcam_runtime.settings import CamSettings, InspectionSettings, Settings
+from ltcam_runtime.settings import CamSettings, InspectionSettings, NetworkSize, Settings
 
 PART_SCHEMA_VERSION = 1
 PART_SUFFIX = ".ltcam.onnx"
@@ -81,7 +81,7 @@ class Part(Settings):
     """
 
     schema_version: Literal[1] = 1
-    image_size: tuple[int, int]
+    image_size: NetworkSize
     inspection: InspectionSettings
     maps: dict[str, CamSettings] = Field(min_length=1)
     engine: EngineName = "onnxruntime"
@@ -89,13 +89,6 @@ class Part(Settings):
     tolerance: float = Field(default=1e-3, gt=0, lt=1)
     origin: Origin
     golden: tuple[Golden, ...] = Field(min_length=1, max_length=64)
-
-    @field_validator("image_size")
-    @classmethod
-    def _bounded(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if min(value) < 1 or value[0] * value[1] > 2**26:
-            raise ValueError("height and width must be at least 1, their product at most 2^26")
-        return value
 
     @field_validator("maps")
     @classmethod

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -61,6 +62,22 @@ StageScaleName = Literal["none", "max", "minmax", "tanh"]
 
 _S = TypeVar("_S", bound=BaseModel)
 _D = TypeVar("_D", bound="DrawingSettings")
+
+
+MOST_NETWORK_PIXELS = 2**24
+"""Of an image as a network is given it: some gigabytes and a quarter of a minute, whatever a file asks for."""
+
+
+def _network_size(value: tuple[int, int]) -> tuple[int, int]:
+    if min(value) < 1 or value[0] * value[1] > MOST_NETWORK_PIXELS:
+        raise ValueError(
+            f"height and width must be at least 1, their product at most {MOST_NETWORK_PIXELS:,}"
+        )
+    return value
+
+
+NetworkSize = Annotated[tuple[int, int], AfterValidator(_network_size)]
+"""(height, width) in pixels of images as a network is given them."""
 
 
 class Settings(BaseModel):

@@ -16,6 +16,7 @@ from ltcam_runtime.settings import (
     InspectionSettings,
     KindSettings,
     MaskSettings,
+    NetworkSize,
     Settings,
     SharpeningSettings,
     VerdictSettings,
@@ -53,7 +54,7 @@ class Run(Settings):
 
     schema_version: Literal[2] = 2
     classes: tuple[str, ...] = Field(min_length=2)
-    image_size: tuple[int, int]
+    image_size: NetworkSize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     backbone: str
@@ -80,13 +81,6 @@ class Run(Settings):
     evidence: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     command: str = ""
-
-    @field_validator("image_size")
-    @classmethod
-    def _positive(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if min(value) < 1 or value[0] * value[1] > 2**26:
-            raise ValueError("height and width must be at least 1, their product at most 2^26")
-        return value
 
     @field_validator("std")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ltcam.models.names import DEFAULT_BACKBONE, Head
-from ltcam_runtime.settings import AskedSettings
+from ltcam_runtime.settings import AskedSettings, NetworkSize
 
 Precision = Literal["auto", "float32", "bfloat16"]
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
@@ -29,7 +29,7 @@ class TrainingSettings(AskedSettings):
         default=None,
         description="safetensors file (a trunk alone too), 'hub' or 'random'; default: the backbone's own",
     )
-    image_size: tuple[int, int] | None = Field(
+    image_size: NetworkSize | None = Field(
         default=None, description="height and width the network sees; default: from the data"
     )
     freeze: int = Field(default=0, ge=0, le=8, description="number of first stages that are not trained")

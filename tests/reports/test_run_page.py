@@ -209,6 +209,8 @@ def test_why_each_kind_is_drawn_as_it_is_is_shown(run: Run, parse: type[Page]) -
         assert words in text
     assert "takes 12 % of the score: poor" in text
     assert "do not measure with them" in text
+    worse = sharp.model_copy(update={"evidence": {"kinds": {kind: {**why, "explained": -0.45}}}})
+    assert "takes nothing of the score: poor" in parse(run_page(worse, history(), [], title="x")).text
     assert "What is drawn of each kind" not in parse(run_page(run, history(), [], title="x")).text
 
 

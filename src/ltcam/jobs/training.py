@@ -35,7 +35,7 @@ from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
 from ltcam.reports.examples import ExamplePicture, outlined
 from ltcam.reports.run_page import run_page
-from ltcam.reports.settings_rows import drawing_words
+from ltcam.reports.settings_rows import drawing_words, share_of_score
 from ltcam.runs.folder import package_versions, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
@@ -522,7 +522,9 @@ def judge_of(classifier: Classifier) -> Classifier:
 
 def _explained(why: Mapping[str, Any]) -> str:
     """How far masks explain the verdict, in words; empty where nobody knows."""
-    return f"; masks explain {why['explained']:.0%} of the score ({why['trust']})" if "trust" in why else ""
+    if "trust" not in why:
+        return ""
+    return f"; masks explain {share_of_score(why['explained'])} of the score ({why['trust']})"
 
 
 def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ltcam.evaluation.decisions import tally
 from ltcam.reports.examples import COLOURS, ExamplePicture
 from ltcam.reports.html import image_uri, number, render
-from ltcam.reports.settings_rows import SettingRow, map_rows, plain, verdict_sentence
+from ltcam.reports.settings_rows import SettingRow, map_rows, plain, share_of_score, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import in_options
 from ltcam_runtime.pages.histogram import score_histogram
@@ -140,7 +140,7 @@ def trust_sentence(run: Run, kind: str) -> str:
     why = run.evidence.get("kinds", {}).get(kind, {})
     if not isinstance(why, dict) or "trust" not in why:
         return ""
-    return f"filling its outlines with OK texture takes {100 * why['explained']:.0f} % of the score: {why['trust']}"
+    return f"filling its outlines with OK texture takes {share_of_score(why['explained'])} of the score: {why['trust']}"
 
 
 def _kinds(run: Run, outlines: Mapping[str, Sequence[NDArray[np.uint8]]]) -> list[dict[str, Any]]:

@@ -67,6 +67,11 @@ def drawing_words(drawing: DrawingSettings) -> str:
     return f"{drawing.map}, {contrast}, cut by {cut}"
 
 
+def share_of_score(explained: float) -> str:
+    """How much of the score goes where masks are filled, in words; it may rise, then they explain nothing."""
+    return f"{100 * explained:.0f} %" if explained >= 0.005 else "nothing"
+
+
 def _least(drawing: DrawingSettings) -> str:
     least = drawing.mask.min_area_px
     return f"regions smaller than {least} px are dropped" if least > 1 else ""

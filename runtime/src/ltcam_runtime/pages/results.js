@@ -31,7 +31,7 @@
     [folder, ...image.output.split("/")].map(encodeURIComponent).join("/") + suffix;
   const words = { defect: "DEFECT", unsure: "UNSURE", ok: "OK" };
   const tones = { defect: "bad", unsure: "warn", ok: "good" };
-  const size = image => `${Number(image.size.toPrecision(3)).toLocaleString("en")} ${data.unit}`;
+  const size = image => `${Number(image.size.toPrecision(3)).toLocaleString("en")}\u00a0${data.unit}`;
   const note = image => image.regions === 0 ? "nothing marked"
     : `${image.kinds.join(", ")}: ${image.regions} region${image.regions === 1 ? "" : "s"}, largest ${size(image)}`
       + (image.trust === "poor" ? "; outline hardly explains the verdict" : "");

@@ -78,9 +78,14 @@ class ImageRecord:
 
     @property
     def predicted_class(self) -> str | None:
-        """The class of the largest score (the first of equal ones), or None without class scores."""
-        scores = self.class_scores
-        return max(scores, key=lambda name: scores[name]) if scores else None
+        """OK as the verdict is, else the likeliest kind of defect (the first of equal ones); None without class scores.
+
+        Among many kinds OK can be the single likeliest class of an image that is judged defective.
+        """
+        kinds = {name: score for name, score in self.class_scores.items() if name != OK}
+        if not self.class_scores:
+            return None
+        return OK if self.verdict == "ok" or not kinds else max(kinds, key=lambda name: kinds[name])
 
     def gated(self) -> ImageRecord:
         """The record as the verdict leaves it: nothing predicted where it is OK."""

@@ -109,7 +109,7 @@ class KindMetrics(Metrics):
         pixel_precision: see there.
         pixel_recall: see there.
         image_recall: share of its images that are judged defective.
-        class_recall: share whose most probable class is the true one.
+        class_recall: share that is judged defective and whose likeliest kind is the true one.
         hit_8px: as in `HitMetrics`; likewise `hit_inside`.
         hit_inside: see there.
     """

@@ -178,3 +178,16 @@ def test_examples_stand_in_their_groups(
     assert text.index("Defects that were missed") < text.index("m.png") < text.index("False alarms 1 shown")
     assert text.index("False alarms 1 shown") < text.index("f.png") < text.index("Another threshold")
     assert "Masks that fit best" not in text
+
+
+def test_all_mistakes_are_named_where_pictures_do_not_show_them(
+    metrics_of: Callable[..., Evaluation], run: Run, parse: Callable[[str], Page]
+) -> None:
+    evaluation = metrics_of(images=30)
+    missed = evaluation.decisions.missed
+    shown = [picture(name, group="missed") for name in missed[:2]]
+    text = parse(evaluation_page(evaluation, run, shown, title="x")).text
+    assert f"Defects that were missed: all {len(missed)} names" in text
+    assert all(name in text for name in missed)
+    every = [picture(name, group="missed") for name in missed]
+    assert ": all " not in parse(evaluation_page(evaluation, run, every, title="x")).text

@@ -133,6 +133,10 @@ def evaluation_page(
             (title, [picture.to_html() for picture in pictures if picture.group == group])
             for group, title in GROUPS.items()
         ],
+        names={
+            GROUPS["missed"]: evaluation.decisions.missed,
+            GROUPS["alarms"]: evaluation.decisions.alarms,
+        },
         colours=COLOURS,
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),

@@ -32,7 +32,8 @@
   const words = { defect: "DEFECT", unsure: "UNSURE", ok: "OK" };
   const tones = { defect: "bad", unsure: "warn", ok: "good" };
   const size = image => `${Number(image.size.toPrecision(3)).toLocaleString("en")}\u00a0${data.unit}`;
-  const note = image => image.regions === 0 ? "nothing marked"
+  const nothing = image => image.verdict === "ok" ? "nothing marked" : "by its score; no place stands out enough to be marked";
+  const note = image => image.regions === 0 ? nothing(image)
     : `${image.kinds.join(", ")}: ${image.regions} region${image.regions === 1 ? "" : "s"}, largest ${size(image)}`
       + (image.trust === "poor" ? "; outline hardly explains the verdict" : "");
 

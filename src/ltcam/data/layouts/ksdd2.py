@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from ltcam.data.dataset import Dataset, Sample, Split, make_dataset
-from ltcam.data.layouts.mask_labels import labels_from_masks, missing_label_files
+from ltcam.data.layouts.mask_labels import label_files, labels_from_masks
 from ltcam.data.layouts.tree import Tree, by_stem, stem_key
 
 NAME = "ksdd2"
@@ -30,12 +30,8 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: label files are missing or cannot be read.
     """
-    labels = by_stem(tree.images)
     images = _images(tree)
-    unlabelled = [path for path in images if f"{stem_key(path)}_gt" not in labels]
-    if unlabelled:
-        raise missing_label_files(tree.root, NAME, unlabelled)
-    masks = [tree.root / labels[f"{stem_key(path)}_gt"] for path in images]
+    masks = label_files(tree, NAME, images, "_gt")
     samples = [
         Sample(
             id=str(path),

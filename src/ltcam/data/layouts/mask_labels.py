@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ltcam.data.dataset import OK
+from ltcam.data.layouts.tree import Tree, by_stem, stem_key
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_mask
 from ltcam_runtime.phrases import first_few
@@ -32,13 +33,20 @@ def labels_from_masks(masks: Sequence[Path]) -> list[str]:
     return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
-def missing_label_files(root: Path, layout: str, images: Sequence[object]) -> DataError:
-    """The error for images whose label file is not there."""
-    names = first_few([str(image) for image in images])
-    return DataError(
-        f"{root}: {len(images)} image(s) without the label file that the {layout} layout needs: {names}. "
-        "Restore the label files, or remove these images."
-    )
+def label_files(tree: Tree, layout: str, images: Sequence[PurePosixPath], ending: str) -> list[Path]:
+    """The label file of each image: beside it, named as it with an ending behind.
+
+    Raises:
+        DataError: images without one.
+    """
+    labels = by_stem(tree.images)
+    missing = [str(image) for image in images if f"{stem_key(image)}{ending}" not in labels]
+    if missing:
+        raise DataError(
+            f"{tree.root}: {len(missing)} image(s) without the label file that the {layout} layout needs: "
+            f"{first_few(missing)}. Restore the label files, or remove these images."
+        )
+    return [tree.root / labels[f"{stem_key(image)}{ending}"] for image in images]
 
 
 def _label(mask: Path) -> str:

@@ -189,6 +189,13 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     folder = read_manifest(str(tmp_path))
     assert [image.id for image in folder.images] == ["a.png", "sub/b.JPG"]
+    for name in ("masks/a.png", "masks/sub/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"a mask is no image to be judged")
+    assert read_manifest(str(tmp_path)) == folder
+    (tmp_path / "sub" / "gone.png").symlink_to("nowhere")
+    more = read_manifest(str(tmp_path))
+    assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png"]
     pq.write_table(pa.table({"path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
     addresses = {image.address for image in read_manifest(str(tmp_path / "m.parquet")).images}
     assert addresses == {str(tmp_path / "a.png"), "/abs/c.png", "s3://b/k.png"}

@@ -6,14 +6,15 @@ import csv
 import hashlib
 import io
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ltcam.cluster.stores import open_store
+from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.images import IMAGE_SUFFIXES
+from ltcam_runtime.searching import CLOSED
 
 _ID, _PATH = "id", "path"
 
@@ -99,17 +100,13 @@ def _refuse_repetition(source: str, images: Sequence[Listed]) -> None:
 
 
 def _folder(folder: Path) -> list[Listed]:
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}")
-
-    found = []
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(root) / name
-            if not name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES:
-                found.append(Listed(path.relative_to(folder).as_posix(), str(path.absolute())))
-    return found
+    """What `predict` would inspect in it: no masks, nothing hidden. What is no file becomes a row that says so."""
+    found = find_inputs([str(folder)])
+    for name, reason in found.failed:
+        if reason == CLOSED:
+            raise DataError(f"{name}: {reason}")
+    broken = [(Path(name).relative_to(folder).as_posix(), Path(name)) for name, _ in found.failed]
+    return [Listed(name, str(path.absolute())) for name, path in [*found.files, *broken]]
 
 
 def _objects(url: str) -> list[Listed]:

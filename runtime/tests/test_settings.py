@@ -14,6 +14,7 @@ from ltcam_runtime.settings import (
     Overrides,
     PartSettings,
     SharpeningSettings,
+    check_kinds,
 )
 
 SHARP = KindSettings(
@@ -127,3 +128,8 @@ def test_a_kind_that_is_no_class_of_defects() -> None:
 )
 def test_kinds_that_are_seen(probabilities: list[float], seen: tuple[str, ...]) -> None:
     assert SETTINGS.kinds_seen(np.array(probabilities)) == seen
+
+
+def test_of_very_many_classes_a_message_names_the_first() -> None:
+    with pytest.raises(ValueError, match=r"there are c0, .*, c11 and 988 more$"):
+        check_kinds({"hole": KindSettings()}, ["ok", *(f"c{number}" for number in range(1000))])

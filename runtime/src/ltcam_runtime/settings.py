@@ -34,6 +34,7 @@ from pydantic import (
 )
 
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.phrases import first_few
 
 OK = "ok"
 """The class of images without defect; the first one of every network."""
@@ -339,7 +340,7 @@ def check_kinds(kinds: dict[str, KindSettings], classes: Sequence[str]) -> None:
     unknown = sorted(set(kinds) - set(classes[1:]))
     if unknown:
         raise ValueError(
-            f"kinds: {', '.join(unknown)}: no such class of defects; there are {', '.join(classes[1:])}"
+            f"kinds: {', '.join(unknown)}: no such class of defects; there are {first_few(classes[1:], 12)}"
         )
 
 

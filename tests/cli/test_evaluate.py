@@ -95,6 +95,8 @@ def test_masks_are_not_needed(ltcam: Call, trained: Path, data: Path, tmp_path: 
     metrics = strict(result.out)
     assert 0 <= metrics["image"]["ap"] <= 1
     assert metrics["pixel"]["iou"] is None
+    printed = ltcam("evaluate", trained, root, "--out", tmp_path / "out", *QUICK, "--overwrite").out
+    assert "Verdicts against the truth" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize(("ok", "hole"), [(3, 0), (0, 3)])

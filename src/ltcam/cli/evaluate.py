@@ -142,7 +142,8 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
 def _print_table(evaluation: Evaluation) -> None:
     from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
 
-    table = Table(title="Masks and verdicts against the truth (95 % intervals over images)")
+    what = "Masks and verdicts" if evaluation.images.with_mask else "Verdicts"
+    table = Table(title=f"{what} against the truth (95 % intervals over images)")
     for column in ("metric", "value", "low", "high"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, *values in metrics_table(evaluation):

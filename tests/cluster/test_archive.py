@@ -92,6 +92,32 @@ def test_another_model_begins_another_generation(
     second.rmdir()
 
 
+def test_a_page_of_what_it_came_to(judged: Path, run: Path, manifest: Path, tmp_path: Path) -> None:
+    page = tmp_path / "judged.html"
+    words = [
+        "judge",
+        str(run),
+        str(manifest),
+        "--out",
+        str(judged),
+        "--shard-size",
+        "16",
+        "--page",
+        str(page),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1  # one image is broken
+    with reading.opened(str(judged)) as connection:
+        counts = reading.verdicts(connection)
+        doubtful = reading.query(connection, "verdict <> 'ok'")
+    assert (sum(counts.values()), counts["unreadable"]) == (IMAGES, 1)
+    text = page.read_text()
+    assert all(
+        f'<td>{verdict}</td><td class="number">{count}</td>' in text for verdict, count in counts.items()
+    )
+    assert text.count("<figure>") == len(doubtful) > 0
+
+
 def test_query_from_the_command_line_with_a_page(judged: Path, tmp_path: Path) -> None:
     page = tmp_path / "hits.html"
     asked = ["query", str(judged), "score >= 0 order by score desc limit 5", "--page", str(page), "--json"]

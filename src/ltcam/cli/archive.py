@@ -48,6 +48,7 @@ def judge(
     shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="images per Parquet file")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="images per pass of the network")] = 8,
     device: Device = "cpu",
+    page: Page = None,
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
 ) -> int:
     """Judge very many images, each exactly once. The same command again goes on where it was ended.
@@ -57,10 +58,10 @@ def judge(
 
     Example: ltcam archive run years.parquet --out judged
     """
+    from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.cluster.archiving import ArchiveSettings, archive  # noqa: PLC0415  # an extra, slow to import
     from ltcam.cluster.local import LocalEngine  # noqa: PLC0415
     from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
-    from ltcam.cluster.reading import failures  # noqa: PLC0415
     from ltcam.cluster.stores import open_store  # noqa: PLC0415
 
     count = processes or len(os.sched_getaffinity(0))
@@ -72,13 +73,23 @@ def judge(
     with progress("judging shards") as advance:
         done = archive(model, images, out, with_workers, settings, advance)
     generation = done.generation
-    failed = failures(open_store(out), generation)
+    failed = read.failures(open_store(out), generation)
     for name, reason in failed[:20]:
         say(f"failed: {name}: {reason}")
     say(
         f"{generation.images} images in {generation.shards} shards ({done.found} were there, {done.made} made), "
         f"{len(failed)} unreadable; results: {out}/{generation.name}"
     )
+    if page is not None:
+        with read.opened(out, generation.name) as connection:
+            counts = read.verdicts(connection)
+            _write(
+                page,
+                lambda pages: pages.summary_page(
+                    counts, read.query(connection, pages.SUREST), generation.name
+                ),
+            )
+        say(f"look at: {page}")
     if as_json:
         summary = {"generation": generation.name, "images": generation.images, "shards": generation.shards}
         print_json({**summary, "found": done.found, "made": done.made, "failed": len(failed)})

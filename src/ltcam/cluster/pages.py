@@ -34,7 +34,32 @@ def hits_page(rows: Sequence[Mapping[str, Any]], condition: str, source: str) ->
         condition: that was asked.
         source: which archive.
     """
-    figures = [
+    return render(
+        "hits.html.j2", beside=__file__, title="Archive query", condition=condition, source=source,
+        found=len(rows), figures=_hits(rows), changes=None, counts=None,
+    )  # fmt: skip
+
+
+def summary_page(counts: Mapping[str, int], rows: Sequence[Mapping[str, Any]], source: str) -> str:
+    """A page of what an archive came to: how many of each verdict, and its surest defects in pictures.
+
+    Args:
+        counts: of `reading.verdicts`.
+        rows: of `reading.query`; the first `MOST_PICTURES` are shown.
+        source: which generation.
+    """
+    return render(
+        "hits.html.j2", beside=__file__, title="An archive, judged", condition=SUREST, source=source,
+        found=len(rows), figures=_hits(rows), changes=None, counts=counts,
+    )  # fmt: skip
+
+
+SUREST = "verdict <> 'ok' order by score desc, id limit 48"
+"""The condition of what a summary shows in pictures."""
+
+
+def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
         {
             "uri": _thumbnail(row, {"mask": _CYAN}),
             "name": row["id"],
@@ -44,10 +69,6 @@ def hits_page(rows: Sequence[Mapping[str, Any]], condition: str, source: str) ->
         }
         for row in rows[:MOST_PICTURES]
     ]
-    return render(
-        "hits.html.j2", beside=__file__, title="Archive query", condition=condition, source=source,
-        found=len(rows), figures=figures, changes=None,
-    )  # fmt: skip
 
 
 def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
@@ -69,7 +90,7 @@ def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
     ]
     return render(
         "hits.html.j2", beside=__file__, title="What changed", condition="", source=f"{old} → {new}",
-        found=len(found["rows"]), figures=figures, changes=found,
+        found=len(found["rows"]), figures=figures, changes=found, counts=None,
     )  # fmt: skip
 
 

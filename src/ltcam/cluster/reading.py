@@ -129,6 +129,14 @@ def query(connection: duckdb.DuckDBPyConnection, condition: str) -> list[dict[st
         raise SettingsError(f"query {condition!r}: {str(error).splitlines()[0]}") from error
 
 
+def verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many images have each verdict, `unreadable` for those without one; the most frequent first."""
+    found = connection.execute(
+        "SELECT coalesce(verdict, 'unreadable') AS said, count(*) FROM images GROUP BY said ORDER BY 2 DESC, said"
+    ).fetchall()
+    return {str(said): int(count) for said, count in found}
+
+
 def differences(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Whose verdict changed between two generations, and how many of each change.
 

@@ -121,7 +121,7 @@ def metrics_table(evaluation: Evaluation) -> list[MetricRow]:
 
 
 def metrics_markdown(evaluation: Evaluation) -> str:
-    """The metrics as Markdown: counts, all rows with intervals, the three populations, the kinds of defect."""
+    """The metrics as Markdown: counts, what was measured with intervals, the three populations, the kinds of defect."""
     images, counts = evaluation.images, evaluation.verdicts.counts
     populations = evaluation.populations
     blocks = [
@@ -129,8 +129,25 @@ def metrics_markdown(evaluation: Evaluation) -> str:
         f"{counts.fp} false alarms at score {evaluation.verdicts.threshold:.3f}.",
         markdown_table(
             ("Metric", "Value", "95 % interval"),
-            [(row.name, row.text, row.interval or NONE) for row in metrics_table(evaluation)],
+            [
+                (row.name, row.text, row.interval or NONE)
+                for row in metrics_table(evaluation)
+                if row.value is not None
+            ],
         ),
+    ]
+    if images.with_mask:
+        blocks += _population_blocks(populations)
+    if evaluation.kinds:
+        rows = [(name, count, [cell.text for cell in cells]) for name, count, cells in kind_rows(evaluation)]
+        lines = [(name, count, *texts) for name, count, texts in rows]
+        blocks.append(markdown_table(("Kind", "Images", *KIND_METRICS), lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _population_blocks(populations: Mapping[str, Population]) -> list[str]:
+    """Which images are counted, and a table of their pixels."""
+    return [
         "Pixels, in three populations: images labelled defective; all images; all images with the mask "
         "emptied where the verdict is OK.",
         markdown_table(
@@ -144,11 +161,6 @@ def metrics_markdown(evaluation: Evaluation) -> str:
             ],
         ),
     ]
-    if evaluation.kinds:
-        rows = [(name, count, [cell.text for cell in cells]) for name, count, cells in kind_rows(evaluation)]
-        lines = [(name, count, *texts) for name, count, texts in rows]
-        blocks.append(markdown_table(("Kind", "Images", *KIND_METRICS), lines))
-    return "\n\n".join(blocks) + "\n"
 
 
 def kind_rows(evaluation: Evaluation) -> list[tuple[str, str, list[MetricRow]]]:

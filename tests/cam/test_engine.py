@@ -203,6 +203,16 @@ def test_signed_activations_are_used_as_they_are_and_warned_of_where_they_are_di
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("name", ["xgrad-cam", "grad-cam++"])
+@pytest.mark.filterwarnings("ignore:layers .* ran in half precision")
+def test_sums_that_nearly_cancel_are_refused_in_half_precision(name: str, nets: SimpleNamespace) -> None:
+    net, images = nets.plain(9).bfloat16(), nets.images(9, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"features\.1 return negative ones.*use float32"):
+        CAM(name, layers=("features.1", "features.7"))(net, images, 1)
+    CAM(name, layers=("features.1",), positive_activations=True)(net, images, 1)
+    CAM(name, layers=("features.7",))(net, images, 1)
+
+
 def test_a_cam_is_a_value() -> None:
     assert CAM("layer-cam", Truncation(50)) == truncated("layer-cam")
     assert hash(CAM()) == hash(CAM())

@@ -44,6 +44,7 @@ class Capture:
         output: what the model returned, its tensors detached; logits (N, K) for classifiers.
         scores: target score of each image (N,), before any softmax.
         input_size: (H, W) of the images.
+        half: names of the layers that ran in half precision.
     """
 
     layers: tuple[str, ...]
@@ -52,6 +53,7 @@ class Capture:
     output: Any
     scores: Tensor
     input_size: tuple[int, int]
+    half: tuple[str, ...] = ()
 
 
 def capture(
@@ -109,6 +111,7 @@ def capture(
         output=detached(output),
         scores=at_least_float32(scores.detach()),
         input_size=(int(images.shape[2]), int(images.shape[3])),
+        half=tuple(half),
     )
     _check_finite(found)
     return found

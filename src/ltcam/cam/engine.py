@@ -135,7 +135,7 @@ class CAM:
                 f"{method.title} needs the network, not a capture alone; call the CAM with model and images"
             )
         if not self.positive_activations:
-            warn_of_signed_activations(method, captured)
+            check_denominators(method, captured)
         pairs = zip(captured.activations, captured.gradients, strict=True)
         return tuple(self.stage_map(activations, gradients) for activations, gradients in pairs)
 
@@ -174,12 +174,21 @@ class CAM:
         return stage_map.clamp_min(0) if self.relu == "stage" else stage_map
 
 
-def warn_of_signed_activations(method: GradientMethod, captured: Capture) -> None:
-    """Warn the caller's caller of layers whose negative activations a method divides by."""
+def check_denominators(method: GradientMethod, captured: Capture) -> None:
+    """Warn the caller's caller of layers whose negative activations a method divides by.
+
+    Raises:
+        ValueError: such a layer ran in half precision: of a sum that nearly cancels, its rounding is all that is left.
+    """
     if not method.divides_by_activations:
         return
     pairs = zip(captured.layers, captured.activations, strict=True)
     signed = [name for name, tensor in pairs if tensor.amin() < 0]
+    if rounded := [name for name in signed if name in captured.half]:
+        raise ValueError(
+            f"{method.title} divides by sums of activations; {', '.join(rounded)} return negative ones, whose sums say "
+            "nothing in half precision: use float32, choose layers behind a ReLU, or positive_activations=True"
+        )
     if signed:
         warnings.warn(
             f"{method.title} divides by sums of activations; {', '.join(signed)} return negative ones: "

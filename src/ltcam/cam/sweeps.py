@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ltcam.cam.captures import Capture
-from ltcam.cam.engine import CAM, warn_of_signed_activations, weighted_sum
+from ltcam.cam.engine import CAM, check_denominators, weighted_sum
 from ltcam.cam.fusion import Fusion, fuse
 from ltcam.cam.methods import GradientMethod, Method, get_gradient_method, list_gradient_methods
 from ltcam.cam.methods.method import Weights
@@ -92,7 +92,7 @@ def sweep(
     ]
     if not base.positive_activations:
         for method in {method.name: method for method, _ in settings}.values():
-            warn_of_signed_activations(method, captured)
+            check_denominators(method, captured)
     stages = [
         _stage_maps(settings, activations, gradients, base)
         for activations, gradients in zip(captured.activations, captured.gradients, strict=True)

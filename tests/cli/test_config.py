@@ -10,7 +10,7 @@ import torch
 from tests.cli.conftest import Call
 
 from ltcam.cli.config import options_of
-from ltcam.cli.trained import plan_rows
+from ltcam.cli.trained import plan_rows, train_listener
 from ltcam.runs.run import Arithmetic
 from ltcam.runs.unfinished import work_folder
 from ltcam.training.plan import Plan
@@ -168,3 +168,9 @@ def test_a_dry_run_speaks_of_a_stopped_training_only_where_it_would_go_on(
     words = ("train", data, "--out", tmp_path / "run", *fast, "--dry-run")
     assert "resumed" not in ltcam(*words).err
     assert "after epoch" in ltcam(*words, "--resume").err
+
+
+def test_what_a_training_warns_of_is_in_the_words_of_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with train_listener("distilling", 1) as listener:
+        listener.warn("more `epochs`, or `keep=student`, may help")
+    assert "with care: more --epochs, or --keep student, may help" in capsys.readouterr().err

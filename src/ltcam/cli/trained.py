@@ -21,6 +21,7 @@ from ltcam.cli.console import (
     shell_line,
     warn,
 )
+from ltcam.training.settings import StudentSettings
 from ltcam_runtime.errors import in_options
 from ltcam_runtime.phrases import counted, printable
 
@@ -41,7 +42,7 @@ def train_listener(description: str, epochs: int) -> Iterator[Listener]:
     with progress(description) as bar:
         yield Listener(
             say=say,
-            warn=warn,
+            warn=lambda concern: warn(in_options(concern, StudentSettings.model_fields)),
             planned=print_plan,
             begun=lambda name: bar.begin(name, _UNITS.get(name, "img")),
             reading=bar,

@@ -225,7 +225,7 @@ def _better_of(
         listener.warn(
             f"{sentence}: what is written is "
             + ("the student all the same" if keep_student else "the teacher as it was")
-            + "; more `epochs`, or `keep` student, may help"
+            + "; more `epochs`, or `keep=student`, may help"
         )
     else:
         listener.say(sentence)

@@ -25,7 +25,7 @@ CALIBRATED_REACHES = (0.25, 0.5, 0.75, 1.0)
 ANY_SEED = "seed"
 """A map that is every kind's own."""
 
-_FEWEST_COMPARED = 3  # images
+_FEWEST_COMPARED = 6  # images
 _ERRORS = 2  # standard errors that a gain has to exceed
 
 NOTHING = -1.0

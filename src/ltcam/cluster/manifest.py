@@ -14,6 +14,7 @@ from ltcam.cluster.stores import open_store
 from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.images import IMAGE_SUFFIXES
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import CLOSED
 
 _ID, _PATH = "id", "path"
@@ -95,7 +96,7 @@ def _refuse_repetition(source: str, images: Sequence[Listed]) -> None:
     if repeated:
         shown = ", ".join(repr(id_) for id_ in dict.fromkeys(repeated[:10]))
         raise DataError(
-            f"{source}: {len(repeated)} ids stand in more than one row, such as {shown}; ids must be unique"
+            f"{source}: {counted(len(repeated), 'ids')} in more than one row, such as {shown}; ids must be unique"
         )
 
 

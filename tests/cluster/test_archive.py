@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -128,6 +129,50 @@ def test_query_from_the_command_line_with_a_page(judged: Path, tmp_path: Path) -
     refused = CliRunner().invoke(app, ["query", str(judged), "no_such_column = 1"])
     assert refused.exit_code == 2
     assert "no_such_column" in refused.stderr
+
+
+def test_masks_of_a_query_are_pictures(judged: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    asked = ["query", str(judged), "verdict = 'defect' or error is not null order by id", "--masks", str(out)]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    with reading.opened(str(judged)) as connection:
+        rows = reading.query(connection, "verdict = 'defect' order by id")
+    with (out / "masks.csv").open(encoding="utf-8", newline="") as text:
+        listed = list(csv.DictReader(text))
+    assert [each["id"] for each in listed] == [row["id"] for row in rows]
+    for each, row in zip(listed, rows, strict=True):
+        mask = cv2.imread(str(out / each["file"]), cv2.IMREAD_UNCHANGED)
+        assert mask is not None
+        assert mask.shape == (row["height"], row["width"])
+        assert int((mask == 255).sum()) == int((mask > 0).sum()) == row["area"]
+    again = CliRunner().invoke(app, asked)
+    assert again.exit_code == 2
+    assert CliRunner().invoke(app, [*asked, "--overwrite"]).exit_code == 0
+
+
+def test_copies_and_unusual_parts_are_questions(judged: Path) -> None:
+    with reading.opened(str(judged)) as connection:
+        copies = reading.query(
+            connection, "look in (select look from images group by look having count(*) > 1) order by look"
+        )
+        unusual = reading.query(connection, "verdict = 'ok' order by score desc limit 5")
+    assert all(sum(other["look"] == row["look"] for other in copies) > 1 for row in copies)
+    assert [row["score"] for row in unusual] == sorted((row["score"] for row in unusual), reverse=True)
+
+
+def test_drift_is_held_against_what_the_training_held_back(
+    judged: Path, run: Path, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "drift.html"
+    asked = ["drift", str(judged), "--page", str(page)]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    alone = page.read_text()
+    kept = make_run(evidence={"validation": {"scores": {"ok": [0.1, 0.2], "dent": [0.9]}}})
+    assert CliRunner().invoke(app, [*asked, "--run", str(kept)]).exit_code == 0
+    assert page.read_text() != alone
+    refused = CliRunner().invoke(app, [*asked, "--run", str(run)])
+    assert refused.exit_code == 2
+    assert "keeps no scores" in refused.stderr
 
 
 @pytest.mark.parametrize(

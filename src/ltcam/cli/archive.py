@@ -105,6 +105,10 @@ def query(
     condition: Annotated[str, typer.Argument(help="SQL behind WHERE; columns as in the docs")] = "true",
     generation: Generation = "",
     page: Page = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="also write their masks as PNG files into this folder")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="replace masks that are there")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Images that fit a condition.
@@ -112,9 +116,12 @@ def query(
     Example: ltcam archive query judged "verdict = 'defect' order by area desc limit 50" --page hits.html
     """
     from ltcam.cluster import reading as read  # noqa: PLC0415
+    from ltcam.cluster.masks import write_masks  # noqa: PLC0415
 
     with read.opened(archive, generation) as connection:
         rows = read.query(connection, condition)
+    if masks is not None:
+        say(f"{write_masks(rows, masks, overwrite=overwrite)} masks: {masks}")
     _write(page, lambda pages: pages.hits_page(rows, condition, archive))
     if as_json:
         print_json(rows)
@@ -157,15 +164,23 @@ def diff(
 def drift(
     archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
     generation: Generation = "",
+    run: Annotated[
+        Path | None, typer.Option(help="run folder: the page begins with the scores its training held back")
+    ] = None,
     page: Page = None,
     as_json: AsJson = False,
 ) -> int:
-    """Scores per day and line (the manifest's columns time and line)."""
-    from ltcam.cluster import reading as read  # noqa: PLC0415
+    """Scores per day and line (the manifest's columns time and line).
 
+    Example: ltcam archive drift judged --run run --page drift.html
+    """
+    from ltcam.cluster import reading as read  # noqa: PLC0415
+    from ltcam.runs.folder import scores_held_back  # noqa: PLC0415
+
+    reference = scores_held_back(run) if run else ()
     with read.opened(archive, generation) as connection:
         found = read.drift(connection)
-    _write(page, lambda pages: pages.drift_page(found, (), archive))
+    _write(page, lambda pages: pages.drift_page(found, reference, archive))
     for group in found["groups"][-50:]:
         named = f"{group['day']} {group['line']}".strip() or "all"
         say(f"{named}: {group['images']} images, {100 * group['defect_share']:.1f} % judged defective")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ltcam.cluster.judging import read_address
-from ltcam.data.drawn import expand_runs
+from ltcam.cluster.masks import mask_of
 from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
@@ -95,11 +95,11 @@ def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
 
 
 def drift_page(found: Mapping[str, Any], reference: Sequence[float], source: str) -> str:
-    """A page with the score histogram of every day and line, beside the training's.
+    """A page with the score histogram of every day and line, beside that of the training.
 
     Args:
         found: of `reading.drift`.
-        reference: scores of the training's OK and defective images; may be empty.
+        reference: scores of the images that the training held back; may be empty.
         source: which archive.
     """
     picture = base64.b64encode(encoded(drift_figure(found, reference), "svg")).decode("ascii")
@@ -113,12 +113,12 @@ def drift_page(found: Mapping[str, Any], reference: Sequence[float], source: str
 def drift_figure(found: Mapping[str, Any], reference: Sequence[float]) -> Figure:
     """Rows of score histograms, one per day and line, the training's first; darker means more images."""
     edges = found["edges"]
-    rows = [("training", np.histogram(reference, edges)[0])] if len(reference) else []
+    rows = [("held back", np.histogram(reference, edges)[0])] if len(reference) else []
     rows += [
         (f"{g['day']} {g['line']}".strip() or "all", g["counts"]) for g in found["groups"][-_MOST_GROUPS:]
     ]
     shares = np.array([np.asarray(counts) / max(1, np.sum(counts)) for _, counts in rows])
-    figure = new_figure(7.0, 0.8 + 0.28 * len(rows))
+    figure = new_figure(7.0, max(2.2, 0.8 + 0.28 * len(rows)))
     axes = figure.add_subplot()
     drawn = axes.imshow(shares**0.5, aspect="auto", extent=(0, 1, len(rows), 0), cmap="Blues", vmin=0, vmax=1)
     axes.set_yticks(np.arange(len(rows)) + 0.5, [name for name, _ in rows])
@@ -142,14 +142,8 @@ def _thumbnail(row: Mapping[str, Any], masks: Mapping[str, tuple[int, int, int]]
     picture = resize(image, size)
     for name, colour in masks.items():
         if row[name] and (row["height"], row["width"]) == (height, width):
-            _outline(picture, _mask(row[name], (height, width)), colour)
+            _outline(picture, mask_of(row[name], (height, width)), colour)
     return image_uri(picture)
-
-
-def _mask(text: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    runs = expand_runs(text)
-    values = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
-    return np.ascontiguousarray(values.reshape(size[1], size[0]).T)
 
 
 def _outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:

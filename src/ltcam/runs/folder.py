@@ -120,6 +120,19 @@ def read_history(folder: Path) -> tuple[dict[str, float], ...]:
         raise RunError(f"{file} is damaged: {error}") from error
 
 
+def scores_held_back(folder: Path) -> tuple[float, ...]:
+    """Scores of the images that a run's training held back, OK and defective ones.
+
+    Raises:
+        RunError: no run, or one without such scores.
+    """
+    validation = read_run(folder).evidence.get("validation", {})
+    scores = tuple(float(score) for each in validation.get("scores", {}).values() for score in each)
+    if not scores:
+        raise RunError(f"{folder} keeps no scores of images that were held back; leave the run out")
+    return scores
+
+
 def read_run(folder: Path) -> Run:
     """Settings of a run folder, validated.
 

@@ -1,0 +1,65 @@
+"""Masks of an archive as pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltcam.data.drawn import expand_runs
+from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.names import OutputNames
+from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.masks import write_mask
+
+LIST_FILE = "masks.csv"
+
+
+def mask_of(runs: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A mask (H, W), 0 or 1, of an archive's row.
+
+    Args:
+        runs: compressed COCO run-length encoding.
+        size: (H, W).
+    """
+    lengths = expand_runs(runs)
+    values = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8)
+    return np.ascontiguousarray(values.reshape(size[1], size[0]).T)
+
+
+def write_masks(rows: Sequence[Mapping[str, Any]], out: Path, *, overwrite: bool = False) -> int:
+    """Write the masks of rows as PNG files of 0 and 255, at their images' sizes, and `masks.csv`: which is of which id.
+
+    Args:
+        rows: of `reading.query`; unreadable images have no mask.
+        out: the folder wanted.
+        overwrite: replace masks that are there already.
+
+    Returns:
+        How many masks were written.
+
+    Raises:
+        OutputError: `out` cannot be written, or holds something already.
+    """
+    names, listed = OutputNames(), io.StringIO()
+    table = csv.writer(listed, lineterminator="\n")
+    table.writerow(["id", "file"])
+    count = 0
+    with output_folder(out, marker=LIST_FILE, overwrite=overwrite) as folder:
+        for row in rows:
+            if row["error"] is not None:
+                continue
+            name = f"{names(row['id'])}.png"
+            size = row["height"], row["width"]
+            mask = mask_of(row["mask"], size) if row["mask"] else np.zeros(size, np.uint8)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_mask(folder / name, mask > 0)
+            table.writerow([text_cell(row["id"]), text_cell(name)])
+            count += 1
+        write_file(folder / LIST_FILE, listed.getvalue())
+    return count

@@ -21,8 +21,31 @@ TINY = {
 }  # fmt: skip
 
 
+WAITS = """
+import sys, time
+from ltcam.service import training_worker as worker
+
+seen = worker.Epochs.seen
+
+def seen_and_waits(self, epoch, shown):
+    seen(self, epoch, shown)
+    time.sleep(600)
+
+worker.Epochs.seen = seen_and_waits
+sys.exit(worker.main())
+"""
+"""A training that waits after its first epoch, so that it has not ended before it is cancelled, however slow all is."""
+
+
 def tiny_command(data: Path, run: Path, folder: Path, resume: bool) -> Sequence[str]:
     return [*worker_command(data, run, folder, resume), "--settings", json.dumps(TINY)]
+
+
+def waiting_command(data: Path, run: Path, folder: Path, resume: bool) -> Sequence[str]:
+    """Waits unless it is gone on with."""
+    python, *_, settings, values = tiny_command(data, run, folder, resume)
+    waits = [python, "-c", WAITS, str(data), str(run), str(folder), settings, values]
+    return tiny_command(data, run, folder, resume) if resume else waits
 
 
 def write_parts(folder: Path, count: int = 16) -> None:
@@ -56,9 +79,12 @@ def ended(trainings: Trainings, id_: str) -> str:
 def test_a_training_is_cancelled_resumed_and_promoted(
     real: Trainings, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
+    real = Trainings(tmp_path / "state", tmp_path / "photos", waiting_command)
     begun = real.start("parts")
-    while not real.get(begun.id).total:
-        time.sleep(0.02)
+    until = time.monotonic() + 240
+    while not list((tmp_path / "state").rglob("epochs/0/about.json")):
+        assert time.monotonic() < until, real.get(begun.id)
+        time.sleep(0.05)
     assert real.cancel(begun.id).state == "cancelled"
     assert not real.runs.joinpath(begun.run).exists()
     assert real.resume(begun.id).state == "running"

@@ -61,7 +61,8 @@ def marks(areas: Sequence[float]) -> list[Mark]:
         (AREAS, (0.01, 0.02, 0.014, 0.012, 0.011, 0.02), True),
         (AREAS, (0.04, 0.08, 0.06, 0.05, 0.05, 0.08), False),
         (AREAS, (0.001, *AREAS[1:]), False),  # one image says so, the others do not
-        (AREAS[:5], (0.01, 0.02, 0.014, 0.012, 0.011), False),  # too few to tell
+        (AREAS[:5], (0.01, 0.02, 0.014, 0.012, 0.011), True),
+        (AREAS[:5], (0.015, 0.03, 0.022, 0.019, 0.016), False),  # too little for so few
         (AREAS, AREAS, False),
     ],
 )

@@ -25,8 +25,11 @@ CALIBRATED_REACHES = (0.25, 0.5, 0.75, 1.0)
 ANY_SEED = "seed"
 """A map that is every kind's own."""
 
-_FEWEST_COMPARED = 6  # images
+_CLEARLY = 0.05  # of value: what a gain has to exceed on few images
 _ERRORS = 2  # standard errors that a gain has to exceed
+
+FEWEST_COMPARED = 6
+"""Images whose differences say how sure a gain is."""
 
 NOTHING = -1.0
 """Value of candidates that find nothing."""
@@ -89,8 +92,13 @@ def other_surroundings(normal: OkImages, best: Candidate) -> list[Candidate]:
 def other_cuts(_normal: OkImages, best: Candidate) -> list[Candidate]:
     """The candidate with masks that follow faint parts farther or less far, and with filled ones."""
     reaches = REACHES if best.mask.threshold == "otsu" else CALIBRATED_REACHES
-    changes = [{"reach": reach} for reach in reaches if reach != best.mask.reach] + [{"fill_holes": True}]
-    return [replace(best, mask=best.mask.model_copy(update=change)) for change in changes]
+    others = [best.mask.model_copy(update={"reach": reach}) for reach in reaches if reach != best.mask.reach]
+    return [*(replace(best, mask=mask) for mask in others), *filled(_normal, best)]
+
+
+def filled(_normal: OkImages, best: Candidate) -> list[Candidate]:
+    """The candidate with masks that hold what they enclose."""
+    return [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
 
 
 def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
@@ -153,14 +161,16 @@ def surely_better(
     many differences is large by chance:
 
         argmax over candidates of  mean(d) - 2 std(d) / sqrt(n),   d = values of its n masks - values of the best one's
+
+    Fewer than six images do not say what their standard error is: there a gain counts less a fixed margin.
     """
-    if len(found[best]) < _FEWEST_COMPARED:
-        return best
     own = np.array([worth(mark) for mark in found[best]])
     gains = {best: 0.0}
     for other in others:
         gained = np.array([worth(mark) for mark in found[other]]) - own
-        gains[other] = float(gained.mean() - _ERRORS * gained.std(ddof=1) / np.sqrt(len(gained)))
+        few = len(gained) < FEWEST_COMPARED
+        unsure = _CLEARLY if few else _ERRORS * gained.std(ddof=1) / np.sqrt(len(gained))
+        gains[other] = float(gained.mean() - unsure)
     return best_of(gains)
 
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from ltcam.calibration.candidates import (
     ANY_SEED,
+    FEWEST_COMPARED,
     Candidate,
     best_of,
     candidates,
     drop_of,
+    filled,
     marks_of,
     other_cuts,
     other_surroundings,
@@ -201,7 +203,8 @@ class Judging:
         self, kind: str, looks: Sequence[Look], best: Candidate, found: dict[Candidate, list[Mark]]
     ) -> Candidate:
         """The best candidate, or one near it that is better still; the marks of what was tried are added."""
-        for others in (other_surroundings, other_cuts):
+        cuts = other_cuts if len(looks) >= FEWEST_COMPARED else filled
+        for others in (other_surroundings, cuts):
             near = self.marks(kind, looks, others(self.normal, best))
             found |= near
             best = surely_better(found, best, list(near))

@@ -146,9 +146,8 @@ TrueIous = Callable[[Sequence[Candidate]], dict[Candidate, float]]
 def true_search(tried: Sequence[Candidate], normal: OkImages, true: TrueIous) -> dict[Candidate, float]:
     """IoU of what `train` would try if it always went on from what is best: all candidates, then those near."""
     found = true(tried)
-    for others in (other_surroundings, other_cuts):
-        found |= true(others(normal, best_of(found)))
-    return found
+    found |= true(other_surroundings(normal, best_of(found)))
+    return found | true(other_cuts(best_of(found)))
 
 
 def words(candidate: Candidate) -> str:

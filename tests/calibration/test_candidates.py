@@ -39,7 +39,7 @@ def test_a_map_that_is_hotter_in_ok_images_is_also_tried_as_it_is() -> None:
 
 
 def test_what_is_near_a_candidate_differs_from_it_in_one_thing() -> None:
-    cuts, surroundings = other_cuts(NORMAL, DARK), other_surroundings(NORMAL, DARK)
+    cuts, surroundings = other_cuts(DARK), other_surroundings(NORMAL, DARK)
     assert {each.sharpening for each in cuts} == {DARK.sharpening}
     assert {each.mask for each in surroundings} == {DARK.mask}
     assert {each.sharpening.polarity for each in surroundings} == {"dark"}
@@ -69,6 +69,6 @@ def marks(areas: Sequence[float]) -> list[Mark]:
 def test_only_a_gain_on_most_images_is_sure(
     best: Sequence[float], other: Sequence[float], better: bool
 ) -> None:
-    narrow = other_cuts(NORMAL, DARK)[0]
+    narrow = other_cuts(DARK)[0]
     found = {DARK: marks(best), narrow: marks(other)}
     assert surely_better(found, DARK, [narrow]) == (narrow if better else DARK)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ltcam.calibration.judge import (
+    AREA_PRICE,
     Case,
     Image,
     Mark,
@@ -55,7 +56,7 @@ def test_the_right_mask_is_worth_more_than_half_of_it_twice_of_it_or_another_pla
     assert found[0].drop == pytest.approx(1)
     assert found[0].rise == pytest.approx(1)
     assert found[3].drop == pytest.approx(0, abs=0.02)
-    values = [value([mark], 0.15) for mark in found]
+    values = [value([mark]) for mark in found]
     assert values[0] == max(values)
     assert values[3] == min(values)
 
@@ -104,20 +105,25 @@ def test_filling_in_removes_a_line_and_leaves_the_rest() -> None:
     assert np.array_equal(filled_in(image, np.zeros((80, 120), bool)), image)
 
 
+def explained(mark: Mark) -> float:
+    """The value of a mask without the price of its area."""
+    return float(value([mark]) + AREA_PRICE * np.log(mark.area))
+
+
 def test_area_has_its_price_on_a_logarithm() -> None:
-    small, large = (value([Mark(1, 1, area)], 0.1) for area in (0.01, 0.1))
-    assert small - large == pytest.approx(0.1 * np.log(10))
-    assert value([Mark(1, 1, 0)], 0.1) == value([Mark(1, 1, 1e-5)], 0.1)
+    small, large = (value([Mark(1, 1, area)]) for area in (0.01, 0.1))
+    assert small - large == pytest.approx(AREA_PRICE * np.log(10))
+    assert value([Mark(1, 1, 0)]) == value([Mark(1, 1, 1e-5)])
 
 
 @pytest.mark.parametrize("area", [0.01, 0.3, 0.9, 1.0])
 def test_a_mask_that_explains_no_more_than_its_area_explains_nothing(area: float) -> None:
-    assert value([Mark(area, area, area)], 0.0) == 0
-    assert value([Mark(-1, area / 2, area)], 0.0) == 0
+    assert explained(Mark(area, area, area)) == pytest.approx(0)
+    assert explained(Mark(-1, area / 2, area)) == pytest.approx(0)
 
 
 def test_what_a_mask_explains_counts_beyond_its_area() -> None:
-    assert value([Mark(0.7, 0.9, 0.4)], 0.0) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
+    assert explained(Mark(0.7, 0.9, 0.4)) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
     # A large area that explains much is worth more than a sliver that explains next to nothing ...
     assert value([Mark(0.7, 0.99, 0.39)]) > value([Mark(0.115, 0.54, 0.0038)])
     # ... and half of the image that explains a little more than its half less than a tenth that explains much.
@@ -130,6 +136,6 @@ def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
 
 def test_one_image_that_a_way_of_drawing_fails_on_does_not_decide() -> None:
     good, failed = Mark(0.9, 0.9, 0.01), Mark(0.0, 0.0, 0.2)
-    assert value([good] * 5 + [failed], 0.11) == pytest.approx(value([good], 0.11))
-    assert value([good] * 4 + [failed] * 2, 0.11) < value([good], 0.11) - 0.1
-    assert value([good] * 4 + [failed], 0.11) < value([good], 0.11) - 0.1, "of five, all count"
+    assert value([good] * 5 + [failed]) == pytest.approx(value([good]))
+    assert value([good] * 4 + [failed] * 2) < value([good]) - 0.1
+    assert value([good] * 4 + [failed]) < value([good]) - 0.1, "of five, all count"

@@ -89,16 +89,16 @@ def other_surroundings(normal: OkImages, best: Candidate) -> list[Candidate]:
     return [replace(best, sharpening=normal.sharpening(polarity, window)) for window in windows]
 
 
-def other_cuts(_normal: OkImages, best: Candidate) -> list[Candidate]:
+def filled(best: Candidate) -> Candidate:
+    """The candidate with masks that hold what they enclose."""
+    return replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))
+
+
+def other_cuts(best: Candidate) -> list[Candidate]:
     """The candidate with masks that follow faint parts farther or less far, and with filled ones."""
     reaches = REACHES if best.mask.threshold == "otsu" else CALIBRATED_REACHES
     others = [best.mask.model_copy(update={"reach": reach}) for reach in reaches if reach != best.mask.reach]
-    return [*(replace(best, mask=mask) for mask in others), *filled(_normal, best)]
-
-
-def filled(_normal: OkImages, best: Candidate) -> list[Candidate]:
-    """The candidate with masks that hold what they enclose."""
-    return [replace(best, mask=best.mask.model_copy(update={"fill_holes": True}))]
+    return [filled(best), *(replace(best, mask=mask) for mask in others)]
 
 
 def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
@@ -163,6 +163,11 @@ def surely_better(
         argmax over candidates of  mean(d) - 2 std(d) / sqrt(n),   d = values of its n masks - values of the best one's
 
     Fewer than six images do not say what their standard error is: there a gain counts less a fixed margin.
+
+    Args:
+        found: marks of all of them, of the same images in the same order.
+        best: so far.
+        others: that differ from it in one thing.
     """
     own = np.array([worth(mark) for mark in found[best]])
     gains = {best: 0.0}

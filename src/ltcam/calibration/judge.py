@@ -94,15 +94,10 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
     return [Mark(*found[key.tobytes()], float(mask.mean())) for key, mask in zip(small, masks, strict=True)]
 
 
-def _hole(mask: Mask) -> NDArray[np.uint8]:
-    """What is filled with a mask, 0 or 1: a pixel more on each side, since the edge of a defect is half defect."""
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
-
-
-def value(found: Sequence[Mark], price: float = AREA_PRICE) -> float:
+def value(found: Sequence[Mark]) -> float:
     """How good the masks of several images are, larger is better.
 
-        value = mean over images, the worst sixth of them aside, of  beyond(drop) + beyond(rise) - price ln(area),
+        value = mean over images, the worst sixth of them aside, of  beyond(drop) + beyond(rise) - AREA_PRICE ln(area),
         beyond(share) = max((share - area) / (1 - area), 0)
 
     A mask anywhere that covers 60 % of an image takes about 60 % of what is defective with it, so only what goes beyond
@@ -112,16 +107,15 @@ def value(found: Sequence[Mark], price: float = AREA_PRICE) -> float:
 
     Args:
         found: one mark per image.
-        price: of the area's logarithm.
     """
-    values = sorted(worth(mark, price) for mark in found)
+    values = sorted(worth(mark) for mark in found)
     return float(np.mean(values[len(values) // _LEFT_OUT :]))
 
 
-def worth(mark: Mark, price: float = AREA_PRICE) -> float:
-    """What one mask contributes to `value`."""
+def worth(mark: Mark) -> float:
+    """What one mask contributes to `value`: beyond(drop) + beyond(rise) - AREA_PRICE ln(area)."""
     gained = _beyond(mark.drop, mark.area) + _beyond(mark.rise, mark.area)
-    return float(gained - price * np.log(max(mark.area, SMALLEST)))
+    return float(gained - AREA_PRICE * np.log(max(mark.area, SMALLEST)))
 
 
 def _beyond(share: float, area: float) -> float:
@@ -151,6 +145,11 @@ def replaced(image: Image, donor: Image, mask: Mask) -> Image:
         pixels = pixels + (image[ring].astype(np.float32).mean(0) - pixels[ring].mean(0))
     share = np.maximum(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), _FEATHER_PX), hole)[:, :, None]
     return np.asarray(np.clip(image + share * (pixels - image), 0, 255).round(), np.uint8)
+
+
+def _hole(mask: Mask) -> NDArray[np.uint8]:
+    """What is filled with a mask, 0 or 1: a pixel more on each side, since the edge of a defect is half defect."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
 
 
 def filled_in(image: Image, mask: Mask) -> Image:

@@ -165,7 +165,7 @@ class Judging:
         """As `marks_of`."""
         return marks_of(self.network, self.normal, kind, looks, tried)
 
-    def worth(self, kind: str, looks: Sequence[Look], candidate: Candidate) -> float:
+    def value_of(self, kind: str, looks: Sequence[Look], candidate: Candidate) -> float:
         """Value of a candidate's masks of some images."""
         return values_of(self.marks(kind, looks, [candidate]))[candidate]
 
@@ -203,11 +203,13 @@ class Judging:
         self, kind: str, looks: Sequence[Look], best: Candidate, found: dict[Candidate, list[Mark]]
     ) -> Candidate:
         """The best candidate, or one near it that is better still; the marks of what was tried are added."""
-        cuts = other_cuts if len(looks) >= FEWEST_COMPARED else filled
-        for others in (other_surroundings, cuts):
-            near = self.marks(kind, looks, others(self.normal, best))
-            found |= near
-            best = surely_better(found, best, list(near))
+
+        def better(near: Sequence[Candidate]) -> Candidate:
+            found.update(self.marks(kind, looks, near))
+            return surely_better(found, best, near)
+
+        best = better(other_surroundings(self.normal, best))
+        best = better(other_cuts(best) if len(looks) >= FEWEST_COMPARED else [filled(best)])
         by_peaks = all(each.map == ANY_SEED for each in self.tried)
         if by_peaks and drop_of(found[best]) < _EXPLAINS_NOTHING:
             # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
@@ -248,7 +250,7 @@ def _parts(
         return (), {kind: f"{told}, which is too few of one to judge masks of it"}
     chosen = judging.choose(judged)
     gains = [
-        judging.worth(name, own, chosen.judged[name].best) - judging.worth(kind, own, whole)
+        judging.value_of(name, own, chosen.judged[name].best) - judging.value_of(kind, own, whole)
         for name, own in judged.items()
     ]
     gain = float(np.average(gains, weights=[len(own) for own in judged.values()]))

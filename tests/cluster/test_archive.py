@@ -22,9 +22,10 @@ from ltcam.cluster.archiving import ArchiveSettings, archive
 from ltcam.cluster.generations import Generation, begin
 from ltcam.cluster.judging import difference_hash, judge, read_address
 from ltcam.cluster.manifest import read_manifest
-from ltcam.cluster.pages import differences_page, drift_page, hits_page
+from ltcam.cluster.pages import differences_page, drift_figure, drift_page, hits_page
 from ltcam.cluster.stores import LocalStore
 from ltcam.jobs.models import load_model
+from ltcam.runs.folder import scores_held_back
 from ltcam_runtime.errors import DataError, SettingsError
 
 
@@ -167,9 +168,14 @@ def test_drift_is_held_against_what_the_training_held_back(
     asked = ["drift", str(judged), "--page", str(page)]
     assert CliRunner().invoke(app, asked).exit_code == 0
     alone = page.read_text()
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert page.read_text() == alone
     kept = make_run(evidence={"validation": {"scores": {"ok": [0.1, 0.2], "dent": [0.9]}}})
     assert CliRunner().invoke(app, [*asked, "--run", str(kept)]).exit_code == 0
     assert page.read_text() != alone
+    with reading.opened(str(judged)) as connection:
+        figure = drift_figure(reading.drift(connection), scores_held_back(kept))
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "held back"
     refused = CliRunner().invoke(app, [*asked, "--run", str(run)])
     assert refused.exit_code == 2
     assert "keeps no scores" in refused.stderr

@@ -19,6 +19,11 @@ from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 
+Trains = Callable[..., tuple[Classifier, Fitted]]
+Prepares = Callable[..., PreparedImages]
+SettingsOf = Callable[..., TrainingSettings]
+"""What the fixtures `trained`, `prepared` and `settings_of` give."""
+
 SIZE = (64, 64)
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -45,12 +50,12 @@ def prepare(ok: int, defective: int, seed: int, size: tuple[int, int] = SIZE) ->
 
 
 @pytest.fixture(scope="session")
-def prepared() -> Callable[..., PreparedImages]:
+def prepared() -> Prepares:
     return prepare
 
 
 @pytest.fixture(scope="session")
-def settings_of() -> Callable[..., TrainingSettings]:
+def settings_of() -> SettingsOf:
     """Settings of a training of a second."""
 
     def make(**values: Any) -> TrainingSettings:
@@ -68,9 +73,7 @@ def settings_of() -> Callable[..., TrainingSettings]:
 
 
 @pytest.fixture(scope="session")
-def trained(
-    prepared: Callable[..., PreparedImages], settings_of: Callable[..., TrainingSettings]
-) -> Callable[..., tuple[Classifier, Fitted]]:
+def trained(prepared: Prepares, settings_of: SettingsOf) -> Trains:
     """Fit a fresh tiny classifier to pictures with and without a square."""
 
     def run(

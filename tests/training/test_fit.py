@@ -4,21 +4,20 @@ import itertools
 import math
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.training.conftest import Prepares, SettingsOf, Trains
 from torch import Tensor, nn
 
 from ltcam.models.classifier import Classifier, build_classifier
 from ltcam.training import fit as module
-from ltcam.training.fit import BEST, LAST, Fitted, Material, Running, fit
+from ltcam.training.fit import BEST, LAST, Material, Running, fit
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.module import TrainingModule
-from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import RunError, SettingsError
 
 
@@ -32,9 +31,9 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 
 def test_a_dark_square_is_learned_in_a_few_epochs(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     entries: list[Any] = []
@@ -61,9 +60,9 @@ def test_a_dark_square_is_learned_in_a_few_epochs(
 @pytest.mark.parametrize("aps", [(0.2, 0.9, 0.5), (0.9, 0.2, 0.2), (0.1, 0.2, 0.3), (0.4, 0.4, 0.4)])
 def test_afterwards_the_classifier_is_that_of_the_best_epoch(
     aps: tuple[float, float, float],
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -84,9 +83,7 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
     assert all(torch.equal(states[best][name], tensor) for name, tensor in classifier.state_dict().items())
 
 
-def test_without_validation_the_last_epoch_is_taken(
-    trained: Callable[..., tuple[Classifier, Fitted]], tmp_path: Path
-) -> None:
+def test_without_validation_the_last_epoch_is_taken(trained: Trains, tmp_path: Path) -> None:
     _, fitted = trained(tmp_path)
     assert fitted.best_epoch == 2
     assert [entry["epoch"] for entry in fitted.history] == [0, 1, 2]
@@ -95,8 +92,8 @@ def test_without_validation_the_last_epoch_is_taken(
 
 
 def test_the_same_seed_trains_the_same_model(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     first, _ = trained(tmp_path / "1", settings_of(epochs=2))
@@ -111,8 +108,8 @@ def test_the_same_seed_trains_the_same_model(
 def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
     validated: bool,
     stop_in: int,
-    settings_of: Callable[..., TrainingSettings],
-    prepared: Callable[..., PreparedImages],
+    settings_of: SettingsOf,
+    prepared: Prepares,
     tmp_path: Path,
 ) -> None:
     """With dropout, so that all random numbers count, and with validation, which uses none."""
@@ -148,9 +145,9 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
 
 
 def test_a_training_that_was_done_is_only_read(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     """Killed after its last epoch and before the run folder was written."""
@@ -170,8 +167,8 @@ def test_a_training_that_was_done_is_only_read(
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "another"])
 def test_a_damaged_checkpoint_is_refused(
     damage: str,
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     trained(tmp_path, settings_of(epochs=1))
@@ -190,8 +187,8 @@ def test_a_damaged_checkpoint_is_refused(
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     class Evil:
@@ -206,8 +203,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(
 
 
 def test_nothing_half_written_is_left(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     trained(tmp_path, settings_of(epochs=2))
@@ -215,8 +212,8 @@ def test_nothing_half_written_is_left(
 
 
 def test_a_training_that_diverges_says_so(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     with pytest.raises(SettingsError, match=r"diverged in epoch \d: .*smaller `learning_rate`"):
@@ -224,9 +221,9 @@ def test_a_training_that_diverges_says_so(
 
 
 def test_validation_scores_that_are_not_finite_say_so(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -246,9 +243,9 @@ def test_validation_scores_that_are_not_finite_say_so(
 def test_any_number_of_steps_has_a_schedule(
     epochs: int,
     batch_size: int,
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     """64 images an epoch: 1, 10, 10, 10 and 64 steps."""
@@ -264,8 +261,8 @@ def test_any_number_of_steps_has_a_schedule(
 
 
 def test_warm_up_then_down_to_nothing(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -295,8 +292,8 @@ def statistics_of(classifier: Classifier) -> dict[str, Tensor]:
 def test_statistics_of_a_pretrained_network_are_kept_and_random_ones_are_learned(
     weights: str,
     kept: bool,
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     torch.manual_seed(0)
@@ -307,18 +304,18 @@ def test_statistics_of_a_pretrained_network_are_kept_and_random_ones_are_learned
 
 
 def test_the_largest_seed(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     trained(tmp_path, settings_of(epochs=1, seed=2**31 - 1), train=prepared(4, 4, 1, (32, 32)))
 
 
 def test_one_image_of_each_kind_will_do(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=1), train=prepared(1, 1, 1))
@@ -326,9 +323,9 @@ def test_one_image_of_each_kind_will_do(
 
 
 def test_an_odd_last_batch_of_one_image(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=1, batch_size=9), train=prepared(4, 4, 1, (32, 32)))
@@ -336,9 +333,9 @@ def test_an_odd_last_batch_of_one_image(
 
 
 def test_validation_of_one_kind_does_not_stop_a_training(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     _, fitted = trained(tmp_path, settings_of(epochs=2), validation=prepared(4, 0, 2))
@@ -348,8 +345,8 @@ def test_validation_of_one_kind_does_not_stop_a_training(
 
 
 def test_augmentation_can_be_switched_off(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -365,8 +362,8 @@ def test_augmentation_can_be_switched_off(
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_an_interrupt_is_passed_on_and_the_signal_works_again(
     epoch: int,
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     def interrupt(now: int, _epochs: int, step: int, _steps: int) -> None:
@@ -382,9 +379,9 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(
 
 
 def test_bfloat16_as_asked(
-    trained: Callable[..., tuple[Classifier, Fitted]],
-    prepared: Callable[..., PreparedImages],
-    settings_of: Callable[..., TrainingSettings],
+    trained: Trains,
+    prepared: Prepares,
+    settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
     classifier, fitted = trained(
@@ -398,9 +395,7 @@ def test_bfloat16_as_asked(
     }
 
 
-def test_several_defect_classes(
-    settings_of: Callable[..., TrainingSettings], prepared: Callable[..., PreparedImages], tmp_path: Path
-) -> None:
+def test_several_defect_classes(settings_of: SettingsOf, prepared: Prepares, tmp_path: Path) -> None:
     images = prepared(8, 9, 1, (32, 32))
     labels = torch.tensor([0] * 8 + [1] * 6 + [2] * 3)
     torch.manual_seed(0)

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.training.conftest import Prepares, SettingsOf
 
 from ltcam.models.classifier import build_classifier
 from ltcam.training import logs as module
 from ltcam.training.fit import Material, Running, fit
-from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
 from ltcam.training.logs import Log, measured
-from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import SettingsError
 
 
@@ -66,8 +64,8 @@ def test_every_epoch_is_told_and_no_training_ends_for_it(
     installed: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    settings_of: Callable[..., TrainingSettings],
-    prepared: Callable[..., PreparedImages],
+    settings_of: SettingsOf,
+    prepared: Prepares,
 ) -> None:
     told = Told(broken=broken)
     monkeypatch.setitem(module._MAKERS, "tensorboard", lambda _log: told)

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from tests.training.conftest import SettingsOf
 from torch import nn
 
 from ltcam.models.classifier import build_classifier
 from ltcam.training.module import TrainingModule, _image_ap, freeze_normalisation, rank_of_epoch
-from ltcam.training.settings import TrainingSettings
 
 NAN = float("nan")
 
@@ -53,7 +52,7 @@ def test_ap_tells_confident_scores_apart() -> None:
     assert _image_ap(logits, torch.tensor([0, 0, 1])) == 1.0
 
 
-def module_of(settings_of: Callable[..., TrainingSettings], **values: Any) -> TrainingModule:
+def module_of(settings_of: SettingsOf, **values: Any) -> TrainingModule:
     settings = settings_of(**values)
     statistics = (
         torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1),
@@ -62,7 +61,7 @@ def module_of(settings_of: Callable[..., TrainingSettings], **values: Any) -> Tr
     return TrainingModule(build_classifier("test_resnet", 2), settings, 1e-3, statistics, channels_last=True)
 
 
-def test_images_are_normalised_whatever_their_type(settings_of: Callable[..., TrainingSettings]) -> None:
+def test_images_are_normalised_whatever_their_type(settings_of: SettingsOf) -> None:
     module = module_of(settings_of)
     images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     found = module.normalise(images)

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from tests.training.conftest import Prepares, SettingsOf
 
 from ltcam.models.student import build_student
 from ltcam.training.fit import Material, Running, fit
-from ltcam.training.images import PreparedImages
-from ltcam.training.settings import TrainingSettings
 from ltcam.training.student_module import StudentModule, drawing_loss
 
 STATISTICS = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -46,7 +44,7 @@ def test_nothing_known_is_no_division_by_zero() -> None:
 
 
 def test_a_student_learns_to_draw_the_square(
-    tmp_path: Path, prepared: Callable[..., PreparedImages], settings_of: Callable[..., TrainingSettings]
+    tmp_path: Path, prepared: Prepares, settings_of: SettingsOf
 ) -> None:
     torch.manual_seed(0)
     images = prepared(16, 16, 1, (48, 48))

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from tests.conftest import noted
+from tests.training.conftest import SettingsOf
 
 from ltcam.calibration import verdict as verdict_module
 from ltcam.calibration.maps import default_cam
@@ -52,7 +53,7 @@ def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quick(settings_of: Callable[..., TrainingSettings]) -> Callable[..., TrainingSettings]:
+def quick(settings_of: SettingsOf) -> SettingsOf:
     def make(**values: Any) -> TrainingSettings:
         return settings_of(**{"epochs": 1, "image_size": (32, 32), "learning_rate": 3e-3, **values})
 
@@ -92,7 +93,7 @@ def by_tens(number: int) -> int:
 
 
 def test_a_training_from_files_to_a_run(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(40, None), dent=(20, None))
     said: list[Any] = []
@@ -138,7 +139,7 @@ def test_a_training_from_files_to_a_run(
 
 
 def test_the_same_seed_trains_the_same_model_and_another_another(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(12, None), dent=(6, None))
     first = run(dataset, quick(), tmp_path / "1").classifier.state_dict()
@@ -157,7 +158,7 @@ def pretend_weights(folder: Path) -> Path:
 
 def test_masks_are_never_opened(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -190,7 +191,7 @@ def test_masks_are_never_opened(
 
 def test_images_of_the_test_side_are_not_trained_on(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,7 +210,7 @@ def test_images_of_the_test_side_are_not_trained_on(
 
 
 def test_unreadable_images_are_listed_and_the_others_used(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(
         ok=(12, None), dent=(6, None), split=lambda _l, n: ("test", "val", "val")[n] if n < 3 else "train"
@@ -227,7 +228,7 @@ def test_unreadable_images_are_listed_and_the_others_used(
 
 
 def test_a_promise_lowers_the_threshold_as_far_as_it_takes(
-    quick: Callable[..., TrainingSettings], monkeypatch: pytest.MonkeyPatch
+    quick: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scores as a network might give them, defective images first."""
     monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
@@ -252,7 +253,7 @@ def test_a_promise_lowers_the_threshold_as_far_as_it_takes(
 
 def test_a_promise_never_raises_the_threshold(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -267,7 +268,7 @@ def test_a_promise_never_raises_the_threshold(
 
 def test_defective_images_alone_make_a_promise_too(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -285,7 +286,7 @@ def test_defective_images_alone_make_a_promise_too(
 
 @pytest.mark.parametrize("held_back", [0, 4])
 def test_too_few_defects_for_a_promise_are_counted(
-    held_back: int, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    held_back: int, pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(12, None), dent=(9, None), split=lambda _l, n: "val" if n < held_back else "train")
     settings = quick(validation_share=0.0)
@@ -315,7 +316,7 @@ def test_too_few_defects_for_a_promise_are_counted(
 def test_groups_that_cannot_be_cut_are_all_trained_on(
     classes: dict[str, Any],
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
 ) -> None:
     dataset = pictures(**classes)
@@ -333,16 +334,14 @@ def test_groups_that_cannot_be_cut_are_all_trained_on(
 
 
 def test_two_defects_are_divided_between_train_and_test(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+    pictures: Callable[..., Dataset], quick: SettingsOf
 ) -> None:
     dataset, words = prepare_split(pictures(ok=(30, None), dent=(2, None)), quick())
     assert [sum(s.defective for s in side) for side in sides(dataset).values()] == [1, 0, 1]
     assert "no test side" not in words
 
 
-def test_a_lot_is_never_on_two_sides(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
-) -> None:
+def test_a_lot_is_never_on_two_sides(pictures: Callable[..., Dataset], quick: SettingsOf) -> None:
     dataset, _ = prepare_split(pictures(ok=(120, by_tens), dent=(60, by_tens)), quick())
     assert straddling_groups(dataset) == ()
     assert all(sides(dataset).values())
@@ -350,7 +349,7 @@ def test_a_lot_is_never_on_two_sides(
 
 @pytest.mark.parametrize("missing", [OK, "dent"])
 def test_a_validation_side_of_one_kind_chooses_nothing(
-    missing: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    missing: str, pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     """By the loss of OK images alone, the best epoch would be the one that calls everything OK."""
     kept = "dent" if missing == OK else OK
@@ -366,18 +365,14 @@ def test_a_validation_side_of_one_kind_chooses_nothing(
     assert found.run.verdict.threshold == 0.5
 
 
-def test_few_defects_are_all_learned_from(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
-) -> None:
+def test_few_defects_are_all_learned_from(pictures: Callable[..., Dataset], quick: SettingsOf) -> None:
     few, _ = prepare_split(
         pictures(ok=(40, None), dent=(FEWEST_FOR_VALIDATION - 1, None), split="train"), quick()
     )
     assert few.of_split("val") == ()
 
 
-def test_more_defects_choose_the_epoch(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
-) -> None:
+def test_more_defects_choose_the_epoch(pictures: Callable[..., Dataset], quick: SettingsOf) -> None:
     dataset, _ = prepare_split(
         pictures(ok=(40, None), dent=(40, None), split=lambda _l, n: "test" if n > 29 else "train"), quick()
     )
@@ -386,16 +381,14 @@ def test_more_defects_choose_the_epoch(
     assert len(dataset.of_split("val")) > 0  # what is named stays
 
 
-def test_no_validation_if_none_is_wanted(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
-) -> None:
+def test_no_validation_if_none_is_wanted(pictures: Callable[..., Dataset], quick: SettingsOf) -> None:
     dataset, _ = prepare_split(pictures(ok=(40, None), dent=(30, None)), quick(validation_share=0.0))
     assert dataset.of_split("val") == ()
 
 
 @pytest.mark.parametrize(("kind", "words"), [(OK, "no OK image"), ("dent", "no defective image")])
 def test_a_training_side_of_one_kind_is_an_error(
-    kind: str, words: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+    kind: str, words: str, pictures: Callable[..., Dataset], quick: SettingsOf
 ) -> None:
     dataset = pictures(
         ok=(9, None), dent=(9, None), split=lambda label, _n: "test" if label == kind else "train"
@@ -405,7 +398,7 @@ def test_a_training_side_of_one_kind_is_an_error(
 
 
 def test_a_kind_of_which_no_image_can_be_read_is_an_error(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(9, None), dent=(3, None), split="train")
     for sample in dataset.samples:
@@ -416,7 +409,7 @@ def test_a_kind_of_which_no_image_can_be_read_is_an_error(
 
 
 def test_no_readable_image_at_all(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(3, None), dent=(3, None), split="train")
     for sample in dataset.samples:
@@ -427,7 +420,7 @@ def test_no_readable_image_at_all(
 
 def test_rare_classes_grey_images_and_sizes_of_all_kinds(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     short_epochs: None,
     tmp_path: Path,
 ) -> None:
@@ -443,7 +436,7 @@ def test_rare_classes_grey_images_and_sizes_of_all_kinds(
 
 
 def test_copies_of_one_photograph_stay_on_one_side(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings]
+    pictures: Callable[..., Dataset], quick: SettingsOf
 ) -> None:
     dataset = pictures(ok=(30, None), dent=(20, None))
     for number in range(0, 20, 2):
@@ -459,7 +452,7 @@ def test_copies_of_one_photograph_stay_on_one_side(
 
 def test_the_size_is_chosen_from_the_training_images(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     short_epochs: None,
     tmp_path: Path,
 ) -> None:
@@ -468,15 +461,13 @@ def test_the_size_is_chosen_from_the_training_images(
     assert found.run.image_size == (416, 128)
 
 
-def test_too_many_frozen_stages(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
-) -> None:
+def test_too_many_frozen_stages(pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"`freeze` 8: the network has \d stages"):
         run(pictures(ok=(3, None), dent=(3, None)), quick(freeze=8), tmp_path / "work")
 
 
 def test_frozen_stages_come_out_as_they_went_in(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     """Random weights: only there are the statistics of batch normalisation trained at all."""
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
@@ -493,7 +484,7 @@ def test_frozen_stages_come_out_as_they_went_in(
 def test_a_size_that_leaves_no_stages(
     size: tuple[int, int],
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
 ) -> None:
     settings = quick(image_size=size, backbone="pit_s_224")
@@ -515,7 +506,7 @@ def test_a_training_is_not_gone_on_with_other_settings(
     change: dict[str, Any],
     option: str,
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
@@ -525,7 +516,7 @@ def test_a_training_is_not_gone_on_with_other_settings(
 
 
 def test_a_training_is_not_gone_on_with_other_data(
-    pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     run(dataset, quick(), tmp_path / "work")
@@ -536,7 +527,7 @@ def test_a_training_is_not_gone_on_with_other_data(
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"settings": 3}', "{}"])
 def test_damaged_settings_of_a_begun_training(
-    content: str, pictures: Callable[..., Dataset], quick: Callable[..., TrainingSettings], tmp_path: Path
+    content: str, pictures: Callable[..., Dataset], quick: SettingsOf, tmp_path: Path
 ) -> None:
     dataset = pictures(ok=(6, None), dent=(6, None), split="train")
     (tmp_path / "work").mkdir()
@@ -552,7 +543,7 @@ def test_networks_without_batch_normalisation_learn_more_slowly(backbone: str, r
 
 def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(
     pictures: Callable[..., Dataset],
-    quick: Callable[..., TrainingSettings],
+    quick: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

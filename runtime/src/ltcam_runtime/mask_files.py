@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import IMAGE_SUFFIXES, read_image
+from ltcam_runtime.phrases import word_set
 from ltcam_runtime.searching import LeftOut
 
 FITS_NONE = "masks that fit no image"
@@ -30,63 +31,16 @@ FITS_SEVERAL = "masks that fit several images: sort them into folders of the cla
 FITS_BETTER = "masks of images that another mask fits better"
 ONE_OF_SEVERAL = "masks of images that have several: unite them in one file for each image"
 
-_MASK_WORDS = frozenset(
-    {"mask", "masks", "msk", "msks", "gt", "gts", "groundtruth", "groundtruths", "truth", "truths"}
-    | {"label", "labels", "lbl", "lbls", "seg", "segs", "segm", "segmentation", "segmentations"}
-    | {
-        "segmentationclass",
-        "segmentationobject",
-        "annotation",
-        "annotations",
-        "anno",
-        "annos",
-        "annot",
-        "annots",
-    }
-    | {
-        "maske",
-        "masken",
-        "masque",
-        "masques",
-        "mascara",
-        "mascaras",
-        "máscara",
-        "máscaras",
-        "maschera",
-        "maschere",
-    }
-    | {
-        "maska",
-        "maski",
-        "masky",
-        "маска",
-        "маски",
-        "掩码",
-        "掩膜",
-        "标注",
-        "标签",
-        "マスク",
-        "마스크",
-        "bin",
-        "binary",
-    }
+_MASK_WORDS = word_set(
+    """
+    mask masks msk msks gt gts groundtruth groundtruths truth truths label labels lbl lbls seg segs segm segmentation
+    segmentations segmentationclass segmentationobject annotation annotations anno annos annot annots bin binary
+    maske masken masque masques mascara mascaras máscara máscaras maschera maschere maska maski masky маска маски
+    掩码 掩膜 标注 标签 マスク 마스크
+    """
 )
-_IMAGE_WORDS = frozenset(
-    {
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "im",
-        "jpegimages",
-        "photo",
-        "photos",
-        "pic",
-        "pics",
-        "picture",
-        "pictures",
-    }
-    | {"rgb", "bild", "bilder"}
+_IMAGE_WORDS = word_set(
+    "image images img imgs im jpegimages photo photos pic pics picture pictures rgb bild bilder"
 )
 _FILLERS = _IMAGE_WORDS | {"png", "bmp", "tif", "tiff", "jpg", "file", "files", "binary", "bw", "pixel"}
 _SEPARATORS = re.compile(r"[\s_.,()\[\]-]+")

@@ -1,4 +1,4 @@
-"""Words of messages and pages: how many of what, the first of them, and names that may hold anything."""
+"""Words of messages and pages: how many of what, the first of them, names that may hold anything; lists of words."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ def first_few(items: Sequence[str], shown: int = 5) -> str:
     """The first items with commas, and how many more there are."""
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, as a list of words is written."""
+    return frozenset(text.split())
 
 
 def said(text: str) -> str:

@@ -177,9 +177,9 @@ def drift(
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.runs.folder import scores_held_back  # noqa: PLC0415
 
-    reference = scores_held_back(run) if run else ()
     with read.opened(archive, generation) as connection:
         found = read.drift(connection)
+    reference = scores_held_back(run) if run else ()
     _write(page, lambda pages: pages.drift_page(found, reference, archive))
     for group in found["groups"][-50:]:
         named = f"{group['day']} {group['line']}".strip() or "all"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.data.drawn import expand_runs
+from ltcam.data.drawn import Runs, expand_runs
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.writers.csv import text_cell
@@ -20,16 +20,14 @@ from ltcam_runtime.writers.masks import write_mask
 LIST_FILE = "masks.csv"
 
 
-def mask_of(runs: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A mask (H, W), 0 or 1, of an archive's row.
+def mask_of(runs: str, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask (H, W) bool of an archive's row.
 
     Args:
-        runs: compressed COCO run-length encoding.
+        runs: compressed COCO run-length encoding; "" marks nothing.
         size: (H, W).
     """
-    lengths = expand_runs(runs)
-    values = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8)
-    return np.ascontiguousarray(values.reshape(size[1], size[0]).T)
+    return Runs(expand_runs(runs), (0, 0, size[1], size[0]), size, down=True).draw(size)
 
 
 def write_masks(rows: Sequence[Mapping[str, Any]], out: Path, *, overwrite: bool = False) -> int:
@@ -55,10 +53,7 @@ def write_masks(rows: Sequence[Mapping[str, Any]], out: Path, *, overwrite: bool
             if row["error"] is not None:
                 continue
             name = f"{names(row['id'])}.png"
-            size = row["height"], row["width"]
-            mask = mask_of(row["mask"], size) if row["mask"] else np.zeros(size, np.uint8)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            write_mask(folder / name, mask > 0)
+            write_mask(folder / name, mask_of(row["mask"], (row["height"], row["width"])))
             table.writerow([text_cell(row["id"]), text_cell(name)])
             count += 1
         write_file(folder / LIST_FILE, listed.getvalue())

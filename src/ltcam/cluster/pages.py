@@ -146,10 +146,12 @@ def _thumbnail(row: Mapping[str, Any], masks: Mapping[str, tuple[int, int, int]]
     return image_uri(picture)
 
 
-def _outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int]) -> None:
+def _outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
     shrinks = picture.shape[0] < mask.shape[0]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    inside = (cv2.resize(mask * 255, picture.shape[1::-1], interpolation=way) > 0).astype(np.uint8)
+    inside = (cv2.resize(mask.astype(np.uint8) * 255, picture.shape[1::-1], interpolation=way) > 0).astype(
+        np.uint8
+    )
     kernel = np.ones((3, 3), np.uint8)
     light = cv2.dilate(inside, kernel)
     dark = cv2.dilate(light, kernel)

@@ -16,17 +16,13 @@ from difflib import get_close_matches
 
 from ltcam.data.dataset import OK
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.phrases import first_few
+from ltcam_runtime.phrases import first_few, word_set
 
 OK_WORDS_SHOWN = "good, ok, normal, pass, no_defect, i.O., gut, conforme, 0, False"
 """Some of the words that mean OK, for messages."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_OK = _words(
+_OK = word_set(
     """
     ok okay okey good goods normal nominal pass passed passes accept accepted accepts acceptable approved fine sound
     intact perfect clean flawless faultless healthy undamaged unbroken unblemished conforming conform compliant
@@ -49,7 +45,7 @@ _OK = _words(
     liangpin hege hegepin zhengchang zhengpin hao wuquexian
     """
 )
-_DEFECT = _words(
+_DEFECT = word_set(
     """
     defect defects defective damage damages damaged fault faults faulty flaw flaws flawed error errors anomaly
     anomalies anomalous crack cracks cracked scratch scratches scratched broken problem problems issue issues def
@@ -59,13 +55,13 @@ _DEFECT = _words(
     缺陷 瑕疵 欠陥 不良 异常 異常 결함 불량 이상 quexian
     """
 )
-_NEGATIONS = _words(
+_NEGATIONS = word_set(
     """
     no non not without un zero ohne kein keine sans sin senza sem geen zonder utan uden uten bez без fără fara wu
     """
 )
 _FREE = frozenset({"free", "frei", "less", "なし", "無し", "없음"})
-_FILLERS = _words(
+_FILLERS = word_set(
     """
     part parts image images img imgs photo photos picture pictures pic pics sample samples piece pieces product
     products item items unit units class cls label front back top side surface surfaces data dataset set only quality

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from ltcam.reports.examples import outlined
 from ltcam.runs.network import make_cam
 from ltcam.training.fit import Material
 from ltcam.training.listener import Listener, Marked
+from ltcam.training.seeding import normalised
 from ltcam_runtime.masks import otsu
 
 _DEFECTIVE, _FINE = 6, 2  # images that are shown
@@ -68,13 +68,10 @@ def _asked(
 ) -> tuple[NDArray[np.float32], list[float]]:
     """Heatmaps (N, h, w), and probabilities of being defective, of images (N, 3, h, w) uint8."""
     device = next(network.parameters()).device
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in statistics)
     stages = stages_of(network.eval(), (pixels.shape[2], pixels.shape[3]))
-    batch = (pixels.to(device) / 255 - mean) / std
+    batch = normalised(pixels, statistics).to(device)
     explained = make_cam(default_cam(stages)).explain(network, batch, _defective)
-    logits = explained.output
-    assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
-    return explained.heatmaps.cpu().numpy(), (1 - logits.double().softmax(1)[:, 0]).tolist()
+    return explained.heatmaps.cpu().numpy(), (1 - explained.output.double().softmax(1)[:, 0]).tolist()
 
 
 def _defective(logits: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class Arrived:
 
 
 class InspectsFile(Protocol):
-    """InspectsFile one file, keeps its results, and says what it found as JSON values."""
+    """Inspects one file, keeps its results, and says what it found as JSON values."""
 
     def __call__(self, arrived: Arrived, /) -> dict[str, Any]:
         """Raises InputError for a file that cannot be used."""

@@ -37,7 +37,7 @@ NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
 FILE_NAME = "manifest.csv"
 MOST_BYTES, MOST_COLUMNS = 256 << 20, 1000
-"""Larger manifests are refused."""
+"""Larger manifests, and wider ones, are refused."""
 
 COLUMN_NAMES: Mapping[str, frozenset[str]] = {
     "path": frozenset(

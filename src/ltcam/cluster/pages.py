@@ -17,6 +17,7 @@ from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import resize
+from ltcam_runtime.phrases import counted
 
 MOST_PICTURES = 200
 """Pictures on one page; a query's limit asks for fewer."""
@@ -65,7 +66,7 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "name": row["id"],
             "verdict": row["verdict"] or "unreadable",
             "facts": row["error"]
-            or f"score {row['score']:.3f}, {row['region_count']} regions, {row['area']} px",
+            or f"score {row['score']:.3f}, {counted(row['region_count'], 'regions')}, {row['area']} px",
         }
         for row in rows[:MOST_PICTURES]
     ]

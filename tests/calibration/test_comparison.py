@@ -36,6 +36,8 @@ class Dark(nn.Module):
         amount = self.relu(self.conv(images)).sum((2, 3))
         return torch.cat([torch.zeros(len(amount), 1), amount - 1], 1)
 
+    logits = forward
+
 
 @pytest.fixture
 def inspector() -> Inspector:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.models.classifier import Classifier
-from ltcam.models.seeded import SeededClassifier, SeedHeads, seeded, tapped
+from ltcam.models.seeded import SeededClassifier, SeedHeads, features_at, seeded, tapped
 
 
 class Trunk(nn.Module):
@@ -83,6 +84,31 @@ def test_its_weights_are_those_of_a_classifier_and_of_its_heads() -> None:
     again.load_state_dict(found.state_dict())
     images = torch.randn(1, 3, 16, 12)
     assert torch.equal(again(images), found(images))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("peaks", [0.0, 2.0])
+def test_the_shortest_way_leads_to_the_same_logits(trained: bool, peaks: float) -> None:
+    found = seeded(a_classifier(), ("trunk.fine", "trunk.coarse"), random_heads())
+    nn.init.constant_(found.peaks.weight, peaks)
+    if not trained:
+        nn.init.zeros_(found.head.weight)
+    images = torch.randn(2, 3, 16, 12)
+    assert torch.equal(found.logits(images), found(images))
+    whole, short = found.seeding(whole=True)(images), found.seeds(images)
+    assert all(torch.equal(one, other) for one, other in zip(whole, short, strict=True))
+
+
+def test_blocks_behind_the_last_tapped_one_do_not_run() -> None:
+    classifier, images = a_classifier(), torch.randn(1, 3, 8, 8)
+    _, expected = tapped(classifier, ("trunk.fine",), images)
+    ran: list[str] = []
+    for name in ("trunk.fine", "trunk.coarse"):
+        classifier.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    (feature,) = features_at(classifier, ("trunk.fine",), images)
+    assert torch.equal(feature, expected[0])
+    assert ran == ["trunk.fine"]
+    assert all(len(module._forward_hooks) <= 1 for module in classifier.modules())
 
 
 def test_tapped_blocks_leave_no_hook_behind() -> None:

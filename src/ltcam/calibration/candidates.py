@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,13 +117,17 @@ def marks_of(
     """
     if not looks:
         return {}
-    found: dict[Candidate, list[Mark]] = {candidate: [] for candidate in tried}
-    for look in looks:
-        masks = masks_of(normal, kind, look, tried)
-        judged = marks(normal.case(look), masks, network.defect_scores)
-        for candidate, mark in zip(tried, judged, strict=True):
-            found[candidate].append(mark)
-    return found
+    for candidate in tried:  # here, since each of the threads would find them out for itself
+        normal.scale(candidate.map_of(kind), candidate.sharpening, candidate.above_ok)
+
+    def judged(look: Look) -> list[Mark]:
+        return marks(normal.case(look), masks_of(normal, kind, look, tried), network.defect_scores)
+
+    with network.workers(1) as workers, ThreadPoolExecutor(workers.count, initializer=workers.start) as pool:
+        by_look = list(pool.map(judged, looks))
+    return {
+        candidate: list(found) for candidate, found in zip(tried, zip(*by_look, strict=True), strict=True)
+    }
 
 
 def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:

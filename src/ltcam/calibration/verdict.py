@@ -90,6 +90,6 @@ def _scores(
     classifier.eval()
     scores: list[float] = []
     for batch in torch.split(images, batch_size):
-        logits: Tensor = classifier((batch.float() / 255 - mean) / std)
+        logits = classifier.logits((batch.float() / 255 - mean) / std)
         scores += (1 - logits.double().softmax(1)[:, 0]).tolist()
     return scores

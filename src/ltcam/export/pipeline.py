@@ -23,7 +23,7 @@ from ltcam.export.onnx_graph import OnnxGraph
 from ltcam.export.operators import Emitter, UntranslatedError
 from ltcam.export.tracing import Batch, Node, Trace, trace, with_folded_normalisations
 from ltcam.export.truncation import write_selection
-from ltcam.models.seeded import SeededClassifier, SeedMethod, tapped
+from ltcam.models.seeded import SeededClassifier, SeedMethod
 from ltcam.models.student import STUDENT, Student
 from ltcam_runtime.errors import ExportError
 from ltcam_runtime.part_files import IMAGES, LOGITS, PROBABILITIES, output_name
@@ -163,18 +163,10 @@ def _seeding(
         size: (height, width) of the images.
         explained: whether gradients are asked for, which shall find their way to every block.
     """
-    by_peaks, by_head = bool(network.peaks.weight.any()), network.has_trained_head
+    passed = network.seeding(whole=explained)
 
     def draw(images: Tensor) -> tuple[Tensor, ...]:
-        pooled, features = tapped(network, network.taps, images)
-        maps = network.seed(features)
-        if by_head or explained or not by_peaks:
-            logits: Tensor = network.head(pooled)
-        else:
-            logits = network.head.bias.expand(len(images), -1)
-        if by_peaks:
-            peaks = maps.amax((2, 3))
-            logits = logits + network.peaks(peaks.detach() if by_head else peaks)
+        logits, maps = passed(images)
         chosen = [maps[:, kind - 1 : kind] for kind in kinds]
         return logits, *(
             functional.interpolate(one, size=size, mode="bilinear", align_corners=False)[:, 0]

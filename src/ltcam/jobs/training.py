@@ -464,7 +464,8 @@ def _with_smallest_pieces(
 ) -> Trained:
     """The training with the smallest piece of a mask that is kept, of each kind of its defects."""
     run = trained.run
-    network = TorchNetwork.of(run, trained.classifier, choose_device(device))
+    drawn = {name: run.maps[name] for kind in run.kinds.values() for name in kind.all_maps}
+    network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(drawn)
     samples = _learned(trained)
     listener.begun("choosing the smallest piece of a mask")
 

@@ -6,7 +6,8 @@ convolutions to image labels is `ltcam.training.seed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -98,15 +99,39 @@ class SeededClassifier(Classifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K)."""
-        return self.seeds(images)[0] if bool(self.peaks.weight.any()) else super().forward(images)
+        return self.seeding(whole=True)(images)[0] if self.has_peaks else super().forward(images)
 
     def seeds(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K), and seed maps (N, `seed_maps`, h, w) at the finest tapped block's size."""
-        pooled, features = tapped(self, self.taps, images)
-        maps = self.seed(features)
-        peaks = maps.amax((2, 3))
-        logits: Tensor = self.head(pooled) + self.peaks(peaks.detach() if self.has_trained_head else peaks)
-        return logits, maps
+        return self.seeding(whole=False)(images)
+
+    def seeding(self, *, whole: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """What does as `seeds`, and looks at no weight to know what is to be done: it can be traced.
+
+        Args:
+            whole: whether every block runs, so that gradients find their way to each; else those that add nothing to
+                the logits are left out.
+        """
+        by_head, by_peaks = self.has_trained_head, self.has_peaks
+
+        def passed(images: Tensor) -> tuple[Tensor, Tensor]:
+            if whole or by_head or not by_peaks:
+                pooled, features = tapped(self, self.taps, images)
+                logits: Tensor = self.head(pooled)
+            else:
+                features = features_at(self, self.taps, images)
+                logits = self.head.bias.expand(len(images), -1)
+            maps = self.seed(features)
+            if by_peaks:
+                peaks = maps.amax((2, 3))
+                logits = logits + self.peaks(peaks.detach() if by_head else peaks)
+            return logits, maps
+
+        return passed
+
+    def logits(self, images: Tensor) -> Tensor:
+        """As `Classifier.logits`."""
+        return self.seeds(images)[0] if self.has_peaks else super().logits(images)
 
     @property
     def seed_maps(self) -> int:
@@ -118,6 +143,11 @@ class SeededClassifier(Classifier):
         """Whether the head says anything; that of `ltcam quick` does not."""
         return bool(self.head.weight.any())
 
+    @property
+    def has_peaks(self) -> bool:
+        """Whether the maps' peaks say anything."""
+        return bool(self.peaks.weight.any())
+
 
 def tapped(classifier: Classifier, taps: Sequence[str], images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The trunk's pooled features (N, F), and what the tapped blocks return in the same pass.
@@ -127,19 +157,53 @@ def tapped(classifier: Classifier, taps: Sequence[str], images: Tensor) -> tuple
         taps: names of its modules.
         images: (N, 3, H, W), normalised.
     """
+    with _taking(classifier, taps) as taken:
+        pooled: Tensor = classifier.trunk(images)
+    return pooled, [taken[name] for name in taps]
+
+
+def features_at(classifier: Classifier, taps: Sequence[str], images: Tensor) -> list[Tensor]:
+    """What the tapped blocks return; blocks behind them do not run.
+
+    Args:
+        classifier: whose trunk runs.
+        taps: names of its modules.
+        images: (N, 3, H, W), normalised.
+    """
+
+    def stop_when_all_are(taken: Mapping[str, Tensor]) -> None:
+        if len(taken) == len(taps):
+            raise _AllTakenError
+
+    with suppress(_AllTakenError), _taking(classifier, taps, stop_when_all_are) as taken:
+        classifier.trunk(images)
+    return [taken[name] for name in taps]
+
+
+class _AllTakenError(Exception):
+    """Every tapped block has returned."""
+
+
+@contextmanager
+def _taking(
+    classifier: Classifier,
+    taps: Sequence[str],
+    then: Callable[[Mapping[str, Tensor]], None] = lambda _taken: None,
+) -> Iterator[Mapping[str, Tensor]]:
+    """What the tapped blocks return in the passes of this block, by name; `then` is called with it after each."""
     taken: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[[tuple[Any, ...], Any], None]:
         def hook(_inputs: tuple[Any, ...], output: Any) -> None:
             taken[name] = output
+            then(taken)
 
         return hook
 
     with Hooks() as hooks:
         for name in taps:
             hooks.behind(classifier.get_submodule(name), keep(name))
-        pooled: Tensor = classifier.trunk(images)
-    return pooled, [taken[name] for name in taps]
+        yield taken
 
 
 def build_seeded(

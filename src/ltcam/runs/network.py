@@ -156,7 +156,7 @@ class TorchNetwork:
             at_once = int(np.clip(_AT_ONCE_PX // np.prod(self.image_size), 1, _AT_ONCE))
         for start in range(0, len(images), at_once):
             with named_errors(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                logits: Tensor = self.classifier(self.batch(images[start : start + at_once]))
+                logits = self.classifier.logits(self.batch(images[start : start + at_once]))
             scores += [float(target(row)) for row in logits.double()]
         return scores
 
@@ -220,8 +220,7 @@ class TorchNetwork:
 
     @torch.no_grad()
     def _logits(self, batch: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(batch)
-        return logits
+        return self.classifier.logits(batch)
 
     def _explain(self, batch: Tensor, names: Sequence[str]) -> list[Explanation]:
         """What each map says; those of gradients share one capture, seed maps one pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from ltcam.cam.network.memory_formats import in_fastest_format
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
-from ltcam.models.seeded import SeededClassifier, seeded, tapped
+from ltcam.models.seeded import SeededClassifier, features_at, seeded
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
 from ltcam_runtime.settings import SEED, CamSettings
@@ -79,7 +80,7 @@ def with_seed_maps(
                 features = in_fastest_format(
                     classifier,
                     normalised(batch, statistics),
-                    lambda images: tapped(classifier, taps, images)[1],
+                    partial(features_at, classifier, taps),
                     gradients=False,
                 )
             for kept, block in zip(blocks, features, strict=True):

@@ -78,7 +78,10 @@ def choose_sides(
         ("defective", sum(s.defective for s in train)),
     ):
         if not count:
-            raise DataError(f"{dataset.root}: the training side has no {kind} image; a classifier needs both")
+            raise DataError(
+                f"{dataset.root}: the training side has no {kind} image, and a classifier needs both; put some there, "
+                "or name no sides (folders train/ and test/, a column split), and they are made from all images"
+            )
     return Sides(dataset, missing, _words(dataset, missing))
 
 

@@ -91,10 +91,43 @@ def test_coco_files_beside_their_sides(paint: Paint, tmp_path: Path) -> None:
     assert {sample.label for name, sample in found.items() if "/b" in name} == {"ok"}
 
 
+def test_ids_and_names_of_coco_that_are_written_otherwise(paint: Paint, tmp_path: Path) -> None:
+    """An id is no other one for being text; a kind is no other one for its capital letters."""
+    names = [paint(f"{name}.png").name for name in "abcd"]
+    coco(tmp_path / "x.json", names, [mark_of(0, 3), mark_of(1, 5), mark_of(1, 5)])
+    content = json.loads((tmp_path / "x.json").read_text())
+    content["categories"].append({"id": "5", "name": " Crack"})
+    for row, image in zip(content["annotations"], ("0", 1.0, "1"), strict=True):
+        row["image_id"] = image
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    assert [sample.label for sample in read_dataset(tmp_path).samples] == ["Crack", "Crack", "ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("member", "entry", "said"),
+    [
+        ("annotations", mark_of(9, 3), "image_id 9, which is none of images"),
+        ("annotations", mark_of(0, 9), "category_id 9, which is none of categories"),
+        ("images", {"id": "1", "file_name": "c.png", "height": 48, "width": 64}, "images has the id 1 twice"),
+        ("categories", {"id": 3, "name": "hole"}, "categories has the id 3 twice"),
+    ],
+)
+def test_ids_of_coco_that_contradict(
+    paint: Paint, tmp_path: Path, member: str, entry: dict[str, Any], said: str
+) -> None:
+    names = [paint(f"{name}.png").name for name in "ab"]
+    coco(tmp_path / "x.json", names, [mark_of(0, 3)])
+    content = json.loads((tmp_path / "x.json").read_text())
+    content[member].append(entry)
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=said):
+        read_dataset(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"images": [{}], "annotations": [], "categories": [], "x": "file_name"}', "'file_name' is missing"),
+        ('{"images": [{}], "annotations": [], "categories": [], "x": "file_name"}', "'id' is missing"),
         ('{"images" "annotations" "categories" "file_name"', "not a COCO file"),
         ('["images", "annotations", "categories", "file_name"]', "not a COCO file"),
     ],

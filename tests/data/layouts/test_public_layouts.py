@@ -87,6 +87,23 @@ def test_mvtec_keeps_no_split_and_finds_masks(paint: Paint, mark: Paint, tmp_pat
     assert masks["test/good/000.png"] is None
 
 
+def test_mvtec_in_other_words(paint: Paint, mark: Paint, tmp_path: Path) -> None:
+    """Capital letters, another name of OK, masks called as their images: a training side without defects still."""
+    for name in ("Train/OK/000", "Test/OK/000", "Test/Hole/000", "Test/hole/001"):
+        paint(f"{name}.PNG")
+    mark("Ground_Truth/Hole/000.PNG")
+    mark("Ground_Truth/hole/001_Mask.PNG")
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "mvtec"
+    assert [(s.id, s.label, s.split, s.mask is not None) for s in dataset.samples] == [
+        ("Test/Hole/000.PNG", "Hole", None, True),
+        ("Test/OK/000.PNG", OK, None, False),
+        ("Test/hole/001.PNG", "Hole", None, True),
+        ("Train/OK/000.PNG", OK, None, False),
+    ]
+    assert not dataset.files.left_out
+
+
 def test_folders_with_defects_in_train_are_not_mvtec(paint: Paint, tmp_path: Path) -> None:
     for name in ("train/good/0", "train/hole/0", "test/good/0", "test/hole/0"):
         paint(f"{name}.png")

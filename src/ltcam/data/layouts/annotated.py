@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from ltcam.data.dataset import OK, Sample, Split
 from ltcam.data.drawn import DrawnMask, Shape
-from ltcam.data.labels import means_ok
+from ltcam.data.labels import label_key, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
@@ -130,7 +130,20 @@ def samples_of(tree: Tree, entries: Iterable[Annotated]) -> list[Sample]:
             f"{tree.root}: none of the {len(missing)} images of the annotations is in this folder; they are called "
             f"{first_few(missing)}. Put the image files into the folder of the annotations."
         )
-    return [_sample(tree, identity, entry) for identity, entry in merged.items()]
+    names = _spellings(merged.values())
+    return [
+        _sample(tree, identity, replace(entry, kinds=tuple(names[label_key(kind)] for kind in entry.kinds)))
+        for identity, entry in merged.items()
+    ]
+
+
+def _spellings(entries: Iterable[Annotated]) -> dict[str, str]:
+    """The name of each kind by its key: the most frequent of its spellings."""
+    counts = Counter(kind for entry in entries for kind in entry.kinds)
+    names: dict[str, str] = {}
+    for kind in sorted(counts, key=lambda kind: (-counts[kind], kind)):
+        names.setdefault(label_key(kind), " ".join(kind.split()))
+    return names
 
 
 def _together(first: Annotated, second: Annotated) -> Annotated:

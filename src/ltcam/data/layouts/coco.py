@@ -45,23 +45,48 @@ def read_coco(file: Path) -> Iterator[Annotated]:
     """
     try:
         content = json.loads(read_text(file))
-        kinds = {each["id"]: str(each["name"]) for each in content["categories"]}
-        objects: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        kinds, images = _by_id(content, "categories"), _by_id(content, "images")
+        objects: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for each in content["annotations"]:
-            objects[each["image_id"]].append(each)
-        for image in content["images"]:
+            objects[_meant(each, "image_id", images)].append(each)
+        for key, image in images.items():
             name, size = str(image["file_name"]), (int(image["height"]), int(image["width"]))
-            own = objects[image["id"]]
+            own = objects[key]
             shapes = [_shapes(each.get("segmentation"), size) for each in own]
             yield Annotated(
                 name=name,
                 source=file,
-                kinds=tuple(kinds[each["category_id"]] for each in own),
+                kinds=tuple(str(kinds[_meant(each, "category_id", kinds)]["name"]) for each in own),
                 shapes=None if None in shapes else tuple(shape for each in shapes for shape in each or ()),
                 split=split_of(name, *file.parts[-2:]),
             )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: not a COCO file that can be read ({_words(error)})") from None
+
+
+def _by_id(content: Mapping[str, Any], member: str) -> dict[str, Mapping[str, Any]]:
+    """The entries of a member by their ids, of which none may occur twice."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for entry in content[member]:
+        key = _id(entry["id"])
+        if key in found:
+            raise ValueError(f"{member} has the id {key} twice; give each entry its own")
+        found[key] = entry
+    return found
+
+
+def _meant(annotation: Mapping[str, Any], member: str, entries: Mapping[str, object]) -> str:
+    """The id that an annotation refers to: one that is not there would make a defective image OK."""
+    key = _id(annotation[member])
+    if key not in entries:
+        where = "images" if member == "image_id" else "categories"
+        raise ValueError(f"an annotation has {member} {key}, which is none of {where}; correct or remove it")
+    return key
+
+
+def _id(value: object) -> str:
+    """An id as it is compared: 3, 3.0 and "3" are one."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _shapes(segmentation: object, size: tuple[int, int]) -> tuple[Shape, ...] | None:

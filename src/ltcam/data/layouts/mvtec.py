@@ -10,39 +10,46 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
+from ltcam.data.dataset import Dataset, Sample, make_dataset
+from ltcam.data.labels import means_ok, read_labels
 from ltcam.data.layouts.tree import Tree, by_stem, stem_key
+from ltcam_runtime.mask_files import name_key
 
 NAME = "mvtec"
-WANTED = "train/good, test/good, test/CLASS and ground_truth/CLASS/NNN_mask.png"
+WANTED = "train/good, test/good, test/CLASS and ground_truth/CLASS/NNN_mask.png or NNN.png"
 
 
 def recognises(tree: Tree) -> bool:
-    """Whether `train` holds `good` alone and `test` holds a class of defects."""
-    classes = {(path.parts[0], path.parts[1]) for path in _images(tree)}
-    trained = {name for split, name in classes if split == "train"}
-    tested = {name for split, name in classes if split == "test"}
-    return trained == {"good"} and bool(tested - {"good"})
+    """Whether `train` holds OK images alone and `test` holds a class of defects."""
+    classes = {(name_key(path.parts[0]), path.parts[1]) for path in _images(tree)}
+    trained = {means_ok(name) for split, name in classes if split == "train"}
+    tested = {means_ok(name) for split, name in classes if split == "test"}
+    return trained == {True} and False in tested
 
 
 def read(tree: Tree) -> Dataset:
-    """Read the data set; images of `good` have no mask file."""
-    masks = by_stem(path for path in tree.images if path.parts[0] == "ground_truth")
+    """Read the data set; OK images have no mask file."""
+    masks = by_stem(path for path in tree.images if name_key(path.parts[0]) == "ground_truth")
+    images = _images(tree)
+    labels = read_labels(path.parts[1] for path in images)
     samples = []
-    for path in _images(tree):
-        name = path.parts[1]
-        mask = masks.get(stem_key(PurePosixPath("ground_truth", name, f"{path.stem}_mask.png")))
+    for path in images:
+        names = (f"{path.stem}_mask.png", path.name)
+        keys = [stem_key(PurePosixPath("ground_truth", path.parts[1], name)) for name in names]
+        mask = next((masks[key] for key in keys if key in masks), None)
         samples.append(
             Sample(
                 id=str(path),
                 path=tree.root / path,
-                label=OK if name == "good" else name,
+                label=labels.class_of[path.parts[1]],
                 group=str(path),
                 mask=None if mask is None else tree.root / mask,
             )
         )
-    return make_dataset(tree.root, NAME, samples)
+    return make_dataset(tree.root, NAME, samples, ok_labels=labels.ok)
 
 
 def _images(tree: Tree) -> list[PurePosixPath]:
-    return [path for path in tree.images if len(path.parts) == 3 and path.parts[0] in ("train", "test")]
+    return [
+        path for path in tree.images if len(path.parts) == 3 and name_key(path.parts[0]) in ("train", "test")
+    ]

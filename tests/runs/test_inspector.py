@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -334,6 +335,12 @@ def test_nothing_to_inspect(inspector: Inspector) -> None:
 def test_arrays_that_are_no_pictures(pixels: Any, inspector: Inspector) -> None:
     with pytest.raises(InputError, match=r"mine.*give uint8 of shape"):
         inspector.inspect(pixels, "mine")
+
+
+@pytest.mark.parametrize("thing", [None, [[0, 0], [0, 0]], io.BytesIO(b"")])
+def test_things_that_are_no_images(thing: Any, inspector: Inspector) -> None:
+    with pytest.raises(InputError, match=rf"mine.*a {type(thing).__name__} is no image; give a path"):
+        inspector.inspect(thing, "mine")
 
 
 def test_a_file_alone_that_cannot_be_read(inspector: Inspector, tmp_path: Path) -> None:

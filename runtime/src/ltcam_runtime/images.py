@@ -187,7 +187,7 @@ def to_pixels(image: ImageLike, name: str, *, white: int = WHITE) -> NDArray[np.
         (H, W, 3) uint8, RGB.
 
     Raises:
-        InputError: what `read_image` refuses, or an array of another shape or type.
+        InputError: what `read_image` refuses, an array of another shape or type, or no image at all.
     """
     if isinstance(image, (str, Path)):
         return read_image(image, white=white)
@@ -198,6 +198,11 @@ def to_pixels(image: ImageLike, name: str, *, white: int = WHITE) -> NDArray[np.
             return _upright(_rgb(Path(name), decoded, white), orientation)
     if isinstance(image, Image.Image):
         return from_pillow(image, name, white=white)
+    if not hasattr(image, "dtype") or not hasattr(image, "shape"):
+        kind = type(image).__name__
+        raise InputError(
+            name, f"a {kind} is no image; give a path, the bytes of a file, a Pillow image or an array"
+        )
     if image.dtype != np.uint8 or image.size == 0 or not _is_picture(image.shape):
         raise InputError(
             name,

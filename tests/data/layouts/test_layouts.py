@@ -203,6 +203,27 @@ def test_data_set_one_folder_further_down_is_hinted_at(paint: Paint, mark: Paint
         read_dataset(tmp_path)
 
 
+def test_data_sets_of_days_and_cameras_are_hinted_at(paint: Paint, tmp_path: Path) -> None:
+    """To name a day as OK would train days against each other."""
+    for place in ("monday/left", "tuesday/left"):
+        paint(f"{place}/OK/a.png")
+        paint(f"{place}/NG/a.png")
+    with pytest.raises(
+        DataError, match=r"monday/left, .*tuesday/left could be read(.*)path,label,group"
+    ) as said:
+        read_dataset(tmp_path)
+    assert "--ok" not in str(said.value)
+
+
+def test_a_single_folder_of_defects_is_not_proposed_as_ok(paint: Paint, tmp_path: Path) -> None:
+    paint("scratch/a.png")
+    with pytest.raises(
+        DataError, match=r"only folder of images is scratch(.|\n)*good/(.|\n)*`layout=folders`"
+    ):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, "folders", one_class=True).classes == (OK, "scratch")
+
+
 def test_a_list_of_labels_beside_the_images_is_hinted_at(paint: Paint, tmp_path: Path) -> None:
     paint("images/a.png")
     (tmp_path / "my labels.csv").write_text("file,class\nimages/a.png,ok\n")

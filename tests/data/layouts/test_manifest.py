@@ -56,6 +56,18 @@ def test_dialects(manifest: Callable[..., Path], delimiter: str, end: str, encod
     assert dataset.classes == (OK, "Öse, verbogen")
 
 
+def test_a_label_that_a_column_beside_it_contradicts(manifest: Callable[..., Path]) -> None:
+    """Of labels 1 and 0, 1 is a defect; a column `ok` that holds the same says that it is none."""
+    path = manifest("path,label,OK\na.png,1,1\nb/c.png,0,0\n")
+    refused(path, r"row 2: label 1 is read as 1, but ok is 1; correct .*`ok`.*row 3: label 0 is read as ok")
+    assert [sample.label for sample in read_manifest(path, ["1"]).samples] == [OK, "0"]
+    refused(manifest("path,label,is defect\na.png,ok,no\nb/c.png,dent,no\n"), "row 3: .*is defect is no")
+    agreeing = read_manifest(manifest("path,label,is_defect\na.png,ok,False\nb/c.png,dent,True\n"))
+    assert agreeing.classes == (OK, "dent")
+    of_a_welder = read_manifest(manifest("path,label,pass\na.png,dent,1\nb/c.png,ok,2\n"))
+    assert of_a_welder.classes == (OK, "dent")
+
+
 @pytest.mark.parametrize("label", ["ok", "OK", "Good", "normal", "0"])
 def test_names_of_the_ok_class(manifest: Callable[..., Path], label: str) -> None:
     assert read_manifest(manifest(f"path,label\na.png,{label}\n")).samples[0].label == OK
@@ -302,7 +314,7 @@ def test_a_column_that_asks_is_answered(
 
 
 def test_a_column_of_labels_counts_more_than_one_that_asks(manifest: Callable[..., Path]) -> None:
-    dataset = read_manifest(manifest("path,label,ok\na.png,good,no\nb/c.png,dent,yes\n"))
+    dataset = read_manifest(manifest("path,label,ok\na.png,good,yes\nb/c.png,dent,no\n"))
     assert dataset.label_counts() == {OK: 1, "dent": 1}
     refused(manifest("path,ok,defect\na.png,yes,no\n"), r"column\(s\) label missing")
     refused(manifest("path,defect\na.png,\nb/c.png,no\n"), "row 2: label is empty")

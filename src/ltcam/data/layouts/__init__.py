@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -290,11 +290,19 @@ def _not_recognised(tree: Tree) -> DataError:
     root = shlex.quote(str(tree.root))
     if inner:
         line = f"It looks as if {first_few(inner)} could be read: give that folder."
+        if len(inner) > 1:
+            line += " All of them at once: as a CSV list with the columns path,label,group."
     elif lists:
         list_file = shlex.quote(str(tree.root / lists[0]))
         line = (
             f"If {first_few(lists)} says what is OK (columns path,label), give the list instead of the folder:\n"
             f"  ltcam data check {list_file}"
+        )
+    elif len(classes) == 1:
+        line = (
+            f"The only folder of images is {classes[0]}, whose name does not mean OK ({OK_WORDS_SHOWN}, ...). "
+            "Put OK images into a folder good/ beside it. To read it alone, say what it holds: defects with "
+            f"`layout=folders`, OK images with `ok={shlex.quote(classes[0])}`."
         )
     elif classes:
         line = (
@@ -329,14 +337,18 @@ def _drawn(tree: Tree) -> str:
 
 
 def _recognised_below(tree: Tree) -> list[str]:
-    """Folders directly below the root that are data sets themselves."""
-    found = []
-    for name in sorted({path.parts[0] for path in tree.images if len(path.parts) > 1}):
-        below = tuple(path.relative_to(name) for path in tree.files if path.parts[0] == name)
-        inner = Tree(tree.root / name, below)
-        if any(layout.recognises(inner, ()) for layout in _ALL):
-            found.append(str(inner.root))
-    return found
+    """The highest folders below the root that are data sets themselves: one category of many, one day, one camera."""
+    for depth in (1, 2, 3):
+        inside: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+        for path in tree.files:
+            if len(path.parts) > depth:
+                top = PurePosixPath(*path.parts[:depth])
+                inside[top].append(path.relative_to(top))
+        inner = [Tree(tree.root / top, tuple(files)) for top, files in sorted(inside.items())]
+        found = [each for each in inner if any(layout.recognises(each, ()) for layout in _ALL)]
+        if found:
+            return [str(each.root) for each in found]
+    return []
 
 
 def _found(tree: Tree) -> str:

@@ -107,12 +107,14 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     labelled = {row.number: _label(row.value("label")) for row in rows}
     labels = read_labels([label for label in labelled.values() if label], ok)
     samples: dict[str, tuple[int, Sample]] = {}
+    asked = _also_asked(rows)
     for row in rows:
         try:
             label = labelled[row.number]
             if not label:
                 raise DataError("label is empty")
             sample = replace(_sample(row, finder), label=labels.class_of[label])
+            _refuse_contradiction(row, sample.label, asked)
             _refuse_repetition(sample, samples)
         except _ElsewhereError as error:
             elsewhere.append((row.number, str(error)))
@@ -263,6 +265,24 @@ def _answered(question: str, text: str) -> str:
     if text.lower() in _NO:
         return "defect" if of_ok else OK
     return text
+
+
+def _also_asked(rows: list[_Row]) -> list[str]:
+    """Columns beside `label` that answer in every row whether there is a defect, or whether the part is OK."""
+    names = [
+        name for name in rows[0].values if re.sub(r"[\s-]+", "_", name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK
+    ]
+    return [name for name in names if all(row.value(name).lower() in _YES | _NO for row in rows)]
+
+
+def _refuse_contradiction(row: _Row, name: str, asked: list[str]) -> None:
+    """A label of 1 beside an `ok` of 1 would be read as a defect."""
+    for column in asked:
+        if (_answered(column, row.value(column)) == OK) != (name == OK):
+            raise DataError(
+                f"label {row.value('label')} is read as {name}, but {column} is {row.value(column)}; correct one "
+                "of the two, say with `ok` which labels mean OK, or call the column something else"
+            )
 
 
 def _check_columns(file: Path, columns: list[str]) -> None:

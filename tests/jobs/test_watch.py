@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ltcam.jobs.watch import JOURNAL, Arrived, watch
+from ltcam.jobs.watch import JOURNAL, Arrived, files_of, watch
 from ltcam_runtime.errors import DataError, InputError, OutputError
 
 
@@ -99,6 +99,30 @@ def test_a_bad_file_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
     assert lines["2.png"]["verdict"] == "ok"
 
 
+def test_a_file_whose_writer_pauses_is_no_bad_file(tmp_path: Path) -> None:
+    """It was the same at two looks, cannot be read yet, and is one line in the end."""
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    file = put(folder, "a.png", b"bad")
+    stop, lines, tries = threading.Event(), list[dict[str, Any]](), list[str]()
+
+    def goes_on(arrived: Arrived) -> dict[str, Any]:
+        tries.append(arrived.name)
+        try:
+            return inspect(arrived)
+        except InputError:
+            file.write_bytes(b"all of it")
+            raise
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.append(line)
+        stop.set()
+
+    watched = watch(folder, out, goes_on, stop=stop, tell=tell, seconds=0.01)
+    assert tries == ["a.png", "a.png"]
+    assert lines == [{"image": "a.png", "verdict": "ok"}]
+    assert watched.failed == ()
+
+
 def test_half_a_line_at_the_end_of_the_journal_is_a_crash_and_no_damage(tmp_path: Path) -> None:
     folder, out = tmp_path / "camera", tmp_path / "out"
     put(folder, "a.png")
@@ -124,6 +148,27 @@ def test_results_inside_the_folder_are_no_images_of_the_camera(tmp_path: Path) -
     put(tmp_path, "a.png")
     put(tmp_path, "out/masks/a.png")
     assert [line["image"] for line in run(tmp_path, tmp_path / "out", enough=2, looks=6)] == ["a.png"]
+
+
+def test_results_inside_the_folder_by_another_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a.png")
+    put(tmp_path, "out/masks/a.png")
+    monkeypatch.chdir(tmp_path)
+    for folder, out in ((Path(), tmp_path / "out"), (tmp_path, Path("out"))):
+        assert [arrived.name for arrived in files_of(folder, out)] == ["a.png"]
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert [arrived.name for arrived in files_of(tmp_path, tmp_path / "link" / "out")] == ["a.png"]
+
+
+def test_results_into_the_folder_that_is_watched_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own masks would be images, and theirs, and so on."""
+    put(tmp_path, "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="is the folder that is watched"):
+        run(Path(), tmp_path, enough=1, looks=6)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Inspect what a camera writes into a folder: complete files only, each once, also over restarts.
 
-A file counts as complete when its size and time have not changed between two looks. What was inspected stands in a
+A file counts as complete when its size and time have not changed between two looks. One that cannot be read then may be
+in the writing still: it gets a second try when nothing has changed over many looks. What was inspected stands in a
 journal, one line of JSON per image, written and confirmed by the disk after the image's results; a restart reads it
 and goes on. A crash between results and line costs one inspection made twice, never a lost or doubled line.
 """
@@ -19,6 +20,9 @@ from ltcam_runtime.errors import DataError, InputError, OutputError
 from ltcam_runtime.images import IMAGE_SUFFIXES
 
 JOURNAL = "inspections.jsonl"
+
+_COMPLETE = 2  # looks at which a file was the same
+_DAMAGED = 20
 
 
 @dataclass(frozen=True)
@@ -84,17 +88,23 @@ def watch(
 
     Raises:
         DataError: the folder is not there.
-        OutputError: the journal cannot be read or written.
+        OutputError: the journal cannot be read or written, or lies in the folder itself.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder to watch")
+    if out.resolve() == folder.resolve():
+        raise OutputError(
+            f"{out} is the folder that is watched: masks would be taken for images; choose another one"
+        )
     inspected, failed = 0, []
     with _opened_journal(out / JOURNAL) as journal:
-        for arrived in _arrivals(folder, out, journal.known, stop, seconds):
+        for arrived, looks in _arrivals(folder, out, journal.known, stop, seconds):
             try:
                 line = inspect(arrived)
                 inspected += 1
             except InputError as error:
+                if looks < _DAMAGED:
+                    continue
                 line = {"image": arrived.name, "error": error.reason}
                 failed.append((arrived.name, error.reason))
             journal.add(arrived, line)
@@ -104,15 +114,17 @@ def watch(
 
 def _arrivals(
     folder: Path, out: Path, known: set[tuple[str, int, int]], stop: threading.Event, seconds: float
-) -> Iterator[Arrived]:
-    before: set[tuple[str, int, int]] = set()
+) -> Iterator[tuple[Arrived, int]]:
+    """Files and at how many looks they were the same: as soon as they seem complete, and again if they stay unknown."""
+    looks: dict[tuple[str, int, int], int] = {}
     while not stop.is_set():
         seen = [file for file in files_of(folder, out) if file.key not in known]
-        for file in sorted((f for f in seen if f.key in before), key=lambda f: (f.modified, f.name)):
+        looks = {file.key: looks.get(file.key, 0) + 1 for file in seen}
+        due = [file for file in seen if looks[file.key] in (_COMPLETE, _DAMAGED)]
+        for file in sorted(due, key=lambda f: (f.modified, f.name)):
             if stop.is_set():
                 return
-            yield file
-        before = {file.key for file in seen}
+            yield file, looks[file.key]
         stop.wait(seconds)
 
 
@@ -122,9 +134,11 @@ def files_of(folder: Path, out: Path) -> list[Arrived]:
     A sub-folder or file that goes while we look is passed over; it is looked at again next time.
     """
     found = []
+    inside, results = folder.resolve(), out.resolve()
+    ours = folder / results.relative_to(inside) if results.is_relative_to(inside) else results
     for root, folders, names in os.walk(folder, onerror=lambda _: None):
         here = Path(root)
-        folders[:] = [name for name in folders if not name.startswith(".") and (here / name) != out]
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name) != ours]
         for name in names:
             path = here / name
             if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:

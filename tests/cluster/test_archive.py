@@ -208,6 +208,45 @@ def test_drift_by_day_and_line(judged: Path) -> None:
     assert "data:image/svg+xml" in drift_page(found, [0.1, 0.9], "x")
 
 
+@pytest.mark.parametrize(
+    ("time", "day"),
+    [
+        ("2026-01-02T08:00:00+01:00", "2026-01-02"),
+        ("2026/01/02 08:00", "2026/01/02"),
+        ("20260102T080000", "20260102"),
+        ("2/1/2026 8:00 PM", "2/1/2026"),
+        ("2/1/2026", "2/1/2026"),
+        ("3 Jan 2026 08:00", "3 Jan 2026"),
+        ("", ""),
+    ],
+)
+def test_the_day_of_a_time_has_no_hours(time: str, day: str) -> None:
+    assert reading.day_of(time) == day
+
+
+def test_a_group_without_day_and_line_is_all_only_where_it_is() -> None:
+    nothing, something = {"day": "", "line": ""}, {"day": "2026-01-01", "line": "L1"}
+    assert reading.group_name(nothing, [nothing]) == "all"
+    assert reading.group_name(nothing, [nothing, something]) == "neither day nor line"
+    assert reading.group_name(something, [nothing, something]) == "2026-01-01 L1"
+
+
+def test_what_of_a_folder_is_left_out_is_said(run: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    assert cv2.imwrite(str(photos / "a.png"), np.zeros((40, 48, 3), np.uint8))
+    for name in ("b.heic", "c.heic"):
+        (photos / name).write_bytes(b"x")
+    for number in range(22):
+        (photos / f"broken{number}.png").write_bytes(b"")
+    done = CliRunner().invoke(app, ["judge", str(run), str(photos), "--out", str(tmp_path / "judged")])
+    assert (
+        f"left out: 2 images of a format that is not read: save them as PNG ({photos / 'b.heic'}, ...)"
+        in done.stderr
+    )
+    assert "... and 2 more: ltcam archive query" in done.stderr
+
+
 def test_names_are_escaped_on_every_page() -> None:
     row = {
         "id": "<script>alert(1)</script>", "address": "/nowhere.png", "verdict": "defect", "score": 0.5, "area": 3,
@@ -270,7 +309,7 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
     for name in ("masks/a.png", "masks/sub/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"a mask is no image to be judged")
-    assert read_manifest(str(tmp_path)) == folder
+    assert read_manifest(str(tmp_path)).images == folder.images
     (tmp_path / "sub" / "gone.png").symlink_to("nowhere")
     more = read_manifest(str(tmp_path))
     assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png"]

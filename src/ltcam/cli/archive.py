@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
 from ltcam.cli.options import Device
+from ltcam_runtime.searching import left_out_words
 
 
 class _JudgesByDefault(TyperGroup):
@@ -76,6 +77,12 @@ def judge(
     failed = read.failures(open_store(out), generation)
     for name, reason in failed[:20]:
         say(f"failed: {name}: {reason}")
+    if len(failed) > 20:
+        say(
+            f'... and {len(failed) - 20} more: ltcam archive query {out}/{generation.name} "error is not null"'
+        )
+    for words in left_out_words(done.left_out):
+        say(f"left out: {words}")
     say(
         f"{generation.images} images in {generation.shards} shards ({done.found} were there, {done.made} made), "
         f"{len(failed)} unreadable; results: {out}/{generation.name}"
@@ -182,7 +189,7 @@ def drift(
     reference = scores_held_back(run) if run else ()
     _write(page, lambda pages: pages.drift_page(found, reference, archive))
     for group in found["groups"][-50:]:
-        named = f"{group['day']} {group['line']}".strip() or "all"
+        named = read.group_name(group, found["groups"])
         say(f"{named}: {group['images']} images, {100 * group['defect_share']:.1f} % judged defective")
     if as_json:
         print_json(found)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from ltcam.cluster.manifest import Listed, Manifest
 from ltcam.cluster.stores import Store
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.searching import LeftOut
 
 DESCRIPTION = "generation.json"
 _DIGITS = 12
@@ -84,11 +85,13 @@ class Archived:
         generation: that was worked on.
         found: shards that were there already.
         made: shards made now.
+        left_out: what is no image of the archive, though it stands in its folder.
     """
 
     generation: Generation
     found: int
     made: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Engine(Protocol):
@@ -131,7 +134,7 @@ def run_archive(
     for _ in engine(tasks):
         made += 1
         progress(found + made, generation.shards)
-    return Archived(generation, found, made)
+    return Archived(generation, found, made, manifest.left_out)
 
 
 def begin(store: Store, generation: Generation) -> None:

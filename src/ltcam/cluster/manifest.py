@@ -8,16 +8,16 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ltcam.cluster.stores import open_store
 from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
-from ltcam_runtime.images import IMAGE_SUFFIXES
 from ltcam_runtime.phrases import counted
-from ltcam_runtime.searching import CLOSED
+from ltcam_runtime.searching import CLOSED, LeftOut, is_image
 
 _ID, _PATH = "id", "path"
+_NO_IMAGE = "objects whose names do not end as those of images"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ class Manifest:
     Attributes:
         source: as the user gave it.
         images: sorted by id.
+        left_out: everything else that stands in a folder or store.
     """
 
     source: str
     images: tuple[Listed, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -74,21 +76,22 @@ def read_manifest(source: str) -> Manifest:
     Raises:
         DataError: it cannot be read, names no image, or an id stands in two rows.
     """
+    left_out: tuple[LeftOut, ...] = ()
     if "://" in source and not source.endswith((".parquet", ".csv")):
-        images = _objects(source)
+        images, left_out = _objects(source)
     elif source.endswith(".parquet"):
         images = _rows(source, _parquet(source))
     elif source.endswith(".csv"):
         images = _rows(source, _csv(source))
     elif Path(source).is_dir():
-        images = _folder(Path(source))
+        images, left_out = _folder(Path(source))
     else:
         raise DataError(f"{source} is no folder, FILE.csv, FILE.parquet or URL such as s3://bucket/prefix")
     if not images:
         raise DataError(f"{source} names no image")
     ordered = tuple(sorted(images, key=lambda image: image.id))
     _refuse_repetition(source, ordered)
-    return Manifest(source, ordered)
+    return Manifest(source, ordered, left_out)
 
 
 def _refuse_repetition(source: str, images: Sequence[Listed]) -> None:
@@ -100,23 +103,22 @@ def _refuse_repetition(source: str, images: Sequence[Listed]) -> None:
         )
 
 
-def _folder(folder: Path) -> list[Listed]:
+def _folder(folder: Path) -> tuple[list[Listed], tuple[LeftOut, ...]]:
     """What `predict` would inspect in it: no masks, nothing hidden. What is no file becomes a row that says so."""
     found = find_inputs([str(folder)])
     for name, reason in found.failed:
         if reason == CLOSED:
             raise DataError(f"{name}: {reason}")
     broken = [(Path(name).relative_to(folder).as_posix(), Path(name)) for name, _ in found.failed]
-    return [Listed(name, str(path.absolute())) for name, path in [*found.files, *broken]]
+    listed = [Listed(name, str(path.absolute())) for name, path in [*found.files, *broken]]
+    return listed, found.left_out
 
 
-def _objects(url: str) -> list[Listed]:
+def _objects(url: str) -> tuple[list[Listed], tuple[LeftOut, ...]]:
     base = url.rstrip("/")
-    return [
-        Listed(name, f"{base}/{name}")
-        for name in open_store(base).names("")
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES
-    ]
+    names = [PurePosixPath(name) for name in open_store(base).names("")]
+    others = tuple(LeftOut(name, _NO_IMAGE) for name in names if not is_image(name))
+    return [Listed(str(name), f"{base}/{name}") for name in names if is_image(name)], others
 
 
 def read_bytes(source: str) -> bytes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ltcam.cluster.judging import read_address
 from ltcam.cluster.masks import mask_of
+from ltcam.cluster.reading import group_name
 from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
@@ -115,9 +116,8 @@ def drift_figure(found: Mapping[str, Any], reference: Sequence[float]) -> Figure
     """Rows of score histograms, one per day and line, the training's first; darker means more images."""
     edges = found["edges"]
     rows = [("held back", np.histogram(reference, edges)[0])] if len(reference) else []
-    rows += [
-        (f"{g['day']} {g['line']}".strip() or "all", g["counts"]) for g in found["groups"][-_MOST_GROUPS:]
-    ]
+    groups = found["groups"]
+    rows += [(group_name(group, groups), group["counts"]) for group in groups[-_MOST_GROUPS:]]
     shares = np.array([np.asarray(counts) / max(1, np.sum(counts)) for _, counts in rows])
     figure = new_figure(7.0, max(2.2, 0.8 + 0.28 * len(rows)))
     axes = figure.add_subplot()

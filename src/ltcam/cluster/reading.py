@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,23 @@ def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
     return f"other settings; score {old[3]:.3f} -> {new[3]:.3f}"
 
 
+_ISO_DAY = re.compile(r"\d{4}[-/.]\d\d[-/.]\d\d")
+_HOURS = re.compile(r"([ T]+\d{1,2}:\d\d|T\d{4}).*$")
+
+
+def day_of(time: str) -> str:
+    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`."""
+    iso = _ISO_DAY.match(time)
+    return iso[0] if iso else _HOURS.sub("", time.strip())
+
+
+def group_name(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
+    """Day and line of a group of `drift`, in words."""
+    return f"{group['day']} {group['line']}".strip() or (
+        "all" if len(groups) == 1 else "neither day nor line"
+    )
+
+
 def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> dict[str, Any]:
     """Histograms of the score per day and line, to be held against the training's.
 
@@ -193,11 +211,12 @@ def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> dict[str, An
         `edges` (bins + 1 values from 0 to 1), `groups`: a list of {"day", "line", "images", "defect_share", "counts"}.
     """
     found = connection.execute(
-        "SELECT left(coalesce(time, ''), 10) AS day, coalesce(line, '') AS line, score, verdict FROM images "
-        "WHERE error IS NULL ORDER BY day, line, id"
+        "SELECT coalesce(time, ''), coalesce(line, '') AS line, score, verdict FROM images "
+        "WHERE error IS NULL ORDER BY time, line, id"
     ).fetchall()
     groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for day, line, score, verdict in found:
+    for time, line, score, verdict in found:
+        day = day_of(time)
         group = groups.setdefault(
             (day, line), {"day": day, "line": line, "images": 0, "defective": 0, "counts": [0] * bins}
         )
@@ -206,4 +225,7 @@ def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> dict[str, An
         group["counts"][min(bins - 1, int(score * bins))] += 1
     for group in groups.values():
         group["defect_share"] = group.pop("defective") / group["images"]
-    return {"edges": [number / bins for number in range(bins + 1)], "groups": list(groups.values())}
+    return {
+        "edges": [number / bins for number in range(bins + 1)],
+        "groups": [group for _, group in sorted(groups.items())],
+    }

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ltcam
+from ltcam.jobs.fitting import classes_of
 from ltcam.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -65,3 +67,35 @@ def test_what_cannot_be_fitted() -> None:
         ltcam.Classifier().predict(images)
     with pytest.raises(ltcam.InputError, match="image 1"):
         ltcam.Classifier(SETTINGS).fit([images[0], b"no image"], [0, 1])
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), 0.5, "", " ", [1], np.zeros(1), b"ok"])
+def test_a_label_that_says_nothing_is_refused(label: Any) -> None:
+    """None and NaN were read as OK and as a defect."""
+    images, labels = parts(4)
+    with pytest.raises(ltcam.DataError, match=r"label 2 is .*; give a text, a whole number or a truth value"):
+        ltcam.Classifier(SETTINGS).fit(images, [*labels[:2], label, labels[3]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"), [([0, 0], "ok"), (["dent"] * 2, "dent"), ([-1, 1], "-1, 1"), ([], "none")]
+)
+def test_labels_of_one_sort_only(labels: Any, found: str) -> None:
+    images, _ = parts(len(labels))
+    with pytest.raises(ltcam.DataError, match=f"labels: {found}; a classifier needs"):
+        ltcam.Classifier(SETTINGS).fit(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([0, 1, 0, 1], ["ok", "defect", "ok", "defect"]),
+        (np.array([False, True, False, True]), ["ok", "defect", "ok", "defect"]),
+        (torch.tensor([0.0, 1.0, 0.0, 1.0]), ["ok", "defect", "ok", "defect"]),
+        (np.array([0, 1, 2, 2]), ["ok", "1", "2", "2"]),
+        (np.array(["OK", "Scratch", "scratch ", "scratch "]), ["ok", "scratch", "scratch", "scratch"]),
+        (["no_burr", "burr", 0, "burr"], ["ok", "burr", "ok", "burr"]),
+    ],
+)
+def test_classes_of_labels(labels: Any, classes: list[str]) -> None:
+    assert classes_of(labels) == classes

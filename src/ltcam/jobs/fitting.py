@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.data.dataset import OK, Sample, make_dataset
-from ltcam.data.labels import means_ok
+from ltcam.data.labels import read_labels
 from ltcam.data.opened import OpenData
 from ltcam.jobs import training
 from ltcam.jobs.execution import Execution
@@ -20,6 +21,7 @@ from ltcam.runs.inspector import Inspector
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import ImageLike, to_pixels
+from ltcam_runtime.phrases import first_few
 from ltcam_runtime.results import Inspection
 
 
@@ -50,21 +52,22 @@ class Classifier:
 
         Args:
             images: files, bytes, Pillow images or arrays.
-            labels: one per image: 0, False, `ok`, `good` and `normal` mean no defect, 1 and True `defect`, every other
-                text is a kind of defect.
+            labels: one per image: 0, False, `ok`, `good` and `normal` mean no defect, every other text is a kind of
+                defect, and so is every other number; 1 and True are `defect` where there are no further numbers.
             run: folder to keep the run in; None keeps it in memory only.
 
         Raises:
-            DataError: numbers of images and labels differ, or a training cannot be made of them.
+            DataError: numbers of images and labels differ, a label says nothing, or a training cannot be made of them.
             InputError: an image that cannot be read.
         """
         if len(images) != len(labels):
             raise DataError(f"{len(images)} images but {len(labels)} labels; give one label per image")
+        classes = classes_of(labels)
         with tempfile.TemporaryDirectory(prefix="ltcam-") as scratch:
             root = Path(scratch)
             samples = [
-                _kept(root, number, image, _label(label))
-                for number, (image, label) in enumerate(zip(images, labels, strict=True))
+                _kept(root, number, image, name)
+                for number, (image, name) in enumerate(zip(images, classes, strict=True))
             ]
             data = OpenData(root, make_dataset(root, "manifest", samples))
             out = Path(run) if run is not None else root / "run"
@@ -103,10 +106,30 @@ class Classifier:
         return self.inspector.run.classes
 
 
-def _label(label: str | int | bool) -> str:
-    if isinstance(label, str):
-        return OK if means_ok(label) else label
-    return "defect" if label else OK
+def classes_of(labels: Sequence[str | int | bool]) -> list[str]:
+    """The class of every image.
+
+    Raises:
+        DataError: a label that says nothing, or no OK ones, or OK ones only.
+    """
+    values = [_value(number, label) for number, label in enumerate(labels)]
+    two = all(value in (0, 1) for value in values if isinstance(value, int))
+    texts = [("defect" if value else OK) if value in (0, 1) and two else str(value) for value in values]
+    class_of = read_labels(texts).class_of
+    names = {class_of[text] for text in texts}
+    if OK not in names or len(names) < 2:
+        found = first_few(sorted(names)) or "none"
+        raise DataError(f"labels: {found}; a classifier needs images that are OK (0, False, ok) and others")
+    return [class_of[text] for text in texts]
+
+
+def _value(number: int, label: Any) -> str | int:
+    value = label.item() if getattr(label, "shape", None) == () else label  # a scalar of NumPy or torch
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, (int, float)) and float(value).is_integer():
+        return int(value)
+    raise DataError(f"label {number} is {label!r}; give a text, a whole number or a truth value")
 
 
 def _kept(root: Path, number: int, image: ImageLike, label: str) -> Sample:

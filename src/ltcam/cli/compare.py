@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from ltcam.cli.options import (
 )
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ltcam.experiments.compare.comparison import Comparison
 
 app = typer.Typer(add_completion=False)
 
@@ -83,13 +86,13 @@ def compare(
     return tell(compared, out, _print_table, as_json=as_json)
 
 
-def _print_table(comparison: dict[str, Any]) -> None:
+def _print_table(comparison: Comparison) -> None:
     from ltcam.experiments.compare.page import HEAD, NARROW, compare_rows  # noqa: PLC0415
 
     shown = HEAD if Console().width >= WIDE else NARROW
-    measured, settings = comparison["images"]["measured"], comparison["settings"]
+    measured, percentile = comparison.images.measured, comparison.settings.percentile
     print_table(
-        f"Masks of {measured} defective images ({comparison['split']}); LT: percentile {settings['percentile']:g}",
+        f"Masks of {measured} defective images ({comparison.split}); LT: percentile {percentile:g}",
         shown,
         [[row[HEAD.index(column)] for column in shown] for row in compare_rows(comparison)],
         words=2,

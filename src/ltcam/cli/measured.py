@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,21 +13,22 @@ from rich.table import Table
 from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
 
 if TYPE_CHECKING:
-    from ltcam.experiments.results import Found
+    from ltcam.experiments.results import Found, Measured
+
+M = TypeVar("M", bound="Measured")
 
 
-def tell(found: Found, out: Path, print_tables: Callable[[dict[str, Any]], None], *, as_json: bool) -> int:
+def tell(found: Found[M], out: Path, print_tables: Callable[[M], None], *, as_json: bool) -> int:
     """Print what an experiment found, what it noted, what failed, and where the results are.
 
     Returns:
         The exit code.
     """
-    values = dict(found.values)
     if as_json:
-        print_json(values)
+        print_json(found.values.to_json())
     else:
-        print_tables(values)
-    for note in values.get("notes", ()):
+        print_tables(found.values)
+    for note in found.notes:
         say(f"note: {note}")
     for name, reason in found.failed:
         say(f"not measured: {name}: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Split
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ltcam.experiments.ablation.answers import Answers
 
 app = typer.Typer(add_completion=False)
 
@@ -66,7 +69,7 @@ def questions(
     return tell(answered, out, _print_tables, as_json=as_json)
 
 
-def _print_tables(found: dict[str, Any]) -> None:
+def _print_tables(found: Answers) -> None:
     from ltcam.experiments.ablation import page  # noqa: PLC0415
 
     wide = Console().width >= WIDE

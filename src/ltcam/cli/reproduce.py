@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,9 @@ from ltcam.cli.options import (
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import changed
+
+if TYPE_CHECKING:
+    from ltcam.experiments.compare.comparison import Comparison
 
 app = typer.Typer(add_completion=False)
 
@@ -153,16 +156,18 @@ def reproduce(
     if as_json:
         print_json(found)
     else:
-        _print_table(dict(found["compare"]))
+        from ltcam.experiments.compare.comparison import Comparison  # noqa: PLC0415
+
+        _print_table(Comparison.model_validate(found["compare"]))
     for failure in found["compare"]["failed"]:
         say(f"not measured: {failure['image']}: {failure['reason']}")
     say(f"results: {out} (page: {out / 'report.html'})")
     return SOME_FAILED if found["compare"]["failed"] else DONE
 
 
-def _print_table(comparison: dict[str, Any]) -> None:
+def _print_table(comparison: Comparison) -> None:
     from ltcam.experiments.compare.page import HEAD, compare_rows  # noqa: PLC0415
 
     shown = ("method", "map of", "IoU", "F1", "paper's IoU")
     rows = [[row[HEAD.index(column)] for column in shown] for row in compare_rows(comparison)]
-    print_table(f"Masks of {comparison['images']['measured']} defective images", shown, rows, words=2)
+    print_table(f"Masks of {comparison.images.measured} defective images", shown, rows, words=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from ltcam.cli.measured import print_table, tell
 from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Resume
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam_runtime.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ltcam.experiments.tune.tuning import Tuning
 
 app = typer.Typer(add_completion=False)
 
@@ -77,9 +80,9 @@ def _numbers(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _print_table(tuning: dict[str, Any]) -> None:
+def _print_table(tuning: Tuning) -> None:
     from ltcam.experiments.tune.page import HEAD, choice_rows  # noqa: PLC0415
 
-    measured = {side: found["measured"] for side, found in tuning["sides"].items()}
+    measured = {side: found.measured for side, found in tuning.sides.items()}
     title = f"Percentile: chosen on {measured['train']}, measured on {measured['test']} images"
     print_table(title, HEAD, choice_rows(tuning), words=3)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from ltcam.reports.metrics_table import NONE, failure_table
 from ltcam.reports.settings_rows import SettingRow, plain
@@ -27,24 +27,32 @@ def network_row(
     return SettingRow("Network", f"{backbone}, {height} × {width} px", meaning)
 
 
-def stage_rows(settings: Mapping[str, Any], stages: str, negative: str = "") -> list[SettingRow]:
-    """Stages and activations of an experiment's `settings`, and what they mean."""
-    used = "left out" if settings["positive_activations"] else "used"
+def stage_rows(
+    stages: Sequence[str], positive_activations: bool, meaning: str, negative: str = ""
+) -> list[SettingRow]:
+    """Stages and activations that maps were made of, and what they mean."""
+    used = "left out" if positive_activations else "used"
     return [
-        SettingRow("Stages", ", ".join(settings["stages"]), stages),
+        SettingRow("Stages", ", ".join(stages), meaning),
         SettingRow("Negative activations", used, negative),
     ]
 
 
 def last_rows(
-    settings: Mapping[str, Any],
-    versions: Mapping[str, Any],
+    bootstrap: int,
+    device: str,
+    versions: Mapping[str, str],
     intervals: str = "of whole images",
     computed: str = "",
 ) -> list[SettingRow]:
-    """How sure the numbers of an experiment's `settings` are, and where they were computed."""
+    """How sure the numbers of an experiment are, and where they were computed."""
     return [
-        SettingRow("Intervals", f"{settings['bootstrap']} resamples", intervals),
-        SettingRow("Computed on", settings["device"], computed),
+        SettingRow("Intervals", f"{bootstrap} resamples", intervals),
+        SettingRow("Computed on", device, computed),
         SettingRow("Versions", plain(versions), ""),
     ]
+
+
+def nan_for_none(value: float | None) -> float:
+    """A number as charts take it."""
+    return math.nan if value is None else value

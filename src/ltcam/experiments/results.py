@@ -8,9 +8,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ltcam.evaluation.counts import PIXEL_RATIOS
+from ltcam.evaluation.evaluate import plain_json
+from ltcam.reports.metrics_table import MetricRow
 from ltcam_runtime.folders import write_file
 
 Progress = Callable[[int, int], None]
@@ -40,17 +44,85 @@ class Work:
     progress: Progress = silent
 
 
+class Measured(BaseModel):
+    """Values that an experiment measured, written as JSON and read back.
+
+    An undefined number (NaN) is None. A field with a default is one that older files lack; what was not given is
+    not written either.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nan(cls, values: Any) -> Any:
+        return plain_json(values)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """The values of a file that `write_json` wrote."""
+        return cls.model_validate_json(file.read_bytes())
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON holds them."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class ImageTotals(Measured):
+    """How many images there were, had a mask, and could be measured."""
+
+    defective: int
+    with_mask: int
+    measured: int
+
+
+class PixelSums(Measured):
+    """Pixels over all images; those that are OK in both are not told."""
+
+    tp: int
+    fp: int
+    fn: int
+
+
+class Ratios(Measured):
+    """The four numbers of masks."""
+
+    iou: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+Intervals = dict[str, tuple[float | None, float | None]]
+"""The ends of 95 % intervals, by the names of numbers."""
+
+
+class BoundedRatios(Ratios):
+    """The four numbers of masks, with their intervals."""
+
+    intervals: Intervals
+
+    def bounded(self, name: str) -> MetricRow:
+        """A number with its interval."""
+        return MetricRow(name, getattr(self, name), *self.intervals[name])
+
+
+M_co = TypeVar("M_co", bound=Measured, covariant=True)
+
+
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[M_co]):
     """What an experiment found.
 
     Attributes:
         values: as written to its JSON file.
         failed: (image, reason) of images that could not be used.
+        notes: to be told.
     """
 
-    values: Mapping[str, Any]
+    values: M_co
     failed: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
 
 def failures(failed: Mapping[str, str]) -> list[dict[str, str]]:
@@ -93,11 +165,11 @@ def _cell(value: Any) -> str:
     return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def with_bounds(names: Iterable[str] = PIXEL_RATIOS) -> list[str]:
+def with_bounds() -> list[str]:
     """Heads of the columns that `bounded` fills."""
-    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    return [f"{name}{end}" for name in PIXEL_RATIOS for end in ("", "_low", "_high")]
 
 
-def bounded(row: Mapping[str, Any], names: Iterable[str] = PIXEL_RATIOS) -> list[float | None]:
-    """Numbers of a row, each with the ends of its interval."""
-    return [value for name in names for value in (row[name], *row["intervals"][name])]
+def bounded(row: BoundedRatios) -> list[float | None]:
+    """The four numbers of a row, each with the ends of its interval."""
+    return [value for name in PIXEL_RATIOS for value in row.bounded(name)[1:]]

@@ -1,46 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from tests.experiments.ablation.test_page import METHODS, gain_of, questions_of, row_of
 
 from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.reports.drawing import save_figure
 
-METHODS = ["Grad-CAM", "LTGrad-CAM"]
-
-
-def row_of(question: str, value: str, method: str, iou: float | None) -> dict[str, Any]:
-    return {"question": question, "value": value, "method": method, "iou": iou}
-
-
-def gain_of(stage: str, iou: float, plain: float, taps: str = "after") -> dict[str, float | int | str | None]:
-    return {
-        "taps": taps,
-        "scope": "channel",
-        "reading": "gradient",
-        "percentile": 50,
-        "stage": stage,
-        "iou": iou,
-        "grad_cam_iou": plain,
-        "gain": iou - plain,
-        "grad_cam_share": 0.5,
-        "share": 0.25,
-        "moved": None,
-    }
-
-
-QUESTIONS = {
-    "base": {"percentile": 50, "methods": METHODS},
-    "rows": [
-        *(row_of("base", "paper", method, 0.2) for method in METHODS),
-        row_of("fusion", "max", "Grad-CAM", 0.3),
-        row_of("fusion", "max", "LTGrad-CAM", None),
-        row_of("stages", "S1", "Grad-CAM", 0.1),
+QUESTIONS = questions_of(
+    rows=[
+        *(row_of("base", "paper", method, 0.2, 0) for method in METHODS),
+        row_of("fusion", "max", "Grad-CAM", 0.3, 0.1),
+        row_of("fusion", "max", "LTGrad-CAM", None, None),
+        row_of("stages", "S1", "Grad-CAM", 0.1, -0.1),
     ],
-    "gains": [gain_of("all", 0.25, 0.2), gain_of("S1", 0.11, 0.1), gain_of("S2", 0.22, 0.3)],
-}
+    gains=[
+        gain_of("channel", "gradient", stage, iou, plain)
+        for stage, iou, plain in (("all", 0.25, 0.2), ("S1", 0.11, 0.1), ("S2", 0.22, 0.3))
+    ],
+)
 
 
 def test_choices_on_the_left_and_stages_on_the_right() -> None:

@@ -17,6 +17,7 @@ from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.ablation import stage_maps
+from ltcam.experiments.ablation.answers import Answer, Answers, Choice, RunAnswer
 from ltcam.experiments.ablation.measure import (
     GAIN_PERCENTILES,
     AblationSettings,
@@ -47,7 +48,7 @@ def measure(
     maps: Path | None = None,
     settings: AblationSettings = SETTINGS,
     **work: Any,
-) -> Found:
+) -> Found[Answers]:
     return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
 
 
@@ -69,7 +70,7 @@ def answer(
             Image.fromarray(mask).save(root / f"masks/dent/{number}.png")
         Image.fromarray(pixels).save(root / f"{kind}/{number}.png")
     run = make_run()
-    return run, root, ablate(opened(run, root), SETTINGS, maps=tmp_path_factory.mktemp("maps"))
+    return run, root, ablate(opened(run, root), SETTINGS, maps=tmp_path_factory.mktemp("maps")).to_json()
 
 
 def by_hand(run: Path, data: Path, cam: Callable[..., CAM]) -> PixelCounts:
@@ -169,21 +170,32 @@ def test_gains_are_those_over_grad_cam_and_shares_add_up(answer: tuple[Path, Pat
         assert sum(one[1:]) == pytest.approx(1)
 
 
+def run_answer(value: str, iou: float, gain: float | None, low: float = 0, high: float = 1) -> RunAnswer:
+    return RunAnswer(
+        question="fusion",
+        value=value,
+        method="Grad-CAM",
+        **dict.fromkeys(("iou", "precision", "recall", "f1", "mean_image_iou"), iou),
+        counts={"tp": 1, "fp": 2, "fn": 3},
+        **dict.fromkeys(("gain", "mean_image_gain"), gain),
+        intervals={"gain": (low, high)},
+    )
+
+
 def test_over_runs() -> None:
     tables = [
-        [{"q": "a", "iou": 0.2, "gain": None, "intervals": {"gain": [0, 1]}}],
-        [
-            {"q": "a", "iou": 0.4, "gain": 0.1, "intervals": {"gain": [0, 1]}},
-            {"q": "b", "iou": 0.5, "gain": 0.2, "intervals": {"gain": [0.1, 0.3]}},
-        ],
+        [run_answer("a", 0.2, None)],
+        [run_answer("a", 0.4, 0.1), run_answer("b", 0.5, 0.2, 0.1, 0.3)],
     ]
-    a, b = over_runs(tables, ("q",))
-    assert (a["q"], a["runs"], a["intervals"]) == ("a", 2, None)
-    assert a["iou"] == pytest.approx(0.3)
-    assert a["gain"] == 0.1
-    assert a["spread"]["iou"] == {"sd": pytest.approx(0.1 * 2**0.5), "low": 0.2, "high": 0.4}
-    assert a["spread"]["gain"] is None
-    assert (b["runs"], b["intervals"], b["spread"]["iou"]) == (1, {"gain": [0.1, 0.3]}, None)
+    a, b = over_runs(tables, Choice, Answer)
+    assert (a.value, a.runs, a.intervals) == ("a", 2, None)
+    assert a.iou == pytest.approx(0.3)
+    assert a.gain == 0.1
+    assert a.range("iou") == (0.2, 0.4)
+    assert a.spread["iou"] is not None
+    assert a.spread["iou"].sd == pytest.approx(0.1 * 2**0.5)
+    assert a.spread["gain"] is None
+    assert (b.runs, b.range("gain"), b.spread["iou"]) == (1, (0.1, 0.3), None)
 
 
 def test_several_runs_are_written_side_by_side(
@@ -205,7 +217,7 @@ def test_several_runs_are_written_side_by_side(
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the maps are gone
     assert calls[-1] == (200, 200)
     questions = json.loads((out / "questions.json").read_text())
-    assert questions == found.values
+    assert questions == found.values.to_json()
     assert [each["run"] for each in questions["runs"]] == [run.name, other.name]
     assert questions["runs"][0] == alone
     ious = [
@@ -235,14 +247,14 @@ def test_a_rerun_from_kept_maps_asks_the_network_nothing(
     answer: tuple[Path, Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, data, alone = answer
-    first = measure([run], data, tmp_path / "a", maps=tmp_path / "maps").values
+    first = measure([run], data, tmp_path / "a", maps=tmp_path / "maps").values.to_json()
     assert len(list((tmp_path / "maps").iterdir())) == 3
 
     def refuse(*_given: Any, **_named: Any) -> None:
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(stage_maps, "capture", refuse)
-    again = measure([run], data, tmp_path / "b", maps=tmp_path / "maps").values
+    again = measure([run], data, tmp_path / "b", maps=tmp_path / "maps").values.to_json()
     assert again["runs"] == first["runs"] == [alone]
 
 
@@ -259,7 +271,7 @@ def test_a_stopped_measurement_goes_on_from_its_maps(
         measure([run], data, tmp_path / "out", progress=progress)
     looks: list[Any] = []
     monkeypatch.setattr(stage_maps, "capture", noted(looks, capture))
-    found = measure([run], data, tmp_path / "out").values
+    found = measure([run], data, tmp_path / "out").values.to_json()
     assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
     assert found["runs"] == [alone]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -273,7 +285,7 @@ def test_wrong_files_are_listed_and_the_others_measured(
     (data / "dent/3.png").write_bytes(b"no image")
     found = measure([run], data, tmp_path / "out")
     assert [name for name, _ in found.failed] == ["dent/3.png"]
-    assert found.values["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
+    assert found.values.to_json()["runs"][0]["images"] == {"defective": 5, "with_mask": 5, "measured": 4}
 
 
 def test_what_cannot_be_asked(answer: tuple[Path, Path, Any], tmp_path: Path) -> None:

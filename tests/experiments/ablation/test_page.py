@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.conftest import Page
 
+from ltcam.experiments.ablation.answers import Answers
 from ltcam.experiments.ablation.page import (
     GAIN_HEAD,
     HEAD,
@@ -26,7 +27,8 @@ def row_of(
         "value": value,
         "method": method,
         "runs": 1,
-        "iou": iou,
+        **dict.fromkeys(("iou", "precision", "recall", "f1"), iou),
+        "counts": {"tp": 1, "fp": 2, "fn": 3},
         "mean_image_iou": iou,
         "gain": gain,
         "mean_image_gain": gain,
@@ -54,7 +56,9 @@ def gain_of(
         "runs": 1,
         "grad_cam_iou": plain,
         "iou": iou,
+        "mean_image_iou": iou,
         "gain": None if iou is None else iou - plain,
+        "mean_image_gain": None,
         "share": 0.25,
         "grad_cam_share": 0.5,
         "moved": None if stage == "all" else 0.125,
@@ -83,8 +87,8 @@ def run_of(name: str = "run-a", **fields: Any) -> dict[str, Any]:
     }
 
 
-def questions_of(**fields: Any) -> dict[str, Any]:
-    return {
+def questions_of(**fields: Any) -> Answers:
+    values = {
         "base": {"percentile": 50, "methods": METHODS},
         "rows": [
             *(row_of("base", "paper", method, 0.2, 0.0) for method in METHODS),
@@ -113,6 +117,7 @@ def questions_of(**fields: Any) -> dict[str, Any]:
         "command": "ltcam questions a b",
         **fields,
     }
+    return Answers.model_validate(values)
 
 
 def test_rows_stand_choice_by_choice() -> None:

@@ -35,6 +35,7 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.evaluation.hits import HitCounts, count_hit
 from ltcam.experiments.compare import contenders
 from ltcam.experiments.compare import measure as compare
+from ltcam.experiments.compare.comparison import Comparison
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.contenders import look as look_by_all
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
@@ -94,7 +95,7 @@ def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
         run, data, folder / "out", maps=maps, command="ltcam compare a b", progress=lambda *c: calls.append(c)
     )
     assert calls[-1] == (4, 4)
-    return data, folder / "out", found.values
+    return data, folder / "out", found.values.to_json()
 
 
 def measure(
@@ -108,7 +109,7 @@ def measure(
     split: str = "auto",
     batch_size: int = 4,
     **work: Any,
-) -> Found:
+) -> Found[Comparison]:
     settings = CompareSettings(
         maps or ContenderSettings(methods, percentile), split, batch_size, bootstrap=20
     )
@@ -223,7 +224,7 @@ def test_a_run_with_any_map_can_be_compared(
     cam: CamSettings, make_run: Callable[..., Path], data: Path, tmp_path: Path
 ) -> None:
     run = make_run(maps={MAP: cam})
-    found = measure(run, data, tmp_path / "out").values
+    found = measure(run, data, tmp_path / "out").values.to_json()
     assert [row["method"] for row in found["rows"] if row["stages"] == "run"] == ["This run"]
     evaluated = evaluate(
         run,
@@ -267,7 +268,7 @@ def test_any_registered_method_can_be_compared(
     )
     register_method(own)
     names = ("test-own", "lift-cam", "relevance-cam", "cam", "fullgrad")
-    rows = measure(run, data, tmp_path / "out", methods=names).values["rows"]
+    rows = measure(run, data, tmp_path / "out", methods=names).values.to_json()["rows"]
     found = [(row["method"], row["stages"]) for row in rows if row["stages"] != "run"]
     assert found == [
         *(("Own-CAM", "last"), ("Own-CAM", "all"), ("LTOwn-CAM", "all")),
@@ -349,7 +350,7 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run: Path, tmp_path: Path
             Image.fromarray(pixels).save(folder / f"Part{part}.jpg")
             Image.fromarray(mask).save(folder / f"Part{part}_label.bmp")
     maps = ContenderSettings(probing=True)
-    found = measure(run, root, tmp_path / "out", maps=maps).values
+    found = measure(run, root, tmp_path / "out", maps=maps).values.to_json()
     assert found["settings"]["layout"] == "ksdd"
     assert row_of(found, "LTGrad-CAM", "all")["paper"]["iou"] == 0.2409
     for stages in ("last", "all"):
@@ -362,13 +363,13 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run: Path, tmp_path: Path
     page = (tmp_path / "out/report.html").read_text()
     assert "0.241" in page
     assert "Spearman" in page
-    other = measure(run, root, tmp_path / "other", percentile=20).values
+    other = measure(run, root, tmp_path / "other", percentile=20).values.to_json()
     assert row_of(other, "LTGrad-CAM", "all")["paper"] is None  # the paper's is of delta 50
 
 
 def test_only_defective_images_with_a_mask_count(run: Path, data: Path, tmp_path: Path) -> None:
     (data / "masks/dent/4.png").unlink()
-    found = measure(run, data, tmp_path / "out").values
+    found = measure(run, data, tmp_path / "out").values.to_json()
     assert found["images"] == {"defective": 4, "with_mask": 3, "measured": 3}
     counts = found["rows"][0]["counts"]
     assert counts["tp"] + counts["fn"] == 3 * 20 * 24
@@ -382,9 +383,9 @@ def test_wrong_files_are_listed_and_the_others_measured(run: Path, data: Path, t
     reasons = dict(found.failed)
     assert set(reasons) == {"dent/3.png", "dent/5.png"}
     assert "the mask is 48 x 60, its image 49 x 64" in reasons["dent/5.png"]
-    assert found.values["images"]["measured"] == 2
-    assert {each["image"]: each["reason"] for each in found.values["failed"]} == reasons
-    for row in found.values["rows"]:
+    assert found.values.to_json()["images"]["measured"] == 2
+    assert {each["image"]: each["reason"] for each in found.values.to_json()["failed"]} == reasons
+    for row in found.values.to_json()["rows"]:
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
@@ -408,7 +409,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(
     found = measure(run, data, tmp_path / "out", batch_size=3)
     assert [name for name, _ in found.failed] == ["dent/3.png", "dent/6.png"]
     assert all(reason.startswith("XGrad-CAM: ") for _, reason in found.failed)
-    for row in found.values["rows"]:
+    for row in found.values.to_json()["rows"]:
         assert row["counts"]["tp"] + row["counts"]["fn"] == 2 * 20 * 24
 
 
@@ -433,8 +434,8 @@ def test_settings_that_cannot_be_used(run: Path, data: Path, tmp_path: Path) -> 
 
 
 def test_batch_size_changes_nothing(run: Path, data: Path, tmp_path: Path) -> None:
-    one = measure(run, data, tmp_path / "1", batch_size=1).values["rows"]
-    three = measure(run, data, tmp_path / "3", batch_size=3).values["rows"]
+    one = measure(run, data, tmp_path / "1", batch_size=1).values.to_json()["rows"]
+    three = measure(run, data, tmp_path / "3", batch_size=3).values.to_json()["rows"]
     for each, other in zip(one, three, strict=True):
         assert each["method"] == other["method"]
         assert each["iou"] == pytest.approx(other["iou"], abs=2e-3), each["method"]
@@ -465,7 +466,7 @@ def test_warnings_of_methods_become_notes(
         return whole(*arguments, **options)
 
     monkeypatch.setattr(contenders, "sweep", warning)
-    found = measure(run, data, tmp_path / "out").values
+    found = measure(run, data, tmp_path / "out").values.to_json()
     assert "beware of <b>this</b>" in found["notes"]
     assert len(found["notes"]) == len(set(found["notes"]))
     page = (tmp_path / "out/report.html").read_text()
@@ -490,7 +491,7 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Pat
     for number in (5, 6):
         for folder in ("", "masks/"):
             (data / f"{folder}dent/{number}.png").rename(data / f"{folder}hole/{number}.png")
-    found = measure(make_run(classes=("ok", "dent", "hole")), data, tmp_path / "out").values
+    found = measure(make_run(classes=("ok", "dent", "hole")), data, tmp_path / "out").values.to_json()
     for row in found["rows"]:
         assert {name: each["images"] for name, each in row["classes"].items()} == {"dent": 2, "hole": 2}
     for name in ("dent", "hole"):
@@ -498,7 +499,9 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Pat
         shutil.copytree(data, alone)
         other = "hole" if name == "dent" else "dent"
         shutil.rmtree(alone / "masks" / other)
-        single = measure(make_run(classes=("ok", "dent", "hole")), alone, tmp_path / f"out-{name}").values
+        single = measure(
+            make_run(classes=("ok", "dent", "hole")), alone, tmp_path / f"out-{name}"
+        ).values.to_json()
         for row, only in zip(found["rows"], single["rows"], strict=True):
             for metric in METRICS:
                 assert row["classes"][name][metric] == pytest.approx(only[metric], abs=2e-3)
@@ -509,7 +512,7 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Pat
 def test_a_stopped_comparison_goes_on_at_the_next_image(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = measure(run, data, tmp_path / "whole", batch_size=1).values
+    whole = measure(run, data, tmp_path / "whole", batch_size=1).values.to_json()
     look = look_by_all
     seen: list[Any] = []
 
@@ -533,7 +536,7 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(
     progress = []
     again = measure(
         run, data, tmp_path / "out", batch_size=1, resume=True, progress=lambda *now: progress.append(now)
-    ).values
+    ).values.to_json()
     assert len(counted) == 2
     assert progress == [(2, 4), (3, 4), (4, 4)]
     for row, other in zip(again["rows"], whole["rows"], strict=True):

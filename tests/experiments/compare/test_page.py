@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.conftest import Page
 
+from ltcam.experiments.compare.comparison import Comparison
 from ltcam.experiments.compare.page import HEAD, compare_markdown, compare_page, compare_rows
 
 
@@ -27,8 +28,8 @@ def row_of(method: str, iou: float | None, stages: str = "last", **fields: Any) 
     }
 
 
-def comparison_of(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    return {
+def comparison_of(rows: list[dict[str, Any]], **fields: Any) -> Comparison:
+    values = {
         "split": "test side of the run",
         "backbone": "test_resnet",
         "images": {"defective": 12, "with_mask": 11, "measured": 10},
@@ -55,6 +56,7 @@ def comparison_of(rows: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
         "failed": [],
         **fields,
     }
+    return Comparison.model_validate(values)
 
 
 PAPER = {"table": 1, "iou": 0.175, "precision": 0.1927, "recall": 0.6556, "f1": 0.2979, "note": ""}

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltcam.evaluation.counts import PixelCounts, f1, iou, precision, recall
+from ltcam.experiments.compare.comparison import CompareRow, Printed, Stages
 from ltcam.experiments.compare.printed import agreement_of_orders, printed_for
 
 METHODS = (
@@ -73,14 +72,22 @@ def consistent_with_one_count(
 
 
 def row(
-    method: str, value: float | None, stages: str = "last", printed: float | None = None
-) -> dict[str, Any]:
-    return {
-        "method": method,
-        "stages": stages,
-        "iou": value,
-        "paper": None if printed is None else {"iou": printed},
-    }
+    method: str, value: float | None, stages: Stages = "last", printed: float | None = None
+) -> CompareRow:
+    paper = None if printed is None else Printed(1, printed, 0.5, 0.5, 0.5)
+    return CompareRow(
+        method=method,
+        stages=stages,
+        percentile=None,
+        sharpening="none",
+        **dict.fromkeys(("iou", "precision", "recall", "f1"), value),
+        intervals={},
+        classes=None,
+        counts={"tp": 1, "fp": 2, "fn": 3},
+        seconds=0,
+        shares_capture=True,
+        paper=paper,
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -120,8 +127,11 @@ def test_order_is_compared_once_per_form() -> None:
     ]
     found = agreement_of_orders(rows)
     assert found is not None
-    assert found["last"] == {"methods": 3, "spearman": pytest.approx(-1)}
-    assert found["all"] == {"methods": 3, "spearman": pytest.approx(0.5)}  # ranks 3 1 2 against 3 2 1
+    assert found["last"].to_json() == {"methods": 3, "spearman": pytest.approx(-1)}
+    assert found["all"].to_json() == {
+        "methods": 3,
+        "spearman": pytest.approx(0.5),
+    }  # ranks 3 1 2 against 3 2 1
 
 
 def test_an_order_needs_three_values_that_differ() -> None:
@@ -129,11 +139,11 @@ def test_an_order_needs_three_values_that_differ() -> None:
     two = [row("a", 0.1, "last", 0.3), row("b", None, "last", 0.2), row("c", 0.2, "last", 0.1)]
     found = agreement_of_orders(two)
     assert found is not None
-    assert found["last"] == {"methods": 2, "spearman": None}
+    assert (found["last"].methods, found["last"].spearman) == (2, None)
     equal = [row(name, 0.1, "last", 0.1 * place) for place, name in enumerate("abc")]
     found = agreement_of_orders(equal)
     assert found is not None
-    assert found["all"]["spearman"] is None
+    assert found["all"].spearman is None
 
 
 @pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])

@@ -23,6 +23,7 @@ from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.measure import ORACLE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import RULES
+from ltcam.experiments.tune.tuning import Tuning
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
@@ -41,7 +42,7 @@ def measure(
     train_images: int | None = None,
     rule_images: int = 16,
     **work: Any,
-) -> Found:
+) -> Found[Tuning]:
     settings = TuneSettings(maps, train_images, rule_images, bootstrap=20)
     return tune_run(Source.open(*sided, device="cpu"), settings, Work(out, **work))
 
@@ -72,7 +73,7 @@ def by_hand(
 def test_counts_are_those_of_the_single_cam(
     method: str, cam: Callable[..., Any], sided: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    tuning = measure(sided, tmp_path / "out", maps=PercentileMaps((50,))).values
+    tuning = measure(sided, tmp_path / "out", maps=PercentileMaps((50,))).values.to_json()
     (found,) = [each for each in tuning["methods"] if each["method"] == method]
     (point,) = [each for each in found["curve"] if each["percentile"] == 50]
     tolerance = 4  # pixels whose level rounding moves across the threshold
@@ -90,7 +91,7 @@ def test_counts_are_those_of_the_single_cam(
 
 
 def test_choices_and_how_far_they_fall_behind(sided: tuple[Path, Path], tmp_path: Path) -> None:
-    tuning = measure(sided, tmp_path / "out").values
+    tuning = measure(sided, tmp_path / "out").values.to_json()
     assert tuning["sides"]["train"]["measured"] == 3
     assert tuning["sides"]["test"]["measured"] == 2
     assert tuning["judged"]["images"] == 3
@@ -113,11 +114,11 @@ def test_choices_and_how_far_they_fall_behind(sided: tuple[Path, Path], tmp_path
 
 
 def test_the_rules_see_no_mask(sided: tuple[Path, Path], tmp_path: Path) -> None:
-    before = measure(sided, tmp_path / "before").values
+    before = measure(sided, tmp_path / "before").values.to_json()
     for file in (sided[1] / "masks/dent").iterdir():
         mask = np.asarray(Image.open(file))
         Image.fromarray(np.roll(mask, 17, axis=1)).save(file)
-    after = measure(sided, tmp_path / "after").values
+    after = measure(sided, tmp_path / "after").values.to_json()
     for one, other in zip(before["methods"], after["methods"], strict=True):
         assert one["rule_values"] == other["rule_values"]
         assert one["curve"] != other["curve"]
@@ -132,7 +133,7 @@ def test_what_is_written(sided: tuple[Path, Path], tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["out"]  # the journal is gone
     assert calls[-1] == (8, 8)
     tuning = json.loads((out / "tune.json").read_text())
-    assert tuning == found.values
+    assert tuning == found.values.to_json()
     assert tuning["schema_version"] == 1
     assert (tuning["backbone"], tuning["seed"], tuning["command"]) == ("test_resnet", 0, "ltcam tune a b")
     assert tuning["settings"]["percentiles"] == [0, 50, 90]
@@ -149,7 +150,7 @@ def test_what_is_written(sided: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(sided, out)
     again = measure(sided, out, overwrite=True, command="ltcam tune a b")
-    assert again.values == found.values
+    assert again.values.to_json() == found.values.to_json()
 
 
 def stopped(after: int) -> Callable[[int, int], None]:
@@ -166,7 +167,7 @@ def stopped(after: int) -> Callable[[int, int], None]:
 def test_a_stopped_tuning_goes_on_at_the_next_image(
     after: int, sided: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = measure(sided, tmp_path / "whole").values
+    whole = measure(sided, tmp_path / "whole").values.to_json()
     with pytest.raises(KeyboardInterrupt):
         measure(sided, tmp_path / "out", progress=stopped(after))
     assert not (tmp_path / "out").exists()
@@ -177,7 +178,7 @@ def test_a_stopped_tuning_goes_on_at_the_next_image(
     looks: list[Any] = []
     monkeypatch.setattr(tune, "heatmaps_by_percentile", noted(looks, heatmaps_by_percentile))
     monkeypatch.setattr(tune, "judge_image", noted(looks, judge_image))
-    resumed = measure(sided, tmp_path / "out", resume=True).values
+    resumed = measure(sided, tmp_path / "out", resume=True).values.to_json()
     assert len(looks) == 8 - after
     assert resumed == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "sided", "whole"]
@@ -188,12 +189,12 @@ def test_wrong_files_are_listed_and_the_others_measured(sided: tuple[Path, Path]
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(data / "masks/dent/1.png")
     found = measure(sided, tmp_path / "out")
     assert [name for name, _ in found.failed] == ["dent/1.png"]
-    assert found.values["sides"]["train"]["measured"] == 2
-    assert found.values["judged"]["images"] == 3  # the rules need no mask
+    assert found.values.to_json()["sides"]["train"]["measured"] == 2
+    assert found.values.to_json()["judged"]["images"] == 3  # the rules need no mask
 
 
 def test_fewer_images(sided: tuple[Path, Path], tmp_path: Path) -> None:
-    tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values
+    tuning = measure(sided, tmp_path / "out", train_images=2, rule_images=1).values.to_json()
     assert (tuning["sides"]["train"]["chosen"], tuning["sides"]["train"]["measured"]) == (2, 2)
     assert tuning["judged"]["images"] == 1
 
@@ -201,7 +202,7 @@ def test_fewer_images(sided: tuple[Path, Path], tmp_path: Path) -> None:
 def test_without_ok_images_nothing_is_judged(sided: tuple[Path, Path], tmp_path: Path) -> None:
     for number in (5, 6):  # those of the training side
         (sided[1] / f"good/{number}.png").unlink()
-    tuning = measure(sided, tmp_path / "out").values
+    tuning = measure(sided, tmp_path / "out").values.to_json()
     assert tuning["judged"] == {"images": 0, "normal_score": None}
     for method in tuning["methods"]:
         oracle, *rules = method["choices"]

@@ -14,6 +14,7 @@ from ltcam.experiments.tune.page import (
     tune_markdown,
     tune_page,
 )
+from ltcam.experiments.tune.tuning import Tuning
 
 PERCENTILES = (0, 50, 90)
 RULES = [
@@ -69,8 +70,8 @@ def method_of(name: str, ious: Sequence[float | None], chosen: int | None = 50) 
     }
 
 
-def tuning_of(**fields: Any) -> dict[str, Any]:
-    return {
+def tuning_of(**fields: Any) -> Tuning:
+    values = {
         "backbone": "test_resnet",
         "sides": {
             side: {"side": f"{side} side of the run", "defective": 9, "chosen": 8, "measured": 7}
@@ -100,6 +101,7 @@ def tuning_of(**fields: Any) -> dict[str, Any]:
         "failed": [],
         **fields,
     }
+    return Tuning.model_validate(values)
 
 
 def test_rows() -> None:
@@ -134,7 +136,7 @@ def test_page_shows_the_numbers_and_who_saw_masks(parse: type[Page]) -> None:
     assert "7 defective images with a mask to tune on (train side of the run)" in page.text
     assert "ltcam tune a b" in page.text
     assert [image["alt"] for image in page.images] == [
-        f"IoU against the percentile, {method['method']}" for method in tuning_of()["methods"]
+        f"IoU against the percentile, {method.method}" for method in tuning_of().methods
     ]
 
 
@@ -159,7 +161,7 @@ def test_markdown() -> None:
 
 def test_figure_has_a_panel_per_method_with_both_sides_and_both_choices() -> None:
     panels = {panel.get_title(): panel for panel in curve_figure(tuning_of()).axes}
-    assert list(panels) == [method["method"] for method in tuning_of()["methods"]]
+    assert list(panels) == [method.method for method in tuning_of().methods]
     panel = panels["LTGrad-CAM"]
     lines = {line.get_label(): line for line in panel.lines}
     for side in ("train", "test"):

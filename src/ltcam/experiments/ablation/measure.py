@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,38 @@ from ltcam.cam.truncation import Reading, Scope
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, iou, pixel_ratios
-from ltcam.evaluation.evaluate import plain_json
+from ltcam.experiments.ablation.answers import (
+    Answer,
+    Answers,
+    Base,
+    BestReading,
+    Choice,
+    QuestionSettings,
+    RunAnswer,
+    RunAnswers,
+    RunGain,
+    Spread,
+    Truncation,
+    TruncationGain,
+)
 from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.experiments.ablation.page import ablation_markdown, ablation_page
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.cases import Case, noting_warnings, read_cases
 from ltcam.experiments.journal import work_folder
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Found, Progress, Work, failures, silent, write_csv, write_json
+from ltcam.experiments.results import (
+    Found,
+    ImageTotals,
+    Measured,
+    PixelSums,
+    Progress,
+    Work,
+    failures,
+    silent,
+    write_csv,
+    write_json,
+)
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError, SettingsError
@@ -51,6 +75,8 @@ BASES: Mapping[str, Kind] = {
 }
 
 _WORK = "questions"
+
+_Row = TypeVar("_Row", Answer, TruncationGain)
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,7 @@ class _Tally:
 
 def ablate(
     source: Source, settings: AblationSettings, *, maps: Path, progress: Progress = silent
-) -> Mapping[str, Any]:
+) -> RunAnswers:
     """Vary each open choice alone, on the defective images of one run that have a mask.
 
     Masks are used for this measurement and for nothing else.
@@ -108,10 +134,6 @@ def ablate(
         settings: what is measured.
         maps: folder of stage maps: those that are there are used, others are added. May be shared by runs.
         progress: called with (done, total).
-
-    Returns:
-        As JSON values: `rows`, one per method, question and value; `gains`, of LTGrad-CAM over Grad-CAM by
-        scope, reading, percentile and stage; what was measured; `failed`.
 
     Raises:
         LtcamError: run, data or settings that cannot be used.
@@ -129,38 +151,31 @@ def ablate(
         raise DataError(
             f"{source.data.root}: none of the {len(side.masked)} images could be measured: {tally.failed}"
         )
-    found: dict[str, Any] = plain_json(
-        {
-            "run": source.run.name,
-            "backbone": run.backbone,
-            "image_size": run.image_size,
-            "stages": run.stages,
-            "pooling_stages": pooled,
-            "training": run.training,
-            "side": side.words,
-            "images": {
-                "defective": len(side.defective),
-                "with_mask": len(side.masked),
-                "measured": tally.measured,
-            },
-            "rows": [_row(variant, tally, settings.bootstrap) for variant in variants],
-            "gains": [
-                row
-                for taps, kind in gains
-                for row in _gain_rows(taps, kind, stages, tally, settings.bootstrap)
-            ],
-            "notes": list(tally.notes),
-            "seed": run.seed,
-            "device": source.inspector.network.device.type,
-            "failed": failures(tally.failed),
-        }
+    return RunAnswers(
+        run=source.run.name,
+        backbone=run.backbone,
+        image_size=run.image_size,
+        stages=run.stages,
+        pooling_stages=pooled,
+        training=run.training,
+        side=side.words,
+        images=ImageTotals(
+            defective=len(side.defective), with_mask=len(side.masked), measured=tally.measured
+        ),
+        rows=tuple(_row(variant, tally, settings.bootstrap) for variant in variants),
+        gains=tuple(
+            row for taps, kind in gains for row in _gain_rows(taps, kind, stages, tally, settings.bootstrap)
+        ),
+        notes=tuple(tally.notes),
+        seed=run.seed,
+        device=source.inspector.network.device.type,
+        failed=failures(tally.failed),
     )
-    return found
 
 
 def ablate_runs(
     sources: Sequence[Source], settings: AblationSettings, work: Work, *, maps: Path | None = None
-) -> Found:
+) -> Found[Answers]:
     """Vary each open choice on each run, and write what they say and how far they differ.
 
     Args:
@@ -182,29 +197,25 @@ def ablate_runs(
             ablate(source, settings, maps=kept, progress=part_of_progress(work.progress, place, len(sources)))
             for place, source in enumerate(sources)
         ]
-        found: dict[str, Any] = plain_json(
-            {
-                "schema_version": ABLATION_SCHEMA_VERSION,
-                "base": {"percentile": BASE_PERCENTILE, "methods": list(BASES)},
-                "rows": over_runs([answer["rows"] for answer in answers], ("question", "value", "method")),
-                "gains": over_runs(
-                    [answer["gains"] for answer in answers],
-                    ("taps", "scope", "reading", "percentile", "stage"),
-                ),
-                "best_reading": _best_reading(answers),
-                "runs": answers,
-                "settings": {
-                    "runs": [str(source.run) for source in sources],
-                    "data": str(data),
-                    "positive_activations": settings.positive_activations,
-                    "split": settings.split,
-                    "bootstrap": settings.bootstrap,
-                },
-                "versions": package_versions(),
-                "command": work.command,
-            }
+        gains = over_runs([answer.gains for answer in answers], Truncation, TruncationGain)
+        found = Answers(
+            schema_version=ABLATION_SCHEMA_VERSION,
+            base=Base(percentile=BASE_PERCENTILE, methods=tuple(BASES)),
+            rows=over_runs([answer.rows for answer in answers], Choice, Answer),
+            gains=gains,
+            best_reading=_best_reading(gains),
+            runs=tuple(answers),
+            settings=QuestionSettings(
+                runs=tuple(str(source.run) for source in sources),
+                data=str(data),
+                positive_activations=settings.positive_activations,
+                split=settings.split,
+                bootstrap=settings.bootstrap,
+            ),
+            versions=package_versions(),
+            command=work.command,
         )
-        write_json(folder / ABLATION_FILE, found)
+        write_json(folder / ABLATION_FILE, found.to_json())
         _write_csv(folder / "questions.csv", answers)
         _write_gains_csv(folder / "gains.csv", answers)
         write_file(folder / "questions.md", ablation_markdown(found))
@@ -213,7 +224,7 @@ def ablate_runs(
         save_figure(effects_figure(found), folder, "effects")
     if maps is None:
         shutil.rmtree(kept, ignore_errors=True)
-    failed = {each["image"]: each["reason"] for answer in answers for each in answer["failed"]}
+    failed = {each["image"]: each["reason"] for each in found.failed}
     return Found(found, tuple(failed.items()))
 
 
@@ -329,19 +340,19 @@ def _count(heatmap: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelCount
 # -------------------------------------------------------------------------------------- summing up
 
 
-def _row(variant: _Variant, tally: _Tally, bootstrap: int) -> dict[str, Any]:
+def _row(variant: _Variant, tally: _Tally, bootstrap: int) -> RunAnswer:
     counts = sum(tally.counts[variant.recipe], PixelCounts())
-    return {
-        "question": variant.question,
-        "value": variant.value,
-        "method": variant.method,
+    return RunAnswer(
+        question=variant.question,
+        value=variant.value,
+        method=variant.method,
         **pixel_ratios(counts),
-        "counts": {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn},
+        counts=PixelSums(tp=counts.tp, fp=counts.fp, fn=counts.fn),
         **_against(tally.table(variant.recipe), tally.table(Recipe(BASES[variant.method])), bootstrap),
-    }
+    )
 
 
-def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int) -> list[dict[str, Any]]:
+def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int) -> list[RunGain]:
     recipes = _by_stage(kind, stages)
     half = len(recipes) // 2
     shares = [np.mean(tally.shares[recipe.kind], axis=0) for recipe in (recipes[0], recipes[half])]
@@ -350,19 +361,19 @@ def _gain_rows(taps: str, kind: Kind, stages: int, tally: _Tally, bootstrap: int
     for truncated, plain in zip(recipes[:half], recipes[half:], strict=True):
         place = None if truncated.stage is None else truncated.stage - 1
         rows.append(
-            {
-                "taps": taps,
-                "scope": kind.scope,
-                "reading": kind.reading,
-                "percentile": kind.percentile,
-                "stage": "all" if truncated.stage is None else f"S{truncated.stage}",
-                "grad_cam_iou": iou(sum(tally.counts[plain], PixelCounts())),
-                "iou": iou(sum(tally.counts[truncated], PixelCounts())),
+            RunGain(
+                taps=taps,
+                scope=kind.scope,
+                reading=kind.reading,
+                percentile=kind.percentile,
+                stage="all" if truncated.stage is None else f"S{truncated.stage}",
+                grad_cam_iou=iou(sum(tally.counts[plain], PixelCounts())),
+                iou=iou(sum(tally.counts[truncated], PixelCounts())),
                 **_against(tally.table(truncated), tally.table(plain), bootstrap),
-                "share": 1.0 if place is None else float(shares[0][place]),
-                "grad_cam_share": 1.0 if place is None else float(shares[1][place]),
-                "moved": None if place is None else _known_mean(moves[:, place]),
-            }
+                share=1.0 if place is None else float(shares[0][place]),
+                grad_cam_share=1.0 if place is None else float(shares[1][place]),
+                moved=None if place is None else _known_mean(moves[:, place]),
+            )
         )
     return rows
 
@@ -392,69 +403,60 @@ def _against(table: NDArray[np.float64], other: NDArray[np.float64], bootstrap: 
     }
 
 
-def over_runs(tables: Sequence[Sequence[Mapping[str, Any]]], names: Sequence[str]) -> list[dict[str, Any]]:
+def over_runs(
+    tables: Sequence[Sequence[RunAnswer | RunGain]], which: type[Measured], found: type[_Row]
+) -> tuple[_Row, ...]:
     """The rows of several runs, each number as its mean over the runs and its spread.
 
     Args:
         tables: rows of each run.
-        names: of the columns that say which row it is.
+        which: whose fields say which row it is.
+        found: what to make of the rows that are the same in these.
 
     Returns:
-        One row per row of any run, in their order: `names`, `runs`, the means of all other numbers under their own
-        name, and under `spread` their standard deviation over the runs (n - 1), lowest and highest; None of one run.
+        One per row of any run, in their order; no spread of a number that one run alone knows.
     """
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    same: dict[tuple[Any, ...], list[RunAnswer | RunGain]] = {}
     for table in tables:
         for row in table:
-            found.setdefault(tuple(row[name] for name in names), []).append(row)
-    return [_mean_row(dict(zip(names, key, strict=True)), rows) for key, rows in found.items()]
+            same.setdefault(tuple(getattr(row, name) for name in which.model_fields), []).append(row)
+    others = {"runs", "intervals", "spread", *which.model_fields}
+    columns = [name for name in found.model_fields if name not in others]
+    return tuple(
+        found(**dict(zip(which.model_fields, key, strict=True)), **_mean_row(rows, columns))
+        for key, rows in same.items()
+    )
 
 
-def _mean_row(which: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    columns = [
-        name
-        for name, value in rows[0].items()
-        if name not in which and (value is None or isinstance(value, int | float))
-    ]
-    values = {name: [row[name] for row in rows if row[name] is not None] for name in columns}
+def _mean_row(rows: Sequence[RunAnswer | RunGain], columns: Sequence[str]) -> dict[str, Any]:
+    known = {name: [value for row in rows if (value := getattr(row, name)) is not None] for name in columns}
     return {
-        **which,
         "runs": len(rows),
-        **{name: float(np.mean(each)) if each else None for name, each in values.items()},
-        "intervals": rows[0]["intervals"] if len(rows) == 1 else None,
+        **{name: float(np.mean(each)) if each else None for name, each in known.items()},
+        "intervals": rows[0].intervals if len(rows) == 1 else None,
         "spread": {
-            name: {"sd": float(np.std(each, ddof=1)), "low": min(each), "high": max(each)}
+            name: Spread(sd=float(np.std(each, ddof=1)), low=min(each), high=max(each))
             if len(each) > 1
             else None
-            for name, each in values.items()
+            for name, each in known.items()
         },
     }
 
 
-def _best_reading(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _best_reading(gains: Sequence[TruncationGain]) -> BestReading | None:
     """Scope and reading with the largest mean gain over Grad-CAM, of all stages at the base's percentile."""
-    rows = over_runs(
-        [
-            [
-                row
-                for row in answer["gains"]
-                if row["taps"] == "after" and row["stage"] == "all" and row["percentile"] == BASE_PERCENTILE
-            ]
-            for answer in answers
-        ],
-        ("scope", "reading"),
-    )
-    known = [row for row in rows if row["gain"] is not None]
-    if not known:
+    wanted = ("after", "all", BASE_PERCENTILE)
+    rows = [row for row in gains if (row.taps, row.stage, row.percentile) == wanted and row.gain is not None]
+    if not rows:
         return None
-    best = max(known, key=lambda row: row["gain"])
-    return {name: best[name] for name in ("scope", "reading", "grad_cam_iou", "iou", "gain", "intervals")}
+    best = max(rows, key=lambda row: row.gain or 0.0)
+    return BestReading(**{name: getattr(best, name) for name in BestReading.model_fields})
 
 
 # ----------------------------------------------------------------------------------------- writing
 
 
-def _write_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
     """A line per run and row."""
     which = ("question", "value", "method")
     gains = ("gain", "mean_image_gain")
@@ -462,23 +464,23 @@ def _write_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
     bounds = [f"{name}_{end}" for name in gains for end in ("low", "high")]
     lines = [
         [
-            answer["run"],
-            *(row[name] for name in (*which, *names)),
-            *(end for name in gains for end in row["intervals"][name]),
-            *row["counts"].values(),
+            answer.run,
+            *(getattr(row, name) for name in (*which, *names)),
+            *(end for name in gains for end in row.intervals[name]),
+            *dict(row.counts).values(),
         ]
         for answer in answers
-        for row in answer["rows"]
+        for row in answer.rows
     ]
     write_csv(file, ["run", *which, *names, *bounds, "tp", "fp", "fn"], lines)
 
 
-def _write_gains_csv(file: Path, answers: Sequence[Mapping[str, Any]]) -> None:
+def _write_gains_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
     which = ("taps", "scope", "reading", "percentile", "stage")
     names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
     lines = [
-        [answer["run"], *(row[name] for name in (*which, *names)), *row["intervals"]["gain"]]
+        [answer.run, *(getattr(row, name) for name in (*which, *names)), *row.intervals["gain"]]
         for answer in answers
-        for row in answer["gains"]
+        for row in answer.gains
     ]
     write_csv(file, ["run", *which, *names, "gain_low", "gain_high"], lines)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ltcam.experiments import pages
-from ltcam.experiments.pages import markdown_of, network_row, signed
+from ltcam.experiments.ablation.answers import Answer, Answers, Choice, OverRuns, RunAnswers, TruncationGain
+from ltcam.experiments.pages import markdown_of, nan_for_none, network_row, signed
 from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
@@ -56,7 +54,7 @@ _CHOICES = {
 _VALUES = {("base", "paper"): "", ("tap", "before"): "before pooling"}
 
 
-def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def answer_rows(questions: Answers) -> list[tuple[str, ...]]:
     """Texts in the order of `HEAD`, question by question.
 
     Args:
@@ -65,75 +63,75 @@ def answer_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             choice_words(row),
-            row["method"],
-            fraction(row["iou"]),
-            NONE if row["question"] == "base" else signed(row["gain"]),
-            NONE if row["question"] == "base" else _uncertainty(row, "gain"),
-            fraction(row["mean_image_iou"]),
-            NONE if row["question"] == "base" else signed(row["mean_image_gain"]),
+            row.method,
+            fraction(row.iou),
+            NONE if row.question == "base" else signed(row.gain),
+            NONE if row.question == "base" else _uncertainty(row, "gain"),
+            fraction(row.mean_image_iou),
+            NONE if row.question == "base" else signed(row.mean_image_gain),
         )
         for row in _by_question(questions)
     ]
 
 
-def gain_rows(questions: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def gain_rows(questions: Answers) -> list[tuple[str, ...]]:
     """Texts in the order of `GAIN_HEAD`: LTGrad-CAM over Grad-CAM, all stages, per scope, reading and percentile."""
     return [
         (
-            row["scope"] + (" (before pooling)" if row["taps"] == "before" else ""),
-            row["reading"],
-            f"{row['percentile']:g}",
-            fraction(row["grad_cam_iou"]),
-            fraction(row["iou"]),
-            signed(row["gain"]),
+            row.scope + (" (before pooling)" if row.taps == "before" else ""),
+            row.reading,
+            f"{row.percentile:g}",
+            fraction(row.grad_cam_iou),
+            fraction(row.iou),
+            signed(row.gain),
             _uncertainty(row, "gain"),
         )
-        for row in questions["gains"]
-        if row["stage"] == "all"
+        for row in questions.gains
+        if row.stage == "all"
     ]
 
 
-def stage_rows(questions: Mapping[str, Any], scope: str, reading: str) -> list[tuple[str, ...]]:
+def stage_rows(questions: Answers, scope: str, reading: str) -> list[tuple[str, ...]]:
     """Texts in the order of `STAGE_HEAD`: each stage alone, at the base's percentile."""
     return [
         (
-            row["stage"],
-            _percent(row["grad_cam_share"]),
-            fraction(row["grad_cam_iou"]),
-            _percent(row["share"]),
-            fraction(row["iou"]),
-            signed(row["gain"]),
-            _percent(row["moved"]),
+            row.stage,
+            _percent(row.grad_cam_share),
+            fraction(row.grad_cam_iou),
+            _percent(row.share),
+            fraction(row.iou),
+            signed(row.gain),
+            _percent(row.moved),
         )
         for row in stage_gains(questions, scope, reading)
     ]
 
 
-def choice_words(row: Mapping[str, Any]) -> str:
+def choice_words(row: Choice) -> str:
     """What is chosen otherwise in a row."""
-    which = (row["question"], row["value"])
-    return f"{_CHOICES[row['question']]} {_VALUES.get(which, row['value'])}".strip()
+    which = (row.question, row.value)
+    return f"{_CHOICES[row.question]} {_VALUES.get(which, row.value)}".strip()
 
 
-def ablation_markdown(questions: Mapping[str, Any]) -> str:
+def ablation_markdown(questions: Answers) -> str:
     """The answers as Markdown: what was measured, every choice, the gains, each stage alone."""
     lines = [markdown_text(_sentence(questions))]
-    if len(questions["runs"]) > 1:
+    if len(questions.runs) > 1:
         lines.append(markdown_table(*_run_table(questions)))
     lines += [
         markdown_table(HEAD, answer_rows(questions)),
         markdown_text(_best_sentence(questions)),
         markdown_table(GAIN_HEAD, gain_rows(questions)),
         *(
-            f"Each stage alone, percentile {questions['base']['percentile']} of each {scope}, truncation acts on the "
+            f"Each stage alone, percentile {questions.base.percentile} of each {scope}, truncation acts on the "
             f"{reading}:\n\n{markdown_table(STAGE_HEAD, rows)}"
             for scope, reading, rows in stage_tables(questions)
         ),
     ]
-    return markdown_of(lines, _failed(questions))
+    return markdown_of(lines, questions.failed)
 
 
-def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
+def ablation_page(questions: Answers, *, title: str) -> str:
     """The page as one self-contained HTML text.
 
     Args:
@@ -151,7 +149,7 @@ def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
         cards=_cards(questions),
         head=HEAD,
         rows=answer_rows(questions),
-        base_rows=[place for place, row in enumerate(_by_question(questions)) if row["question"] == "base"],
+        base_rows=[place for place, row in enumerate(_by_question(questions)) if row.question == "base"],
         gain_head=GAIN_HEAD,
         gain_rows=gain_rows(questions),
         stage_head=STAGE_HEAD,
@@ -161,47 +159,43 @@ def ablation_page(questions: Mapping[str, Any], *, title: str) -> str:
         ],
         run_head=run_head,
         run_rows=run_rows,
-        failed=_failed(questions),
-        notes=list(dict.fromkeys(note for run in questions["runs"] for note in run["notes"])),
+        failed=questions.failed,
+        notes=list(dict.fromkeys(note for run in questions.runs for note in run.notes)),
         setting_rows=_setting_rows(questions),
     )
 
 
-def _nan(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _by_question(questions: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _by_question(questions: Answers) -> list[Answer]:
     """Rows with the methods of one choice beside each other."""
-    order = list(dict.fromkeys(choice_words(row) for row in questions["rows"]))
-    return sorted(questions["rows"], key=lambda row: order.index(choice_words(row)))
+    order = list(dict.fromkeys(choice_words(row) for row in questions.rows))
+    return sorted(questions.rows, key=lambda row: order.index(choice_words(row)))
 
 
-def stage_gains(questions: Mapping[str, Any], scope: str, reading: str) -> list[Mapping[str, Any]]:
+def stage_gains(questions: Answers, scope: str, reading: str) -> list[TruncationGain]:
     """What LTGrad-CAM gains at each stage alone, shallow to deep, with this population and reading."""
-    wanted = ("after", scope, reading, questions["base"]["percentile"])
+    wanted = ("after", scope, reading, questions.base.percentile)
     return [
         row
-        for row in questions["gains"]
-        if (row["taps"], row["scope"], row["reading"], row["percentile"]) == wanted and row["stage"] != "all"
+        for row in questions.gains
+        if (row.taps, row.scope, row.reading, row.percentile) == wanted and row.stage != "all"
     ]
 
 
-def stage_tables(questions: Mapping[str, Any]) -> list[tuple[str, str, list[tuple[str, ...]]]]:
+def stage_tables(questions: Answers) -> list[tuple[str, str, list[tuple[str, ...]]]]:
     """(scope, reading, rows); none for a network of one stage."""
-    pairs = dict.fromkeys((row["scope"], row["reading"]) for row in questions["gains"])
+    pairs = dict.fromkeys((row.scope, row.reading) for row in questions.gains)
     tables = [(scope, reading, stage_rows(questions, scope, reading)) for scope, reading in pairs]
     return [table for table in tables if table[2]]
 
 
-def _stage_chart(questions: Mapping[str, Any], scope: str, reading: str) -> str:
+def _stage_chart(questions: Answers, scope: str, reading: str) -> str:
     rows = stage_gains(questions, scope, reading)
     series = {
-        "LTGrad-CAM": [_nan(row["iou"]) for row in rows],
-        "Grad-CAM": [_nan(row["grad_cam_iou"]) for row in rows],
+        "LTGrad-CAM": [nan_for_none(row.iou) for row in rows],
+        "Grad-CAM": [nan_for_none(row.grad_cam_iou) for row in rows],
     }
-    every = [row for row in questions["gains"] if row["stage"] != "all"]
-    top = max((row[name] or 0.0 for row in every for name in ("iou", "grad_cam_iou")), default=1.0)
+    every = [row for row in questions.gains if row.stage != "all"]
+    top = max((iou or 0.0 for row in every for iou in (row.iou, row.grad_cam_iou)), default=1.0)
     return chart_uri(line_chart(range(1, len(rows) + 1), series, low=0, high=top, x_name="stage"))
 
 
@@ -209,77 +203,74 @@ def _percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
-def _uncertainty(row: Mapping[str, Any], name: str) -> str:
+def _uncertainty(row: OverRuns, name: str) -> str:
     """The interval over images of one run, or the spread over several."""
-    spread = row["spread"][name]
-    if spread is not None:
-        return f"{spread['low']:+.3f} to {spread['high']:+.3f}"
-    low, high = (row["intervals"] or {}).get(name) or (None, None)
+    low, high = row.range(name)
     return NONE if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
 
 
-def _sentence(questions: Mapping[str, Any]) -> str:
-    runs = questions["runs"]
+def _sentence(questions: Answers) -> str:
+    runs = questions.runs
     if len(runs) == 1:
-        words = f"{runs[0]['images']['measured']} defective images with a mask ({runs[0]['side']})"
+        words = f"{runs[0].images.measured} defective images with a mask ({runs[0].side})"
         what = "with 95 % intervals over images, the same ones drawn for both maps"
     else:
         words = f"{len(runs)} runs; means over them"
         what = "with the lowest and highest of the runs"
     return (
         f"{words}. Each choice is varied alone against the paper's base setting: percentile "
-        f"{questions['base']['percentile']} of each channel, in the gradient, stages behind their pooling, each cut at "
+        f"{questions.base.percentile} of each channel, in the gradient, stages behind their pooling, each cut at "
         f"0, all added up raw, Otsu's threshold. IoU of pixels pooled over the images, {what}. True masks were used "
         "for measuring only."
     )
 
 
-def _best_sentence(questions: Mapping[str, Any]) -> str:
-    best = questions["best_reading"]
+def _best_sentence(questions: Answers) -> str:
+    best = questions.best_reading
     if best is None:
         return "No reading has a known gain over Grad-CAM."
     return (
-        f"LTGrad-CAM gains most over Grad-CAM with the percentile of each {best['scope']} and truncation acting on "
-        f"the {best['reading']}: IoU {fraction(best['iou'])} against {fraction(best['grad_cam_iou'])} "
-        f"({signed(best['gain'])})."
+        f"LTGrad-CAM gains most over Grad-CAM with the percentile of each {best.scope} and truncation acting on "
+        f"the {best.reading}: IoU {fraction(best.iou)} against {fraction(best.grad_cam_iou)} "
+        f"({signed(best.gain)})."
     )
 
 
-def _cards(questions: Mapping[str, Any]) -> list[dict[str, str]]:
+def _cards(questions: Answers) -> list[dict[str, str]]:
     cards = []
-    for method in questions["base"]["methods"]:
-        rows = [row for row in questions["rows"] if row["method"] == method and row["iou"] is not None]
-        base = next((row for row in rows if row["question"] == "base"), None)
+    for method in questions.base.methods:
+        rows = [row for row in questions.rows if row.method == method and row.iou is not None]
+        base = next((row for row in rows if row.question == "base"), None)
         if base is None:
             continue
-        best = max(rows, key=lambda row: row["iou"])
+        best = max(rows, key=lambda row: row.iou or 0.0)
         cards.append(
             {
                 "name": f"{method}: IoU, base setting",
-                "value": fraction(base["iou"]),
-                "detail": f"best single change: {choice_words(best)}, {fraction(best['iou'])}",
+                "value": fraction(base.iou),
+                "detail": f"best single change: {choice_words(best)}, {fraction(best.iou)}",
                 "tone": "accent",
             }
         )
     return cards
 
 
-def _run_table(questions: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _run_table(questions: Answers) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows: each run with the settings in which the runs differ, and its base rows."""
-    runs = questions["runs"]
+    runs = questions.runs
     settings = [
-        {"backbone": run["backbone"], "seed": run["seed"], **run["training"], "image_size": run["image_size"]}
+        {"backbone": run.backbone, "seed": run.seed, **run.training, "image_size": run.image_size}
         for run in runs
     ]
     names = list(dict.fromkeys(name for each in settings for name in each))
     differing = [name for name in names if len({repr(each.get(name)) for each in settings}) > 1]
-    methods = questions["base"]["methods"]
+    methods = questions.base.methods
     head = ("run", *(name.replace("_", " ") for name in differing), "images", *methods)
     rows = [
         (
-            run["run"],
+            run.run,
             *(plain(each.get(name)) for name in differing),
-            str(run["images"]["measured"]),
+            str(run.images.measured),
             *(fraction(_base_iou(run, method)) for method in methods),
         )
         for run, each in zip(runs, settings, strict=True)
@@ -287,23 +278,19 @@ def _run_table(questions: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tupl
     return head, rows
 
 
-def _base_iou(run: Mapping[str, Any], method: str) -> float | None:
-    rows = [row for row in run["rows"] if row["question"] == "base" and row["method"] == method]
-    return rows[0]["iou"] if rows else None
+def _base_iou(run: RunAnswers, method: str) -> float | None:
+    rows = [row for row in run.rows if row.question == "base" and row.method == method]
+    return rows[0].iou if rows else None
 
 
-def _failed(questions: Mapping[str, Any]) -> list[dict[str, str]]:
-    return [each for run in questions["runs"] for each in run["failed"]]
-
-
-def _setting_rows(questions: Mapping[str, Any]) -> list[SettingRow]:
-    first = questions["runs"][0]
+def _setting_rows(questions: Answers) -> list[SettingRow]:
+    first = questions.runs[0]
     pooling = (
-        "stages end in a pooling" if first["pooling_stages"] else "no stage ends in a pooling: one tap only"
+        "stages end in a pooling" if first.pooling_stages else "no stage ends in a pooling: one tap only"
     )
-    settings = {**first, **questions["settings"]}
+    settings = questions.settings
     return [
-        network_row(first["backbone"], first["image_size"], "of the first run"),
-        *pages.stage_rows(settings, pooling),
-        *pages.last_rows(settings, questions["versions"]),
+        network_row(first.backbone, first.image_size, "of the first run"),
+        *pages.stage_rows(first.stages, settings.positive_activations, pooling),
+        *pages.last_rows(settings.bootstrap, first.device, questions.versions),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from ltcam.cam import (
     list_gradient_methods,
     sweep,
 )
+from ltcam.experiments.compare.comparison import Stages
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import make_cam, part_of
 from ltcam_runtime.errors import RunError, SettingsError
@@ -36,9 +37,6 @@ from ltcam_runtime.inspector import sharpened
 from ltcam_runtime.settings import MaskSettings, SharpeningSettings
 
 PROBING = ("score-cam", "ablation-cam")
-
-Stages = Literal["last", "all", "network", "run"]
-"""`last` stage, `all` stages added up raw, all layers of the `network` (FullGrad), or as the `run` says."""
 
 _T = TypeVar("_T")
 

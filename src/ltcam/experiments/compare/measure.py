@@ -6,7 +6,7 @@ that a comparison that was stopped continues at the next image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,26 @@ from numpy.typing import NDArray
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, pixel_ratios, ratios_of_sums
-from ltcam.evaluation.evaluate import plain_json
 from ltcam.evaluation.hits import HitCounts, count_hit, hit_rate, inside_rate
 from ltcam.experiments.cases import Case, noting_warnings, of_each_kind, read_cases
+from ltcam.experiments.compare.comparison import (
+    CompareRow,
+    Comparison,
+    ComparisonSettings,
+    KindRow,
+    MeansOverKinds,
+    Printed,
+)
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
 from ltcam.experiments.compare.page import compare_markdown, compare_page
 from ltcam.experiments.compare.printed import agreement_of_orders, printed_for
 from ltcam.experiments.journal import Journal, open_journal
 from ltcam.experiments.opened import Source
+from ltcam.experiments.pages import nan_for_none
 from ltcam.experiments.results import (
     Found,
+    ImageTotals,
+    PixelSums,
     Progress,
     Work,
     bounded,
@@ -73,7 +83,7 @@ class _Masked:
     seconds: tuple[float, ...]
 
 
-def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found:
+def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[Comparison]:
     """Measure the masks of many methods on the defective images that have a mask, and on no others.
 
     Masks are used for this measurement and for nothing else.
@@ -113,51 +123,52 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found:
                 f"{next(iter(failed.items()))}"
             )
         classes = source.data.dataset.classes[1:]
+        layout = source.data.dataset.layout
         rows = [
-            {
-                **_row(each, place, measured, classes, settings.bootstrap),
-                "paper": _paper(source.data.dataset.layout, each),
-            }
+            _row(
+                each,
+                place,
+                measured,
+                classes,
+                settings.bootstrap,
+                printed_for(layout, each.title, each.percentile),
+            )
             for place, each in enumerate(compared)
         ]
         entries = list(journal.values())
-        comparison: dict[str, Any] = plain_json(
-            {
-                "schema_version": COMPARE_SCHEMA_VERSION,
-                "split": side.words,
-                "backbone": run.backbone,
-                "images": {
-                    "defective": len(side.defective),
-                    "with_mask": len(side.masked),
-                    "measured": len(measured),
-                },
-                "rows": rows,
-                "paper_order": agreement_of_orders(rows),
-                "capture_seconds": float(np.mean([entry["capture_seconds"] for entry in entries])),
-                "notes": of_each_kind(note for entry in entries for note in entry["notes"]),
-                "settings": {
-                    "run": str(source.run),
-                    "data": str(source.data.root),
-                    **options,
-                    "stages": run.stages,
-                    "image_size": run.image_size,
-                    "run_cam": run.cam.model_dump(mode="json"),
-                    "run_sharpening": run.sharpening.model_dump(mode="json"),
-                    "run_mask": run.mask.model_dump(mode="json"),
-                    "batch_size": settings.batch_size,
-                    "bootstrap": settings.bootstrap,
-                },
-                "seed": run.seed,
-                "versions": package_versions(),
-                "command": work.command,
-                "failed": failures(failed),
-            }
+        comparison = Comparison(
+            schema_version=COMPARE_SCHEMA_VERSION,
+            split=side.words,
+            backbone=run.backbone,
+            images=ImageTotals(
+                defective=len(side.defective), with_mask=len(side.masked), measured=len(measured)
+            ),
+            rows=tuple(rows),
+            paper_order=agreement_of_orders(rows),
+            capture_seconds=float(np.mean([entry["capture_seconds"] for entry in entries])),
+            notes=tuple(of_each_kind(note for entry in entries for note in entry["notes"])),
+            settings=ComparisonSettings(
+                run=str(source.run),
+                data=str(source.data.root),
+                **options,
+                stages=run.stages,
+                image_size=run.image_size,
+                run_cam=run.cam.model_dump(mode="json"),
+                run_sharpening=run.sharpening.model_dump(mode="json"),
+                run_mask=run.mask.model_dump(mode="json"),
+                batch_size=settings.batch_size,
+                bootstrap=settings.bootstrap,
+            ),
+            seed=run.seed,
+            versions=package_versions(),
+            command=work.command,
+            failed=failures(failed),
         )
-        write_json(folder / COMPARE_FILE, comparison)
-        _write_csv(folder / "compare.csv", comparison["rows"])
+        write_json(folder / COMPARE_FILE, comparison.to_json())
+        _write_csv(folder / "compare.csv", comparison.rows)
         write_file(folder / "compare.md", compare_markdown(comparison))
         write_file(folder / "report.html", compare_page(comparison, title=source.title))
-    return Found(comparison, tuple(failed.items()))
+    return Found(comparison, tuple(failed.items()), comparison.notes)
 
 
 @dataclass
@@ -252,40 +263,48 @@ def _measured(journal: Journal) -> list[_Masked]:
 
 
 def _row(
-    contender: Contender, place: int, measured: Sequence[_Masked], classes: Sequence[str], bootstrap: int
-) -> dict[str, Any]:
+    contender: Contender,
+    place: int,
+    measured: Sequence[_Masked],
+    classes: Sequence[str],
+    bootstrap: int,
+    paper: Printed | None,
+) -> CompareRow:
     """The numbers of the contender that is `place`-th in the entries."""
     counts = sum((each.pixels[place] for each in measured), PixelCounts())
     table = np.array([each.pixels[place].numbers() for each in measured], np.float64)
     kinds = _kinds(place, measured, classes)
-    return {
-        "method": contender.title,
-        "stages": contender.stages,
-        "percentile": contender.percentile,
-        "sharpening": contender.sharpening.polarity,
-        "bfloat16": contender.bfloat16,
+    return CompareRow(
+        method=contender.title,
+        stages=contender.stages,
+        percentile=contender.percentile,
+        sharpening=contender.sharpening.polarity,
+        bfloat16=contender.bfloat16,
         **pixel_ratios(counts),
-        "intervals": pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
+        intervals=pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
         **_hits(measured, place),
-        "mean_over_kinds": {
-            name: float(np.mean([each[name] for each in kinds.values()]))
-            for name in ("iou", "hit_8px", "hit_inside")
-        },
-        "classes": kinds if len(classes) > 1 else None,
-        "counts": {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn},
-        "seconds": float(np.mean([each.seconds[place] for each in measured])),
-        "shares_capture": contender.shares_a_capture,
-    }
+        mean_over_kinds=MeansOverKinds(
+            **{
+                name: float(np.mean([nan_for_none(getattr(each, name)) for each in kinds.values()]))
+                for name in MeansOverKinds.model_fields
+            }
+        ),
+        classes=kinds if len(classes) > 1 else None,
+        counts=PixelSums(tp=counts.tp, fp=counts.fp, fn=counts.fn),
+        seconds=float(np.mean([each.seconds[place] for each in measured])),
+        shares_capture=contender.shares_a_capture,
+        paper=paper,
+    )
 
 
-def _kinds(place: int, measured: Sequence[_Masked], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _kinds(place: int, measured: Sequence[_Masked], classes: Sequence[str]) -> dict[str, KindRow]:
     """The numbers of each kind of defect, pooled over its images."""
     found = {}
     for name in classes:
         own = [each for each in measured if each.label == name]
         if own:
             counts = sum((each.pixels[place] for each in own), PixelCounts())
-            found[name] = {"images": len(own), **pixel_ratios(counts), **_hits(own, place)}
+            found[name] = KindRow(images=len(own), **pixel_ratios(counts), **_hits(own, place))
     return found
 
 
@@ -294,27 +313,35 @@ def _hits(measured: Sequence[_Masked], place: int) -> dict[str, float]:
     return {"hit_8px": hit_rate(counts), "hit_inside": inside_rate(counts)}
 
 
-def _paper(layout: str, contender: Contender) -> dict[str, Any] | None:
-    printed = printed_for(layout, contender.title, contender.percentile)
-    if printed is None:
-        return None
-    return {name: value for name, value in asdict(printed).items() if name != "delta"}
-
-
-def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    which, counts, hits = ("method", "stages"), ("tp", "fp", "fn"), ("hit_8px", "hit_inside")
+def _write_csv(file: Path, rows: Sequence[CompareRow]) -> None:
     paper = [f"paper_{name}" for name in PIXEL_RATIOS]
-    head = [*which, "percentile", "sharpening", *with_bounds(), *counts, "seconds", *paper, *hits]
+    head = [
+        "method",
+        "stages",
+        "percentile",
+        "sharpening",
+        *with_bounds(),
+        "tp",
+        "fp",
+        "fn",
+        "seconds",
+        *paper,
+    ]
+    head += ["hit_8px", "hit_inside"]
     lines = [
         [
-            *(row[name] for name in which),
-            None if row["percentile"] is None else f"{row['percentile']:g}",
-            row["sharpening"],
+            row.method,
+            row.stages,
+            None if row.percentile is None else f"{row.percentile:g}",
+            row.sharpening,
             *bounded(row),
-            *(row["counts"][name] for name in counts),
-            row["seconds"],
-            *((row["paper"] or {}).get(name) for name in PIXEL_RATIOS),
-            *(row[name] for name in hits),
+            row.counts.tp,
+            row.counts.fp,
+            row.counts.fn,
+            row.seconds,
+            *(getattr(row.paper, name, None) for name in PIXEL_RATIOS),
+            row.hit_8px,
+            row.hit_inside,
         ]
         for row in rows
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ltcam.experiments.compare.comparison import ComparedMap, CompareRow, Comparison, MapOf
 from ltcam.experiments.pages import last_rows, markdown_of, network_row, stage_rows
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import (
@@ -37,19 +38,12 @@ _ORDERS = {
 }
 
 
-def ranked(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows, highest IoU first; undefined ones last."""
-    return sorted(
-        comparison["rows"], key=lambda row: -1.0 if row["iou"] is None else row["iou"], reverse=True
-    )
-
-
-def stage_words(row: Mapping[str, Any]) -> str:
+def stage_words(row: MapOf) -> str:
     """Of which stages a row's map is, and in which arithmetic where that is not float32."""
-    return _STAGES[row["stages"]] + (", in bfloat16" if row.get("bfloat16") else "")
+    return _STAGES[row.stages] + (", in bfloat16" if isinstance(row, ComparedMap) and row.bfloat16 else "")
 
 
-def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def compare_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Texts in the order of `HEAD`, highest IoU first.
 
     Args:
@@ -57,23 +51,23 @@ def compare_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """
     return [
         (
-            row["method"],
+            row.method,
             stage_words(row),
-            NONE if row["percentile"] is None else f"{row['percentile']:g}",
-            fraction(row["iou"]),
-            MetricRow.read(row, "iou").interval or NONE,
-            fraction(row["precision"]),
-            fraction(row["recall"]),
-            fraction(row["f1"]),
-            fraction(row.get("hit_8px")),  # measured from the second version on
-            f"{1000 * row['seconds']:.1f}",
-            NONE if row["paper"] is None else fraction(row["paper"]["iou"]),
+            NONE if row.percentile is None else f"{row.percentile:g}",
+            fraction(row.iou),
+            row.bounded("iou").interval or NONE,
+            fraction(row.precision),
+            fraction(row.recall),
+            fraction(row.f1),
+            fraction(row.hit_8px),
+            f"{1000 * row.seconds:.1f}",
+            NONE if row.paper is None else fraction(row.paper.iou),
         )
-        for row in ranked(comparison)
+        for row in comparison.ranked()
     ]
 
 
-def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+def class_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
     """Head and rows: of each kind of defect the pooled IoU, and how often the heatmap's peak hits.
 
     Args:
@@ -83,55 +77,54 @@ def class_table(comparison: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tu
         The number of images stands behind a kind's name, and the mean over kinds before them; None where there is
         one kind only.
     """
-    rows = [row for row in ranked(comparison) if row["classes"]]
+    rows = [row for row in comparison.ranked() if row.classes]
     if not rows:
         return None
-    kinds = [f"{name} ({numbers['images']})" for name, numbers in rows[0]["classes"].items()]
+    kinds = [f"{name} ({numbers.images})" for name, numbers in (rows[0].classes or {}).items()]
     head = ("method", "map of", "mean IoU", *kinds, "mean hits", *(f"hits: {kind}" for kind in kinds))
     return head, [
-        (row["method"], stage_words(row), *_over_kinds(row, "iou"), *_over_kinds(row, "hit_8px"))
-        for row in rows
+        (row.method, stage_words(row), *_over_kinds(row, "iou"), *_over_kinds(row, "hit_8px")) for row in rows
     ]
 
 
-def _over_kinds(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _over_kinds(row: CompareRow, name: str) -> tuple[str, ...]:
     """A number's mean over kinds, and of each kind."""
-    kinds = [numbers.get(name) for numbers in row["classes"].values()]
+    kinds = [getattr(numbers, name) for numbers in (row.classes or {}).values()]
     known = [value for value in kinds if value is not None]
     mean = sum(known) / len(known) if len(known) == len(kinds) else None
     return (fraction(mean), *map(fraction, kinds))
 
 
-def compare_markdown(comparison: Mapping[str, Any]) -> str:
+def compare_markdown(comparison: Comparison) -> str:
     """The comparison as Markdown: what was measured, all rows, what the paper says, what went wrong."""
     lines = [
         markdown_text(_sentence(comparison)),
         markdown_table(HEAD, compare_rows(comparison)),
         "True masks were used for measuring only. " + _times(comparison),
         *(f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)),
-        *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])),
+        *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)),
     ]
     classes = class_table(comparison)
     if classes is not None:
         words = "Each kind of defect (images): pooled IoU, and hits."
         lines += [words, markdown_table(*classes)]
-    return markdown_of(lines, comparison["failed"])
+    return markdown_of(lines, comparison.failed)
 
 
-def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
+def compare_page(comparison: Comparison, *, title: str) -> str:
     """The page as one self-contained HTML text.
 
     Args:
         comparison: as for `compare_rows`.
         title: heading, such as the names of run and data.
     """
-    rows = ranked(comparison)
+    rows = comparison.ranked()
     return render(
         "page.html.j2",
         beside=__file__,
         title=title,
         comparison=comparison,
-        images=comparison["images"],
+        images=comparison.images,
         cards=_cards(rows),
         rows=[_cells(row) for row in rows],
         paper_rows=paper_rows(rows),
@@ -143,124 +136,126 @@ def compare_page(comparison: Mapping[str, Any], *, title: str) -> str:
     )
 
 
-def _sentence(comparison: Mapping[str, Any]) -> str:
-    images = comparison["images"]
+def _sentence(comparison: Comparison) -> str:
+    images = comparison.images
     return (
-        f"{images['measured']} of {images['defective']} defective images ({comparison['split']}), those with a "
-        f"mask that could be read; maps of {comparison['backbone']}; pixels pooled over the images, masks by "
+        f"{images.measured} of {images.defective} defective images ({comparison.split}), those with a "
+        f"mask that could be read; maps of {comparison.backbone}; pixels pooled over the images, masks by "
         "Otsu's threshold, 95 % intervals over images; hits: share of images whose heatmap has its peak within 8 px of "
         "the true mask."
     )
 
 
-def _times(comparison: Mapping[str, Any]) -> str:
+def _times(comparison: Comparison) -> str:
     return (
         "Times are for the map alone, per image; the maps of one or all stages share a capture of "
-        f"{1000 * comparison['capture_seconds']:.1f} ms per image, the others ask the network themselves and "
+        f"{1000 * comparison.capture_seconds:.1f} ms per image, the others ask the network themselves and "
         "have that in their time."
     )
 
 
-def _cards(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    peers = [row for row in rows if row["stages"] != "run"]
-    untruncated = [row for row in peers if row["percentile"] is None]
-    truncated = [row for row in peers if row["percentile"] is not None]
+def _cards(rows: Sequence[CompareRow]) -> list[dict[str, str]]:
+    peers = [row for row in rows if row.stages != "run"]
+    untruncated = [row for row in peers if row.percentile is None]
+    truncated = [row for row in peers if row.percentile is not None]
     chosen = [
-        ("This run", [row for row in rows if row["stages"] == "run"]),
+        ("This run", [row for row in rows if row.stages == "run"]),
         ("Best truncated method", truncated),
         ("Best other method", untruncated),
     ]
     return [_card(name, found[0]) for name, found in chosen if found]
 
 
-def _card(name: str, row: Mapping[str, Any]) -> dict[str, str]:
-    iou = MetricRow.read(row, "iou")
+def _card(name: str, row: CompareRow) -> dict[str, str]:
+    iou = row.bounded("iou")
     interval = f", 95 %: {iou.interval}" if iou.interval else ""
     return {
         "name": f"{name}: IoU",
         "value": iou.text,
-        "detail": f"{row['method']}, {_STAGES[row['stages']]}{interval}",
+        "detail": f"{row.method}, {_STAGES[row.stages]}{interval}",
         "tone": "accent",
     }
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    metrics: list[MetricRow] = [MetricRow.read(row, name) for name in ("iou", "precision", "recall", "f1")]
+def _cells(row: CompareRow) -> dict[str, Any]:
+    metrics: list[MetricRow] = [row.bounded(name) for name in ("iou", "precision", "recall", "f1")]
     words = stage_words(row)
-    if row["percentile"] is not None:
-        words += f", percentile {row['percentile']:g}"
-    if row["sharpening"] != "none":
-        words += f", {row['sharpening']} contrast"
+    if row.percentile is not None:
+        words += f", percentile {row.percentile:g}"
+    if row.sharpening != "none":
+        words += f", {row.sharpening} contrast"
     return {
-        "name": row["method"],
+        "name": row.method,
         "words": words,
-        "own": row["stages"] == "run",
+        "own": row.stages == "run",
         "iou": metrics[0],
         "cells": metrics,
-        "hits": fraction(row.get("hit_8px")),
-        "inside": fraction(row.get("hit_inside")),
-        "milliseconds": f"{1000 * row['seconds']:.1f}",
-        "own_pass": not row["shares_capture"],
+        "hits": fraction(row.hit_8px),
+        "inside": fraction(row.hit_inside),
+        "milliseconds": f"{1000 * row.seconds:.1f}",
+        "own_pass": not row.shares_capture,
     }
 
 
-def paper_rows(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def paper_rows(rows: Sequence[CompareRow]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """(method, map of, (measured, printed) of each metric) of the methods that the paper has."""
     return [
         (
-            row["method"],
+            row.method,
             stage_words(row),
             [
-                (fraction(row[name]), fraction(row["paper"][name]))
+                (fraction(getattr(row, name)), fraction(getattr(row.paper, name)))
                 for name in ("iou", "precision", "recall", "f1")
             ],
         )
         for row in rows
-        if row["paper"] is not None
+        if row.paper is not None
     ]
 
 
-def paper_notes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def paper_notes(rows: Sequence[CompareRow]) -> list[tuple[str, str]]:
     """(method, what was corrected) of the paper's numbers that are not shown as printed."""
-    notes = {row["method"]: row["paper"]["note"] for row in rows if row["paper"] is not None}
+    notes = {row.method: row.paper.note for row in rows if row.paper is not None}
     return [(method, note) for method, note in notes.items() if note]
 
 
-def orders(comparison: Mapping[str, Any]) -> list[str]:
+def orders(comparison: Comparison) -> list[str]:
     """What the rank correlations with the paper are, in words."""
     return [
-        f"Spearman {'undefined' if each['spearman'] is None else format(each['spearman'], '.2f')} over "
-        f"{each['methods']} methods, {_ORDERS[stages]}"
-        for stages, each in (comparison["paper_order"] or {}).items()
+        f"Spearman {'undefined' if each.spearman is None else format(each.spearman, '.2f')} over "
+        f"{each.methods} methods, {_ORDERS[stages]}"
+        for stages, each in (comparison.paper_order or {}).items()
     ]
 
 
-def _setting_rows(comparison: Mapping[str, Any]) -> list[SettingRow]:
-    settings = comparison["settings"]
-    polarity = settings["run_sharpening"]["polarity"]
+def _setting_rows(comparison: Comparison) -> list[SettingRow]:
+    settings = comparison.settings
+    polarity = str(settings.run_sharpening["polarity"])
     return [
-        network_row(comparison["backbone"], settings["image_size"]),
-        SettingRow("Images", comparison["split"], "of these the defective ones with a mask"),
+        network_row(comparison.backbone, settings.image_size),
+        SettingRow("Images", comparison.split, "of these the defective ones with a mask"),
         *stage_rows(
-            settings,
+            settings.stages,
+            settings.positive_activations,
             "shallow to deep; all of them: their maps added up as they are",
             "in the compared methods; the run's map has its own setting",
         ),
         SettingRow(
             "Truncation",
-            f"percentile {settings['percentile']:g}",
+            f"percentile {settings.percentile:g}",
             "of the LT forms: positive gradients of each channel below it are dropped",
         ),
         SettingRow(
             "Masks", "Otsu", "of the heatmap at the image's own size; the run's own as its settings say"
         ),
-        SettingRow("The run's map", plain(settings["run_cam"]), ""),
+        SettingRow("The run's map", plain(settings.run_cam), ""),
         SettingRow("The run's sharpening", polarity, CONTRASTS[polarity]),
-        SettingRow("The run's mask", plain(settings["run_mask"]), ""),
+        SettingRow("The run's mask", plain(settings.run_mask), ""),
         *last_rows(
-            settings,
-            comparison["versions"],
+            settings.bootstrap,
+            settings.device,
+            comparison.versions,
             "of whole images, with replacement",
-            f"{settings['batch_size']} images at once",
+            f"{settings.batch_size} images at once",
         ),
     ]

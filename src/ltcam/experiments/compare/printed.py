@@ -7,37 +7,13 @@ pixel count; both are misprints. Here stands what the row's other numbers say, w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from scipy.stats import spearmanr
 
 from ltcam.data.layouts import ksdd, ksdd2
+from ltcam.experiments.compare.comparison import CompareRow, OrderAgreement, Printed
 
 FEWEST_FOR_AN_ORDER = 3
-
-
-@dataclass(frozen=True)
-class Printed:
-    """One row of the paper's tables; numbers are fractions.
-
-    Attributes:
-        table: its number in the paper.
-        iou: of the foreground, pooled over images.
-        precision: likewise.
-        recall: likewise.
-        f1: likewise; the paper's micro-F1.
-        delta: percentile of the truncation, None without one.
-        note: which number is corrected, and why; or "".
-    """
-
-    table: int
-    iou: float
-    precision: float
-    recall: float
-    f1: float
-    delta: float | None = None
-    note: str = ""
 
 
 _KSDD: Mapping[str, Printed] = {
@@ -55,14 +31,13 @@ _KSDD: Mapping[str, Printed] = {
     "Score-CAM": Printed(1, 0.1763, 0.1950, 0.6476, 0.2998),
     "LayerCAM": Printed(1, 0.1625, 0.1776, 0.6561, 0.2795),
     "FullGrad": Printed(1, 0.1319, 0.1358, 0.8221, 0.2331),
-    "LTGrad-CAM": Printed(1, 0.2409, 0.2721, 0.6775, 0.3883, delta=50),
+    "LTGrad-CAM": Printed(1, 0.2409, 0.2721, 0.6775, 0.3883),
     "LTFullGrad": Printed(
         3,
         0.1648,
         0.1950,
         0.5154,
         0.2830,
-        delta=50,
         note="IoU is printed as 16.84 %; the row's other numbers leave only 16.48 %; shown beside delta 50, the "
         "delta of table 1",
     ),
@@ -76,19 +51,20 @@ _KSDD2: Mapping[str, Printed] = {
     "Score-CAM": Printed(2, 0.4080, 0.5672, 0.5925, 0.5796),
     "LayerCAM": Printed(2, 0.4201, 0.6046, 0.5792, 0.5917),
     "FullGrad": Printed(2, 0.3795, 0.4629, 0.6781, 0.5502),
-    "LTGrad-CAM": Printed(2, 0.4267, 0.6698, 0.5403, 0.5981, delta=0),
+    "LTGrad-CAM": Printed(2, 0.4267, 0.6698, 0.5403, 0.5981),
     "LTFullGrad": Printed(
         3,
         0.3938,
         0.5379,
         0.5953,
         0.5651,
-        delta=0,
         note="table 3 names no delta; shown beside delta 0, the delta of table 2",
     ),
 }
 
 _TABLES: Mapping[str, Mapping[str, Printed]] = {ksdd.NAME: _KSDD, ksdd2.NAME: _KSDD2}
+_DELTAS: Mapping[str, float] = {ksdd.NAME: 50, ksdd2.NAME: 0}
+"""Percentile of the truncated methods' rows."""
 
 
 def printed_for(layout: str, method: str, delta: float | None) -> Printed | None:
@@ -99,38 +75,33 @@ def printed_for(layout: str, method: str, delta: float | None) -> Printed | None
         method: as papers spell it.
         delta: percentile of the truncation, None without one.
     """
-    found = _TABLES.get(layout, {}).get(method)
-    return found if found is not None and found.delta == delta else None
+    truncated_at = _DELTAS.get(layout) if method.startswith("LT") else None
+    return _TABLES.get(layout, {}).get(method) if delta == truncated_at else None
 
 
-def agreement_of_orders(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def agreement_of_orders(rows: Sequence[CompareRow]) -> dict[str, OrderAgreement] | None:
     """Spearman's rank correlation between measured and printed IoU.
 
     The paper does not say whether the maps it compares with are of the last stage or of all, so there is one
     correlation for each; methods that were measured in one form only are in both with that.
 
-    Args:
-        rows: with `method`, `stages`, `iou` and `paper`.
-
     Returns:
-        By `last` and `all`: `methods`, their number, and `spearman`, None where fewer than three or equal
-        values leave it undefined. None without any printed number.
+        By `last` and `all`; None without any printed number.
     """
-    forms: dict[str, dict[str, Mapping[str, Any]]] = {}
+    forms: dict[str, dict[str, tuple[float, float]]] = {}
     for row in rows:
-        if row["paper"] is not None and row["iou"] is not None:
-            forms.setdefault(row["method"], {})[row["stages"]] = row
+        if row.paper is not None and row.iou is not None:
+            forms.setdefault(row.method, {})[row.stages] = (row.iou, row.paper.iou)
     if not forms:
         return None
-    found = {}
-    for stages in ("last", "all"):
-        chosen = [form.get(stages, next(iter(form.values()))) for form in forms.values()]
-        found[stages] = {"methods": len(chosen), "spearman": _spearman(chosen)}
-    return found
+    return {
+        stages: _agreement([form.get(stages, next(iter(form.values()))) for form in forms.values()])
+        for stages in ("last", "all")
+    }
 
 
-def _spearman(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    measured, printed = ([row["iou"] for row in rows], [row["paper"]["iou"] for row in rows])
-    if len(rows) < FEWEST_FOR_AN_ORDER or len(set(measured)) < 2 or len(set(printed)) < 2:
-        return None
-    return float(spearmanr(measured, printed).statistic)
+def _agreement(pairs: Sequence[tuple[float, float]]) -> OrderAgreement:
+    measured, printed = zip(*pairs, strict=True)
+    undefined = len(pairs) < FEWEST_FOR_AN_ORDER or len(set(measured)) < 2 or len(set(printed)) < 2
+    spearman = None if undefined else float(spearmanr(measured, printed).statistic)
+    return OrderAgreement(methods=len(pairs), spearman=spearman)

@@ -24,6 +24,7 @@ from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
 from ltcam.experiments.results import write_json
 from ltcam.experiments.tune.measure import TUNE_FILE
 from ltcam.experiments.tune.page import curve_figure
+from ltcam.experiments.tune.tuning import Tuning
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam.runs.run import RUN_FILE
@@ -109,7 +110,7 @@ def assemble(folder: Path, finished: Finished, *, title: str) -> dict[str, Any]:
         "command": finished.command,
     }
     if found["tune"] is not None:
-        save_figure(curve_figure(found["tune"]), folder / "figures", "delta")
+        save_figure(curve_figure(Tuning.model_validate(found["tune"])), folder / "figures", "delta")
     write_json(folder / "reproduction.json", found)
     write_json(folder / "compare.json", table_for_docs(found["split"], comparison))
     if found["folds"] is not None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import cv2
 
+from ltcam.experiments.ablation.answers import Answers
 from ltcam.experiments.ablation.page import GAIN_HEAD, STAGE_HEAD, answer_rows, gain_rows, stage_rows
 from ltcam.experiments.ablation.page import HEAD as ANSWER_HEAD
+from ltcam.experiments.compare.comparison import CompareRow, Comparison, MapOf
 from ltcam.experiments.compare.page import HEAD as COMPARE_HEAD
 from ltcam.experiments.compare.page import (
     class_table,
@@ -18,11 +20,11 @@ from ltcam.experiments.compare.page import (
     orders,
     paper_notes,
     paper_rows,
-    ranked,
     stage_words,
 )
 from ltcam.experiments.tune.page import HEAD as CHOICE_HEAD
 from ltcam.experiments.tune.page import choice_rows
+from ltcam.experiments.tune.tuning import Tuning
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
@@ -46,9 +48,9 @@ PAPER_HEAD = ("method", "map of", "IoU", "paper", "precision", "paper", "recall"
 
 def reproduce_markdown(found: Mapping[str, Any]) -> str:
     """The numbers as Markdown: the methods beside the paper's, all rows, classes, percentiles, folds."""
-    comparison = found["compare"]
+    comparison = Comparison.model_validate(found["compare"])
     blocks = [markdown_text(_sentence(found))]
-    rows = paper_rows(ranked(comparison))
+    rows = paper_rows(comparison.ranked())
     if rows:
         blocks.append(
             markdown_table(
@@ -56,14 +58,14 @@ def reproduce_markdown(found: Mapping[str, Any]) -> str:
             )
         )
         blocks += [f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)]
-        blocks += [markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison["rows"])]
+        blocks += [markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)]
     head = COMPARE_HEAD[:9]
     blocks.append(markdown_table(head, [row[: len(head)] for row in compare_rows(comparison)]))
     classes = class_table(comparison)
     if classes is not None:
         blocks.append(markdown_table(*classes))
     if found["tune"] is not None:
-        blocks.append(markdown_table(CHOICE_HEAD, choice_rows(found["tune"])))
+        blocks.append(markdown_table(CHOICE_HEAD, choice_rows(Tuning.model_validate(found["tune"]))))
     for _, tables in _questions(found):
         blocks += [markdown_table(head, rows) for _, head, rows in tables]
     if found["folds"] is not None:
@@ -81,7 +83,7 @@ def reproduce_page(
         figures: by name, the picture, its numbers in the paper, and what it shows.
         title: heading.
     """
-    comparison = found["compare"]
+    comparison = Comparison.model_validate(found["compare"])
     return render(
         "page.html.j2",
         beside=__file__,
@@ -90,13 +92,15 @@ def reproduce_page(
         sentence=_sentence(found),
         data_name=_KINDS[found["kind"]],
         cards=_cards(found),
-        paper_rows=paper_rows(ranked(comparison)),
-        paper_notes=paper_notes(comparison["rows"]),
+        paper_rows=paper_rows(comparison.ranked()),
+        paper_notes=paper_notes(comparison.rows),
         orders=orders(comparison),
         compare_head=COMPARE_HEAD,
         all_rows=compare_rows(comparison),
         classes=class_table(comparison),
-        choices=None if found["tune"] is None else (CHOICE_HEAD, choice_rows(found["tune"])),
+        choices=None
+        if found["tune"] is None
+        else (CHOICE_HEAD, choice_rows(Tuning.model_validate(found["tune"]))),
         questions=_questions(found),
         folds=None if found["folds"] is None else fold_table(found["folds"]),
         figures={
@@ -129,7 +133,7 @@ def fold_table(folds: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[st
     return head, [
         (
             row["method"],
-            stage_words(row),
+            stage_words(MapOf.model_validate(row)),
             *(spread(row[name]) for name in ("iou", "precision", "recall", "f1")),
             fraction(row["pooled_iou"]),
             NONE if row["paper"] is None else fraction(row["paper"]["iou"]),
@@ -144,21 +148,23 @@ def _questions(found: Mapping[str, Any]) -> list[tuple[str, list[Table]]]:
         ("this run", found["questions"]),
         (f"mean over {(found['folds'] or {}).get('folds', 0)} folds", found["questions_of_folds"]),
     ]
-    return [(words, _answers(answers)) for words, answers in asked if answers is not None]
+    return [
+        (words, _answers(Answers.model_validate(answers))) for words, answers in asked if answers is not None
+    ]
 
 
-def _answers(answers: Mapping[str, Any]) -> list[Table]:
+def _answers(answers: Answers) -> list[Table]:
     tables: list[Table] = [
         ("Each choice alone made otherwise than in the base setting", ANSWER_HEAD, answer_rows(answers)),
         ("What truncation gains over Grad-CAM, all stages", GAIN_HEAD, gain_rows(answers)),
     ]
-    best = answers["best_reading"]
+    best = answers.best_reading
     if best is not None:
         words = (
-            f"Each stage alone where the gain is largest: percentile of each {best['scope']}, truncation of the "
-            f"{best['reading']}"
+            f"Each stage alone where the gain is largest: percentile of each {best.scope}, truncation of the "
+            f"{best.reading}"
         )
-        tables.append((words, STAGE_HEAD, stage_rows(answers, best["scope"], best["reading"])))
+        tables.append((words, STAGE_HEAD, stage_rows(answers, best.scope, best.reading)))
     return tables
 
 
@@ -173,33 +179,33 @@ def _sentence(found: Mapping[str, Any]) -> str:
     )
 
 
-def _row(comparison: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
-    found = [row for row in ranked(comparison) if row["method"] == method]
+def _row(comparison: Comparison, method: str) -> CompareRow | None:
+    found = [row for row in comparison.ranked() if row.method == method]
     return found[0] if found else None
 
 
 def _cards(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    comparison = found["compare"]
+    comparison = Comparison.model_validate(found["compare"])
     cards = []
     for method in ("LTGrad-CAM", "Grad-CAM", "This run"):
         row = _row(comparison, method)
         if row is None:
             continue
-        paper = "" if row["paper"] is None else f"; paper: {fraction(row['paper']['iou'])}"
+        paper = "" if row.paper is None else f"; paper: {fraction(row.paper.iou)}"
         cards.append(
             {
                 "name": f"{method}: IoU",
-                "value": fraction(row["iou"]),
+                "value": fraction(row.iou),
                 "detail": f"{stage_words(row)}{paper}",
                 "tone": "accent",
             }
         )
-    order = (comparison["paper_order"] or {}).get("last")
-    if order is not None and order["spearman"] is not None:
+    order = (comparison.paper_order or {}).get("last")
+    if order is not None and order.spearman is not None:
         cards.append(
             {
                 "name": "Order of the methods",
-                "value": f"{order['spearman']:.2f}",
+                "value": f"{order.spearman:.2f}",
                 "detail": "Spearman's rank correlation with the paper's",
                 "tone": "accent",
             }

@@ -25,11 +25,34 @@ from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import Case, noting_warnings, of_each_kind, read_cases
 from ltcam.experiments.journal import Journal, open_journal
 from ltcam.experiments.opened import Side, Source
-from ltcam.experiments.results import Found, Work, bounded, failures, with_bounds, write_csv, write_json
+from ltcam.experiments.pages import nan_for_none
+from ltcam.experiments.results import (
+    Found,
+    PixelSums,
+    Work,
+    bounded,
+    failures,
+    with_bounds,
+    write_csv,
+    write_json,
+)
 from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.page import curve_figure, tune_markdown, tune_page
 from ltcam.experiments.tune.percentile_maps import PercentileMaps, heatmaps_by_percentile
 from ltcam.experiments.tune.rules import RULE, RULES, best
+from ltcam.experiments.tune.tuning import (
+    SIDES,
+    BestOnTest,
+    Choice,
+    CurvePoint,
+    Judged,
+    SideRatios,
+    SideTotals,
+    TunedMethod,
+    TunedRule,
+    Tuning,
+    TuningSettings,
+)
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError
@@ -40,7 +63,6 @@ from ltcam_runtime.reading import read_batches
 
 TUNE_FILE = "tune.json"
 TUNE_SCHEMA_VERSION = 1
-SIDES = ("train", "test")
 ORACLE = "train_masks"
 """Name of the choice that uses true masks."""
 
@@ -118,7 +140,7 @@ class _Tuning:
             self.journal.add(f"{side}/{name}", {**made, "notes": list(notes)})
 
 
-def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found:
+def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found[Tuning]:
     """Measure the masks of both sides at every percentile, and choose it with and without true masks.
 
     Args:
@@ -151,36 +173,31 @@ def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found:
         for side in SIDES:
             _measure(tuned, side, images.measured[side])
         normal_score = _judge(tuned, images)
-        tuning: dict[str, Any] = plain_json(
-            {
-                "schema_version": TUNE_SCHEMA_VERSION,
-                "backbone": run.backbone,
-                "sides": {side: _side(tuned, side, images) for side in SIDES},
-                "rule": RULE,
-                "rules": [
-                    {"name": rule.name, "title": rule.title, "sentence": rule.sentence} for rule in RULES
-                ],
-                "judged": {"images": len(tuned.entries("rule")), "normal_score": normal_score},
-                "methods": [_method(tuned, method, settings.bootstrap) for method in maps.methods],
-                "notes": of_each_kind(note for value in journal.values() for note in value["notes"]),
-                "settings": {
-                    "run": str(source.run),
-                    "data": str(source.data.root),
-                    **options,
-                    "bootstrap": settings.bootstrap,
-                },
-                "seed": run.seed,
-                "versions": package_versions(),
-                "command": work.command,
-                "failed": failures(tuned.failed),
-            }
+        tuning = Tuning(
+            schema_version=TUNE_SCHEMA_VERSION,
+            backbone=run.backbone,
+            sides={side: _side(tuned, side, images) for side in SIDES},
+            rule=RULE,
+            rules=tuple(
+                TunedRule(name=rule.name, title=rule.title, sentence=rule.sentence) for rule in RULES
+            ),
+            judged=Judged(images=len(tuned.entries("rule")), normal_score=normal_score),
+            methods=tuple(_method(tuned, method, settings.bootstrap) for method in maps.methods),
+            notes=tuple(of_each_kind(note for value in journal.values() for note in value["notes"])),
+            settings=TuningSettings(
+                run=str(source.run), data=str(source.data.root), **options, bootstrap=settings.bootstrap
+            ),
+            seed=run.seed,
+            versions=package_versions(),
+            command=work.command,
+            failed=failures(tuned.failed),
         )
-        write_json(folder / TUNE_FILE, tuning)
-        _write_csv(folder / "tune.csv", tuning["methods"])
+        write_json(folder / TUNE_FILE, tuning.to_json())
+        _write_csv(folder / "tune.csv", tuning.methods)
         write_file(folder / "tune.md", tune_markdown(tuning))
         write_file(folder / "report.html", tune_page(tuning, title=source.title))
         save_figure(curve_figure(tuning), folder, "curves")
-    return Found(tuning, tuple(tuned.failed.items()))
+    return Found(tuning, tuple(tuned.failed.items()), tuning.notes)
 
 
 def _counter(work: Work, total: int) -> Callable[[], None]:
@@ -275,53 +292,52 @@ def _resized(
 # -------------------------------------------------------------------------------------- summing up
 
 
-def _side(tuned: _Tuning, name: str, images: _Images) -> dict[str, Any]:
+def _side(tuned: _Tuning, name: str, images: _Images) -> SideTotals:
     measured, side = len(tuned.entries(name)), images.sides[name]
     if not measured:
         raise DataError(f"none of the {len(images.measured[name])} masks of the {side.words} could be used")
-    return {
-        "side": side.words,
-        "defective": len(side.defective),
-        "chosen": len(images.measured[name]),
-        "measured": measured,
-    }
+    return SideTotals(
+        side=side.words,
+        defective=len(side.defective),
+        chosen=len(images.measured[name]),
+        measured=measured,
+    )
 
 
-def _method(tuned: _Tuning, method: str, bootstrap: int) -> dict[str, Any]:
+def _method(tuned: _Tuning, method: str, bootstrap: int) -> TunedMethod:
     tables = {
         side: np.array([entry["counts"][method] for entry in tuned.entries(side)], np.float64)
         for side in SIDES
     }
-    points: list[dict[str, Any]] = [
-        {"percentile": percentile, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}}
+    untruncated, *curve = [
+        CurvePoint(
+            percentile=percentile, **{side: _measured(tables[side][:, place], bootstrap) for side in SIDES}
+        )
         for place, percentile in enumerate(tuned.maps.made_at)
     ]
-    untruncated, *curve = points
     percentiles = tuned.maps.percentiles
-    iou = {
-        side: dict(zip(percentiles, (point[side]["iou"] for point in curve), strict=True)) for side in SIDES
-    }
+    test_iou = {percentile: point.test.iou for percentile, point in zip(percentiles, curve, strict=True)}
     values = _rule_values(tuned, method)
-    candidates = {ORACLE: list(iou["train"].values()), **values}
+    candidates: dict[str, Sequence[float | None]] = {ORACLE: [point.train.iou for point in curve], **values}
     chosen = {rule: best(percentiles, each) for rule, each in candidates.items()}
-    top = best(percentiles, list(iou["test"].values()))
-    return {
-        "method": method,
-        "untruncated": untruncated,
-        "curve": curve,
-        "rule_values": values,
-        "best_on_test": {"percentile": top, "iou": None if top is None else iou["test"][top]},
-        "choices": _choices(chosen, iou["test"]),
-    }
+    top = best(percentiles, list(test_iou.values()))
+    return TunedMethod(
+        method=method,
+        untruncated=untruncated,
+        curve=tuple(curve),
+        rule_values=values,
+        best_on_test=BestOnTest(percentile=top, iou=None if top is None else test_iou[top]),
+        choices=_choices(chosen, test_iou),
+    )
 
 
-def _measured(table: NDArray[np.float64], bootstrap: int) -> dict[str, Any]:
+def _measured(table: NDArray[np.float64], bootstrap: int) -> SideRatios:
     total = PixelCounts(*(int(value) for value in table.sum(0)))
-    return {
+    return SideRatios(
         **ratios_of_sums(table.sum(0)),
-        "intervals": pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
-        "counts": {"tp": total.tp, "fp": total.fp, "fn": total.fn},
-    }
+        intervals=pooled_intervals(table, ratios_of_sums, resamples=bootstrap),
+        counts=PixelSums(tp=total.tp, fp=total.fp, fn=total.fn),
+    )
 
 
 def _rule_values(tuned: _Tuning, method: str) -> dict[str, list[float]]:
@@ -337,34 +353,35 @@ def _rule_values(tuned: _Tuning, method: str) -> dict[str, list[float]]:
     return {rule.name: rule.values(judgements) for rule in RULES}
 
 
-def _choices(chosen: Mapping[str, int | None], test_iou: Mapping[int, float]) -> list[dict[str, Any]]:
+def _choices(chosen: Mapping[str, int | None], test_iou: Mapping[int, float | None]) -> tuple[Choice, ...]:
     """What each rule chose, and how far it falls behind true masks."""
     reached = {
-        rule: math.nan if percentile is None else test_iou[percentile] for rule, percentile in chosen.items()
-    }
-    return [
-        {
-            "rule": rule,
-            "uses_pixel_labels": rule == ORACLE,
-            "percentile": percentile,
-            "test_iou": reached[rule],
-            "behind_train_masks": reached[ORACLE] - reached[rule],
-        }
+        rule: nan_for_none(None if percentile is None else test_iou[percentile])
         for rule, percentile in chosen.items()
-    ]
+    }
+    return tuple(
+        Choice(
+            rule=rule,
+            uses_pixel_labels=rule == ORACLE,
+            percentile=percentile,
+            test_iou=reached[rule],
+            behind_train_masks=reached[ORACLE] - reached[rule],
+        )
+        for rule, percentile in chosen.items()
+    )
 
 
-def _write_csv(file: Path, methods: Iterable[Mapping[str, Any]]) -> None:
+def _write_csv(file: Path, methods: Iterable[TunedMethod]) -> None:
     lines = [
         [
-            method["method"],
-            "none" if point["percentile"] is None else point["percentile"],
+            method.method,
+            "none" if point.percentile is None else point.percentile,
             side,
-            *bounded(point[side]),
-            *point[side]["counts"].values(),
+            *bounded(measured),
+            *dict(measured.counts).values(),
         ]
         for method in methods
-        for point in (method["untruncated"], *method["curve"])
-        for side in SIDES
+        for point in (method.untruncated, *method.curve)
+        for side, measured in zip(SIDES, (point.train, point.test), strict=True)
     ]
     write_csv(file, ["method", "percentile", "side", *with_bounds(), "tp", "fp", "fn"], lines)

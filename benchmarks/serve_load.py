@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.jobs.models import load_model
+from ltcam.runs.inspector import Inspector
 from ltcam.service.opening import open_kept_history
 
 BATCH = 16
@@ -138,6 +139,12 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("ltcam", "torch", "fastapi", "uvicorn", "SQLAlchemy")}
 
 
+def network_of(run: Path) -> dict[str, Any]:
+    """What is loaded: a run whose maps need gradients is another thing than one whose maps are drawn."""
+    network = Inspector.load(run, device="cpu").network
+    return {"image_size": list(network.image_size), "maps": list(network.maps)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
@@ -165,6 +172,7 @@ def main() -> None:
     times = np.array([seconds for seconds, _ in found])
     rate, network = len(found) / given.seconds, (before + after) / 2
     result: dict[str, Any] = {
+        "network": network_of(given.run),
         "clients": given.clients,
         "seconds": given.seconds,
         "image_size": [SIDE, SIDE],

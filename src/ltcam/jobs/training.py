@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ltcam.calibration.kinds import MOST_JUDGED, choose_kinds
+from ltcam.calibration.kinds import MOST_JUDGED, KindChoice, choose_kinds
 from ltcam.calibration.looks import Look, look_at, shuffled
 from ltcam.calibration.maps import classic_cam, default_cam
 from ltcam.calibration.scores import calibrated_verdict
@@ -408,12 +408,7 @@ def with_kinds(
         decoded: what reads the images; None reads each anew.
     """
     run = trained.run
-    last = CamSettings(method="grad-cam", stages=run.stages[-1:], fusion="sum", positive_activations=False)
-    maps, most = {**run.maps, LAST: last}, MOST_JUDGED
-    if isinstance(trained.classifier, SeededClassifier) and not trained.classifier.has_trained_head:
-        # Gradients of a peak say what the seed map says.
-        maps = {name: cam for name, cam in run.maps.items() if name != MAP}
-        most = MOST_JUDGED // 4  # which shall be done in a minute
+    maps, most = _chosen_from(trained)
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
     samples = _learned(trained)
     listener.begun("choosing what is drawn of each kind")
@@ -432,6 +427,23 @@ def with_kinds(
         listener.say(f"nothing was chosen by kind of defect: {error}")
         evidence = {**run.evidence, "kinds": {"sentence": str(error)}}
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
+    _say_what_is_drawn(choice, listener)
+    trained = _with_choice(trained, maps, choice)
+    return _with_smallest_pieces(trained, device, listener, decoded)
+
+
+def _chosen_from(trained: Trained) -> tuple[dict[str, CamSettings], int]:
+    """The maps that may be chosen, and on how many images of a kind their masks are judged at most."""
+    run, classifier = trained.run, trained.classifier
+    if isinstance(classifier, SeededClassifier) and not classifier.has_trained_head:
+        # Gradients of a peak say what the seed map says; and it shall be done in a minute.
+        return {name: cam for name, cam in run.maps.items() if name != MAP}, MOST_JUDGED // 4
+    last = CamSettings(method="grad-cam", stages=run.stages[-1:], fusion="sum", positive_activations=False)
+    return {**run.maps, LAST: last}, MOST_JUDGED
+
+
+def _say_what_is_drawn(choice: KindChoice, listener: Listener) -> None:
+    """Of each kind and of its parts."""
     for kind, settings in choice.kinds.items():
         listener.say(f"{kind}: {drawing_words(settings)}{_explained(choice.evidence[kind])}")
         if settings.parts:
@@ -439,6 +451,11 @@ def with_kinds(
         for place, part in enumerate(settings.parts):
             name = part_name(kind, place)
             listener.say(f"{name}: {drawing_words(part)}{_explained(choice.evidence[name])}")
+
+
+def _with_choice(trained: Trained, maps: Mapping[str, CamSettings], choice: KindChoice) -> Trained:
+    """The training with what was chosen of these maps, and with pictures of it."""
+    run = trained.run
     beside = {kind: shown(kind, judged, LAST) for kind, judged in choice.judged.items()}
     drawn = {kind: each for kind, each in beside.items() if each is not None}
     why = {
@@ -455,8 +472,7 @@ def with_kinds(
             "evidence": {**run.evidence, "kinds": why},
         }
     )
-    trained = replace(trained, run=run, classifier=trained.classifier.cpu(), shown=drawn)
-    return _with_smallest_pieces(trained, device, listener, decoded)
+    return replace(trained, run=run, classifier=trained.classifier.cpu(), shown=drawn)
 
 
 def _with_smallest_pieces(

@@ -33,7 +33,7 @@ from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
 from ltcam.evaluation.hits import HitCounts, count_hit, hit_rate
-from ltcam.jobs.training import LAST
+from ltcam.jobs.choosing import LAST
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.settings import MAP, Overrides

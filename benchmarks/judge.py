@@ -38,7 +38,7 @@ from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
-from ltcam.jobs.training import LAST, judge_of
+from ltcam.jobs.choosing import LAST, judge_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork

@@ -12,7 +12,7 @@ import pytest
 
 from ltcam.data.dataset import Sample, make_dataset
 from ltcam.data.opened import OpenData
-from ltcam.jobs.training import TrainedRun
+from ltcam.jobs.trained import TrainedRun
 from ltcam.runs.run import Run
 from ltcam_runtime.settings import MAP, CamSettings
 

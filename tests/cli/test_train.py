@@ -395,7 +395,7 @@ def test_trained_but_not_written_is_not_trained_again(
 
     words = ("train", data, "--out", tmp_path / "run", *fast)
     with monkeypatch.context() as patch:
-        patch.setattr("ltcam.jobs.training.write_run", full)
+        patch.setattr("ltcam.jobs.trained.write_run", full)
         result = ltcam(*words)
     assert result.code == 2
     assert "disk is full" in result.err

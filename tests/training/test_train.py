@@ -23,7 +23,8 @@ from ltcam.data.fingerprint import content_hashes
 from ltcam.data.opened import OpenData
 from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
 from ltcam.data.splits import split_csv, straddling_groups
-from ltcam.jobs.training import Trained, train_run
+from ltcam.jobs.trained import Trained
+from ltcam.jobs.training import train_run
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import build_classifier
 from ltcam.training import train as module

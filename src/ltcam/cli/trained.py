@@ -26,7 +26,7 @@ from ltcam_runtime.errors import in_options
 from ltcam_runtime.phrases import counted, printable
 
 if TYPE_CHECKING:
-    from ltcam.jobs.training import TrainedRun
+    from ltcam.jobs.trained import TrainedRun
     from ltcam.training.listener import Listener
     from ltcam.training.plan import Plan
 

@@ -28,15 +28,10 @@ from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import fingerprint
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import known_sides, read_split_csv
+from ltcam.jobs.choosing import judge_of
 from ltcam.jobs.execution import Execution
-from ltcam.jobs.training import (
-    Trained,
-    TrainedRun,
-    judge_of,
-    warn_uncalibrated,
-    with_validation,
-    write_trained,
-)
+from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
+from ltcam.jobs.training import warn_uncalibrated
 from ltcam.models.classifier import freeze_stages
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import ok_labels, package_versions, read_history

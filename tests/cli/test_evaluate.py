@@ -52,8 +52,13 @@ def test_metrics_table_images_and_report(ltcam: Call, trained: Path, data: Path,
     with (out / "images.csv").open() as stream:
         assert [row["image"] for row in csv.DictReader(stream)] == test_side
     assert "data:image/" in (out / "report.html").read_text(encoding="utf-8")
+    which = f"test side of the run, {len(test_side)} of"
+    assert which in (out / "report.html").read_text(encoding="utf-8"), "nobody shall take a part for all"
+    part = ltcam("evaluate", trained, data, "--out", tmp_path / "part", *QUICK)
+    assert which in part.err
     table = ltcam("evaluate", trained, data, "--out", out, *QUICK, "--overwrite", "--split", "all")
     assert table.code == 0
+    assert "measured: all" in table.err
     assert "metric" in table.out
     assert f"{strict((out / 'metrics.json').read_text())['pixel']['iou']:.3f}" in table.out
 

@@ -97,6 +97,7 @@ def evaluate(
     if as_json:
         print_json(measured.metrics)
     else:
+        say(f"measured: {measured.which}")
         _print_decisions(measured.evaluation.decisions, run)
         _print_table(measured.evaluation)
     for name, reason in measured.failed:

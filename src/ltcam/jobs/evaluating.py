@@ -89,11 +89,13 @@ class Measured:
         metrics: as written to metrics.json.
         evaluation: the same, typed.
         failed: (image, reason) of images that could not be measured.
+        which: of the data's images were measured, in words.
     """
 
     metrics: Mapping[str, Any]
     evaluation: Evaluation
     failed: tuple[tuple[str, str], ...]
+    which: str = "all"
 
     def __repr__(self) -> str:
         return f"Measured({self.evaluation.decisions.sentence})"
@@ -142,6 +144,7 @@ def evaluate(
     source = opened(data, one_class=True, remembered=ok_labels(run))
     dataset = source.dataset
     samples, side = choose_samples(source, run, asked.split)
+    which = _which(side, len(samples), len(dataset.samples))
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
         inspector = Inspector.load(
             run, device=execution.device, trust_changed_run=execution.trust_changed_run
@@ -193,9 +196,15 @@ def evaluate(
             title=f"{run.name} on {source.root.name}",
             command=execution.command,
             failed=failed,
+            which=which,
         )
         write_file(folder / "report.html", page)
-    return Measured(metrics, evaluation, tuple(failed))
+    return Measured(metrics, evaluation, tuple(failed), which)
+
+
+def _which(side: str, measured: int, there: int) -> str:
+    """Which images of the data are measured; nobody shall take a part of them for all."""
+    return side if measured == there else f"{side}, {measured:,} of {there:,} images"
 
 
 def _unknown_kinds(samples: Sequence[Sample], inspector: Inspector) -> list[str]:

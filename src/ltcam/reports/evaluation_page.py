@@ -80,6 +80,7 @@ def evaluation_page(
     title: str,
     command: str = "",
     failed: Sequence[tuple[str, str]] = (),
+    which: str = "",
 ) -> str:
     """The page as one self-contained HTML text.
 
@@ -90,6 +91,7 @@ def evaluation_page(
         title: heading, such as the name of the data.
         command: what made the evaluation.
         failed: (image, reason) of those that could not be measured.
+        which: of the data's images these are, in words.
     """
     masks, verdicts = evaluation.masks, evaluation.verdicts
     measured = evaluation.populations["defective"].images
@@ -104,6 +106,7 @@ def evaluation_page(
         title=title,
         run=run,
         images=evaluation.images,
+        which=which,
         measured=measured,
         cards=_cards(evaluation),
         decisions=evaluation.decisions,

@@ -54,6 +54,9 @@ from ltcam_runtime.folders import output_folder
 from ltcam_runtime.images import resize
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
+LEAST_EPOCH = 256
+"""Images in an epoch: what is thin or tiny is drawn too narrow at first, and few masks would make a short training."""
+
 _EDGE_PX = 2  # at the student's size: how far around a mask nobody knows
 
 
@@ -317,7 +320,7 @@ def _learn(
     listener.begun("training")
     fitted = fit(
         student,
-        Material(parts["train"], statistics, along=[lesson.targets]),
+        Material(parts["train"], statistics, along=[lesson.targets], least_epoch=LEAST_EPOCH),
         settings,
         folder,
         learning_rate=settings.learning_rate or default_learning_rate(classifier),

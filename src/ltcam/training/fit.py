@@ -86,12 +86,14 @@ class Material:
         statistics: mean and standard deviation per channel, of values 0 to 1, that images are normalised by.
         validation: images that choose the epoch; None: the last epoch is taken.
         along: what else is known of each image to learn from, for modules that learn more than labels.
+        least_epoch: images that an epoch has at least; see `ltcam.training.sampling`.
     """
 
     train: PreparedImages
     statistics: Statistics
     validation: PreparedImages | None = None
     along: Sequence[Tensor] = ()
+    least_epoch: int = 0
 
 
 Look = Callable[[Classifier, Material, int], None]
@@ -147,7 +149,7 @@ def fit(
 
 def _train_loader(material: Material, settings: TrainingSettings) -> DataLoader[Any]:
     images, labels = material.train.images, material.train.labels
-    sampler = _BalancedSampler(labels, settings.seed)
+    sampler = _BalancedSampler(labels, settings.seed, material.least_epoch)
     return DataLoader(
         TensorDataset(images, labels, *material.along),
         settings.batch_size,
@@ -170,9 +172,10 @@ class _BalancedSampler(Sampler[int]):
     Processes that train together each take every n-th image of the epoch.
     """
 
-    def __init__(self, labels: Tensor, seed: int):
+    def __init__(self, labels: Tensor, seed: int, least: int):
         self.labels = labels
         self.seed = seed
+        self.least = least
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -180,11 +183,12 @@ class _BalancedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         own, processes = _place_among_processes()
-        order = balanced_epoch(self.labels, self.seed, self.epoch)
+        order = balanced_epoch(self.labels, self.seed, self.epoch, self.least)
         return iter((order + order[: -len(order) % processes])[own::processes])
 
     def __len__(self) -> int:
-        return math.ceil(epoch_length(int((self.labels > 0).sum())) / _place_among_processes()[1])
+        length = epoch_length(int((self.labels > 0).sum()), self.least)
+        return math.ceil(length / _place_among_processes()[1])
 
 
 def _place_among_processes() -> tuple[int, int]:

@@ -11,12 +11,12 @@ SMALLEST_EPOCH = 64  # images; with a handful of defects an epoch would otherwis
 LARGEST_EPOCH = 512  # images; with thousands of defects an epoch would otherwise take an hour
 
 
-def epoch_length(defective: int) -> int:
-    """Number of images in one epoch: twice the defective ones to train on, from 64 to 512."""
-    return min(max(2 * defective, SMALLEST_EPOCH), LARGEST_EPOCH)
+def epoch_length(defective: int, least: int = 0) -> int:
+    """Number of images in one epoch: twice the defective ones to train on, from 64, or `least`, to 512."""
+    return min(max(2 * defective, SMALLEST_EPOCH, least), LARGEST_EPOCH)
 
 
-def balanced_epoch(labels: Tensor, seed: int, epoch: int) -> list[int]:
+def balanced_epoch(labels: Tensor, seed: int, epoch: int, least: int = 0) -> list[int]:
     """Indices of one epoch: half OK, half defective, the latter shared evenly among the defect classes.
 
     Each class is gone through in shuffled order before an image comes again. The same seed and epoch
@@ -26,10 +26,11 @@ def balanced_epoch(labels: Tensor, seed: int, epoch: int) -> list[int]:
         labels: class index of each image (N,); 0 is OK.
         seed: of the training.
         epoch: number of the epoch, from 0.
+        least: images in the epoch.
     """
     generator = np.random.default_rng([seed, epoch])
     values = labels.numpy()
-    length = epoch_length(int((labels > 0).sum()))
+    length = epoch_length(int((labels > 0).sum()), least)
     defects = [kind for kind in np.unique(values) if kind != 0]
     wanted = {0: length - length // 2} | {int(k): length // 2 // len(defects) for k in defects}
     for kind in generator.permutation(defects)[: length // 2 % len(defects)]:

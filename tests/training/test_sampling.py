@@ -20,16 +20,16 @@ def labels_of(counts: Sequence[int]) -> Tensor:
 
 
 @given(counts)
+def test_twice_the_defects_but_not_too_few_nor_too_many(counts: list[int]) -> None:
+    expected = min(max(2 * sum(counts[1:]), SMALLEST_EPOCH), LARGEST_EPOCH)
+    assert epoch_length(sum(counts[1:])) == expected
+
+
 def test_an_epoch_can_be_asked_to_be_longer() -> None:
     labels = labels_of([50, 10, 4])
     assert len(balanced_epoch(labels, 0, 0, least=256)) == epoch_length(14, 256) == 256
     assert epoch_length(14, 16) == SMALLEST_EPOCH
     assert epoch_length(400, 256) == LARGEST_EPOCH
-
-
-def test_twice_the_defects_but_not_too_few_nor_too_many(counts: list[int]) -> None:
-    expected = min(max(2 * sum(counts[1:]), SMALLEST_EPOCH), LARGEST_EPOCH)
-    assert epoch_length(sum(counts[1:])) == expected
 
 
 def test_thousands_of_defects_do_not_make_an_epoch_of_hours() -> None:

@@ -13,9 +13,9 @@ from rich.table import Table
 from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
 
 if TYPE_CHECKING:
-    from ltcam.experiments.results import Found, Measured
+    from ltcam.experiments.results import Found, Values
 
-M = TypeVar("M", bound="Measured")
+M = TypeVar("M", bound="Values")
 
 
 def tell(found: Found[M], out: Path, print_tables: Callable[[M], None], *, as_json: bool) -> int:

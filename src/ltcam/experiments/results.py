@@ -44,7 +44,7 @@ class Work:
     progress: Progress = silent
 
 
-class Measured(BaseModel):
+class Values(BaseModel):
     """Values that an experiment measured, written as JSON and read back.
 
     An undefined number (NaN) is None. A field with a default is one that older files lack; what was not given is
@@ -68,7 +68,7 @@ class Measured(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-class ImageTotals(Measured):
+class ImageTotals(Values):
     """How many images there were, had a mask, and could be measured."""
 
     defective: int
@@ -76,7 +76,7 @@ class ImageTotals(Measured):
     measured: int
 
 
-class PixelSums(Measured):
+class PixelSums(Values):
     """Pixels over all images; those that are OK in both are not told."""
 
     tp: int
@@ -84,7 +84,7 @@ class PixelSums(Measured):
     fn: int
 
 
-class Ratios(Measured):
+class Ratios(Values):
     """The four numbers of masks."""
 
     iou: float | None
@@ -107,7 +107,7 @@ class BoundedRatios(Ratios):
         return MetricRow(name, getattr(self, name), *self.intervals[name])
 
 
-M_co = TypeVar("M_co", bound=Measured, covariant=True)
+M_co = TypeVar("M_co", bound=Values, covariant=True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.ablation import stage_maps
-from ltcam.experiments.ablation.answers import Answer, Answers, Choice, RunAnswer
+from ltcam.experiments.ablation.answers import CHOICE, Answer, Answers, RunAnswer
 from ltcam.experiments.ablation.measure import (
     GAIN_PERCENTILES,
     AblationSettings,
@@ -187,7 +187,7 @@ def test_over_runs() -> None:
         [run_answer("a", 0.2, None)],
         [run_answer("a", 0.4, 0.1), run_answer("b", 0.5, 0.2, 0.1, 0.3)],
     ]
-    a, b = over_runs(tables, Choice, Answer)
+    a, b = over_runs(tables, CHOICE, Answer)
     assert (a.value, a.runs, a.intervals) == ("a", 2, None)
     assert a.iou == pytest.approx(0.3)
     assert a.gain == 0.1

@@ -1,75 +1,71 @@
-"""Answers to the open questions, as they are written to questions.json and read back.
-
-In the file, the fields of a row's last base class come first.
-"""
+"""Answers to the open questions, as they are written to questions.json and read back."""
 
 from __future__ import annotations
 
 from pydantic import JsonValue
 
-from ltcam.experiments.results import ImageTotals, Intervals, Measured, PixelSums, Ratios
+from ltcam.experiments.results import ImageTotals, Intervals, PixelSums, Ratios, Values
+
+CHOICE = ("question", "value", "method")
+TRUNCATION = ("taps", "scope", "reading", "percentile", "stage")
+"""What says which row it is: of `ChosenMap` and of `TruncatedMap`."""
 
 
-class Choice(Measured):
-    """A method with one choice made otherwise than in the base setting; `base` is the question where none is."""
+class ChosenMap(Ratios):
+    """A method with one choice made otherwise than in the base setting, and what it gains over that.
+
+    Attributes:
+        question: what is chosen; `base` where nothing is otherwise.
+        value: the choice.
+        method: how papers spell it.
+        mean_image_iou: IoU as mean over images.
+        gain: of pooled IoU.
+        mean_image_gain: of that mean.
+    """
 
     question: str
     value: str
     method: str
+    mean_image_iou: float | None
+    gain: float | None
+    mean_image_gain: float | None
 
 
-class Truncation(Measured):
-    """What is truncated how: of all stages, or of one alone (`S1` is the shallowest)."""
+class TruncatedMap(Values):
+    """LTGrad-CAM of all stages, or of one alone, and what it gains over Grad-CAM.
+
+    Attributes:
+        taps: whether stages are taken `before` or `after` their pooling.
+        scope: of the percentile.
+        reading: of the truncation.
+        percentile: of the truncation.
+        stage: `S1`, the shallowest, and so on; or `all`.
+        grad_cam_iou: of Grad-CAM without truncation.
+        iou: with it.
+        mean_image_iou: IoU as mean over images.
+        gain: of pooled IoU.
+        mean_image_gain: of that mean.
+        share: the stage's of the sum of all.
+        grad_cam_share: likewise without truncation.
+        moved: how far truncation moves the map; None of all stages.
+    """
 
     taps: str
     scope: str
     reading: str
     percentile: int
     stage: str
-
-
-class PooledRatios(Ratios):
-    """The four numbers of masks, and the pixels that they are made of."""
-
-    counts: PixelSums
-
-
-class Ious(Measured):
-    """IoU with truncation, and of Grad-CAM without."""
-
     grad_cam_iou: float | None
     iou: float | None
-
-
-class Gain(Measured):
-    """What a map gains over the one that it is compared with, pooled and as mean over images."""
-
     mean_image_iou: float | None
     gain: float | None
     mean_image_gain: float | None
-
-
-class Bounds(Measured):
-    """Intervals over images."""
-
-    intervals: Intervals
-
-
-class Shares(Measured):
-    """A stage's share of the sum of all, and how far truncation moves its map; None of all stages."""
-
     share: float | None
     grad_cam_share: float | None
     moved: float | None
 
 
-class Runs(Measured):
-    """How many runs a row is the mean of."""
-
-    runs: int
-
-
-class Spread(Measured):
+class Spread(Values):
     """Standard deviation over runs (n - 1), lowest and highest."""
 
     sd: float
@@ -77,9 +73,16 @@ class Spread(Measured):
     high: float
 
 
-class OverRuns(Measured):
-    """How sure means over runs are: intervals over images of a single run, or else the spread."""
+class OverRuns(Values):
+    """How sure means over runs are.
 
+    Attributes:
+        runs: how many.
+        intervals: over the images of a single run.
+        spread: of several, by the names of numbers.
+    """
+
+    runs: int
     intervals: Intervals | None
     spread: dict[str, Spread | None]
 
@@ -91,23 +94,28 @@ class OverRuns(Measured):
         return (self.intervals or {}).get(name, (None, None))
 
 
-class RunAnswer(Bounds, Gain, PooledRatios, Choice):
-    """One choice on one run."""
+class RunAnswer(ChosenMap):
+    """One choice on one run, with the pixels that its numbers are made of."""
+
+    counts: PixelSums
+    intervals: Intervals
 
 
-class Answer(OverRuns, Gain, Ratios, Runs, Choice):
+class Answer(ChosenMap, OverRuns):
     """One choice over the runs."""
 
 
-class RunGain(Shares, Bounds, Gain, Ious, Truncation):
+class RunGain(TruncatedMap):
     """LTGrad-CAM over Grad-CAM on one run."""
 
+    intervals: Intervals
 
-class TruncationGain(OverRuns, Shares, Gain, Ious, Runs, Truncation):
+
+class TruncationGain(TruncatedMap, OverRuns):
     """LTGrad-CAM over Grad-CAM over the runs."""
 
 
-class RunAnswers(Measured):
+class RunAnswers(Values):
     """What one run says.
 
     Attributes:
@@ -143,14 +151,14 @@ class RunAnswers(Measured):
     failed: tuple[dict[str, str], ...]
 
 
-class Base(Measured):
+class Base(Values):
     """The paper's setting, and the methods that were asked about."""
 
     percentile: int
     methods: tuple[str, ...]
 
 
-class BestReading(Measured):
+class BestReading(Values):
     """Where truncation gains most over Grad-CAM, of all stages."""
 
     scope: str
@@ -161,7 +169,7 @@ class BestReading(Measured):
     intervals: Intervals | None
 
 
-class QuestionSettings(Measured):
+class QuestionSettings(Values):
     """What was asked, of what."""
 
     runs: tuple[str, ...] = ()
@@ -171,7 +179,7 @@ class QuestionSettings(Measured):
     bootstrap: int
 
 
-class Answers(Measured):
+class Answers(Values):
     """All that was answered.
 
     Attributes:

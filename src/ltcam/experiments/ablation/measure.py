@@ -23,17 +23,18 @@ from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, iou, pixel_ratios
 from ltcam.experiments.ablation.answers import (
+    CHOICE,
+    TRUNCATION,
     Answer,
     Answers,
     Base,
     BestReading,
-    Choice,
+    OverRuns,
     QuestionSettings,
     RunAnswer,
     RunAnswers,
     RunGain,
     Spread,
-    Truncation,
     TruncationGain,
 )
 from ltcam.experiments.ablation.figure import effects_figure
@@ -45,7 +46,6 @@ from ltcam.experiments.opened import Source
 from ltcam.experiments.results import (
     Found,
     ImageTotals,
-    Measured,
     PixelSums,
     Progress,
     Work,
@@ -197,11 +197,11 @@ def ablate_runs(
             ablate(source, settings, maps=kept, progress=part_of_progress(work.progress, place, len(sources)))
             for place, source in enumerate(sources)
         ]
-        gains = over_runs([answer.gains for answer in answers], Truncation, TruncationGain)
+        gains = over_runs([answer.gains for answer in answers], TRUNCATION, TruncationGain)
         found = Answers(
             schema_version=ABLATION_SCHEMA_VERSION,
             base=Base(percentile=BASE_PERCENTILE, methods=tuple(BASES)),
-            rows=over_runs([answer.rows for answer in answers], Choice, Answer),
+            rows=over_runs([answer.rows for answer in answers], CHOICE, Answer),
             gains=gains,
             best_reading=_best_reading(gains),
             runs=tuple(answers),
@@ -404,13 +404,13 @@ def _against(table: NDArray[np.float64], other: NDArray[np.float64], bootstrap: 
 
 
 def over_runs(
-    tables: Sequence[Sequence[RunAnswer | RunGain]], which: type[Measured], found: type[_Row]
+    tables: Sequence[Sequence[RunAnswer | RunGain]], which: Sequence[str], found: type[_Row]
 ) -> tuple[_Row, ...]:
     """The rows of several runs, each number as its mean over the runs and its spread.
 
     Args:
         tables: rows of each run.
-        which: whose fields say which row it is.
+        which: names of what says which row it is.
         found: what to make of the rows that are the same in these.
 
     Returns:
@@ -419,12 +419,11 @@ def over_runs(
     same: dict[tuple[Any, ...], list[RunAnswer | RunGain]] = {}
     for table in tables:
         for row in table:
-            same.setdefault(tuple(getattr(row, name) for name in which.model_fields), []).append(row)
-    others = {"runs", "intervals", "spread", *which.model_fields}
+            same.setdefault(tuple(getattr(row, name) for name in which), []).append(row)
+    others = {*OverRuns.model_fields, *which}
     columns = [name for name in found.model_fields if name not in others]
     return tuple(
-        found(**dict(zip(which.model_fields, key, strict=True)), **_mean_row(rows, columns))
-        for key, rows in same.items()
+        found(**dict(zip(which, key, strict=True)), **_mean_row(rows, columns)) for key, rows in same.items()
     )
 
 
@@ -458,29 +457,27 @@ def _best_reading(gains: Sequence[TruncationGain]) -> BestReading | None:
 
 def _write_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
     """A line per run and row."""
-    which = ("question", "value", "method")
     gains = ("gain", "mean_image_gain")
     names = (*PIXEL_RATIOS, "mean_image_iou", *gains)
     bounds = [f"{name}_{end}" for name in gains for end in ("low", "high")]
     lines = [
         [
             answer.run,
-            *(getattr(row, name) for name in (*which, *names)),
+            *(getattr(row, name) for name in (*CHOICE, *names)),
             *(end for name in gains for end in row.intervals[name]),
             *dict(row.counts).values(),
         ]
         for answer in answers
         for row in answer.rows
     ]
-    write_csv(file, ["run", *which, *names, *bounds, "tp", "fp", "fn"], lines)
+    write_csv(file, ["run", *CHOICE, *names, *bounds, "tp", "fp", "fn"], lines)
 
 
 def _write_gains_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
-    which = ("taps", "scope", "reading", "percentile", "stage")
     names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
     lines = [
-        [answer.run, *(getattr(row, name) for name in (*which, *names)), *row.intervals["gain"]]
+        [answer.run, *(getattr(row, name) for name in (*TRUNCATION, *names)), *row.intervals["gain"]]
         for answer in answers
         for row in answer.gains
     ]
-    write_csv(file, ["run", *which, *names, "gain_low", "gain_high"], lines)
+    write_csv(file, ["run", *TRUNCATION, *names, "gain_low", "gain_high"], lines)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from ltcam.experiments import pages
-from ltcam.experiments.ablation.answers import Answer, Answers, Choice, OverRuns, RunAnswers, TruncationGain
+from ltcam.experiments.ablation.answers import (
+    Answer,
+    Answers,
+    ChosenMap,
+    OverRuns,
+    RunAnswers,
+    TruncationGain,
+)
 from ltcam.experiments.pages import markdown_of, nan_for_none, network_row, signed
 from ltcam.reports.drawing import chart_uri, line_chart
 from ltcam.reports.html import render
@@ -107,7 +114,7 @@ def stage_rows(questions: Answers, scope: str, reading: str) -> list[tuple[str, 
     ]
 
 
-def choice_words(row: Choice) -> str:
+def choice_words(row: ChosenMap) -> str:
     """What is chosen otherwise in a row."""
     which = (row.question, row.value)
     return f"{_CHOICES[row.question]} {_VALUES.get(which, row.value)}".strip()

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic.dataclasses import dataclass
 
-from ltcam.experiments.results import BoundedRatios, ImageTotals, Measured, PixelSums, Ratios
+from ltcam.experiments.results import BoundedRatios, ImageTotals, PixelSums, Ratios, Values
 
 Stages = Literal["last", "all", "network", "run"]
 """`last` stage, `all` stages added up raw, all layers of the `network` (FullGrad), or as the `run` says."""
@@ -34,7 +34,7 @@ class Printed:
     note: str = ""
 
 
-class KindImages(Measured):
+class KindImages(Values):
     """How many images one kind of defect has."""
 
     images: int
@@ -47,7 +47,7 @@ class KindRow(Ratios, KindImages):
     hit_inside: float | None = None
 
 
-class MeansOverKinds(Measured):
+class MeansOverKinds(Values):
     """Each kind of defect weighs the same; undefined where a number of one kind is."""
 
     iou: float | None
@@ -55,7 +55,7 @@ class MeansOverKinds(Measured):
     hit_inside: float | None
 
 
-class MapOf(Measured):
+class MapOf(Values):
     """Which map a row is about.
 
     Attributes:
@@ -105,14 +105,14 @@ class CompareRow(BoundedRatios, ComparedMap):
     paper: Printed | None
 
 
-class OrderAgreement(Measured):
+class OrderAgreement(Values):
     """Spearman's rank correlation of measured and printed IoU; None where fewer than three or equal values."""
 
     methods: int
     spearman: float | None
 
 
-class ComparisonSettings(Measured):
+class ComparisonSettings(Values):
     """What was compared, with what."""
 
     run: str = ""
@@ -133,7 +133,7 @@ class ComparisonSettings(Measured):
     bootstrap: int
 
 
-class Comparison(Measured):
+class Comparison(Values):
     """All that a comparison found.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ltcam.experiments.results import BoundedRatios, Measured, PixelSums
+from ltcam.experiments.results import BoundedRatios, PixelSums, Values
 
 SIDES = ("train", "test")
 
 
-class SideTotals(Measured):
+class SideTotals(Values):
     """Images of one side.
 
     Attributes:
@@ -23,7 +23,7 @@ class SideTotals(Measured):
     measured: int
 
 
-class TunedRule(Measured):
+class TunedRule(Values):
     """A rule that chooses without masks: its name, and what it likes, in words."""
 
     name: str
@@ -31,7 +31,7 @@ class TunedRule(Measured):
     sentence: str
 
 
-class Judged(Measured):
+class Judged(Values):
     """How many images the rules saw, and which score is normal; None if nothing said so."""
 
     images: int
@@ -44,7 +44,7 @@ class SideRatios(BoundedRatios):
     counts: PixelSums
 
 
-class CurvePoint(Measured):
+class CurvePoint(Values):
     """Masks of both sides at a percentile; None: not truncated."""
 
     percentile: int | None
@@ -56,14 +56,14 @@ class CurvePoint(Measured):
         return self.train.iou, self.test.iou
 
 
-class BestOnTest(Measured):
+class BestOnTest(Values):
     """The percentile of the highest IoU on the test side."""
 
     percentile: int | None
     iou: float | None
 
 
-class Choice(Measured):
+class Choice(Values):
     """What a rule chose.
 
     Attributes:
@@ -81,7 +81,7 @@ class Choice(Measured):
     behind_train_masks: float | None
 
 
-class TunedMethod(Measured):
+class TunedMethod(Values):
     """One method.
 
     Attributes:
@@ -115,7 +115,7 @@ class TunedMethod(Measured):
         return next(choice for choice in self.choices if choice.rule == rule)
 
 
-class TuningSettings(Measured):
+class TuningSettings(Values):
     """What was tuned, with what."""
 
     run: str = ""
@@ -134,7 +134,7 @@ class TuningSettings(Measured):
     bootstrap: int
 
 
-class Tuning(Measured):
+class Tuning(Values):
     """All that a tuning found.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,12 +240,16 @@ def test_what_of_a_folder_is_left_out_is_said(run: Path, tmp_path: Path) -> None
         (photos / name).write_bytes(b"x")
     for number in range(22):
         (photos / f"broken{number}.png").write_bytes(b"")
-    done = CliRunner().invoke(app, ["judge", str(run), str(photos), "--out", str(tmp_path / "judged")])
+    done = CliRunner().invoke(app, ["judge", str(run), str(photos), "--out", str(tmp_path / "judged here")])
     assert (
         f"left out: 2 images of a format that is not read: save them as PNG ({photos / 'b.heic'}, ...)"
         in done.stderr
     )
-    assert "... and 2 more: ltcam archive query" in done.stderr
+    (hint,) = [line for line in done.stderr.splitlines() if line.startswith("... and 2 more: ")]
+    told = shlex.split(hint.removeprefix("... and 2 more: "))
+    listed = CliRunner().invoke(app, [*told[2:], "--json"])
+    assert told[:2] == ["ltcam", "archive"]
+    assert len(json.loads(listed.stdout)) == 22, "the line that is told works as it stands"
 
 
 def test_names_are_escaped_on_every_page() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ltcam.calibration.thresholds import choose_threshold, guaranteed_threshold
 from ltcam.models.classifier import Classifier
 from ltcam.training.images import PreparedImages, usable_for_choices
+from ltcam.training.seeding import normalised
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
@@ -86,10 +87,9 @@ def _scores(
     batch_size: int,
     statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
 ) -> list[float]:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
     classifier.eval()
     scores: list[float] = []
     for batch in torch.split(images, batch_size):
-        logits = classifier.logits((batch.float() / 255 - mean) / std)
+        logits = classifier.logits(normalised(batch, statistics))
         scores += (1 - logits.double().softmax(1)[:, 0]).tolist()
     return scores

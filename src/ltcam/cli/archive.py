@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
 from ltcam.cli.options import Device
 from ltcam_runtime.searching import left_out_words
+
+_LISTED = 20  # images that failed
 
 
 class _JudgesByDefault(TyperGroup):
@@ -75,12 +77,11 @@ def judge(
         done = archive(model, images, out, with_workers, settings, advance)
     generation = done.generation
     failed = read.failures(open_store(out), generation)
-    for name, reason in failed[:20]:
+    for name, reason in failed[:_LISTED]:
         say(f"failed: {name}: {reason}")
-    if len(failed) > 20:
-        say(
-            f'... and {len(failed) - 20} more: ltcam archive query {out}/{generation.name} "error is not null"'
-        )
+    if len(failed) > _LISTED:
+        told = shell_line("ltcam", "archive", "query", f"{out}/{generation.name}", "error is not null")
+        say(f"... and {len(failed) - _LISTED} more: {told}")
     for words in left_out_words(done.left_out):
         say(f"left out: {words}")
     say(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -57,11 +57,6 @@ class Values(BaseModel):
     @classmethod
     def _without_nan(cls, values: Any) -> Any:
         return plain_json(values)
-
-    @classmethod
-    def read(cls, file: Path) -> Self:
-        """The values of a file that `write_json` wrote."""
-        return cls.model_validate_json(file.read_bytes())
 
     def to_json(self) -> dict[str, Any]:
         """The values as JSON holds them."""

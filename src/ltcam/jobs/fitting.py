@@ -109,6 +109,9 @@ class Classifier:
 def classes_of(labels: Sequence[str | int | bool]) -> list[str]:
     """The class of every image.
 
+    Args:
+        labels: as for `Classifier.fit`; scalars of NumPy and torch count as what they hold.
+
     Raises:
         DataError: a label that says nothing, or no OK ones, or OK ones only.
     """

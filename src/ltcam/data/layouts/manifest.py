@@ -31,7 +31,7 @@ from ltcam.data.labels import read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
-from ltcam_runtime.phrases import counted
+from ltcam_runtime.phrases import counted, word_set
 
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
@@ -40,39 +40,28 @@ MOST_BYTES, MOST_COLUMNS = 256 << 20, 1000
 """Larger manifests, and wider ones, are refused."""
 
 COLUMN_NAMES: Mapping[str, frozenset[str]] = {
-    "path": frozenset(
-        {"file", "files", "filename", "file_name", "filepath", "file_path", "image", "images", "imagefile"}
-        | {"image_file", "imagename", "image_name", "imagepath", "image_path", "image_filename", "img"}
-        | {"img_file", "img_name", "img_path"}
+    "path": word_set(
+        """
+        file files filename file_name filepath file_path image images imagefile image_file imagename image_name
+        imagepath image_path image_filename img img_file img_name img_path
+        """
     ),
-    "label": frozenset({"labels", "class", "class_name", "classname", "category", "target"}),
-    "mask": frozenset({"mask_file", "mask_name", "mask_path", "maskpath"}),
+    "label": word_set("labels class class_name classname category target"),
+    "mask": word_set("mask_file mask_name mask_path maskpath"),
 }
 """What a column may be called instead, where no column has its own name; words are joined by `_`."""
 
-_ASK_FOR_DEFECTS = frozenset(
-    {"defect", "defective", "is_defect", "is_defective", "has_defect", "anomaly", "is_anomaly", "anomalous"}
-    | {
-        "faulty",
-        "is_faulty",
-        "damaged",
-        "is_damaged",
-        "ng",
-        "is_ng",
-        "nok",
-        "reject",
-        "rejected",
-        "fail",
-        "failed",
-    }
+_ASK_FOR_DEFECTS = word_set(
+    """
+    defect defective is_defect is_defective has_defect anomaly is_anomaly anomalous faulty is_faulty damaged is_damaged
+    ng is_ng nok reject rejected fail failed
+    """
 )
-_ASK_FOR_OK = frozenset(
-    {"ok", "is_ok", "good", "is_good", "normal", "is_normal", "pass", "passed", "accepted"}
-)
+_ASK_FOR_OK = word_set("ok is_ok good is_good normal is_normal pass passed accepted")
 """Columns that answer a question instead of naming a label, where none is called so."""
 
-_YES = frozenset({"yes", "y", "true", "t", "1", "1.0", "ja", "j", "oui", "si", "sí", "sim"})
-_NO = frozenset({"no", "n", "false", "f", "0", "0.0", "nein", "non", "não", "none"})
+_YES = word_set("yes y true t 1 1.0 ja j oui si sí sim")
+_NO = word_set("no n false f 0 0.0 nein non não none")
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing

@@ -91,7 +91,7 @@ def reproduce_page(
         found=found,
         sentence=_sentence(found),
         data_name=_KINDS[found["kind"]],
-        cards=_cards(found),
+        cards=_cards(comparison),
         paper_rows=paper_rows(comparison.ranked()),
         paper_notes=paper_notes(comparison.rows),
         orders=orders(comparison),
@@ -184,8 +184,7 @@ def _row(comparison: Comparison, method: str) -> CompareRow | None:
     return found[0] if found else None
 
 
-def _cards(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    comparison = Comparison.model_validate(found["compare"])
+def _cards(comparison: Comparison) -> list[dict[str, str]]:
     cards = []
     for method in ("LTGrad-CAM", "Grad-CAM", "This run"):
         row = _row(comparison, method)

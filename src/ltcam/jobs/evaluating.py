@@ -95,7 +95,7 @@ class Measured:
     metrics: Mapping[str, Any]
     evaluation: Evaluation
     failed: tuple[tuple[str, str], ...]
-    which: str = "all"
+    which: str
 
     def __repr__(self) -> str:
         return f"Measured({self.evaluation.decisions.sentence})"
@@ -144,7 +144,8 @@ def evaluate(
     source = opened(data, one_class=True, remembered=ok_labels(run))
     dataset = source.dataset
     samples, side = choose_samples(source, run, asked.split)
-    which = _which(side, len(samples), len(dataset.samples))
+    # Nobody shall take a part of them for all.
+    which = f"{side}, {len(samples):,} of {len(dataset.samples):,} images"
     with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
         inspector = Inspector.load(
             run, device=execution.device, trust_changed_run=execution.trust_changed_run
@@ -200,11 +201,6 @@ def evaluate(
         )
         write_file(folder / "report.html", page)
     return Measured(metrics, evaluation, tuple(failed), which)
-
-
-def _which(side: str, measured: int, there: int) -> str:
-    """Which images of the data are measured; nobody shall take a part of them for all."""
-    return side if measured == there else f"{side}, {measured:,} of {there:,} images"
 
 
 def _unknown_kinds(samples: Sequence[Sample], inspector: Inspector) -> list[str]:

@@ -9,10 +9,12 @@ import pytest
 from tests.cli.conftest import Call
 
 import ltcam as package
-from ltcam.cli.commands import free_place, load
+from ltcam.cli.commands import load
 from ltcam.cli.console import counts_line, parse_size
 from ltcam.cli.main import COMMANDS
+from ltcam.cli.places import free_place
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.folders import output_folder
 
 HELP_OF_ALL = """
 import sys
@@ -167,10 +169,53 @@ def test_every_option_has_a_group_and_most_commands_an_example() -> None:
 
 
 def test_results_go_to_the_next_free_place(tmp_path: Path) -> None:
-    assert free_place("train", tmp_path) == tmp_path / "train"
+    with free_place("train", tmp_path / "runs") as first:
+        assert first == tmp_path / "runs" / "train"
+    assert not (tmp_path / "runs").exists()
     (tmp_path / "train").mkdir()
     (tmp_path / "train-2").mkdir()
-    assert free_place("train", tmp_path) == tmp_path / "train-3"
+    with free_place("train", tmp_path) as third:
+        assert third == tmp_path / "train-3"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "train-2"]
+
+
+_TAKES_A_PLACE = """
+import sys
+from pathlib import Path
+from ltcam.cli.places import free_place
+with free_place("train", Path(sys.argv[1])) as place:
+    print(place.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nobody_else_gets_a_place_that_is_taken(tmp_path: Path) -> None:
+    """Of several commands that begin at once each has its own, and a dead one leaves it."""
+    runs = tmp_path / "runs"
+    words = [sys.executable, "-c", _TAKES_A_PLACE, str(runs)]
+    others = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    places = [other.stdout.readline().strip() for other in others if other.stdout]
+    assert sorted(places) == ["train", "train-2", "train-3"]
+    with free_place("train", runs) as fourth:
+        assert fourth.name == "train-4"
+    others[1].kill()
+    others[1].communicate()
+    with free_place("train", runs) as left:
+        assert left.name == places[1]
+    for other in others:
+        other.communicate()
+
+
+def test_a_place_is_taken_while_results_are_written_there(tmp_path: Path) -> None:
+    with output_folder(tmp_path / "train", marker="run.json"), free_place("train", tmp_path) as second:
+        assert second.name == "train-2"
+
+
+def test_helpers_of_a_training_have_its_place(tmp_path: Path) -> None:
+    with free_place("train", tmp_path) as first, free_place("train", tmp_path) as of_the_helper:
+        assert of_the_helper == first
 
 
 def test_progress_in_words() -> None:

@@ -124,6 +124,16 @@ def check_coco(file: Path, out: Path, found: dict[str, Any]) -> None:
         assert np.array_equal(union, mask(out, entry["output"]) > 0)
 
 
+def test_nothing_to_save_is_said_by_its_name(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
+    words = ("predict", trained, data / "hole" / "00.png", "--out", tmp_path / "out", "--save")
+    for nothing in ("", " , "):
+        result = ltcam(*words, nothing)
+        assert result.code == 2
+        assert f"--save {nothing!r} names nothing; choose from masks, overlays" in result.err
+    assert ltcam(*words, "none").code == 0
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name in {"masks", "overlays"}]
+
+
 def test_unknown_kinds_to_save_are_named(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
     result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "out", "--save", "masks,overlay")
     assert result.code == 2
@@ -344,6 +354,7 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
     [
         (changed(schema_version=3), "schema version 3, this ltcam reads up to 2; update ltcam"),
         (changed(schema_version="one"), "field 'schema_version'"),
+        (changed(map="other"), "run.json: there is no map 'other'; there are "),
         (changed(image_size=["tall", 96]), "field 'image_size.0'"),
         (changed(image_size=[0, 96]), "field 'image_size'"),
         (changed(image_size=[100_000, 100_000]), "field 'image_size'"),

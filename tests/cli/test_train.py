@@ -286,7 +286,8 @@ def test_two_processes_train_together_and_one_writes(
 ) -> None:
     """What several GPUs do, done by two processes on the CPU."""
     running = process(
-        "train", data, "--out", tmp_path / "run", *fast, "--epochs", "2", "--devices", "2", "--json"
+        *("train", data, "--out", tmp_path / "run", *fast, "--epochs", "2", "--json"),
+        *("--device", "cpu", "--devices", "2"),
     )
     printed, said = running.communicate(timeout=300)
     assert running.returncode == 0, said

@@ -187,3 +187,16 @@ def test_an_unknown_id_is_no_fault(client: TestClient) -> None:
     assert client.get(f"/v1/inspections/{'0' * 32}").status_code == 404
     assert client.get("/v1/inspections/../../etc/passwd").status_code == 404
     assert client.get("/v1/inspections/xyz").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "known"),
+    [("POST", "/v1/inspections", "name, lot"), ("GET", "/v1/inspections", "verdict, since, until, lot")],
+)
+def test_a_misspelt_parameter_is_named_with_the_known_ones(
+    client: TestClient, method: str, address: str, known: str
+) -> None:
+    answer = client.request(method, address, params={"lott": "L7"}, content=png())
+    assert answer.status_code == 422
+    assert f"lott is unknown here; there are {known}" in answer.json()["detail"][0]["msg"]
+    assert client.get("/v1/inspections").json()["items"] == []

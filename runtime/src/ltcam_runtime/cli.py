@@ -67,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=4, help="images per pass of the network (default: 4)")
     add("--always-maps", action="store_true", help="heatmaps of images that are judged OK, too: slower")
     add("--px-per-mm", type=float, help="pixels along a millimetre of the part: sizes in millimetres too")
-    add("--save", default="masks,overlays", metavar="KINDS", help="what to write beside tables and page")
+    add(
+        "--save",
+        default="masks,overlays",
+        metavar="KINDS",
+        help="what to write beside tables and page, or none",
+    )
     add("--no-check", action="store_true", help="do not try the file out, nor ask for its golden images")
     add("--overwrite", action="store_true", help="replace existing results")
     add("--json", action="store_true", help="print a summary as JSON")
@@ -78,7 +83,13 @@ def _run(options: argparse.Namespace) -> int:
     from ltcam_runtime.exported import Inspector  # noqa: PLC0415  # the help page needs none of it
     from ltcam_runtime.graph_networks import EngineSettings  # noqa: PLC0415
     from ltcam_runtime.listing import list_images  # noqa: PLC0415
-    from ltcam_runtime.predicting import Opened, Prediction, Writing, write_predictions  # noqa: PLC0415
+    from ltcam_runtime.predicting import (  # noqa: PLC0415
+        Opened,
+        Prediction,
+        Writing,
+        kinds_to_save,
+        write_predictions,
+    )
     from ltcam_runtime.settings import Overrides  # noqa: PLC0415
 
     overrides = Overrides(
@@ -89,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         zoom=options.zoom,
     )
     wanted = Prediction(
-        Writing(tuple(part.strip() for part in options.save.split(",") if part.strip()), options.px_per_mm),
+        Writing(kinds_to_save(options.save), options.px_per_mm),
         batch_size=max(1, options.batch_size),
         cascade=not options.always_maps,
         overwrite=options.overwrite,

@@ -207,8 +207,21 @@ def _digest(target: Path) -> str:
     return sha256(f"{socket.gethostname()}/{target.name}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+def is_being_written(path: Path | str) -> bool:
+    """Whether a living process writes results that will stand there."""
+    target = Path(os.path.realpath(path))
+    return any(_alive(pid) for _, pid, _ in _temporaries(target))
+
+
 def _clear_stale(target: Path) -> None:
     """Remove what dead processes left of this target; put back an old folder caught in mid-exchange."""
+    for entry, pid, kind in _temporaries(target):
+        if not _alive(pid):
+            _remove_stale(entry, target, kind)
+
+
+def _temporaries(target: Path) -> Iterator[tuple[Path, int, str]]:
+    """What is written, or was, to become this target: path, process, kind."""
     pattern = re.compile(rf"\..*-{_digest(target)}-(\d+)-[0-9a-f]{{6}}\.(tmp|old)", re.DOTALL)
     for place in (target.parent, target):
         try:
@@ -216,9 +229,8 @@ def _clear_stale(target: Path) -> None:
         except OSError:  # not there, a file, or not readable: nothing of ours to be found
             continue
         for entry in entries:
-            match = pattern.fullmatch(entry.name)
-            if match and not _alive(int(match[1])):
-                _remove_stale(entry, target, match[2])
+            if match := pattern.fullmatch(entry.name):
+                yield entry, int(match[1]), match[2]
 
 
 def _remove_stale(stale: Path, target: Path, kind: str) -> None:

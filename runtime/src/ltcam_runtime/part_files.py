@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
-from ltcam_runtime.settings import CamSettings, InspectionSettings, NetworkSize, Settings
+from ltcam_runtime.settings import CamSettings, InspectionSettings, NetworkSize, Settings, first_field
 
 PART_SCHEMA_VERSION = 1
 PART_SUFFIX = ".ltcam.onnx"
@@ -196,9 +196,7 @@ def _part(path: Path, text: str) -> Part:
     try:
         return Part.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path}: field {field!r}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise RunError(f"{path}: {first_field(error)}") from error
 
 
 # --------------------------------------------------------------------------------------- pictures

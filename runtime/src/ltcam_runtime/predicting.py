@@ -104,6 +104,20 @@ class Writing:
                 raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
 
 
+def kinds_to_save(text: str) -> tuple[str, ...]:
+    """`masks, overlays` as it is typed, or `none`, to names.
+
+    Raises:
+        SettingsError: nothing is named.
+    """
+    kinds = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not kinds:
+        raise SettingsError(
+            f"`save` {text!r} names nothing; choose from {', '.join(CHOICES)}, or none for tables and page alone"
+        )
+    return () if kinds == ("none",) else kinds
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What is asked for.

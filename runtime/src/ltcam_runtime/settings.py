@@ -106,6 +106,14 @@ def _first_problem(error: ValidationError) -> str:
     return f"`{first['loc'][0]}` {_shown(first.get('input'))}: {message}" if first["loc"] else message
 
 
+def first_field(error: ValidationError) -> str:
+    """The first field of a file that cannot be used, and why; why alone where it is a matter of several."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"field {field!r}: {message}" if field else message
+
+
 def _shown(value: Any) -> str:
     """A value as people gave it: a number as one, also where a command line handed it on as a text."""
     try:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from ltcam.cli.main import COMMANDS
+from ltcam.cli.places import PLACE, free_place
 
 HELP_OPTIONS = ("-h", "--help")
-PLACE = Path("runs")
-"""Where results go if nobody says."""
 
 _GROUPS = {
     "Data": "layout split masked seed images surfaces defect_share group_by ok mask_threshold "
@@ -71,16 +69,8 @@ def _with_inner(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def _give_place(parameter: Any, stem: str, suffix: str) -> None:
     parameter.required = False
-    parameter.default = lambda: free_place(stem, suffix=suffix)
+    parameter.callback = lambda context, _parameter, given: (
+        context.with_resource(free_place(stem, suffix=suffix)) if given is None else given
+    )
     first, second = (f"{PLACE.name}/{stem}{number}{suffix}" for number in ("", "-2"))
     parameter.show_default = f"{first}, or {second} and so on where that is taken"
-
-
-def free_place(stem: str, within: Path = PLACE, suffix: str = "") -> Path:
-    """The first of `runs/STEM`, `runs/STEM-2`, ... that is not there yet, with a suffix."""
-    number = 1
-    while True:
-        path = within / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-        if not path.exists():
-            return path
-        number += 1

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ltcam.cli.config import OptionsFile
-from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, listed, print_json, progress, say
+from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
 from ltcam.cli.options import (
     AsJson,
     BatchSize,
@@ -50,7 +50,7 @@ def predict(
         typer.Option(
             metavar="KINDS",
             help="what to write beside tables and page, separated by commas: masks, overlays, heatmaps, "
-            "heatmaps-raw, crops, yolo, label-studio, cvat, labelme",
+            "heatmaps-raw, crops, yolo, label-studio, cvat, labelme; or none",
         ),
     ] = "masks,overlays",
     cascade: Annotated[
@@ -76,7 +76,7 @@ def predict(
             inputs,
             out,
             overrides=overrides,
-            writing=predicting.Writing(listed(save), px_per_mm),
+            writing=predicting.Writing(predicting.kinds_to_save(save), px_per_mm),
             overwrite=overwrite,
             execution=Execution(
                 trust_changed_run=trust_changed_run,

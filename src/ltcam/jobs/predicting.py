@@ -19,13 +19,14 @@ from ltcam_runtime.predicting import (
     Prediction,
     Summary,
     Writing,
+    kinds_to_save,
     settings_json,
     subtitle_of,
     write_predictions,
 )
 from ltcam_runtime.settings import Overrides
 
-__all__ = ["Summary", "Writing", "find_inputs", "predict"]
+__all__ = ["Summary", "Writing", "find_inputs", "kinds_to_save", "predict"]
 
 
 def predict(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ltcam.calibration.maps import classic_cam, default_cam
@@ -19,7 +20,7 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.previewing import previewed
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
 from ltcam.runs.folder import package_versions
-from ltcam.runs.hardware import choose_device
+from ltcam.runs.hardware import check_number, choose_device
 from ltcam.runs.run import RUN_FILE, Run
 from ltcam.runs.unfinished import checkpoints, claimed, work_folder
 from ltcam.training.fit import Running, finished_epochs
@@ -31,7 +32,6 @@ from ltcam.training.plan import Plan
 from ltcam.training.seeding import add_peaks, seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
-from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.settings import MAP, VerdictSettings
 
@@ -63,11 +63,7 @@ def train(
         OutputError: the run cannot be written there.
     """
     settings, out = settings or TrainingSettings(), Path(out)
-    device = str(choose_device(execution.device))
-    if execution.devices > 1 and ":" in device:
-        raise SettingsError(
-            f"`devices` {execution.devices} and `device` {device}: one GPU by name, or several"
-        )
+    device = str(_device(execution))
     running = Running(device, execution.devices, listener, _log(out, execution), previewed(listener))
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
@@ -113,11 +109,16 @@ def plan(
     """
     settings = settings or TrainingSettings()
     _log(Path(out), execution)
+    device = _device(execution)
     finished = finished_epochs(work_folder(Path(out))) if resume else 0
     begun = begin(opened(data), settings)
-    return begun.plan(
-        settings, choose_device(execution.device), finished=finished, timed=execution.devices == 1
-    )
+    return begun.plan(settings, device, finished=finished, timed=execution.devices == 1)
+
+
+def _device(execution: Execution) -> torch.device:
+    device = choose_device(execution.device)
+    check_number(device, execution.device, execution.devices)
+    return device
 
 
 def _with_white(data: Data) -> OpenData:

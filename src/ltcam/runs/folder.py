@@ -44,6 +44,7 @@ from ltcam.runs.run import (
 )
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import write_file
+from ltcam_runtime.settings import first_field
 
 _ANSWERS = ("head.weight", "peaks.weight")
 """What the logits are made with: a run without training answers by the peaks of its seed maps alone, others may do
@@ -160,10 +161,7 @@ def read_run(folder: Path) -> Run:
     try:
         return Run.model_validate(upgraded(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise RunError(f"{file}: field {field!r}: {message}") from error
+        raise RunError(f"{file}: {first_field(error)}") from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.phrases import counted
 
 
 def choose_device(name: str) -> torch.device:
@@ -28,6 +29,30 @@ def choose_device(name: str) -> torch.device:
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def check_number(device: torch.device, asked: str, number: int) -> None:
+    """Refuse more devices than there are; on the CPU, where it was asked for by name, they are processes.
+
+    Args:
+        device: that was chosen.
+        asked: its name as it was given.
+        number: of devices that are to train together.
+
+    Raises:
+        SettingsError: `auto` found no GPU, or there are fewer, or one is named.
+    """
+    if number == 1 or asked == "cpu":
+        return
+    if device.index is not None:
+        raise SettingsError(f"`devices` {number} and `device` {asked}: one GPU by name, or several")
+    there = torch.cuda.device_count() if device.type == "cuda" else 0
+    if there < number:
+        seen = counted(there, "GPUs") if there else "no GPU"
+        raise SettingsError(
+            f"`devices` {number}: torch sees {seen} on this machine; leave `devices` out"
+            + ("" if there else ", or give `device` cpu for so many processes")
+        )
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
@@ -30,9 +30,8 @@ from ltcam.service.schemas import (
     Problem,
     RegionAnswer,
     ReviewGiven,
-    Text,
 )
-from ltcam.service.search_query import Asked, Exported
+from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
 from ltcam_runtime.images import read_image, read_mask
@@ -100,13 +99,12 @@ router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 async def inspect(
     request: Request,
     intake: Annotated[Intake, Depends(intake_of)],
-    name: Annotated[Text, Query(description="what to call the image")] = "",
-    lot: Annotated[Text, Query(description="which lot or order it belongs to")] = "",
+    given: Given,
 ) -> InspectionAnswer:
     """Inspect an image: its bytes as the body, or as the part `image` of a form."""
     content, given_name = await _image_of(request)
     try:
-        received = await asyncio.to_thread(intake.receive, content, name or given_name, lot)
+        received = await asyncio.to_thread(intake.receive, content, given.name or given_name, given.lot)
         record = await asyncio.wrap_future(intake.submit(received))
     except InputError as error:
         raise HTTPException(400, error.reason) from error

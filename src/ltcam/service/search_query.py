@@ -1,22 +1,43 @@
-"""The query string of listing and export, as one value."""
+"""The query strings of the service, each as one value."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltcam.service.exporting import Annotations
 from ltcam.service.history import Search
+from ltcam.service.schemas import Text
+from ltcam_runtime.phrases import first_few
 from ltcam_runtime.results import Verdict
 
 
-class SearchQuery(BaseModel):
-    """Which inspections are asked for. Times without a zone are UTC."""
+class AskedInQuery(BaseModel):
+    """What a query string holds; what it may not hold is refused, with what it may."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:
+        unknown = [name for name in values if name not in cls.model_fields]
+        if unknown:
+            raise ValueError(f"{first_few(unknown)} is unknown here; there are {', '.join(cls.model_fields)}")
+        return values
+
+
+class GivenWithImage(AskedInQuery):
+    """What is said of an image that is sent."""
+
+    name: Annotated[Text, Field(description="what to call the image")] = ""
+    lot: Annotated[Text, Field(description="which lot or order it belongs to")] = ""
+
+
+class SearchQuery(AskedInQuery):
+    """Which inspections are asked for. Times without a zone are UTC."""
 
     verdict: Verdict | None = None
     since: datetime | None = None
@@ -45,6 +66,7 @@ class ExportQuery(SearchQuery):
     format: Literal["csv"] | Annotations = "csv"
 
 
+Given = Annotated[GivenWithImage, Query()]
 Asked = Annotated[SearchQuery, Query()]
 Exported = Annotated[ExportQuery, Query()]
 

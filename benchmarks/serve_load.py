@@ -2,9 +2,9 @@
 
     python benchmarks/serve_load.py RUN [--seconds 60] [--clients 32] [--soak] [--out FILE]
 
-The bare network inspects the same images in batches of the same size, in this process, before and after the service
-does; the ratio is of images per second. Writes docs/results/serve-load.json. `--soak` runs for an hour and watches
-the memory of the server's process.
+The bare network inspects the same images in batches of the same size, shared among the same threads, in this process,
+before and after the service does; the ratio is of images per second. Writes docs/results/serve-load.json. `--soak`
+runs for an hour and watches the memory of the server's process.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def bare(run: Path, contents: list[bytes], seconds: float) -> float:
     while time.perf_counter() - started < seconds:
         picked = [contents[(count + place) % len(contents)] for place in range(BATCH)]
         pixels = [decoded(content) for content in picked]
-        inspector.inspect_batch(pixels, ["x"] * BATCH)
+        inspector.inspect_images(pixels, ["x"] * BATCH)
         count += BATCH
     return count / (time.perf_counter() - started)
 

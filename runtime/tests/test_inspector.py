@@ -90,6 +90,18 @@ def test_a_batch_may_be_one_array() -> None:
     assert inspector().inspect_batch(images[:0], []) == []
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_images_at_hand_are_shared_among_threads_and_come_back_in_order(count: int) -> None:
+    images = [picture(red=place / 7, blue=1 - place / 7) for place in range(count)]
+    names = [str(place) for place in range(count)]
+    shared, one = inspector(), inspector()
+    found = shared.inspect_images(images, names)
+    assert [(each.image, each.score) for each in found] == [
+        (each.image, each.score) for each in one.inspect_batch(images, names)
+    ]
+    assert sorted(seen for seen, _ in asked(shared)) == {0: [], 1: [1], 2: [1, 1], 7: [3, 4]}[count]
+
+
 def test_several_kinds_are_drawn_together_and_named_apart() -> None:
     found = inspector(kind_share=0.2).inspect(picture(red=1, blue=1))
     red, blue = (

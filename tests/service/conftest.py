@@ -53,6 +53,9 @@ class BrightInspector:
     def inspect_batch(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Inspection]:
         return [self._inspect(image, name) for image, name in zip(images, names, strict=True)]
 
+    def inspect_images(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Inspection]:
+        return self.inspect_batch(images, names)
+
     def _inspect(self, image: NDArray[np.uint8], name: str) -> Inspection:
         mask = image[..., 0] > self.level
         heatmap = image[..., 0].astype(np.float32)

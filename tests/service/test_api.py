@@ -137,13 +137,13 @@ def test_too_many_at_once_are_turned_away_with_a_time(
     make_client: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    plain = BrightInspector.inspect_batch
+    plain = BrightInspector.inspect_images
 
     def slow(self: BrightInspector, images: Sequence[object], names: Sequence[str]) -> list[object]:
         go_on.wait(20)
         return plain(self, images, names)  # type: ignore[arg-type, return-value]
 
-    monkeypatch.setattr(BrightInspector, "inspect_batch", slow)
+    monkeypatch.setattr(BrightInspector, "inspect_images", slow)
     client = make_client(budget=Budget(batch_size=1, gather_seconds=0, most_waiting=2))
     answers: list[int] = []
     threads = [

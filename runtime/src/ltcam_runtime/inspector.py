@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -146,6 +147,25 @@ class Inspector:
             _check_pixels(name, image)
         resized = [resize(image, self.network.image_size) for image in images]
         return self._inspect(resized, images, names, _Asked(gate, cascade and gate))
+
+    def inspect_images(self, images: Sequence[Pixels], names: Sequence[str]) -> list[Inspection]:
+        """Inspect images at hand, a part of them in each of the threads that share the processor.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, of any sizes.
+            names: one per image.
+
+        Raises:
+            InputError: an array that is no RGB image of 8 bits.
+        """
+        with _workers(self.network, len(images)) as workers:
+            share = -(-len(images) // workers.count)
+            if share == len(images):
+                return self.inspect_batch(images, names)
+            parts = [slice(start, start + share) for start in range(0, len(images), share)]
+            with ThreadPoolExecutor(workers.count, initializer=workers.start) as pool:
+                found = pool.map(lambda part: self.inspect_batch(images[part], names[part]), parts)
+                return [inspection for each in found for inspection in each]
 
     def inspect_files(
         self,

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.part_files import is_part_file
@@ -25,7 +26,12 @@ class Inspects(Protocol):
     def inspect_batch(
         self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]
     ) -> Sequence[Inspection]:
-        """Inspect several RGB images (H, W, 3) uint8 of any sizes."""
+        """Inspect several RGB images (H, W, 3) uint8 of any sizes in one pass of the network."""
+
+    def inspect_images(
+        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]
+    ) -> Sequence[Inspection]:
+        """The same in as many passes as are fastest."""
 
     def overridden(self, overrides: Overrides) -> Self:
         """The same network with other settings."""
@@ -128,6 +134,7 @@ def load_model(path: Path, device: str = "auto", threads: int | None = None) -> 
         RunError: it cannot be loaded.
         SettingsError: the device does not exist.
     """
+    keep_freed_memory()
     if is_part_file(path):
         return _load_exported(path, device, threads)
     return _load_run(path, device, threads)

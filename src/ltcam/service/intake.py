@@ -115,7 +115,7 @@ class Intake:
 
     def _inspect(self, batch: Sequence[Received]) -> list[tuple[Model, Inspection]]:
         model = self._served.model  # one model for the whole batch, whoever promotes another meanwhile
-        found = model.inspector.inspect_batch([item.image for item in batch], [item.name for item in batch])
+        found = model.inspector.inspect_images([item.image for item in batch], [item.name for item in batch])
         return [(model, inspection) for inspection in found]
 
     def _keep(self, batch: Sequence[Received], found: Sequence[tuple[Model, Inspection]]) -> list[Record]:

@@ -102,6 +102,7 @@ def test_a_brush_mask_with_blocks_of_all_kinds() -> None:
         Runs((4, 4), (2, 0, 4, 4), (4, 4), down=True),
         Runs((-1, 4), (0, 0, 4, 4), (4, 4), down=True),
         Runs((1,), (0, 0, 2, 2), (8, 8), down=True),
+        Runs((4, 4), (0, 0, 4, 4), (4, 4), down=True),
         Brush(b"", (4, 4)),
         Brush(bytes(pack([3, 2])), (4, 4)),
         Brush(bytes(pack([10, 6]))[:-2], (4, 4)),

@@ -66,22 +66,28 @@ class Runs:
         box: (x, y, width, height) in pixels, of an image of `size`.
         size: (height, width) of the image.
         down: whether runs go down the columns (COCO) or along the rows (CVAT).
+        name: of what they mark, for messages.
     """
 
     counts: tuple[int, ...]
     box: tuple[int, int, int, int]
     size: tuple[int, int]
     down: bool
+    name: str = "run lengths"
 
     def draw(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """(height, width) bool."""
         if size != self.size:
-            raise ValueError(f"run lengths for an image of {self.size[0]} x {self.size[1]}")
+            raise ValueError(f"{self.name} for an image of {self.size[0]} x {self.size[1]}")
         x, y, width, height = self.box
         if min(self.box) < 0 or x + width > size[1] or y + height > size[0]:
-            raise ValueError(f"box {self.box} of the run lengths leaves the image")
-        if min(self.counts, default=0) < 0 or sum(self.counts) > width * height:
-            raise ValueError(f"run lengths do not fit a box of {width} x {height}")
+            raise ValueError(f"box {self.box} of {self.name} leaves the image")
+        if min(self.counts, default=0) < 0:
+            raise ValueError(f"{self.name} hold a length below zero")
+        if sum(self.counts) != width * height:
+            raise ValueError(
+                f"{self.name} cover {sum(self.counts)} pixels of {width * height}; export the annotations again"
+            )
         ends = np.cumsum(self.counts)
         flat = np.zeros(width * height, np.bool_)
         for begin, end in zip(ends[0::2], ends[1::2], strict=False):

@@ -15,7 +15,7 @@ import pytest
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_marks, read_truth
-from ltcam_runtime.errors import DataError
+from ltcam_runtime.errors import DataError, InputError
 
 Paint = Callable[..., Path]
 SIZE = (48, 64)
@@ -76,6 +76,20 @@ def test_coco(paint: Paint, tmp_path: Path) -> None:
     assert found["pictures/c.png"].mask is None  # one of its objects is a box
     assert found["pictures/d.png"].mask is None
     assert {sample.split for sample in dataset.samples} == {"val"}
+
+
+@pytest.mark.parametrize("runs", [[10, 3], [10, 48 * 64], [-1, 48 * 64 + 1]])
+def test_run_lengths_of_coco_that_do_not_fill_the_image(
+    paint: Paint, tmp_path: Path, runs: list[int]
+) -> None:
+    """A mask that somebody cut off would be measured as if it were whole; the others are read all the same."""
+    names = [paint(f"{name}.png").name for name in "abc"]
+    broken = {"id": 71, **mark_of(0, 3, {"size": [48, 64], "counts": runs})}
+    coco(tmp_path / "x.json", names, [broken, mark_of(1, 3, [CORNERS])])
+    found = by_id(read_dataset(tmp_path))
+    with pytest.raises(InputError, match=r"x\.json.*run lengths of annotation 71"):
+        read_truth(found["a.png"], SIZE)
+    assert np.array_equal(truth(found["b.png"]), SQUARE)
 
 
 def test_coco_files_beside_their_sides(paint: Paint, tmp_path: Path) -> None:
@@ -192,6 +206,64 @@ def test_yolo_with_all_files_in_one_folder(paint: Paint, tmp_path: Path) -> None
     (tmp_path / "obj_train_data" / "a.txt").write_text("0 0.5 0.5 0.1 0.1 0.93\n")
     dataset = read_dataset(tmp_path)
     assert [sample.label for sample in dataset.samples] == ["crack", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "names"),
+    [
+        ("a.png", "a.txt", "classes.txt"),
+        ("a.png", "labels/a.txt", "classes.txt"),
+        ("images/a.png", "images/a.txt", "images/classes.txt"),
+        ("images/a.png", "labels/a.txt", "labels/classes.txt"),
+        ("imgs/a.png", "labels/a.txt", "obj.names"),
+        ("JPEGImages/a.png", "Labels/a.txt", "classes.txt"),
+        ("train/a.png", "train/a.txt", "data.yaml"),
+        ("train/images/a.png", "train/labels/a.txt", "data.yaml"),
+        ("train/a.png", "labels/train/a.txt", "data.yaml"),
+        ("images/train/a.png", "labels/train/a.txt", "parts.yml"),
+    ],
+)
+def test_where_yolo_files_may_lie(paint: Paint, tmp_path: Path, image: str, label: str, names: str) -> None:
+    paint(image)
+    paint(image.replace("a.png", "b.png"))
+    for name, text in ((label, "1 0.5 0.5 0.1 0.1\n"), (label.replace("a.txt", "z.txt"), "")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / names).write_text("names: [crack, dent]\n" if "y" in names[-4:] else "crack\ndent\n")
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "yolo"
+    assert [sample.label for sample in dataset.samples] == ["dent", "ok"]
+    assert [str(left.path) for left in dataset.files.left_out] == [label.replace("a.txt", "z.txt")]
+
+
+def test_yolo_labels_of_which_two_fit(paint: Paint, tmp_path: Path) -> None:
+    paint("imgs/a.png")
+    for name in ("labels/a.txt", "annotations/a.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "classes.txt").write_text("crack\n")
+    with pytest.raises(
+        DataError, match=r"a\.png: its labels may be any of annotations/a\.txt, labels/a\.txt"
+    ):
+        read_dataset(tmp_path)
+
+
+def test_yolo_names_that_disagree(paint: Paint, tmp_path: Path) -> None:
+    for side, names in (("train", "crack\ndent\n"), ("valid", "dent\ncrack\n")):
+        paint(f"{side}/a.png")
+        (tmp_path / side / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+        (tmp_path / side / "classes.txt").write_text(names)
+    with pytest.raises(DataError, match="name the kinds otherwise"):
+        read_dataset(tmp_path)
+
+
+def test_yolo_without_names_of_its_kinds(paint: Paint, tmp_path: Path) -> None:
+    paint("train/images/a.png")
+    paint("train/images/b.png")
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match=r"train/labels/a\.txt reads as labels of YOLO.*classes\.txt"):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(

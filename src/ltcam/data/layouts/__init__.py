@@ -227,10 +227,10 @@ def _files(tree: Tree, layout: Layout, dataset: Dataset) -> Files:
         for sample in dataset.samples
         if isinstance(sample.mask, Path)
     } & tree.lookup - images
+    reasons = {entry.path: entry.reason for entry in dataset.files.left_out}
     lists = {PurePosixPath(manifest.FILE_NAME)} if layout.name == manifest.NAME else set()
     if layout.annotated:
-        lists = {path for path in tree.files if path.suffix.lower() in _LABEL_SUFFIXES}
-    reasons = {entry.path: entry.reason for entry in dataset.files.left_out}
+        lists = {path for path in tree.files if path.suffix.lower() in _LABEL_SUFFIXES}.difference(reasons)
     unfit = "images that the manifest does not list" if layout.name == manifest.NAME else (
         f"images that do not fit the layout {layout.name}, which is {layout.wanted}"
     )  # fmt: skip
@@ -297,6 +297,11 @@ def _not_recognised(tree: Tree) -> DataError:
         line = (
             f"If {first_few(lists)} says what is OK (columns path,label), give the list instead of the folder:\n"
             f"  ltcam data check {list_file}"
+        )
+    elif unnamed := yolo.labels_without_names(tree):
+        line = (
+            f"{unnamed} reads as labels of YOLO, but no file says the names of the kinds. Write one: classes.txt with "
+            "a name per line, in the order of their numbers."
         )
     elif len(classes) == 1:
         line = (

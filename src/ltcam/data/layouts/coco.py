@@ -52,7 +52,7 @@ def read_coco(file: Path) -> Iterator[Annotated]:
         for key, image in images.items():
             name, size = str(image["file_name"]), (int(image["height"]), int(image["width"]))
             own = objects[key]
-            shapes = [_shapes(each.get("segmentation"), size) for each in own]
+            shapes = [_shapes(each, size) for each in own]
             yield Annotated(
                 name=name,
                 source=file,
@@ -89,13 +89,15 @@ def _id(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _shapes(segmentation: object, size: tuple[int, int]) -> tuple[Shape, ...] | None:
+def _shapes(annotation: Mapping[str, Any], size: tuple[int, int]) -> tuple[Shape, ...] | None:
     """The shapes of one annotation; None where it has a box only."""
+    segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         counts = segmentation["counts"]
         numbers = expand_runs(counts) if isinstance(counts, str) else tuple(int(count) for count in counts)
         height, width = (int(side) for side in segmentation["size"])
-        return (Runs(numbers, (0, 0, width, height), (height, width), down=True),)
+        named = f"run lengths of annotation {_id(annotation['id'])}" if "id" in annotation else "run lengths"
+        return (Runs(numbers, (0, 0, width, height), (height, width), down=True, name=named),)
     if isinstance(segmentation, list) and segmentation:
         return tuple(polygon(each, size) for each in segmentation)
     return None

@@ -1,52 +1,79 @@
 """YOLO: a text file per image, one line per object, and the names of the kinds.
 
     data.yaml                        names: [crack, dent]   (or classes.txt, obj.names: a name per line)
-    images/train/a.png               or train/images/a.png, or all files in one folder
+    images/train/a.png               or train/images/a.png, train/a.png, a.png
     labels/train/a.txt               0 0.51 0.32 0.10 0.04          kind, centre, width, height: a box
                                      1 0.1 0.1 0.2 0.1 0.2 0.3      kind, then the corners of a polygon
 
-Places are shares of the image's width and height. An image without a text file, or with an empty one, is OK.
-https://docs.ultralytics.com/datasets/segment/
+Places are shares of the image's width and height. An image without a text file, or with an empty one, is OK. A text
+file belongs to the image beside it, or to the one whose path is the same but for folders such as `images` and
+`labels`. https://docs.ultralytics.com/datasets/segment/
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import yaml
 
-from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.dataset import Dataset, Files, make_dataset
 from ltcam.data.drawn import Polygon, polygon
-from ltcam.data.layouts.annotated import Annotated, read_text, samples_of, split_of
-from ltcam.data.layouts.tree import Tree
+from ltcam.data.layouts.annotated import Annotated, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.searching import is_image
+from ltcam_runtime.phrases import first_few, word_set
+from ltcam_runtime.searching import LeftOut
 
 NAME = "yolo"
-WANTED = "data.yaml, classes.txt or obj.names, and labels/NAME.txt for images/NAME.png"
+WANTED = "data.yaml, classes.txt or obj.names, and NAME.txt for NAME.png: in labels/ for images/, or beside the image"
 
-_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
+_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "_darknet.labels")
+_BESIDES = frozenset({*_NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"})
+_FOLDERS = word_set("images image imgs img jpegimages pictures photos labels label annotations")
+"""What folders of images and of labels are called (lower case): two paths that differ in them alone belong together."""
+
+_NO_IMAGE = "text files that belong to no image"
 
 
 def recognises(tree: Tree) -> bool:
     """Whether there is a file of names and a text file that belongs to an image."""
-    return _names_file(tree) is not None and any(_label_file(path, tree) for path in tree.images)
+    return bool(_names_files(tree)) and any(_labels_of_images(tree).values())
+
+
+def labels_without_names(tree: Tree) -> PurePosixPath | None:
+    """A text file that belongs to an image and holds an object, though no file says the names of the kinds."""
+    if _names_files(tree):
+        return None
+    for label in _labels_of_images(tree).values():
+        if label is not None:
+            try:
+                lines = read_text(tree.root / label).splitlines()
+                objects = [_object(line.split(), {}, named=False) for line in lines if line.strip()]
+            except (DataError, ValueError):
+                return None
+            if objects:
+                return label
+    return None
 
 
 def read(tree: Tree) -> Dataset:
     """Read the data set.
 
     Raises:
-        DataError: names or label files that cannot be read.
+        DataError: names or label files that cannot be read, or that fit several images.
     """
-    names = _names(tree)
-    entries = [_entry(tree, path, names) for path in tree.images]
-    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+    names, labels = _names(tree), _labels_of_images(tree)
+    entries = [_entry(tree, path, label, names) for path, label in labels.items()]
+    found = set(labels.values())
+    orphans = tuple(LeftOut(path, _NO_IMAGE) for path in _label_files(tree) if path not in found)
+    return make_dataset(tree.root, NAME, samples_of(tree, entries), files=Files(left_out=orphans))
 
 
-def _entry(tree: Tree, image: PurePosixPath, names: Mapping[int, str]) -> Annotated:
-    label = _label_file(image, tree)
+def _entry(
+    tree: Tree, image: PurePosixPath, label: PurePosixPath | None, names: Mapping[int, str]
+) -> Annotated:
     split = split_of(str(image.parent))
     if label is None:
         return Annotated(str(image), tree.root / image, (), (), split)
@@ -65,10 +92,12 @@ def _entry(tree: Tree, image: PurePosixPath, names: Mapping[int, str]) -> Annota
     return Annotated(str(image), file, tuple(kinds), shapes if len(shapes) == len(polygons) else None, split)
 
 
-def _object(words: list[str], names: Mapping[int, str]) -> tuple[str, Polygon | None]:
+def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -> tuple[str, Polygon | None]:
     """Kind and outline of one line; a box (and a box with its confidence) has no outline."""
     numbers = [float(word) for word in words]
     index = int(numbers[0])
+    if not named:
+        names = {index: words[0]}
     if index not in names:
         raise ValueError(f"kind {words[0]} has no name; there are {len(names)} names, counted from 0")
     if len(numbers) in (5, 6):
@@ -78,31 +107,75 @@ def _object(words: list[str], names: Mapping[int, str]) -> tuple[str, Polygon | 
     return names[index], polygon(numbers[1:], (1.0, 1.0))
 
 
-def _label_file(image: PurePosixPath, tree: Tree) -> PurePosixPath | None:
-    """`labels/...` for `images/...`, else the file beside the image."""
+def _labels_of_images(tree: Tree) -> dict[PurePosixPath, PurePosixPath | None]:
+    """The label file of every image.
+
+    Raises:
+        DataError: several files fit equally well.
+    """
+    by_key: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in _label_files(tree):
+        by_key[_key(path)].append(path)
+    return {image: _label_of(image, by_key.get(_key(image), []), tree) for image in tree.images}
+
+
+def _label_of(image: PurePosixPath, fitting: list[PurePosixPath], tree: Tree) -> PurePosixPath | None:
     beside = image.with_suffix(".txt")
-    parts = list(beside.parts)
-    for place in range(len(parts) - 2, -1, -1):
-        if parts[place].lower() == "images":
-            mirrored = PurePosixPath(*parts[:place], "labels", *parts[place + 1 :])
-            if mirrored in tree.lookup:
-                return mirrored
-            break
-    return beside if beside in tree.lookup and beside.name not in _NAME_FILES and is_image(image) else None
+    folders = [place for place, part in enumerate(beside.parts[:-1]) if part.lower() == "images"]
+    mirrored = [
+        PurePosixPath(*beside.parts[:place], "labels", *beside.parts[place + 1 :]) for place in folders[-1:]
+    ]
+    first = next((path for path in (*mirrored, beside) if path in fitting), None)
+    if first is None and len(fitting) > 1:
+        names = first_few([str(path) for path in fitting])
+        raise DataError(f"{tree.root / image}: its labels may be any of {names}; keep one of them")
+    return first or next(iter(fitting), None)
 
 
-def _names_file(tree: Tree) -> PurePosixPath | None:
-    return next((PurePosixPath(name) for name in _NAME_FILES if PurePosixPath(name) in tree.lookup), None)
+def _label_files(tree: Tree) -> list[PurePosixPath]:
+    return [path for path in tree.files if path.suffix == ".txt" and path.name.lower() not in _BESIDES]
+
+
+def _key(path: PurePosixPath) -> str:
+    """What an image and its labels have in common: the path without its suffix and without `images`, `labels`."""
+    return stem_key(
+        PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in _FOLDERS), path.name)
+    )
+
+
+def _names_files(tree: Tree) -> list[PurePosixPath]:
+    """Files of names: in the root, else beside images or labels, else settings of any name in the root."""
+    called = [path for path in tree.files if path.name.lower() in _NAME_FILES]
+    known = [path for path in called if len(path.parts) == 1] or [
+        path
+        for path in called
+        if all(part.lower() in _FOLDERS or part.lower() in SPLIT_NAMES for part in path.parts[:-1])
+    ]
+    return known or [
+        path
+        for path in tree.files
+        if len(path.parts) == 1
+        and path.suffix.lower() in (".yaml", ".yml")
+        and mentions(tree.root / path, "names:")
+    ]
 
 
 def _names(tree: Tree) -> dict[int, str]:
-    path = _names_file(tree)
-    if path is None:
+    found = {path: _names_in(tree, path) for path in _names_files(tree)}
+    if not found:
         raise DataError(
-            f"{tree.root}: no file of names; the {NAME} layout needs one of {', '.join(_NAME_FILES)}"
+            f"{tree.root}: no file of names; the {NAME} layout needs one of {', '.join(_NAME_FILES[:5])}"
         )
+    first, *others = found
+    for other in others:
+        if found[other] != found[first] and len(first.parts) > 1:
+            raise DataError(f"{tree.root}: {first} and {other} name the kinds otherwise; keep one of them")
+    return found[first]
+
+
+def _names_in(tree: Tree, path: PurePosixPath) -> dict[int, str]:
     text = read_text(tree.root / path)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix.lower() not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     try:
         names = yaml.safe_load(text)["names"]
@@ -111,4 +184,7 @@ def _names(tree: Tree) -> dict[int, str]:
             for key, name in (names.items() if isinstance(names, dict) else enumerate(names))
         }
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{tree.root / path}: no list called names in it ({type(error).__name__})") from None
+        raise DataError(
+            f"{tree.root / path}: no list called names in it ({type(error).__name__}); write one, such as "
+            "names: [scratch, dent], in the order of the numbers in the label files"
+        ) from None

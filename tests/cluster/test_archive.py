@@ -294,6 +294,7 @@ def test_a_generation_that_was_changed_by_hand_is_refused(tmp_path: Path) -> Non
     [
         ("id,path\n1,a.png\n1,b.png\n", "more than one row"),
         ("id,name\n1,a.png\n", "no column `path`"),
+        ("file,image\na.png,b.png\n", "file and image may each be the column path"),
         ("id,path\n1,\n", "row 1 has no path"),
         ("id,path\n", "names no image"),
     ],
@@ -303,6 +304,21 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, words: str) ->
     file.write_text(text)
     with pytest.raises(DataError, match=words):
         read_manifest(str(file))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path,time,line\na.png,monday,3\nsub/b.png,,\n",
+        b"\xef\xbb\xbfsep=;\r\nFilename;Timestamp;Station\r\na.png;monday;3\r\nsub\\b.png;;\r\n",
+        "# exported\nImage Path\tdate\tline\na.png\tmonday\t3\nsub/b.png\t\t\n".encode("utf-16"),
+    ],
+)
+def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    first, second = read_manifest(str(tmp_path / "m.csv")).images
+    assert (first.address, first.time, first.line) == (str(tmp_path / "a.png"), "monday", "3")
+    assert (second.address, second.time, second.line) == (str(tmp_path / "sub/b.png"), "", "")
 
 
 def test_manifests_of_other_kinds(tmp_path: Path) -> None:
@@ -318,7 +334,7 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "sub" / "gone.png").symlink_to("nowhere")
     more = read_manifest(str(tmp_path))
     assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png"]
-    pq.write_table(pa.table({"path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
+    pq.write_table(pa.table({"file_path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
     addresses = {image.address for image in read_manifest(str(tmp_path / "m.parquet")).images}
     assert addresses == {str(tmp_path / "a.png"), "/abs/c.png", "s3://b/k.png"}
     os.mkfifo(tmp_path / "pipe.csv")

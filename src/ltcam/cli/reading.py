@@ -80,4 +80,6 @@ def open_data(root: Path, how: Reading, *, one_class: bool, run: Path | None = N
     data = OpenData.open(root, how, one_class=one_class, remembered=remembered)
     for words in left_out_words(data.dataset.files.left_out):
         say(f"left out: {words}")
+    for note in data.dataset.notes:
+        say(f"note: {note}")
     return data

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ltcam.cluster.stores import open_store
+from ltcam.data.tables import cells_by_column, decoded, named_columns, rows_of
 from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import CLOSED, LeftOut, is_image
 
 _ID, _PATH = "id", "path"
+_COLUMNS = (_ID, _PATH, "time", "line")
 _NO_IMAGE = "objects whose names do not end as those of images"
 
 
@@ -70,8 +71,9 @@ def read_manifest(source: str) -> Manifest:
     """Read a manifest, or list a folder or object store.
 
     Args:
-        source: FILE.parquet or FILE.csv with the columns `path` and optionally `id`, `time`, `line`; a folder;
-            `s3://bucket/prefix`. Paths are relative to the manifest's folder, or absolute, or URLs.
+        source: FILE.parquet or FILE.csv with the columns `path` and optionally `id`, `time`, `line` (or what
+            `ltcam.data.tables` takes for them); a folder; `s3://bucket/prefix`. Paths are relative to the manifest's
+            folder, or absolute, or URLs.
 
     Raises:
         DataError: it cannot be read, names no image, or an id stands in two rows.
@@ -146,7 +148,9 @@ def _parquet(source: str) -> list[dict[str, str]]:
         table = pq.read_table(io.BytesIO(read_bytes(source)))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} is no readable Parquet file: {error}") from error
-    wanted = [name for name in (_ID, _PATH, "time", "line") if name in table.column_names]
+    columns = named_columns(table.column_names, _COLUMNS, source)
+    table = table.rename_columns(columns)
+    wanted = [name for name in _COLUMNS if name in columns] or columns
     return [
         {name: "" if value is None else str(value) for name, value in row.items()}
         for row in table.select(wanted).to_pylist()
@@ -154,11 +158,9 @@ def _parquet(source: str) -> list[dict[str, str]]:
 
 
 def _csv(source: str) -> list[dict[str, str]]:
-    try:
-        text = read_bytes(source).decode("utf-8-sig")
-        return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(text))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{source} is no readable CSV file in UTF-8: {error}") from error
+    table = rows_of(decoded(read_bytes(source), source), source)
+    columns = named_columns(table[0][1], _COLUMNS, source) if table else []
+    return [cells_by_column(row, columns, source) for row in table[1:]]
 
 
 def _rows(source: str, rows: list[dict[str, str]]) -> list[Listed]:
@@ -166,7 +168,7 @@ def _rows(source: str, rows: list[dict[str, str]]) -> list[Listed]:
         raise DataError(f"{source} has no column `path`; it has {', '.join(rows[0])}")
     images = []
     for number, row in enumerate(rows, start=1):
-        path = row[_PATH]
+        path = row.get(_PATH, "")
         if not path:
             raise DataError(f"{source}: row {number} has no path")
         images.append(
@@ -179,4 +181,9 @@ def _address(source: str, path: str) -> str:
     if "://" in path or Path(path).is_absolute():
         return path
     base = source.rpartition("/")[0]
-    return f"{base}/{path}" if "://" in source else str((Path(source).parent / path).absolute())
+    if "://" in source:
+        return f"{base}/{path}"
+    file = Path(source).parent / path
+    if "\\" in path and not file.exists():  # written on Windows
+        file = Path(source).parent / PureWindowsPath(path).as_posix()
+    return str(file.absolute())

@@ -445,7 +445,7 @@ def _notes(dataset: Dataset) -> tuple[str, ...]:
             notes.append(
                 f"All {what} images are in one group ({groups.pop()}): a split by group is impossible."
             )
-    notes += _ok_inside(dataset)
+    notes += [*dataset.notes, *_ok_inside(dataset)]
     hint = group_hint(dataset)
     return (*notes, hint) if hint else tuple(notes)
 

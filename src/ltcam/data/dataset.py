@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ltcam.data.drawn import DrawnMask
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import LeftOut
 
 OK = "ok"
@@ -83,6 +84,7 @@ class Dataset:
         samples: all samples, sorted by id.
         files: what was taken up of the folder, and what was left out.
         ok_labels: the labels that were taken for OK, as they are written; () where the layout says so itself.
+        notes: what else of the reading people should know, in sentences.
     """
 
     root: Path
@@ -91,6 +93,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     files: Files = Files()
     ok_labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         counts = list(self.label_counts().items())
@@ -130,4 +133,13 @@ def make_dataset(
         samples=ordered,
         files=files or Files(),
         ok_labels=ok_labels,
+    )
+
+
+def several_kinds(count: int) -> tuple[str, ...]:
+    """What to note of so many images that show several kinds of defect."""
+    if not count:
+        return ()
+    return (
+        f"{counted(count, 'images')} of several kinds of defect: each counts as the most frequent one, or the first.",
     )

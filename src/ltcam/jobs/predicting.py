@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ltcam.data.layouts.manifest import read_manifest
+from ltcam.data.layouts.manifest import listed_images
 from ltcam.jobs.execution import Execution
 from ltcam.runs.run import RUN_FILE
 from ltcam.training.memory import keep_freed_memory
@@ -97,11 +97,7 @@ def find_inputs(inputs: Sequence[str], out: Path | None = None) -> Listing:
         DataError: an input without any image.
         RunError: a run folder.
     """
-    return list_images(inputs, out=out, table=_of_manifest, refuse=_refuse_run)
-
-
-def _of_manifest(file: Path) -> list[tuple[str, Path]]:
-    return [(sample.id, sample.path) for sample in read_manifest(file).samples]
+    return list_images(inputs, out=out, table=listed_images, refuse=_refuse_run)
 
 
 def _refuse_run(folder: Path) -> None:

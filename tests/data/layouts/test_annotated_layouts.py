@@ -71,6 +71,7 @@ def test_coco(paint: Paint, tmp_path: Path) -> None:
     assert dataset.classes == ("ok", "crack", "dent")
     labels = [found[f"pictures/{name}.png"].label for name in "abcdef"]
     assert labels == ["dent", "crack", "dent", "ok", "ok", "ok"]
+    assert dataset.notes[0].startswith("1 image of several kinds of defect")
     assert np.array_equal(truth(found["pictures/a.png"]), SQUARE)
     assert np.array_equal(truth(found["pictures/b.png"]), SQUARE)
     assert found["pictures/c.png"].mask is None  # one of its objects is a box

@@ -10,7 +10,7 @@ from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
 from ltcam.data.layouts import read_dataset
-from ltcam.data.layouts.manifest import read_manifest
+from ltcam.data.layouts.manifest import listed_images, read_manifest
 from ltcam_runtime.errors import DataError
 
 
@@ -190,6 +190,7 @@ DIALECTS = {
     "trailing": b"path,label,\na.png,ok,\nd.png,ng,,,\n",
     "upper": b"PATH,Label,Split\na.png,Good,Train\nd.png,Scratch,TEST\n",
     "utf-16": "path,label\na.png,ok\nd.png,ng\n".encode("utf-16"),
+    "bars": b"path|label\na.png|ok\nd.png|ng\n",
     "other case": b"path,label\nA.PNG,ok\nD.png,ng\n",
 }
 
@@ -318,3 +319,58 @@ def test_a_column_of_labels_counts_more_than_one_that_asks(manifest: Callable[..
     assert dataset.label_counts() == {OK: 1, "dent": 1}
     refused(manifest("path,ok,defect\na.png,yes,no\n"), r"column\(s\) label missing")
     refused(manifest("path,defect\na.png,\nb/c.png,no\n"), "row 2: label is empty")
+
+
+@pytest.mark.parametrize(
+    ("header", "good", "bad"),
+    [
+        ("path,ok,scratch,dent", "1,0,0", "0,0,1"),
+        ("path;good;scratch;dent", "1;0;0", "0;0;1"),
+        ("filename,Scratch,dent,split", "0,0,train", "False,True,train"),
+        ("path,defect,scratch,dent", "no,no,no", "yes,no,yes"),
+        ("path,score,no_defect,scratch,dent", "0.7,1.0,0.0,0.0", "0.1,0.0,0.0,1.0"),
+    ],
+)
+def test_a_column_for_each_kind(manifest: Callable[..., Path], header: str, good: str, bad: str) -> None:
+    mark = ";" if ";" in header else ","
+    dataset = read_manifest(manifest(f"{header}\na.png{mark}{good}\nb/c.png{mark}{bad}\n"))
+    assert [sample.label for sample in dataset.samples] == [OK, "dent"]
+    assert "read from the columns" in dataset.notes[0]
+    assert "dent" in dataset.notes[0]
+
+
+def test_kinds_that_say_nothing_or_too_much(manifest: Callable[..., Path]) -> None:
+    of_no_kind = read_manifest(manifest("path,ok,scratch,dent\na.png,0,0,0\nb/c.png,0,0,1\nd.png,1,0,0\n"))
+    assert [sample.label for sample in of_no_kind.samples] == ["defect", "dent", OK]
+    refused(
+        manifest("path,ok,scratch\na.png,1,1\nb/c.png,1,0\n"), "row 2: it is ok and scratch at once; correct"
+    )
+    refused(manifest("path,scratch,dent\na.png,0,0\nb/c.png,1,2\n"), r"column\(s\) label missing")
+    several = read_manifest(manifest("path,scratch,dent\na.png,0,0\nb/c.png,1,1\nd.png,0,1\n"))
+    assert [sample.label for sample in several.samples] == [OK, "scratch", "dent"]
+    assert several.notes == (
+        "Kinds of defect are read from the columns scratch, dent.",
+        "1 image of several kinds of defect: each counts as the most frequent one, or the first.",
+    )
+
+
+def test_a_row_for_each_object(manifest: Callable[..., Path]) -> None:
+    """Sheets of boxes and of segments have as many rows for an image as it has defects."""
+    rows = "a.png,0\nb/c.png,3\nb/c.png,1\nb/c.png,1\nd.png,2\nd.png,2\n"
+    dataset = read_manifest(manifest(f"ImageId,ClassId\n{rows}"))
+    assert [sample.label for sample in dataset.samples] == [OK, "1", "2"]
+    assert dataset.notes[0].startswith("1 image of several kinds")
+    said = refused(
+        manifest("path,label,mask\na.png,dent,d.png\na.png,dent,\nb/c.png,ok,\nb/c.png,dent,\n"),
+        "row 3: a.png is in row 2 with another split, mask or group",
+    )
+    assert "row 5: b/c.png is labelled dent, but ok in row 4" in said
+
+
+def test_a_list_of_images_needs_no_labels(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    assert listed_images(manifest("file;camera\na.png;1\nb\\c.png;2\na.png;3\n")) == [
+        ("a.png", tmp_path / "a.png"),
+        ("b/c.png", tmp_path / "b/c.png"),
+    ]
+    with pytest.raises(DataError, match="row 2: path is empty"):
+        listed_images(manifest("file,camera\n,1\n"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from ltcam.data.dataset import OK, Sample, Split
+from ltcam.data.dataset import OK, Dataset, Sample, Split, make_dataset, several_kinds
 from ltcam.data.drawn import DrawnMask, Shape
 from ltcam.data.labels import label_key, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
@@ -110,8 +110,8 @@ def split_of(*texts: str) -> Split | None:
     return None
 
 
-def samples_of(tree: Tree, entries: Iterable[Annotated]) -> list[Sample]:
-    """Samples of annotated images; an image that occurs several times has the objects of all.
+def annotated_dataset(tree: Tree, layout: str, entries: Iterable[Annotated]) -> Dataset:
+    """The data set of annotated images; an image that occurs several times has the objects of all.
 
     Raises:
         DataError: none of the images is there, or a name fits several files.
@@ -131,10 +131,13 @@ def samples_of(tree: Tree, entries: Iterable[Annotated]) -> list[Sample]:
             f"{first_few(missing)}. Put the image files into the folder of the annotations."
         )
     names = _spellings(merged.values())
-    return [
-        _sample(tree, identity, replace(entry, kinds=tuple(names[label_key(kind)] for kind in entry.kinds)))
+    named = {
+        identity: replace(entry, kinds=tuple(names[label_key(kind)] for kind in entry.kinds))
         for identity, entry in merged.items()
-    ]
+    }
+    samples = [_sample(tree, identity, entry) for identity, entry in named.items()]
+    several = sum(len({*defects(entry.kinds)}) > 1 for entry in named.values())
+    return replace(make_dataset(tree.root, layout, samples), notes=several_kinds(several))
 
 
 def _spellings(entries: Iterable[Annotated]) -> dict[str, str]:

@@ -14,9 +14,16 @@ from xml.etree.ElementTree import Element  # the type; defusedxml does the parsi
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Polygon, Runs, Shape, polygon
-from ltcam.data.layouts.annotated import Annotated, files_ending, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    annotated_dataset,
+    files_ending,
+    mentions,
+    read_text,
+    split_of,
+)
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 
@@ -39,7 +46,7 @@ def read(tree: Tree) -> Dataset:
         DataError: a file that is no such export or is damaged; images that are not there.
     """
     entries = [entry for file in _files(tree) for entry in read_cvat(file)]
-    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+    return annotated_dataset(tree, NAME, entries)
 
 
 def read_cvat(file: Path) -> Iterator[Annotated]:

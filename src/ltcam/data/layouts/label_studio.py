@@ -13,9 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Brush, Polygon, Shape, polygon
-from ltcam.data.layouts.annotated import Annotated, files_ending, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    annotated_dataset,
+    files_ending,
+    mentions,
+    read_text,
+    split_of,
+)
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import IMAGE_SUFFIXES
@@ -38,7 +45,7 @@ def read(tree: Tree) -> Dataset:
         DataError: a file that is no such export or is damaged; images that are not there.
     """
     entries = [entry for file in _files(tree) for entry in read_tasks(file)]
-    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+    return annotated_dataset(tree, NAME, entries)
 
 
 def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotations") -> Iterator[Annotated]:

@@ -21,9 +21,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Runs, Shape, polygon
-from ltcam.data.layouts.annotated import Annotated, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.writers.coco import run_lengths
@@ -50,7 +50,7 @@ def read(tree: Tree) -> Dataset:
     there = [
         Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in tree.images
     ]
-    return make_dataset(tree.root, NAME, samples_of(tree, [*drawn, *there]))
+    return annotated_dataset(tree, NAME, [*drawn, *there])
 
 
 def read_labelme(file: Path) -> Annotated:

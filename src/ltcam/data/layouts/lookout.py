@@ -19,8 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.data.dataset import Dataset, make_dataset
-from ltcam.data.layouts.annotated import Annotated, ImageFinder, mentions, read_text, samples_of, split_of
+from ltcam.data.dataset import Dataset
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    ImageFinder,
+    annotated_dataset,
+    mentions,
+    read_text,
+    split_of,
+)
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image
@@ -73,7 +80,7 @@ def read(tree: Tree) -> Dataset:
                     entries.append(_entry(file, json.loads(line), finder))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{file}: line {number}: cannot be read ({error})") from None
-    return make_dataset(tree.root, NAME, samples_of(tree, entries))
+    return annotated_dataset(tree, NAME, entries)
 
 
 def _entry(file: Path, row: Mapping[str, Any], finder: ImageFinder) -> Annotated:

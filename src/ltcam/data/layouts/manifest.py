@@ -4,11 +4,12 @@
     a/0001.png,ok,train,,lot1
     a/0002.png,scratch,train,m/0002.png,lot1
 
-The columns are also found by other usual names, such as `filename,class` or `image_path;label` (`COLUMN_NAMES`). A
-column that asks for defects, or for OK (`defect`, `is_ok`), may stand for the labels: yes and no, 1 and 0 answer it.
+The columns are also found by other usual names, such as `filename,class` or `image_path;label`, in any dialect of CSV
+(`ltcam.data.tables`). A column that asks for defects, or for OK (`defect`, `is_ok`), may stand for the labels: yes and
+no, 1 and 0 answer it. So may a column for each kind (`path,ok,scratch,dent`). An image of several kinds, in one row or
+in several, has the one that it is said to have most often, or that stands first; how many there are is noted.
 Paths are relative to the CSV file, or absolute and below its folder, which they may not leave; they are compared
-without regard to Unicode form and, where no such file is there, to case. UTF-8 or UTF-16; comma, semicolon or tab;
-lines that begin with # before the first row, and Excel's `sep=`, are passed over. Labels whose words mean OK
+without regard to Unicode form and, where no such file is there, to case. Labels whose words mean OK
 (`ltcam.data.labels`; also 0, 0.0, False) are the class without defect; every other label is a class of that name. An
 empty split (or nan) means none, an empty group means the image is its own group. A file that is not there is no error
 here: it is reported like any other file that cannot be read.
@@ -16,40 +17,28 @@ here: it is reported like any other file that cannot be read.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import re
 import stat
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset
-from ltcam.data.labels import read_labels
+from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset, several_kinds
+from ltcam.data.labels import Labels, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
+from ltcam.data.tables import cells_by_column, decoded, joined_words, named_columns, rows_of
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
-from ltcam_runtime.phrases import counted, word_set
+from ltcam_runtime.phrases import counted, first_few, word_set
 
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
 FILE_NAME = "manifest.csv"
-MOST_BYTES, MOST_COLUMNS = 256 << 20, 1000
-"""Larger manifests, and wider ones, are refused."""
+MOST_BYTES = 256 << 20
+"""Larger manifests are refused."""
 
-COLUMN_NAMES: Mapping[str, frozenset[str]] = {
-    "path": word_set(
-        """
-        file files filename file_name filepath file_path image images imagefile image_file imagename image_name
-        imagepath image_path image_filename img img_file img_name img_path
-        """
-    ),
-    "label": word_set("labels class class_name classname category target"),
-    "mask": word_set("mask_file mask_name mask_path maskpath"),
-}
-"""What a column may be called instead, where no column has its own name; words are joined by `_`."""
+_COLUMNS = ("path", "label", "mask")
+"""That are also found by other names."""
 
 _ASK_FOR_DEFECTS = word_set(
     """
@@ -60,19 +49,23 @@ _ASK_FOR_DEFECTS = word_set(
 _ASK_FOR_OK = word_set("ok is_ok good is_good normal is_normal pass passed accepted")
 """Columns that answer a question instead of naming a label, where none is called so."""
 
-_YES = word_set("yes y true t 1 1.0 ja j oui si sí sim")
-_NO = word_set("no n false f 0 0.0 nein non não none")
+_NO_KINDS = frozenset({"", "path", "label", "mask", "split", "group", "mask_threshold"})
+
+_YES = word_set("yes y true t 1 1.0 1,0 ja j oui si sí sim")
+_NO = word_set("no n false f 0 0.0 0,0 nein non não none")
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
-_DELIMITERS = ",;\t"
 _MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class _Row:
+    """A row: its last line in the file, its cells by column, and the labels that it gives its image."""
+
     number: int
     values: dict[str, str]
+    labels: tuple[str, ...] = ()
 
     def value(self, column: str) -> str:
         return self.values.get(column, "")
@@ -89,34 +82,11 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
         DataError: the file cannot be read or has no rows, columns are missing, or rows are wrong; the
             message names up to ten of them by their line number in the file.
     """
-    rows = _rows(file)
-    finder = _Finder(file.parent)
-    problems: list[str] = []
-    elsewhere: list[tuple[int, str]] = []
-    labelled = {row.number: _label(row.value("label")) for row in rows}
-    labels = read_labels([label for label in labelled.values() if label], ok)
-    samples: dict[str, tuple[int, Sample]] = {}
-    asked = _also_asked(rows)
-    for row in rows:
-        try:
-            label = labelled[row.number]
-            if not label:
-                raise DataError("label is empty")
-            sample = replace(_sample(row, finder), label=labels.class_of[label])
-            _refuse_contradiction(row, sample.label, asked)
-            _refuse_repetition(sample, samples)
-        except _ElsewhereError as error:
-            elsewhere.append((row.number, str(error)))
-        except DataError as error:
-            problems.append(f"row {row.number}: {error}")
-        else:
-            samples[sample.id] = (row.number, sample)
-    if elsewhere:
-        raise DataError(f"{file}: {_of_another_machine(file.parent, elsewhere)}")
-    if problems:
-        more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
-        raise DataError(f"{file}: " + "; ".join(problems[:_MOST_SHOWN]) + more)
-    found = [sample for _, sample in samples.values()]
+    rows, kinds = _labelled(_rows(file), file)
+    labels = read_labels([label for row in rows for label in row.labels], ok)
+    images = _Images(labels, _also_asked(rows))
+    _each(rows, images.add, file)
+    found = images.samples()
     there = {sample.path for sample in found if sample.path.is_file()}
     if not there:
         raise DataError(
@@ -125,7 +95,85 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
         )
     masks = {s.mask for s in found if isinstance(s.mask, Path) and s.mask.is_file()} - there
     files = Files(images=len(there), masks=len(masks), lists=1)
-    return make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
+    dataset = make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
+    by_column = [f"Kinds of defect are read from the columns {first_few(kinds, 12)}."] if kinds else []
+    return replace(dataset, notes=(*by_column, *several_kinds(images.of_several_kinds)))
+
+
+def listed_images(file: Path) -> list[tuple[str, Path]]:
+    """Id and path of the images of a manifest, which needs no labels for that.
+
+    Raises:
+        DataError: as of `read_manifest`.
+    """
+    finder = _Finder(file.parent)
+    found: dict[str, Path] = {}
+
+    def add(row: _Row, _finder: _Finder) -> None:
+        identity = finder.find(row.value("path"), "path")
+        found.setdefault(identity, finder.root / identity)
+
+    _each(_rows(file), add, file)
+    return list(found.items())
+
+
+def _each(rows: Sequence[_Row], take: Callable[[_Row, _Finder], None], file: Path) -> None:
+    """Take up every row, and name up to ten of those that are wrong."""
+    finder = _Finder(file.parent)
+    problems: list[str] = []
+    elsewhere: list[tuple[int, str]] = []
+    for row in rows:
+        try:
+            take(row, finder)
+        except _ElsewhereError as error:
+            elsewhere.append((row.number, str(error)))
+        except DataError as error:
+            problems.append(f"row {row.number}: {error}")
+    if elsewhere:
+        raise DataError(f"{file}: {_of_another_machine(file.parent, elsewhere)}")
+    if problems:
+        more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
+        raise DataError(f"{file}: " + "; ".join(problems[:_MOST_SHOWN]) + more)
+
+
+class _Images:
+    """The images of a manifest, each from all its rows."""
+
+    def __init__(self, labels: Labels, asked: Sequence[str]) -> None:
+        self._labels = labels
+        self._asked = asked
+        self._first: dict[str, tuple[int, Sample]] = {}
+        self._kinds: dict[str, list[str]] = {}
+
+    def add(self, row: _Row, finder: _Finder) -> None:
+        """Take up a row.
+
+        Raises:
+            DataError: it is wrong, or does not go with an earlier one of its image.
+        """
+        if not row.labels:
+            raise DataError("label is empty")
+        kinds = [self._labels.class_of[label] for label in row.labels]
+        if OK in kinds and {*kinds} != {OK}:
+            raise DataError(f"it is {' and '.join(row.labels)} at once; correct one of them")
+        sample = _sample(row, finder, kinds[0])
+        _refuse_contradiction(row, sample.label, self._asked)
+        if sample.id in self._first:
+            _refuse_repetition(sample, *self._first[sample.id])
+        self._first.setdefault(sample.id, (row.number, sample))
+        self._kinds.setdefault(sample.id, []).extend(kinds)
+
+    def samples(self) -> list[Sample]:
+        """Each with its kind of defect: the most frequent, of equals the first."""
+        return [
+            replace(sample, label=Counter(self._kinds[identity]).most_common(1)[0][0])
+            for identity, (_, sample) in self._first.items()
+        ]
+
+    @property
+    def of_several_kinds(self) -> int:
+        """How many images there are of more than one kind of defect."""
+        return sum(len({*kinds}) > 1 for kinds in self._kinds.values())
 
 
 class _ElsewhereError(Exception):
@@ -160,95 +208,68 @@ def _below(folder: Path, name: str) -> str:
 
 
 def _rows(file: Path) -> list[_Row]:
-    lines, delimiter = _table(_text(file))
-    skipped = _lines_before(lines)
-    text = io.StringIO("".join(lines[skipped:]), newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    try:
-        table = [
-            (skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise DataError(f"{file}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
+    """The rows below the names of the columns, which are known ones where another usual name is written."""
+    table = rows_of(decoded(_content(file), file), file)
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
-    if len(table[0][1]) > MOST_COLUMNS:
-        raise DataError(
-            f"{file}: {len(table[0][1]):,} columns in the first row; it needs path,label and few others"
-        )
-    columns = _columns(file, table[0][1])
-    question = _question(columns)
-    columns = ["label" if question and name == question else name for name in columns]
-    _check_columns(file, columns)
+    columns = named_columns(table[0][1], _COLUMNS, file)
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
+    _check_columns(file, columns, ["path"])
     if len(table) == 1:
         raise DataError(f"{file}: there is a header but no row; add one row per image")
-    return [_row(file, number, columns, cells, question) for number, cells in table[1:]]
+    return [_Row(row[0], cells_by_column(row, columns, file)) for row in table[1:]]
 
 
-def _text(file: Path) -> str:
-    """The text of a regular file, UTF-8 or, where it says so, UTF-16."""
+def _content(file: Path) -> bytes:
     try:
         state = file.stat()
         if not stat.S_ISREG(state.st_mode):  # a pipe or a device may never end
             raise DataError(f"{file}: this is not a regular file; give a CSV file")
         if state.st_size > MOST_BYTES:
             raise DataError(f"{file}: {state.st_size:,} bytes, more than {MOST_BYTES:,}; split the list")
-        content = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        words = f"not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
-        raise DataError(f"{file}: {words}") from None
 
 
-def _table(text: str) -> tuple[list[str], str]:
-    """The lines with their ends, and what separates their cells."""
-    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
-    before = _lines_before(lines)
-    named = re.match(r"\ufeff?\"?sep=(.)", lines[before - 1]) if before else None
-    header = lines[before] if before < len(lines) else ""
-    if named and named[1] in (*_DELIMITERS, "|"):
-        return lines, named[1]
-    return lines, max(_DELIMITERS, key=header.count)
+def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
+    """The rows with their labels, and the columns of kinds: those of `label`, else of one that asks, and of kinds."""
+    columns = list(dict.fromkeys(name for row in rows for name in row.values))
+    if "label" in columns:
+        return [replace(row, labels=_given(_label(row.value("label")))) for row in rows], []
+    asking = [name for name in columns if joined_words(name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
+    kinds = _kinds(rows, [name for name in columns if name not in asking])
+    if len(asking) > 1 or (not asking and len(kinds) < 2):
+        _check_columns(file, columns, ["path", "label"])
+    return [replace(row, labels=_answers(row, asking, kinds)) for row in rows], kinds
 
 
-def _lines_before(lines: list[str]) -> int:
-    """How many lines stand before the names of the columns: comments, `sep=;`, empty ones."""
-    count = 0
-    for line in lines:
-        if line.strip() and not line.startswith(("#", "sep=", '"sep=')):
-            break
-        count += 1
-    return count
+def _kinds(rows: list[_Row], columns: Sequence[str]) -> list[str]:
+    """The columns that say yes or no of a kind of defect in every row."""
+    return [
+        name
+        for name in columns
+        if name not in _NO_KINDS and all(row.value(name).lower() in _YES | _NO for row in rows)
+    ]
 
 
-def _columns(file: Path, header: list[str]) -> list[str]:
-    """The names of the columns, those of `COLUMN_NAMES` where the header says it in other words."""
-    written = [cell.strip().lower() for cell in header]
-    joined = [re.sub(r"[\s-]+", "_", name) for name in written]
-    for column, names in COLUMN_NAMES.items():
-        places = [place for place, name in enumerate(joined) if name in names]
-        if column in written or not places:
-            continue
-        if len(places) > 1:
-            several = " and ".join(written[place] for place in places)
-            raise DataError(f"{file}: {several} may each be the column {column}; call one of them {column}")
-        written[places[0]] = column
-    return written
+def _answers(row: _Row, asking: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+    found = tuple(name for name in kinds if row.value(name).lower() in _YES)
+    if not asking:
+        return found or (OK,)
+    answer = _answered(asking[0], _label(row.value(asking[0])))
+    return (OK, *found) if answer == OK else found or _given(answer)
 
 
-def _question(columns: list[str]) -> str:
-    """The only column that asks for defects or for OK where none is called `label`; "" if there is none."""
-    found = [name for name in columns if re.sub(r"[\s-]+", "_", name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
-    return found[0] if len(found) == 1 and "path" in columns and "label" not in columns else ""
+def _given(label: str) -> tuple[str, ...]:
+    return (label,) if label else ()
 
 
 def _answered(question: str, text: str) -> str:
     """The label that an answer stands for. A column of defects may name them instead."""
-    of_ok = re.sub(r"[\s-]+", "_", question) in _ASK_FOR_OK
+    of_ok = joined_words(question) in _ASK_FOR_OK
     if text.lower() in _YES:
         return OK if of_ok else "defect"
     if text.lower() in _NO:
@@ -258,13 +279,12 @@ def _answered(question: str, text: str) -> str:
 
 def _also_asked(rows: list[_Row]) -> list[str]:
     """Columns beside `label` that answer in every row whether there is a defect, or whether the part is OK."""
-    names = [
-        name for name in rows[0].values if re.sub(r"[\s-]+", "_", name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK
-    ]
-    return [name for name in names if all(row.value(name).lower() in _YES | _NO for row in rows)]
+    names = [name for name in rows[0].values if joined_words(name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
+    labelled = "label" in rows[0].values
+    return [name for name in names if labelled and all(row.value(name).lower() in _YES | _NO for row in rows)]
 
 
-def _refuse_contradiction(row: _Row, name: str, asked: list[str]) -> None:
+def _refuse_contradiction(row: _Row, name: str, asked: Sequence[str]) -> None:
     """A label of 1 beside an `ok` of 1 would be read as a defect."""
     for column in asked:
         if (_answered(column, row.value(column)) == OK) != (name == OK):
@@ -274,37 +294,23 @@ def _refuse_contradiction(row: _Row, name: str, asked: list[str]) -> None:
             )
 
 
-def _check_columns(file: Path, columns: list[str]) -> None:
-    missing = [name for name in ("path", "label") if name not in columns]
+def _check_columns(file: Path, columns: list[str], needed: list[str]) -> None:
+    missing = [name for name in needed if name not in columns]
     if missing:
+        missing = [name for name in ("path", "label") if name not in columns]
         raise DataError(
             f"{file}: column(s) {', '.join(missing)} missing in the first row, which has: "
             f"{', '.join(columns)}; the first row must name the columns path,label[,split,mask,group]"
         )
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{file}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
 
 
-def _row(file: Path, number: int, columns: list[str], cells: list[str], question: str) -> _Row:
-    if any(cell.strip() for cell in cells[len(columns) :]):
-        raise DataError(
-            f"{file}: row {number}: {len(cells)} values for {len(columns)} columns; put quotes around values "
-            "that contain the delimiter"
-        )
-    values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False)}
-    if question:
-        values["label"] = _answered(question, values.get("label", ""))
-    return _Row(number, values)
-
-
-def _sample(row: _Row, finder: _Finder) -> Sample:
+def _sample(row: _Row, finder: _Finder, label: str) -> Sample:
     identity = finder.find(row.value("path"), "path")
     mask = _unless_empty(row.value("mask"))
     return Sample(
         id=identity,
         path=finder.root / identity,
-        label="",
+        label=label,
         group=_unless_empty(row.value("group")) or identity,
         split=_split(_unless_empty(row.value("split"))),
         mask=finder.root / finder.find(mask, "mask") if mask else None,
@@ -392,10 +398,13 @@ def _threshold(text: str) -> int | None:
     return int(text)
 
 
-def _refuse_repetition(sample: Sample, earlier: dict[str, tuple[int, Sample]]) -> None:
-    if sample.id not in earlier:
-        return
-    number, first = earlier[sample.id]
-    if first.label != sample.label:
+def _refuse_repetition(sample: Sample, number: int, first: Sample) -> None:
+    """Rows of one image may name several kinds of defect, and differ in nothing else."""
+    if (first.label == OK) != (sample.label == OK):
         raise DataError(f"{sample.id} is labelled {sample.label}, but {first.label} in row {number}")
-    raise DataError(f"{sample.id} is in row {number} already; keep one of the two")
+    if sample.label == OK:
+        raise DataError(f"{sample.id} is in row {number} already; keep one of the two")
+    if replace(sample, label=first.label) != first:
+        raise DataError(
+            f"{sample.id} is in row {number} with another split, mask or group; make them one row"
+        )

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import yaml
 
-from ltcam.data.dataset import Dataset, Files, make_dataset
+from ltcam.data.dataset import Dataset, Files
 from ltcam.data.drawn import Polygon, polygon
-from ltcam.data.layouts.annotated import Annotated, mentions, read_text, samples_of, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.phrases import first_few, word_set
@@ -68,7 +69,7 @@ def read(tree: Tree) -> Dataset:
     entries = [_entry(tree, path, label, names) for path, label in labels.items()]
     found = set(labels.values())
     orphans = tuple(LeftOut(path, _NO_IMAGE) for path in _label_files(tree) if path not in found)
-    return make_dataset(tree.root, NAME, samples_of(tree, entries), files=Files(left_out=orphans))
+    return replace(annotated_dataset(tree, NAME, entries), files=Files(left_out=orphans))
 
 
 def _entry(

@@ -88,6 +88,24 @@ def test_the_cheapest_row() -> None:
     assert decided(pairs).cheapest is None
 
 
+def test_a_better_row_is_named_and_only_a_better_one() -> None:
+    """Better is fewer mistakes of one sort and no more of the other, or less cost where that is known."""
+    scores = [(True, 0.9), (True, 0.4), (False, 0.3), (False, 0.1)]
+    found = decided(scores).better
+    assert found is not None
+    assert (found.missed, found.alarms, found.own) == (0, 0, False)
+    assert [decided(scores).marks(row) for row in decided(scores).rows] == [
+        ("fewer mistakes",), ("this run",), (),
+    ]  # fmt: skip
+    at_a_price = [(True, 0.9), (True, 0.3), (False, 0.4)]
+    assert decided(at_a_price).better is None
+    dear, cheap = Costs(miss=100, alarm=1), Costs(miss=1, alarm=100)
+    assert decided(at_a_price, cheap).better is None
+    assert (found := decided(at_a_price, dear).better) is not None
+    assert (found.missed, found.alarms) == (0, 1)
+    assert decided([(False, 0.1)]).better is None
+
+
 def test_examples_are_in_one_list_each() -> None:
     pairs = [(True, 0.9), (True, 0.3), (False, 0.8), (True, 0.6), (False, 0.1)]
     records = [record(n, score, defective=bad) for n, (bad, score) in enumerate(pairs)]

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from ltcam.cli.console import called, command, listed, progress
-from ltcam.cli.measured import print_table, tell
+from ltcam.cli.measured import tell
 from ltcam.cli.options import (
     AsJson,
     BatchSize,
@@ -23,6 +23,7 @@ from ltcam.cli.options import (
     Split,
 )
 from ltcam.cli.reading import MaskReading, open_data
+from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
 
 if TYPE_CHECKING:

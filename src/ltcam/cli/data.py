@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ltcam.cli.console import (
     DONE,
@@ -23,7 +21,8 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.options import AsJson, Overwrite
 from ltcam.cli.reading import MaskReading
-from ltcam_runtime.phrases import counted, printable, said
+from ltcam.cli.tables import print_table
+from ltcam_runtime.phrases import counted, said
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -105,16 +104,23 @@ def synth(
 
 
 def _print_counts(report: CheckReport) -> None:
-    title = f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}"
-    table = Table(title=Text(printable(title)))
     named = any(count.by_split.get(side, 0) for count in report.classes for side in ("train", "val", "test"))
     sides = _SIDES if named else {}
-    for column in ("class", "images", "groups", "with mask", *sides.values()):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for count in report.classes:
-        numbers = (count.images, count.groups, count.masks, *(count.by_split.get(side, 0) for side in sides))
-        table.add_row(Text(printable(count.name)), *map(str, numbers))
-    Console().print(table)
+    rows = [
+        (
+            count.name,
+            count.images,
+            count.groups,
+            count.masks,
+            *(count.by_split.get(side, 0) for side in sides),
+        )
+        for count in report.classes
+    ]
+    print_table(
+        f"{report.root}: {report.images} images, {report.groups} groups, layout {report.layout}",
+        ("class", "images", "groups", "with mask", *sides.values()),
+        [tuple(map(str, row)) for row in rows],
+    )
     if report.ok_labels and report.ok_labels != (OK,):
         _show(f"taken for OK: {', '.join(report.ok_labels)} (--ok LABEL names another)")
     _print_files(report)
@@ -156,12 +162,12 @@ def _print_findings(report: CheckReport) -> None:
 def _print_readiness(report: CheckReport) -> None:
     readiness = report.readiness
     if readiness.sides:
-        table = Table(title="Sides that a training would take (seed 0)")
-        for column in ("class", "train", "val", "test"):
-            table.add_column(column, justify="left" if column == "class" else "right")
-        for name, by_side in readiness.sides.items():
-            table.add_row(Text(printable(name)), *(str(by_side[side]) for side in ("train", "val", "test")))
-        Console().print(table)
+        sides = ("train", "val", "test")
+        print_table(
+            "Sides that a training would take (seed 0)",
+            ("class", *sides),
+            [(name, *(str(by_side[side]) for side in sides)) for name, by_side in readiness.sides.items()],
+        )
     _show(f"ready to train: {readiness.ready}")
     _list(list(readiness.reasons))
 

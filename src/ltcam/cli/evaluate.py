@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.config import OptionsFile
 from ltcam.cli.console import (
@@ -34,6 +33,7 @@ from ltcam.cli.options import (
     min_area_px,
 )
 from ltcam.cli.reading import MaskReading, open_data
+from ltcam.cli.tables import print_table
 from ltcam.jobs.execution import Execution
 from ltcam_runtime.phrases import printable
 from ltcam_runtime.settings import changed
@@ -119,35 +119,35 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
             console.print(
                 f"  ... and {len(names) - _LISTED} more, in images.csv and metrics.json", markup=False
             )
-    table = Table(title="Another threshold, on these images")
-    for column in (
+    rows = []
+    for row in decisions.rows:
+        cost = [] if row.cost is None else [f"{row.cost:g}"]
+        shown = f"{row.threshold:.3f}" if row.own else threshold(row.threshold)
+        cells = [shown, str(row.missed), str(row.alarms), str(row.pulled_out), *cost]
+        rows.append([*cells, ", ".join(decisions.marks(row))])
+    columns = (
         "threshold",
         "missed",
         "false alarms",
         "pulled out",
         *(["cost"] if decisions.costs else []),
-    ):
-        table.add_column(column, justify="right")
-    table.add_column("")
-    for row in decisions.rows:
-        cost = [] if row.cost is None else [f"{row.cost:g}"]
-        marks = ["this run"] * row.own + ["cheapest"] * (row == decisions.cheapest)
-        shown = f"{row.threshold:.3f}" if row.own else threshold(row.threshold)
-        cells = [shown, str(row.missed), str(row.alarms), str(row.pulled_out), *cost]
-        table.add_row(*cells, ", ".join(marks))
-    console.print(table)
-    wanted = threshold((decisions.cheapest or decisions.rows[0]).threshold)
-    say(f"to set one: {shell_line('ltcam', 'predict', run, 'IMAGES', '--verdict-threshold', wanted)}")
+        "",
+    )
+    print_table("Another threshold, on these images", columns, rows)
+    better = decisions.better
+    wanted = threshold(better.threshold) if better else "THRESHOLD"
+    line = shell_line("ltcam", "predict", run, "IMAGES", "--verdict-threshold", wanted)
+    say(f"better on these images: {line}" if better else f"to set another one: {line}")
 
 
 def _print_table(evaluation: Evaluation) -> None:
     from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
 
     what = "Masks and verdicts" if evaluation.images.with_mask else "Verdicts"
-    table = Table(title=f"{what} against the truth (95 % intervals over images)")
-    for column in ("metric", "value", "low", "high"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name, *values in metrics_table(evaluation):
-        if values[0] is not None:
-            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
-    Console().print(table)
+    rows = [
+        (name, *("–" if value is None else f"{value:.3f}" for value in values))
+        for name, *values in metrics_table(evaluation)
+        if values[0] is not None
+    ]
+    title = f"{what} against the truth (95 % intervals over images)"
+    print_table(title, ("metric", "value", "low", "high"), rows)

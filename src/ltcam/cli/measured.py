@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
 
@@ -34,13 +30,3 @@ def tell(found: Found[M], out: Path, print_tables: Callable[[M], None], *, as_js
         say(f"not measured: {name}: {reason}")
     say(f"results: {out} (report: {out / 'report.html'})")
     return SOME_FAILED if found.failed else DONE
-
-
-def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> None:
-    """Print a table on the output stream; its first `words` columns are words, the others numbers."""
-    table = Table(title=title, box=SIMPLE_HEAD)
-    for place, column in enumerate(head):
-        table.add_column(column, justify="left" if place < words else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

@@ -18,7 +18,6 @@ from ltcam.cli.console import (
     progress,
     say,
 )
-from ltcam.cli.measured import print_table
 from ltcam.cli.options import (
     AsJson,
     Bootstrap,
@@ -29,6 +28,7 @@ from ltcam.cli.options import (
     Resume,
     training_group,
 )
+from ltcam.cli.tables import print_table
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import changed

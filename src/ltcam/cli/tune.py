@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltcam.cli.console import called, command, progress
-from ltcam.cli.measured import print_table, tell
+from ltcam.cli.measured import tell
 from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Resume
 from ltcam.cli.reading import MaskReading, open_data
+from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
 
 if TYPE_CHECKING:

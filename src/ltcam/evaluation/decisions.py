@@ -99,7 +99,28 @@ class Decisions:
         """The row of the lowest cost (of equals the one with fewer misses); None where costs are not known."""
         if self.costs is None or not self.rows:
             return None
-        return min(self.rows, key=lambda row: (row.cost, row.missed))
+        return min(self.rows, key=lambda row: (row.cost, row.missed, not row.own))
+
+    @property
+    def better(self) -> Operating | None:
+        """The row to take instead of the run's; None where there is none.
+
+        It is the cheapest or, where costs are not known, one that makes fewer mistakes of one sort and no more of the
+        other.
+        """
+        if self.costs is not None:
+            found = self.cheapest
+            return None if found is None or found.own else found
+        own = next(row for row in self.rows if row.own)
+        no_worse = [row for row in self.rows if row.missed <= own.missed and row.alarms <= own.alarms]
+        found = min(no_worse, key=lambda row: (row.missed + row.alarms, row.missed, not row.own))
+        return None if found.missed + found.alarms == own.missed + own.alarms else found
+
+    def marks(self, row: Operating) -> tuple[str, ...]:
+        """What is said beside a row."""
+        best = "fewer mistakes" if self.costs is None else "cheapest"
+        told = row == (self.better if self.costs is None else self.cheapest)
+        return (*(["this run"] if row.own else []), *([best] if told else []))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

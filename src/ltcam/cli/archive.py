@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
-from ltcam.cli.options import Device
+from ltcam.cli.options import AsJson, Device
 from ltcam_runtime.searching import left_out_words
 
 _LISTED = 20  # images that failed
@@ -28,9 +29,46 @@ class _JudgesByDefault(TyperGroup):
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, cls=_JudgesByDefault)
 
-Generation = Annotated[str, typer.Option(help="which generation; not needed where there is one")]
 Page = Annotated[Path | None, typer.Option(help="also write a page with pictures")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What is written and told."""
+
+    out: Annotated[str, typer.Option(help="folder or URL (s3://...) of the results")]
+    page: Page = None
+    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Workers:
+    """Who judges."""
+
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="processes here, or a Ray cluster")] = (
+        "local"
+    )
+    address: Annotated[str, typer.Option(help="HOST:PORT of a Ray cluster; default: one on this machine")] = (
+        ""
+    )
+    processes: Annotated[int | None, typer.Option(min=1, help="default: one per core")] = None
+
+    def of(self, opener: Callable[[], Callable[[Any], int]]) -> Any:
+        """The engine, its workers opened by a function."""
+        from ltcam.cluster.local import LocalEngine  # noqa: PLC0415  # an extra, slow to import
+        from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
+
+        count = self.processes or len(os.sched_getaffinity(0))
+        return RayEngine(opener, self.address, count) if self.engine == "ray" else LocalEngine(opener, count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Portions:
+    """In what portions, and where a worker computes."""
+
+    shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="images per Parquet file")] = 256
+    batch_size: Annotated[int, typer.Option(min=1, max=256, help="images per pass of the network")] = 8
+    device: Device = "cpu"
 
 
 @app.command()
@@ -40,19 +78,9 @@ def judge(
     images: Annotated[
         str, typer.Argument(metavar="MANIFEST|FOLDER|URL", help="FILE.csv, FILE.parquet, folder or s3://...")
     ],
-    out: Annotated[str, typer.Option(help="folder or URL (s3://...) of the results")],
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="processes here, or a Ray cluster")
-    ] = "local",
-    address: Annotated[
-        str, typer.Option(help="HOST:PORT of a Ray cluster; default: one on this machine")
-    ] = "",
-    processes: Annotated[int | None, typer.Option(min=1, help="default: one per core")] = None,
-    shard_size: Annotated[int, typer.Option(min=1, max=100_000, help="images per Parquet file")] = 256,
-    batch_size: Annotated[int, typer.Option(min=1, max=256, help="images per pass of the network")] = 8,
-    device: Device = "cpu",
-    page: Page = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False,
+    written: _Written,
+    workers: _Workers,
+    portions: _Portions,
 ) -> int:
     """Judge very many images, each exactly once. The same command again goes on where it was ended.
 
@@ -63,18 +91,15 @@ def judge(
     """
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.cluster.archiving import ArchiveSettings, archive  # noqa: PLC0415  # an extra, slow to import
-    from ltcam.cluster.local import LocalEngine  # noqa: PLC0415
-    from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
     from ltcam.cluster.stores import open_store  # noqa: PLC0415
 
-    count = processes or len(os.sched_getaffinity(0))
-
-    def with_workers(opener: Callable[[], Callable[[Any], int]]) -> Any:
-        return RayEngine(opener, address, count) if engine == "ray" else LocalEngine(opener, count)
-
-    settings = ArchiveSettings(shard_size, batch_size, device)
+    out, page, settings = (
+        written.out,
+        written.page,
+        ArchiveSettings(portions.shard_size, portions.batch_size, portions.device),
+    )
     with progress("judging shards") as advance:
-        done = archive(model, images, out, with_workers, settings, advance)
+        done = archive(model, images, out, workers.of, settings, advance)
     generation = done.generation
     failed = read.failures(open_store(out), generation)
     for name, reason in failed[:_LISTED]:
@@ -98,7 +123,7 @@ def judge(
                 ),
             )
         say(f"look at: {page}")
-    if as_json:
+    if written.as_json:
         summary = {"generation": generation.name, "images": generation.images, "shards": generation.shards}
         print_json({**summary, "found": done.found, "made": done.made, "failed": len(failed)})
     if len(failed) == generation.images:
@@ -106,18 +131,32 @@ def judge(
     return SOME_FAILED if failed else DONE
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Archive:
+    """What was judged."""
+
+    archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")]
+    generation: Annotated[str, typer.Option(help="which generation; not needed where there is one")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hits:
+    """What is written of the images found, and told."""
+
+    page: Page = None
+    masks: Annotated[
+        Path | None, typer.Option(help="also write their masks as PNG files into this folder")
+    ] = None
+    overwrite: Annotated[bool, typer.Option(help="replace masks that are there")] = False
+    as_json: AsJson = False
+
+
 @app.command()
 @command
 def query(
-    archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
+    judged: _Archive,
+    written: _Hits,
     condition: Annotated[str, typer.Argument(help="SQL behind WHERE; columns as in the docs")] = "true",
-    generation: Generation = "",
-    page: Page = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="also write their masks as PNG files into this folder")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="replace masks that are there")] = False,
-    as_json: AsJson = False,
 ) -> int:
     """Images that fit a condition.
 
@@ -126,19 +165,19 @@ def query(
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.cluster.masks import write_masks  # noqa: PLC0415
 
-    with read.opened(archive, generation) as connection:
+    with read.opened(judged.archive, judged.generation) as connection:
         rows = read.query(connection, condition)
-    if masks is not None:
-        say(f"{write_masks(rows, masks, overwrite=overwrite)} masks: {masks}")
-    _write(page, lambda pages: pages.hits_page(rows, condition, archive))
-    if as_json:
+    if written.masks is not None:
+        say(f"{write_masks(rows, written.masks, overwrite=written.overwrite)} masks: {written.masks}")
+    _write(written.page, lambda pages: pages.hits_page(rows, condition, judged.archive))
+    if written.as_json:
         print_json(rows)
     else:
         for row in rows[:50]:
             say(
                 f"{row['verdict'] or 'unreadable':<10} {row['score'] or 0:.3f} {row['area'] or 0:>8} px  {row['id']}"
             )
-    say(f"{len(rows)} images" + (f"; page: {page}" if page else ""))
+    say(f"{len(rows)} images" + (f"; page: {written.page}" if written.page else ""))
     return DONE
 
 
@@ -170,8 +209,7 @@ def diff(
 @app.command()
 @command
 def drift(
-    archive: Annotated[str, typer.Argument(metavar="OUT", help="results of ltcam archive")],
-    generation: Generation = "",
+    judged: _Archive,
     run: Annotated[
         Path | None, typer.Option(help="run folder: the page begins with the scores its training held back")
     ] = None,
@@ -185,10 +223,10 @@ def drift(
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.runs.folder import scores_held_back  # noqa: PLC0415
 
-    with read.opened(archive, generation) as connection:
+    with read.opened(judged.archive, judged.generation) as connection:
         found = read.drift(connection)
     reference = scores_held_back(run) if run else ()
-    _write(page, lambda pages: pages.drift_page(found, reference, archive))
+    _write(page, lambda pages: pages.drift_page(found, reference, judged.archive))
     for group in found["groups"][-50:]:
         named = read.group_name(group, found["groups"])
         say(f"{named}: {group['images']} images, {100 * group['defect_share']:.1f} % judged defective")

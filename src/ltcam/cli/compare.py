@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ltcam.cli.console import called, command, listed, progress
+from ltcam.cli.console import command, listed, progress
 from ltcam.cli.measured import tell
 from ltcam.cli.options import (
-    AsJson,
     BatchSize,
-    Bootstrap,
-    Device,
-    Overwrite,
     PositiveActivations,
     ProbingBfloat16,
-    Resume,
+    Results,
+    Resumable,
     Split,
 )
 from ltcam.cli.reading import MaskReading, open_data
@@ -35,56 +33,69 @@ WIDE = 130
 """Columns of a terminal that has room for intervals and the paper's numbers."""
 
 
-@app.command()
-@command
-def compare(
-    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
+@dataclass(frozen=True, kw_only=True)
+class _Data(MaskReading):
+    """What is measured on."""
+
     data: Annotated[
         Path, typer.Argument(help="labelled data set; its defective images with a mask are measured")
-    ],
-    out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    how: MaskReading,
-    split: Split = "auto",
+    ]
+    split: Split = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maps:
+    """What is compared."""
+
     methods: Annotated[
         str | None,
         typer.Option(
             help="map methods, separated by commas: grad-cam,lift-cam; own ones as MODULE:NAME; default: every "
             "gradient method, and FullGrad"
         ),
-    ] = None,
+    ] = None
     percentile: Annotated[
         float, typer.Option(min=0, max=100, help="truncation of the LT forms, 0 to 100")
-    ] = 50,
+    ] = 50
     probing: Annotated[
         bool,
         typer.Option(
             "--probing",
             help="also Score-CAM and Ablation-CAM; slow: they ask the network once per channel of the last stage",
         ),
-    ] = False,
-    probing_bfloat16: ProbingBfloat16 = False,
-    positive_activations: PositiveActivations = False,
-    batch_size: BatchSize = 4,
-    device: Device = "auto",
-    bootstrap: Bootstrap = 1000,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    ] = False
+    probing_bfloat16: ProbingBfloat16 = False
+    positive_activations: PositiveActivations = False
+    batch_size: BatchSize = 4
+
+
+@app.command()
+@command
+def compare(
+    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
+    written: Results,
+    source: _Data,
+    compared: _Maps,
+    machine: Resumable,
 ) -> int:
     """Measure a run's masks by many map methods side by side: compare.json, .csv, .md and report.html."""
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.compare.measure import CompareSettings, compare_run  # noqa: PLC0415
     from ltcam.experiments.opened import Source  # noqa: PLC0415
-    from ltcam.experiments.results import Work  # noqa: PLC0415
 
     maps = ContenderSettings(
-        named_methods(methods), percentile, probing, probing_bfloat16, positive_activations
+        named_methods(compared.methods),
+        compared.percentile,
+        compared.probing,
+        compared.probing_bfloat16,
+        compared.positive_activations,
     )
-    settings = CompareSettings(maps, split, batch_size, bootstrap)
-    source = Source.open(run, open_data(data, how, one_class=True, run=run), device=device)
+    settings = CompareSettings(maps, source.split, compared.batch_size, written.bootstrap)
+    data = open_data(source.data, source, one_class=True, run=run)
+    opened = Source.open(run, data, device=machine.device)
     with progress("comparing") as advance:
-        compared = compare_run(source, settings, Work(out, resume, overwrite, called(), advance))
-    return tell(compared, out, _print_table, as_json=as_json)
+        found = compare_run(opened, settings, written.work(advance, resume=machine.resume))
+    return tell(found, written, _print_table)
 
 
 def _print_table(comparison: Comparison) -> None:

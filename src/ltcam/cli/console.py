@@ -32,7 +32,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def command(body: Callable[..., int]) -> Callable[..., None]:
-    """A command's body, returning its exit code, made safe to call from a shell; groups of options are taken apart."""
+    """A body that returns the exit code, made a command: safe to call from a shell, its groups of options apart."""
     options = Options.of(body)
 
     def in_words(message: str) -> str:
@@ -41,7 +41,7 @@ def command(body: Callable[..., int]) -> Callable[..., None]:
     @functools.wraps(body)
     def guarded(**given: Any) -> None:
         try:
-            code = body(**options.gathered(given))
+            code = options.taken(given)
         except KeyboardInterrupt as interrupt:
             _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", code_of(interrupt))
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from ltcam.cli.console import (
     shell_line,
 )
 from ltcam.cli.options import AsJson, Overwrite
-from ltcam.cli.reading import MaskReading
+from ltcam.cli.reading import LabelledData, MaskReading
 from ltcam.cli.tables import print_table
 from ltcam_runtime.phrases import counted, said
 from ltcam_runtime.searching import CLOSED, left_out_words
@@ -38,11 +39,15 @@ app = typer.Typer(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Data(LabelledData, MaskReading):
+    """What is checked."""
+
+
 @app.command()
 @command
 def check(
-    data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
-    how: MaskReading,
+    source: _Data,
     page: Annotated[
         Path | None, typer.Option(help="write a page of counts, problems and thumbnails (HTML)")
     ] = None,
@@ -53,7 +58,7 @@ def check(
     from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import checking  # noqa: PLC0415
 
-    opened = OpenData.open(data, how)
+    opened = OpenData.open(source.data, source.reading())
     with progress("reading") as advance:
         report = checking.check(opened, page=page, overwrite=overwrite, progress=advance)
     if page is not None:
@@ -69,19 +74,26 @@ def check(
     return SOME_FAILED if failed or closed else DONE
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """What is drawn."""
+
+    images: Annotated[int, typer.Option(min=24, help="images per surface")] = 75
+    surfaces: Annotated[
+        str, typer.Option(help="which, separated by commas; also tile, concrete, steel, painted")
+    ] = "brushed,cast,fabric,ceramic"
+    defect_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="share of images with a defect")] = (
+        0.25
+    )
+    image_size: Annotated[str, typer.Option(metavar="HxW", help="size of the images")] = "256x352"
+    seed: Annotated[int, typer.Option(min=0, help="another seed, another set")] = 0
+
+
 @app.command()
 @command
 def synth(
     out: Annotated[Path, typer.Argument(help="folder to write")],
-    images: Annotated[int, typer.Option(min=24, help="images per surface")] = 75,
-    surfaces: Annotated[
-        str, typer.Option(help="which, separated by commas; also tile, concrete, steel, painted")
-    ] = "brushed,cast,fabric,ceramic",
-    defect_share: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="share of images with a defect")
-    ] = 0.25,
-    image_size: Annotated[str, typer.Option(metavar="HxW", help="size of the images")] = "256x352",
-    seed: Annotated[int, typer.Option(min=0, help="another seed, another set")] = 0,
+    drawn: _Drawn,
     overwrite: Overwrite = False,
 ) -> int:
     """Make a synthetic inspection set with exact masks: textured surfaces, the kinds of defect that each has, lots."""
@@ -90,11 +102,11 @@ def synth(
     with progress("drawing") as advance:
         synthesise(
             out,
-            surfaces=listed(surfaces),
-            images_per_surface=images,
-            defect_share=defect_share,
-            size=parse_size(image_size),
-            seed=seed,
+            surfaces=listed(drawn.surfaces),
+            images_per_surface=drawn.images,
+            defect_share=drawn.defect_share,
+            size=parse_size(drawn.image_size),
+            seed=drawn.seed,
             overwrite=overwrite,
             progress=advance,
         )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ltcam.cli.config import Config
 from ltcam.cli.console import called, command
-from ltcam.cli.options import AsJson, Device, Overwrite, Resume, StudentOptions, TrustChangedRun
+from ltcam.cli.options import (
+    Resumable,
+    RunFolder,
+    StudentOptions,
+    TrustChangedRun,
+)
 from ltcam.cli.reading import LabelReading, open_data
 from ltcam.cli.trained import told, train_listener
 from ltcam.jobs.execution import Execution
@@ -17,20 +22,35 @@ from ltcam.jobs.execution import Execution
 app = typer.Typer(add_completion=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Data(LabelReading):
+    """What the teacher was trained on."""
+
+    data: Annotated[Path, typer.Argument(help="the data set that it was trained on")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Student(RunFolder):
+    """Where the student goes."""
+
+    out: Annotated[Path, typer.Option(help="run folder to write: the student")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Machine(Resumable):
+    """Where a student is trained."""
+
+    trust_changed_run: TrustChangedRun = False
+
+
 @app.command()
 @command
 def distill(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`: the teacher")],
-    data: Annotated[Path, typer.Argument(help="the data set that it was trained on")],
-    out: Annotated[Path, typer.Option(help="run folder to write: the student")],
-    how: LabelReading,
+    written: _Student,
+    source: _Data,
     settings: StudentOptions,
-    _config: Config = None,
-    device: Device = "auto",
-    resume: Resume = False,
-    trust_changed_run: TrustChangedRun = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    machine: _Machine,
 ) -> int:
     """Train a student that draws RUN's masks in one forward pass, without gradients.
 
@@ -42,12 +62,14 @@ def distill(
     with train_listener("distilling", settings.epochs) as listener:
         done = distilling.distill(
             run,
-            open_data(data, how, one_class=False, run=run),
-            out,
+            open_data(source.data, source, one_class=False, run=run),
+            written.out,
             settings,
-            resume=resume,
-            overwrite=overwrite,
-            execution=Execution(trust_changed_run=trust_changed_run, device=device, command=called()),
+            resume=machine.resume,
+            overwrite=written.overwrite,
+            execution=Execution(
+                device=machine.device, trust_changed_run=machine.trust_changed_run, command=called()
+            ),
             listener=listener,
         )
-    return told(done, as_json=as_json)
+    return told(done, as_json=written.as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,22 +22,16 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.options import (
     AsJson,
-    BatchSize,
     Bootstrap,
-    Device,
-    MaskOptions,
-    MinArea,
+    Inspecting,
+    Masks,
     Overwrite,
-    PxPerMm,
     Split,
-    TrustChangedRun,
-    min_area_px,
 )
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam.jobs.execution import Execution
 from ltcam_runtime.phrases import printable
-from ltcam_runtime.settings import changed
 
 if TYPE_CHECKING:
     from ltcam.evaluation.decisions import Decisions
@@ -47,54 +42,69 @@ _LISTED = 12
 app = typer.Typer(add_completion=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Data(MaskReading):
+    """What is measured on."""
+
+    data: Annotated[
+        Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")
+    ]
+    split: Split = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Results:
+    """What is written."""
+
+    out: Annotated[Path, typer.Option(help="folder to write the results to")]
+    _config: OptionsFile = None
+    bootstrap: Bootstrap = 1000
+    cost_miss: Annotated[
+        float | None,
+        typer.Option(min=0, help="what a missed defect costs, in any unit; default: 1 or unknown"),
+    ] = None
+    cost_alarm: Annotated[
+        float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
+    ] = None
+    overwrite: Overwrite = False
+    as_json: AsJson = False
+
+
 @app.command()
 @command
 def evaluate(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
-    data: Annotated[
-        Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")
-    ],
-    out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    how: MaskReading,
-    overrides: MaskOptions,
-    _config: OptionsFile = None,
-    min_area: MinArea = None,
-    px_per_mm: PxPerMm = None,
-    split: Split = "auto",
-    batch_size: BatchSize = 4,
-    device: Device = "auto",
-    bootstrap: Bootstrap = 1000,
-    cost_miss: Annotated[
-        float | None,
-        typer.Option(min=0, help="what a missed defect costs, in any unit; default: 1 or unknown"),
-    ] = None,
-    cost_alarm: Annotated[
-        float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
-    ] = None,
-    trust_changed_run: TrustChangedRun = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    written: _Results,
+    source: _Data,
+    masks: Masks,
+    inspecting: Inspecting,
 ) -> int:
     """Measure masks and verdicts against the truth: metrics.json, metrics.md, images.csv and report.html."""
-    overrides = changed(overrides, {"min_area_px": min_area_px(min_area, px_per_mm)})
+    overrides = masks.overrides()
     from ltcam.jobs import evaluating  # noqa: PLC0415
 
     with progress("measuring") as advance:
         measured = evaluating.evaluate(
             run,
-            open_data(data, how, one_class=True, run=run),
-            out,
+            open_data(source.data, source, one_class=True, run=run),
+            written.out,
             evaluating.EvaluationSettings(
-                split=split, bootstrap=bootstrap, cost_miss=cost_miss, cost_alarm=cost_alarm
+                split=source.split,
+                bootstrap=written.bootstrap,
+                cost_miss=written.cost_miss,
+                cost_alarm=written.cost_alarm,
             ),
             overrides=overrides,
-            overwrite=overwrite,
+            overwrite=written.overwrite,
             execution=Execution(
-                trust_changed_run=trust_changed_run, device=device, batch_size=batch_size, command=called()
+                device=inspecting.device,
+                batch_size=inspecting.batch_size,
+                trust_changed_run=inspecting.trust_changed_run,
+                command=called(),
             ),
             progress=advance,
         )
-    if as_json:
+    if written.as_json:
         print_json(measured.metrics)
     else:
         say(f"measured: {measured.which}")
@@ -102,7 +112,7 @@ def evaluate(
         _print_table(measured.evaluation)
     for name, reason in measured.failed:
         say(f"not measured: {name}: {reason}")
-    say(f"results: {out} (report: {out / 'report.html'})")
+    say(f"results: {written.out} (report: {written.out / 'report.html'})")
     return SOME_FAILED if measured.failed else DONE
 
 

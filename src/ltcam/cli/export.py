@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,44 +20,58 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
-@command
-def export(
-    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train` or `ltcam distill`")],
-    out: Annotated[Path, typer.Option(help="file to write, such as part.ltcam.onnx")],
-    overrides: MaskOptions,
-    format: Annotated[  # noqa: A002  # the option's name
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """How the file is, and what it is tried on."""
+
+    format: Annotated[
         str | None,
         typer.Option(
             help="onnx, which ONNX Runtime and OpenVINO open, or openvino's own; default: by the name of the file, "
             "part.ltcam.onnx or part.ltcam.zip"
         ),
-    ] = None,
+    ] = None
     precision: Annotated[
         str,
         typer.Option(
             help="of the weights: fp32; fp16 for half the size; int8 for speed, of students and seed maps, where there "
             "is a gain"
         ),
-    ] = "fp32",
+    ] = "fp32"
     calibration: Annotated[
         list[str] | None,
         typer.Option(metavar="IMAGES", help="OK and defective images that int8 is measured and judged on"),
-    ] = None,
+    ] = None
     golden: Annotated[
         list[Path] | None,
         typer.Option(help="image to compare with wherever the file is loaded; may be given several times"),
-    ] = None,
+    ] = None
     verify: Annotated[
         list[str] | None,
         typer.Option(
             metavar="IMAGES",
             help="images to compare run and file on, with every runtime; writes a page and JSON beside the file",
         ),
-    ] = None,
-    trust_changed_run: TrustChangedRun = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ending:
+    """What may be read and replaced, and how it is told."""
+
+    trust_changed_run: TrustChangedRun = False
+    overwrite: Overwrite = False
+    as_json: AsJson = False
+
+
+@app.command()
+@command
+def export(
+    run: Annotated[Path, typer.Argument(help="run folder of `ltcam train` or `ltcam distill`")],
+    out: Annotated[Path, typer.Option(help="file to write, such as part.ltcam.onnx")],
+    overrides: MaskOptions,
+    file: _File,
+    ending: _Ending,
 ) -> int:
     """Write a run's whole inspection into one file that runs without torch.
 
@@ -65,13 +80,13 @@ def export(
     from ltcam.export.export import ExportSettings, export_run  # noqa: PLC0415  # torch is slow to import
 
     settings = ExportSettings(
-        format or ("openvino" if out.suffix == ".zip" else "onnx"),
-        precision,  # type: ignore[arg-type]  # refused if it is none of them
-        golden=tuple(golden or ()),
-        calibration=_files(calibration or ()),
+        file.format or ("openvino" if out.suffix == ".zip" else "onnx"),
+        file.precision,  # type: ignore[arg-type]  # refused if it is none of them
+        golden=tuple(file.golden or ()),
+        calibration=_files(file.calibration or ()),
         overrides=overrides,
-        trust_changed_run=trust_changed_run,
-        overwrite=overwrite,
+        trust_changed_run=ending.trust_changed_run,
+        overwrite=ending.overwrite,
     )
     done = export_run(run, out, settings, progress=lambda step: say(f"{step} ..."))
     for engine, comparisons in done.parity.items():
@@ -88,11 +103,11 @@ def export(
         f"try: ltcam-run {done.path} IMAGES... --out results"
     )
     summary = _summary(done)
-    if verify:
-        summary["verification"] = _verify(run, done.path, verify, settings)
-    if as_json:
+    if file.verify:
+        summary["verification"] = _verify(run, done.path, file.verify, settings)
+    if ending.as_json:
         print_json(summary)
-    return SOME_FAILED if verify and summary["verification"]["failed"] else DONE
+    return SOME_FAILED if file.verify and summary["verification"]["failed"] else DONE
 
 
 def _files(inputs: Sequence[str]) -> tuple[Path, ...]:

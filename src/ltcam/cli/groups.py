@@ -1,73 +1,59 @@
-"""Options that several commands share, defined once and taken as one value.
+"""Options grouped by subject: a command takes one value for each group of them.
 
-A command that takes `how: Annotated[Reading, Group(by_labels)]` has the options of `by_labels`, and is given what
-that returns.
+A parameter of a command whose type is a dataclass stands for the options that the dataclass's fields are, declared as
+those of a command. So does one of `Annotated[SomeSettings, Options(...)]`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, get_args
-
-
-@dataclass(frozen=True)
-class Group:
-    """Options, and what makes one value of them.
-
-    Attributes:
-        made_by: called with the options; its parameters are theirs, as a command would declare them.
-        also: a function whose parameters stand before those; `made_by` hands them on to it.
-    """
-
-    made_by: Callable[..., Any]
-    also: Callable[..., Any] | None = None
-
-    @cached_property
-    def parameters(self) -> tuple[inspect.Parameter, ...]:
-        """The options, as a parser of commands wants them."""
-        functions = [self.made_by] if self.also is None else [self.also, self.made_by]
-        return tuple(
-            parameter
-            for function in functions
-            for parameter in inspect.signature(function, eval_str=True).parameters.values()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        )
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
 class Options:
-    """All options of a command, those of its groups among them."""
+    """Options of a command or of a value, and what takes them.
 
+    Attributes:
+        taker: the command's body, or what makes the value.
+        parameters: the options as a parser of commands wants them, those of groups among them.
+        groups: those parameters of `taker` that are several options, by name.
+    """
+
+    taker: Callable[..., Any]
     parameters: tuple[inspect.Parameter, ...]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, Options] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, body: Callable[..., Any]) -> Options:
-        """Those of a command's body."""
+    def of(cls, taker: Callable[..., Any]) -> Options:
+        """Those that the parameters of a function or the fields of a dataclass declare."""
+        hints = get_type_hints(taker, include_extras=True)
         found: list[inspect.Parameter] = []
         groups = {}
-        for parameter in inspect.signature(body, eval_str=True).parameters.values():
-            group = next((each for each in get_args(parameter.annotation) if isinstance(each, Group)), None)
+        for each in inspect.signature(taker).parameters.values():
+            group = _group(hints[each.name])
             if group is None:
-                found.append(parameter)
+                found.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name]))
             else:
-                groups[parameter.name] = group
+                groups[each.name] = group
                 found += group.parameters
-        return cls(tuple(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in found), groups)
+        return cls(taker, tuple(found), groups)
 
     @property
     def names(self) -> frozenset[str]:
         """What they are called."""
         return frozenset(each.name for each in self.parameters)
 
-    def gathered(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the body is called with: the options given, those of each group as one value."""
-        values = dict(given)
-        made = {
-            name: group.made_by(**{each.name: values.pop(each.name) for each in group.parameters})
-            for name, group in self.groups.items()
-        }
-        return values | made
+    def taken(self, given: Mapping[str, Any]) -> Any:
+        """What `taker` returns for the options given, those of each group as one value."""
+        grouped = {name: group.taken(given) for name, group in self.groups.items()}
+        inner = frozenset().union(*(group.names for group in self.groups.values()))
+        return self.taker(**{name: given[name] for name in self.names - inner}, **grouped)
+
+
+def _group(hint: Any) -> Options | None:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return Options.of(hint)
+    return next((each for each in get_args(hint) if isinstance(each, Options)), None)

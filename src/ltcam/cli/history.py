@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, say
-from ltcam.cli.options import Device
+from ltcam.cli.options import AsJson, Device
+
+if TYPE_CHECKING:
+    from ltcam.service.history import History
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-State = Annotated[Path, typer.Option(help="the service's --state folder")]
-Database = Annotated[str, typer.Option(help="URL of the history; default: the file in --state")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+@dataclass(frozen=True, kw_only=True)
+class KeptHistory:
+    """The history that a service keeps."""
+
+    state: Annotated[Path, typer.Option(help="the service's --state folder")] = Path("ltcam-service")
+    database: Annotated[str, typer.Option(help="URL of the history; default: the file in --state")] = ""
+
+    def open(self) -> History:
+        """It, opened."""
+        from ltcam.service.opening import open_kept_history  # noqa: PLC0415  # an extra
+
+        return open_kept_history(self.state, self.database)
 
 
 @app.command()
 @command
-def verify(state: State = Path("ltcam-service"), database: Database = "", as_json: AsJson = False) -> int:
+def verify(kept: KeptHistory, as_json: AsJson = False) -> int:
     """Check that no record was changed, removed or added behind the service's back. Exit code 1 if one was."""
-    from ltcam.service.opening import open_kept_history  # noqa: PLC0415
-
-    history = open_kept_history(state, database)
-    count, broken = history.verify()
+    count, broken = kept.open().verify()
     if as_json:
         problem = None if broken is None else {"sequence": broken.sequence, "reason": broken.reason}
         print_json({"records": count, "broken": problem})
@@ -40,18 +51,15 @@ def verify(state: State = Path("ltcam-service"), database: Database = "", as_jso
 def replay(
     id: Annotated[str, typer.Argument(help="of the inspection")],  # noqa: A002
     model: Annotated[Path, typer.Option(help="run folder or exported file that inspected it")],
-    state: State = Path("ltcam-service"),
-    database: Database = "",
+    kept: KeptHistory,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
     """Inspect a kept image again and show that verdict, score, regions and mask are the recorded ones."""
     from ltcam.jobs.models import load_model  # noqa: PLC0415
-    from ltcam.service.opening import open_kept_history  # noqa: PLC0415
     from ltcam.service.replay import replay as inspect_again  # noqa: PLC0415
 
-    history = open_kept_history(state, database)
-    again = inspect_again(history, load_model(model, device), id)
+    again = inspect_again(kept.open(), load_model(model, device), id)
     if as_json:
         print_json(
             {"same": again.same, "recorded": again.recorded, "found": again.found, "differs": again.differs}

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ltcam.cli.console import DONE, SOME_FAILED, print_json, say
 
 if TYPE_CHECKING:
+    from ltcam.cli.options import Results
     from ltcam.experiments.results import Found, Values
 
 M = TypeVar("M", bound="Values")
 
 
-def tell(found: Found[M], out: Path, print_tables: Callable[[M], None], *, as_json: bool) -> int:
+def tell(found: Found[M], written: Results, print_tables: Callable[[M], None]) -> int:
     """Print what an experiment found, what it noted, what failed, and where the results are.
 
     Returns:
         The exit code.
     """
-    if as_json:
+    if written.as_json:
         print_json(found.values.to_json())
     else:
         print_tables(found.values)
@@ -28,5 +28,5 @@ def tell(found: Found[M], out: Path, print_tables: Callable[[M], None], *, as_js
         say(f"note: {note}")
     for name, reason in found.failed:
         say(f"not measured: {name}: {reason}")
-    say(f"results: {out} (report: {out / 'report.html'})")
+    say(f"results: {written.out} (report: {written.out / 'report.html'})")
     return SOME_FAILED if found.failed else DONE

@@ -6,16 +6,22 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, get_origin
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic import BaseModel
 
-from ltcam.cli.console import parse_size, setting
-from ltcam.cli.groups import Group
+from ltcam.cli.config import Config
+from ltcam.cli.console import called, parse_size, setting
+from ltcam.cli.groups import Options
 from ltcam.training.settings import StudentSettings, TrainingSettings
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.settings import Overrides
+from ltcam_runtime.settings import Overrides, changed
+
+if TYPE_CHECKING:
+    from ltcam.experiments.results import Progress, Work
 
 _PLAIN = (bool, int, float, str, int | None, float | None, str | None)
 
@@ -25,7 +31,7 @@ def settings_group(
     names: Iterable[str],
     declared: Mapping[str, Any] | None = None,
     read: Mapping[str, Callable[[str], Any]] | None = None,
-) -> Group:
+) -> Options:
     """Options made of the fields of settings: their names, defaults and help.
 
     Args:
@@ -41,18 +47,16 @@ def settings_group(
                 given[name] = reads(given[name])
         return model(**given)
 
-    made.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=model.model_fields[name].default,
-                annotation=(declared or {}).get(name) or _option(model, name),
-            )
-            for name in names
-        ]
+    parameters = (
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=model.model_fields[name].default,
+            annotation=(declared or {}).get(name) or _option(model, name),
+        )
+        for name in names
     )
-    return Group(made)
+    return Options(made, tuple(parameters))
 
 
 def _option(model: type[BaseModel], name: str) -> Any:
@@ -75,7 +79,7 @@ Unsure = Annotated[
 ]
 
 
-def training_group(*names: str) -> Group:
+def training_group(*names: str) -> Options:
     """Options of a training; no names: all."""
     chosen = names or tuple(TrainingSettings.model_fields)
     size = {"image_size": ImageSize} if "image_size" in chosen else {}
@@ -117,18 +121,6 @@ MaskOptions = Annotated[
 ]
 """How to make maps, masks and verdicts other than the run does."""
 
-MinArea = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="smaller regions are left out: 20px (pixels), 0.5mm2, or 0.5mm (a square of that side); "
-        "millimetres need --px-per-mm",
-    ),
-]
-PxPerMm = Annotated[
-    float | None,
-    typer.Option(min=1e-6, help="pixels along a millimetre of the part: then sizes are in millimetres too"),
-]
 ProbingBfloat16 = Annotated[
     bool,
     typer.Option(
@@ -154,6 +146,74 @@ TrustChangedRun = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="continue what was stopped")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing results, and unfinished ones")]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where a run goes."""
+
+    out: Annotated[Path, typer.Option(help="run folder to write")]
+    _config: Config = None
+    overwrite: Overwrite = False
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Where what an experiment measured goes, and how it is told."""
+
+    out: Annotated[Path, typer.Option(help="folder to write the results to")]
+    bootstrap: Bootstrap = 1000
+    overwrite: Overwrite = False
+    as_json: AsJson = False
+
+    def work(self, progress: Progress | None = None, *, resume: bool = False) -> Work:
+        """The same as an experiment is told it."""
+        from ltcam.experiments.results import Work, silent  # noqa: PLC0415  # after the options are known to be right
+
+        return Work(self.out, resume, self.overwrite, called(), progress or silent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumable:
+    """Where is computed, and whether what was stopped goes on."""
+
+    device: Device = "auto"
+    resume: Resume = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masks:
+    """How maps, masks and verdicts are made other than the run does, and which regions are left out."""
+
+    settings: MaskOptions
+    min_area: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="smaller regions are left out: 20px (pixels), 0.5mm2, or 0.5mm (a square of that side); "
+            "millimetres need --px-per-mm",
+        ),
+    ] = None
+    px_per_mm: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6, help="pixels along a millimetre of the part: then sizes are in millimetres too"
+        ),
+    ] = None
+
+    def overrides(self) -> Overrides:
+        """The same in pixels."""
+        return changed(self.settings, {"min_area_px": min_area_px(self.min_area, self.px_per_mm)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspecting:
+    """How a run looks at images."""
+
+    batch_size: BatchSize = 4
+    device: Device = "auto"
+    trust_changed_run: TrustChangedRun = False
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|mm2|mm²|mm)?", re.IGNORECASE)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from ltcam.cli.console import called, command, progress
+from ltcam.cli.console import command, progress
 from ltcam.cli.measured import tell
-from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Split
+from ltcam.cli.options import Device, PositiveActivations, Results, Split
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
@@ -27,6 +27,17 @@ WIDE = 110
 KEPT = "stage maps made so far are kept, the same command goes on from them"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Maps:
+    """What is asked, and where stage maps are kept."""
+
+    maps: Annotated[
+        Path | None, typer.Option(help="folder to keep stage maps in; default: none is kept in the end")
+    ] = None
+    split: Split = "auto"
+    positive_activations: PositiveActivations = False
+
+
 @app.command()
 @command
 def questions(
@@ -34,17 +45,10 @@ def questions(
         list[Path],
         typer.Argument(metavar="RUN... DATA", help="run folders, and last the data set to measure on"),
     ],
-    out: Annotated[Path, typer.Option(help="folder to write the results to")],
+    written: Results,
     how: MaskReading,
-    maps: Annotated[
-        Path | None, typer.Option(help="folder to keep stage maps in; default: none is kept in the end")
-    ] = None,
-    split: Split = "auto",
-    positive_activations: PositiveActivations = False,
+    asked: _Maps,
     device: Device = "auto",
-    bootstrap: Bootstrap = 1000,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
 ) -> int:
     """Answer what the paper leaves open by measurement: each choice varied alone, true masks measure.
 
@@ -55,19 +59,17 @@ def questions(
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
     from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs  # noqa: PLC0415  # torch is slow
     from ltcam.experiments.opened import Source  # noqa: PLC0415
-    from ltcam.experiments.results import Work  # noqa: PLC0415
 
     *runs, root = places
     data = open_data(root, how, one_class=True, run=runs[0])
     sources = [Source.open(run, data, device=device) for run in runs]
-    settings = AblationSettings(split, positive_activations, bootstrap)
-    work = Work(out, overwrite=overwrite, command=called())
+    settings = AblationSettings(asked.split, asked.positive_activations, written.bootstrap)
     with progress("asking") as advance:
         try:
-            answered = ablate_runs(sources, settings, replace(work, progress=advance), maps=maps)
+            answered = ablate_runs(sources, settings, written.work(advance), maps=asked.maps)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(KEPT) from None
-    return tell(answered, out, _print_tables, as_json=as_json)
+    return tell(answered, written, _print_tables)
 
 
 def _print_tables(found: Answers) -> None:

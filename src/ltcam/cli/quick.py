@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ltcam.cli.config import Config
 from ltcam.cli.console import called, command
-from ltcam.cli.options import AsJson, Overwrite, training_group
-from ltcam.cli.reading import LabelReading, open_data
+from ltcam.cli.options import RunFolder, training_group
+from ltcam.cli.reading import LabelledData, open_data
 from ltcam.cli.trained import told, train_listener
 from ltcam.jobs.execution import Execution
 from ltcam.training.settings import TrainingSettings
@@ -21,16 +19,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 @command
 def quick(
-    data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
-    out: Annotated[Path, typer.Option(help="run folder to write")],
-    how: LabelReading,
+    written: RunFolder,
+    source: LabelledData,
     settings: Annotated[
         TrainingSettings,
         training_group("backbone", "weights", "image_size", "validation_share", "max_miss", "seed"),
     ],
-    _config: Config = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
 ) -> int:
     """First masks within a minute: a run from the image labels of DATA without training a network.
 
@@ -41,11 +35,11 @@ def quick(
 
     with train_listener("reading and choosing", 1) as listener:
         done = training.quick(
-            open_data(data, how, one_class=False),
-            out,
+            open_data(source.data, source, one_class=False),
+            written.out,
             settings,
-            overwrite=overwrite,
+            overwrite=written.overwrite,
             execution=Execution(command=called()),
             listener=listener,
         )
-    return told(done, as_json=as_json)
+    return told(done, as_json=written.as_json)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ltcam.cli.console import say
-from ltcam.cli.groups import Group
 from ltcam_runtime.searching import left_out_words
 
 if TYPE_CHECKING:
@@ -19,14 +18,17 @@ if TYPE_CHECKING:
 Layout = Annotated[str | None, typer.Option(help="layout of DATA; default: found out")]
 
 
-def by_labels(
-    layout: Layout = None,
+@dataclass(frozen=True, kw_only=True)
+class LabelReading:
+    """How to read a data set of which only the labels are looked at."""
+
+    layout: Layout = None
     ok: Annotated[
         list[str] | None,
         typer.Option(
             "--ok", metavar="LABEL", help="label or folder that means OK; may be given several times"
         ),
-    ] = None,
+    ] = None
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -34,15 +36,19 @@ def by_labels(
             metavar="REGEX",
             help="part of the image's name that names its group (lot, part), such as '(part[0-9]+)'",
         ),
-    ] = None,
-) -> Any:
-    """How to read a data set of which only the labels are looked at: a `Reading`."""
-    from ltcam.data.layouts import Reading  # noqa: PLC0415  # after the options are known to be right
+    ] = None
 
-    return Reading(layout=layout, ok=tuple(ok or ()), group_by=group_by)
+    def reading(self) -> Reading:
+        """The same as a value of the data."""
+        from ltcam.data.layouts import Reading  # noqa: PLC0415  # after the options are known to be right
+
+        return Reading(self.layout, tuple(self.ok or ()), self.group_by)
 
 
-def with_masks(
+@dataclass(frozen=True, kw_only=True)
+class MaskReading(LabelReading):
+    """How to read a data set with masks."""
+
     mask_threshold: Annotated[
         int | None,
         typer.Option(
@@ -50,18 +56,21 @@ def with_masks(
             max=254,
             help="grey value above which mask pixels are defect; default: what suits each mask",
         ),
-    ] = None,
-    **labels: Any,
-) -> Any:
-    """How to read a data set with masks: a `Reading`."""
-    return replace(by_labels(**labels), mask_threshold=mask_threshold)
+    ] = None
+
+    def reading(self) -> Reading:
+        """The same as a value of the data."""
+        return replace(super().reading(), mask_threshold=self.mask_threshold)
 
 
-LabelReading = Annotated["Reading", Group(by_labels)]
-MaskReading = Annotated["Reading", Group(with_masks, also=by_labels)]
+@dataclass(frozen=True, kw_only=True)
+class LabelledData(LabelReading):
+    """A data set of which only the labels are looked at."""
+
+    data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")]
 
 
-def open_data(root: Path, how: Reading, *, one_class: bool, run: Path | None = None) -> OpenData:
+def open_data(root: Path, how: LabelReading, *, one_class: bool, run: Path | None = None) -> OpenData:
     """Scan a data set, and say what of it is left out, in the words of `data check`.
 
     Args:
@@ -77,7 +86,7 @@ def open_data(root: Path, how: Reading, *, one_class: bool, run: Path | None = N
         from ltcam.runs.folder import ok_labels  # noqa: PLC0415
 
         remembered = ok_labels(run)
-    data = OpenData.open(root, how, one_class=one_class, remembered=remembered)
+    data = OpenData.open(root, how.reading(), one_class=one_class, remembered=remembered)
     for words in left_out_words(data.dataset.files.left_out):
         say(f"left out: {words}")
     for note in data.dataset.notes:

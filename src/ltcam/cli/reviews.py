@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, say
+from ltcam.cli.history import KeptHistory
+from ltcam.cli.options import AsJson
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -21,11 +23,10 @@ def reviews() -> None:
 @command
 def import_(
     into: Annotated[Path, typer.Option(help="data set that gets the labels")],
-    state: Annotated[Path, typer.Option(help="the service's --state folder")] = Path("ltcam-service"),
-    database: Annotated[str, typer.Option(help="URL of the history; default: the file in --state")] = "",
+    kept: KeptHistory,
     layout: Annotated[str | None, typer.Option(help="of the data set; default: found out")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier import")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Turn reviews into labels: writes reviewed.csv into the data set, with corrected labels and new images.
 
@@ -35,11 +36,10 @@ def import_(
     """
     from ltcam.data.layouts import read_dataset  # noqa: PLC0415
     from ltcam.jobs.import_reviews import import_reviews  # noqa: PLC0415
-    from ltcam.service.opening import open_kept_history, reviewed_images  # noqa: PLC0415
+    from ltcam.service.opening import reviewed_images  # noqa: PLC0415
 
-    history = open_kept_history(state, database)
     done = import_reviews(
-        reviewed_images(history), read_dataset(into, layout, one_class=True), overwrite=overwrite
+        reviewed_images(kept.open()), read_dataset(into, layout, one_class=True), overwrite=overwrite
     )
     for name, before, after in done.corrected[:20]:
         say(f"{name}: {before} -> {after}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from ltcam.cli.config import Config
 from ltcam.cli.console import DONE, called, command, print_json
 from ltcam.cli.options import AsJson, Device, Overwrite, Resume, TrainingOptions
-from ltcam.cli.reading import LabelReading, open_data
+from ltcam.cli.reading import LabelledData, open_data
 from ltcam.cli.trained import print_plan, told, train_listener
 from ltcam.jobs.execution import Execution
 from ltcam.training.logs import LogName
@@ -18,26 +19,39 @@ from ltcam.training.logs import LogName
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
-@command
-def train(
-    data: Annotated[Path, typer.Argument(help="folder of images in a known layout, or a CSV manifest")],
-    out: Annotated[Path, typer.Option(help="run folder to write")],
-    how: LabelReading,
-    settings: TrainingOptions,
-    _config: Config = None,
-    device: Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1,
+@dataclass(frozen=True, kw_only=True)
+class _Logged:
+    """Where a run goes, and its logs."""
+
+    out: Annotated[Path, typer.Option(help="run folder to write")]
+    _config: Config = None
     log: Annotated[
         LogName | None,
         typer.Option(help="keep the numbers of every epoch for this program, in the folder OUT-logs"),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be done, and train nothing")
-    ] = False,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    ] = None
+    overwrite: Overwrite = False
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Machine:
+    """Where a run is trained, and how much of it."""
+
+    device: Device = "auto"
+    devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and train nothing")] = (
+        False
+    )
+    resume: Resume = False
+
+
+@app.command()
+@command
+def train(
+    written: _Logged,
+    source: LabelledData,
+    settings: TrainingOptions,
+    machine: _Machine,
 ) -> int:
     """Train a classifier on the image labels of DATA and write a run folder.
 
@@ -45,22 +59,22 @@ def train(
     """
     from ltcam.jobs import training  # noqa: PLC0415
 
-    execution = Execution(device=device, devices=devices, command=called(), log=log)
-    opened = open_data(data, how, one_class=False)
-    if dry_run:
-        plan = training.plan(opened, out, settings, resume=resume, execution=execution)
+    execution = Execution(device=machine.device, devices=machine.devices, command=called(), log=written.log)
+    opened = open_data(source.data, source, one_class=False)
+    if machine.dry_run:
+        plan = training.plan(opened, written.out, settings, resume=machine.resume, execution=execution)
         print_plan(plan)
-        if as_json:
+        if written.as_json:
             print_json(plan.to_json())
         return DONE
     with train_listener("training", settings.epochs) as listener:
         done = training.train(
             opened,
-            out,
+            written.out,
             settings,
-            resume=resume,
-            overwrite=overwrite,
+            resume=machine.resume,
+            overwrite=written.overwrite,
             execution=execution,
             listener=listener,
         )
-    return told(done, as_json=as_json)
+    return told(done, as_json=written.as_json)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ltcam.cli.console import called, command, progress
+from ltcam.cli.console import command, progress
 from ltcam.cli.measured import tell
-from ltcam.cli.options import AsJson, Bootstrap, Device, Overwrite, PositiveActivations, Resume
+from ltcam.cli.options import (
+    PositiveActivations,
+    Results,
+    Resumable,
+)
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
@@ -20,56 +25,67 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Data(MaskReading):
+    """What is measured on."""
+
+    data: Annotated[Path, typer.Argument(help="the data set it was trained on, with masks to measure with")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Maps:
+    """What is tried, and on how much."""
+
+    percentiles: Annotated[
+        str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
+    ] = None
+    scope: Annotated[
+        Literal["channel", "stage"], typer.Option(help="whose gradients the percentile is of")
+    ] = "channel"
+    reading: Annotated[
+        Literal["gradient", "mask"],
+        typer.Option(help="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"),
+    ] = "gradient"
+    positive_activations: PositiveActivations = False
+    fullgrad: Annotated[
+        bool, typer.Option("--fullgrad/--no-fullgrad", help="LTFullGrad too: the slowest of the three")
+    ] = True
+    train_images: Annotated[
+        int | None, typer.Option(min=1, help="masks of the training side to measure, at most; default: all")
+    ] = None
+    rule_images: Annotated[
+        int, typer.Option(min=1, help="defective training images, at most, that the label-free rules look at")
+    ] = 16
+
+
 @app.command()
 @command
 def tune(
     run: Annotated[Path, typer.Argument(help="run folder of `ltcam train`")],
-    data: Annotated[Path, typer.Argument(help="the data set it was trained on, with masks to measure with")],
-    out: Annotated[Path, typer.Option(help="folder to write the results to")],
-    how: MaskReading,
-    percentiles: Annotated[
-        str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
-    ] = None,
-    scope: Annotated[
-        Literal["channel", "stage"], typer.Option(help="whose gradients the percentile is of")
-    ] = "channel",
-    reading: Annotated[
-        Literal["gradient", "mask"],
-        typer.Option(help="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"),
-    ] = "gradient",
-    positive_activations: PositiveActivations = False,
-    fullgrad: Annotated[
-        bool, typer.Option("--fullgrad/--no-fullgrad", help="LTFullGrad too: the slowest of the three")
-    ] = True,
-    train_images: Annotated[
-        int | None, typer.Option(min=1, help="masks of the training side to measure, at most; default: all")
-    ] = None,
-    rule_images: Annotated[
-        int, typer.Option(min=1, help="defective training images, at most, that the label-free rules look at")
-    ] = 16,
-    device: Device = "auto",
-    bootstrap: Bootstrap = 1000,
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    written: Results,
+    source: _Data,
+    tried: _Maps,
+    machine: Resumable,
 ) -> int:
     """Choose the truncation's percentile (the paper's delta): by true masks, as there, and by rules without any.
 
     Writes the curves of IoU against it on the training and the test side: tune.json, .csv, .md, report.html,
     curves.svg and curves.png.
     """
-    chosen = None if percentiles is None else _numbers(percentiles)
+    chosen = None if tried.percentiles is None else _numbers(tried.percentiles)
     from ltcam.experiments.opened import Source  # noqa: PLC0415  # torch is slow to import
-    from ltcam.experiments.results import Work  # noqa: PLC0415
     from ltcam.experiments.tune.measure import TuneSettings, tune_run  # noqa: PLC0415
     from ltcam.experiments.tune.percentile_maps import PERCENTILES, PercentileMaps  # noqa: PLC0415
 
-    maps = PercentileMaps(chosen or PERCENTILES, scope, reading, positive_activations, fullgrad)
-    settings = TuneSettings(maps, train_images, rule_images, bootstrap)
-    source = Source.open(run, open_data(data, how, one_class=True, run=run), device=device)
+    maps = PercentileMaps(
+        chosen or PERCENTILES, tried.scope, tried.reading, tried.positive_activations, tried.fullgrad
+    )
+    settings = TuneSettings(maps, tried.train_images, tried.rule_images, written.bootstrap)
+    data = open_data(source.data, source, one_class=True, run=run)
+    opened = Source.open(run, data, device=machine.device)
     with progress("tuning") as advance:
-        tuned = tune_run(source, settings, Work(out, resume, overwrite, called(), advance))
-    return tell(tuned, out, _print_table, as_json=as_json)
+        found = tune_run(opened, settings, written.work(advance, resume=machine.resume))
+    return tell(found, written, _print_table)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

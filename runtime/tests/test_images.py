@@ -83,6 +83,21 @@ def test_sixteen_bit_uses_the_full_range(tmp_path: Path, suffix: str) -> None:
     assert image[..., 0].tolist() == [[0, 0, 1], [1, 128, 255]]
 
 
+@pytest.mark.parametrize(("mode", "suffix"), [("I", "tif"), ("I;16", "tif"), ("I;16", "png")])
+def test_eight_bits_in_a_wider_file_are_as_bright_as_elsewhere(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    """Only somebody who says which value is white makes them dark."""
+    values = np.array([[0, 100, 255]], np.uint8)
+    wide = Image.fromarray(values.astype(np.int32 if mode == "I" else np.uint16))
+    assert wide.mode == mode
+    path = save(tmp_path / f"a.{suffix}", wide)
+    for image in (path, path.read_bytes(), wide):
+        np.testing.assert_array_equal(to_pixels(image, "a")[0, :, 0], values[0])
+        assert to_pixels(image, "a", white=4095)[0, :, 0].tolist() == [0, 6, 16]
+    assert read_mask(path, threshold=100).tolist() == [[False, False, True]]
+
+
 def test_sixteen_bit_of_a_camera_with_fewer_bits(tmp_path: Path) -> None:
     values = np.array([[0, 8, 9], [2048, 4095, 65535]], dtype=np.uint16)
     path = save(tmp_path / "a.png", Image.fromarray(values))

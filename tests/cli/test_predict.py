@@ -134,6 +134,22 @@ def test_nothing_to_save_is_said_by_its_name(ltcam: Call, trained: Path, data: P
     assert not [path for path in (tmp_path / "out").iterdir() if path.name in {"masks", "overlays"}]
 
 
+def test_images_of_more_bits_than_the_training_had(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """8 bits in a wider file are seen as they are; of 12 bits hardly anything is seen, which is said."""
+    values = np.asarray(Image.open(data / "hole" / "00.png").convert("L")).astype(np.uint16)
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "plain.png")
+    Image.fromarray(values).save(tmp_path / "wide.png")
+    Image.fromarray(values * 16).save(tmp_path / "twelve.png")
+    files = [tmp_path / f"{name}.png" for name in ("plain", "wide", "twelve")]
+    result = ltcam("predict", trained, *files, "--out", tmp_path / "out", "--json")
+    found = {entry["image"]: entry["score"] for entry in results(tmp_path / "out")["images"]}
+    assert found["wide.png"] == found["plain.png"]
+    assert len(json.loads(result.out)["notes"]) == 1
+    assert "1 image nearly black, such as twelve.png: no light, or a file of more bits than" in result.err
+
+
 def test_unknown_kinds_to_save_are_named(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
     result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "out", "--save", "masks,overlay")
     assert result.code == 2

@@ -82,9 +82,11 @@ def test_one_fault_of_each_kind(clean: None, paint: Paint, mark: Paint, tmp_path
     assert ids(report.contradictory) == ["dent/lot0/copy.png = good/lot0/3.png"]
     assert report.contradictory[0].reason == "labelled dent, ok"
     assert ids(report.narrow_16_bit) == ["good/lot1/twelve_bits.png"]
+    assert ids(report.other_depth) == ["good/lot1/sixteen_bits.png", "good/lot1/twelve_bits.png"]
+    assert report.other_depth[0].reason == "16 bits"
     assert report.modes["I;16"] == 2
     assert report.duplicates[0].ids == ("dent/lot0/copy.png", "good/lot0/3.png")
-    assert [finding.level for finding in report.findings] == ["error"] * 6 + ["warning"] * 2
+    assert [finding.level for finding in report.findings] == ["error"] * 6 + ["warning"] * 3
     assert sum(count for _, count in report.sizes) == report.images - 2
 
 

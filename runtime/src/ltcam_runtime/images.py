@@ -6,7 +6,8 @@ ever started. The size is compared with the limit before anything is decoded.
 What becomes of the less usual kinds of image:
 
     transparency     composited on white (in a mask: on black, so that what is transparent is background)
-    16-bit grey      scaled so that `white`, by default 65535, becomes 255; what is above is white too
+    16-bit grey      scaled so that `white`, by default 65535, becomes 255; what is above is white too. Where nobody
+                     says another `white`, values that all lie in 0..255 are those of 8 bits in a wider file
     16-bit colour    the upper eight bits of each channel
     32-bit integers  as 16 bit where all values lie in 0..65535, else refused
     32-bit floats    refused, since no file says which value is white
@@ -531,7 +532,7 @@ def _rgb(path: Path, image: Image.Image, white: int = WHITE) -> NDArray[np.uint8
     """(H, W, 3) uint8 of a decoded image of any mode."""
     mode = image.mode
     if mode in _SIXTEEN_BIT:
-        return _three_channels(_to_eight_bits(_sixteen_bit(path, image), white))
+        return _three_channels(_grey_of_sixteen_bits(path, image, white))
     if _has_transparency(image):
         return _on_ground(np.asarray(image.convert("RGBA")), 255)
     if mode == "RGB":
@@ -546,7 +547,7 @@ def _rgb(path: Path, image: Image.Image, white: int = WHITE) -> NDArray[np.uint8
 def _mask_values(path: Path, image: ImageFile.ImageFile, *, raw: bool) -> NDArray[Any]:
     """(H, W) values of a decoded mask image of any mode: as they are in the file, or on a scale of 0 to 255."""
     if image.mode in _SIXTEEN_BIT:
-        return _values_as_meant(image) if raw else _to_eight_bits(_sixteen_bit(path, image))
+        return _values_as_meant(image) if raw else _grey_of_sixteen_bits(path, image, WHITE)
     if image.mode == "F":
         return _float_values(path, np.asarray(image), raw=raw)
     if image.mode == "P" and raw and not _is_grey_ramp(image):
@@ -603,9 +604,22 @@ def _on_ground(rgba: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:
     return mixed.astype(np.uint8)
 
 
+def _grey_of_sixteen_bits(path: Path, image: Image.Image, white: int) -> NDArray[np.uint8]:
+    values = _sixteen_bit(path, image)
+    if white == _largest_said(image) == WHITE and int(values.max(initial=0)) <= 255:
+        return values.astype(np.uint8)
+    return _to_eight_bits(values, white)
+
+
+def _largest_said(image: Image.Image) -> int:
+    """The largest value that the file says it can hold: TIFF has kinds of fewer bits than 16."""
+    return tiff_largest(image) if isinstance(image, _Tiff) and image.mode != "I" else WHITE
+
+
 def _sixteen_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
     values = _values_as_meant(image)
-    if isinstance(image, _Tiff) and image.mode != "I" and (largest := tiff_largest(image)) < 65535:
+    largest = _largest_said(image)
+    if largest < WHITE:
         return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
     if image.mode == "I":
         low, high = int(values.min()), int(values.max())
@@ -622,7 +636,7 @@ def _values_as_meant(image: Image.Image) -> NDArray[Any]:
     return tiff_largest(image) - values if isinstance(image, _Tiff) and tiff_is_negative(image) else values
 
 
-def _to_eight_bits(values: NDArray[np.uint16], white: int = WHITE) -> NDArray[np.uint8]:
+def _to_eight_bits(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
     """0 to `white` becomes 0 to 255, rounded; what is above is white."""
     return np.minimum((values.astype(np.uint32) * 255 + white // 2) // white, 255).astype(np.uint8)
 

@@ -20,6 +20,9 @@ from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_
 from ltcam_runtime.writers.behind import writing_behind
 from ltcam_runtime.zooming import too_small_to_see
 
+_NEARLY_BLACK = 20
+"""Grey value of 255 that no pixel of such an image exceeds: what 12 bits give on a scale of 16."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -176,6 +179,7 @@ def write_predictions(
         LtcamError: an inspector or output that cannot be used.
     """
     total, poor, largest = len(listing.files), 0, (0, 0)
+    black: list[str] = []
     with output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder:
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
@@ -209,13 +213,26 @@ def write_predictions(
                     behind.add(item.inspection, item.image)
                     poor += item.inspection.trust == "poor"
                     largest = max(largest, item.inspection.size, key=math.prod)
+                    if int(item.image.max()) <= _NEARLY_BLACK:
+                        black.append(item.name)
                 progress(done, total)
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
     closer = "--zoom 1 looks at full resolution where something stands out"
     notes = [] if inspector.settings.zoom else too_small_to_see(largest, inspector.network.image_size, closer)
+    notes += _nearly_black(black)
     return Summary(
         out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out), poor, tuple(notes)
     )
+
+
+def _nearly_black(names: Sequence[str]) -> list[str]:
+    """A note where images are so dark that hardly anything of them was seen."""
+    if not names:
+        return []
+    return [
+        f"{counted(len(names), 'images')} nearly black, such as {names[0]}: no light, or a file of more bits than the "
+        "images of the training; give images of their depth"
+    ]
 
 
 def settings_json(

@@ -94,6 +94,7 @@ class CheckReport:
         contradictory: equal pixels under different labels.
         several_pictures: files with more than one page or frame.
         narrow_16_bit: 16-bit images that use less than an eighth of the range that all of them use.
+        other_depth: images of 8 bits where most have 16, or the other way round.
         duplicates: groups of images that show the same photograph or surface.
         straddling: groups, copies joined, that stand on several sides of the split the data set names.
         soft_masks: masks with values in between, and the threshold that was taken.
@@ -128,6 +129,7 @@ class CheckReport:
     contradictory: tuple[FileProblem, ...]
     several_pictures: tuple[FileProblem, ...]
     narrow_16_bit: tuple[FileProblem, ...]
+    other_depth: tuple[FileProblem, ...]
     duplicates: tuple[DuplicateGroup, ...]
     straddling: tuple[str, ...]
     soft_masks: tuple[FileProblem, ...]
@@ -198,6 +200,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         contradictory=_contradictions(samples, signatures),
         several_pictures=_problems(samples, [f.more_pictures for f in facts]),
         narrow_16_bit=_problems(samples, [f.range_problem for f in facts]),
+        other_depth=_other_depth(samples, facts),
         duplicates=duplicates,
         straddling=straddling_groups(merge_groups(dataset, duplicates)),
         soft_masks=_problems(samples, [f.soft_mask for f in facts]),
@@ -421,6 +424,16 @@ def _odd_shapes(samples: Sequence[Sample], signatures: Mapping[str, Signature]) 
         for sample in samples
         if sample.id in odd
     )
+
+
+def _other_depth(samples: Sequence[Sample], facts: Sequence[_Facts]) -> tuple[FileProblem, ...]:
+    """Images of another depth than most have."""
+    wide = [sample.id for sample, fact in zip(samples, facts, strict=True) if fact.mode in _SIXTEEN_BIT]
+    usual = [
+        sample.id for sample, fact in zip(samples, facts, strict=True) if fact.mode not in ("", *_SIXTEEN_BIT)
+    ]
+    rare, bits = (wide, 16) if len(wide) <= len(usual) else (usual, 8)
+    return tuple(FileProblem(name, f"{bits} bits") for name in rare)
 
 
 def _merged(dataset: Dataset, duplicates: Sequence[DuplicateGroup]) -> tuple[tuple[str, ...], ...]:

@@ -142,6 +142,11 @@ def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
             "They come out nearly flat in 8 bits. Are images of several cameras, or exposures, mixed?",
             report.narrow_16_bit,
         ),
+        (
+            "Images of another depth than most",
+            "8-bit and 16-bit files seldom show a part equally bright. Save all alike, and those to be inspected.",
+            report.other_depth,
+        ),
     )
 
 

@@ -151,6 +151,7 @@ def reproduce(
     training = trained.of(kind)
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415
+    from ltcam.experiments.reproduce.reproduction import SyntheticSet  # noqa: PLC0415
 
     percentile = measured.percentile
     plan = job.Plan(
@@ -167,7 +168,7 @@ def reproduce(
         folds=measured.folds,
         rows=measured.rows,
         bootstrap=written.bootstrap,
-        synthetic=job.SyntheticSet(
+        synthetic=SyntheticSet(
             listed(measured.surfaces), measured.images, parse_size(measured.synthetic_size, "synthetic_size")
         ),
     )
@@ -180,15 +181,13 @@ def reproduce(
         telling=job.Telling(progress, say),
     )
     if written.as_json:
-        print_json(found)
+        print_json(found.to_json())
     else:
-        from ltcam.experiments.compare.comparison import Comparison  # noqa: PLC0415
-
-        _print_table(Comparison.model_validate(found["compare"]))
-    for failure in found["compare"]["failed"]:
+        _print_table(found.compare)
+    for failure in found.compare.failed:
         say(f"not measured: {failure['image']}: {failure['reason']}")
     say(f"results: {written.out} (page: {written.out / 'report.html'})")
-    return SOME_FAILED if found["compare"]["failed"] else DONE
+    return SOME_FAILED if found.compare.failed else DONE
 
 
 def _print_table(comparison: Comparison) -> None:

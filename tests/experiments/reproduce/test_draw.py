@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures import maps as figure_maps
 from ltcam.experiments.reproduce.figures.draw import FigureSettings, make_figures
 from ltcam.experiments.reproduce.figures.maps import choose_pictured, maps_of, read_shown, shown_contenders
+from ltcam.experiments.reproduce.reproduction import Drawn
 from ltcam.experiments.results import Work
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError
@@ -48,7 +49,7 @@ def run(make_run: Callable[..., Path]) -> Path:
     return make_run()
 
 
-def draw(run: Path, data: Path, out: Path, **work: Any) -> Mapping[str, Any]:
+def draw(run: Path, data: Path, out: Path, **work: Any) -> Drawn:
     return make_figures(Source.open(run, data, device="cpu"), FigureSettings(images=2), Work(out, **work))
 
 
@@ -115,12 +116,13 @@ def test_what_is_written(run: Path, data: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         [*names, "figures.json", FILES_FILE]
     )
-    assert json.loads((tmp_path / "out/figures.json").read_text()) == found
+    assert json.loads((tmp_path / "out/figures.json").read_text()) == found.to_json()
     assert calls == [(1, 2), (2, 2)]
-    assert [each["image"] for each in found["images"]] == ["dent/7.png", "dent/5.png"]
-    for image in found["images"]:
-        assert len(image["stage_maxima"]) == len(found["stages"]) + 1
-        top, left, bottom, right = image["window"]
+    assert [each.image for each in found.images] == ["dent/7.png", "dent/5.png"]
+    for image in found.images:
+        assert image.window is not None
+        assert len(image.stage_maxima) == len(found.stages) + 1
+        top, left, bottom, right = image.window
         assert 0 <= top < bottom <= 120
         assert 0 <= left < right <= 48
     with pytest.raises(OutputError, match="`overwrite=True`"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from tests.conftest import noted
 
 from ltcam.data import opened as open_data
 from ltcam.data.layouts import read_dataset
+from ltcam.experiments.compare.comparison import CompareRow, Comparison
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.reproduce import steps as job
 from ltcam.experiments.reproduce.finished import summary_of_folds
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
-from ltcam.experiments.reproduce.steps import AtHand, Plan, SyntheticSet, Telling, reproduce
-from ltcam.experiments.results import Work
+from ltcam.experiments.reproduce.reproduction import OverFolds, Reproduction, SyntheticSet
+from ltcam.experiments.reproduce.steps import AtHand, Plan, Telling, reproduce
+from ltcam.experiments.results import ImageTotals, PixelSums, Work
 from ltcam.runs.inspector import Inspector
 from ltcam.synth.write import synthesise
 from ltcam.training.listener import Listener
@@ -49,7 +51,7 @@ BARE = replace(PLAN, maps=QUICK, tuning=False, questions=False)
 
 def run(
     plan: Plan, out: Path, *, resume: bool = False, say: Callable[[str], None] | None = None, **at_hand: Any
-) -> Mapping[str, Any]:
+) -> Reproduction:
     telling = None if say is None else Telling(say=say)
     work = Work(out, resume=resume, command="ltcam reproduce it")
     return reproduce(plan, work, AtHand(**at_hand), device="cpu", telling=telling)
@@ -79,7 +81,7 @@ def done(
     opens: list[str],
     opens_below: Callable[[Path], AbstractContextManager[Counter[str]]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, Any]:
+) -> tuple[Path, Reproduction]:
     """A whole miniature reproduction: folder and what was returned. Not to be changed."""
     out = tmp_path_factory.mktemp("synthetic") / "out"
     opens.clear()
@@ -97,31 +99,31 @@ def done(
     return out, found
 
 
-def test_a_whole_miniature_writes_page_figures_and_numbers(done: tuple[Path, Any]) -> None:
+def test_a_whole_miniature_writes_page_figures_and_numbers(done: tuple[Path, Reproduction]) -> None:
     out, found = done
-    assert json.loads((out / "reproduction.json").read_text()) == found
-    assert found["compare"] == json.loads((out / "compare/compare.json").read_text())
-    assert found["tune"] == json.loads((out / "tune/tune.json").read_text())
-    assert found["questions"] == json.loads((out / "questions/questions.json").read_text())
-    assert found["questions_of_folds"] is None
-    assert found["figures"] == json.loads((out / "figures/figures.json").read_text())
+    assert json.loads((out / "reproduction.json").read_text()) == found.to_json()
+    assert Reproduction.model_validate(found.to_json()) == found
+    names = ("compare", "tune", "questions", "figures")
+    steps = {name: json.loads((out / name / f"{name}.json").read_text()) for name in names}
+    assert {name: found.to_json()[name] for name in steps} == steps
+    assert found.questions_of_folds is None
     assert hidden(out.parent) == []
     for name in ("stages", "methods", "truncation", "layers", "delta"):
         with Image.open(out / f"figures/{name}.png") as picture:
             assert picture.width > 600
         assert (out / f"figures/{name}.svg").read_text().startswith("<?xml")
     assert (out / "run/weights.safetensors").is_file()
-    assert (found["kind"], found["split"], found["seed"]) == ("synthetic", "lots", 0)
-    titles = {row["method"] for row in found["compare"]["rows"]}
+    assert (found.kind, found.split, found.seed) == ("synthetic", "lots", 0)
+    titles = {row.method for row in found.compare.rows}
     assert {"Grad-CAM", "LTGrad-CAM", "Score-CAM", "Ablation-CAM", "LTFullGrad", "This run"} <= titles
-    assert found["run"]["initial_weights"]["source"] == "random initialisation"
-    assert found["versions"]["torch"]
+    assert found.run.initial_weights["source"] == "random initialisation"
+    assert found.versions["torch"]
     table = json.loads((out / "compare.json").read_text())
     assert (table["split"], table["backbone"]) == ("lots", "test_resnet")
-    assert [row["iou"] for row in table["rows"]] == [row["iou"] for row in found["compare"]["rows"]]
+    assert [row["iou"] for row in table["rows"]] == [row.iou for row in found.compare.rows]
 
 
-def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done: tuple[Path, Any]) -> None:
+def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done: tuple[Path, Reproduction]) -> None:
     out, found = done
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page
@@ -130,24 +132,24 @@ def test_the_page_is_complete_in_itself_and_shows_what_was_measured(done: tuple[
     for words in ("What the paper leaves open", "behind the train masks&#39; choice", "LTLayerCAM"):
         assert words in page
     assert "ltcam reproduce it" in page
-    for row in found["compare"]["rows"]:
-        assert row["method"] in page
-        assert f"{row['iou']:.3f}" in page
+    for row in found.compare.rows:
+        assert row.method in page
+        assert f"{row.iou:.3f}" in page
     assert "random initialisation" in page
 
 
-def test_the_images_shown_are_chosen_by_area(done: tuple[Path, Any]) -> None:
-    images = done[1]["figures"]["images"]
+def test_the_images_shown_are_chosen_by_area(done: tuple[Path, Reproduction]) -> None:
+    images = done[1].figures.images
     assert len(images) == 2
-    assert images[0]["defect_share"] <= images[1]["defect_share"]
-    assert [each["among"] for each in images] == [done[1]["compare"]["images"]["measured"]] * 2
+    assert images[0].defect_share <= images[1].defect_share
+    assert [each.among for each in images] == [done[1].compare.images.measured] * 2
     for image in images:
-        assert {each["method"] for each in image["iou"]} >= {"Grad-CAM", "Score-CAM", "This run"}
+        assert {each.method for each in image.iou} >= {"Grad-CAM", "Score-CAM", "This run"}
 
 
 @pytest.mark.slow
 def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(
-    done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Reproduction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
@@ -170,10 +172,12 @@ def test_what_is_finished_is_not_repeated_and_a_seed_gives_the_same_numbers(
     assert hidden(tmp_path) == []
     folder, whole = done
     assert (out / "run/weights.safetensors").read_bytes() == (folder / "run/weights.safetensors").read_bytes()
-    assert found["questions"]["rows"] == whole["questions"]["rows"]
-    expected = {(row["method"], row["stages"]): row["iou"] for row in whole["compare"]["rows"]}
-    for row in found["compare"]["rows"]:  # in batches of another size, so up to rounding
-        assert row["iou"] == pytest.approx(expected[row["method"], row["stages"]], abs=1e-3)
+    assert found.questions is not None
+    assert whole.questions is not None
+    assert found.questions.rows == whole.questions.rows
+    expected = {(row.method, row.stages): row.iou for row in whole.compare.rows}
+    for row in found.compare.rows:  # in batches of another size, so up to rounding
+        assert row.iou == pytest.approx(expected[row.method, row.stages], abs=1e-3)
 
 
 @pytest.mark.slow
@@ -228,7 +232,7 @@ def ksdd2(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def on_ksdd2(opens: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def on_ksdd2(opens: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reproduction]:
     folder = tmp_path_factory.mktemp("ksdd2")
     training = TRAINING.model_copy(update={"image_size": (96, 64)})
     plan = replace(
@@ -246,22 +250,23 @@ def on_ksdd2(opens: list[str], tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "out", found
 
 
-def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2: tuple[Path, Any]) -> None:
+def test_ksdd2_in_its_official_layout_beside_the_papers_numbers(on_ksdd2: tuple[Path, Reproduction]) -> None:
     out, found = on_ksdd2
-    assert (found["kind"], found["split"]) == ("ksdd2", "official")
-    assert found["compare"]["images"] == {"defective": 3, "with_mask": 3, "measured": 3}
-    paper = {row["method"]: row["paper"]["iou"] for row in found["compare"]["rows"] if row["paper"]}
+    assert (found.kind, found.split) == ("ksdd2", "official")
+    assert found.compare.images.to_json() == {"defective": 3, "with_mask": 3, "measured": 3}
+    paper = {row.method: row.paper.iou for row in found.compare.rows if row.paper}
     assert paper["LTGrad-CAM"] == 0.4267
     assert len(paper) == 7  # without Score-CAM and Ablation-CAM
-    assert found["compare"]["paper_order"]["last"]["methods"] == 7
+    assert found.compare.paper_order is not None
+    assert found.compare.paper_order["last"].methods == 7
     page = (out / "report.html").read_text()
     assert "0.427" in page
     assert "KolektorSDD2" in page
     assert "Spearman" in page
-    assert "synthetic" not in found["plan"]
+    assert "synthetic" not in found.plan.to_json()
 
 
-def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2: tuple[Path, Any]) -> None:
+def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2: tuple[Path, Reproduction]) -> None:
     out, _ = on_ksdd2
     folds = json.loads((out / "folds.json").read_text())
     assert (folds["split"], folds["folds"]) == ("folds", 2)
@@ -282,17 +287,19 @@ def test_folds_are_trained_and_compared_and_summed_up(on_ksdd2: tuple[Path, Any]
 def test_undefined_values_of_folds() -> None:
     row = {"method": "m", "stages": "last", "percentile": None, "paper": None}
     numbers = dict.fromkeys(("iou", "precision", "recall", "f1"))
-    one = {"images": {"measured": 1}, "rows": [{**row, **numbers, "counts": {"tp": 0, "fp": 0, "fn": 0}}]}
-    found = summary_of_folds([one])
+    counts = PixelSums(tp=0, fp=0, fn=0)
+    measured = CompareRow.model_construct(**row, **numbers, counts=counts)  # type: ignore[arg-type]
+    images = ImageTotals(defective=1, with_mask=1, measured=1)
+    found = summary_of_folds([Comparison.model_construct(images=images, rows=(measured,))])  # type: ignore[call-arg]
     assert found is not None
-    assert found["rows"][0]["iou"] == {"mean": None, "std": None, "folds": [None]}
-    assert found["rows"][0]["pooled_iou"] is None
+    assert found.rows[0].iou == OverFolds(mean=None, std=None, folds=(None,))
+    assert found.rows[0].pooled_iou is None
     assert summary_of_folds([]) is None
 
 
 @pytest.mark.slow
 def test_runs_at_hand_are_measured_instead_of_trained(
-    done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Reproduction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
     synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
@@ -303,14 +310,15 @@ def test_runs_at_hand_are_measured_instead_of_trained(
     with pytest.raises(SettingsError, match="`fold_run`"):
         run(replace(BARE, folds=2), tmp_path / "other", run=at_hand, fold_runs=(at_hand,))
     found = run(BARE, tmp_path / "out", run=at_hand, fold_runs=(at_hand, at_hand))
-    expected = {(row["method"], row["stages"]): row["iou"] for row in done[1]["compare"]["rows"]}
-    compared = {(row["method"], row["stages"]): row["iou"] for row in found["compare"]["rows"]}
+    expected = {(row.method, row.stages): row.iou for row in done[1].compare.rows}
+    compared = {(row.method, row.stages): row.iou for row in found.compare.rows}
     for key, iou in compared.items():  # in batches of another size, so up to rounding
         assert iou == pytest.approx(expected[key], abs=1e-3)
     assert not (tmp_path / "out/run").exists()
-    assert found["folds"]["folds"] == 2
-    for row in found["folds"]["rows"]:
-        assert row["iou"]["folds"] == [compared[row["method"], row["stages"]]] * 2
+    assert found.folds is not None
+    assert found.folds.folds == 2
+    for row in found.folds.rows:
+        assert row.iou.folds == (compared[row.method, row.stages],) * 2
     assert (tmp_path / "out/folds/2/run.json").read_text() == (at_hand / "run.json").read_text()
 
 
@@ -329,13 +337,14 @@ def test_settings_that_cannot_be_used(plan: Plan, data: str | None, said: str, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_comes_from_files_is_escaped(done: tuple[Path, Any]) -> None:
-    found = json.loads(json.dumps(done[1]))
+def test_what_comes_from_files_is_escaped(done: tuple[Path, Reproduction]) -> None:
+    values = done[1].to_json()
     nasty = "<script>alert(1)</script>"
-    found["compare"]["failed"] = [{"image": nasty, "reason": nasty}]
-    found["compare"]["notes"] = [nasty]
-    found["command"] = nasty
-    found["run"]["initial_weights"] = {"source": nasty}
+    values["compare"]["failed"] = [{"image": nasty, "reason": nasty}]
+    values["compare"]["notes"] = [nasty]
+    values["command"] = nasty
+    values["run"]["initial_weights"] = {"source": nasty}
+    found = Reproduction.model_validate(values)
     page = reproduce_page(found, {}, title=nasty)
     assert "<script" not in page
     assert "&lt;script&gt;" in page

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, TypeVar
 
 from pydantic import JsonValue
 from pydantic.dataclasses import dataclass
@@ -81,7 +82,7 @@ class ComparedMap(MapOf):
     bfloat16: bool = False
 
 
-class CompareRow(BoundedRatios, ComparedMap):
+class MeasuredMap(BoundedRatios, ComparedMap):
     """How good one method's masks are.
 
     Attributes:
@@ -90,8 +91,6 @@ class CompareRow(BoundedRatios, ComparedMap):
         mean_over_kinds: likewise None in old files.
         classes: by kind of defect; None where there is only one.
         counts: of pixels.
-        seconds: per image, for the map.
-        shares_capture: whether a capture that others use too was all it needed.
         paper: what the paper prints for it, if anything.
     """
 
@@ -100,9 +99,27 @@ class CompareRow(BoundedRatios, ComparedMap):
     mean_over_kinds: MeansOverKinds | None = None
     classes: dict[str, KindRow] | None
     counts: PixelSums
+    paper: Printed | None
+
+
+class CompareRow(MeasuredMap):
+    """How good one method's masks are, and how long its maps take.
+
+    Attributes:
+        seconds: per image, for the map.
+        shares_capture: whether a capture that others use too was all it needed.
+    """
+
     seconds: float
     shares_capture: bool
-    paper: Printed | None
+
+
+R = TypeVar("R", bound=MeasuredMap)
+
+
+def ranked(rows: Iterable[R]) -> list[R]:
+    """The rows, highest IoU first; undefined ones last."""
+    return sorted(rows, key=lambda row: -1.0 if row.iou is None else row.iou, reverse=True)
 
 
 class OrderAgreement(Values):
@@ -165,7 +182,3 @@ class Comparison(Values):
     versions: dict[str, str]
     command: str
     failed: tuple[dict[str, str], ...]
-
-    def ranked(self) -> list[CompareRow]:
-        """The rows, highest IoU first; undefined ones last."""
-        return sorted(self.rows, key=lambda row: -1.0 if row.iou is None else row.iou, reverse=True)

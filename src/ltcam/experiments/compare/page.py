@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltcam.experiments.compare.comparison import ComparedMap, CompareRow, Comparison, MapOf
+from ltcam.experiments.compare.comparison import (
+    ComparedMap,
+    CompareRow,
+    Comparison,
+    MapOf,
+    MeasuredMap,
+    OrderAgreement,
+    ranked,
+)
 from ltcam.experiments.pages import last_rows, markdown_of, network_row, stage_rows
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import (
@@ -63,7 +71,7 @@ def compare_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             f"{1000 * row.seconds:.1f}",
             NONE if row.paper is None else fraction(row.paper.iou),
         )
-        for row in comparison.ranked()
+        for row in ranked(comparison.rows)
     ]
 
 
@@ -77,7 +85,7 @@ def class_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str
         The number of images stands behind a kind's name, and the mean over kinds before them; None where there is
         one kind only.
     """
-    rows = [row for row in comparison.ranked() if row.classes]
+    rows = [row for row in ranked(comparison.rows) if row.classes]
     if not rows:
         return None
     kinds = [f"{name} ({numbers.images})" for name, numbers in (rows[0].classes or {}).items()]
@@ -101,7 +109,10 @@ def compare_markdown(comparison: Comparison) -> str:
         markdown_text(_sentence(comparison)),
         markdown_table(HEAD, compare_rows(comparison)),
         "True masks were used for measuring only. " + _times(comparison),
-        *(f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)),
+        *(
+            f"Order of the methods by IoU against the paper's: {text}."
+            for text in orders(comparison.paper_order)
+        ),
         *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)),
     ]
     classes = class_table(comparison)
@@ -118,7 +129,7 @@ def compare_page(comparison: Comparison, *, title: str) -> str:
         comparison: as for `compare_rows`.
         title: heading, such as the names of run and data.
     """
-    rows = comparison.ranked()
+    rows = ranked(comparison.rows)
     return render(
         "page.html.j2",
         beside=__file__,
@@ -129,7 +140,7 @@ def compare_page(comparison: Comparison, *, title: str) -> str:
         rows=[_cells(row) for row in rows],
         paper_rows=paper_rows(rows),
         paper_notes=paper_notes(rows),
-        orders=orders(comparison),
+        orders=orders(comparison.paper_order),
         classes=class_table(comparison),
         times=_times(comparison),
         setting_rows=_setting_rows(comparison),
@@ -197,7 +208,7 @@ def _cells(row: CompareRow) -> dict[str, Any]:
     }
 
 
-def paper_rows(rows: Sequence[CompareRow]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def paper_rows(rows: Sequence[MeasuredMap]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """(method, map of, (measured, printed) of each metric) of the methods that the paper has."""
     return [
         (
@@ -213,18 +224,18 @@ def paper_rows(rows: Sequence[CompareRow]) -> list[tuple[str, str, list[tuple[st
     ]
 
 
-def paper_notes(rows: Sequence[CompareRow]) -> list[tuple[str, str]]:
+def paper_notes(rows: Sequence[MeasuredMap]) -> list[tuple[str, str]]:
     """(method, what was corrected) of the paper's numbers that are not shown as printed."""
     notes = {row.method: row.paper.note for row in rows if row.paper is not None}
     return [(method, note) for method, note in notes.items() if note]
 
 
-def orders(comparison: Comparison) -> list[str]:
+def orders(agreements: Mapping[str, OrderAgreement] | None) -> list[str]:
     """What the rank correlations with the paper are, in words."""
     return [
         f"Spearman {'undefined' if each.spearman is None else format(each.spearman, '.2f')} over "
         f"{each.methods} methods, {_ORDERS[stages]}"
-        for stages, each in (comparison.paper_order or {}).items()
+        for stages, each in (agreements or {}).items()
     ]
 
 

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from ltcam.data.splits import paper_split
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, iou
+from ltcam.experiments.ablation.answers import Answers
 from ltcam.experiments.ablation.measure import ABLATION_FILE
+from ltcam.experiments.compare.comparison import Comparison
 from ltcam.experiments.compare.measure import COMPARE_FILE
 from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.draw import CAPTIONS, FIGURES_FILE
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
-from ltcam.experiments.results import write_json
+from ltcam.experiments.reproduce.reproduction import (
+    Drawn,
+    FoldRow,
+    Folds,
+    Machine,
+    MeasuredRun,
+    OverFolds,
+    Planned,
+    Published,
+    Reproduction,
+)
+from ltcam.experiments.results import Values, write_json
 from ltcam.experiments.tune.measure import TUNE_FILE
 from ltcam.experiments.tune.page import curve_figure
 from ltcam.experiments.tune.tuning import Tuning
@@ -32,20 +44,7 @@ from ltcam_runtime.errors import DataError
 
 REPRODUCTION_SCHEMA_VERSION = 1
 
-_HITS = ("hit_8px", "hit_inside", "mean_over_kinds")
-_ROW = ("method", "stages", "percentile", "sharpening", *PIXEL_RATIOS, *_HITS, "counts", "classes", "paper")
-_RUN = (
-    "backbone",
-    "image_size",
-    "stages",
-    "classes",
-    "initial_weights",
-    "training",
-    "arithmetic",
-    "evidence",
-    "data",
-    "seed",
-)
+V = TypeVar("V", bound=Values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +55,18 @@ class Finished:
         work: folder of the finished steps.
         source: the run that was measured, and the data.
         fold_runs: run folders of the folds.
-        plan: what was asked for, as JSON values.
+        plan: what was asked for.
         command: kept in the results.
     """
 
     work: Path
     source: Source
     fold_runs: Sequence[Path]
-    plan: Mapping[str, Any]
+    plan: Planned
     command: str
 
 
-def assemble(folder: Path, finished: Finished, *, title: str) -> dict[str, Any]:
+def assemble(folder: Path, finished: Finished, *, title: str) -> Reproduction:
     """Copy the finished steps into the results' folder, and write the JSON files and the page.
 
     Args:
@@ -90,31 +89,32 @@ def assemble(folder: Path, finished: Finished, *, title: str) -> dict[str, Any]:
         shutil.copytree(work / "folds" / fold.name / "compare", fold / "compare")
         _forget_place(fold / "compare", work)
         shutil.copy(fold_run / RUN_FILE, fold)  # classifiers are large, and nothing that is shown needs them
-    comparison = _read(folder / "compare" / COMPARE_FILE)
     settings = source.inspector.run
-    found: dict[str, Any] = {
-        "schema_version": REPRODUCTION_SCHEMA_VERSION,
-        "kind": plan["kind"],
-        "split": split_name(source, plan["kind"]),
-        "run": {name: value for name, value in settings.model_dump(mode="json").items() if name in _RUN},
-        "compare": comparison,
-        "tune": _read(folder / "tune" / TUNE_FILE),
-        "questions": _read(folder / "questions" / ABLATION_FILE),
-        "questions_of_folds": _read(folder / "questions-folds" / ABLATION_FILE),
-        "figures": _read(folder / "figures" / FIGURES_FILE),
-        "folds": summary_of_folds([_read(fold / "compare" / COMPARE_FILE) for fold in folds]),
-        "plan": dict(plan),
-        "seed": settings.seed,
-        "versions": package_versions(),
-        "machine": {"processor": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
-        "command": finished.command,
-    }
-    if found["tune"] is not None:
-        save_figure(curve_figure(Tuning.model_validate(found["tune"])), folder / "figures", "delta")
-    write_json(folder / "reproduction.json", found)
-    write_json(folder / "compare.json", table_for_docs(found["split"], comparison))
-    if found["folds"] is not None:
-        write_json(folder / "folds.json", {"split": "folds", "backbone": settings.backbone, **found["folds"]})
+    found = Reproduction(
+        schema_version=REPRODUCTION_SCHEMA_VERSION,
+        kind=plan.kind,
+        split=split_name(source, plan.kind),
+        run=MeasuredRun.model_validate(settings.model_dump(mode="json")),
+        compare=_read(folder / "compare" / COMPARE_FILE, Comparison),
+        tune=_read_if_done(folder / "tune" / TUNE_FILE, Tuning),
+        questions=_read_if_done(folder / "questions" / ABLATION_FILE, Answers),
+        questions_of_folds=_read_if_done(folder / "questions-folds" / ABLATION_FILE, Answers),
+        figures=_read(folder / "figures" / FIGURES_FILE, Drawn),
+        folds=summary_of_folds([_read(fold / "compare" / COMPARE_FILE, Comparison) for fold in folds]),
+        plan=plan,
+        seed=settings.seed,
+        versions=package_versions(),
+        machine=Machine(processor=platform.machine(), system=platform.system(), cores=os.cpu_count()),
+        command=finished.command,
+    )
+    if found.tune is not None:
+        save_figure(curve_figure(found.tune), folder / "figures", "delta")
+    write_json(folder / "reproduction.json", found.to_json())
+    published = Published.model_validate(found.compare.to_json() | {"split": found.split})
+    write_json(folder / "compare.json", published.to_json())
+    if found.folds is not None:
+        about = {"split": "folds", "backbone": settings.backbone}
+        write_json(folder / "folds.json", about | found.folds.to_json())
     pictures = [
         (name, folder / "figures" / f"{name}.png")
         for name in CAPTIONS
@@ -141,67 +141,41 @@ def split_name(source: Source, kind: str) -> str:
     return names[kind] if measured == expected else "groups"
 
 
-def table_for_docs(split: str, comparison: Mapping[str, Any]) -> dict[str, Any]:
-    """The comparison as it is published: which split, which network, a row per method, and no path of a machine."""
-    return {
-        "split": split,
-        "backbone": comparison["backbone"],
-        "images": comparison["images"],
-        "rows": [
-            {name: row.get(name) for name in _ROW} | {"intervals": row["intervals"]}
-            for row in comparison["rows"]
-        ],
-        "paper_order": comparison["paper_order"],
-        "seed": comparison["seed"],
-        "versions": comparison["versions"],
-    }
-
-
-def summary_of_folds(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def summary_of_folds(comparisons: Sequence[Comparison]) -> Folds | None:
     """Mean, standard deviation over folds and pooled value of each metric of each method; None without folds."""
     if not comparisons:
         return None
-    keys = [(row["method"], row["stages"]) for row in comparisons[0]["rows"]]
     rows = []
-    for method, stages in keys:
+    for first in comparisons[0].rows:
         found = [
             row
             for each in comparisons
-            for row in each["rows"]
-            if (row["method"], row["stages"]) == (method, stages)
+            for row in each.rows
+            if (row.method, row.stages) == (first.method, first.stages)
         ]
         if len(found) < len(comparisons):  # the run's own map without sharpening, where one fold has none
             continue
-        first = found[0]
         rows.append(
-            {
-                "method": method,
-                "stages": stages,
-                "percentile": first["percentile"],
-                "paper": first["paper"],
-                **{name: _over_folds([row[name] for row in found]) for name in PIXEL_RATIOS},
-                "pooled_iou": _pooled_iou(found),
-            }
+            FoldRow(
+                method=first.method,
+                stages=first.stages,
+                percentile=first.percentile,
+                paper=first.paper,
+                **{name: _over_folds([getattr(row, name) for row in found]) for name in PIXEL_RATIOS},
+                pooled_iou=iou(sum((PixelCounts(**dict(row.counts)) for row in found), PixelCounts())),
+            )
         )
-    return {
-        "folds": len(comparisons),
-        "images": [each["images"]["measured"] for each in comparisons],
-        "rows": rows,
-    }
+    images = tuple(each.images.measured for each in comparisons)
+    return Folds(folds=len(comparisons), images=images, rows=tuple(rows))
 
 
-def _over_folds(values: Sequence[float | None]) -> dict[str, Any]:
+def _over_folds(values: Sequence[float | None]) -> OverFolds:
     known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        "folds": list(values),
-    }
-
-
-def _pooled_iou(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    pooled = iou(sum((PixelCounts(**row["counts"]) for row in rows), PixelCounts()))
-    return None if math.isnan(pooled) else pooled
+    return OverFolds(
+        mean=float(np.mean(known)) if known else None,
+        std=float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        folds=tuple(values),
+    )
 
 
 def _forget_place(folder: Path, work: Path) -> None:
@@ -213,6 +187,11 @@ def _forget_place(folder: Path, work: Path) -> None:
             file.write_text(text.replace(place, ""), encoding="utf-8")
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path, values: type[V]) -> V:
+    """A step's numbers."""
+    return values.model_validate_json(file.read_text(encoding="utf-8"))
+
+
+def _read_if_done(file: Path, values: type[V]) -> V | None:
     """A step's numbers; None where it was not done."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return _read(file, values) if file.is_file() else None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from ltcam.evaluation.counts import PIXEL_RATIOS
 from ltcam.experiments.ablation.answers import Answers
 from ltcam.experiments.ablation.page import GAIN_HEAD, STAGE_HEAD, answer_rows, gain_rows, stage_rows
 from ltcam.experiments.ablation.page import HEAD as ANSWER_HEAD
-from ltcam.experiments.compare.comparison import CompareRow, Comparison, MapOf
+from ltcam.experiments.compare.comparison import CompareRow, Comparison, ranked
 from ltcam.experiments.compare.page import HEAD as COMPARE_HEAD
 from ltcam.experiments.compare.page import (
     class_table,
@@ -22,9 +24,9 @@ from ltcam.experiments.compare.page import (
     paper_rows,
     stage_words,
 )
+from ltcam.experiments.reproduce.reproduction import Folds, OverFolds, Reproduction
 from ltcam.experiments.tune.page import HEAD as CHOICE_HEAD
 from ltcam.experiments.tune.page import choice_rows
-from ltcam.experiments.tune.tuning import Tuning
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
@@ -46,36 +48,37 @@ Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 PAPER_HEAD = ("method", "map of", "IoU", "paper", "precision", "paper", "recall", "paper", "F1", "paper")
 
 
-def reproduce_markdown(found: Mapping[str, Any]) -> str:
+def reproduce_markdown(found: Reproduction) -> str:
     """The numbers as Markdown: the methods beside the paper's, all rows, classes, percentiles, folds."""
-    comparison = Comparison.model_validate(found["compare"])
+    comparison = found.compare
     blocks = [markdown_text(_sentence(found))]
-    rows = paper_rows(comparison.ranked())
+    rows = paper_rows(ranked(comparison.rows))
     if rows:
         blocks.append(
             markdown_table(
                 PAPER_HEAD, [(m, w, *(cell for pair in pairs for cell in pair)) for m, w, pairs in rows]
             )
         )
-        blocks += [f"Order of the methods by IoU against the paper's: {text}." for text in orders(comparison)]
+        blocks += [
+            f"Order of the methods by IoU against the paper's: {text}."
+            for text in orders(comparison.paper_order)
+        ]
         blocks += [markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)]
     head = COMPARE_HEAD[:9]
     blocks.append(markdown_table(head, [row[: len(head)] for row in compare_rows(comparison)]))
     classes = class_table(comparison)
     if classes is not None:
         blocks.append(markdown_table(*classes))
-    if found["tune"] is not None:
-        blocks.append(markdown_table(CHOICE_HEAD, choice_rows(Tuning.model_validate(found["tune"]))))
+    if found.tune is not None:
+        blocks.append(markdown_table(CHOICE_HEAD, choice_rows(found.tune)))
     for _, tables in _questions(found):
         blocks += [markdown_table(head, rows) for _, head, rows in tables]
-    if found["folds"] is not None:
-        blocks.append(markdown_table(*fold_table(found["folds"])))
+    if found.folds is not None:
+        blocks.append(markdown_table(*fold_table(found.folds)))
     return "\n\n".join(blocks) + "\n"
 
 
-def reproduce_page(
-    found: Mapping[str, Any], figures: Mapping[str, tuple[Path, str, str]], *, title: str
-) -> str:
+def reproduce_page(found: Reproduction, figures: Mapping[str, tuple[Path, str, str]], *, title: str) -> str:
     """The page as one self-contained HTML text.
 
     Args:
@@ -83,26 +86,24 @@ def reproduce_page(
         figures: by name, the picture, its numbers in the paper, and what it shows.
         title: heading.
     """
-    comparison = Comparison.model_validate(found["compare"])
+    comparison = found.compare
     return render(
         "page.html.j2",
         beside=__file__,
         title=title,
         found=found,
         sentence=_sentence(found),
-        data_name=_KINDS[found["kind"]],
+        data_name=_KINDS[found.kind],
         cards=_cards(comparison),
-        paper_rows=paper_rows(comparison.ranked()),
+        paper_rows=paper_rows(ranked(comparison.rows)),
         paper_notes=paper_notes(comparison.rows),
-        orders=orders(comparison),
+        orders=orders(comparison.paper_order),
         compare_head=COMPARE_HEAD,
         all_rows=compare_rows(comparison),
         classes=class_table(comparison),
-        choices=None
-        if found["tune"] is None
-        else (CHOICE_HEAD, choice_rows(Tuning.model_validate(found["tune"]))),
+        choices=None if found.tune is None else (CHOICE_HEAD, choice_rows(found.tune)),
         questions=_questions(found),
-        folds=None if found["folds"] is None else fold_table(found["folds"]),
+        folds=None if found.folds is None else fold_table(found.folds),
         figures={
             name: {"uri": picture_uri(file), "number": number, "words": words}
             for name, (file, number, words) in figures.items()
@@ -121,36 +122,34 @@ def picture_uri(file: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def fold_table(folds: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def fold_table(folds: Folds) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows: mean and spread over folds, highest IoU first."""
 
-    def spread(value: Mapping[str, Any]) -> str:
-        around = "" if value["std"] is None else f" ± {value['std']:.3f}"
-        return fraction(value["mean"]) + around
+    def spread(value: OverFolds) -> str:
+        around = "" if value.std is None else f" ± {value.std:.3f}"
+        return fraction(value.mean) + around
 
     head = ("method", "map of", "IoU", "precision", "recall", "F1", "IoU, all folds pooled", "paper's IoU")
-    ordered = sorted(folds["rows"], key=lambda row: -(row["iou"]["mean"] or 0))
+    ordered = sorted(folds.rows, key=lambda row: -(row.iou.mean or 0))
     return head, [
         (
-            row["method"],
-            stage_words(MapOf.model_validate(row)),
-            *(spread(row[name]) for name in ("iou", "precision", "recall", "f1")),
-            fraction(row["pooled_iou"]),
-            NONE if row["paper"] is None else fraction(row["paper"]["iou"]),
+            row.method,
+            stage_words(row),
+            *(spread(getattr(row, name)) for name in PIXEL_RATIOS),
+            fraction(row.pooled_iou),
+            NONE if row.paper is None else fraction(row.paper.iou),
         )
         for row in ordered
     ]
 
 
-def _questions(found: Mapping[str, Any]) -> list[tuple[str, list[Table]]]:
+def _questions(found: Reproduction) -> list[tuple[str, list[Table]]]:
     """Of this run and of the folds, as far as they were asked: words, and the tables of their answers."""
     asked = [
-        ("this run", found["questions"]),
-        (f"mean over {(found['folds'] or {}).get('folds', 0)} folds", found["questions_of_folds"]),
+        ("this run", found.questions),
+        (f"mean over {0 if found.folds is None else found.folds.folds} folds", found.questions_of_folds),
     ]
-    return [
-        (words, _answers(Answers.model_validate(answers))) for words, answers in asked if answers is not None
-    ]
+    return [(words, _answers(answers)) for words, answers in asked if answers is not None]
 
 
 def _answers(answers: Answers) -> list[Table]:
@@ -168,19 +167,19 @@ def _answers(answers: Answers) -> list[Table]:
     return tables
 
 
-def _sentence(found: Mapping[str, Any]) -> str:
-    images, run = found["compare"]["images"], found["run"]
-    height, width = run["image_size"]
-    name = _KINDS[found["kind"]]
+def _sentence(found: Reproduction) -> str:
+    images, run = found.compare.images, found.run
+    height, width = run.image_size
+    name = _KINDS[found.kind]
     return (
-        f"{name[0].upper()}{name[1:]}, {_SPLITS[found['split']]}: {images['measured']} of {images['defective']} "
-        f"defective images measured, pixels pooled over them; {run['backbone']} at {height} × {width} px, trained on "
+        f"{name[0].upper()}{name[1:]}, {_SPLITS[found.split]}: {images.measured} of {images.defective} "
+        f"defective images measured, pixels pooled over them; {run.backbone} at {height} × {width} px, trained on "
         "image labels."
     )
 
 
 def _row(comparison: Comparison, method: str) -> CompareRow | None:
-    found = [row for row in comparison.ranked() if row.method == method]
+    found = [row for row in ranked(comparison.rows) if row.method == method]
     return found[0] if found else None
 
 
@@ -212,31 +211,30 @@ def _cards(comparison: Comparison) -> list[dict[str, str]]:
     return cards
 
 
-def _setting_rows(found: Mapping[str, Any]) -> list[SettingRow]:
-    plan, run = found["plan"], found["run"]
-    training = {name: value for name, value in plan["training"].items() if value is not None}
-    weights = run["initial_weights"].get("source", "not told")
-    machine = found["machine"]
+def _setting_rows(found: Reproduction) -> list[SettingRow]:
+    plan, run = found.plan, found.run
+    training = {name: value for name, value in plan.training.items() if value is not None}
+    weights = run.initial_weights.get("source", "not told")
     rows = [
-        SettingRow("Data", _KINDS[found["kind"]], run["data"].get("split", "")),
-        SettingRow("Split", found["split"], _SPLITS[found["split"]]),
+        SettingRow("Data", _KINDS[found.kind], str(run.data.get("split", ""))),
+        SettingRow("Split", found.split, _SPLITS[found.split]),
         SettingRow("Initial weights", str(weights), "what the network started from"),
         SettingRow("Training", plain({n: _file_name(v) for n, v in training.items()}), ""),
         SettingRow(
-            "Epoch", plain(run["evidence"].get("best_epoch")), str(run["evidence"].get("epoch_chosen_by", ""))
+            "Epoch", plain(run.evidence.get("best_epoch")), str(run.evidence.get("epoch_chosen_by", ""))
         ),
-        SettingRow("Arithmetic", run["arithmetic"]["reason"] or "not told", ""),
-        SettingRow("Percentile", f"{plan['percentile']:g}", "of the LT forms that are compared and drawn"),
+        SettingRow("Arithmetic", run.arithmetic.reason or "not told", ""),
+        SettingRow("Percentile", f"{plan.percentile:g}", "of the LT forms that are compared and drawn"),
         SettingRow(
             "Masks", "Otsu", "of the heatmap at the image's own size; the run's own as its settings say"
         ),
-        SettingRow("Intervals", f"{plan['bootstrap']} resamples", "of whole images, with replacement"),
-        SettingRow("Seed", plain(found["seed"]), "of data, split, training and intervals"),
-        SettingRow("Versions", plain(found["versions"]), ""),
-        SettingRow("Machine", plain(machine), "another one adds numbers up in another order"),
+        SettingRow("Intervals", f"{plan.bootstrap} resamples", "of whole images, with replacement"),
+        SettingRow("Seed", plain(found.seed), "of data, split, training and intervals"),
+        SettingRow("Versions", plain(found.versions), ""),
+        SettingRow("Machine", plain(found.machine.to_json()), "another one adds numbers up in another order"),
     ]
-    if "synthetic" in plan:
-        rows.insert(1, SettingRow("Synthetic set", plain(plan["synthetic"]), "made by this command"))
+    if plan.synthetic is not None:
+        rows.insert(1, SettingRow("Synthetic set", plain(asdict(plan.synthetic)), "made by this command"))
     return rows
 
 

@@ -7,13 +7,12 @@ goes on at the next epoch or image. All that the page shows is read from files o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import file_sha256, merge_groups
@@ -27,6 +26,7 @@ from ltcam.experiments.journal import kept_work
 from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.draw import FIGURES_FILE, FigureSettings, make_figures
 from ltcam.experiments.reproduce.finished import Finished, assemble
+from ltcam.experiments.reproduce.reproduction import Kind, Planned, Reproduction, SyntheticSet
 from ltcam.experiments.results import Progress, Work, silent
 from ltcam.experiments.tune.measure import TUNE_FILE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps
@@ -36,7 +36,7 @@ from ltcam.runs.folder import read_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import resumable
-from ltcam.synth import MIXED, synthesise
+from ltcam.synth import synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
@@ -45,21 +45,11 @@ from ltcam_runtime.folders import output_folder
 
 REPRODUCTION_FILE = "reproduction.json"
 
-Kind = Literal["ksdd", "ksdd2", "synthetic"]
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """Words for a step to a block in which its progress (done, total) is shown."""
 
 _LAYOUTS: Mapping[str, str] = {"ksdd": ksdd.NAME, "ksdd2": ksdd2.NAME}
 _WORK = "reproduction"
-
-
-@dataclass(frozen=True)
-class SyntheticSet:
-    """The set that `ltcam reproduce synthetic` makes for itself; see `ltcam.synth.synthesise`."""
-
-    surfaces: tuple[str, ...] = MIXED
-    images: int = 36
-    size: tuple[int, int] = (192, 256)
 
 
 @dataclass(frozen=True)
@@ -88,13 +78,13 @@ class Plan:
     bootstrap: int = 1000
     synthetic: SyntheticSet = field(default_factory=SyntheticSet)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        values = {**asdict(self), "training": self.training.model_dump(mode="json")}
-        values |= {name: value for name, value in values.pop("maps").items() if value is not None}
+    def values(self) -> Planned:
+        """As results keep it."""
+        given = {**asdict(self), "training": self.training.model_dump(mode="json")}
+        given |= {name: value for name, value in given.pop("maps").items() if value is not None}
         if self.kind != "synthetic":
-            del values["synthetic"]
-        return dict(json.loads(json.dumps(values)))
+            del given["synthetic"]
+        return Planned.model_validate(given)
 
 
 @dataclass(frozen=True)
@@ -197,7 +187,7 @@ def reproduce(
     *,
     device: str = "auto",
     telling: Telling | None = None,
-) -> Mapping[str, Any]:
+) -> Reproduction:
     """Run the paper's experiments and write a page, the figures, and every number.
 
     Classifiers are trained on image labels. Masks measure, and where a choice uses them, its name says so.
@@ -223,7 +213,7 @@ def reproduce(
     with output_folder(work.out, marker=REPRODUCTION_FILE, overwrite=work.overwrite) as folder:
         data = None if given.data is None else OpenData.open(given.data, layout, one_class=False)
         begun = {
-            "plan": plan.to_json(),
+            "plan": plan.values().to_json(),
             "layout": layout,
             "run": None if given.run is None else _hash_of(given.run),
             "fold_runs": [_hash_of(fold_run) for fold_run in given.fold_runs],
@@ -247,7 +237,7 @@ def reproduce(
                 if not step.made.is_file():
                     step.do(f"{number}/{len(steps)} {step.words}")
             finished = Finished(
-                kept, shared.source(shared.run), shared.fold_runs, plan.to_json(), work.command
+                kept, shared.source(shared.run), shared.fold_runs, plan.values(), work.command
             )
             return assemble(folder, finished, title=work.out.name)
 

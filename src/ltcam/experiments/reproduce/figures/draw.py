@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import noting_warnings
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings
 from ltcam.experiments.opened import Source
@@ -33,6 +31,7 @@ from ltcam.experiments.reproduce.figures.plates import (
     stage_figure,
     truncation_figure,
 )
+from ltcam.experiments.reproduce.reproduction import Drawn, DrawnImage, DrawnMap
 from ltcam.experiments.results import Work, write_json
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.inspector import Inspector
@@ -80,9 +79,7 @@ class FigureSettings:
     images: int = 3
 
 
-def make_figures(
-    source: Source, settings: FigureSettings, work: Work, *, kept: Path | None = None
-) -> Mapping[str, Any]:
+def make_figures(source: Source, settings: FigureSettings, work: Work, *, kept: Path | None = None) -> Drawn:
     """Draw a run's figures of a data set: stages, methods, truncation and layers, as PNG and SVG.
 
     The images are chosen by rule: those that are measured are sorted by the share of their pixels that is
@@ -125,8 +122,8 @@ def make_figures(
             work.progress(done, len(chosen))
         for name, figure in _figures(inspector, compared, rows, percentile).items():
             save_figure(figure, folder, name)
-        found: dict[str, Any] = plain_json(_facts(inspector, compared, rows, side.words, percentile))
-        write_json(folder / FIGURES_FILE, found)
+        found = _facts(inspector, compared, rows, side.words, percentile)
+        write_json(folder / FIGURES_FILE, found.to_json())
     return found
 
 
@@ -168,44 +165,41 @@ def _facts(
     rows: Sequence[_Row],
     side: str,
     percentile: float,
-) -> dict[str, Any]:
-    return {
-        "schema_version": FIGURES_SCHEMA_VERSION,
-        "split": side,
-        "backbone": inspector.run.backbone,
-        "percentile": percentile,
-        "rule": "of the images with a mask, sorted by the share that is defect (then by name), the middle one of "
+) -> Drawn:
+    return Drawn(
+        schema_version=FIGURES_SCHEMA_VERSION,
+        split=side,
+        backbone=inspector.run.backbone,
+        percentile=percentile,
+        rule="of the images with a mask, sorted by the share that is defect (then by name), the middle one of "
         f"each of {len(rows)} equal parts; figures of two lines per image show the first and the last of them",
-        "stages": inspector.run.stages,
-        "layers": rows[0].maps.numbers,
-        "images": [
-            {
-                "image": row.pictured.sample.id,
-                "defect_share": row.pictured.area,
-                "rank": row.pictured.rank,
-                "among": row.pictured.among,
-                "window": _box(row.shown),
-                "stage_maxima": [float(each.max()) for each in row.maps.stages],
-                "truncated_stage_maxima": [float(each.max()) for each in row.maps.cut_stages],
-                "iou": [
-                    {
-                        "method": each.title,
-                        "stages": each.stages,
-                        "percentile": each.percentile,
-                        "iou": answer.iou,
-                    }
-                    for each, answer in zip(compared, row.answers, strict=True)
-                ],
-            }
-            for row in rows
-        ],
-    }
+        stages=inspector.run.stages,
+        layers=rows[0].maps.numbers,
+        images=tuple(_drawn(compared, row) for row in rows),
+    )
 
 
-def _box(shown: Shown) -> list[int] | None:
+def _drawn(compared: Sequence[Contender], row: _Row) -> DrawnImage:
+    answers = zip(compared, row.answers, strict=True)
+    return DrawnImage(
+        image=row.pictured.sample.id,
+        defect_share=row.pictured.area,
+        rank=row.pictured.rank,
+        among=row.pictured.among,
+        window=_box(row.shown),
+        stage_maxima=tuple(float(each.max()) for each in row.maps.stages),
+        truncated_stage_maxima=tuple(float(each.max()) for each in row.maps.cut_stages),
+        iou=tuple(
+            DrawnMap(method=each.title, stages=each.stages, percentile=each.percentile, iou=answer.iou)
+            for each, answer in answers
+        ),
+    )
+
+
+def _box(shown: Shown) -> tuple[int, int, int, int] | None:
     """The part shown larger: top, left, bottom, right in pixels."""
     window = close_window(shown.truth)
     if window is None:
         return None
     down, across = window
-    return [down.start, across.start, down.stop, across.stop]
+    return down.start, across.start, down.stop, across.stop

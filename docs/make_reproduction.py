@@ -18,11 +18,14 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
+
+from ltcam.experiments.compare.page import HEAD, method_rows
+from ltcam.experiments.reproduce.page import fold_table, paper_blocks
+from ltcam.experiments.reproduce.reproduction import Folds, Published
+from ltcam.reports.metrics_table import markdown_table
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "reproduction.md"
@@ -37,7 +40,6 @@ _TAKEN = {
     "figures/delta.svg": "delta.svg",
 }
 
-_STAGES = {"last": "last stage", "all": "all stages", "network": "every layer", "run": "its own settings"}
 _MARKED = re.compile(r"(<!-- numbers: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -83,83 +85,14 @@ def block(kind: str, what: str) -> str:
     file = RESULTS / kind / ("folds.json" if what == "folds" else "compare.json")
     if not file.is_file():
         return "*Not measured yet.*"
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return {"paper": paper, "methods": methods, "folds": folds}[what](found)
-
-
-def paper(found: Mapping[str, Any]) -> str:
-    """The methods that the paper has too, its numbers beside."""
-    head = ("method", "map of", "IoU", "paper", "precision", "paper", "recall", "paper", "F1", "paper")
-    rows = [
-        (
-            row["method"],
-            _STAGES[row["stages"]],
-            *(
-                cell
-                for name in ("iou", "precision", "recall", "f1")
-                for cell in (row[name], row["paper"][name])
-            ),
-        )
-        for row in ranked(found)
-        if row.get("paper")
-    ]
-    orders = [
-        f"{order['spearman']:.2f} with the maps of {'the last stage' if stages == 'last' else 'all stages'}"
-        for stages, order in (found.get("paper_order") or {}).items()
-        if order["spearman"] is not None
-    ]
-    sentence = f"\n\nSpearman's rank correlation of the order by IoU: {', '.join(orders)}." if orders else ""
-    return table(head, rows) + sentence
-
-
-def methods(found: Mapping[str, Any]) -> str:
-    """All rows."""
-    rows = [
-        (
-            row["method"],
-            _STAGES[row["stages"]],
-            "" if row["percentile"] is None else f"{row['percentile']:g}",
-            *(row[name] for name in ("iou", "precision", "recall", "f1")),
-        )
-        for row in ranked(found)
-    ]
-    return table(("method", "map of", "percentile", "IoU", "precision", "recall", "F1"), rows)
-
-
-def folds(found: Mapping[str, Any]) -> str:
-    """Mean and standard deviation over folds."""
-    rows = [
-        (
-            row["method"],
-            _STAGES[row["stages"]],
-            *(
-                f"{row[name]['mean']:.3f} ± {row[name]['std']:.3f}"
-                for name in ("iou", "precision", "recall", "f1")
-            ),
-        )
-        for row in sorted(found["rows"], key=lambda row: -(row["iou"]["mean"] or 0))
-        if row["iou"]["mean"] is not None
-    ]
-    return table(("method", "map of", "IoU", "precision", "recall", "F1"), rows)
-
-
-def ranked(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows, highest IoU first."""
-    return sorted(found["rows"], key=lambda row: -1.0 if row["iou"] is None else row["iou"], reverse=True)
-
-
-def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
-    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def cell(value: Any) -> str:
-    """A number with three digits, a dash, or words."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = file.read_text(encoding="utf-8")
+    if what == "folds":
+        return markdown_table(*fold_table(Folds.model_validate_json(text)), words=2)
+    found = Published.model_validate_json(text)
+    if what == "paper":
+        return "\n\n".join(paper_blocks(found))
+    shown = HEAD[:8]
+    return markdown_table(shown, [row[: len(shown)] for row in method_rows(found.rows)], words=2)
 
 
 def main() -> None:

@@ -173,9 +173,9 @@ def kind_rows(evaluation: Evaluation) -> list[tuple[str, str, list[MetricRow]]]:
     return [*rows, ("mean over kinds", "", means)] if rows else []
 
 
-def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table; all columns but the first are numbers. Cells may hold anything."""
-    lines = [head, tuple("---" if not i else "---:" for i in range(len(head))), *rows]
+def markdown_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, words: int = 1) -> str:
+    """A Markdown table; its first `words` columns are words, the others numbers. Cells may hold anything."""
+    lines = [head, tuple("---" if i < words else "---:" for i in range(len(head))), *rows]
     return "\n".join("| " + " | ".join(markdown_text(cell) for cell in line) + " |" for line in lines)
 
 

@@ -25,11 +25,11 @@ from ltcam.reports.metrics_table import (
 )
 from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
 
-HEAD = (
-    *("method", "map of", "percentile", "IoU", "95 %", "precision", "recall", "F1"),
-    *("hits", "ms/image", "paper's IoU"),
-)
-"""Columns of `compare_rows`; hits: share of images whose heatmap has its peak within 8 px of the true mask."""
+METHOD_HEAD = ("method", "map of", "percentile", "IoU", "95 %", "precision", "recall", "F1", "hits")
+"""Columns of `method_rows`; hits: share of images whose heatmap has its peak within 8 px of the true mask."""
+
+HEAD = (*METHOD_HEAD, "ms/image", "paper's IoU")
+"""Columns of `compare_rows`."""
 
 NARROW = ("method", "map of", "IoU", "precision", "recall", "F1", "hits")
 """Those that a terminal of 80 letters has room for."""
@@ -57,6 +57,15 @@ def compare_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     Args:
         comparison: of `ltcam.experiments.compare.measure.compare_run`, also as read back from `compare.json`.
     """
+    rows = ranked(comparison.rows)
+    return [
+        (*texts, f"{1000 * row.seconds:.1f}", NONE if row.paper is None else fraction(row.paper.iou))
+        for row, texts in zip(rows, method_rows(rows), strict=True)
+    ]
+
+
+def method_rows(rows: Sequence[MeasuredMap]) -> list[tuple[str, ...]]:
+    """Texts in the order of `METHOD_HEAD`, highest IoU first."""
     return [
         (
             row.method,
@@ -68,10 +77,8 @@ def compare_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             fraction(row.recall),
             fraction(row.f1),
             fraction(row.hit_8px),
-            f"{1000 * row.seconds:.1f}",
-            NONE if row.paper is None else fraction(row.paper.iou),
         )
-        for row in ranked(comparison.rows)
+        for row in ranked(rows)
     ]
 
 

@@ -17,14 +17,16 @@ from ltcam.experiments.ablation.page import HEAD as ANSWER_HEAD
 from ltcam.experiments.compare.comparison import CompareRow, Comparison, ranked
 from ltcam.experiments.compare.page import HEAD as COMPARE_HEAD
 from ltcam.experiments.compare.page import (
+    METHOD_HEAD,
     class_table,
     compare_rows,
+    method_rows,
     orders,
     paper_notes,
     paper_rows,
     stage_words,
 )
-from ltcam.experiments.reproduce.reproduction import Folds, OverFolds, Reproduction
+from ltcam.experiments.reproduce.reproduction import Folds, OverFolds, Published, Reproduction
 from ltcam.experiments.tune.page import HEAD as CHOICE_HEAD
 from ltcam.experiments.tune.page import choice_rows
 from ltcam.reports.html import render
@@ -52,20 +54,8 @@ def reproduce_markdown(found: Reproduction) -> str:
     """The numbers as Markdown: the methods beside the paper's, all rows, classes, percentiles, folds."""
     comparison = found.compare
     blocks = [markdown_text(_sentence(found))]
-    rows = paper_rows(ranked(comparison.rows))
-    if rows:
-        blocks.append(
-            markdown_table(
-                PAPER_HEAD, [(m, w, *(cell for pair in pairs for cell in pair)) for m, w, pairs in rows]
-            )
-        )
-        blocks += [
-            f"Order of the methods by IoU against the paper's: {text}."
-            for text in orders(comparison.paper_order)
-        ]
-        blocks += [markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)]
-    head = COMPARE_HEAD[:9]
-    blocks.append(markdown_table(head, [row[: len(head)] for row in compare_rows(comparison)]))
+    blocks += paper_blocks(comparison)
+    blocks.append(markdown_table(METHOD_HEAD, method_rows(comparison.rows), words=2))
     classes = class_table(comparison)
     if classes is not None:
         blocks.append(markdown_table(*classes))
@@ -74,8 +64,24 @@ def reproduce_markdown(found: Reproduction) -> str:
     for _, tables in _questions(found):
         blocks += [markdown_table(head, rows) for _, head, rows in tables]
     if found.folds is not None:
-        blocks.append(markdown_table(*fold_table(found.folds)))
+        blocks.append(markdown_table(*fold_table(found.folds), words=2))
     return "\n\n".join(blocks) + "\n"
+
+
+def paper_blocks(compared: Comparison | Published) -> list[str]:
+    """As Markdown: the methods that the paper has too, its numbers beside, and what is to be said of these."""
+    rows = paper_rows(ranked(compared.rows))
+    if not rows:
+        return []
+    cells = [(method, words, *(cell for pair in pairs for cell in pair)) for method, words, pairs in rows]
+    return [
+        markdown_table(PAPER_HEAD, cells, words=2),
+        *(
+            f"Order of the methods by IoU against the paper's: {text}."
+            for text in orders(compared.paper_order)
+        ),
+        *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(compared.rows)),
+    ]
 
 
 def reproduce_page(found: Reproduction, figures: Mapping[str, tuple[Path, str, str]], *, title: str) -> str:

@@ -83,6 +83,15 @@ def test_a_kind_without_images_has_a_map_of_nothing() -> None:
     assert np.ptp(maps[:, 0]) == 0
 
 
+def test_a_last_kind_without_images_has_a_map_of_nothing_and_the_only_other_no_parts() -> None:
+    places = under_one_label(some_places()[0])
+    found = fit_seed(places, kinds=2)
+    maps = maps_of(found, places)
+    assert maps.shape[1] == 2
+    assert np.ptp(maps[:, 1]) == 0
+    assert found.parts == 0
+
+
 def under_one_label(places: Places) -> Places:
     return Places(places.blocks, np.minimum(places.labels, 1), places.held_back)
 

@@ -129,12 +129,17 @@ class _Whitening:
 
 
 def fit_seed(
-    places: Places, *, seed: int = 0, progress: Callable[[int, int], None] = lambda _done, _total: None
+    places: Places,
+    *,
+    kinds: int = 1,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Seed:
     """Fit a seed map for every kind of defect.
 
     Args:
         places: of OK and defective images. Those held back choose how large a defect is taken to be.
+        kinds: how many there are at least; of the last ones there may be no image.
         seed: which images are looked at where there are very many.
         progress: called with (done, total) kinds.
 
@@ -144,23 +149,28 @@ def fit_seed(
     rng = np.random.default_rng(seed)
     fitted_on = ~places.held_back
     normal = _some(np.flatnonzero(fitted_on & (places.labels == 0)), MOST_OK, rng)
-    kinds = [int(kind) for kind in range(1, int(places.labels.max(initial=0)) + 1)]
-    if not len(normal) or not kinds:
+    last = int(places.labels.max(initial=0))
+    if not len(normal) or not last:
         raise ValueError("a seed map needs places of OK and of defective images to fit on")
+    numbers = range(1, max(last, kinds) + 1)
     whitening = _whitening(places.blocks, normal, rng)
     held_back = np.flatnonzero(places.held_back)
-    of_kind = {k: _some(np.flatnonzero(fitted_on & (places.labels == k)), MOST_OF_A_KIND, rng) for k in kinds}
+    of_kind = {
+        k: _some(np.flatnonzero(fitted_on & (places.labels == k)), MOST_OF_A_KIND, rng) for k in numbers
+    }
     wanted = np.unique(np.concatenate([normal, held_back, *of_kind.values()]))
     white: dict[int, Array] = {int(i): whitening([block[i] for block in places.blocks]) for i in wanted}
     fitting = _Fitting(white, normal, _drawn([white[int(i)] for i in normal], _NEGATIVES, rng))
     found: dict[int, _Map] = {}
-    for number, kind in enumerate(kinds):
+    for kind in numbers:
         if len(of_kind[kind]):  # else no such image on this side: a map that is nowhere hot
             judging = held_back[np.isin(places.labels[held_back], (0, kind))]
             found[kind] = fitting.fit(of_kind[kind], judging, places.labels == kind)
-        progress(number + 1, len(kinds))
-    parts = fitting.parts(found[1], of_kind[1], held_back, places.labels) if set(found) == {1} else []
-    maps = [found.get(kind, fitting.nothing) for kind in kinds] + parts
+        progress(kind, len(numbers))
+    parts = (
+        fitting.parts(found[1], of_kind[1], held_back, places.labels) if len(numbers) == 1 and found else []
+    )
+    maps = [found.get(kind, fitting.nothing) for kind in numbers] + parts
     heads = whitening.folded(
         np.stack([each.weight for each in maps], 1), np.array([each.offset for each in maps], np.float32)
     )

@@ -86,7 +86,7 @@ def with_seed_maps(
             for kept, block in zip(blocks, features, strict=True):
                 kept.append(block.half())
     places = Places(tuple(map(torch.cat, blocks)), np.array(labels), np.array(held_back))
-    found = fit_seed(places, seed=seed)
+    found = fit_seed(places, kinds=classifier.head.out_features - 1, seed=seed)
     return seeded(classifier, taps, found.heads), found
 
 

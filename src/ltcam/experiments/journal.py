@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import JsonValue
+
 from ltcam_runtime.errors import OutputError, RunError
 from ltcam_runtime.folders import write_file
 
@@ -23,19 +25,19 @@ SETTINGS_FILE = "settings.json"
 LINES_FILE = "done.jsonl"
 
 
-class Journal(Mapping[str, Any]):
+class Journal(Mapping[str, JsonValue]):
     """What is measured already, by key, in the order in which it was; grows by `add` alone.
 
     Attributes:
         folder: the hidden folder; other files of the same work may be kept there, and go with it.
     """
 
-    def __init__(self, folder: Path, found: dict[str, Any], stream: BinaryIO) -> None:
+    def __init__(self, folder: Path, found: dict[str, JsonValue], stream: BinaryIO) -> None:
         self.folder = folder
         self._found = found
         self._stream = stream
 
-    def add(self, key: str, value: Any) -> None:
+    def add(self, key: str, value: JsonValue) -> None:
         """Keep one piece of work; it is on the disk when this returns.
 
         Args:
@@ -54,7 +56,7 @@ class Journal(Mapping[str, Any]):
         os.fsync(self._stream.fileno())
         self._found[key] = json.loads(line)["value"]  # as a later run will read it
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> JsonValue:
         return self._found[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -168,7 +170,7 @@ def _leaves(settings: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tup
     return found
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, JsonValue]:
     """The lines of a journal. A last line that a kill tore off is cut away, so that the next one begins anew."""
     if not file.is_file():
         return {}
@@ -177,7 +179,7 @@ def _read(file: Path) -> dict[str, Any]:
     if whole < len(content):
         with file.open("r+b") as stream:
             stream.truncate(whole)
-    found: dict[str, Any] = {}
+    found: dict[str, JsonValue] = {}
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
             entry = json.loads(line)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,7 @@ from ltcam.experiments.results import (
     ImageTotals,
     PixelSums,
     Progress,
+    Values,
     Work,
     bounded,
     failures,
@@ -73,14 +73,34 @@ class CompareSettings:
     bootstrap: int = 1000
 
 
-@dataclass(frozen=True)
-class _Masked:
-    """One image's counts: of each contender, in their order."""
+class _Entry(Values):
+    """What the journal holds of one image.
+
+    Attributes:
+        label: of the image.
+        seconds: of each contender's map.
+        capture_seconds: of what they share.
+        notes: what was warned of.
+        reason: why a contender could not mask it; or "".
+        counts: pixels of each contender; of none where one could not mask it.
+        hits: likewise, where the peak lies.
+    """
 
     label: str
-    pixels: tuple[PixelCounts, ...]
-    hits: tuple[HitCounts, ...]
     seconds: tuple[float, ...]
+    capture_seconds: float
+    notes: tuple[str, ...]
+    reason: str = ""
+    counts: tuple[tuple[int, int, int, int], ...] = ()
+    hits: tuple[tuple[int, int, int], ...] = ()
+
+    def pixels(self, place: int) -> PixelCounts:
+        """Of the contender that is `place`-th."""
+        return PixelCounts(*self.counts[place])
+
+    def peak(self, place: int) -> HitCounts:
+        """Likewise, where the peak lies."""
+        return HitCounts(*self.hits[place])
 
 
 def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[Comparison]:
@@ -116,7 +136,8 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[
         output_folder(work.out, marker=COMPARE_FILE, overwrite=work.overwrite) as folder,
     ):
         failed = _measure(source, compared, side.masked, journal, settings.batch_size, work.progress)
-        measured = _measured(journal)
+        entries = _entries(journal)
+        measured = [entry for entry in entries if entry.counts]
         if not measured:
             raise DataError(
                 f"{source.data.root}: none of the {len(side.masked)} images could be measured; the first: "
@@ -135,7 +156,6 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[
             )
             for place, each in enumerate(compared)
         ]
-        entries = list(journal.values())
         comparison = Comparison(
             schema_version=COMPARE_SCHEMA_VERSION,
             split=side.words,
@@ -145,8 +165,8 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[
             ),
             rows=tuple(rows),
             paper_order=agreement_of_orders(rows),
-            capture_seconds=float(np.mean([entry["capture_seconds"] for entry in entries])),
-            notes=tuple(of_each_kind(note for entry in entries for note in entry["notes"])),
+            capture_seconds=float(np.mean([entry.capture_seconds for entry in entries])),
+            notes=tuple(of_each_kind(note for entry in entries for note in entry.notes)),
             settings=ComparisonSettings(
                 run=str(source.run),
                 data=str(source.data.root),
@@ -199,17 +219,16 @@ def _measure(
     progress(done, len(samples))
     for batch in read_cases(source, left, unread, batch_size):
         if batch:
-            for case, entry in zip(batch, _entries(source, compared, batch), strict=True):
-                journal.add(case.name, entry)
+            for case, entry in zip(batch, _looked_at(source, compared, batch), strict=True):
+                journal.add(case.name, entry.to_json())
         done = min(done + batch_size, len(samples))
         progress(done, len(samples))
-    unmasked = {name: entry["reason"] for name, entry in journal.items() if "reason" in entry}
+    found = {name: _Entry.model_validate(value) for name, value in journal.items()}
+    unmasked = {name: entry.reason for name, entry in found.items() if entry.reason}
     return dict(sorted((unread | unmasked).items()))
 
 
-def _entries(
-    source: Source, compared: Sequence[Contender], cases: Sequence[Case]
-) -> Iterator[dict[str, Any]]:
+def _looked_at(source: Source, compared: Sequence[Contender], cases: Sequence[Case]) -> Iterator[_Entry]:
     """The journal's entry of each image; one that a contender cannot mask counts for none of them."""
     found = _Looked([[] for _ in cases], [[] for _ in cases], [], {})
     notes: dict[str, None] = {}
@@ -230,13 +249,15 @@ def _entries(
             "counts": [each.numbers() for each in found.pixels[place]],
             "hits": [each.numbers() for each in found.hits[place]],
         }
-        yield {
-            "label": case.sample.label,
-            "seconds": found.seconds,
-            "capture_seconds": seconds / len(cases),
-            "notes": list(notes),
-            **({"reason": found.reasons[place]} if place in found.reasons else counts),
-        }
+        yield _Entry.model_validate(
+            {
+                "label": case.sample.label,
+                "seconds": found.seconds,
+                "capture_seconds": seconds / len(cases),
+                "notes": list(notes),
+                **({"reason": found.reasons[place]} if place in found.reasons else counts),
+            }
+        )
 
 
 def _counted(contender: Contender, heatmap: NDArray[np.float32], case: Case) -> tuple[PixelCounts, HitCounts]:
@@ -244,19 +265,9 @@ def _counted(contender: Contender, heatmap: NDArray[np.float32], case: Case) -> 
     return count_pixels(make_mask(own, contender.mask), case.truth), count_hit(own, case.truth)
 
 
-def _measured(journal: Journal) -> list[_Masked]:
-    """Images that every contender could mask, by name."""
-    entries = [journal[name] for name in sorted(journal)]
-    return [
-        _Masked(
-            entry["label"],
-            tuple(PixelCounts(*each) for each in entry["counts"]),
-            tuple(HitCounts(*each) for each in entry["hits"]),
-            tuple(entry["seconds"]),
-        )
-        for entry in entries
-        if "counts" in entry
-    ]
+def _entries(journal: Journal) -> list[_Entry]:
+    """What the journal holds, by name, so that a resumed comparison adds up in the same order."""
+    return [_Entry.model_validate(journal[name]) for name in sorted(journal)]
 
 
 # -------------------------------------------------------------------------------------- summing up
@@ -265,14 +276,14 @@ def _measured(journal: Journal) -> list[_Masked]:
 def _row(
     contender: Contender,
     place: int,
-    measured: Sequence[_Masked],
+    measured: Sequence[_Entry],
     classes: Sequence[str],
     bootstrap: int,
     paper: Printed | None,
 ) -> CompareRow:
     """The numbers of the contender that is `place`-th in the entries."""
-    counts = sum((each.pixels[place] for each in measured), PixelCounts())
-    table = np.array([each.pixels[place].numbers() for each in measured], np.float64)
+    counts = sum((each.pixels(place) for each in measured), PixelCounts())
+    table = np.array([each.pixels(place).numbers() for each in measured], np.float64)
     kinds = _kinds(place, measured, classes)
     return CompareRow(
         method=contender.title,
@@ -297,19 +308,19 @@ def _row(
     )
 
 
-def _kinds(place: int, measured: Sequence[_Masked], classes: Sequence[str]) -> dict[str, KindRow]:
+def _kinds(place: int, measured: Sequence[_Entry], classes: Sequence[str]) -> dict[str, KindRow]:
     """The numbers of each kind of defect, pooled over its images."""
     found = {}
     for name in classes:
         own = [each for each in measured if each.label == name]
         if own:
-            counts = sum((each.pixels[place] for each in own), PixelCounts())
+            counts = sum((each.pixels(place) for each in own), PixelCounts())
             found[name] = KindRow(images=len(own), **pixel_ratios(counts), **_hits(own, place))
     return found
 
 
-def _hits(measured: Sequence[_Masked], place: int) -> dict[str, float]:
-    counts = sum((each.hits[place] for each in measured), HitCounts())
+def _hits(measured: Sequence[_Entry], place: int) -> dict[str, float]:
+    counts = sum((each.peak(place) for each in measured), HitCounts())
     return {"hit_8px": hit_rate(counts), "hit_inside": inside_rate(counts)}
 
 

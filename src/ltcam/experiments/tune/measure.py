@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ltcam.calibration.looks import MOST_OK
 from ltcam.data.dataset import Sample
@@ -29,6 +29,7 @@ from ltcam.experiments.pages import nan_for_none
 from ltcam.experiments.results import (
     Found,
     PixelSums,
+    Values,
     Work,
     bounded,
     failures,
@@ -107,6 +108,20 @@ class _Images:
         return sum(map(len, self.measured.values())) + len(self.judged)
 
 
+class _Entry(Values):
+    """What the journal holds of one image.
+
+    Attributes:
+        counts: by method, the pixels of each of its masks; of images that are measured.
+        judged: by method and judgement, likewise; of images that the rules see.
+        notes: what was warned of.
+    """
+
+    counts: dict[str, tuple[tuple[int, int, int, int], ...]] = Field(default_factory=dict)
+    judged: dict[str, dict[str, tuple[float | None, ...]]] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 @dataclass
 class _Tuning:
     """What is worked with, and what went wrong; the numbers are in the journal."""
@@ -117,9 +132,10 @@ class _Tuning:
     advance: Callable[[], None]
     failed: dict[str, str] = field(default_factory=dict)
 
-    def entries(self, side: str) -> list[dict[str, Any]]:
+    def entries(self, side: str) -> list[_Entry]:
         """In the order of the images' names, so that a resumed tuning adds up in the same order."""
-        return [self.journal[key] for key in sorted(self.journal) if key.startswith(f"{side}/")]
+        keys = (key for key in sorted(self.journal) if key.startswith(f"{side}/"))
+        return [_Entry.model_validate(self.journal[key]) for key in keys]
 
     def left(self, side: str, samples: Sequence[Sample]) -> list[Sample]:
         """The samples that the journal does not hold yet; those that it holds are counted as done."""
@@ -128,7 +144,7 @@ class _Tuning:
             self.advance()
         return found
 
-    def keep(self, side: str, name: str, make: Callable[[], dict[str, Any]]) -> None:
+    def keep(self, side: str, name: str, make: Callable[[], _Entry]) -> None:
         """Have an image's part of the work in the journal; what cannot be used is listed."""
         notes: dict[str, None] = {}
         try:
@@ -137,7 +153,7 @@ class _Tuning:
         except ValueError as error:  # a heatmap that is not finite
             self.failed.setdefault(name, str(error))
         else:
-            self.journal.add(f"{side}/{name}", {**made, "notes": list(notes)})
+            self.journal.add(f"{side}/{name}", made.to_json() | {"notes": list(notes)})
 
 
 def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found[Tuning]:
@@ -183,7 +199,11 @@ def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found[Tuning
             ),
             judged=Judged(images=len(tuned.entries("rule")), normal_score=normal_score),
             methods=tuple(_method(tuned, method, settings.bootstrap) for method in maps.methods),
-            notes=tuple(of_each_kind(note for value in journal.values() for note in value["notes"])),
+            notes=tuple(
+                of_each_kind(
+                    note for value in journal.values() for note in _Entry.model_validate(value).notes
+                )
+            ),
             settings=TuningSettings(
                 run=str(source.run), data=str(source.data.root), **options, bootstrap=settings.bootstrap
             ),
@@ -250,12 +270,12 @@ def _measure(tuned: _Tuning, side: str, samples: Sequence[Sample]) -> None:
     tuned.failed.update(unread)
 
 
-def _counts(tuned: _Tuning, case: Case) -> dict[str, Any]:
+def _counts(tuned: _Tuning, case: Case) -> _Entry:
     counts: dict[str, list[list[float]]] = {method: [] for method in tuned.maps.methods}
     size = (case.truth.shape[0], case.truth.shape[1])
     for method, _, heatmap in heatmaps_by_percentile(tuned.source.inspector, tuned.maps, case.resized):
         counts[method].append(count_pixels(otsu(resize_heatmap(heatmap, size)), case.truth).numbers())
-    return {"counts": counts}
+    return _Entry.model_validate({"counts": counts})
 
 
 def _judge(tuned: _Tuning, images: _Images) -> float | None:
@@ -275,8 +295,10 @@ def _judge(tuned: _Tuning, images: _Images) -> float | None:
     return score
 
 
-def _judged(tuned: _Tuning, resized: NDArray[np.uint8], normal_score: float) -> dict[str, Any]:
-    return {"judged": plain_json(judge_image(tuned.source.inspector, tuned.maps, resized, normal_score))}
+def _judged(tuned: _Tuning, resized: NDArray[np.uint8], normal_score: float) -> _Entry:
+    return _Entry.model_validate(
+        {"judged": judge_image(tuned.source.inspector, tuned.maps, resized, normal_score)}
+    )
 
 
 def _resized(
@@ -306,8 +328,7 @@ def _side(tuned: _Tuning, name: str, images: _Images) -> SideTotals:
 
 def _method(tuned: _Tuning, method: str, bootstrap: int) -> TunedMethod:
     tables = {
-        side: np.array([entry["counts"][method] for entry in tuned.entries(side)], np.float64)
-        for side in SIDES
+        side: np.array([entry.counts[method] for entry in tuned.entries(side)], np.float64) for side in SIDES
     }
     untruncated, *curve = [
         CurvePoint(
@@ -342,7 +363,7 @@ def _measured(table: NDArray[np.float64], bootstrap: int) -> SideRatios:
 
 def _rule_values(tuned: _Tuning, method: str) -> dict[str, list[float]]:
     """Of each rule, one value per percentile."""
-    found = [entry["judged"][method] for entry in tuned.entries("rule")]
+    found = [entry.judged[method] for entry in tuned.entries("rule")]
     if not found:
         return {rule.name: [math.nan] * len(tuned.maps.percentiles) for rule in RULES}
     judgements = {

@@ -7,6 +7,7 @@ constants of the graph and need none. At kinks the derivatives are torch's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ltcam.export.operators import (
     UntranslatedError,
     adaptive_matrices,
     bounds,
+    in_table,
     pads,
     per_channel,
     permutation,
@@ -74,14 +76,8 @@ def _depending(traced: Trace, layers: Sequence[Node]) -> set[Node]:
     return found
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a derivative."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return register
+rule = partial(in_table, RULES)
+"""Registers a derivative."""
 
 
 def _as(emitter: Emitter, gradient: str, shape: Shape, wanted: Shape) -> str:

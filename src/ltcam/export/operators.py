@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -100,14 +100,21 @@ def as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a translation."""
+R = TypeVar("R")
 
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
+
+def in_table(rules: dict[str, R], *names: str) -> Callable[[R], R]:
+    """Register what is decorated as the rule of these operators."""
+
+    def register(function: R) -> R:
+        rules.update(dict.fromkeys(names, function))
         return function
 
     return register
+
+
+rule = partial(in_table, RULES)
+"""Registers a translation."""
 
 
 # ----------------------------------------------------------------------------------- elementwise

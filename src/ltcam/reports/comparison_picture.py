@@ -131,10 +131,10 @@ def _everything(shape: tuple[int, ...]) -> _Window:
 def _around(box: Sequence[int], shape: tuple[int, ...]) -> _Window:
     x, y, width, height = box
     long = max(_MARGIN * width, _MARGIN * height, _SMALLEST_WINDOW, min(shape) / 6)  # of a square
-    return _span(y + height / 2, long, shape[0]), _span(x + width / 2, long, shape[1])
+    return span_around(y + height / 2, long, shape[0]), span_around(x + width / 2, long, shape[1])
 
 
-def _span(middle: float, length: float, limit: int) -> slice:
+def span_around(middle: float, length: float, limit: int) -> slice:
     """About `length` pixels around `middle`, moved so that they lie within 0 to `limit`."""
     whole = min(limit, round(length))
     start = min(max(0, round(middle - whole / 2)), limit - whole)

@@ -293,18 +293,7 @@ def _colour(rng: Random, *, bright: bool) -> Colour:
 
 def stain(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
     """A large soft irregular patch of low contrast, often with a darker rim where it dried."""
-    share = math.exp(float(rng.uniform(math.log(0.02), math.log(0.22))))
-    radius = math.sqrt(share * size[0] * size[1] / math.pi)
-    cx, cy = _place(rng, size, 0.7 * radius)
-    x, y = fields.coordinates(size)
-    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, 1.8)))
-    dx, dy = x - np.float32(cx), y - np.float32(cy)
-    cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
-    away = np.hypot((cos * dx + sin * dy) / np.float32(ratio), (cos * dy - sin * dx) * np.float32(ratio))
-    rough = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, 0.55)
-    inside = away < np.float32(radius) * (np.float32(1.0) + np.float32(0.22) * rough)
-    # Distances to the edge rather than the field itself: so the soft edge is as wide as said everywhere.
-    inward = fields.blur(_signed_distance(inside), 1.0)
+    inward, radius = _area(rng, size, (0.02, 0.22), 0.22, room=0.7, stretch=1.8, detail=0.55)
     soft = float(rng.uniform(3.0, 10.0))
     alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
     rim = np.exp(np.float32(-0.5) * ((inward - np.float32(0.5 * soft)) / np.float32(1.2 + 0.3 * soft)) ** 2)
@@ -368,7 +357,16 @@ def break_(rng: Random, surface: Surface, size: Size) -> Shape:
     return Shape(spot.placed(alpha), spot.placed(change), fill=0.8, smear=3.0)
 
 
-def _area(rng: Random, size: Size, share: tuple[float, float], rough: float) -> tuple[Field, float]:
+def _area(
+    rng: Random,
+    size: Size,
+    share: tuple[float, float],
+    rough: float,
+    *,
+    room: float = 0.6,
+    stretch: float = 2.5,
+    detail: float = 0.6,
+) -> tuple[Field, float]:
     """Signed distance to the edge (positive inside) and radius of a large area with an irregular edge.
 
     Args:
@@ -376,17 +374,21 @@ def _area(rng: Random, size: Size, share: tuple[float, float], rough: float) -> 
         size: `(H, W)`.
         share: smallest and largest share of the image.
         rough: how irregular its edge is, 0 to 1.
+        room: of it that lies within the image, in radii.
+        stretch: how many times longer than wide it may be.
+        detail: how much finer details of the edge count than coarser ones.
     """
     wanted = math.exp(float(rng.uniform(math.log(share[0]), math.log(share[1]))))
     radius = math.sqrt(wanted * size[0] * size[1] / math.pi)
-    cx, cy = _place(rng, size, 0.6 * radius)
+    cx, cy = _place(rng, size, room * radius)
     x, y = fields.coordinates(size)
-    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, 2.5)))
+    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, stretch)))
     dx, dy = x - np.float32(cx), y - np.float32(cy)
     cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
     away = np.hypot((cos * dx + sin * dy) / np.float32(ratio), (cos * dy - sin * dx) * np.float32(ratio))
-    edge = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, 0.6)
+    edge = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, detail)
     inside = away < np.float32(radius) * (np.float32(1.0) + np.float32(rough) * edge)
+    # Distances to the edge rather than the field itself: so a soft edge is as wide as said everywhere.
     return fields.blur(_signed_distance(inside), 1.0), radius
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import write_picture
+from ltcam_runtime.writers.protocol import FolderWriter
 
 _MARGIN = 0.25  # of the region's longer side, on each side
 _SMALLEST = 48  # pixels that a crop is at least wide and high
@@ -18,25 +16,14 @@ _MOST = 20  # largest regions of an image
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
 
 
-class CropWriter:
+class CropWriter(FolderWriter):
     """Writes a JPEG for each of an image's 20 largest regions, in the order of `Inspection.regions`."""
-
-    def __init__(self, folder: Path, names: OutputNames) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._names = names
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the regions of one inspection, without anything drawn on them."""
         for number, region in enumerate(inspection.regions[:_MOST], start=1):
-            path = self._folder / f"{self._names(inspection.image)}-{number}.jpg"
+            path = self.path(inspection, f"-{number}.jpg")
             write_picture(path, cv2.cvtColor(crop(image, region.box), cv2.COLOR_RGB2BGR), _JPEG)
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there is nothing to cut out."""
-
-    def close(self) -> None:
-        """Nothing to finish."""
 
 
 def crop(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
+from ltcam_runtime.writers.protocol import FolderWriter
 
 _LONG_SIDE = 1024  # of a picture
 _OK_MOST, _DEFECT_LEAST = 0.25, 0.6  # strength just below the verdict's threshold, and at it
@@ -31,7 +32,7 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
 _PNG = png_options(cv2.IMWRITE_PNG_STRATEGY_DEFAULT, "NONE", level=0)
 
 
-class HeatmapWriter:
+class HeatmapWriter(FolderWriter):
     """Writes a JPEG per image, its longer side 1024 pixels at most."""
 
     def __init__(self, folder: Path, names: OutputNames, threshold: float) -> None:
@@ -42,9 +43,7 @@ class HeatmapWriter:
             names: gives the images' output names.
             threshold: score from which an image is defective, above 0 and at most 1.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._names = names
+        super().__init__(folder, names)
         self._threshold = threshold
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
@@ -54,14 +53,8 @@ class HeatmapWriter:
         picture = colour(
             resize(image, (height, width)), inspection.heatmap, strength(inspection.score, self._threshold)
         )
-        path = self._folder / f"{self._names(inspection.image)}.jpg"
+        path = self.path(inspection, ".jpg")
         write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there is no heatmap."""
-
-    def close(self) -> None:
-        """Nothing to finish."""
 
 
 def strength(score: float, threshold: float) -> float:

@@ -6,33 +6,23 @@ Format: https://github.com/wkentaro/labelme
 from __future__ import annotations
 
 import base64
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.names import OutputNames
 from ltcam_runtime.regions import region_pixels
 from ltcam_runtime.results import Inspection, Region
+from ltcam_runtime.writers.protocol import FolderWriter
 from ltcam_runtime.writers.streams import dumps
 
 _VERSION = "5.2.0"
 
 
-class LabelMeWriter:
+class LabelMeWriter(FolderWriter):
     """Writes NAME.json; images belong beside these files. Images that could not be inspected have none."""
-
-    def __init__(self, folder: Path, names: OutputNames) -> None:
-        """Begin the folder.
-
-        Args:
-            folder: made where it is missing.
-            names: gives the images' output names.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._names = folder, names
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write the regions of one inspection."""
@@ -45,15 +35,9 @@ class LabelMeWriter:
             "imageHeight": inspection.size[0],
             "imageWidth": inspection.size[1],
         }
-        path = self._folder / f"{self._names(inspection.image)}.json"
+        path = self.path(inspection, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dumps(content) + "\n", encoding="utf-8", errors="backslashreplace")
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there is nothing to label."""
-
-    def close(self) -> None:
-        """Nothing to finish."""
 
 
 def _shape(inspection: Inspection, region: Region) -> dict[str, Any]:

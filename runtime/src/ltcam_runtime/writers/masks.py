@@ -8,31 +8,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
+from ltcam_runtime.writers.protocol import FolderWriter
 
 # Masks are long runs that repeat from row to row.
 _OPTIONS = png_options(cv2.IMWRITE_PNG_STRATEGY_RLE, "UP")
 
 
-class MaskWriter:
+class MaskWriter(FolderWriter):
     """Writes 8-bit grey PNG at the image's own size: 255 is defect, 0 is not."""
-
-    def __init__(self, folder: Path, names: OutputNames) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._names = names
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write the mask of one inspection."""
-        write_mask(self._folder / f"{self._names(inspection.image)}.png", inspection.mask)
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there is no mask."""
-
-    def close(self) -> None:
-        """Nothing to finish."""
+        write_mask(self.path(inspection, ".png"), inspection.mask)
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:

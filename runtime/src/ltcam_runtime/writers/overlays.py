@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.marking import DARK, draw_outline
 from ltcam_runtime.masks import quantise
-from ltcam_runtime.names import OutputNames
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.results import Inspection, Region, Verdict
 from ltcam_runtime.writers.encoding import write_picture
+from ltcam_runtime.writers.protocol import FolderWriter
 
 _SHORT_SIDE = 480  # enlarged until the shorter side has this many pixels (at most eightfold)
 _LONG_SIDE = 2000  # reduced until the longer side has at most this many
@@ -43,25 +42,14 @@ _SPECK, _MOST_BOXES = 14, 40
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
 
-class OverlayWriter:
+class OverlayWriter(FolderWriter):
     """Writes a JPEG per image."""
-
-    def __init__(self, folder: Path, names: OutputNames) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._names = names
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the overlay of one inspection."""
         picture = overlay_of(inspection, image)
-        path = self._folder / f"{self._names(inspection.image)}.jpg"
+        path = self.path(inspection, ".jpg")
         write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there is no picture."""
-
-    def close(self) -> None:
-        """Nothing to finish."""
 
 
 def overlay_of(inspection: Inspection, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

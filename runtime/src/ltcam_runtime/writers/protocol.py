@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.names import OutputNames
 from ltcam_runtime.results import Inspection
 
 
@@ -31,3 +33,28 @@ class ResultWriter(Protocol):
 
     def close(self) -> None:
         """Finish the file. Called once."""
+
+
+class FolderWriter:
+    """Base of the writers that make a file of its own for every image; images that failed have none."""
+
+    def __init__(self, folder: Path, names: OutputNames) -> None:
+        """Begin the folder.
+
+        Args:
+            folder: made where it is missing.
+            names: gives the images' output names.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._names = names
+
+    def path(self, inspection: Inspection, ending: str) -> Path:
+        """The file of an image: its output name, and what stands behind it."""
+        return self._folder / f"{self._names(inspection.image)}{ending}"
+
+    def add_failure(self, image: str, reason: str) -> None:
+        """Nothing: there is nothing to write."""
+
+    def close(self) -> None:
+        """Nothing to finish."""

@@ -16,9 +16,10 @@ from ltcam_runtime.names import OutputNames
 from ltcam_runtime.outlines import outline
 from ltcam_runtime.regions import region_pixels
 from ltcam_runtime.results import Inspection
+from ltcam_runtime.writers.protocol import FolderWriter
 
 
-class YoloWriter:
+class YoloWriter(FolderWriter):
     """Writes labels/NAME.txt, one line per region: kind, then the corners as shares of width and height.
 
     The corners lie on the borders of pixels: filled by the even-odd rule they give the mask back exactly. An image
@@ -33,9 +34,7 @@ class YoloWriter:
             names: gives the images' output names.
             defect_classes: the kinds; their numbers are 0, 1, ... in this order.
         """
-        self._labels = folder / "labels"
-        self._labels.mkdir(parents=True, exist_ok=True)
-        self._names = names
+        super().__init__(folder / "labels", names)
         self._numbers = {name: number for number, name in enumerate(defect_classes)}
         kinds = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in self._numbers.items())
         text = f"# Images belong into images/, under the names of labels/.\ntrain: images\nval: images\nnames:\n{kinds}"
@@ -49,12 +48,6 @@ class YoloWriter:
             corners = outline(region_pixels(inspection.mask, region)) + region.box[:2]
             shares = " ".join(f"{share:.7f}" for share in (corners / (width, height)).ravel())
             lines.append(f"{self._numbers[region.class_name]} {shares}\n")
-        path = self._labels / f"{self._names(inspection.image)}.txt"
+        path = self.path(inspection, ".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(lines), encoding="utf-8")
-
-    def add_failure(self, image: str, reason: str) -> None:
-        """Nothing: there are no labels."""
-
-    def close(self) -> None:
-        """Nothing to finish."""

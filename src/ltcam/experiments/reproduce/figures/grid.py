@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from ltcam.reports.comparison_picture import span_around
 from ltcam.reports.drawing import FOUND, FRAME, HEAT, PNG_DPI, TEXT_WIDTH, TRUE, new_figure
 from ltcam_runtime.images import resize_heatmap
 
@@ -154,17 +155,12 @@ def close_window(truth: Mask) -> Window | None:
     smallest = max(_SMALLEST_WINDOW, min(truth.shape) / 5)
     width = max(_MARGIN * across, _MARGIN * down / _CROP_ASPECT, smallest)
     # Where the sides of the image are in the way, the part has another shape, and still holds the defect.
-    rows = _span(y + down / 2, max(_CROP_ASPECT * min(width, truth.shape[1]), _MARGIN * down), truth.shape[0])
-    columns = _span(x + across / 2, width, truth.shape[1])
+    rows = span_around(
+        y + down / 2, max(_CROP_ASPECT * min(width, truth.shape[1]), _MARGIN * down), truth.shape[0]
+    )
+    columns = span_around(x + across / 2, width, truth.shape[1])
     window = rows, columns
     return window if truth[window].size <= _LARGEST_SHARE * truth.size else None
-
-
-def _span(middle: float, length: float, limit: int) -> slice:
-    """About `length` pixels around `middle`, moved so that they lie within 0 to `limit`."""
-    whole = min(limit, round(length))
-    start = min(max(0, round(middle - whole / 2)), limit - whole)
-    return slice(start, start + whole)
 
 
 def grid(columns: Sequence[Head], strips: Sequence[Strip], *, found: str = "", notes: str = "") -> Figure:

@@ -166,8 +166,28 @@ def test_a_dry_run_speaks_of_a_stopped_training_only_where_it_would_go_on(
     kept.mkdir()
     torch.save({"history": [1]}, kept / "last.ckpt")
     words = ("train", data, "--out", tmp_path / "run", *fast, "--dry-run")
-    assert "resumed" not in ltcam(*words).err
+    assert "continue it with --resume, or start anew with --overwrite" in ltcam(*words).err
+    assert "resumed" not in ltcam(*words, "--overwrite").err
     assert "after epoch" in ltcam(*words, "--resume").err
+
+
+def test_a_dry_run_refuses_what_the_training_would(
+    ltcam: Call, data: Path, trained: Path, fast: tuple[str, ...]
+) -> None:
+    result = ltcam("train", data, "--out", trained, *fast, "--dry-run", "--resume")
+    assert result.code == 2
+    assert "already holds results" in result.err
+    assert "no unfinished training" not in result.err
+    assert ltcam("train", data, "--out", trained, *fast, "--dry-run", "--overwrite").code == 0
+
+
+def test_what_cannot_resume_does_not_offer_it(ltcam: Call, data: Path, tmp_path: Path) -> None:
+    kept = work_folder(tmp_path / "run")
+    kept.mkdir()
+    torch.save({"history": [1]}, kept / "last.ckpt")
+    result = ltcam("quick", data, "--out", tmp_path / "run", "--backbone", "test_resnet")
+    assert result.code == 2
+    assert "kept for it; choose another folder, or start anew with --overwrite" in result.err
 
 
 def test_what_a_training_warns_of_is_in_the_words_of_options(capsys: pytest.CaptureFixture[str]) -> None:

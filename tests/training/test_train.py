@@ -500,7 +500,7 @@ def test_a_size_that_leaves_no_stages(
         ({"seed": 3}, "`seed`"),
         ({"learning_rate": 1e-4}, "`learning_rate`"),
         ({"augment": False}, "`augment`"),
-        ({"image_size": (64, 64)}, "`image_size`"),
+        ({"image_size": (64, 64)}, "`image_size` [0-9]+x[0-9]+, not 64x64; give"),
     ],
 )
 def test_a_training_is_not_gone_on_with_other_settings(

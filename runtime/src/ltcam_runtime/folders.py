@@ -100,10 +100,9 @@ def output_folder(
             or the disk is full or the like while the body writes.
     """
     markers = (marker,) if isinstance(marker, str) else marker
+    check_output_folder(path, marker=marker, overwrite=overwrite)
     with explained(path):
         target = Path(os.path.realpath(path))
-        _clear_stale(target)
-        _check_replaceable(Path(path), target, markers, overwrite)
         temporary, inside = _make_temporary(target)
     try:
         with explained(path, temporary):
@@ -118,6 +117,19 @@ def output_folder(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def check_output_folder(path: Path | str, *, marker: str | tuple[str, ...], overwrite: bool = False) -> None:
+    """Refuse what `output_folder` would refuse at once. What a dead process left there is removed.
+
+    Raises:
+        OutputError: likewise.
+    """
+    markers = (marker,) if isinstance(marker, str) else marker
+    with explained(path):
+        target = Path(os.path.realpath(path))
+        _clear_stale(target)
+        _check_replaceable(Path(path), target, markers, overwrite)
 
 
 def write_file(path: Path | str, content: bytes | str) -> None:

@@ -72,4 +72,4 @@ def distill(
             ),
             listener=listener,
         )
-    return told(done, as_json=written.as_json)
+    return told(done, source.data, as_json=written.as_json)

@@ -42,4 +42,4 @@ def quick(
             execution=Execution(command=called()),
             listener=listener,
         )
-    return told(done, as_json=written.as_json)
+    return told(done, source.data, as_json=written.as_json)

@@ -23,26 +23,26 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], 
         rows: cells, which may hold anything.
         words: so many of the first columns are words, the others numbers.
     """
-    table = Table(title=Text(printable(title)), box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(head):
         table.add_column(column, justify="left" if place < words else "right", no_wrap=True)
     shown = [[printable(cell) for cell in row] for row in rows]
     for row in shown:
         table.add_row(*map(Text, row))
     console = Console(highlight=False)
+    console.print(Text(f"\n{printable(title)}"), soft_wrap=not console.is_terminal)
     wide = console.measure(table, options=console.options.update(max_width=1_000_000)).maximum
     if wide <= console.width:
         console.print(table)
     elif not console.is_terminal and "COLUMNS" not in os.environ:  # a file has no width
         Console(highlight=False, width=wide).print(table)
     else:
-        _print_paragraphs(console, title, head, shown, words)
+        _print_paragraphs(console, head, shown, words)
 
 
 def _print_paragraphs(
-    console: Console, title: str, head: Sequence[str], rows: Iterable[Sequence[str]], words: int
+    console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], words: int
 ) -> None:
-    console.print(Text(f"\n{printable(title)}"))
     for row in rows:
         console.print(Text(", ".join(cell for cell in row[:words] if cell)))
         cells = [

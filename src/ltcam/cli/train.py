@@ -62,7 +62,14 @@ def train(
     execution = Execution(device=machine.device, devices=machine.devices, command=called(), log=written.log)
     opened = open_data(source.data, source, one_class=False)
     if machine.dry_run:
-        plan = training.plan(opened, written.out, settings, resume=machine.resume, execution=execution)
+        plan = training.plan(
+            opened,
+            written.out,
+            settings,
+            resume=machine.resume,
+            overwrite=written.overwrite,
+            execution=execution,
+        )
         print_plan(plan)
         if written.as_json:
             print_json(plan.to_json())
@@ -77,4 +84,4 @@ def train(
             execution=execution,
             listener=listener,
         )
-    return told(done, as_json=written.as_json)
+    return told(done, source.data, as_json=written.as_json)

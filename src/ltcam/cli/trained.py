@@ -26,6 +26,8 @@ from ltcam_runtime.errors import in_options
 from ltcam_runtime.phrases import counted, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ltcam.jobs.trained import TrainedRun
     from ltcam.training.listener import Listener
     from ltcam.training.plan import Plan
@@ -106,7 +108,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     return [*rows, ("arithmetic", f"{plan.arithmetic.reason}; on {plan.device}")]
 
 
-def told(done: TrainedRun, *, as_json: bool) -> int:
+def told(done: TrainedRun, data: Path, *, as_json: bool) -> int:
     """Say which run was written and which images were not used.
 
     Returns:
@@ -118,7 +120,7 @@ def told(done: TrainedRun, *, as_json: bool) -> int:
     say(
         f"next: {shell_line('ltcam', 'predict', done.folder, 'IMAGES')}  # verdicts and masks of other images"
     )
-    say(f"      {shell_line('ltcam', 'evaluate', done.folder, 'DATA')}  # how good they are")
+    say(f"      {shell_line('ltcam', 'evaluate', done.folder, data)}  # how good they are")
     if as_json:
         print_json(
             {

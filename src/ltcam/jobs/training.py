@@ -22,7 +22,7 @@ from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_train
 from ltcam.runs.folder import package_versions
 from ltcam.runs.hardware import check_number, choose_device
 from ltcam.runs.run import RUN_FILE, Run
-from ltcam.runs.unfinished import checkpoints, claimed, work_folder
+from ltcam.runs.unfinished import check_unfinished, checkpoints, claimed, work_folder
 from ltcam.training.fit import Running, finished_epochs
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.listener import Listener
@@ -32,7 +32,7 @@ from ltcam.training.plan import Plan
 from ltcam.training.seeding import add_peaks, seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
-from ltcam_runtime.folders import output_folder
+from ltcam_runtime.folders import check_output_folder, output_folder
 from ltcam_runtime.settings import MAP, VerdictSettings
 
 
@@ -93,6 +93,7 @@ def plan(
     settings: TrainingSettings | None = None,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
 ) -> Plan:
     """What `train` would do, from labels and sizes of the images alone. Nothing is trained, and nothing written.
@@ -102,15 +103,18 @@ def plan(
         out: run folder that would be written.
         settings: of the training.
         resume: whether a stopped training that is kept for it would go on.
+        overwrite: whether an existing run would be replaced.
         execution: device and so on.
 
     Raises:
         LtcamError: as for `train`, where it would stop before the first epoch.
     """
-    settings = settings or TrainingSettings()
-    _log(Path(out), execution)
+    settings, out = settings or TrainingSettings(), Path(out)
+    _log(out, execution)
     device = _device(execution)
-    finished = finished_epochs(work_folder(Path(out))) if resume else 0
+    check_unfinished(out, resume=resume, overwrite=overwrite)
+    check_output_folder(out, marker=RUN_FILE, overwrite=overwrite)
+    finished = finished_epochs(work_folder(out)) if resume else 0
     begun = begin(opened(data), settings)
     return begun.plan(settings, device, finished=finished, timed=execution.devices == 1)
 
@@ -162,7 +166,7 @@ def quick(
     settings, out = settings or TrainingSettings(), Path(out)
     keep_freed_memory()
     with (
-        claimed(out, resume=False, overwrite=overwrite, say=listener.say),
+        claimed(out, resume=None, overwrite=overwrite, say=listener.say),
         output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
         checkpoints(out, resume=False) as work,
     ):

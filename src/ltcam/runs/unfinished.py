@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import OutputError
 
 _CHECKPOINT = "last.ckpt"  # as in ltcam.training.fit, which takes seconds to import
@@ -25,13 +26,13 @@ def work_folder(out: Path) -> Path:
 
 @contextmanager
 def claimed(
-    out: Path, *, resume: bool, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
+    out: Path, *, resume: bool | None, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
 ) -> Iterator[None]:
     """The right to train into a folder; checkpoints of a training that ends well are removed with it.
 
     Args:
         out: the run folder wanted.
-        resume: whether a training found there is gone on with.
+        resume: whether a training found there is gone on with; None: it cannot be, whoever asks.
         overwrite: whether it is thrown away.
         say: told if there is none.
 
@@ -71,7 +72,7 @@ def _only_one(out: Path) -> Iterator[None]:
 
 
 def check_unfinished(
-    out: Path, *, resume: bool, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
+    out: Path, *, resume: bool | None, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
 ) -> None:
     """An epoch of work is neither thrown away unasked nor said to be there when it is not.
 
@@ -79,12 +80,13 @@ def check_unfinished(
         OutputError: there is an unfinished training, and no word of what to do with it.
     """
     found = resumable(out)
-    if resume and not found:
+    if resume and not found and not (out / RUN_FILE).exists():
         say(f"{out}: there is no unfinished training to resume; starting at the first epoch")
     if not resume and not overwrite and found:
         raise OutputError(
-            f"{out}: an unfinished training is kept for it; continue it with `resume=True`, or start anew with "
-            "`overwrite=True`"
+            f"{out}: an unfinished training is kept for it; "
+            + ("choose another folder" if resume is None else "continue it with `resume=True`")
+            + ", or start anew with `overwrite=True`"
         )
 
 

@@ -108,9 +108,7 @@ def _of_training(sides: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _of_validation(sides: Mapping[str, Mapping[str, int]], missing: Mapping[Split, str]) -> list[str]:
     ok, *kinds = sides
     held_back = {"OK": sides[ok]["val"], "defective": sum(sides[kind]["val"] for kind in kinds)}
-    uncalibrated = (
-        "the last epoch is taken, scores are not calibrated, and the verdict's threshold stays at 0.5"
-    )
+    uncalibrated = "scores are not calibrated, and the verdict's threshold stays at 0.5"
     if not any(held_back.values()):
         why = f" ({missing['val']})" if "val" in missing else ""
         return [f"there is no validation side{why}: {uncalibrated}"]

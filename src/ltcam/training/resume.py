@@ -34,11 +34,16 @@ def check_same_training(work: Path, settings: TrainingSettings, size: tuple[int,
     for name, value in settings.model_dump(mode="json", exclude=_CHOSEN_AFTERWARDS).items():
         if begun_settings.get(name) != value:
             raise RunError(
-                f"`resume`: the training in {work} was begun with `{name}` {begun_settings.get(name)}, not {value}; "
-                "give the same settings, or start anew with `overwrite=True`"
+                f"`resume`: the training in {work} was begun with `{name}` {_typed(begun_settings.get(name))}, "
+                f"not {_typed(value)}; give the same settings, or start anew with `overwrite=True`"
             )
     for name, words in (("data", "other images or labels"), ("image_size", "another image size")):
         if begun.get(name) != values[name]:
             raise RunError(
                 f"`resume`: the training in {work} was begun with {words}; start anew with `overwrite=True`"
             )
+
+
+def _typed(value: object) -> object:
+    """A setting as people type it: 64x96."""
+    return "x".join(map(str, value)) if isinstance(value, list) else value

@@ -1,11 +1,12 @@
-"""Cost of an archive by its size: processor time, bytes and memory per image, from a thousand images up.
+"""Cost of an archive by its size, and what its engines get through beside `predict`.
 
-    python benchmarks/archive_scale.py RUN [--sizes 1000,10000] [--processes 2] [--out FILE]
+    python benchmarks/archive_scale.py RUN [--sizes 1000,10000,100000] [--processes 2] [--beside 4000] [--out FILE]
 
 Synthetic images of 64 x 64 (twenty-four files, named many times over by a manifest), a small network, the local engine.
-The start (imports, loading the network) is measured with one image and taken off, since it does not grow. Sizes run in
-turn, twice; the better of both counts. It is processor time that is counted, since others may use the machine. Writes
-docs/results/archive-scale.json.
+The start (imports, loading the network) is measured with one image for each process and taken off, since it does not
+grow. Sizes run in turn, twice; the better of both counts. It is processor time that is counted, since others may use
+the machine. Throughput is of `--beside` files in a folder: `predict`, the local engine and Ray in turn, by the clock,
+each without its start. Writes docs/results/archive-scale.json.
 """
 
 from __future__ import annotations
@@ -89,11 +90,43 @@ def write_manifest(file: Path, images: list[Path], count: int) -> Path:
     return file
 
 
+def write_folder(folder: Path, images: list[Path], count: int) -> Path:
+    """A folder of `count` files that are these images."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"P{number}.png").hardlink_to(images[number % len(images)])
+    return folder
+
+
+def rates(given: argparse.Namespace, place: Path, images: list[Path]) -> dict[str, float]:
+    """Images per second of each way to judge a folder, its start aside; the better of several rounds."""
+    few, many = (write_folder(place / f"{count}", images, count) for count in (given.processes, given.beside))
+    archive = ("archive", given.run, "--processes", given.processes)
+    ways = {
+        "predict": ("predict", given.run, "--threads", given.processes, "--save", "none"),
+        "local": archive,
+        "ray": (*archive, "--engine", "ray"),
+    }
+    seconds: dict[tuple[str, Path], list[float]] = {}
+    for number in range(given.rounds):
+        for name, (command, run_folder, *options) in ways.items():
+            for folder in (few, many):
+                # So small an archive needs a shard for each process: one alone would start one process only.
+                small = ("--shard-size", 1) if folder == few and name != "predict" else ()
+                out = place / f"{name}-{folder.name}-{number}"
+                found = run(command, run_folder, folder, "--out", out, *options, *small)
+                seconds.setdefault((name, folder), []).append(found.seconds)
+    return {name: given.beside / (min(seconds[name, many]) - min(seconds[name, few])) for name in ways}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--sizes", default="1000,10000")
+    parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--beside", type=int, default=4000, help="files that engines and predict get; 0: none"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/archive-scale.json"))
     given = parser.parse_args()
@@ -102,15 +135,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         images = write_images(folder)
-        manifests = {size: write_manifest(folder / f"{size}.csv", images, size) for size in (1, *sizes)}
+        manifests = {
+            size: write_manifest(folder / f"{size}.csv", images, size) for size in (given.processes, *sizes)
+        }
         for number in range(given.rounds):
             for size, manifest in manifests.items():
                 out = folder / f"archive-{size}-{number}"
                 words = ("archive", given.run, manifest, "--out", out, "--processes", given.processes)
-                sides.setdefault(f"local {size}", []).append(run(*words))
+                # So small an archive needs a shard for each process: one alone would start one process only.
+                small = ("--shard-size", 1) if size == given.processes else ()
+                sides.setdefault(f"local {size}", []).append(run(*words, *small))
+        found = rates(given, folder, images) if given.beside else {}
         stored = sum(file.stat().st_size for file in (folder / f"archive-{sizes[-1]}-0").rglob("*.parquet"))
     best = {name: min(found, key=lambda one: one.cpu_seconds) for name, found in sides.items()}
-    start = best["local 1"].cpu_seconds
+    start = best[f"local {given.processes}"].cpu_seconds
     per_image = {size: 1000 * (best[f"local {size}"].cpu_seconds - start) / size for size in sizes}
     result = {
         "image_size": [64, 64],
@@ -118,6 +156,9 @@ def main() -> None:
         "cpu_ms_per_image": {str(size): round(value, 3) for size, value in per_image.items()},
         "cost_of_the_largest_against_the_smallest": round(per_image[sizes[-1]] / per_image[sizes[0]], 3),
         "driver_mib": {str(size): round(best[f"local {size}"].driver_mib, 1) for size in sizes},
+        "throughput_beside_predict": {
+            name: round(found[name] / found["predict"], 3) for name in found if name != "predict"
+        },
         "bytes_per_image": round(stored / sizes[-1], 1),
         "start_cpu_seconds": round(start, 2),
         "machine": {

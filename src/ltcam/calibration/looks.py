@@ -35,7 +35,6 @@ _SURELY_GREY = 6  # largest difference of two colour channels that an image may 
 _EXCEEDED = 0.001  # share of OK pixels above heat 1
 _FLOORS_OF = 12  # OK images that say how much contrast is ordinary
 _SCALED_BY = 16  # OK images that say how much sharpened heat is
-_PEAKS_OF = 12  # OK images that were held back, from which on they alone say how high heat goes
 _TOP = 0.2  # share of OK images that show how fast peaks get rare
 _RARE = 0.005  # share of OK images that may exceed the peak
 
@@ -71,10 +70,11 @@ class OkImages:
 
         Args:
             looks: at OK images, at least one.
-            held_back: at OK images that nothing was fitted to, for how high heat goes; few of them count for nothing.
+            held_back: at OK images that nothing was fitted to, for how high heat goes, together with the others: a side
+                that was held back may be of one lot only.
         """
         self.looks = looks
-        self.held_back = held_back if len(held_back) >= _PEAKS_OF else ()
+        self.held_back = held_back
         self.score = float(np.median([look.score for look in looks]))
         self._scales: dict[str, tuple[float, float]] = {}
         self._ones: dict[tuple[str, SharpeningSettings, float], float] = {}
@@ -117,7 +117,7 @@ class OkImages:
                     look.heat(settings.map, settings.scale or (0, 1)), look.image, settings.sharpening
                 ).max()
             )
-            for look in self.held_back or self.looks
+            for look in (*self.looks, *self.held_back)
         ]
         start = float(np.quantile(peaks, 1 - _TOP))
         beyond = [peak - start for peak in peaks if peak > start]

@@ -201,11 +201,11 @@ def test_a_query_reads_nothing_but_the_archive(judged: Path, condition: str) -> 
 def test_drift_by_day_and_line(judged: Path) -> None:
     with reading.opened(str(judged)) as connection:
         found = reading.drift(connection)
-    assert [(group["day"], group["line"]) for group in found["groups"]] == [
+    assert [(group.day, group.line) for group in found.groups] == [
         ("2026-01-01", "0"), ("2026-01-01", "1"), ("2026-01-02", "0"), ("2026-01-02", "1"),
     ]  # fmt: skip
-    assert sum(group["images"] for group in found["groups"]) == IMAGES - 1
-    assert all(sum(group["counts"]) == group["images"] for group in found["groups"])
+    assert sum(group.images for group in found.groups) == IMAGES - 1
+    assert all(sum(group.counts) == group.images for group in found.groups)
     assert "data:image/svg+xml" in drift_page(found, [0.1, 0.9], "x")
 
 
@@ -226,10 +226,12 @@ def test_the_day_of_a_time_has_no_hours(time: str, day: str) -> None:
 
 
 def test_a_group_without_day_and_line_is_all_only_where_it_is() -> None:
-    nothing, something = {"day": "", "line": ""}, {"day": "2026-01-01", "line": "L1"}
-    assert reading.group_name(nothing, [nothing]) == "all"
-    assert reading.group_name(nothing, [nothing, something]) == "neither day nor line"
-    assert reading.group_name(something, [nothing, something]) == "2026-01-01 L1"
+    nothing, something = (
+        reading.DriftGroup(day, line, 1, (1,), 0.0) for day, line in (("", ""), ("2026-01-01", "L1"))
+    )
+    assert reading.Drift((0, 1), (nothing,)).name(nothing) == "all"
+    both = reading.Drift((0, 1), (nothing, something))
+    assert [both.name(group) for group in both.groups] == ["neither day nor line", "2026-01-01 L1"]
 
 
 def test_what_of_a_folder_is_left_out_is_said(run: Path, tmp_path: Path) -> None:
@@ -255,10 +257,12 @@ def test_what_of_a_folder_is_left_out_is_said(run: Path, tmp_path: Path) -> None
 def test_names_are_escaped_on_every_page() -> None:
     row = {
         "id": "<script>alert(1)</script>", "address": "/nowhere.png", "verdict": "defect", "score": 0.5, "area": 3,
-        "region_count": 1, "error": None, "mask": "", "height": 1, "width": 1, "old_mask": "", "new_mask": "",
-        "old_verdict": "ok", "new_verdict": "defect", "why": "<b>",
+        "region_count": 1, "error": None, "mask": "", "height": 1, "width": 1,
     }  # fmt: skip
-    changed = {"images": 1, "only_old": 0, "only_new": 0, "changes": {"<i>": 1}, "rows": [row]}
+    one = reading.Difference(
+        str(row["id"]), "/nowhere.png", "ok", "defect", 0.1, 0.5, 0, 3, "", "", 1, 1, "<b>"
+    )
+    changed = reading.Differences(1, 0, 0, {"<i>": 1}, (one,))
     for page in (hits_page([row], "<u>", "x"), differences_page(changed, "<a>", "b")):
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page

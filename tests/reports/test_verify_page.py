@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from tests.conftest import Page
 
+from ltcam.evaluation.engines import EngineResult, Verification
 from ltcam.reports.verify_page import verify_page
 
-
-def engine(name: str, **values: Any) -> dict[str, Any]:
-    same = {"near": 1.0, "largest": 0.0, "mask_iou": 1.0, "mean_mask_iou": 1.0, "verdict_changes": []}
-    return {
-        "engine": name,
-        **same,
-        "largest_score_change": 0.0,
-        "milliseconds": 12.34,
-        "memory_mb": 50.6,
-        **values,
-    }
+SAME = EngineResult("torch", 1.0, 0.0, 1.0, 1.0, (), 0.0, 12.34, 50.6)
 
 
 def test_every_engine_is_a_column_and_changed_verdicts_are_named(parse: type[Page]) -> None:
-    other = engine(
-        "openvino", near=0.98765, largest=2.5e-6, verdict_changes=["<b>.png"], memory_mb=None, mask_iou=0.5
+    other = replace(
+        SAME,
+        engine="openvino",
+        near=0.98765,
+        largest=2.5e-6,
+        verdict_changes=("<b>.png",),
+        memory_mb=None,
+        mask_iou=0.5,
     )
-    verification = {
-        "run": "run",
-        "file": "part.ltcam.onnx",
-        "images": 2,
-        "failed": [{"image": "x.png", "reason": "no image"}],
-        "engines": [engine("torch"), other],
-    }
+    verification = Verification("run", "part.ltcam.onnx", 2, (("x.png", "no image"),), (SAME, other))
     page = parse(verify_page(verification))
     page.assert_self_contained()
     assert "PyTorch OpenVINO" in page.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -195,14 +195,14 @@ def diff(
     with read.opened(old) as before, read.opened(new) as after:
         found = read.differences(before, after)
     _write(page, lambda pages: pages.differences_page(found, old, new))
-    for change, count in found["changes"].items():
+    for change, count in found.changes.items():
         say(f"{change}: {count}")
     say(
-        f"{found['images']} images in both, {len(found['rows'])} verdicts changed"
+        f"{found.images} images in both, {len(found.rows)} verdicts changed"
         + (f"; page: {page}" if page else "")
     )
     if as_json:
-        print_json(found)
+        print_json(asdict(found))
     return DONE
 
 
@@ -227,11 +227,10 @@ def drift(
         found = read.drift(connection)
     reference = scores_held_back(run) if run else ()
     _write(page, lambda pages: pages.drift_page(found, reference, judged.archive))
-    for group in found["groups"][-50:]:
-        named = read.group_name(group, found["groups"])
-        say(f"{named}: {group['images']} images, {100 * group['defect_share']:.1f} % judged defective")
+    for group in found.groups[-50:]:
+        say(f"{found.name(group)}: {group.images} images, {100 * group.defect_share:.1f} % judged defective")
     if as_json:
-        print_json(found)
+        print_json(asdict(found))
     return DONE
 
 

@@ -15,7 +15,8 @@ from ltcam.cli.options import AsJson, MaskOptions, Overwrite, TrustChangedRun
 from ltcam_runtime.folders import write_file
 
 if TYPE_CHECKING:
-    from ltcam.export.export import ExportSettings
+    from ltcam.evaluation.engines import Verification
+    from ltcam.export.export import Exported, ExportSettings
 
 app = typer.Typer(add_completion=False)
 
@@ -102,12 +103,10 @@ def export(
         f"{done.path}: {done.size / 1e6:.1f} MB, {done.part.precision}; "
         f"try: ltcam-run {done.path} IMAGES... --out results"
     )
-    summary = _summary(done)
-    if file.verify:
-        summary["verification"] = _verify(run, done.path, file.verify, settings)
+    verified = _verify(run, done.path, file.verify, settings) if file.verify else None
     if ending.as_json:
-        print_json(summary)
-    return SOME_FAILED if file.verify and summary["verification"]["failed"] else DONE
+        print_json(_summary(done) | ({"verification": verified.to_json()} if verified else {}))
+    return SOME_FAILED if verified and verified.failed else DONE
 
 
 def _files(inputs: Sequence[str]) -> tuple[Path, ...]:
@@ -119,7 +118,7 @@ def _files(inputs: Sequence[str]) -> tuple[Path, ...]:
     return tuple(path for _, path in find_inputs(inputs).files)
 
 
-def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) -> dict[str, Any]:
+def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) -> Verification:
     from ltcam.jobs.verifying import verify as compare  # noqa: PLC0415
     from ltcam.reports.html import write_page  # noqa: PLC0415
     from ltcam.reports.verify_page import verify_page  # noqa: PLC0415
@@ -127,25 +126,25 @@ def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) 
     with progress("comparing") as advance:
         found = compare(
             run, file, inputs, settings.overrides, advance, trust_changed_run=settings.trust_changed_run
-        ).to_json()
+        )
     page = file.with_name(f"{file.stem}-verified.html")
     write_page(page, verify_page(found))
     write_file(
-        file.with_name(f"{file.stem}-verified.json"), json.dumps(found, indent=2, allow_nan=False) + "\n"
+        file.with_name(f"{file.stem}-verified.json"),
+        json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n",
     )
-    torch, *others = found["engines"]
+    torch, *others = found.engines
     for engine in others:
         say(
-            f"{engine['engine']}: {found['images']} images; {len(engine['verdict_changes'])} other verdicts, masks to "
-            f"{engine['mean_mask_iou']:.2%}, {engine['near']:.2%} of heatmap pixels within 1e-4 of exact ones "
-            f"({torch['near']:.2%} with torch), {engine['milliseconds']:.0f} ms "
-            f"({torch['milliseconds']:.0f} with torch)"
+            f"{engine.engine}: {found.images} images; {len(engine.verdict_changes)} other verdicts, masks to "
+            f"{engine.mean_mask_iou:.2%}, {engine.near:.2%} of heatmap pixels within 1e-4 of exact ones "
+            f"({torch.near:.2%} with torch), {engine.milliseconds:.0f} ms ({torch.milliseconds:.0f} with torch)"
         )
     say(f"look at: {page}")
     return found
 
 
-def _summary(done: Any) -> dict[str, Any]:
+def _summary(done: Exported) -> dict[str, Any]:
     return {
         "out": str(done.path),
         "bytes": done.size,

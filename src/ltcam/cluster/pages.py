@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ltcam.cluster.judging import read_address
 from ltcam.cluster.masks import mask_of
-from ltcam.cluster.reading import group_name
+from ltcam.cluster.reading import Differences, Drift
 from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
@@ -63,7 +63,7 @@ SUREST = "verdict <> 'ok' order by score desc, id limit 48"
 def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
-            "uri": _thumbnail(row, {"mask": _CYAN}),
+            "uri": _thumbnail(row["address"], (row["height"], row["width"]), [(row["mask"], _CYAN)]),
             "name": row["id"],
             "verdict": row["verdict"] or "unreadable",
             "facts": row["error"]
@@ -73,7 +73,7 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
+def differences_page(found: Differences, old: str, new: str) -> str:
     """A page of the images whose verdict changed, old outline amber, new one cyan.
 
     Args:
@@ -83,20 +83,22 @@ def differences_page(found: Mapping[str, Any], old: str, new: str) -> str:
     """
     figures = [
         {
-            "uri": _thumbnail(row, {"old_mask": _AMBER, "new_mask": _CYAN}),
-            "name": row["id"],
-            "verdict": f"{row['old_verdict'] or 'unreadable'} → {row['new_verdict'] or 'unreadable'}",
-            "facts": row["why"],
+            "uri": _thumbnail(
+                row.address, (row.height, row.width), [(row.old_mask, _AMBER), (row.new_mask, _CYAN)]
+            ),
+            "name": row.id,
+            "verdict": f"{row.old_verdict or 'unreadable'} → {row.new_verdict or 'unreadable'}",
+            "facts": row.why,
         }
-        for row in found["rows"][:MOST_PICTURES]
+        for row in found.rows[:MOST_PICTURES]
     ]
     return render(
         "hits.html.j2", beside=__file__, title="What changed", condition="", source=f"{old} → {new}",
-        found=len(found["rows"]), figures=figures, changes=found, counts=None,
+        found=len(found.rows), figures=figures, changes=found, counts=None,
     )  # fmt: skip
 
 
-def drift_page(found: Mapping[str, Any], reference: Sequence[float], source: str) -> str:
+def drift_page(found: Drift, reference: Sequence[float], source: str) -> str:
     """A page with the score histogram of every day and line, beside that of the training.
 
     Args:
@@ -106,19 +108,17 @@ def drift_page(found: Mapping[str, Any], reference: Sequence[float], source: str
     """
     picture = base64.b64encode(encoded(drift_figure(found, reference), "svg")).decode("ascii")
     return render(
-        "drift.html.j2", beside=__file__, source=source, groups=found["groups"][-200:], held_back=len(reference),
+        "drift.html.j2", beside=__file__, source=source, groups=found.groups[-200:], held_back=len(reference),
         picture=f"data:image/svg+xml;base64,{picture}",
     )  # fmt: skip
 
 
 @styled
-def drift_figure(found: Mapping[str, Any], reference: Sequence[float]) -> Figure:
+def drift_figure(found: Drift, reference: Sequence[float]) -> Figure:
     """Rows of score histograms, one per day and line, the training's first; darker means more images."""
-    edges = found["edges"]
-    rows = [("held back", np.histogram(reference, edges)[0])] if len(reference) else []
-    groups = found["groups"]
-    rows += [(group_name(group, groups), group["counts"]) for group in groups[-_MOST_GROUPS:]]
-    shares = np.array([np.asarray(counts) / max(1, np.sum(counts)) for _, counts in rows])
+    rows = [("held back", np.histogram(reference, found.edges)[0])] if len(reference) else []
+    rows += [(found.name(group), np.array(group.counts)) for group in found.groups[-_MOST_GROUPS:]]
+    shares = np.array([counts / max(1, np.sum(counts)) for _, counts in rows])
     figure = new_figure(7.0, max(2.2, 0.8 + 0.28 * len(rows)))
     axes = figure.add_subplot()
     drawn = axes.imshow(shares**0.5, aspect="auto", extent=(0, 1, len(rows), 0), cmap="Blues", vmin=0, vmax=1)
@@ -131,19 +131,29 @@ def drift_figure(found: Mapping[str, Any], reference: Sequence[float]) -> Figure
     return figure
 
 
-def _thumbnail(row: Mapping[str, Any], masks: Mapping[str, tuple[int, int, int]]) -> str:
-    """A picture as `data:` address; "" where the image cannot be had any more."""
+def _thumbnail(
+    address: str,
+    judged: tuple[int | None, int | None],
+    masks: Sequence[tuple[str | None, tuple[int, int, int]]],
+) -> str:
+    """A picture with outlines as `data:` address; "" where the image cannot be had any more.
+
+    Args:
+        address: of the image.
+        judged: its (height, width) when it was judged; of another size it is another image, and has no outlines.
+        masks: each with its colour.
+    """
     try:
-        image = read_address(row["address"])
+        image = read_address(address)
     except InputError:
         return ""
     height, width = image.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     picture = resize(image, size)
-    for name, colour in masks.items():
-        if row[name] and (row["height"], row["width"]) == (height, width):
-            _outline(picture, mask_of(row[name], (height, width)), colour)
+    for mask, colour in masks:
+        if mask and judged == (height, width):
+            _outline(picture, mask_of(mask, (height, width)), colour)
     return image_uri(picture)
 
 

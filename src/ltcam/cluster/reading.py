@@ -6,7 +6,9 @@ import contextlib
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,16 +140,48 @@ def verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {str(said): int(count) for said, count in found}
 
 
-def differences(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Whose verdict changed between two generations, and how many of each change.
+@dataclass(frozen=True)
+class Difference:
+    """An image whose verdict is another one in a newer generation, and why."""
 
-    Returns:
-        `images` in both, `only_old`, `only_new`, `changes` {"ok -> defect": n, ...}, and `rows` of those that changed,
-        largest change of score first: id, address, old and new verdict, score, area and model.
+    id: str
+    address: str
+    old_verdict: str | None
+    new_verdict: str | None
+    old_score: float | None
+    new_score: float | None
+    old_area: int | None
+    new_area: int | None
+    old_mask: str | None
+    new_mask: str | None
+    height: int | None
+    width: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How two generations differ.
+
+    Attributes:
+        images: in both.
+        only_old: images of the older one alone.
+        only_new: images of the newer one alone.
+        changes: how many of each change, such as `ok -> defect`.
+        rows: the images that changed, largest change of score first.
     """
+
+    images: int
+    only_old: int
+    only_new: int
+    changes: dict[str, int]
+    rows: tuple[Difference, ...]
+
+
+def differences(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) -> Differences:
+    """Whose verdict changed between two generations, and how many of each change."""
     columns = "id, address, verdict, score, area, model, settings, mask, height, width, error"
     before = {row[0]: row for row in old.execute(f"SELECT {columns} FROM images").fetchall()}  # noqa: S608
-    changes: dict[str, int] = {}
     rows, both, only_new = [], 0, 0
     for row in new.execute(f"SELECT {columns} FROM images ORDER BY id").fetchall():  # noqa: S608
         earlier = before.pop(row[0], None)
@@ -156,27 +190,12 @@ def differences(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection) 
             continue
         both += 1
         if earlier[2] != row[2]:
-            kind = f"{earlier[2] or 'unreadable'} -> {row[2] or 'unreadable'}"
-            changes[kind] = changes.get(kind, 0) + 1
-            rows.append(
-                {
-                    "id": row[0],
-                    "address": row[1],
-                    "old_verdict": earlier[2],
-                    "new_verdict": row[2],
-                    "old_score": earlier[3],
-                    "new_score": row[3],
-                    "old_area": earlier[4],
-                    "new_area": row[4],
-                    "old_mask": earlier[7],
-                    "new_mask": row[7],
-                    "height": row[8],
-                    "width": row[9],
-                    "why": _why(earlier, row),
-                }
-            )
-    rows.sort(key=lambda r: -abs((r["new_score"] or 0) - (r["old_score"] or 0)))
-    return {"images": both, "only_old": len(before), "only_new": only_new, "changes": changes, "rows": rows}
+            said, scores, areas, masks = ((earlier[place], row[place]) for place in (2, 3, 4, 7))
+            pairs = (*said, *scores, *areas, *masks)
+            rows.append(Difference(row[0], row[1], *pairs, row[8], row[9], _why(earlier, row)))
+    changes = Counter(f"{r.old_verdict or 'unreadable'} -> {r.new_verdict or 'unreadable'}" for r in rows)
+    rows.sort(key=lambda r: -abs((r.new_score or 0) - (r.old_score or 0)))
+    return Differences(both, len(before), only_new, dict(changes), tuple(rows))
 
 
 def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
@@ -197,35 +216,51 @@ def day_of(time: str) -> str:
     return iso[0] if iso else _HOURS.sub("", time.strip())
 
 
-def group_name(group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    """Day and line of a group of `drift`, in words."""
-    return f"{group['day']} {group['line']}".strip() or (
-        "all" if len(groups) == 1 else "neither day nor line"
-    )
+@dataclass(frozen=True)
+class DriftGroup:
+    """The images of one day and line.
 
-
-def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> dict[str, Any]:
-    """Histograms of the score per day and line, to be held against the training's.
-
-    Returns:
-        `edges` (bins + 1 values from 0 to 1), `groups`: a list of {"day", "line", "images", "defect_share", "counts"}.
+    Attributes:
+        day: "" where none is given.
+        line: likewise.
+        images: how many.
+        counts: of them in each bin of the score.
+        defect_share: of them that is judged defective.
     """
+
+    day: str
+    line: str
+    images: int
+    counts: tuple[int, ...]
+    defect_share: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Histograms of the score per day and line; `edges`: of the bins, from 0 to 1."""
+
+    edges: tuple[float, ...]
+    groups: tuple[DriftGroup, ...]
+
+    def name(self, group: DriftGroup) -> str:
+        """Day and line of a group, in words."""
+        none = "all" if len(self.groups) == 1 else "neither day nor line"
+        return f"{group.day} {group.line}".strip() or none
+
+
+def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> Drift:
+    """Histograms of the score per day and line, to be held against the training's."""
     found = connection.execute(
         "SELECT coalesce(time, ''), coalesce(line, '') AS line, score, verdict FROM images "
         "WHERE error IS NULL ORDER BY time, line, id"
     ).fetchall()
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    judged: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for time, line, score, verdict in found:
-        day = day_of(time)
-        group = groups.setdefault(
-            (day, line), {"day": day, "line": line, "images": 0, "defective": 0, "counts": [0] * bins}
-        )
-        group["images"] += 1
-        group["defective"] += verdict == "defect"
-        group["counts"][min(bins - 1, int(score * bins))] += 1
-    for group in groups.values():
-        group["defect_share"] = group.pop("defective") / group["images"]
-    return {
-        "edges": [number / bins for number in range(bins + 1)],
-        "groups": [group for _, group in sorted(groups.items())],
-    }
+        judged.setdefault((day_of(time), line), []).append((score, verdict))
+    groups = []
+    for (day, line), images in sorted(judged.items()):
+        places = Counter(min(bins - 1, int(score * bins)) for score, _ in images)
+        share = sum(verdict == "defect" for _, verdict in images) / len(images)
+        counts = tuple(places[place] for place in range(bins))
+        groups.append(DriftGroup(day, line, len(images), counts, share))
+    return Drift(tuple(number / bins for number in range(bins + 1)), tuple(groups))

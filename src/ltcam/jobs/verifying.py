@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam.evaluation.engines import NEAR, EngineResult, Verification
 from ltcam.jobs.predicting import find_inputs
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, InputError
@@ -25,64 +24,7 @@ from ltcam_runtime.part_files import EngineName, read_part
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
 
-NEAR = 1e-4
-"""Of a heatmap's range: pixels that differ by less count as the same."""
-
 _PAGE = 4096  # bytes; what the system counts a process's memory in
-
-
-@dataclass(frozen=True)
-class EngineResult:
-    """What one engine says of all images: heatmaps beside those of torch in float64, all else beside torch.
-
-    torch itself rounds, too, so that an engine is as near to its heatmaps as it can be if it is as near to those in
-    float64 as torch is.
-
-    Attributes:
-        engine: `torch`, `onnxruntime` or `openvino`.
-        near: share of heatmap pixels within `NEAR` of torch's in float64, as a share of the range, 0 to 1.
-        largest: largest difference of any pixel from torch's in float64, as a share of the range.
-        mask_iou: the lowest of any image, of masks made whatever the verdict; 1 where both are empty.
-        mean_mask_iou: mean of all images.
-        verdict_changes: names of the images with another verdict.
-        largest_score_change: of any image.
-        milliseconds: per image, from pixels to inspection; the median.
-        memory_mb: that the engine added to this process; None where the system does not say.
-    """
-
-    engine: str
-    near: float
-    largest: float
-    mask_iou: float
-    mean_mask_iou: float
-    verdict_changes: tuple[str, ...]
-    largest_score_change: float
-    milliseconds: float
-    memory_mb: float | None
-
-
-@dataclass(frozen=True)
-class Verification:
-    """How an exported file compares with its run.
-
-    Attributes:
-        run: name of the run folder.
-        file: name of the exported file.
-        images: how many were compared.
-        failed: (image, reason) of those that could not be read.
-        engines: torch first.
-    """
-
-    run: str
-    file: str
-    images: int
-    failed: tuple[tuple[str, str], ...]
-    engines: tuple[EngineResult, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        failed = [{"image": image, "reason": reason} for image, reason in self.failed]
-        return {**asdict(self), "failed": failed}
 
 
 def verify(

@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,6 +53,14 @@ def test_the_same_command_again_makes_nothing_and_changes_nothing(
     done = archive(run, str(manifest), str(judged), here, ArchiveSettings(shard_size=16))
     assert (done.found, done.made) == (3, 0)
     assert {part: part.stat().st_mtime_ns for part in judged.rglob("*.parquet")} == before
+
+
+def test_what_is_interrupted_says_what_is_kept(run: Path, manifest: Path, tmp_path: Path) -> None:
+    def stopped(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"finished shards are kept in .*; the same command goes on"):
+        archive(run, str(manifest), str(tmp_path / "out"), stopped)
 
 
 def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> None:

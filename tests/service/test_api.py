@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from tests.service.conftest import BrightInspector, decoded, png
 
 from ltcam.service.batching import Budget
 from ltcam.service.history import History
+from ltcam.service.intake import Intake
 from ltcam.service.served import Served
 
 
@@ -200,3 +202,15 @@ def test_a_misspelt_parameter_is_named_with_the_known_ones(
     assert answer.status_code == 422
     assert f"lott is unknown here; there are {known}" in answer.json()["detail"][0]["msg"]
     assert client.get("/v1/inspections").json()["items"] == []
+
+
+def test_a_full_disk_is_said_in_a_sentence(
+    client: TestClient, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Intake, "receive", full)
+    answer = client.post("/v1/inspections", content=png())
+    assert answer.status_code == 500
+    assert answer.json()["detail"].startswith("the image could not be kept: the disk is full; make room")

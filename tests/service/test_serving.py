@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import Model, model_of
-from ltcam.service.serving import ServeSettings, opened
-from ltcam_runtime.errors import OutputError, SettingsError
+from ltcam.service.serving import ServeSettings, opened, serve
+from ltcam_runtime.errors import OutputError, SettingsError, Terminated
 
 
 def load(path: Path) -> Model:
@@ -50,3 +51,14 @@ def test_strangers_only_with_a_token(run: Path, tmp_path: Path, token: str) -> N
     settings = ServeSettings(run, tmp_path / "state", host="0.0.0.0", token=token)
     with pytest.raises(SettingsError, match=r"LTCAM_TOKEN"), opened(settings, load):
         pass
+
+
+def test_a_service_that_is_ended_says_what_is_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise Terminated
+
+    monkeypatch.setattr(uvicorn.Server, "run", ended)
+    with pytest.raises(Terminated, match=r"every inspection that was answered is kept in .*state"):
+        serve(ServeSettings(run, tmp_path / "state"), load, lambda _address: None)

@@ -454,13 +454,17 @@ def explained(path: Path | str, temporary: Path | None = None) -> Iterator[None]
     except OSError as error:
         if temporary is not None and not _concerns(error, temporary):
             raise
-        reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
-        raise OutputError(f"{path} cannot be written: {reason}") from error
+        raise OutputError(f"{path} cannot be written: {why_not_written(error)}") from error
     except Exception as error:
         # Writers of other packages wrap the system's error in one of their own.
         if not any(words in str(error).lower() for words in _FULL_IN_OTHER_WORDS):
             raise
         raise OutputError(f"{path} cannot be written: {_REASONS[errno.ENOSPC]}") from error
+
+
+def why_not_written(error: OSError) -> str:
+    """What the system says against writing, and what to do."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def _concerns(error: OSError, folder: Path) -> bool:

@@ -39,6 +39,10 @@ class OutputNames:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
 
+    def keep(self, image_id: str, name: str) -> None:
+        """Remember a name that was given before, so that no other image gets it."""
+        self._owners[name.casefold()] = image_id
+
     def __call__(self, image_id: str) -> str:
         """The image's name: `a`, for a second image of that name `a-png`, then `a-png-2` and so on."""
         base = output_name(image_id)

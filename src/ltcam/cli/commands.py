@@ -22,7 +22,7 @@ _GROUPS = {
     "verdict_threshold unsure_margin zoom min_area px_per_mm",
     "Results": "out _config format golden verify calibration cost_miss cost_alarm overwrite save page as_json "
     "bootstrap log",
-    "Machine": "batch_size cascade device devices threads precision memory_format probing_bfloat16",
+    "Machine": "batch_size cascade device devices every threads precision memory_format probing_bfloat16",
 }
 _SUFFIXES = {"export": ".ltcam.onnx"}
 """Of the commands whose result is a file."""

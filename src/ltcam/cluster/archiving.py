@@ -66,4 +66,7 @@ def archive(
     opener = OpenMaker(
         str(model.resolve()), known.sha256, results, settings.device, batch_size=settings.batch_size
     )
-    return run_archive(store, generation, manifest, engine(opener), progress)
+    try:
+        return run_archive(store, generation, manifest, engine(opener), progress)
+    except KeyboardInterrupt as ended:
+        raise type(ended)(f"finished shards are kept in {out}; the same command goes on there") from ended

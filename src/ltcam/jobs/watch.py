@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ltcam_runtime.errors import DataError, InputError, OutputError
+from ltcam_runtime.folders import explained
 from ltcam_runtime.images import IMAGE_SUFFIXES
 
 JOURNAL = "inspections.jsonl"
@@ -164,30 +165,43 @@ class _Journal:
 
     def add(self, arrived: Arrived, line: dict[str, Any]) -> None:
         entry = {**line, "file": {"name": arrived.name, "size": arrived.size, "modified": arrived.modified}}
-        try:
+        with explained(self._stream.name):
             self._stream.write(f"{json.dumps(entry, allow_nan=False)}\n".encode())
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise OutputError(f"{self._stream.name} cannot be written: {error.strerror}") from error
         self.known.add(arrived.key)
 
 
 def _opened_journal(file: Path) -> _Journal:
-    """The journal, without the half line that a crash may have left at its end."""
+    """The journal, opened behind its last whole line."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         content = file.read_bytes() if file.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        known = {_key_of(line) for line in whole.splitlines()}
+        lines = _whole_lines(content)
+        whole = sum(len(line) + 1 for line in lines)
+        known = {_key_of(line) for line in lines}
         stream = file.open("r+b" if file.exists() else "w+b", buffering=0)
-        stream.truncate(len(whole))
-        stream.seek(len(whole))
+        stream.truncate(whole)
+        stream.seek(whole)
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{file} is damaged: {error}; move it away to begin anew") from error
     except OSError as error:
         raise OutputError(f"{file} cannot be opened: {error.strerror}") from error
     return _Journal(stream, known)
+
+
+def names_given(out: Path) -> list[tuple[str, str]]:
+    """Images of the journal and the names of their results. What is no line of ours is said when it is opened."""
+    try:
+        lines = [json.loads(line) for line in _whole_lines((out / JOURNAL).read_bytes())]
+        return [(line["image"], line["output"]) for line in lines if "output" in line]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """Without the half line that a crash may have left at the end."""
+    return content.split(b"\n")[:-1]
 
 
 def _key_of(line: bytes) -> tuple[str, int, int]:

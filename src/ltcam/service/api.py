@@ -34,6 +34,7 @@ from ltcam.service.schemas import (
 from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
+from ltcam_runtime.folders import why_not_written
 from ltcam_runtime.images import read_image, read_mask
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.settings import Overrides
@@ -110,8 +111,10 @@ async def inspect(
         raise HTTPException(400, error.reason) from error
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": f"{error.retry_after:.0f}"}) from error
-    except (LtcamError, OSError) as error:
+    except LtcamError as error:
         raise HTTPException(500, f"the image could not be inspected: {error}") from error
+    except OSError as error:
+        raise HTTPException(500, f"the image could not be kept: {why_not_written(error)}") from error
     return InspectionAnswer.of(Entry(record, True, None))
 
 

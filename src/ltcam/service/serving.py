@@ -105,6 +105,8 @@ def serve(settings: ServeSettings, load: Callable[[Path], Model], started: Calla
         server = _Telling(config, started)
         try:
             server.run()
+        except KeyboardInterrupt as ended:
+            raise type(ended)(f"every inspection that was answered is kept in {settings.state}") from ended
         except SystemExit as error:  # how uvicorn says that it cannot listen
             raise OutputError(
                 f"nothing can listen at {settings.host}:{settings.port}; is another service there? give another `port`"

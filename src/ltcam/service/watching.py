@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ltcam.jobs.models import Inspects
-from ltcam.jobs.watch import Arrived, InspectsFile
+from ltcam.jobs.watch import Arrived, InspectsFile, names_given
+from ltcam_runtime.folders import explained
 from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.settings import WHITE
@@ -23,13 +24,16 @@ def inspect_and_write(inspector: Inspects, out: Path, white: int = WHITE) -> Ins
         white: value of 16-bit grey images that is white.
     """
     names = OutputNames()
+    for image, name in names_given(out):
+        names.keep(image, name)
     writers = (MaskWriter(out / "masks", names), OverlayWriter(out / "overlays", names))
 
     def inspect(arrived: Arrived) -> dict[str, Any]:
         image = read_image(arrived.path, white=white)
         [inspection] = inspector.inspect_batch([image], [arrived.name])
-        for writer in writers:
-            writer.add(inspection, image)
+        with explained(out):
+            for writer in writers:
+                writer.add(inspection, image)
         return inspection.to_json() | {"output": names(arrived.name)}
 
     return inspect

@@ -2,6 +2,7 @@ import csv
 import gc
 import io
 import json
+import math
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ltcam_runtime.results import Inspection, Verdict
 from ltcam_runtime.writers import KINDS, MARKER, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
 from ltcam_runtime.writers.crops import crop
-from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, text_cell
+from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, csv_text, text_cell
 from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength, write_heatmap
 from ltcam_runtime.writers.json import JsonWriter
 from ltcam_runtime.writers.masks import write_mask
@@ -98,6 +99,12 @@ def test_csv_holds_no_formulas(tmp_path: Path, start: str) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     assert cells.count(f"'{evil}") == 4
     assert text_cell("a=b") == "a=b"
+
+
+def test_rows_of_any_kind_are_csv() -> None:
+    rows = [("=x", 0.5, None), ("a,b", math.nan, 3)]
+    assert csv_text(rows) == '\'=x,0.500000,\n"a,b",,3\n'
+    assert csv_text(rows[:1], guarded=False) == "=x,0.500000,\n"
 
 
 # ---------------------------------------------------------------------------------------- json

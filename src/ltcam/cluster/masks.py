@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from ltcam.data.drawn import Runs, expand_runs
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.names import OutputNames
-from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.csv import csv_text
 from ltcam_runtime.writers.masks import write_mask
 
 LIST_FILE = "masks.csv"
@@ -44,17 +42,13 @@ def write_masks(rows: Sequence[Mapping[str, Any]], out: Path, *, overwrite: bool
     Raises:
         OutputError: `out` cannot be written, or holds something already.
     """
-    names, listed = OutputNames(), io.StringIO()
-    table = csv.writer(listed, lineterminator="\n")
-    table.writerow(["id", "file"])
-    count = 0
+    names, listed = OutputNames(), [("id", "file")]
     with output_folder(out, marker=LIST_FILE, overwrite=overwrite) as folder:
         for row in rows:
             if row["error"] is not None:
                 continue
             name = f"{names(row['id'])}.png"
             write_mask(folder / name, mask_of(row["mask"], (row["height"], row["width"])))
-            table.writerow([text_cell(row["id"]), text_cell(name)])
-            count += 1
-        write_file(folder / LIST_FILE, listed.getvalue())
-    return count
+            listed.append((row["id"], name))
+        write_file(folder / LIST_FILE, csv_text(listed))
+    return len(listed) - 1

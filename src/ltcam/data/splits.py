@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ltcam.data.dataset import OK, Dataset, Sample, Split
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.writers.csv import cell_text, text_cell
+from ltcam_runtime.writers.csv import cell_text, csv_text
 
 DEFAULT_TEST_SHARE = 0.3
 DEFAULT_VAL_SHARE = 0.2
@@ -181,14 +181,8 @@ def split_csv(dataset: Dataset, contents: Mapping[str, str]) -> str:
     undecided = [sample.id for sample in dataset.samples if sample.split is None]
     if undecided:
         raise ValueError(f"{len(undecided)} samples have no split, the first is {undecided[0]}")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(
-        (text_cell(s.id), text_cell(s.label), text_cell(s.group), s.split, contents[s.id])
-        for s in dataset.samples
-    )
-    return text.getvalue()
+    rows = ((s.id, s.label, s.group, s.split, contents[s.id]) for s in dataset.samples)
+    return csv_text([_COLUMNS, *rows])
 
 
 def read_split_csv(path: Path) -> tuple[SplitRow, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from ltcam.evaluation.counts import PIXEL_RATIOS
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.reports.metrics_table import MetricRow
 from ltcam_runtime.folders import write_file
+from ltcam_runtime.writers.csv import csv_text
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -145,19 +144,7 @@ def write_csv(file: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     Raises:
         OutputError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    write_file(file, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    text = "" if value is None else str(value)
-    # A spreadsheet takes what begins so for a formula. Numbers are no names, and stay as they are.
-    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    write_file(file, csv_text([head, *rows]))
 
 
 def with_bounds() -> list[str]:

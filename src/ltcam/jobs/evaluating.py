@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +44,7 @@ from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.inspector import Inspected
 from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.settings import AskedSettings, Overrides
-from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.csv import csv_text
 
 METRICS_FILE = "metrics.json"
 _WORST = 6
@@ -246,28 +244,12 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
 
 
 def _images_csv(records: Sequence[ImageRecord]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "label", "verdict", "score", "iou", "tp", "fp", "fn"])
+    rows: list[Sequence[object]] = [("image", "label", "verdict", "score", "iou", "tp", "fp", "fn")]
     for record in sorted(records, key=lambda record: record.image):
-        counts = None if record.counts is None else record.counts.pixels
-        numbers = (
-            ["", "", "", ""] if counts is None else [_fraction(iou(counts)), counts.tp, counts.fp, counts.fn]
-        )
-        writer.writerow(
-            [
-                text_cell(record.image),
-                text_cell(record.label),
-                record.verdict,
-                f"{record.score:.6f}",
-                *numbers,
-            ]
-        )
-    return text.getvalue()
-
-
-def _fraction(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6f}"
+        pixels = None if record.counts is None else record.counts.pixels
+        numbers = (None,) * 4 if pixels is None else (iou(pixels), pixels.tp, pixels.fp, pixels.fn)
+        rows.append((record.image, record.label, record.verdict, record.score, *numbers))
+    return csv_text(rows)
 
 
 def _example_pictures(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from ltcam.data.fingerprint import content_hashes
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.results import Decision
+from ltcam_runtime.writers.csv import csv_text
 
 REVIEWED = "reviewed"
 """Folder and manifest that an import writes into a data set."""
@@ -164,12 +163,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _manifest(root: Path, samples: Iterable[Sample]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "mask", "group"])
+    rows = [("path", "label", "split", "mask", "group")]
     for sample in sorted(samples, key=lambda sample: sample.id):
         # A mask that stands as a drawing in an annotation file stays there: a manifest names files only.
         mask = sample.mask.relative_to(root).as_posix() if isinstance(sample.mask, Path) else ""
         path = sample.path.relative_to(root).as_posix()
-        writer.writerow([path, sample.label, sample.split or "", mask, sample.group])
-    return text.getvalue()
+        rows.append((path, sample.label, sample.split or "", mask, sample.group))
+    return csv_text(rows, guarded=False)

@@ -45,6 +45,7 @@ from ltcam.runs.run import (
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.settings import first_field
+from ltcam_runtime.writers.csv import csv_text
 
 _ANSWERS = ("head.weight", "peaks.weight")
 """What the logits are made with: a run without training answers by the peaks of its seed maps alone, others may do
@@ -98,12 +99,9 @@ def package_versions() -> dict[str, str]:
 
 
 def _history_csv(history: list[dict[str, float]]) -> str:
-    text = io.StringIO()
-    if history:
-        writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-    return text.getvalue()
+    """With all digits."""
+    rows = ([str(entry[name]) for name in history[0]] for entry in history)
+    return csv_text([history[0], *rows], guarded=False) if history else ""
 
 
 def read_history(folder: Path) -> tuple[dict[str, float], ...]:

@@ -6,8 +6,6 @@ named. An image that is defective, or may be, without a pixel that says where is
 
 from __future__ import annotations
 
-import csv
-import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -27,7 +25,7 @@ from ltcam_runtime.names import OutputNames, output_name
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.writers.coco import CocoWriter
-from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.csv import csv_text
 from ltcam_runtime.writers.cvat import CvatWriter
 from ltcam_runtime.writers.label_studio import LabelStudioWriter
 from ltcam_runtime.writers.labelme import LabelMeWriter
@@ -46,22 +44,16 @@ _COLUMNS = (
 
 def as_csv(history: History, wanted: Search) -> Iterator[str]:
     """All inspections that fit, a row each. The limit is that of a page."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    yield csv_text([_COLUMNS])
     for entry in _all(history, wanted):
         finding, said = entry.record.finding, entry.review
         texts = ("", "", "", "") if said is None else (said.decision, said.kind, said.reviewer, said.note)
         values = (
             entry.record.sequence, finding.id, instant(finding.time), finding.name, finding.lot, finding.verdict,
-            f"{finding.score:.6f}", len(finding.regions), finding.height, finding.width,
+            finding.score, len(finding.regions), finding.height, finding.width,
             *texts, finding.model_sha256, finding.settings_sha256, entry.record.hash,
         )  # fmt: skip
-        writer.writerow([text_cell(str(value)) for value in values])
-        yield text.getvalue()
-        text.seek(0)
-        text.truncate()
-    yield text.getvalue()
+        yield csv_text([values])
 
 
 def as_annotations(history: History, wanted: Search, form: Annotations) -> Iterator[bytes]:

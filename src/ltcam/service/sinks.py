@@ -7,10 +7,8 @@ in the outbox, also over a restart, and is delivered later, in order, each at le
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import hmac
-import io
 import json
 import logging
 import os
@@ -23,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from ltcam.service.history import History
 from ltcam.service.ledger import Finding, instant
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.writers.csv import text_cell
+from ltcam_runtime.writers.csv import csv_text
 
 if TYPE_CHECKING:
     from paho.mqtt.publish import AuthParameter
@@ -176,16 +174,14 @@ class CsvAppend:
         Raises:
             OSError: the file cannot be written.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._file.exists() or self._file.stat().st_size == 0:
-            writer.writerow(self._COLUMNS)
+        begun = self._file.exists() and self._file.stat().st_size > 0
+        rows: list[Sequence[str]] = [] if begun else [self._COLUMNS]
         for payload in payloads:
             finding = json.loads(payload)
             finding["regions"] = len(finding["regions"])
-            writer.writerow([text_cell(str(finding[column])) for column in self._COLUMNS])
+            rows.append([str(finding[column]) for column in self._COLUMNS])
         with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(text.getvalue())
+            stream.write(csv_text(rows))
             stream.flush()
             os.fsync(stream.fileno())
 

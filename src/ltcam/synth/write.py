@@ -12,8 +12,6 @@ given name is the same, byte for byte, whatever else is in the set and in whatev
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import zlib
@@ -33,6 +31,7 @@ from ltcam.synth.materials import MATERIALS
 from ltcam.synth.surfaces import MIXED, SURFACES, draw_lot, draw_surface, expose, quantised
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
+from ltcam_runtime.writers.csv import csv_text
 
 LOTS = 6
 """Lots per surface."""
@@ -257,11 +256,8 @@ def _write_image(path: Path, pixels: Picture) -> None:
 
 
 def _manifest(pieces: Sequence[Piece]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label", "split", "mask", "group"))
-    writer.writerows((piece.path, piece.label, piece.split, piece.mask, piece.group) for piece in pieces)
-    return text.getvalue()
+    rows = ((piece.path, piece.label, piece.split, piece.mask, piece.group) for piece in pieces)
+    return csv_text([("path", "label", "split", "mask", "group"), *rows], guarded=False)
 
 
 def _described(defect: Defect) -> dict[str, float]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +88,26 @@ class CsvWriter:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def csv_text(rows: Iterable[Iterable[object]], *, guarded: bool = True) -> str:
+    """Rows as CSV: commas, and a line feed behind each.
+
+    Args:
+        rows: cells: None and NaN are empty, a float has six digits behind the point.
+        guarded: text is as `text_cell` gives it, for spreadsheets; otherwise as it is, where programs read it again.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_cell(cell, guarded) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object, guarded: bool) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6f}"
+    if isinstance(value, str):
+        return text_cell(value) if guarded else value
+    return "" if value is None else str(value)
 
 
 _COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -389,7 +389,7 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
             defect_classes=["crack"],
             settings={"method": "x"},
             kinds=KINDS,
-            report=ReportSettings("T", "S", 0.5),
+            report=ReportSettings("S", 0.5),
         ) as writer,
     ):
         for name in names:
@@ -397,6 +397,7 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
             writer.add(found, picture(found))
         writer.add_failure("bad.png", "the file is empty")
     out = tmp_path / "out"
+    assert "3 images inspected" in (out / "report.html").read_text(encoding="utf-8")  # not those that failed
     assert sorted(path.name for path in out.iterdir()) == [
         ".ltcam-files.json",
         "coco.json",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltcam.data.dataset import OK
-from ltcam.data.labels import likeliest_ok, means_ok, read_labels, spelled_alike
+from ltcam.data.labels import likeliest_ok, means_ok, read_labels, slips, spelled_alike
 from ltcam_runtime.errors import DataError
 
 PAIRS = [
@@ -112,3 +112,33 @@ def test_a_label_that_is_no_text_is_escaped() -> None:
 def test_which_label_to_ask_about() -> None:
     assert likeliest_ok(["line3_ng_2024", "line3_not_ok_2024", "line3_ok_2024"]) == "line3_ok_2024"
     assert likeliest_ok(["left", "right"]) == "left"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("scratch", "scrach"),
+        ("Dents", "dent"),
+        ("crack", "carck"),
+        ("stain", "stein"),
+        ("deep_dent", "deep dents"),
+    ],
+)
+def test_slips_of_the_pen_are_noticed(one: str, other: str) -> None:
+    assert slips([one, "hole", other]) == [tuple(sorted((one, other)))]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["type1", "type2", "type10"],
+        ["scratch_a", "scratch_b"],
+        ["sideA", "sideB"],
+        ["hole", "pole", "mole"],
+        ["scratch", "dent", "stain", "chip", "crack"],
+        ["dark", "bark"],
+        ["deep scratch", "deep_scratch"],
+    ],
+)
+def test_variants_are_no_slips(labels: list[str]) -> None:
+    assert slips(labels) == []

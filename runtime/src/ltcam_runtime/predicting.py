@@ -184,7 +184,6 @@ def write_predictions(
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
         report = ReportSettings(
-            title=counted(total, "images inspected"),
             subtitle=opened.subtitle,
             threshold=inspector.settings.verdict.threshold,
             px_per_mm=wanted.writing.px_per_mm,

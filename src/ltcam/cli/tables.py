@@ -26,7 +26,7 @@ def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(head):
         table.add_column(column, justify="left" if place < words else "right", no_wrap=True)
-    shown = [[printable(cell) for cell in row] for row in rows]
+    shown = [[printable(cell.replace("\n", "\\n")) for cell in row] for row in rows]
     for row in shown:
         table.add_row(*map(Text, row))
     console = Console(highlight=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -24,7 +24,7 @@ from ltcam.data.duplicates import (
     merge_groups,
     signature,
 )
-from ltcam.data.labels import means_ok, spelled_alike
+from ltcam.data.labels import means_ok, slips, spelled_alike
 from ltcam.data.problems import FileProblem, Finding, findings
 from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
@@ -100,7 +100,7 @@ class CheckReport:
         soft_masks: masks with values in between, and the threshold that was taken.
         looks_like_masks: images that hold two colours only, as masks do.
         odd_shapes: images whose shape (width to height) is another than most images have.
-        alike_labels: labels that differ in separators only.
+        alike_labels: labels that differ in separators or a letter only.
         merged_groups: groups that copies join into one, sorted.
         ok_labels: labels that were taken for OK, as they are written.
         files: what was taken up of the folder, and what was left out.
@@ -206,7 +206,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         soft_masks=_problems(samples, [f.soft_mask for f in facts]),
         looks_like_masks=_problems(samples, [f.mask_like for f in facts]),
         odd_shapes=_odd_shapes(samples, signatures),
-        alike_labels=tuple(spelled_alike({sample.label for sample in samples})),
+        alike_labels=_alike({sample.label for sample in samples}),
         merged_groups=_merged(dataset, duplicates),
         ok_labels=dataset.ok_labels,
         files=dataset.files,
@@ -424,6 +424,10 @@ def _odd_shapes(samples: Sequence[Sample], signatures: Mapping[str, Signature]) 
         for sample in samples
         if sample.id in odd
     )
+
+
+def _alike(labels: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    return (*spelled_alike(labels), *slips(labels))
 
 
 def _other_depth(samples: Sequence[Sample], facts: Sequence[_Facts]) -> tuple[FileProblem, ...]:

@@ -7,6 +7,7 @@ so (`a` and `b`, `positive` and `negative`), a person has to.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -82,6 +83,9 @@ _HUMPS = re.compile(
 )
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?(?:[eE][+-]?\d+)?")
+
+
+_SHORTEST_SLIP = 5  # of shorter labels one letter is much: hole and pole
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,39 @@ def spelled_alike(labels: Collection[str]) -> list[tuple[str, ...]]:
             continue
         alike.setdefault(_SEPARATORS.sub("", label_key(label)), set()).add(label)
     return [tuple(sorted(found)) for key, found in sorted(alike.items()) if key and len(found) > 1]
+
+
+def slips(labels: Collection[str]) -> list[tuple[str, str]]:
+    """Pairs of labels that may be one with a slip of the pen: a letter more, another one, or two that changed places.
+
+    What tells variants apart is no slip: numbers, single letters, the last letter.
+    """
+    words = {label: _SEPARATORS.split(label_key(label)) for label in labels}
+    keys = {label: "".join(parts) for label, parts in words.items() if all(len(part) > 1 for part in parts)}
+    ordered = sorted(keys)
+    return [
+        (one, other)
+        for place, one in enumerate(ordered)
+        for other in ordered[place + 1 :]
+        if _is_slip(keys[one], keys[other])
+    ]
+
+
+def _is_slip(one: str, other: str) -> bool:
+    begin = _shared(one, other)
+    end = _shared(one[begin:][::-1], other[begin:][::-1])
+    first, second = one[begin : len(one) - end], other[begin : len(other) - end]
+    if not (first + second).isalpha() or max(len(one), len(other)) < _SHORTEST_SLIP:
+        return False
+    if len(first) == len(second):
+        return end > 0 and (len(first) == 1 or (len(first) == 2 and first == second[::-1]))
+    return {len(first), len(second)} == {0, 1}
+
+
+def _shared(one: str, other: str) -> int:
+    """How many letters two words have in common from their beginning."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return sum(1 for _ in pairs)
 
 
 def _telling_words(text: str) -> list[str]:

@@ -123,7 +123,7 @@ def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
             report.odd_shapes,
         ),
         (
-            "Labels that differ in separators only",
+            "Labels that hardly differ",
             "They are separate classes. If they are one, write them alike.",
             tuple(FileProblem(" = ".join(labels), "") for labels in report.alike_labels),
         ),

@@ -57,6 +57,7 @@ class ExamplePicture:
             "uri": image_uri(self.picture),
             "label": self.label,
             "compared": self.compared,
+            "plain": self.group == "passed",
             "iou": None if self.iou is None or math.isnan(self.iou) else fraction(self.iou),
             "verdict": self.verdict,
             "tone": self.tone,

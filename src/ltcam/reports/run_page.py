@@ -185,8 +185,7 @@ def _smallest(run: Run, kind: str) -> str:
     return (
         f"Pieces of fewer than {number(why['area_px'])} px are left out of its masks: nine of ten of the "
         f"{number(why['specks'])} pieces on OK images have at most {number(why['speck_px'])} px, and the largest piece "
-        f"on an image of the kind typically has {number(why['typical_px'])} px. --min-area of ltcam predict takes "
-        "another size."
+        f"on an image of the kind typically has {number(why['typical_px'])} px."
     )
 
 

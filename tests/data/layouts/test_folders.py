@@ -234,3 +234,12 @@ def test_read_and_left_out_add_up_for_any_arrangement(
     assert dataset.files.there == there
     assert dataset.files.images == len(dataset.samples)
     assert len({entry.path for entry in dataset.files.left_out}) == len(dataset.files.left_out)
+
+
+def test_folders_that_are_empty_are_noted(paint: Paint, tmp_path: Path) -> None:
+    for name in ("good/a.png", "dent/b.png"):
+        paint(name)
+    assert read_dataset(tmp_path).notes == ()
+    for name in ("chip", "dent/lot 2", ".hidden"):
+        (tmp_path / name).mkdir()
+    assert read_dataset(tmp_path).notes == ("Folders with nothing in them: chip/, dent/lot 2/.",)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.pages.results import ResultRecord, ResultsPage, results_page
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import write_picture
 from ltcam_runtime.writers.overlays import draw_found
@@ -28,13 +29,11 @@ class ReportSettings:
     """What the page says beside the images.
 
     Attributes:
-        title: its heading.
-        subtitle: one line below.
+        subtitle: one line below its heading.
         threshold: score from which an image is defective.
         px_per_mm: pixels along a millimetre of the part; None: sizes in pixels.
     """
 
-    title: str
     subtitle: str
     threshold: float
     px_per_mm: float | None = None
@@ -91,7 +90,7 @@ class ReportWriter:
     def close(self) -> None:
         """Write the page."""
         page = ResultsPage(
-            title=self._settings.title,
+            title=counted(len(self._records), "images inspected"),
             subtitle=self._settings.subtitle,
             threshold=self._settings.threshold,
             records=self._records,

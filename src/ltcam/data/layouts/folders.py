@@ -11,15 +11,17 @@ group.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
 from ltcam.data.labels import label_key, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.mask_files import is_image_folder, name_key, sort_masks
+from ltcam_runtime.phrases import first_few
 from ltcam_runtime.searching import LeftOut
 
 NAME = "folders"
@@ -91,7 +93,22 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
             if path in outside
         ),
     ]
-    return make_dataset(tree.root, NAME, samples, files=Files(left_out=tuple(left_out)), ok_labels=labels.ok)
+    files = Files(left_out=tuple(left_out))
+    dataset = make_dataset(tree.root, NAME, samples, files=files, ok_labels=labels.ok)
+    return replace(dataset, notes=_empty_folders(tree.root))
+
+
+def _empty_folders(root: Path) -> tuple[str, ...]:
+    """A note of folders that somebody made for images that never came."""
+    places = (
+        Path(place).relative_to(root)
+        for place, folders, files in os.walk(root)
+        if not folders and not files and Path(place) != root
+    )
+    empty = sorted(
+        f"{place.as_posix()}/" for place in places if not any(part.startswith(".") for part in place.parts)
+    )
+    return (f"Folders with nothing in them: {first_few(empty)}.",) if empty else ()
 
 
 def _place(path: PurePosixPath) -> _Place | None:

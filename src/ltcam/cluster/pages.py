@@ -6,10 +6,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from ltcam.cluster.judging import read_address
 from ltcam.cluster.masks import mask_of
@@ -18,13 +16,14 @@ from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import resize
+from ltcam_runtime.marking import draw_outline
 from ltcam_runtime.phrases import counted
 
 MOST_PICTURES = 200
 """Pictures on one page; a query's limit asks for fewer."""
 
 _SIDE = 260
-_CYAN, _DARK, _AMBER = (96, 236, 255), (10, 20, 30), (255, 190, 60)
+_CYAN, _AMBER = (96, 236, 255), (255, 190, 60)
 _MOST_GROUPS = 24
 
 
@@ -153,18 +152,5 @@ def _thumbnail(
     picture = resize(image, size)
     for mask, colour in masks:
         if mask and judged == (height, width):
-            _outline(picture, mask_of(mask, (height, width)), colour)
+            draw_outline(picture, mask_of(mask, (height, width)), colour, thickness=1)
     return image_uri(picture)
-
-
-def _outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
-    shrinks = picture.shape[0] < mask.shape[0]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    inside = (cv2.resize(mask.astype(np.uint8) * 255, picture.shape[1::-1], interpolation=way) > 0).astype(
-        np.uint8
-    )
-    kernel = np.ones((3, 3), np.uint8)
-    light = cv2.dilate(inside, kernel)
-    dark = cv2.dilate(light, kernel)
-    picture[dark > light] = _DARK
-    picture[light > inside] = colour

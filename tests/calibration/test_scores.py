@@ -33,7 +33,7 @@ def a_classifier(slope: float) -> SeededClassifier:
     with torch.no_grad():
         found.head.weight.copy_(torch.tensor([[0.0], [slope], [slope]]))
         found.head.bias.copy_(torch.tensor([0.0, -0.8 * slope, -0.8 * slope]))
-    found.forward = lambda images: found.head(found.trunk(images))  # type: ignore[method-assign]
+    found.forward = found.logits = lambda images: found.head(found.trunk(images))  # type: ignore[method-assign]
     return found.eval()
 
 
@@ -44,7 +44,7 @@ def held_back(ok: list[int], defective: list[int]) -> PreparedImages:
     return PreparedImages(greys.view(-1, 1, 1, 1).expand(-1, 3, 4, 4).contiguous(), labels, samples, ())  # type: ignore[arg-type]
 
 
-def scores_of(classifier: SeededClassifier, images: Tensor) -> np.ndarray:
+def scores_by(classifier: SeededClassifier, images: Tensor) -> np.ndarray:
     with torch.no_grad():
         found: np.ndarray = (1 - classifier(images.float() / 255).double().softmax(1)[:, 0]).numpy()
         return found
@@ -53,9 +53,9 @@ def scores_of(classifier: SeededClassifier, images: Tensor) -> np.ndarray:
 def test_the_threshold_reads_one_half_and_cuts_where_it_did() -> None:
     part = held_back([20, 40, 60, 80, 140, 90], [110, 150, 200, 220, 115, 240])
     classifier = a_classifier(60.0)  # its own 0.5 would lie above most defects, and it is sure of everything
-    order = np.argsort(scores_of(classifier, part.images), kind="stable")
+    order = np.argsort(scores_by(classifier, part.images), kind="stable")
     verdict = calibrated_verdict(classifier, part, TrainingSettings(), STATISTICS)
-    after = scores_of(classifier, part.images)
+    after = scores_by(classifier, part.images)
     assert verdict.threshold == 0.5
     assert np.array_equal(np.argsort(after, kind="stable"), order)
     assert ((after >= 0.5) == (part.images[:, 0, 0, 0].numpy() > 100)).all()  # in the gap of 90 to 110
@@ -63,11 +63,25 @@ def test_the_threshold_reads_one_half_and_cuts_where_it_did() -> None:
     assert after.max() < 0.995
 
 
+def test_a_classifier_looks_at_each_image_once() -> None:
+    classifier, part = a_classifier(60.0), held_back([20, 40, 60], [110, 150, 200])
+    seen: list[int] = []
+    plain = classifier.logits
+
+    def logits(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return plain(images)
+
+    classifier.logits = logits  # type: ignore[method-assign]
+    calibrated_verdict(classifier, part, TrainingSettings(), STATISTICS)
+    assert sum(seen) == 6
+
+
 def test_without_both_labels_nothing_is_changed() -> None:
     classifier, part = a_classifier(10.0), held_back([20, 40], [])
-    before = scores_of(classifier, part.images)
+    before = scores_by(classifier, part.images)
     assert calibrated_verdict(classifier, part, TrainingSettings(), STATISTICS).threshold == 0.5
-    assert np.array_equal(scores_of(classifier, part.images), before)
+    assert np.array_equal(scores_by(classifier, part.images), before)
 
 
 def test_the_slope_is_what_made_the_labels() -> None:

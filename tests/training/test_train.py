@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from tests.conftest import noted
 from tests.training.conftest import SettingsOf
 
-from ltcam.calibration import verdict as verdict_module
 from ltcam.calibration.maps import default_cam
+from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import OK, Dataset, Sample, make_dataset
 from ltcam.data.fingerprint import content_hashes
 from ltcam.data.opened import OpenData
@@ -228,21 +228,19 @@ def test_unreadable_images_are_listed_and_the_others_used(
 # ------------------------------------------------------------------------- a bound on missed defects
 
 
-def test_a_promise_lowers_the_threshold_as_far_as_it_takes(
-    quick: SettingsOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Scores as a network might give them, defective images first."""
-    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9])
-    labels = torch.tensor([1] * 10 + [0] * 10)
-    samples = tuple(Sample(f"{number}", Path(f"{number}"), OK, "") for number in range(20))
-    part = PreparedImages(torch.zeros(20, 3, 2, 2, dtype=torch.uint8), labels, samples, ())
-    nobody: Any = None  # whose scores are given
-    statistics = ((0.0,) * 3, (1.0,) * 3)
+def images_held_back(*, defective: int, ok: int) -> PreparedImages:
+    """The defective ones first."""
+    labels = torch.tensor([1] * defective + [0] * ok)
+    samples = tuple(Sample(f"{number}", Path(f"{number}"), OK, "") for number in range(len(labels)))
+    return PreparedImages(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), labels, samples, ())
+
+
+def test_a_promise_lowers_the_threshold_as_far_as_it_takes(quick: SettingsOf) -> None:
+    part, scores = images_held_back(defective=10, ok=10), [0.15, *[0.9] * 8, 0.05, 0.01, *[0.5] * 9]
     said: list[Any] = []
-    bold = verdict_module.choose_verdict(nobody, part, quick(), statistics)
+    bold = choose_verdict(part, scores, quick())
     # With ten scores and nine tenths confidence the second from below bounds the missed ones by 34 %.
-    settings = quick(max_miss=0.34, confidence=0.9)
-    verdict = verdict_module.choose_verdict(nobody, part, settings, statistics, said.append)
+    verdict = choose_verdict(part, scores, quick(max_miss=0.34, confidence=0.9), said.append)
     assert 0.5 < bold.threshold < 0.9
     assert verdict.threshold == pytest.approx(0.15 - 1e-6, abs=1e-9)
     assert "at most 34 % missed defects with 90 % confidence by any threshold up to 0.15" in verdict.evidence
@@ -252,35 +250,20 @@ def test_a_promise_lowers_the_threshold_as_far_as_it_takes(
     assert any(verdict.evidence in sentence for sentence in said)
 
 
-def test_a_promise_never_raises_the_threshold(
-    pictures: Callable[..., Dataset],
-    quick: SettingsOf,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.99] * 10 + [0.01] * 10)
-    dataset = pictures(ok=(15, None), dent=(15, None), split=lambda _l, n: "val" if n < 10 else "train")
-    bold = run(dataset, quick(), tmp_path / "work").run.verdict
-    careful = run(dataset, quick(max_miss=0.4), tmp_path / "work").run.verdict
+def test_a_promise_never_raises_the_threshold(quick: SettingsOf) -> None:
+    part, scores = images_held_back(defective=10, ok=10), [0.99] * 10 + [0.01] * 10
+    bold = choose_verdict(part, scores, quick())
+    careful = choose_verdict(part, scores, quick(max_miss=0.4))
     assert careful.threshold == bold.threshold == pytest.approx(0.5)
     assert "not lowered: best F1 (1.000, " in careful.evidence
     assert "0 of 10 OK validation images" in careful.evidence
 
 
-def test_defective_images_alone_make_a_promise_too(
-    pictures: Callable[..., Dataset],
-    quick: SettingsOf,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_defective_images_alone_make_a_promise_too(quick: SettingsOf) -> None:
     """They chose no epoch, so there is no caveat."""
-    monkeypatch.setattr(verdict_module, "_scores", lambda *_: [0.0, *[0.4] * 9])
-    dataset = pictures(
-        ok=(6, None), dent=(16, None), split=lambda label, n: "val" if label != OK and n < 10 else "train"
-    )
-    careful = run(dataset, quick(max_miss=0.21, confidence=0.9), tmp_path / "work").run.verdict
-    assert careful.threshold == 0.0
-    careful = run(dataset, quick(max_miss=0.4, confidence=0.9), tmp_path / "work").run.verdict
+    part, scores = images_held_back(defective=10, ok=0), [0.0, *[0.4] * 9]
+    assert choose_verdict(part, scores, quick(max_miss=0.21, confidence=0.9)).threshold == 0.0
+    careful = choose_verdict(part, scores, quick(max_miss=0.4, confidence=0.9))
     assert careful.threshold == pytest.approx(0.4, abs=2e-6)
     assert "caveat" not in careful.evidence
 

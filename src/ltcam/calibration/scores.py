@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit, logsumexp, softmax
 
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.models.backbones import Statistics
+from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seeding import normalised
@@ -45,14 +46,32 @@ def calibrated_verdict(
         statistics: of the input.
         say: told what a bound on misses took.
     """
+    logits = logits_of(classifier, held_back, statistics)
     if usable_for_choices(held_back)[0] is None:
-        return choose_verdict(classifier, held_back, settings, statistics, say)
-    logits = _logits(classifier, held_back, statistics)
-    _fold(classifier, slope=slope_of(logits, (held_back.labels > 0).numpy()), offset=0.0)
-    verdict = choose_verdict(classifier, held_back, settings, statistics)
-    _fold(classifier, slope=1.0, offset=-float(np.log(verdict.threshold / (1 - verdict.threshold))))
-    final = choose_verdict(classifier, held_back, settings, statistics, say)
+        return choose_verdict(held_back, scores_of(logits), settings, say)
+    slope = slope_of(logits, (held_back.labels > 0).numpy())
+    _fold(classifier, slope=slope, offset=0.0)
+    logits *= slope
+    threshold = choose_verdict(held_back, scores_of(logits), settings).threshold
+    offset = -float(np.log(threshold / (1 - threshold)))
+    _fold(classifier, slope=1.0, offset=offset)
+    logits[:, 1:] += offset
+    final = choose_verdict(held_back, scores_of(logits), settings, say)
     return final.model_copy(update={"threshold": 0.5})
+
+
+@torch.no_grad()
+def logits_of(classifier: Classifier, part: PreparedImages, statistics: Statistics) -> NDArray[np.float64]:
+    """Logits (N, K) of prepared images, as verdicts are made of them."""
+    classifier.eval()
+    batches = torch.split(part.images, _AT_ONCE) if len(part.images) else ()
+    found = [classifier.logits(normalised(batch, statistics)).double().numpy() for batch in batches]
+    return np.concatenate(found) if found else np.zeros((0, classifier.head.out_features))
+
+
+def scores_of(logits: NDArray[np.float64]) -> list[float]:
+    """Probability of being defective, 0 to 1, by logits (N, K)."""
+    return [float(score) for score in 1 - softmax(logits, axis=1)[:, 0]]
 
 
 def log_odds(logits: NDArray[np.float64], slope: float = 1.0) -> NDArray[np.float64]:
@@ -107,15 +126,6 @@ def reliability(
 def probabilities(odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores 0 to 1 of log-odds."""
     return np.asarray(expit(odds))
-
-
-@torch.no_grad()
-def _logits(
-    classifier: SeededClassifier, part: PreparedImages, statistics: Statistics
-) -> NDArray[np.float64]:
-    classifier.eval()
-    found = [classifier(normalised(batch, statistics)) for batch in torch.split(part.images, _AT_ONCE)]
-    return torch.cat(found).double().numpy()
 
 
 @torch.no_grad()

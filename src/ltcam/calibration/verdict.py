@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
 
 from ltcam.calibration.thresholds import choose_threshold, guaranteed_threshold
-from ltcam.models.classifier import Classifier
 from ltcam.training.images import PreparedImages, usable_for_choices
-from ltcam.training.seeding import normalised
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
@@ -18,31 +13,26 @@ _ROUNDING = 1e-6  # more than float32 changes an image's score from one pass to 
 
 
 def choose_verdict(
-    classifier: Classifier,
     held_back: PreparedImages,
+    scores: Sequence[float],
     settings: TrainingSettings,
-    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
     say: Callable[[str], None] = lambda _sentence: None,
 ) -> VerdictSettings:
     """The verdict's threshold, lowered as far as `max_miss` takes, and how it was found.
 
     Args:
-        classifier: as trained.
-        held_back: images it was not trained on; may be none.
+        held_back: images that the classifier was not trained on; may be none.
+        scores: probability of each of being defective, 0 to 1.
         settings: of the training.
-        statistics: mean and standard deviation per channel, of values 0 to 1.
         say: told what a bound on misses took.
     """
     defective = [bool(label) for label in held_back.labels > 0]
-    scores: list[float] = []
     threshold, evidence = 0.5, "0.5, since no OK and defective images were held back to choose it on"
-    if defective:
-        scores = _scores(classifier, held_back.images, settings.batch_size, statistics)
     if usable_for_choices(held_back)[0] is not None:
-        threshold, evidence = choose_threshold(defective, scores)
+        threshold, evidence = choose_threshold(defective, list(scores))
     if settings.max_miss is not None:
         threshold, evidence = _bounded(
-            threshold, evidence, defective, scores, settings.max_miss, settings.confidence
+            threshold, evidence, defective, list(scores), settings.max_miss, settings.confidence
         )
         say(f"verdict threshold {threshold:.4g}: {evidence}")
     return VerdictSettings(threshold=threshold, evidence=evidence)
@@ -78,18 +68,3 @@ def _bounded(
             "caveat: the same images chose the epoch, and strictly the guarantee needs images that chose nothing",
         ]
     return bounded, "; ".join(words)
-
-
-@torch.no_grad()
-def _scores(
-    classifier: Classifier,
-    images: Tensor,
-    batch_size: int,
-    statistics: tuple[tuple[float, float, float], tuple[float, float, float]],
-) -> list[float]:
-    classifier.eval()
-    scores: list[float] = []
-    for batch in torch.split(images, batch_size):
-        logits = classifier.logits(normalised(batch, statistics))
-        scores += (1 - logits.double().softmax(1)[:, 0]).tolist()
-    return scores

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
+from ltcam.calibration.scores import logits_of, scores_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
 from ltcam.data.decoded import DecodedImages
@@ -327,6 +328,7 @@ def _learn(
         make_module=partial(StudentModule, patches=lesson.patches),
         running=Running(device=str(teacher.network.device), listener=listener),
     )
+    scores = scores_of(logits_of(student, parts["val"], statistics))
     run = teacher.run.model_copy(
         update={
             "network": "student",
@@ -337,7 +339,7 @@ def _learn(
             "sharpening": SharpeningSettings(),
             "mask": MaskSettings(threshold=0.5, of="value", min_area_px=teacher.run.mask.min_area_px),
             "kinds": {},
-            "verdict": choose_verdict(student, parts["val"], settings, statistics, listener.say),
+            "verdict": choose_verdict(parts["val"], scores, settings, listener.say),
             "seed": settings.seed,
             "training": settings.model_dump(mode="json"),
             "arithmetic": fitted.arithmetic,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ltcam.calibration.maps import classic_cam, default_cam
-from ltcam.calibration.scores import calibrated_verdict
+from ltcam.calibration.scores import calibrated_verdict, logits_of, scores_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.jobs.choosing import with_kinds
@@ -200,9 +200,8 @@ def train_run(
     evidence = training_evidence(network.fitted, network.chosen_by)
     if not settings.classic:
         return _with_seed_maps(network, settings, command, listener, evidence)
-    verdict = choose_verdict(
-        network.classifier, network.held_back, settings, network.statistics, listener.say
-    )
+    scores = scores_of(logits_of(network.classifier, network.held_back, network.statistics))
+    verdict = choose_verdict(network.held_back, scores, settings, listener.say)
     warn_uncalibrated(network.held_back, listener)
     return _trained(network, _run(network, settings, verdict, evidence, command))
 

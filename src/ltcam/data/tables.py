@@ -24,9 +24,15 @@ COLUMN_NAMES: Mapping[str, frozenset[str]] = {
         """
         file files filename file_name filepath file_path image images imagefile image_file imagename image_name
         imagepath image_path image_filename img img_file img_name img_path imageid image_id
+        datei dateiname dateipfad bild bilddatei bildname pfad fichier chemin archivo fichero imagen ruta percorso
         """
     ),
-    "label": word_set("labels class class_name classname classid class_id category target"),
+    "label": word_set(
+        """
+        labels class class_name classname classid class_id category target
+        klasse etikett bewertung befund classe clase etiqueta étiquette etichetta
+        """
+    ),
     "mask": word_set("mask_file mask_name mask_path maskpath"),
     "time": word_set("timestamp datetime date_time date"),
     "line": word_set("production_line station"),
@@ -64,6 +70,9 @@ def rows_of(text: str, source: Path | str) -> list[tuple[int, list[str]]]:
         ]
     except csv.Error as error:
         raise DataError(f"{source}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
+    if found and all(len(cells) == 1 for _, cells in found) and "," in found[0][1][0]:
+        # Whole rows in quotes, as spreadsheets write what they took for one column.
+        found = [(number, next(csv.reader(cells), [])) for number, cells in found]
     if found and len(found[0][1]) > MOST_COLUMNS:
         raise DataError(
             f"{source}: {len(found[0][1]):,} columns in the first row; it needs path and few others"

@@ -149,6 +149,12 @@ def test_faults(manifest: Callable[..., Path], text: str, message: str) -> None:
     refused(manifest(text), message)
 
 
+def test_a_name_without_ending_that_two_images_have(manifest: Callable[..., Path], paint: Paint) -> None:
+    paint("d.bmp")
+    dataset = read_manifest(manifest("path,label\na,ok\nd,ng\n"))
+    assert [sample.id for sample in dataset.samples] == ["a.png", "d"]
+
+
 def test_not_utf8(manifest: Callable[..., Path]) -> None:
     refused(manifest("path,label\na.png,Öse\n", "latin-1"), "not UTF-8")
 
@@ -190,6 +196,10 @@ DIALECTS = {
     "trailing": b"path,label,\na.png,ok,\nd.png,ng,,,\n",
     "upper": b"PATH,Label,Split\na.png,Good,Train\nd.png,Scratch,TEST\n",
     "utf-16": "path,label\na.png,ok\nd.png,ng\n".encode("utf-16"),
+    "in German": "Dateiname;Klasse;Länge\r\na.png;i.O.;0,5\r\nd.png;Kratzer;1,5\r\n".encode(),
+    "asked in German": b"Bild;IO\na.png;WAHR\nd.png;FALSCH\n",
+    "rows in quotes": b'"path,label"\r\n"a.png,ok"\r\n"d.png,ng"\r\n',
+    "without endings": b"image_id,label\na,ok\nD,ng\n",
     "bars": b"path|label\na.png|ok\nd.png|ng\n",
     "other case": b"path,label\nA.PNG,ok\nD.png,ng\n",
 }

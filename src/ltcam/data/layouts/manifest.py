@@ -9,10 +9,10 @@ The columns are also found by other usual names, such as `filename,class` or `im
 no, 1 and 0 answer it. So may a column for each kind (`path,ok,scratch,dent`). An image of several kinds, in one row or
 in several, has the one that it is said to have most often, or that stands first; how many there are is noted.
 Paths are relative to the CSV file, or absolute and below its folder, which they may not leave; they are compared
-without regard to Unicode form and, where no such file is there, to case. Labels whose words mean OK
-(`ltcam.data.labels`; also 0, 0.0, False) are the class without defect; every other label is a class of that name. An
-empty split (or nan) means none, an empty group means the image is its own group. A file that is not there is no error
-here: it is reported like any other file that cannot be read.
+without regard to Unicode form and, where no such file is there, to case, and may lack the ending of an image. Labels
+whose words mean OK (`ltcam.data.labels`; also 0, 0.0, False) are the class without defect; every other label is a
+class of that name. An empty split (or nan) means none, an empty group means the image is its own group. A file that
+is not there is no error here: it is reported like any other file that cannot be read.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ltcam.data.tables import cells_by_column, decoded, joined_words, named_colu
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
 from ltcam_runtime.phrases import counted, first_few, word_set
+from ltcam_runtime.searching import is_image
 
 NAME = "manifest"
 WANTED = "manifest.csv with the columns path,label and optionally split,mask,group"
@@ -43,16 +44,16 @@ _COLUMNS = ("path", "label", "mask")
 _ASK_FOR_DEFECTS = word_set(
     """
     defect defective is_defect is_defective has_defect anomaly is_anomaly anomalous faulty is_faulty damaged is_damaged
-    ng is_ng nok reject rejected fail failed
+    ng is_ng nok nio reject rejected fail failed defekt fehler fehlerhaft
     """
 )
-_ASK_FOR_OK = word_set("ok is_ok good is_good normal is_normal pass passed accepted")
+_ASK_FOR_OK = word_set("ok is_ok io good is_good normal is_normal pass passed accepted")
 """Columns that answer a question instead of naming a label, where none is called so."""
 
 _NO_KINDS = frozenset({"", "path", "label", "mask", "split", "group", "mask_threshold"})
 
-_YES = word_set("yes y true t 1 1.0 1,0 ja j oui si sí sim")
-_NO = word_set("no n false f 0 0.0 0,0 nein non não none")
+_YES = word_set("yes y true t 1 1.0 1,0 ja j wahr oui vrai si sí sim verdadero vero")
+_NO = word_set("no n false f 0 0.0 0,0 nein falsch non faux não none falso")
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
@@ -351,7 +352,10 @@ class _Finder:
         return text
 
     def _as_written(self, folder: Path, name: str) -> str:
-        """The name itself, or the only one in the folder that differs in Unicode form or case alone."""
+        """The name itself, or the only one in the folder that differs in Unicode form, case or its ending alone.
+
+        An ending may be left out where an image file has it.
+        """
         try:
             if (folder / name).exists():
                 return name
@@ -359,6 +363,8 @@ class _Finder:
                 names: dict[str, list[str]] = defaultdict(list)
                 for entry in folder.iterdir():
                     names[name_key(entry.name)].append(entry.name)
+                    if is_image(PurePosixPath(entry.name)):
+                        names[name_key(entry.stem)].append(entry.name)
                 self._names[folder] = names
         except (OSError, ValueError):
             return name

@@ -8,11 +8,12 @@ the one that the literature uses.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ltcam.data.dataset import Dataset, Sample, make_dataset
-from ltcam.data.layouts.mask_labels import label_files, labels_from_masks
-from ltcam.data.layouts.tree import Tree, by_stem, stem_key
+from ltcam.data.dataset import Dataset, make_dataset
+from ltcam.data.layouts.mask_labels import has_label_files, labelled_by_masks
+from ltcam.data.layouts.tree import Tree
 
 NAME = "ksdd"
 WANTED = "kosNN/PartM.jpg beside kosNN/PartM_label.bmp"
@@ -22,8 +23,7 @@ _IMAGE = re.compile(r"kos\d+/part\d+\.\w+", re.IGNORECASE)
 
 def recognises(tree: Tree) -> bool:
     """Whether at least one image of this layout has its label file."""
-    labels = by_stem(tree.images)
-    return any(f"{stem_key(path)}_label" in labels for path in _images(tree))
+    return has_label_files(tree, _images(tree), "_label")
 
 
 def read(tree: Tree) -> Dataset:
@@ -32,15 +32,8 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: label files are missing or cannot be read.
     """
-    images = _images(tree)
-    masks = label_files(tree, NAME, images, "_label")
-    samples = [
-        Sample(
-            id=str(path), path=tree.root / path, label=label, group=path.parts[0], mask=mask, mask_threshold=0
-        )
-        for path, mask, label in zip(images, masks, labels_from_masks(masks), strict=True)
-    ]
-    return make_dataset(tree.root, NAME, samples)
+    found = labelled_by_masks(tree, NAME, _images(tree), "_label")
+    return make_dataset(tree.root, NAME, [replace(sample, group=path.parts[0]) for path, sample in found])
 
 
 def _images(tree: Tree) -> list[PurePosixPath]:

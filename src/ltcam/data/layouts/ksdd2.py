@@ -6,11 +6,12 @@ its own group, since nothing in the data set says which images show the same pie
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ltcam.data.dataset import Dataset, Sample, Split, make_dataset
-from ltcam.data.layouts.mask_labels import label_files, labels_from_masks
-from ltcam.data.layouts.tree import Tree, by_stem, stem_key
+from ltcam.data.dataset import Dataset, Split, make_dataset
+from ltcam.data.layouts.mask_labels import has_label_files, labelled_by_masks
+from ltcam.data.layouts.tree import Tree
 
 NAME = "ksdd2"
 WANTED = "train/ID.png and test/ID.png, each beside ID_GT.png"
@@ -20,8 +21,7 @@ _SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 
 def recognises(tree: Tree) -> bool:
     """Whether at least one image of this layout has its label file."""
-    labels = by_stem(tree.images)
-    return any(f"{stem_key(path)}_gt" in labels for path in _images(tree))
+    return has_label_files(tree, _images(tree), "_gt")
 
 
 def read(tree: Tree) -> Dataset:
@@ -30,21 +30,10 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: label files are missing or cannot be read.
     """
-    images = _images(tree)
-    masks = label_files(tree, NAME, images, "_gt")
-    samples = [
-        Sample(
-            id=str(path),
-            path=tree.root / path,
-            label=label,
-            group=path.stem,
-            split=_SPLITS[path.parts[0].lower()],
-            mask=mask,
-            mask_threshold=0,
-        )
-        for path, mask, label in zip(images, masks, labels_from_masks(masks), strict=True)
-    ]
-    return make_dataset(tree.root, NAME, samples)
+    found = labelled_by_masks(tree, NAME, _images(tree), "_gt")
+    return make_dataset(
+        tree.root, NAME, [replace(sample, split=_SPLITS[path.parts[0].lower()]) for path, sample in found]
+    )
 
 
 def _images(tree: Tree) -> list[PurePosixPath]:

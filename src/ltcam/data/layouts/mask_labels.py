@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ltcam.data.dataset import OK
+from ltcam.data.dataset import OK, Sample
 from ltcam.data.layouts.tree import Tree, by_stem, stem_key
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_mask
@@ -16,7 +16,28 @@ DEFECT = "defect"
 """Name of the class where a data set tells only OK from defective."""
 
 
-def labels_from_masks(masks: Sequence[Path]) -> list[str]:
+def has_label_files(tree: Tree, images: Sequence[PurePosixPath], ending: str) -> bool:
+    """Whether at least one image has its label file: beside it, named as it with an ending behind."""
+    labels = by_stem(tree.images)
+    return any(f"{stem_key(image)}{ending}" in labels for image in images)
+
+
+def labelled_by_masks(
+    tree: Tree, layout: str, images: Sequence[PurePosixPath], ending: str
+) -> list[tuple[PurePosixPath, Sample]]:
+    """Each image with its sample, which is a group of its own; the label file is the mask.
+
+    Raises:
+        DataError: label files are missing or cannot be read.
+    """
+    masks = _label_files(tree, layout, images, ending)
+    return [
+        (path, Sample(str(path), tree.root / path, label, path.stem, mask=mask, mask_threshold=0))
+        for path, mask, label in zip(images, masks, _labels_from_masks(masks), strict=True)
+    ]
+
+
+def _labels_from_masks(masks: Sequence[Path]) -> list[str]:
     """`OK` or `DEFECT` per mask file, in order.
 
     Raises:
@@ -33,7 +54,7 @@ def labels_from_masks(masks: Sequence[Path]) -> list[str]:
     return [outcome.value for outcome in outcomes if outcome.value is not None]
 
 
-def label_files(tree: Tree, layout: str, images: Sequence[PurePosixPath], ending: str) -> list[Path]:
+def _label_files(tree: Tree, layout: str, images: Sequence[PurePosixPath], ending: str) -> list[Path]:
     """The label file of each image: beside it, named as it with an ending behind.
 
     Raises:

@@ -16,6 +16,11 @@ def lines_of(figure: Figure) -> dict[str, Line2D]:
     return {str(line.get_label()): line for line in figure.axes[0].lines}
 
 
+def test_one_place_has_whole_numbers_beside_it() -> None:
+    (axes,) = line_chart([1], {"a": [0.2]}, low=0, high=1, x_name="epoch").axes
+    assert [float(tick).is_integer() for tick in axes.get_xticks()] == [True] * len(axes.get_xticks())
+
+
 def test_missing_values_interrupt_a_line_and_empty_series_are_left_out() -> None:
     nan = math.nan
     series = {"a": [1, 2, nan, 3, math.inf], "b": [nan] * 5}

@@ -142,6 +142,8 @@ def line_chart(
         axes.axvline(mark[0], color=_MARK, linestyle=":")
         over = axes.get_xaxis_transform()
         axes.text(mark[0], 1.02, mark[1], color=_MARK, ha="center", transform=over, fontweight="bold")
+    if len(set(x)) == 1:  # room for whole numbers beside it
+        axes.set_xlim(x[0] - 1, x[0] + 1)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)

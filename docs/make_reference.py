@@ -45,8 +45,8 @@ def reference() -> str:
 def commands() -> dict[str, Any]:
     """All commands by what is typed: `data check`, `train`, and so on."""
     found: dict[str, Any] = {}
-    for name in COMMANDS:
-        command = load(name)
+    for name, (module, _) in COMMANDS.items():
+        command = load(name, module)
         below = getattr(command, "commands", None)
         if below is None:
             found[name] = command

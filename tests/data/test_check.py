@@ -14,8 +14,8 @@ from PIL import Image
 from tests.data.conftest import Paint
 
 from ltcam.data.check import check_dataset
+from ltcam.data.check_report import FileProblem
 from ltcam.data.layouts import read_dataset
-from ltcam.data.problems import FileProblem
 from ltcam_runtime import reading
 from ltcam_runtime.images import read_image
 

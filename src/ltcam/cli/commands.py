@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from ltcam.cli.main import COMMANDS
 from ltcam.cli.places import PLACE, free_place
 
 HELP_OPTIONS = ("-h", "--help")
@@ -45,9 +44,9 @@ _EXAMPLES = {
 }
 
 
-def load(name: str) -> Any:
-    """The parser of a command, complete."""
-    command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+def load(name: str, module: str) -> Any:
+    """The parser of a command that a module defines, complete."""
+    command = typer.main.get_command(importlib.import_module(module).app)
     for words, each in _with_inner(name, command):
         for parameter in each.params:
             if parameter.param_type_name == "argument":

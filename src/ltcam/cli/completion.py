@@ -57,7 +57,7 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     from ltcam.cli.commands import load  # noqa: PLC0415  # loads all commands
     from ltcam.cli.main import COMMANDS  # noqa: PLC0415
 
-    loaded = {name: load(name) for name in COMMANDS}
+    loaded = {name: load(name, module) for name, (module, _) in COMMANDS.items()}
     if shell == "fish":
         lines = [
             f"complete -c ltcam -n '__fish_seen_subcommand_from {name}' -l {option.removeprefix('--')}"

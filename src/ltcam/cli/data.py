@@ -29,7 +29,7 @@ from ltcam_runtime.searching import CLOSED, left_out_words
 OK = "ok"  # as in ltcam.data.dataset
 
 if TYPE_CHECKING:
-    from ltcam.data.check import CheckReport
+    from ltcam.data.check_report import CheckReport
 
 _LISTED = 12
 _SIDES = {"train": "train", "val": "val", "test": "test", "none": "no side"}

@@ -93,7 +93,7 @@ def _command(name: str, rest: list[str], *, debug: bool) -> None:
     console.DEBUG = debug
     try:
         with prepared():
-            load(name)(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
+            load(name, COMMANDS[name][0])(rest, prog_name=f"ltcam {name}", help_option_names=HELP_OPTIONS)
     except KeyboardInterrupt as interrupt:
         console.say("ltcam: interrupted; nothing was written")
         sys.exit(code_of(interrupt))

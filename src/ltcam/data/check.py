@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ltcam.data.dataset import OK, Dataset, Files, Sample
+from ltcam.data.check_report import CheckReport, ClassCount, FileProblem, Spread
+from ltcam.data.dataset import OK, Dataset, Sample
 from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import (
     DuplicateGroup,
@@ -25,7 +25,6 @@ from ltcam.data.duplicates import (
     signature,
 )
 from ltcam.data.labels import means_ok, slips, spelled_alike
-from ltcam.data.problems import FileProblem, Finding, findings
 from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
@@ -37,8 +36,6 @@ from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 FEW_DEFECTS = 10
 """Fewer images of a defect class than this are worth a warning."""
 
-CHECK_SCHEMA_VERSION = 1
-
 Progress = Callable[[int, int], None]
 
 _FEWEST_PIXELS = 64
@@ -46,121 +43,6 @@ _SHAPE_TOLERANCE = 0.02
 _MOST_MARKED = 0.5
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by the bits that all of them use
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Smallest, middle and largest of some numbers."""
-
-    minimum: float
-    median: float
-    maximum: float
-
-
-@dataclass(frozen=True)
-class ClassCount:
-    """What there is of one class."""
-
-    name: str
-    images: int
-    groups: int
-    masks: int
-    by_split: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `check_dataset` found. All ids are sample ids, sorted.
-
-    Attributes:
-        root: the folder.
-        layout: name of the layout.
-        images: number of samples.
-        classes: counts per class, OK first; `by_split` has the keys train, val, test and none.
-        groups: number of groups as the layout gives them.
-        group_sizes: images per group.
-        sizes: (height, width) of the readable images and how many have it, most frequent first.
-        heights: of the readable images in pixels, or None if there are none.
-        widths: likewise.
-        modes: how the pixels are stored (Pillow's names) and how often, most frequent first.
-        defect_area_percent: marked share of the images with a non-empty mask, in percent, or None.
-        unreadable: image files that cannot be used.
-        masks_unreadable: mask files that cannot be used.
-        masks_wrong_size: masks of another size than their image.
-        masks_missing: defective images without mask, if others of the data set have one.
-        defective_without_marks: labelled defective, but the mask marks nothing.
-        mostly_marked: defective, and the mask marks more than half of the image, as inverted masks do.
-        ok_with_marks: labelled OK, but the mask marks something.
-        contradictory: equal pixels under different labels.
-        several_pictures: files with more than one page or frame.
-        narrow_16_bit: 16-bit images that use less than an eighth of the range that all of them use.
-        other_depth: images of 8 bits where most have 16, or the other way round.
-        duplicates: groups of images that show the same photograph or surface.
-        straddling: groups, copies joined, that stand on several sides of the split the data set names.
-        soft_masks: masks with values in between, and the threshold that was taken.
-        looks_like_masks: images that hold two colours only, as masks do.
-        odd_shapes: images whose shape (width to height) is another than most images have.
-        alike_labels: labels that differ in separators or a letter only.
-        merged_groups: groups that copies join into one, sorted.
-        ok_labels: labels that were taken for OK, as they are written.
-        files: what was taken up of the folder, and what was left out.
-        readiness: whether `train` can start, why not, and the sides it would take.
-        notes: what else is worth knowing, such as very few defects.
-    """
-
-    root: str
-    layout: str
-    images: int
-    classes: tuple[ClassCount, ...]
-    groups: int
-    group_sizes: Spread
-    sizes: tuple[tuple[tuple[int, int], int], ...]
-    heights: Spread | None
-    widths: Spread | None
-    modes: Mapping[str, int]
-    defect_area_percent: Spread | None
-    unreadable: tuple[FileProblem, ...]
-    masks_unreadable: tuple[FileProblem, ...]
-    masks_wrong_size: tuple[FileProblem, ...]
-    masks_missing: tuple[FileProblem, ...]
-    defective_without_marks: tuple[FileProblem, ...]
-    mostly_marked: tuple[FileProblem, ...]
-    ok_with_marks: tuple[FileProblem, ...]
-    contradictory: tuple[FileProblem, ...]
-    several_pictures: tuple[FileProblem, ...]
-    narrow_16_bit: tuple[FileProblem, ...]
-    other_depth: tuple[FileProblem, ...]
-    duplicates: tuple[DuplicateGroup, ...]
-    straddling: tuple[str, ...]
-    soft_masks: tuple[FileProblem, ...]
-    looks_like_masks: tuple[FileProblem, ...]
-    odd_shapes: tuple[FileProblem, ...]
-    alike_labels: tuple[tuple[str, ...], ...]
-    merged_groups: tuple[tuple[str, ...], ...]
-    ok_labels: tuple[str, ...]
-    files: Files
-    readiness: Readiness
-    notes: tuple[str, ...]
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """The problems there are, errors first."""
-        return findings(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        values = asdict(self)
-        values["sizes"] = [
-            {"height": height, "width": width, "images": count} for (height, width), count in self.sizes
-        ]
-        values["files"] = {
-            "there": self.files.there,
-            "images": self.files.images,
-            "masks": self.files.masks,
-            "lists": self.files.lists,
-            "left_out": [{"path": str(entry.path), "reason": entry.reason} for entry in self.files.left_out],
-        }
-        return {"schema_version": CHECK_SCHEMA_VERSION, **_plain(values)}
 
 
 def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckReport:
@@ -481,14 +363,3 @@ def _ok_inside(dataset: Dataset) -> list[str]:
         "Otherwise give its folder, or call it train, val or test."
         for (label, part), count in sorted(counts.items())
     ]
-
-
-# -------------------------------------------------------------------------------------- showing
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ltcam.data.check import CheckReport, check_dataset
+from ltcam.data.check import check_dataset
+from ltcam.data.check_report import CheckReport
 from ltcam.data.opened import Data, opened
 from ltcam.reports.data_page import write_data_page
 from ltcam_runtime.errors import OutputError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ltcam.data.check import CheckReport, Spread
+from ltcam.data.check_report import CheckReport, Spread
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import DuplicateGroup
 from ltcam.reports.html import bars, number, render, write_page

@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ltcam.data.check import CheckReport, check_dataset
+from ltcam.data.check import check_dataset
+from ltcam.data.check_report import CheckReport, FileProblem
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
-from ltcam.data.problems import FileProblem
 from ltcam.reports.thumbnails import evenly, thumbnails
 
 _MOST_SHOWN, _MOST_OF_A_CLASS = 12, 6

@@ -1,18 +1,20 @@
-"""The problems of a data set in words: what is the matter with which files, and what to do about it."""
+"""What was found in a data set: counts, and its problems in words, with what to do about them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from ltcam.data.dataset import OK
+from ltcam.data.dataset import OK, Files
+from ltcam.data.duplicates import DuplicateGroup
 from ltcam.data.labels import OK_WORDS_SHOWN
 from ltcam.data.layouts.folders import OUTSIDE
+from ltcam.data.readiness import Readiness
 from ltcam_runtime import mask_files, searching
 
-if TYPE_CHECKING:
-    from ltcam.data.check import CheckReport
+CHECK_SCHEMA_VERSION = 1
 
 _ATTENTION = frozenset(
     {searching.LINKED_FOLDER, searching.LINK_OUTSIDE, searching.OTHER_IMAGE, searching.WRONG_SUFFIX}
@@ -47,6 +49,121 @@ class Finding:
     level: Literal["error", "warning"]
     advice: str
     entries: tuple[FileProblem, ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, middle and largest of some numbers."""
+
+    minimum: float
+    median: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """What there is of one class."""
+
+    name: str
+    images: int
+    groups: int
+    masks: int
+    by_split: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check_dataset` found. All ids are sample ids, sorted.
+
+    Attributes:
+        root: the folder.
+        layout: name of the layout.
+        images: number of samples.
+        classes: counts per class, OK first; `by_split` has the keys train, val, test and none.
+        groups: number of groups as the layout gives them.
+        group_sizes: images per group.
+        sizes: (height, width) of the readable images and how many have it, most frequent first.
+        heights: of the readable images in pixels, or None if there are none.
+        widths: likewise.
+        modes: how the pixels are stored (Pillow's names) and how often, most frequent first.
+        defect_area_percent: marked share of the images with a non-empty mask, in percent, or None.
+        unreadable: image files that cannot be used.
+        masks_unreadable: mask files that cannot be used.
+        masks_wrong_size: masks of another size than their image.
+        masks_missing: defective images without mask, if others of the data set have one.
+        defective_without_marks: labelled defective, but the mask marks nothing.
+        mostly_marked: defective, and the mask marks more than half of the image, as inverted masks do.
+        ok_with_marks: labelled OK, but the mask marks something.
+        contradictory: equal pixels under different labels.
+        several_pictures: files with more than one page or frame.
+        narrow_16_bit: 16-bit images that use less than an eighth of the range that all of them use.
+        other_depth: images of 8 bits where most have 16, or the other way round.
+        duplicates: groups of images that show the same photograph or surface.
+        straddling: groups, copies joined, that stand on several sides of the split the data set names.
+        soft_masks: masks with values in between, and the threshold that was taken.
+        looks_like_masks: images that hold two colours only, as masks do.
+        odd_shapes: images whose shape (width to height) is another than most images have.
+        alike_labels: labels that differ in separators or a letter only.
+        merged_groups: groups that copies join into one, sorted.
+        ok_labels: labels that were taken for OK, as they are written.
+        files: what was taken up of the folder, and what was left out.
+        readiness: whether `train` can start, why not, and the sides it would take.
+        notes: what else is worth knowing, such as very few defects.
+    """
+
+    root: str
+    layout: str
+    images: int
+    classes: tuple[ClassCount, ...]
+    groups: int
+    group_sizes: Spread
+    sizes: tuple[tuple[tuple[int, int], int], ...]
+    heights: Spread | None
+    widths: Spread | None
+    modes: Mapping[str, int]
+    defect_area_percent: Spread | None
+    unreadable: tuple[FileProblem, ...]
+    masks_unreadable: tuple[FileProblem, ...]
+    masks_wrong_size: tuple[FileProblem, ...]
+    masks_missing: tuple[FileProblem, ...]
+    defective_without_marks: tuple[FileProblem, ...]
+    mostly_marked: tuple[FileProblem, ...]
+    ok_with_marks: tuple[FileProblem, ...]
+    contradictory: tuple[FileProblem, ...]
+    several_pictures: tuple[FileProblem, ...]
+    narrow_16_bit: tuple[FileProblem, ...]
+    other_depth: tuple[FileProblem, ...]
+    duplicates: tuple[DuplicateGroup, ...]
+    straddling: tuple[str, ...]
+    soft_masks: tuple[FileProblem, ...]
+    looks_like_masks: tuple[FileProblem, ...]
+    odd_shapes: tuple[FileProblem, ...]
+    alike_labels: tuple[tuple[str, ...], ...]
+    merged_groups: tuple[tuple[str, ...], ...]
+    ok_labels: tuple[str, ...]
+    files: Files
+    readiness: Readiness
+    notes: tuple[str, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The problems there are, errors first."""
+        return findings(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        values = asdict(self)
+        values["sizes"] = [
+            {"height": height, "width": width, "images": count} for (height, width), count in self.sizes
+        ]
+        values["files"] = {
+            "there": self.files.there,
+            "images": self.files.images,
+            "masks": self.files.masks,
+            "lists": self.files.lists,
+            "left_out": [{"path": str(entry.path), "reason": entry.reason} for entry in self.files.left_out],
+        }
+        return {"schema_version": CHECK_SCHEMA_VERSION, **_plain(values)}
 
 
 def findings(report: CheckReport) -> tuple[Finding, ...]:
@@ -173,3 +290,11 @@ def _left_out(report: CheckReport) -> list[Finding]:
             advice = advice or "They play no part; move or rename what should."
             found.append(Finding(f"Left out: {what}", level, advice[:1].upper() + advice[1:], entries))
     return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

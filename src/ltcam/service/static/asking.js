@@ -1,6 +1,7 @@
 // What the network would say with other settings: choices at the right, asked at once, drawn in the viewer; nothing of
 // it is kept. Side by side: every map, and every stage alone, on this image.
 import * as api from "./api.js";
+import { $ } from "./page.js";
 import { t } from "./texts.js";
 
 const FUSIONS = ["product", "sum", "mean", "max"];
@@ -9,7 +10,6 @@ const CONTRASTS = ["none", "dark", "bright", "either", "both", "colour"];
 const WINDOWS = ["0.05", "0.12", "0.25", "0.6", "1"];
 const FIELDS = ["method", "stages", "fusion", "percentile", "sharpen", "window"];
 
-const $ = (id) => document.getElementById(id);
 const fieldOf = (name) => $(`ask-${name}`);
 
 function options(name, values, names = values) {

@@ -1,12 +1,7 @@
 // Why the run in use inspects as it does: verdict, maps and contrast with the reasons that its training wrote down.
 import * as api from "./api.js";
+import { make } from "./page.js";
 import { t } from "./texts.js";
-
-function make(name, fields = {}, ...children) {
-  const element = Object.assign(document.createElement(name), fields);
-  element.append(...children);
-  return element;
-}
 
 export async function drawEvidence(page) {
   const model = await api.model();

@@ -2,28 +2,15 @@
 import * as api from "./api.js";
 import * as asking from "./asking.js";
 import { drawEvidence } from "./evidence.js";
+import { $, make, say } from "./page.js";
 import { language, setLanguage, t, visible } from "./texts.js";
 import { drawTrainings } from "./train.js";
 import { Viewer } from "./viewer.js";
 
-const $ = (id) => document.getElementById(id);
 const KEYS = [["J / K, ↓ / ↑", "keyNext"], ["C F M O", "keySay"], ["B E V", "keyTools"], ["Ctrl Z", "keyUndo"], ["Ctrl S", "keySave"], ["+ − 0", "keyZoom"], ["H, N", "keyHeat"]];
 const state = { items: [], before: null, current: null, classes: [] };
 
 const viewer = new Viewer($("view"), $("sheet"), $("picture"), $("overlay"), toolsChanged);
-
-export function say(text) {
-  $("status").textContent = text;
-  $("status").classList.add("shown");
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => $("status").classList.remove("shown"), 3500);
-}
-
-function make(name, fields = {}, ...children) {
-  const element = Object.assign(document.createElement(name), fields);
-  element.append(...children);
-  return element;
-}
 
 async function trying(action) {
   try {
@@ -239,7 +226,7 @@ async function inspectFiles(files) {
 
 // ------------------------------------------------------------------------------------------------------------- pages
 
-export async function loadModel() {
+async function loadModel() {
   await trying(async () => {
     const model = await api.model();
     state.classes = model.classes;
@@ -258,7 +245,7 @@ function showPage() {
     if (name === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (page === "train") trying(() => drawTrainings($("page-train")));
+  if (page === "train") trying(() => drawTrainings($("page-train"), loadModel));
   if (page === "evidence") trying(() => drawEvidence($("page-evidence")));
 }
 

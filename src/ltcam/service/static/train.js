@@ -1,16 +1,10 @@
 // Train from the studio: what data check says of a folder, one training at a time, old and new run side by side.
 import * as api from "./api.js";
-import { loadModel, say } from "./main.js";
+import { make, say } from "./page.js";
 import { t, visible } from "./texts.js";
 
 const POLL = 1500; // ms between two looks at a running training
 let timer = null, view = null;
-
-function make(name, fields = {}, ...children) {
-  const element = Object.assign(document.createElement(name), fields);
-  element.append(...children);
-  return element;
-}
 
 const button = (text, onclick, className = "") => make("button", { type: "button", textContent: text, onclick, className });
 
@@ -23,9 +17,9 @@ async function acting(action) {
   }
 }
 
-export async function drawTrainings(page) {
+export async function drawTrainings(page, loadModel) {
   const { names } = await api.datasets();
-  view = { page, cards: new Map(), list: make("div"), back: make("div"), start: button(t("start"), null, "main") };
+  view = { page, loadModel, cards: new Map(), list: make("div"), back: make("div"), start: button(t("start"), null, "main") };
   page.replaceChildren(
     make("h1", { textContent: t("pageTrain") }),
     names.length ? startCard(names) : make("p", { className: "card", textContent: t("noData") }), view.list, view.back);
@@ -135,7 +129,7 @@ function doneParts(item, model) {
   const inUse = model.name === item.run;
   const promote = Object.assign(button(inUse ? t("inUse") : t("promote"), () => acting(async () => {
     await api.promote(item.run);
-    await loadModel();
+    await view.loadModel();
   }), "main"), { disabled: inUse });
   return [make("div", { className: "row" }, button(t("compare"), compareNow), promote), result];
 }
@@ -179,7 +173,7 @@ function rollBackCard(model) {
   const text = make("p", { textContent: `${t("model")}: ${model.name}` });
   const back = Object.assign(button(t("rollBack"), () => acting(async () => {
     await api.rollBack();
-    await loadModel();
+    await view.loadModel();
   })), { disabled: !model.can_roll_back });
   return make("div", { className: "card" }, text, back);
 }

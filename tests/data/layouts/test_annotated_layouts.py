@@ -222,19 +222,20 @@ def test_yolo_with_all_files_in_one_folder(paint: Paint, tmp_path: Path) -> None
         ("train/images/a.png", "train/labels/a.txt", "data.yaml"),
         ("train/a.png", "labels/train/a.txt", "data.yaml"),
         ("images/train/a.png", "labels/train/a.txt", "parts.yml"),
+        ("images/a.png", "labels/a.TXT", "data.yaml"),
     ],
 )
 def test_where_yolo_files_may_lie(paint: Paint, tmp_path: Path, image: str, label: str, names: str) -> None:
     paint(image)
     paint(image.replace("a.png", "b.png"))
-    for name, text in ((label, "1 0.5 0.5 0.1 0.1\n"), (label.replace("a.txt", "z.txt"), "")):
+    for name, text in ((label, "1 0.5 0.5 0.1 0.1\n"), (label.replace("a.", "z."), "")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / names).write_text("names: [crack, dent]\n" if "y" in names[-4:] else "crack\ndent\n")
     dataset = read_dataset(tmp_path)
     assert dataset.layout == "yolo"
     assert [sample.label for sample in dataset.samples] == ["dent", "ok"]
-    assert [str(left.path) for left in dataset.files.left_out] == [label.replace("a.txt", "z.txt")]
+    assert [str(left.path) for left in dataset.files.left_out] == [label.replace("a.", "z.")]
 
 
 def test_yolo_labels_of_which_two_fit(paint: Paint, tmp_path: Path) -> None:
@@ -258,6 +259,28 @@ def test_yolo_names_that_disagree(paint: Paint, tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
+def test_images_that_are_called_as_lists_of_yolo_have_labels(paint: Paint, tmp_path: Path) -> None:
+    paint("images/test.png")
+    paint("images/b.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "test.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "train.txt").write_text("images/test.png\n")
+    (tmp_path / "classes.txt").write_text("dent\n")
+    (tmp_path / "data.yaml").write_text("names: [crack]\n")  # what trainings read counts more
+    dataset = read_dataset(tmp_path)
+    assert [sample.label for sample in dataset.samples] == ["ok", "crack"]
+    assert not dataset.files.left_out
+
+
+def test_two_files_beside_an_image_without_names_are_no_yolo(paint: Paint, tmp_path: Path) -> None:
+    paint("photos/a.png")
+    for folder in ("labels", "annotations"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("a lid\n")
+    with pytest.raises(DataError, match="no known layout"):
+        read_dataset(tmp_path)
+
+
 def test_yolo_without_names_of_its_kinds(paint: Paint, tmp_path: Path) -> None:
     paint("train/images/a.png")
     paint("train/images/b.png")
@@ -275,6 +298,7 @@ def test_yolo_without_names_of_its_kinds(paint: Paint, tmp_path: Path) -> None:
         ("0 0.1 a 0.1 0.2", "could not convert"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "8 numbers"),
         ("0 0.1 0.1 nan 0.2 0.3 0.3", "finite"),
+        ("inf 0.1 0.1 0.1 0.1", "finite"),
     ],
 )
 def test_damaged_yolo_rows(paint: Paint, tmp_path: Path, row: str, said: str) -> None:

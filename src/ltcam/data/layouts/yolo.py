@@ -12,6 +12,7 @@ file belongs to the image beside it, or to the one whose path is the same but fo
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +32,8 @@ NAME = "yolo"
 WANTED = "data.yaml, classes.txt or obj.names, and NAME.txt for NAME.png: in labels/ for images/, or beside the image"
 
 _NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "_darknet.labels")
-_BESIDES = frozenset({*_NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"})
+_NO_LABELS = frozenset({"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"})
+"""Text files that are none of labels where no image is called so."""
 _FOLDERS = word_set("images image imgs img jpegimages pictures photos labels label annotations")
 """What folders of images and of labels are called (lower case): two paths that differ in them alone belong together."""
 
@@ -47,15 +49,13 @@ def labels_without_names(tree: Tree) -> PurePosixPath | None:
     """A text file that belongs to an image and holds an object, though no file says the names of the kinds."""
     if _names_files(tree):
         return None
-    for label in _labels_of_images(tree).values():
-        if label is not None:
-            try:
-                lines = read_text(tree.root / label).splitlines()
-                objects = [_object(line.split(), {}, named=False) for line in lines if line.strip()]
-            except (DataError, ValueError):
-                return None
-            if objects:
+    try:
+        for label in filter(None, _labels_of_images(tree).values()):
+            lines = read_text(tree.root / label).splitlines()
+            if [_object(line.split(), {}, named=False) for line in lines if line.strip()]:
                 return label
+    except (DataError, ValueError):
+        pass
     return None
 
 
@@ -68,7 +68,8 @@ def read(tree: Tree) -> Dataset:
     names, labels = _names(tree), _labels_of_images(tree)
     entries = [_entry(tree, path, label, names) for path, label in labels.items()]
     found = set(labels.values())
-    orphans = tuple(LeftOut(path, _NO_IMAGE) for path in _label_files(tree) if path not in found)
+    left = (path for path in _label_files(tree) if path not in found and path.name.lower() not in _NO_LABELS)
+    orphans = tuple(LeftOut(path, _NO_IMAGE) for path in left)
     return replace(annotated_dataset(tree, NAME, entries), files=Files(left_out=orphans))
 
 
@@ -96,6 +97,8 @@ def _entry(
 def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -> tuple[str, Polygon | None]:
     """Kind and outline of one line; a box (and a box with its confidence) has no outline."""
     numbers = [float(word) for word in words]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("not all numbers are finite")
     index = int(numbers[0])
     if not named:
         names = {index: words[0]}
@@ -134,7 +137,9 @@ def _label_of(image: PurePosixPath, fitting: list[PurePosixPath], tree: Tree) ->
 
 
 def _label_files(tree: Tree) -> list[PurePosixPath]:
-    return [path for path in tree.files if path.suffix == ".txt" and path.name.lower() not in _BESIDES]
+    return [
+        path for path in tree.files if path.suffix.lower() == ".txt" and path.name.lower() not in _NAME_FILES
+    ]
 
 
 def _key(path: PurePosixPath) -> str:
@@ -145,8 +150,11 @@ def _key(path: PurePosixPath) -> str:
 
 
 def _names_files(tree: Tree) -> list[PurePosixPath]:
-    """Files of names: in the root, else beside images or labels, else settings of any name in the root."""
-    called = [path for path in tree.files if path.name.lower() in _NAME_FILES]
+    """Files of names: in the root, the first counts, else beside images or labels, else any settings in the root."""
+    called = sorted(
+        (path for path in tree.files if path.name.lower() in _NAME_FILES),
+        key=lambda path: _NAME_FILES.index(path.name.lower()),
+    )
     known = [path for path in called if len(path.parts) == 1] or [
         path
         for path in called
@@ -162,16 +170,17 @@ def _names_files(tree: Tree) -> list[PurePosixPath]:
 
 
 def _names(tree: Tree) -> dict[int, str]:
-    found = {path: _names_in(tree, path) for path in _names_files(tree)}
-    if not found:
+    files = _names_files(tree)
+    if not files:
         raise DataError(
             f"{tree.root}: no file of names; the {NAME} layout needs one of {', '.join(_NAME_FILES[:5])}"
         )
-    first, *others = found
+    first, *others = files
+    names = _names_in(tree, first)
     for other in others:
-        if found[other] != found[first] and len(first.parts) > 1:
+        if len(first.parts) > 1 and _names_in(tree, other) != names:
             raise DataError(f"{tree.root}: {first} and {other} name the kinds otherwise; keep one of them")
-    return found[first]
+    return names
 
 
 def _names_in(tree: Tree, path: PurePosixPath) -> dict[int, str]:

@@ -68,11 +68,11 @@ def rows_of(text: str, source: Path | str) -> list[tuple[int, list[str]]]:
         found = [
             (skipped + reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
         ]
+        if found and all(len(cells) == 1 for _, cells in found) and "," in found[0][1][0]:
+            # Whole rows in quotes, as spreadsheets write what they took for one column.
+            found = [(number, next(csv.reader(cells), [])) for number, cells in found]
     except csv.Error as error:
         raise DataError(f"{source}: row {skipped + reader.line_num}: not valid CSV ({error})") from None
-    if found and all(len(cells) == 1 for _, cells in found) and "," in found[0][1][0]:
-        # Whole rows in quotes, as spreadsheets write what they took for one column.
-        found = [(number, next(csv.reader(cells), [])) for number, cells in found]
     if found and len(found[0][1]) > MOST_COLUMNS:
         raise DataError(
             f"{source}: {len(found[0][1]):,} columns in the first row; it needs path and few others"

@@ -141,6 +141,7 @@ def test_contradictory_and_repeated_rows(manifest: Callable[..., Path]) -> None:
             "file and image may each be the column path; call one of them path",
         ),
         ('path,label\n"a.png,ok\n', "row 2: not valid CSV"),
+        ('"path,label"\n"a.png,ok\nd"\n', "row 3: not valid CSV"),
         ("path,label\na\0.png,ok\n", "NUL|not valid CSV"),
         ("path,label" + ",x" * 1_000_000 + "\n", "1,000,002 columns in the first row"),
     ],
@@ -349,6 +350,12 @@ def test_a_column_for_each_kind(manifest: Callable[..., Path], header: str, good
     assert "dent" in dataset.notes[0]
 
 
+@pytest.mark.parametrize("column", ["fold", "Train", "is test"])
+def test_columns_of_yes_and_no_that_are_no_kinds(manifest: Callable[..., Path], column: str) -> None:
+    dataset = read_manifest(manifest(f"path,is_defect,{column}\na.png,0,1\nb/c.png,1,1\nd.png,0,0\n"))
+    assert dataset.label_counts() == {OK: 2, "defect": 1}
+
+
 def test_kinds_that_say_nothing_or_too_much(manifest: Callable[..., Path]) -> None:
     of_no_kind = read_manifest(manifest("path,ok,scratch,dent\na.png,0,0,0\nb/c.png,0,0,1\nd.png,1,0,0\n"))
     assert [sample.label for sample in of_no_kind.samples] == ["defect", "dent", OK]
@@ -382,5 +389,6 @@ def test_a_list_of_images_needs_no_labels(manifest: Callable[..., Path], tmp_pat
         ("a.png", tmp_path / "a.png"),
         ("b/c.png", tmp_path / "b/c.png"),
     ]
+    assert len(listed_images(manifest("path,class,target\na.png,ok,0\n"))) == 1
     with pytest.raises(DataError, match="row 2: path is empty"):
         listed_images(manifest("file,camera\n,1\n"))

@@ -50,7 +50,13 @@ _ASK_FOR_DEFECTS = word_set(
 _ASK_FOR_OK = word_set("ok is_ok io good is_good normal is_normal pass passed accepted")
 """Columns that answer a question instead of naming a label, where none is called so."""
 
-_NO_KINDS = frozenset({"", "path", "label", "mask", "split", "group", "mask_threshold"})
+_NO_KINDS = frozenset({"", *SPLIT_NAMES}) | word_set(
+    """
+    path label mask split group mask_threshold id index fold is_train is_val is_valid is_validation is_test lot batch
+    station camera augmented is_augmented synthetic reviewed verified labelled labeled annotated has_mask
+    """
+)
+"""Columns of 0 and 1 with these names say something else."""
 
 _YES = word_set("yes y true t 1 1.0 1,0 ja j wahr oui vrai si sí sim verdadero vero")
 _NO = word_set("no n false f 0 0.0 0,0 nein falsch non faux não none falso")
@@ -114,7 +120,7 @@ def listed_images(file: Path) -> list[tuple[str, Path]]:
         identity = finder.find(row.value("path"), "path")
         found.setdefault(identity, finder.root / identity)
 
-    _each(_rows(file), add, file)
+    _each(_rows(file, ("path",)), add, file)
     return list(found.items())
 
 
@@ -208,12 +214,12 @@ def _below(folder: Path, name: str) -> str:
     return f"; {near[0]}/{name} is there: write {near[0]}/ before the paths, or move the list into {near[0]}/"
 
 
-def _rows(file: Path) -> list[_Row]:
-    """The rows below the names of the columns, which are known ones where another usual name is written."""
+def _rows(file: Path, wanted: Collection[str] = _COLUMNS) -> list[_Row]:
+    """The rows below the names of the columns, which are the wanted ones where another usual name is written."""
     table = rows_of(decoded(_content(file), file), file)
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
-    columns = named_columns(table[0][1], _COLUMNS, file)
+    columns = named_columns(table[0][1], wanted, file)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise DataError(f"{file}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
@@ -252,7 +258,7 @@ def _kinds(rows: list[_Row], columns: Sequence[str]) -> list[str]:
     return [
         name
         for name in columns
-        if name not in _NO_KINDS and all(row.value(name).lower() in _YES | _NO for row in rows)
+        if joined_words(name) not in _NO_KINDS and all(row.value(name).lower() in _YES | _NO for row in rows)
     ]
 
 

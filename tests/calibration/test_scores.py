@@ -77,6 +77,12 @@ def test_a_classifier_looks_at_each_image_once() -> None:
     assert sum(seen) == 6
 
 
+def test_a_bound_on_misses_that_only_a_score_of_nothing_keeps() -> None:
+    classifier, part = a_classifier(3000.0), held_back([199] * 60, [250] * 60 + [0])
+    calibrated_verdict(classifier, part, TrainingSettings(max_miss=0.05), STATISTICS)
+    assert (scores_by(classifier, part.images) >= 0.5).all()
+
+
 def test_without_both_labels_nothing_is_changed() -> None:
     classifier, part = a_classifier(10.0), held_back([20, 40], [])
     before = scores_by(classifier, part.images)

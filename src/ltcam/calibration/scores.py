@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, logsumexp, softmax
+from scipy.special import expit, log_expit, logit, logsumexp, softmax
 
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.models.backbones import Statistics
@@ -53,7 +53,8 @@ def calibrated_verdict(
     _fold(classifier, slope=slope, offset=0.0)
     logits *= slope
     threshold = choose_verdict(held_back, scores_of(logits), settings).threshold
-    offset = -float(np.log(threshold / (1 - threshold)))
+    # At 0 everything is judged defective: a cut below all of them does so, and is finite.
+    offset = -float(logit(threshold) if threshold > 0 else log_odds(logits).min() - 1)
     _fold(classifier, slope=1.0, offset=offset)
     logits[:, 1:] += offset
     final = choose_verdict(held_back, scores_of(logits), settings, say)

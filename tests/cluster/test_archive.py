@@ -308,6 +308,7 @@ def test_a_generation_that_was_changed_by_hand_is_refused(tmp_path: Path) -> Non
         ("id,path\n1,a.png\n1,b.png\n", "more than one row"),
         ("id,name\n1,a.png\n", "no column `path`"),
         ("file,image\na.png,b.png\n", "file and image may each be the column path"),
+        ("path,Path\na.png,b.png\n", "path twice in the first row"),
         ("id,path\n1,\n", "row 1 has no path"),
         ("id,path\n", "names no image"),
     ],
@@ -332,6 +333,12 @@ def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, content: b
     first, second = read_manifest(str(tmp_path / "m.csv")).images
     assert (first.address, first.time, first.line) == (str(tmp_path / "a.png"), "monday", "3")
     assert (second.address, second.time, second.line) == (str(tmp_path / "sub/b.png"), "", "")
+
+
+def test_columns_of_parquet_that_are_called_alike(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": ["a.png"], "Path": ["b.png"]}), tmp_path / "m.parquet")
+    with pytest.raises(DataError, match="path twice in the first row"):
+        read_manifest(str(tmp_path / "m.parquet"))
 
 
 def test_manifests_of_other_kinds(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def named_columns(header: Sequence[str], wanted: Collection[str], source: Path |
     """The names of columns in small letters, those that are wanted by their own name where another is written.
 
     Raises:
-        DataError: several columns may be the one that is wanted.
+        DataError: several columns may be the one that is wanted, or are called alike.
     """
     written = [cell.strip().lower() for cell in header]
     joined = [joined_words(name) for name in written]
@@ -96,6 +96,9 @@ def named_columns(header: Sequence[str], wanted: Collection[str], source: Path |
             several = " and ".join(written[place] for place in places)
             raise DataError(f"{source}: {several} may each be the column {column}; call one of them {column}")
         written[places[0]] = column
+    twice = sorted({name for name in written if name and written.count(name) > 1})
+    if twice:
+        raise DataError(f"{source}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
     return written
 
 

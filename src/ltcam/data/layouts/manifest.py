@@ -220,9 +220,6 @@ def _rows(file: Path, wanted: Collection[str] = _COLUMNS) -> list[_Row]:
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
     columns = named_columns(table[0][1], wanted, file)
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{file}: column(s) {', '.join(twice)} twice in the first row; keep one of each")
     _check_columns(file, columns, ["path"])
     if len(table) == 1:
         raise DataError(f"{file}: there is a header but no row; add one row per image")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -180,13 +180,14 @@ def slips(labels: Collection[str]) -> list[tuple[str, str]]:
     """
     words = {label: _SEPARATORS.split(label_key(label)) for label in labels}
     keys = {label: "".join(parts) for label, parts in words.items() if all(len(part) > 1 for part in parts)}
-    ordered = sorted(keys)
-    return [
-        (one, other)
-        for place, one in enumerate(ordered)
-        for other in ordered[place + 1 :]
-        if _is_slip(keys[one], keys[other])
-    ]
+    near: dict[str, list[str]] = defaultdict(
+        list
+    )  # by what is left without one letter: slips have it in common
+    for label, key in sorted(keys.items()):
+        for left in {key, *(key[:place] + key[place + 1 :] for place in range(len(key)))}:
+            near[left].append(label)
+    pairs = {pair for found in near.values() for pair in itertools.combinations(found, 2)}
+    return sorted((one, other) for one, other in pairs if _is_slip(keys[one], keys[other]))
 
 
 def _is_slip(one: str, other: str) -> bool:

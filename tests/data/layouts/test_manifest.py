@@ -362,6 +362,7 @@ def test_kinds_that_say_nothing_or_too_much(manifest: Callable[..., Path]) -> No
     refused(
         manifest("path,ok,scratch\na.png,1,1\nb/c.png,1,0\n"), "row 2: it is ok and scratch at once; correct"
     )
+    refused(manifest("path,defect,scratch\na.png,good,1\nb/c.png,dent,0\n"), "row 2: it is good and scratch")
     refused(manifest("path,scratch,dent\na.png,0,0\nb/c.png,1,2\n"), r"column\(s\) label missing")
     several = read_manifest(manifest("path,scratch,dent\na.png,0,0\nb/c.png,1,1\nd.png,0,1\n"))
     assert [sample.label for sample in several.samples] == [OK, "scratch", "dent"]

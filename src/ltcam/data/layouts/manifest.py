@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset, several_kinds
-from ltcam.data.labels import Labels, read_labels
+from ltcam.data.labels import Labels, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam.data.tables import cells_by_column, decoded, joined_words, named_columns, rows_of
 from ltcam_runtime.errors import DataError
@@ -264,7 +264,7 @@ def _answers(row: _Row, asking: Sequence[str], kinds: Sequence[str]) -> tuple[st
     if not asking:
         return found or (OK,)
     answer = _answered(asking[0], _label(row.value(asking[0])))
-    return (OK, *found) if answer == OK else found or _given(answer)
+    return (answer, *found) if means_ok(answer) else found or _given(answer)
 
 
 def _given(label: str) -> tuple[str, ...]:

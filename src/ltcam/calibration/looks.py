@@ -71,7 +71,7 @@ class OkImages:
         Args:
             looks: at OK images, at least one.
             held_back: at OK images that nothing was fitted to, for how high heat goes, together with the others: a side
-                that was held back may be of one lot only.
+                that was held back may be of one lot only. Those that are among both count twice.
         """
         self.looks = looks
         self.held_back = held_back

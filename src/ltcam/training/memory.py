@@ -5,7 +5,7 @@ each of them, and the system then clears its pages anew: a fifth of the time of 
 EfficientNet-Lite0 at 640 x 256 (`benchmarks/memory_reuse.py`).
 
 What is kept belongs to one of glibc's arenas, and threads that come and go would fill one after the other: a service
-took twice the memory, and ever more of it. So there are a few arenas that all threads share.
+took twice the memory, and ever more of it. So all threads share one arena.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import ctypes
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_ARENAS = 2
+_ARENAS = 1
 _LARGEST = 2**30  # bytes; glibc takes no larger threshold than this on 64-bit systems
 
 
 def keep_freed_memory() -> bool:
-    """Set glibc's allocator to reuse large blocks, and few arenas, for this process. Elsewhere nothing is done.
+    """Set glibc's allocator to reuse large blocks, in one arena, for this process. Elsewhere nothing is done.
 
     Returns:
         Whether the allocator took the setting.

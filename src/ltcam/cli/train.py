@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ltcam.cli.config import Config
 from ltcam.cli.console import DONE, called, command, print_json
-from ltcam.cli.options import AsJson, Device, Overwrite, Resume, TrainingOptions
+from ltcam.cli.options import Resumable, RunFolder, TrainingOptions
 from ltcam.cli.reading import LabelledData, open_data
 from ltcam.cli.trained import print_plan, told, train_listener
 from ltcam.jobs.execution import Execution
@@ -20,29 +18,23 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Logged:
+class _Logged(RunFolder):
     """Where a run goes, and its logs."""
 
-    out: Annotated[Path, typer.Option(help="run folder to write")]
-    _config: Config = None
     log: Annotated[
         LogName | None,
         typer.Option(help="keep the numbers of every epoch for this program, in the folder OUT-logs"),
     ] = None
-    overwrite: Overwrite = False
-    as_json: AsJson = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Machine:
+class _Machine(Resumable):
     """Where a run is trained, and how much of it."""
 
-    device: Device = "auto"
     devices: Annotated[int, typer.Option(min=1, help="number of GPUs")] = 1
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be done, and train nothing")] = (
         False
     )
-    resume: Resume = False
 
 
 @app.command()

@@ -28,6 +28,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+START = ("--shard-size", 1)
+"""Of an archive of one image for each process: one shard of them would start one process only."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -111,8 +114,7 @@ def rates(given: argparse.Namespace, place: Path, images: list[Path]) -> dict[st
     for number in range(given.rounds):
         for name, (command, run_folder, *options) in ways.items():
             for folder in (few, many):
-                # So small an archive needs a shard for each process: one alone would start one process only.
-                small = ("--shard-size", 1) if folder == few and name != "predict" else ()
+                small = START if folder == few and name != "predict" else ()
                 out = place / f"{name}-{folder.name}-{number}"
                 found = run(command, run_folder, folder, "--out", out, *options, *small)
                 seconds.setdefault((name, folder), []).append(found.seconds)
@@ -142,8 +144,7 @@ def main() -> None:
             for size, manifest in manifests.items():
                 out = folder / f"archive-{size}-{number}"
                 words = ("archive", given.run, manifest, "--out", out, "--processes", given.processes)
-                # So small an archive needs a shard for each process: one alone would start one process only.
-                small = ("--shard-size", 1) if size == given.processes else ()
+                small = START if size == given.processes else ()
                 sides.setdefault(f"local {size}", []).append(run(*words, *small))
         found = rates(given, folder, images) if given.beside else {}
         stored = sum(file.stat().st_size for file in (folder / f"archive-{sizes[-1]}-0").rglob("*.parquet"))

@@ -215,6 +215,8 @@ def main() -> None:
         "--out", type=Path, help="default: serve-load.json or serve-soak.json in docs/results"
     )
     given = parser.parse_args()
+    if given.minutes < 5:
+        parser.error("--minutes: at least 5, since memory is compared with that after 5 minutes")
     if given.soak:
         result = soaked(given.run, given.clients, given.minutes)
         bars = {"memory_growth": "< 0.05", "errors": "0", "lost": "0"}

@@ -125,6 +125,8 @@ def hash_of_settings(settings: dict[str, Any]) -> str:
 def load_model(path: Path, device: str = "auto", threads: int | None = None) -> Model:
     """A run folder or an exported file, ready to inspect. An exported file needs no torch.
 
+    From then on this process keeps freed memory (`ltcam.training.memory`): models are loaded to look at many images.
+
     Args:
         path: of the folder or the file.
         device: `auto`, `cpu`, `cuda`.

@@ -4,8 +4,8 @@ Training and capturing allocate and free the same large tensors in every step. g
 each of them, and the system then clears its pages anew: a fifth of the time of a step, measured on
 EfficientNet-Lite0 at 640 x 256 (`benchmarks/memory_reuse.py`).
 
-What is kept belongs to one of glibc's arenas, and threads that come and go would fill one after the other: a service
-took twice the memory, and ever more of it. So all threads share one arena.
+What is kept belongs to one of glibc's arenas, and threads that come and go would fill one after the other. So all
+threads share one: the memory of a service under load stays as it is (`benchmarks/serve_load.py --soak`).
 """
 
 from __future__ import annotations

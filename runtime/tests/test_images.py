@@ -95,6 +95,7 @@ def test_eight_bits_in_a_wider_file_are_as_bright_as_elsewhere(
     for image in (path, path.read_bytes(), wide):
         np.testing.assert_array_equal(to_pixels(image, "a")[0, :, 0], values[0])
         assert to_pixels(image, "a", white=4095)[0, :, 0].tolist() == [0, 6, 16]
+        assert to_pixels(image, "a", white=65535)[0, :, 0].tolist() == [0, 0, 1]
     assert read_mask(path, threshold=100).tolist() == [[False, False, True]]
 
 

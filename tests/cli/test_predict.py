@@ -368,7 +368,7 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (changed(schema_version=3), "schema version 3, this ltcam reads up to 2; update ltcam"),
+        (changed(schema_version=4), "schema version 4, this ltcam reads up to 3; update ltcam"),
         (changed(schema_version="one"), "field 'schema_version'"),
         (changed(map="other"), "run.json: there is no map 'other'; there are "),
         (changed(image_size=["tall", 96]), "field 'image_size.0'"),

@@ -34,7 +34,7 @@ def left_in(folder: Path) -> list[str]:
 def test_run_folder(trained: Path) -> None:
     assert left_in(trained) == RUN_FILES
     run = json.loads((trained / "run.json").read_text())
-    assert run["schema_version"] == 2
+    assert run["schema_version"] == 3
     assert (run["classes"], run["image_size"]) == (["ok", "hole"], [64, 96])
     with (trained / "history.csv").open() as stream:
         history = list(csv.DictReader(stream))

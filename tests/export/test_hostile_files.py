@@ -246,9 +246,29 @@ def with_other_map(part: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("version", "written", "white"), [(1, 65535, None), (1, 4095, 4095), (2, 65535, 65535), (2, None, None)]
+)
+def test_the_first_schema_knew_no_white_of_sixteen_bits(
+    version: int,
+    written: int | None,
+    white: int | None,
+    part_file: Path,
+    tmp_path: Path,
+    signed: Callable[[onnx.ModelProto, Path], Path],
+) -> None:
+    """It wrote 65535 where the training had other images, too."""
+    model = onnx.load(part_file)
+    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
+    part = json.loads(entry.value)
+    part["inspection"]["white"] = written
+    entry.value = json.dumps({**part, "schema_version": version})
+    assert read_part(signed(model, tmp_path / "part.ltcam.onnx")).part.inspection.white == white
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda part: {**part, "schema_version": 2}, "schema version 2, this ltcam-runtime reads up to 1"),
+        (lambda part: {**part, "schema_version": 3}, "schema version 3, this ltcam-runtime reads up to 2"),
         (lambda part: {**part, "image_size": [4096, 4097]}, "field 'image_size'"),
         (lambda part: {**part, "surprise": 1}, "field 'surprise'"),
         (lambda part: {**part, "golden": []}, "field 'golden'"),

@@ -168,7 +168,7 @@ def test_fields_that_do_not_fit_the_network(
 def test_a_newer_schema(folder: Path) -> None:
     change(folder, "schema_version", value=RUN_SCHEMA_VERSION + 1)
     change(folder, "from_the_future", value=True)
-    with pytest.raises(RunError, match=r"schema version 3, this ltcam reads up to 2; update ltcam"):
+    with pytest.raises(RunError, match=r"schema version 4, this ltcam reads up to 3; update ltcam"):
         read_run(folder)
 
 
@@ -253,6 +253,20 @@ def test_a_run_of_the_first_schema(folder: Path) -> None:
     found = read_run(folder)
     assert found.arithmetic == Arithmetic(bfloat16=True, channels_last=True, reason="measured")
     assert found.model_copy(update={"arithmetic": expected.arithmetic}) == expected
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_schemas_knew_no_white_of_sixteen_bits(folder: Path, version: int) -> None:
+    """They wrote 65535 where the training had other images, too."""
+    for written, found in ((65535, None), (4095, 4095), (..., None)):
+        values = json.loads((folder / RUN_FILE).read_text()) | {"schema_version": version, "white": written}
+        if version == 1:
+            values.pop("arithmetic", None)
+        (folder / RUN_FILE).write_text(json.dumps({n: v for n, v in values.items() if v is not ...}))
+        assert read_run(folder).white == found
+    change(folder, "schema_version", value=RUN_SCHEMA_VERSION)
+    change(folder, "white", value=65535)
+    assert read_run(folder).white == 65535
 
 
 def test_maps_and_kinds(make_run: Callable[..., Path]) -> None:

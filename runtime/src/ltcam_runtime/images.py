@@ -6,8 +6,8 @@ ever started. The size is compared with the limit before anything is decoded.
 What becomes of the less usual kinds of image:
 
     transparency     composited on white (in a mask: on black, so that what is transparent is background)
-    16-bit grey      scaled so that `white`, by default 65535, becomes 255; what is above is white too. Where nobody
-                     says another `white`, values that all lie in 0..255 are those of 8 bits in a wider file
+    16-bit grey      scaled so that `white` becomes 255; what is above is white too. Where nobody says which value
+                     is white, 65535 is, and values that all lie in 0..255 are those of 8 bits in a wider file
     16-bit colour    the upper eight bits of each channel
     32-bit integers  as 16 bit where all values lie in 0..65535, else refused
     32-bit floats    refused, since no file says which value is white
@@ -124,14 +124,14 @@ ImageLike = str | Path | bytes | bytearray | memoryview | Image.Image | NDArray[
 
 
 def read_image(
-    path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: int = WHITE
+    path: Path | str, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: int | None = None
 ) -> NDArray[np.uint8]:
     """Read one image file, upright and in colour.
 
     Args:
         path: a BMP, GIF, JPEG, JPEG 2000, PBM/PGM/PPM, PNG, TIFF or WebP file, told by its content.
         max_pixels: more pixels than this are refused from the header alone.
-        white: value of 16-bit grey images that becomes 255: 4095 for a camera of twelve bits.
+        white: value of 16-bit grey images that becomes 255: 4095 for a camera of twelve bits; None where nobody knows.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous and writable; grey images have three equal channels.
@@ -175,7 +175,7 @@ class Mask:
     levels: int
 
 
-def to_pixels(image: ImageLike, name: str, *, white: int = WHITE) -> NDArray[np.uint8]:
+def to_pixels(image: ImageLike, name: str, *, white: int | None = None) -> NDArray[np.uint8]:
     """The pixels of an image in any form in which programs hold one, as `read_image` gives those of a file.
 
     Args:
@@ -219,7 +219,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
-def from_pillow(image: Image.Image, name: str, *, white: int = WHITE) -> NDArray[np.uint8]:
+def from_pillow(image: Image.Image, name: str, *, white: int | None = None) -> NDArray[np.uint8]:
     """The pixels of a Pillow image of any mode, upright and in colour, as `read_image` gives those of a file.
 
     Args:
@@ -528,7 +528,7 @@ def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 # -------------------------------------------------------------------------------------- pixels
 
 
-def _rgb(path: Path, image: Image.Image, white: int = WHITE) -> NDArray[np.uint8]:
+def _rgb(path: Path, image: Image.Image, white: int | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 of a decoded image of any mode."""
     mode = image.mode
     if mode in _SIXTEEN_BIT:
@@ -547,7 +547,7 @@ def _rgb(path: Path, image: Image.Image, white: int = WHITE) -> NDArray[np.uint8
 def _mask_values(path: Path, image: ImageFile.ImageFile, *, raw: bool) -> NDArray[Any]:
     """(H, W) values of a decoded mask image of any mode: as they are in the file, or on a scale of 0 to 255."""
     if image.mode in _SIXTEEN_BIT:
-        return _values_as_meant(image) if raw else _grey_of_sixteen_bits(path, image, WHITE)
+        return _values_as_meant(image) if raw else _grey_of_sixteen_bits(path, image, None)
     if image.mode == "F":
         return _float_values(path, np.asarray(image), raw=raw)
     if image.mode == "P" and raw and not _is_grey_ramp(image):
@@ -604,11 +604,11 @@ def _on_ground(rgba: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:
     return mixed.astype(np.uint8)
 
 
-def _grey_of_sixteen_bits(path: Path, image: Image.Image, white: int) -> NDArray[np.uint8]:
+def _grey_of_sixteen_bits(path: Path, image: Image.Image, white: int | None) -> NDArray[np.uint8]:
     values = _sixteen_bit(path, image)
-    if white == _largest_said(image) == WHITE and int(values.max(initial=0)) <= 255:
+    if white is None and _largest_said(image) == WHITE and int(values.max(initial=0)) <= 255:
         return values.astype(np.uint8)
-    return _to_eight_bits(values, white)
+    return _to_eight_bits(values, white or WHITE)
 
 
 def _largest_said(image: Image.Image) -> int:

@@ -17,7 +17,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -27,9 +27,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
-from ltcam_runtime.settings import CamSettings, InspectionSettings, NetworkSize, Settings, first_field
+from ltcam_runtime.settings import WHITE, CamSettings, InspectionSettings, NetworkSize, Settings, first_field
 
-PART_SCHEMA_VERSION = 1
+PART_SCHEMA_VERSION = 2
 PART_SUFFIX = ".ltcam.onnx"
 PART_KEY, DIGEST_KEY = "ltcam", "ltcam_sha256"
 NO_DIGEST = "0" * 64
@@ -80,7 +80,7 @@ class Part(Settings):
     heatmaps may be from the golden ones on average, as a share of their range.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     image_size: NetworkSize
     inspection: InspectionSettings
     maps: dict[str, CamSettings] = Field(min_length=1)
@@ -194,9 +194,19 @@ def _part(path: Path, text: str) -> Part:
             f"{path} has schema version {version}, this ltcam-runtime reads up to {PART_SCHEMA_VERSION}; update it"
         )
     try:
-        return Part.model_validate(values)
+        return Part.model_validate(_upgraded(values))
     except ValidationError as error:
         raise RunError(f"{path}: {first_field(error)}") from error
+
+
+def _upgraded(values: Any) -> Any:
+    """What a file says, as one of today's schema does: in version 1, `white` was 65535 also where nobody knew."""
+    if not isinstance(values, dict) or values.get("schema_version", 1) != 1:
+        return values
+    inspection = values.get("inspection")
+    if isinstance(inspection, dict) and inspection.get("white") == WHITE:
+        inspection = {**inspection, "white": None}
+    return {**values, "schema_version": PART_SCHEMA_VERSION, "inspection": inspection}
 
 
 # --------------------------------------------------------------------------------------- pictures

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError, LtcamError
 from ltcam_runtime.images import DEFAULT_MAX_PIXELS, image_size, read_image, resize
-from ltcam_runtime.settings import WHITE
 
 BYTES_PER_PIXEL = 200
 """Memory that inspecting and writing one pixel takes at its peak: image, heatmap, mask, regions, pictures."""
@@ -164,7 +163,7 @@ class ReadImage:
     reason: str = ""
 
 
-def read_resized(name: str, path: Path, size: tuple[int, int], white: int = WHITE) -> ReadImage:
+def read_resized(name: str, path: Path, size: tuple[int, int], white: int | None = None) -> ReadImage:
     """An image as it is, and at the network's size.
 
     Raises:
@@ -175,7 +174,7 @@ def read_resized(name: str, path: Path, size: tuple[int, int], white: int = WHIT
 
 
 def read_batches(
-    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int, white: int = WHITE
+    files: Iterable[tuple[str, Path]], size: tuple[int, int], batch_size: int, white: int | None = None
 ) -> Iterator[list[ReadImage]]:
     """Read any number of images in order, ahead of whoever asks; memory does not grow with their number.
 

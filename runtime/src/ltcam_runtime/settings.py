@@ -46,7 +46,7 @@ SEED = "seed"
 """Method of a linear map of features that was fitted to one kind of defect."""
 
 WHITE = 65535
-"""Value of 16-bit grey images that is white where nobody says otherwise."""
+"""The largest value of 16-bit grey images."""
 
 MOST_ZOOM = 64
 """Cut-outs of an image that can be looked at."""
@@ -277,7 +277,7 @@ class InspectionSettings(Settings):
     `default`: of kinds that have no settings of their own in `kinds`. `kind_share`: from which share of the probability
     of being defective on a kind is drawn besides the likeliest one. `zoom`: how many cut-outs at most of an image
     larger than the network's input are looked at in full resolution besides the whole; 0 for none. `white`: value of
-    16-bit grey images that is white.
+    16-bit grey images that is white; None where the training had none of these.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -286,7 +286,7 @@ class InspectionSettings(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
-    white: int = Field(default=WHITE, ge=1, le=WHITE)
+    white: int | None = Field(default=None, ge=1, le=WHITE)
 
     @field_validator("classes")
     @classmethod

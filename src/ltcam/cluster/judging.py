@@ -18,7 +18,6 @@ from ltcam.cluster.manifest import Listed, read_bytes
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import WHITE
 from ltcam_runtime.writers.coco import compress, run_lengths
 
 SCHEMA = pa.schema(
@@ -57,7 +56,7 @@ def judge(
     model: str,
     settings: str,
     batch_size: int = 8,
-    white: int = WHITE,
+    white: int | None = None,
 ) -> bytes:
     """Judge the images of a shard.
 
@@ -67,7 +66,7 @@ def judge(
         model: SHA-256 of the model.
         settings: SHA-256 of the settings.
         batch_size: images per pass of the network.
-        white: value of 16-bit grey images that is white.
+        white: as for `ltcam_runtime.images.read_image`.
 
     Returns:
         A Parquet file with the columns of `SCHEMA`, one row per image in the same order.
@@ -87,7 +86,7 @@ def to_parquet(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int) -> list[dict[str, Any]]:
+def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int | None) -> list[dict[str, Any]]:
     rows = [
         {"id": _text(i.id), "address": _text(i.address), "time": _text(i.time), "line": _text(i.line)}
         for i in images
@@ -107,12 +106,12 @@ def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int) -> list
     return rows
 
 
-def read_address(address: str, white: int = WHITE) -> NDArray[np.uint8]:
+def read_address(address: str, white: int | None = None) -> NDArray[np.uint8]:
     """An image from a path or URL.
 
     Args:
         address: of the image.
-        white: value of 16-bit grey images that is white.
+        white: as for `ltcam_runtime.images.read_image`.
 
     Raises:
         InputError: it cannot be had or read.

@@ -32,6 +32,7 @@ from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import load_mask, more_pictures, read_image
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
+from ltcam_runtime.settings import WHITE
 
 FEW_DEFECTS = 10
 """Fewer images of a defect class than this are worth a warning."""
@@ -120,7 +121,7 @@ class _Facts:
     mask_like: str = ""
 
 
-def _facts_of_all(samples: Sequence[Sample], white: int, progress: Progress | None) -> list[_Facts]:
+def _facts_of_all(samples: Sequence[Sample], white: int | None, progress: Progress | None) -> list[_Facts]:
     found: list[_Facts] = []
     files = ((str(index), sample.path) for index, sample in enumerate(samples))
     workers = Workers(count=min(8, os.cpu_count() or 1), bytes_per_pixel=READING_BYTES_PER_PIXEL)
@@ -137,7 +138,7 @@ def _without_image(sample: Sample, reason: str) -> _Facts:
     return _Facts(image_problem=reason, mask_problem=mask_problem, soft_mask=soft, marked=marked)
 
 
-def _facts(sample: Sample, white: int) -> _Facts:
+def _facts(sample: Sample, white: int | None) -> _Facts:
     image = read_image(sample.path, white=white)
     found = signature(sample.path, image)
     marks, mask_problem, soft = _marks(sample)
@@ -195,12 +196,12 @@ def _size_problem(marks: NDArray[np.bool_] | None, image: NDArray[np.uint8]) -> 
     return f"the mask has {mask_width} x {mask_height} pixels, the image {width} x {height} (width x height)"
 
 
-def _range_problem(mode: str, image: NDArray[np.uint8], white: int) -> str:
+def _range_problem(mode: str, image: NDArray[np.uint8], white: int | None) -> str:
     low, high = int(image.min()), int(image.max())
     if mode not in _SIXTEEN_BIT or high - low >= _NARROW:
         return ""
     reach = f"{100 * low / 255:.1f} % to {100 * high / 255:.1f} %"
-    return f"values reach from {reach} of the {white.bit_length()}-bit range that these images use together"
+    return f"values reach from {reach} of the {(white or WHITE).bit_length()}-bit range that these images use together"
 
 
 def _header(sample: Sample, image: NDArray[np.uint8]) -> tuple[str, str]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import image_size, sixteen_bit_peak, to_pixels
 from ltcam_runtime.reading import available_memory
-from ltcam_runtime.settings import WHITE
 
 _MOST = 2 * 2**30  # bytes
 _SHARE = 4  # of the memory there is, a quarter
@@ -25,7 +24,7 @@ class DecodedImages:
     What there is no room for is read anew each time. Several threads may ask at once.
     """
 
-    def __init__(self, room: int | None = None, white: int = WHITE) -> None:
+    def __init__(self, room: int | None = None, white: int | None = None) -> None:
         """What to read with.
 
         Args:

@@ -17,7 +17,7 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import WHITE, Overrides
+from ltcam_runtime.settings import Overrides
 
 
 class Inspects(Protocol):
@@ -79,9 +79,10 @@ class Model:
     about: About
 
     @property
-    def white(self) -> int:
-        """Value of 16-bit grey images that is white."""
-        return int(self.settings.get("white", WHITE))
+    def white(self) -> int | None:
+        """Value of 16-bit grey images that is white, as for `ltcam_runtime.images.read_image`."""
+        white: int | None = self.settings.get("white")
+        return white
 
 
 def model_of(

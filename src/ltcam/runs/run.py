@@ -24,7 +24,7 @@ from ltcam_runtime.settings import (
     check_kinds,
 )
 
-RUN_SCHEMA_VERSION = 2
+RUN_SCHEMA_VERSION = 3
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
 SPLIT_FILE = "split.csv"
@@ -52,7 +52,7 @@ class Run(Settings):
     weights' file, and of everything else in run.json; empty in runs of schema 1.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     classes: tuple[str, ...] = Field(min_length=2)
     image_size: NetworkSize
     mean: tuple[float, float, float]
@@ -70,7 +70,7 @@ class Run(Settings):
     kind_share: float = Field(default=0.4, gt=0, le=1)
     verdict: VerdictSettings = VerdictSettings()
     zoom: int = Field(default=0, ge=0, le=MOST_ZOOM)
-    white: int = Field(default=WHITE, ge=1, le=WHITE)
+    white: int | None = Field(default=None, ge=1, le=WHITE)
     arithmetic: Arithmetic = Arithmetic()
     weights_sha256: str = ""
     settings_sha256: str = ""
@@ -145,12 +145,18 @@ class Run(Settings):
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     """The contents of a run.json of an earlier schema as those of today's.
 
-    Version 1 had one map, `cam`, and kept the arithmetic among the evidence.
+    Version 1 had one map, `cam`, and kept the arithmetic among the evidence. Until version 2, `white` was 65535 also
+    where nobody knew.
     """
     found = dict(values)
-    if found.get("schema_version", 1) != 1:
+    version = found.get("schema_version", 1)
+    if version not in (1, 2):
         return found
     found["schema_version"] = RUN_SCHEMA_VERSION
+    if found.get("white") == WHITE:
+        found["white"] = None
+    if version == 2:
+        return found
     if "cam" in found:
         found["maps"] = {MAP: found.pop("cam")}
     evidence = found.get("evidence")

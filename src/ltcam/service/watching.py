@@ -10,18 +10,17 @@ from ltcam.jobs.watch import Arrived, InspectsFile, names_given
 from ltcam_runtime.folders import explained
 from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
-from ltcam_runtime.settings import WHITE
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 
 
-def inspect_and_write(inspector: Inspects, out: Path, white: int = WHITE) -> InspectsFile:
+def inspect_and_write(inspector: Inspects, out: Path, white: int | None = None) -> InspectsFile:
     """Inspects a file and writes `masks/` and `overlays/` below a folder.
 
     Args:
         inspector: asked for each file.
         out: folder of the results.
-        white: value of 16-bit grey images that is white.
+        white: as for `ltcam_runtime.images.read_image`.
     """
     names = OutputNames()
     for image, name in names_given(out):

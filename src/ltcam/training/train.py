@@ -36,7 +36,6 @@ from ltcam.training.resume import check_same_training
 from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
-from ltcam_runtime.settings import WHITE
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 _LEARNING_RATE = 1e-4
@@ -62,7 +61,7 @@ class TrainedNetwork:
         fingerprint: of the data.
         train: the images that were trained on, at the network's size.
         held_back: those of the validation side.
-        white: value of 16-bit grey images that is white.
+        white: as for `ltcam_runtime.images.read_image`.
     """
 
     classifier: Classifier
@@ -79,7 +78,7 @@ class TrainedNetwork:
     fingerprint: str
     train: PreparedImages
     held_back: PreparedImages
-    white: int = WHITE
+    white: int | None = None
 
     @property
     def failed(self) -> tuple[tuple[Sample, str], ...]:

@@ -226,3 +226,21 @@ def test_names_are_unique_and_stay_below_the_results(found: list[Path], deep: bo
     for name, _ in unique:
         assert not PurePosixPath(name).is_absolute()
         assert ".." not in PurePosixPath(name).parts
+
+
+def test_a_text_that_is_no_list_stops_nothing(tmp_path: Path) -> None:
+    """A shell makes it of `photos/*`."""
+
+    def table(file: Path) -> list[tuple[str, Path]]:
+        if "path" not in file.read_text():
+            raise DataError(f"{file}: no column path")
+        return [("a.png", paint(tmp_path / "a.png"))]
+
+    for name in ("list.tsv", "list.txt", "notes.txt", "notes.tsv"):
+        (tmp_path / name).write_text("path" if name.startswith("list") else "by me")
+    for name in ("list.tsv", "list.txt"):
+        found = list_images([str(tmp_path / name), str(tmp_path / "notes.txt")], table=table)
+        assert found.files == (("a.png", tmp_path / "a.png"),)
+        assert found.failed == ((str(tmp_path / "notes.txt"), "no column path"),)
+    with pytest.raises(DataError, match=r"notes\.tsv: no column path"):
+        list_images([str(tmp_path / "list.tsv"), str(tmp_path / "notes.tsv")], table=table)

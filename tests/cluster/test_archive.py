@@ -328,9 +328,10 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, words: str) ->
         "# exported\nImage Path\tdate\tline\na.png\tmonday\t3\nsub/b.png\t\t\n".encode("utf-16"),
     ],
 )
-def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "m.csv").write_bytes(content)
-    first, second = read_manifest(str(tmp_path / "m.csv")).images
+@pytest.mark.parametrize("name", ["m.csv", "M.CSV", "m.tsv", "m.txt"])
+def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    first, second = read_manifest(str(tmp_path / name)).images
     assert (first.address, first.time, first.line) == (str(tmp_path / "a.png"), "monday", "3")
     assert (second.address, second.time, second.line) == (str(tmp_path / "sub/b.png"), "", "")
 

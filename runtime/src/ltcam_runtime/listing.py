@@ -25,6 +25,7 @@ from ltcam_runtime.searching import (
     RECORDS,
     LeftOut,
     is_image,
+    is_table,
     search,
     why_no_image,
 )
@@ -79,15 +80,16 @@ def list_images(
 ) -> Listing:
     """Names and paths of the images that inputs stand for, each file once.
 
-    A folder gives all images below it, named by their path inside; a file is named by its own name; a CSV table
-    gives the images it lists; anything else is a pattern, in which `**` stands for any folders. Named files are
-    taken whatever their suffix, so that a wrong one is reported and not passed over. Links to files are followed,
-    links to folders are not: they may lead in circles. Masks (`sort_masks`) and results of ltcam are left out.
+    A folder gives all images below it, named by their path inside; a file is named by its own name; a table
+    (.csv, .tsv, .txt) gives the images it lists; anything else is a pattern, in which `**` stands for any folders.
+    Named files are taken whatever their suffix, so that a wrong one is reported and not passed over. Links to files are
+    followed, links to folders are not: they may lead in circles. Masks (`sort_masks`) and results of ltcam are left
+    out.
 
     Args:
         inputs: as given by the user.
         out: folder that holds no inputs: earlier results that lie among the images.
-        table: reads a CSV file; None: there are no such inputs.
+        table: reads a table; None: there are no such inputs.
         refuse: called with every folder given; raises where that cannot be meant.
 
     Raises:
@@ -158,11 +160,24 @@ def _files_of(
     if _is_folder(path):
         refuse(path)
         return [(inside.as_posix(), path / inside) for inside in _images_below(path, notes, out)]
-    if table is not None and path.suffix.lower() == ".csv" and path.is_file():
-        return list(table(path))
+    if table is not None and is_table(path) and path.is_file():
+        return _listed(path, table, notes)
     if os.path.lexists(path):
         return [(path.name, path)]
     return [(match.name, match) for match in _matches(text, notes) if is_image(PurePosixPath(match.name))]
+
+
+def _listed(
+    path: Path, table: Callable[[Path], Iterable[tuple[str, Path]]], notes: _Notes
+) -> list[tuple[str, Path]]:
+    """What a table lists; a text that is none may have come by a pattern of the shell, and stops nothing."""
+    try:
+        return list(table(path))
+    except DataError as error:
+        if path.suffix.lower() != ".txt":
+            raise
+        notes.failed.append((str(path), str(error).removeprefix(f"{path}: ")))
+        return []
 
 
 def _nothing_in(text: str) -> str:

@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import FILES_FILE
@@ -134,6 +134,11 @@ def search(root: Path, *, leave_out: Path | None = None, links_may_leave: bool =
 def is_image(path: PurePosixPath) -> bool:
     """Whether the name ends like that of an image file."""
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_table(path: PurePath) -> bool:
+    """Whether the name ends like that of a list of images."""
+    return path.suffix.lower() in (".csv", ".tsv", ".txt")
 
 
 def why_no_image(root: Path, path: PurePosixPath) -> str:

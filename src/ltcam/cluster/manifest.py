@@ -14,7 +14,7 @@ from ltcam.data.tables import cells_by_column, decoded, named_columns, rows_of
 from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.phrases import counted
-from ltcam_runtime.searching import CLOSED, LeftOut, is_image
+from ltcam_runtime.searching import CLOSED, LeftOut, is_image, is_table
 
 _ID, _PATH = "id", "path"
 _COLUMNS = (_ID, _PATH, "time", "line")
@@ -71,22 +71,22 @@ def read_manifest(source: str) -> Manifest:
     """Read a manifest, or list a folder or object store.
 
     Args:
-        source: FILE.parquet or FILE.csv with the columns `path` and optionally `id`, `time`, `line` (or what
-            `ltcam.data.tables` takes for them); a folder; `s3://bucket/prefix`. Paths are relative to the manifest's
-            folder, or absolute, or URLs.
+        source: FILE.parquet or FILE.csv (.tsv, .txt) with the columns `path` and optionally `id`, `time`, `line` (or
+            what `ltcam.data.tables` takes for them); a folder; `s3://bucket/prefix`. Paths are relative to the
+            manifest's folder, or absolute, or URLs.
 
     Raises:
         DataError: it cannot be read, names no image, or an id stands in two rows.
     """
     left_out: tuple[LeftOut, ...] = ()
-    if "://" in source and not source.endswith((".parquet", ".csv")):
-        images, left_out = _objects(source)
-    elif source.endswith(".parquet"):
-        images = _rows(source, _parquet(source))
-    elif source.endswith(".csv"):
-        images = _rows(source, _csv(source))
-    elif Path(source).is_dir():
+    if Path(source).is_dir():
         images, left_out = _folder(Path(source))
+    elif source.lower().endswith(".parquet"):
+        images = _rows(source, _parquet(source))
+    elif is_table(PurePosixPath(source)):
+        images = _rows(source, _csv(source))
+    elif "://" in source:
+        images, left_out = _objects(source)
     else:
         raise DataError(f"{source} is no folder, FILE.csv, FILE.parquet or URL such as s3://bucket/prefix")
     if not images:

@@ -47,7 +47,7 @@ class OpenData:
         """Scan a folder.
 
         Args:
-            root: the folder, or a manifest file that ends in `.csv`.
+            root: the folder, or a manifest file that ends in `.csv`, `.tsv` or `.txt`.
             reading: how to read it, or the name of its layout; None finds it out.
             one_class: whether a data set with OK images only, or defective ones only, will do.
             remembered: labels that meant OK to a run; they do here too, unless `reading` names others or this data

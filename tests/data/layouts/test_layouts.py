@@ -167,9 +167,9 @@ def test_missing_folder_and_missing_manifest(tmp_path: Path) -> None:
         read_dataset(tmp_path / "nothing")
     with pytest.raises(DataError, match="no such file"):
         read_dataset(tmp_path / "nothing.csv")
-    (tmp_path / "file.txt").touch()
-    with pytest.raises(DataError, match="not a folder"):
-        read_dataset(tmp_path / "file.txt")
+    (tmp_path / "list.xlsx").touch()
+    with pytest.raises(DataError, match=r"not a folder; give .* a list with the columns path,label as .csv"):
+        read_dataset(tmp_path / "list.xlsx")
 
 
 def test_empty_folder(tmp_path: Path) -> None:
@@ -285,3 +285,14 @@ def test_folder_of_outside_links_only_says_so(paint: Paint, tmp_path: Path) -> N
 def test_a_string_will_do_for_a_path(paint: Paint, mark: Paint, tmp_path: Path) -> None:
     build_folders(paint, mark)
     assert read_dataset(Path(str(tmp_path))) == read_dataset(str(tmp_path))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["list.tsv", "LIST.TSV", "list.txt"])
+def test_a_list_separated_by_tabs_is_a_manifest(name: str, tmp_path: Path, paint: Paint) -> None:
+    for image in ("a.png", "b.png"):
+        paint(image)
+    (tmp_path / name).write_text("path\tlabel\na.png\tok\nb.png\tdent\n")
+    assert read_dataset(tmp_path / name).label_counts() == {OK: 1, "dent": 1}
+    (tmp_path / "notes.txt").write_text("made by me")
+    with pytest.raises(DataError, match=f"If {name} says what is OK .* give the list instead"):
+        read_dataset(tmp_path)

@@ -372,6 +372,39 @@ def test_kinds_that_say_nothing_or_too_much(manifest: Callable[..., Path]) -> No
     )
 
 
+def table(header: str, *rows: tuple[int, str]) -> str:
+    """A table of images without files but the first three, each row as often as is said."""
+    names = (name for names in (["a", "b/c", "d"], (f"e{n}" for n in range(99))) for name in names)
+    lines = [f"{next(names)}.png,{cells}" for count, cells in rows for _ in range(count)]
+    return "\n".join([f"path,{header}", *lines])
+
+
+def test_columns_that_say_yes_of_ok_images_too_are_no_kinds(manifest: Callable[..., Path]) -> None:
+    rows = ((6, "0,0,0,0"), (3, "0,0,0,1"), (2, "1,1,0,1"), (2, "1,0,1,0"))
+    dataset = read_manifest(manifest(table("is_defect,scratch,dent,from_line_two", *rows)))
+    assert dataset.label_counts() == {OK: 9, "dent": 2, "scratch": 2}
+    assert dataset.notes[0] == "Kinds of defect are read from the columns scratch, dent."
+    assert dataset.notes[1].endswith("or of every defect: from_line_two.")
+    alone = read_manifest(manifest(table("ok,is_blurry", (4, "1,0"), (2, "1,1"), (2, "0,1"))))
+    assert alone.label_counts() == {OK: 6, "defect": 2}
+
+
+def test_a_few_ok_images_with_a_kind_are_slips(manifest: Callable[..., Path]) -> None:
+    rows = ((9, "0,0"), (2, "0,1"), (20, "1,1"))
+    refused(
+        manifest(table("is_defect,scratch", *rows)),
+        "row 11: it is ok and scratch at once; .*leave out a column",
+    )
+
+
+def test_a_column_that_repeats_the_question_is_no_kind(manifest: Callable[..., Path]) -> None:
+    rows = ((3, "0,0,0,0"), (2, "1,1,1,0"), (2, "1,1,0,1"))
+    dataset = read_manifest(manifest(table("is_defect,truth,scratch,dent", *rows)))
+    assert dataset.label_counts() == {OK: 3, "dent": 2, "scratch": 2}
+    only = read_manifest(manifest(table("is_defect,scratch,dent", (3, "0,0,0"), (2, "1,1,0"), (1, "1,1,1"))))
+    assert only.label_counts() == {OK: 3, "scratch": 3}
+
+
 def test_a_row_for_each_object(manifest: Callable[..., Path]) -> None:
     """Sheets of boxes and of segments have as many rows for an image as it has defects."""
     rows = "a.png,0\nb/c.png,3\nb/c.png,1\nb/c.png,1\nd.png,2\nd.png,2\n"
@@ -383,6 +416,11 @@ def test_a_row_for_each_object(manifest: Callable[..., Path]) -> None:
         "row 3: a.png is in row 2 with another split, mask or group",
     )
     assert "row 5: b/c.png is labelled dent, but ok in row 4" in said
+
+
+def test_a_list_of_images_says_what_it_needs(manifest: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"column\(s\) path missing .* must name the columns path$"):
+        listed_images(manifest("a.png\nd.png\n"))
 
 
 def test_a_list_of_images_needs_no_labels(manifest: Callable[..., Path], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from ltcam.data.layouts import (
 from ltcam.data.layouts.tree import Tree, scan
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.phrases import counted, first_few
-from ltcam_runtime.searching import LeftOut, is_image, left_out_words, why_no_image
+from ltcam_runtime.searching import LeftOut, is_image, is_table, left_out_words, why_no_image
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,20 @@ _ALL = (
 )
 
 _LABEL_SUFFIXES = frozenset(
-    {".json", ".jsonl", ".ndjson", ".txt", ".xml", ".yaml", ".yml", ".names", ".manifest", ".csv", ".data"}
+    {
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".txt",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".names",
+        ".manifest",
+        ".csv",
+        ".tsv",
+        ".data",
+    }
 )
 _LINES = 16  # of the tree that is drawn of a folder that cannot be read
 
@@ -129,7 +142,7 @@ def read_dataset(
     """Read the data set in a folder, or the one a CSV manifest lists.
 
     Args:
-        root: the folder, or a manifest file that ends in `.csv`.
+        root: the folder, or a manifest file that ends in `.csv`, `.tsv` or `.txt`.
         layout: a name in `LAYOUTS`; None finds it out.
         one_class: whether a data set with OK images only, or defective ones only, will do.
         reading: how to read it; its layout counts where `layout` is None.
@@ -143,7 +156,7 @@ def read_dataset(
     layout = layout or reading.layout
     if layout is not None and layout not in LAYOUTS:
         raise _unknown(layout)
-    if root.suffix.lower() == ".csv" and not root.is_dir():
+    if is_table(root) and not root.is_dir():
         dataset = _manifest_file(root, layout, reading.ok)
     else:
         tree = scan(root)
@@ -184,7 +197,7 @@ def grouped_by(dataset: Dataset, pattern: str) -> Dataset:
 
 def _manifest_file(file: Path, layout: str | None, ok: Collection[str]) -> Dataset:
     if layout not in (None, manifest.NAME):
-        raise DataError(f"{file}: a CSV file is read as manifest, not as {layout}; leave the layout out")
+        raise DataError(f"{file}: a list is read as manifest, not as {layout}; leave the layout out")
     if not file.exists():
         raise DataError(f"{file}: there is no such file; check the path")
     return manifest.read_manifest(file, ok)
@@ -286,7 +299,7 @@ def _not_recognised(tree: Tree) -> DataError:
     """What was found as a short tree, and the line that would make it work."""
     inner = _recognised_below(tree)
     classes = folders.class_folders(tree)
-    lists = [str(path) for path in tree.files if path.suffix.lower() == ".csv" and len(path.parts) <= 2]
+    lists = [str(path) for path in tree.files if len(path.parts) <= 2 and _is_list(tree.root / path)]
     root = shlex.quote(str(tree.root))
     if inner:
         line = f"It looks as if {first_few(inner)} could be read: give that folder."
@@ -321,6 +334,10 @@ def _not_recognised(tree: Tree) -> DataError:
         f"{tree.root}: no known layout; {_found(tree)}\n{_drawn(tree)}\n{''.join(left_out)}{line}\n"
         f"Other layouts: {', '.join(name for name in LAYOUTS if name != folders.NAME)} (`layout=NAME`)"
     )
+
+
+def _is_list(file: Path) -> bool:
+    return is_table(file) and (file.suffix.lower() != ".txt" or manifest.has_paths(file))
 
 
 def _drawn(tree: Tree) -> str:

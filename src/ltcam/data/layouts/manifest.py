@@ -54,12 +54,16 @@ _NO_KINDS = frozenset({"", *SPLIT_NAMES}) | word_set(
     """
     path label mask split group mask_threshold id index fold is_train is_val is_valid is_validation is_test lot batch
     station camera augmented is_augmented synthetic reviewed verified labelled labeled annotated has_mask
+    shift night_shift reworked rework repaired checked inspected approved duplicate is_duplicate
     """
 )
 """Columns of 0 and 1 with these names say something else."""
 
 _YES = word_set("yes y true t 1 1.0 1,0 ja j wahr oui vrai si sí sim verdadero vero")
 _NO = word_set("no n false f 0 0.0 0,0 nein falsch non faux não none falso")
+
+_SLIPS = 0.1
+"""Of a kind's images, the most that may be called OK for that to be a slip."""
 
 _SPLITS: Mapping[str, Split | None] = {"": None, **SPLIT_NAMES}
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "<na>", "nat"})  # what programs write for nothing
@@ -89,7 +93,7 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
         DataError: the file cannot be read or has no rows, columns are missing, or rows are wrong; the
             message names up to ten of them by their line number in the file.
     """
-    rows, kinds = _labelled(_rows(file), file)
+    rows, about_columns = _labelled(_rows(file), file)
     labels = read_labels([label for row in rows for label in row.labels], ok)
     images = _Images(labels, _also_asked(rows))
     _each(rows, images.add, file)
@@ -103,8 +107,7 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
     masks = {s.mask for s in found if isinstance(s.mask, Path) and s.mask.is_file()} - there
     files = Files(images=len(there), masks=len(masks), lists=1)
     dataset = make_dataset(file.parent, NAME, found, files=files, ok_labels=labels.ok)
-    by_column = [f"Kinds of defect are read from the columns {first_few(kinds, 12)}."] if kinds else []
-    return replace(dataset, notes=(*by_column, *several_kinds(images.of_several_kinds)))
+    return replace(dataset, notes=(*about_columns, *several_kinds(images.of_several_kinds)))
 
 
 def listed_images(file: Path) -> list[tuple[str, Path]]:
@@ -122,6 +125,14 @@ def listed_images(file: Path) -> list[tuple[str, Path]]:
 
     _each(_rows(file, ("path",)), add, file)
     return list(found.items())
+
+
+def has_paths(file: Path) -> bool:
+    """Whether a file reads as a manifest as far as its first row names the column of paths."""
+    try:
+        return bool(_rows(file, ("path",)))
+    except DataError:
+        return False
 
 
 def _each(rows: Sequence[_Row], take: Callable[[_Row, _Finder], None], file: Path) -> None:
@@ -162,7 +173,9 @@ class _Images:
             raise DataError("label is empty")
         kinds = [self._labels.class_of[label] for label in row.labels]
         if OK in kinds and {*kinds} != {OK}:
-            raise DataError(f"it is {' and '.join(row.labels)} at once; correct one of them")
+            raise DataError(
+                f"it is {' and '.join(row.labels)} at once; correct one, or leave out a column that names no defect"
+            )
         sample = _sample(row, finder, kinds[0])
         _refuse_contradiction(row, sample.label, self._asked)
         if sample.id in self._first:
@@ -220,7 +233,7 @@ def _rows(file: Path, wanted: Collection[str] = _COLUMNS) -> list[_Row]:
     if not table:
         raise DataError(f"{file}: the file is empty; it needs the columns path,label and one row per image")
     columns = named_columns(table[0][1], wanted, file)
-    _check_columns(file, columns, ["path"])
+    _check_columns(file, columns, ["path"], [name for name in ("path", "label") if name in wanted])
     if len(table) == 1:
         raise DataError(f"{file}: there is a header but no row; add one row per image")
     return [_Row(row[0], cells_by_column(row, columns, file)) for row in table[1:]]
@@ -239,19 +252,25 @@ def _content(file: Path) -> bytes:
 
 
 def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
-    """The rows with their labels, and the columns of kinds: those of `label`, else of one that asks, and of kinds."""
+    """The rows with their labels: those of `label`, else of a column that asks, and of kinds; and what to say of it."""
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
     if "label" in columns:
         return [replace(row, labels=_given(_label(row.value("label")))) for row in rows], []
     asking = [name for name in columns if joined_words(name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
-    kinds = _kinds(rows, [name for name in columns if name not in asking])
-    if len(asking) > 1 or (not asking and len(kinds) < 2):
+    yes_or_no = _yes_or_no(rows, [name for name in columns if name not in asking])
+    if len(asking) > 1 or (not asking and len(yes_or_no) < 2):
         _check_columns(file, columns, ["path", "label"])
-    return [replace(row, labels=_answers(row, asking, kinds)) for row in rows], kinds
+    if not asking:
+        return [replace(row, labels=_yes(row, yes_or_no) or (OK,)) for row in rows], _about_columns(yes_or_no)
+    kinds = _kinds(rows, yes_or_no, asking[0])
+    others = [name for name in yes_or_no if name not in kinds]
+    return [replace(row, labels=_answers(row, asking[0], kinds)) for row in rows], _about_columns(
+        kinds, others
+    )
 
 
-def _kinds(rows: list[_Row], columns: Sequence[str]) -> list[str]:
-    """The columns that say yes or no of a kind of defect in every row."""
+def _yes_or_no(rows: list[_Row], columns: Sequence[str]) -> list[str]:
+    """The columns that say yes or no in every row, maybe of a kind of defect."""
     return [
         name
         for name in columns
@@ -259,12 +278,43 @@ def _kinds(rows: list[_Row], columns: Sequence[str]) -> list[str]:
     ]
 
 
-def _answers(row: _Row, asking: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
-    found = tuple(name for name in kinds if row.value(name).lower() in _YES)
-    if not asking:
-        return found or (OK,)
-    answer = _answered(asking[0], _label(row.value(asking[0])))
+def _kinds(rows: list[_Row], columns: Sequence[str], question: str) -> list[str]:
+    """The columns whose yes names a kind of defect.
+
+    Not those that say yes of OK images too, like `reworked` or `night_shift`; a few of these are slips, which are
+    refused. Nor one that repeats the question beside kinds that answer it.
+    """
+    said = {name: {row.number for row in rows if row.value(name).lower() in _YES} for name in columns}
+    ok = {row.number for row in rows if means_ok(_answered(question, _label(row.value(question))))}
+    kinds = [name for name in columns if len(said[name] & ok) <= max(1, len(said[name]) * _SLIPS)]
+    defective = {row.number for row in rows} - ok
+    for name in list(kinds):
+        named = {number for other in kinds if other != name for number in said[other]}
+        if said[name] == defective <= named:
+            kinds.remove(name)
+    return kinds
+
+
+def _yes(row: _Row, columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in columns if row.value(name).lower() in _YES)
+
+
+def _answers(row: _Row, question: str, kinds: Sequence[str]) -> tuple[str, ...]:
+    found = _yes(row, kinds)
+    answer = _answered(question, _label(row.value(question)))
     return (answer, *found) if means_ok(answer) else found or _given(answer)
+
+
+def _about_columns(kinds: Sequence[str], others: Sequence[str] = ()) -> list[str]:
+    notes = []
+    if kinds:
+        notes.append(f"Kinds of defect are read from the columns {first_few(kinds, 12)}.")
+    if others:
+        notes.append(
+            "Columns of yes and no that are taken for no kinds of defect, since they say yes of OK images too or of "
+            f"every defect: {first_few(others, 12)}."
+        )
+    return notes
 
 
 def _given(label: str) -> tuple[str, ...]:
@@ -298,13 +348,16 @@ def _refuse_contradiction(row: _Row, name: str, asked: Sequence[str]) -> None:
             )
 
 
-def _check_columns(file: Path, columns: list[str], needed: list[str]) -> None:
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        missing = [name for name in ("path", "label") if name not in columns]
+def _check_columns(
+    file: Path, columns: list[str], needed: Sequence[str], named: Sequence[str] = ("path", "label")
+) -> None:
+    """Refuse a table without the columns that are needed; all that have to be there are named."""
+    if any(name not in columns for name in needed):
+        missing = [name for name in named if name not in columns]
+        optional = "[,split,mask,group]" if "label" in named else ""
         raise DataError(
             f"{file}: column(s) {', '.join(missing)} missing in the first row, which has: "
-            f"{', '.join(columns)}; the first row must name the columns path,label[,split,mask,group]"
+            f"{first_few(columns, 12)}; the first row must name the columns {','.join(named)}{optional}"
         )
 
 

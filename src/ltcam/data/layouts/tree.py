@@ -62,7 +62,9 @@ def scan(root: Path) -> Tree:
         DataError: the folder is missing, is no folder, or cannot be listed.
     """
     if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: not a folder; give the data set's folder or a manifest that ends in .csv")
+        raise DataError(
+            f"{root}: not a folder; give the data set's folder, or a list with the columns path,label as .csv or .tsv"
+        )
     found = search(root)
     return Tree(found.root, found.files, found.left_out)
 

@@ -12,7 +12,7 @@ import pytest
 
 from ltcam_runtime import folders
 from ltcam_runtime.errors import InputError, OutputError
-from ltcam_runtime.folders import FILES_FILE, output_folder, write_file
+from ltcam_runtime.folders import FILES_FILE, check_output_folder, output_folder, write_file
 
 
 def contents(folder: Path) -> list[str]:
@@ -247,10 +247,14 @@ def test_nothing_was_there_when_overwrite_was_given(
     assert ((target if in_place else tmp_path) / f"out-{os.getpid()}" / "predictions.json").is_file()
 
 
-def test_of_two_that_replace_the_same_results_the_second_wins(tmp_path: Path) -> None:
+def test_of_two_machines_that_replace_the_same_results_the_second_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may share a disk, and know nothing of each other's processes."""
     target = listed(tmp_path / "out")
     with output_folder(target, marker="predictions.json", overwrite=True) as folder:
         write_all(folder)
+        monkeypatch.setattr("socket.gethostname", lambda: "other")
         write_new(target, overwrite=True)
     assert contents(target) == ["masks", "masks/b.png", "predictions.json"]
 
@@ -527,3 +531,28 @@ def test_write_file_replaces_no_pipe(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="not a regular file"):
             write_file(tmp_path / name, "x")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_second_writer_is_refused_before_its_work(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with output_folder(target, marker="predictions.json") as folder:
+        for overwrite in (False, True):
+            with (
+                pytest.raises(OutputError, match=f"being written by another process .*{os.getpid()}.*; wait"),
+                output_folder(target, marker="predictions.json", overwrite=overwrite),
+            ):
+                pytest.fail("both work")
+        with pytest.raises(OutputError, match="being written by another process"):
+            check_output_folder(target, marker="predictions.json")
+        write_new(tmp_path / "other")
+        (folder / "predictions.json").write_text("new")
+    write_new(target, overwrite=True)
+    assert contents(tmp_path) == ["other", "other/predictions.json", "out", "out/predictions.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no locks of folders")
+def test_what_a_dead_process_left_under_a_number_that_lives_again_refuses_nobody(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    (tmp_path / folders._temporary_name(target, "tmp")).mkdir()
+    write_new(target)
+    assert (target / "predictions.json").read_text() == "new"

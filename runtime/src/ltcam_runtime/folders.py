@@ -20,6 +20,11 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from ltcam_runtime.errors import LtcamError, OutputError
 from ltcam_runtime.phrases import first_few
 
@@ -81,10 +86,11 @@ def output_folder(
 ) -> Iterator[Path]:
     """A folder to write results into, which becomes `path` once everything in it is written.
 
-    The body gets a new empty folder beside `path`. When it ends well, that folder is flushed to the disk
-    and renamed to `path`; after any exception, Ctrl-C too, it is removed and `path` is as it was.
-    Where `path` is a mount point, the current folder, or an empty folder in one that cannot be
-    written to, the temporary lies inside it and its contents move up at the end, the markers last.
+    One process at a time: another one is refused before its work begins. The body gets a new empty folder beside
+    `path`. When it ends well, that folder is flushed to the disk and renamed to `path`; after any exception, Ctrl-C
+    too, it is removed and `path` is as it was. Where `path` is a mount point, the current folder, or an empty folder
+    in one that cannot be written to, the temporary lies inside it and its contents move up at the end, the markers
+    last.
 
     Args:
         path: the folder wanted. Parents are made. A symbolic link is followed.
@@ -96,8 +102,8 @@ def output_folder(
         The temporary folder.
 
     Raises:
-        OutputError: `path` is a file, holds files and may not be replaced, or cannot be written to;
-            or the disk is full or the like while the body writes.
+        OutputError: `path` is a file, holds files and may not be replaced, is being written by another process, or
+            cannot be written to; or the disk is full or the like while the body writes.
     """
     markers = (marker,) if isinstance(marker, str) else marker
     check_output_folder(path, marker=marker, overwrite=overwrite)
@@ -105,15 +111,17 @@ def output_folder(
         target = Path(os.path.realpath(path))
         temporary, inside = _make_temporary(target)
     try:
-        with explained(path, temporary):
-            yield temporary
-        with explained(path):
-            _list_files(temporary)
-            _flush(temporary)
-            if inside:
-                _move_up(temporary, target, markers, overwrite)
-            else:
-                _move_in(temporary, target, markers, overwrite)
+        with _locked(temporary):
+            _refuse_others(Path(path), target, temporary)
+            with explained(path, temporary):
+                yield temporary
+            with explained(path):
+                _list_files(temporary)
+                _flush(temporary)
+                if inside:
+                    _move_up(temporary, target, markers, overwrite)
+                else:
+                    _move_in(temporary, target, markers, overwrite)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -129,6 +137,7 @@ def check_output_folder(path: Path | str, *, marker: str | tuple[str, ...], over
     with explained(path):
         target = Path(os.path.realpath(path))
         _clear_stale(target)
+        _refuse_others(Path(path), target)
         _check_replaceable(Path(path), target, markers, overwrite)
 
 
@@ -243,6 +252,52 @@ def _temporaries(target: Path) -> Iterator[tuple[Path, int, str]]:
         for entry in entries:
             if match := pattern.fullmatch(entry.name):
                 yield entry, int(match[1]), match[2]
+
+
+@contextmanager
+def _locked(temporary: Path) -> Iterator[None]:
+    """Hold a temporary folder until the context ends, or the process."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(temporary: Path) -> bool:
+    try:
+        descriptor = os.open(temporary, os.O_RDONLY)
+    except OSError:  # gone meanwhile
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _refuse_others(path: Path, target: Path, own: Path | None = None) -> None:
+    """Refuse a target that another living process writes: only one could have it in the end.
+
+    Numbers of processes are given again, so a folder has to be held by the one of that number as well.
+    """
+    for entry, pid, kind in _temporaries(target):
+        if kind != "tmp" or entry == own or not entry.is_dir() or not _alive(pid):
+            continue
+        if _is_locked(entry) if fcntl is not None else pid != os.getpid():
+            raise OutputError(
+                f"{path} is being written by another process right now ({pid}); wait until it has ended, or choose "
+                "another folder"
+            )
 
 
 def _remove_stale(stale: Path, target: Path, kind: str) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages
-from ltcam.training.seeding import add_peaks, normalised
+from ltcam.training.seeding import Asked, add_peaks, normalised, verdicts_by_peaks
 
 STATISTICS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -57,9 +57,14 @@ def scores(classifier: SeededClassifier, images: PreparedImages) -> np.ndarray:
     return found
 
 
+def peaks_added(classifier: SeededClassifier, images: PreparedImages) -> float:
+    asked = Asked(classifier, images, STATISTICS)
+    return add_peaks(asked, asked)
+
+
 def test_peaks_tell_what_a_mean_cannot() -> None:
     images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(10.0)
-    share = add_peaks(classifier, images, images, STATISTICS)
+    share = peaks_added(classifier, images)
     found, defective = scores(classifier, images), np.array(LABELS) == 1
     assert share > 0
     assert found[defective].min() > found[~defective].max()
@@ -69,7 +74,7 @@ def test_peaks_that_tell_nothing_are_left_out() -> None:
     means = [0.1, 0.12, 0.11, 0.1, 0.13, 0.1, 0.5, 0.6, 0.5, 0.7]
     misleading = [0.99, 0.75, 0.99, 0.72, 0.99, 0.73, 0.75, 0.99, 0.74, 0.76]
     images, classifier = part(means, misleading, LABELS), a_classifier(0.5)
-    add_peaks(classifier, images, images, STATISTICS)
+    peaks_added(classifier, images)
     found, defective = scores(classifier, images), np.array(LABELS) == 1
     assert found[defective].min() > found[~defective].max()
 
@@ -77,16 +82,38 @@ def test_peaks_that_tell_nothing_are_left_out() -> None:
 @pytest.mark.parametrize("labels", [[0] * 10, [1] * 10])
 def test_labels_of_one_kind_choose_nothing(labels: list[int]) -> None:
     images, classifier = part(MUDDLED, POINTS, labels), a_classifier(10.0)
-    assert add_peaks(classifier, images, images, STATISTICS) == 0
+    assert peaks_added(classifier, images) == 0
     assert not classifier.peaks.weight.any()
 
 
 def test_gradients_explain_the_head_alone() -> None:
     images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(10.0)
-    add_peaks(classifier, images, images, STATISTICS)
+    peaks_added(classifier, images)
     pixels = normalised(images.images, STATISTICS).requires_grad_()
     logits = classifier(pixels)
     (logits[:, 1] - logits[:, 0]).sum().backward()
     assert pixels.grad is not None
     red = pixels.grad[:, 0]
     assert torch.allclose(red, red[:, :1, :1].expand_as(red)), "the peak's pixel has no gradient of its own"
+
+
+@pytest.mark.parametrize("slope", [10.0, 0.0])
+def test_logits_are_those_of_the_classifier_whatever_its_weights_become(slope: float) -> None:
+    images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(slope)
+    asked = Asked(classifier, images, STATISTICS)
+    assert asked.peaks.shape == (10, 1)
+    (verdicts_by_peaks if slope == 0 else add_peaks)(asked, asked)
+    assert classifier.has_peaks
+    with torch.no_grad():
+        expected = classifier.logits(normalised(images.images, STATISTICS)).double()
+    assert torch.allclose(asked.logits(), expected, atol=1e-6)
+
+
+def test_images_are_looked_at_once() -> None:
+    images, classifier = part(MUDDLED, POINTS, LABELS), a_classifier(10.0)
+    seen: list[int] = []
+    classifier.trunk.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    asked = Asked(classifier, images, STATISTICS)
+    add_peaks(asked, asked)
+    asked.logits()
+    assert sum(count for count in seen if count > 1) == 10, "single ones find out the memory format"

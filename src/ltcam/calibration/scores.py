@@ -21,7 +21,7 @@ from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
-from ltcam.training.seeding import normalised
+from ltcam.training.seeding import Asked, normalised
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
@@ -31,22 +31,19 @@ _AT_ONCE = 8
 
 
 def calibrated_verdict(
-    classifier: SeededClassifier,
-    held_back: PreparedImages,
+    asked: Asked,
     settings: TrainingSettings,
-    statistics: Statistics,
     say: Callable[[str], None] = lambda _sentence: None,
 ) -> VerdictSettings:
     """Calibrate a classifier's logits, and choose the verdict; its threshold reads 0.5 afterwards.
 
     Args:
-        classifier: changed in place where images of both labels were held back.
-        held_back: images it was not trained on; may be none.
+        asked: images that the classifier was not trained on; may be none. The classifier is changed in place where
+            there are some of both labels.
         settings: of the training.
-        statistics: of the input.
         say: told what a bound on misses took.
     """
-    logits = logits_of(classifier, held_back, statistics)
+    classifier, held_back, logits = asked.classifier, asked.part, asked.logits().numpy()
     if usable_for_choices(held_back)[0] is None:
         return choose_verdict(held_back, scores_of(logits), settings, say)
     slope = slope_of(logits, (held_back.labels > 0).numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -73,7 +72,7 @@ def with_kinds(
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
     _say_what_is_drawn(choice, listener)
     trained = _with_choice(trained, maps, choice)
-    return _with_smallest_pieces(trained, device, listener, decoded)
+    return _with_smallest_pieces(trained, choice.ok, device, listener, decoded)
 
 
 def _chosen_from(trained: Trained) -> tuple[dict[str, CamSettings], int]:
@@ -120,24 +119,20 @@ def _with_choice(trained: Trained, maps: Mapping[str, CamSettings], choice: Kind
 
 
 def _with_smallest_pieces(
-    trained: Trained, device: str, listener: Listener, decoded: DecodedImages | None
+    trained: Trained, ok: Sequence[Look], device: str, listener: Listener, decoded: DecodedImages | None
 ) -> Trained:
-    """The training with the smallest piece of a mask that is kept, of each kind of its defects."""
+    """The training with the smallest piece of a mask that is kept, of each kind of its defects; `ok` are OK images."""
     run = trained.run
     drawn = {name: run.maps[name] for kind in run.kinds.values() for name in kind.all_maps}
     network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(drawn)
     samples = _learned(trained)
     listener.begun("choosing the smallest piece of a mask")
 
-    def looks(files: Sequence[Path], most: int) -> list[Look]:
-        return look_at(network, shuffled(files, run.seed), most, decoded)
-
-    ok = looks([sample.path for sample in samples if not sample.defective], MOST_LOOKED_AT)
     found: dict[str, Smallest] = {}
     for kind, settings in run.kinds.items():
         most = MOST_JUDGED * max(1, len(settings.parts))
-        of_kind = looks([s.path for s in samples if s.label == kind], most)
-        found |= smallest_pieces(kind, settings, ok, of_kind)
+        files = shuffled([sample.path for sample in samples if sample.label == kind], run.seed)
+        found |= smallest_pieces(kind, settings, ok[:MOST_LOOKED_AT], look_at(network, files, most, decoded))
     kinds = {kind: with_smallest_pieces_of(kind, settings, found) for kind, settings in run.kinds.items()}
     words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
     listener.say(f"smaller pieces are left out of masks: {words}; `--min-area` of predict takes another size")

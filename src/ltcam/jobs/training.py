@@ -29,7 +29,15 @@ from ltcam.training.listener import Listener
 from ltcam.training.logs import Log
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.plan import Plan
-from ltcam.training.seeding import add_peaks, seed_cam, seed_map, seed_taps, verdicts_by_peaks, with_seed_maps
+from ltcam.training.seeding import (
+    Asked,
+    add_peaks,
+    seed_cam,
+    seed_map,
+    seed_taps,
+    verdicts_by_peaks,
+    with_seed_maps,
+)
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
 from ltcam_runtime.folders import check_output_folder, output_folder
@@ -219,12 +227,14 @@ def _with_seed_maps(
     classifier, seed = with_seed_maps(
         network.classifier, taps, network.train, network.held_back, network.statistics, settings.seed
     )
+    asked, held_back = (
+        Asked(classifier, part, network.statistics) for part in (network.train, network.held_back)
+    )
     if classifier.has_trained_head:
-        share = add_peaks(classifier, network.train, network.held_back, network.statistics)
-        evidence = {**evidence, "peaks_share": share}
+        evidence = {**evidence, "peaks_share": add_peaks(asked, held_back)}
     else:
-        verdicts_by_peaks(classifier, network.train, network.held_back, network.statistics)
-    verdict = calibrated_verdict(classifier, network.held_back, settings, network.statistics, listener.say)
+        verdicts_by_peaks(asked, held_back)
+    verdict = calibrated_verdict(held_back, settings, listener.say)
     warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
     evidence = {**evidence, "seed_maps": seed.evidence(classes)}

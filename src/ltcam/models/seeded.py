@@ -129,6 +129,20 @@ class SeededClassifier(Classifier):
 
         return passed
 
+    def pooled_and_peaks(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What logits are made of: pooled features (N, F), and the highest value (N, `seed_maps`) of each map.
+
+        Blocks that only an untrained head would ask do not run; it is given zeros.
+        """
+        if self.has_trained_head:
+            pooled, features = tapped(self, self.taps, images)
+        else:
+            pooled, features = (
+                images.new_zeros(len(images), self.head.in_features),
+                features_at(self, self.taps, images),
+            )
+        return pooled, self.seed(features).amax((2, 3))
+
     def logits(self, images: Tensor) -> Tensor:
         """As `Classifier.logits`."""
         return self.seeds(images)[0] if self.has_peaks else super().logits(images)

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ltcam.cam import CAM, Capture, Explanation, Truncation, capture, get_method, log_odds
 from ltcam.cam.methods import GradientMethod, Method, NetworkMethod
+from ltcam.cam.network.quick_passes import QuickPasses
+from ltcam.cam.network.scores import at_once
 from ltcam.cam.network.stages import map_names
 from ltcam.cam.targets import TargetFunction
 from ltcam.models.classifier import Classifier
@@ -31,7 +33,6 @@ from ltcam_runtime.settings import SEED, CamSettings, Overrides
 _FEWEST_WORKERS, _MOST_WORKERS = 2, 4  # while one makes masks, another one computes
 _OF_THE_GPU = threading.Lock()  # whose memory is not shared by several batches
 _AT_ONCE = 8  # images whose score alone is asked for
-_AT_ONCE_PX = 2**17  # of them, on a processor: more do not stay in its caches, and take twice as long
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -151,14 +152,17 @@ class TorchNetwork:
         """
         half = self.run.arithmetic.bfloat16 and has_bfloat16(self.device)
         target, scores = self.target, []
-        at_once = _AT_ONCE
-        if self.device.type == "cpu":
-            at_once = int(np.clip(_AT_ONCE_PX // np.prod(self.image_size), 1, _AT_ONCE))
-        for start in range(0, len(images), at_once):
+        count = at_once(self.image_size, self.device, _AT_ONCE)
+        for start in range(0, len(images), count):
             with named_errors(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                logits = self.classifier.logits(self.batch(images[start : start + at_once]))
+                batch = self.batch(images[start : start + count])
+                logits = self._logits(batch) if half else self._quickly(batch, self._logits)
             scores += [float(target(row)) for row in logits.double()]
         return scores
+
+    @cached_property
+    def _quickly(self) -> QuickPasses:
+        return QuickPasses(self.classifier, self.batch([np.zeros((*self.image_size, 3), np.uint8)]))
 
     def overridden(self, overrides: Overrides) -> TorchNetwork:
         """The same network with other maps: `overrides` are applied to each of them.

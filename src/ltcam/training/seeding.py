@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,13 +14,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from ltcam.cam.network.memory_formats import in_fastest_format
+from ltcam.cam.network.quick_passes import QuickPasses
+from ltcam.cam.network.scores import at_once
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, features_at, seeded
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
 from ltcam_runtime.settings import SEED, CamSettings
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
 _FLAT = 1e-6  # of heat: peaks that do not differ say nothing
@@ -67,6 +72,10 @@ def with_seed_maps(
     """
     classifier.eval()
     rng = np.random.default_rng(seed)
+
+    def halves(images: Tensor) -> list[Tensor]:
+        return [block.half() for block in features_at(classifier, taps, images)]
+
     blocks: list[list[Tensor]] = [[] for _ in taps]
     labels: list[int] = []
     held_back: list[bool] = []
@@ -74,45 +83,71 @@ def with_seed_maps(
         chosen = _some_of_each(part, rng)
         labels += [int(part.labels[index]) for index in chosen]
         held_back += [back] * len(chosen)
-        for start in range(0, len(chosen), _AT_ONCE):
-            batch = part.images[torch.from_numpy(chosen[start : start + _AT_ONCE])]
-            with torch.no_grad():
-                features = in_fastest_format(
-                    classifier,
-                    normalised(batch, statistics),
-                    partial(features_at, classifier, taps),
-                    gradients=False,
-                )
+        for features in _passes(classifier, part, chosen, statistics, halves):
             for kept, block in zip(blocks, features, strict=True):
-                kept.append(block.half())
+                kept.append(block)
     places = Places(tuple(map(torch.cat, blocks)), np.array(labels), np.array(held_back))
     found = fit_seed(places, kinds=classifier.head.out_features - 1, seed=seed)
     return seeded(classifier, taps, found.heads), found
 
 
-def verdicts_by_peaks(
-    classifier: SeededClassifier, train: PreparedImages, validation: PreparedImages, statistics: Statistics
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Images, and what a classifier sees in them: found out when it is first asked for, and kept.
+
+    Attributes:
+        classifier: with seed maps.
+        part: the images.
+        statistics: of the input.
+    """
+
+    classifier: SeededClassifier
+    part: PreparedImages
+    statistics: Statistics
+
+    @property
+    def peaks(self) -> Tensor:
+        """The highest value (N, kinds) of each kind's seed map."""
+        return self._seen[1][:, : self.classifier.head.out_features - 1]
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """Logits (N, K), float64, by the weights that head and peaks have now."""
+        pooled, peaks = self._seen
+        found: Tensor = self.classifier.head(pooled) + self.classifier.peaks(peaks)
+        return found.double()
+
+    @cached_property
+    @torch.no_grad()
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Pooled features (N, F), zeros where the head says nothing; and peaks (N, maps)."""
+        pooled = [torch.zeros(0, self.classifier.head.in_features)]
+        peaks = [torch.zeros(0, self.classifier.seed_maps)]
+        seen = self.classifier.pooled_and_peaks
+        every = np.arange(len(self.part.images))
+        for features, highest in _passes(self.classifier, self.part, every, self.statistics, seen):
+            pooled.append(features)
+            peaks.append(highest)
+        return torch.cat(pooled), torch.cat(peaks)
+
+
+def verdicts_by_peaks(train: Asked, validation: Asked) -> None:
     """Make logits of the seed maps' peaks: per kind, how much likelier than OK a peak makes it.
 
     Args:
-        classifier: changed in place.
-        train: images that the maps were fitted on.
+        train: images that the maps were fitted on; their classifier is changed in place.
         validation: images that they were not; these decide, where there are both OK and defective ones of a kind.
-        statistics: of the input.
     """
-    peaks_of: dict[int, Tensor] = {}
+    classifier = train.classifier
     for kind in range(1, classifier.head.out_features):
-        for part in (validation, train):
-            of_both = [i for i, label in enumerate(part.labels.tolist()) if label in {0, kind}]
-            truth = part.labels[of_both] == kind
+        for asked in (validation, train):
+            labels = asked.part.labels
+            of_both = [i for i, label in enumerate(labels.tolist()) if label in {0, kind}]
+            truth = labels[of_both] == kind
             if not of_both or bool(truth.all()) or not bool(truth.any()):
                 continue
-            if id(part) not in peaks_of:
-                peaks_of[id(part)] = _answers(classifier, part, statistics)[1]
-            peaks = peaks_of[id(part)]
             model = LogisticRegression(C=_RIDGE, class_weight="balanced")
-            model.fit(peaks[of_both, kind - 1 : kind].numpy(), truth.numpy())
+            model.fit(asked.peaks[of_both, kind - 1 : kind].numpy(), truth.numpy())
             with torch.no_grad():
                 classifier.peaks.weight[kind, kind - 1] = max(float(model.coef_[0, 0]), 0.0)
                 classifier.head.bias[kind] = float(model.intercept_[0])
@@ -126,25 +161,22 @@ does; the first of equals is taken."""
 _AS_GOOD = 0.005  # of image AP
 
 
-def add_peaks(
-    classifier: SeededClassifier, train: PreparedImages, validation: PreparedImages, statistics: Statistics
-) -> float:
+def add_peaks(train: Asked, validation: Asked) -> float:
     """Let the seed maps' peaks count in the logits of a trained head: it overlooks what its mean pooling makes small.
 
     Args:
-        classifier: changed in place.
-        train: images that the maps were fitted on; asked where nothing was held back.
+        train: images that the maps were fitted on; asked where nothing was held back. Their classifier is changed in
+            place.
         validation: images that choose how much peaks count, by image AP.
-        statistics: of the input.
 
     Returns:
         The share of `SHARES_OF_PEAKS` that was chosen; 0 where images do not tell.
     """
-    part = validation if usable_for_choices(validation)[0] is not None else train
-    defective = (part.labels > 0).numpy()
+    asked = validation if usable_for_choices(validation.part)[0] is not None else train
+    defective = (asked.part.labels > 0).numpy()
     if defective.all() or not defective.any():
         return 0.0
-    logits, peaks = (each.double() for each in _answers(classifier, part, statistics))
+    classifier, logits, peaks = asked.classifier, asked.logits(), asked.peaks.double()
     kinds = torch.arange(1, logits.shape[1])
     unit = _distance(_odds(logits), defective) / max(_distance(peaks.amax(1).numpy(), defective), _FLAT)
     if unit <= 0:
@@ -177,21 +209,21 @@ def normalised(images: Tensor, statistics: Statistics) -> Tensor:
 
 
 @torch.no_grad()
-def _answers(
-    classifier: SeededClassifier, part: PreparedImages, statistics: Statistics
-) -> tuple[Tensor, Tensor]:
-    """Logits (N, K), and the highest value (N, K - 1) of each kind's seed map."""
-    logits, peaks = (
-        [torch.zeros(0, classifier.head.out_features)],
-        [torch.zeros(0, classifier.head.out_features - 1)],
-    )
-    for batch in torch.split(part.images, _AT_ONCE):
-        if len(batch):
-            images = normalised(batch, statistics)
-            some, maps = in_fastest_format(classifier, images, classifier.seeds, gradients=False)
-            logits.append(some)
-            peaks.append(maps.amax((2, 3))[:, : classifier.head.out_features - 1])
-    return torch.cat(logits), torch.cat(peaks)
+def _passes(
+    classifier: Classifier,
+    part: PreparedImages,
+    places: NDArray[np.int64],
+    statistics: Statistics,
+    passes: Callable[[Tensor], T],
+) -> list[T]:
+    """What passes give of the images at some places, as many at once as stay in the processor's caches."""
+    if not len(places):
+        return []
+    first = normalised(part.images[places[:1]], statistics)
+    count = at_once(first.shape[2:], first.device, _AT_ONCE)
+    quickly = QuickPasses(classifier, first)
+    batches = np.split(places, range(count, len(places), count))
+    return [quickly(normalised(part.images[some], statistics), passes) for some in batches]
 
 
 def _some_of_each(part: PreparedImages, rng: np.random.Generator) -> np.ndarray:

@@ -34,7 +34,7 @@ def weights(probe: Probe, layer: int) -> Tensor:
     q = torch.full_like(activations[:, :, 0, 0], -torch.inf)
     varying = (~_constant(*_range(activations))).flatten(1).nonzero()
     memory_format = fastest_format(probe.model, probe.images, gradients=False)
-    count = at_once(probe.images, probe.chunk)
+    count = at_once(probe.images.shape[2:], probe.images.device, probe.chunk)
     folded = FoldedPasses(probe.model, probe.images[:1].contiguous(memory_format=memory_format))
     for start in range(0, len(varying), count):
         images, channels = varying[start : start + count].unbind(1)

@@ -98,7 +98,7 @@ def tail_behind(model: nn.Module, image: Tensor, target: Target, cut: Cut, chunk
         ValueError: if there is none: the maps were made by a reshape callable, or the network is random or
             couples the images of a batch.
     """
-    copies = at_once(image, chunk)
+    copies = at_once(image.shape[2:], image.device, chunk)
     failures: list[Exception] = []
     for whole, memory_format in product((False, True), formats_of_scores(image)):
         tail = Tail(

@@ -20,16 +20,17 @@ stay in the cache and in memory that the allocator hands out again, while the we
 still serve more than one image; EfficientNet-Lite0 takes twice the time per image in batches of 16."""
 
 
-def at_once(images: Tensor, chunk: int) -> int:
-    """How many images like these to give to a network at once.
+def at_once(size: Sequence[int], device: torch.device, most: int) -> int:
+    """How many images to give to a network at once.
 
     Args:
-        images: (N, C, H, W).
-        chunk: at most so many.
+        size: (height, width) of each.
+        device: where it computes.
+        most: at most so many.
     """
-    if images.device.type != "cpu":
-        return chunk
-    return min(chunk, max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
+    if device.type != "cpu":
+        return most
+    return min(most, max(1, _PIXELS_AT_ONCE // (size[0] * size[1])))
 
 
 def ask(

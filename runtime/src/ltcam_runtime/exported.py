@@ -69,4 +69,4 @@ class Inspector(RuntimeInspector):
             inputs: what is inspected.
         """
         settings = settings_json(Path(file), self.settings, self.network.part.maps)
-        return Opened(self, settings, subtitle_of(f"the exported file {Path(file).name}", inputs))
+        return Opened(self, settings, subtitle_of(f"Exported file: {Path(file).name}", inputs))

@@ -265,6 +265,6 @@ def settings_json(
 
 
 def subtitle_of(what: str, inputs: Sequence[str]) -> str:
-    """`what` inspects, and the first few inputs."""
+    """What inspects, with its name, and the first few inputs: names may be any words."""
     more = " and more" if len(inputs) > 3 else ""
-    return f"by {what}; images from {', '.join(inputs[:3])}{more}"
+    return f"{what}; images: {', '.join(inputs[:3])}{more}"

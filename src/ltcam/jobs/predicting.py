@@ -78,7 +78,7 @@ def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution:
         run, device=execution.device, trust_changed_run=execution.trust_changed_run
     ).overridden(overrides)
     settings = settings_json(run, inspector.settings, inspector.run.maps)
-    return Opened(inspector, settings, subtitle_of(f"the run {run.resolve().name}", inputs))
+    return Opened(inspector, settings, subtitle_of(f"Run: {run.resolve().name}", inputs))
 
 
 def _open_part(file: Path, inputs: Sequence[str], overrides: Overrides, execution: Execution) -> Opened:

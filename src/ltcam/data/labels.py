@@ -56,6 +56,21 @@ _DEFECT = word_set(
     缺陷 瑕疵 欠陥 不良 异常 異常 결함 불량 이상 quexian
     """
 )
+_ANY_DEFECT = word_set(
+    """
+    bad ng nok nio ko reject rejects rejected fail fails failed failure scrap defect defects defective damage damages
+    damaged fault faults faulty flaw flaws flawed anomaly anomalies anomalous abnormal def nonconforming unacceptable
+    fehler fehlerhaft fehlerhafte fehlerteile defekt defekte mangel mängel mangelhaft schlecht schlechte schlechtteil
+    schlechtteile ausschuss ausschuß defekt defekte
+    défaut défauts defaut defauts défectueux defectueux mauvais mauvaise rebut rebuts defecto defectos defectuoso
+    defectuosos malo mala malos malas rechazo rechazado rechazados difetto difetti difettoso difettosi scarto scarti
+    cattivo cattivi defeito defeitos defeituoso ruim rejeitado
+    fel feil fejl vad vady wad wady braki дефект дефекты брак плохо плохие негодные
+    缺陷 瑕疵 欠陥 不良 不合格 异常 異常 次品 결함 불량 이상 buliang buhege quexian
+    """
+)
+"""Say that there is a defect, and not which."""
+
 _NEGATIONS = word_set(
     """
     no non not without un zero ohne kein keine sans sin senza sem geen zonder utan uden uten bez без fără fara wu
@@ -147,6 +162,13 @@ def means_ok(label: str, others: Collection[str] = ()) -> bool:
         return True
     kinds = {_SEPARATORS.sub("", other) for other in others} - _OK
     return _denied(telling) in _DEFECT | kinds
+
+
+def means_any_defect(label: str) -> bool:
+    """Whether the words of a label say that there is a defect, and not which: `NOK`, `not ok`, `Ausschuss`."""
+    telling = _telling_words(unicodedata.normalize("NFKC", label).strip())
+    word = "".join(telling)
+    return word in _ANY_DEFECT or _denied(telling) in _OK - _TRUTH_VALUES
 
 
 def likeliest_ok(labels: Sequence[str]) -> str:

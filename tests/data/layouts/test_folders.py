@@ -243,3 +243,59 @@ def test_folders_that_are_empty_are_noted(paint: Paint, tmp_path: Path) -> None:
     for name in ("chip", "dent/lot 2", ".hidden"):
         (tmp_path / name).mkdir()
     assert read_dataset(tmp_path).notes == ("Folders with nothing in them: chip/, dent/lot 2/.",)
+
+
+def labels_and_groups(root: Path) -> dict[str, tuple[str, str]]:
+    return {sample.id: (sample.label, sample.group) for sample in read_dataset(root).samples}
+
+
+@pytest.mark.parametrize(
+    "bad", ["NOK", "n.i.O.", "not ok", "Defective", "不合格品", "Ausschuss", "bad parts", "defects"]
+)
+def test_folders_in_one_that_only_says_defective_are_kinds(bad: str, paint: Paint, tmp_path: Path) -> None:
+    for name in ("OK/1.png", f"{bad}/scratch/1.png", f"{bad}/Riß/lot7/2.png", f"{bad}/3.png"):
+        paint(name)
+    assert labels_and_groups(tmp_path) == {
+        "OK/1.png": (OK, "OK/1.png"),
+        f"{bad}/scratch/1.png": ("scratch", f"{bad}/scratch/1.png"),
+        f"{bad}/Riß/lot7/2.png": ("Riß", "lot7"),
+        f"{bad}/3.png": (bad, f"{bad}/3.png"),
+    }
+    assert read_dataset(tmp_path).notes == (
+        f"Kinds of defect are read from the folders in {bad}: Riß, scratch.",
+    )
+
+
+def test_kinds_below_dates(paint: Paint, tmp_path: Path) -> None:
+    for name in ("OK/2026-11-01/1.png", "NOK/2026-11-01/dent/1.png", "NOK/2026-11-02/dent/2.png"):
+        paint(name)
+    found = labels_and_groups(tmp_path)
+    assert found["NOK/2026-11-01/dent/1.png"] == ("dent", "2026-11-01")
+    assert found["OK/2026-11-01/1.png"] == (OK, "2026-11-01")
+
+
+@pytest.mark.parametrize("lots", [("left", "right"), ("lot7", "lot8")])
+def test_folders_that_are_no_kinds_stay_groups(lots: tuple[str, str], paint: Paint, tmp_path: Path) -> None:
+    """Those that OK images have too, and those with numbers."""
+    for name in ("OK/left/1.png", *(f"NOK/{lot}/1.png" for lot in lots)):
+        paint(name)
+    found = labels_and_groups(tmp_path)
+    assert {found[f"NOK/{lot}/1.png"] for lot in lots} == {("NOK", lot) for lot in lots}
+
+
+def test_classes_below_days_and_shifts(paint: Paint, tmp_path: Path) -> None:
+    for day in ("2026-11-01", "2026-11-02"):
+        for name in ("i.O./1.png", "n.i.O./dent/1.png"):
+            paint(f"{day}/Schicht 1/{name}")
+    found = labels_and_groups(tmp_path)
+    assert found["2026-11-01/Schicht 1/i.O./1.png"] == (OK, "2026-11-01/Schicht 1")
+    assert found["2026-11-02/Schicht 1/n.i.O./dent/1.png"] == ("dent", "2026-11-02/Schicht 1")
+    assert "such as 2026-11-01/Schicht 1, name groups" in read_dataset(tmp_path).notes[1]
+
+
+def test_products_are_not_put_together(paint: Paint, tmp_path: Path) -> None:
+    """Folders without numbers above the classes may be of parts that have nothing in common."""
+    for name in ("bottle/good/1.png", "bottle/broken/1.png", "cable/good/1.png"):
+        paint(name)
+    with pytest.raises(DataError, match=r"bottle, .*cable could be read: give that folder"):
+        read_dataset(tmp_path)

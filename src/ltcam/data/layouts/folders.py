@@ -2,6 +2,8 @@
 
     good/0001.png                  any name that means OK (`ltcam.data.labels`), or the one that is named
     scratch/lot7/0002.png          sub-folders of a class name the group (lot, part, batch)
+    NOK/scratch/0002.png           but below a folder that only says "defective", the kind of defect
+    2026-11-01/good/0001.png       folders with numbers above the classes name the group too
     test/good/...                  the split, if there is one: above the classes, or `good/test/...`
     masks/scratch/lot7/0002.png    optional, wherever people keep them (`ltcam_runtime.mask_files`)
 
@@ -12,13 +14,14 @@ group.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
-from ltcam.data.labels import label_key, means_ok, read_labels
+from ltcam.data.labels import label_key, means_any_defect, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.mask_files import is_image_folder, name_key, sort_masks
 from ltcam_runtime.phrases import first_few
@@ -28,22 +31,28 @@ NAME = "folders"
 WANTED = "good/ (or ok/, normal/, pass/, ...) and one folder per defect class, optionally below train/, val/, test/"
 OUTSIDE = "images outside the class folders: put them into the folder of their class"
 
+_DEEPEST = 3  # folders above those of the classes
+_NUMBERED = re.compile(r"\d")
+
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an image stands: split, class folder, sub-folders."""
+    """Where an image stands: split, folders above the class, class folder, sub-folders."""
 
     path: PurePosixPath
     split: Split | None
+    above: tuple[str, ...]
     class_folder: str
-    lot: str
+    below: tuple[str, ...]
+
+    @property
+    def lot(self) -> str:
+        return "/".join((*self.above, *self.below))
 
 
 def recognises(tree: Tree, ok: Collection[str] = ()) -> bool:
     """Whether one of the class folders has a name for OK images, or one of the names given."""
-    names = set(class_folders(tree))
-    named = {label_key(label) for label in ok}
-    return any(label_key(name) in named if ok else means_ok(name) for name in names)
+    return _depth(tree, ok) is not None
 
 
 def class_folders(tree: Tree) -> list[str]:
@@ -61,16 +70,15 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
     Raises:
         DataError: a name in `ok` that no class folder has.
     """
-    named = {label_key(label) for label in ok}
+    depth, is_ok_folder = _depth(tree, ok) or 0, _is_ok_folder(ok)
 
     def is_ok(path: PurePosixPath) -> bool:
-        place = _place(path)
-        return place is not None and (
-            label_key(place.class_folder) in named if ok else means_ok(place.class_folder)
-        )
+        place = _place(path, depth)
+        return place is not None and is_ok_folder(place.class_folder)
 
     found = sort_masks(tree.root, tree.images, is_ok)
-    places = [place for path in found.images if (place := _place(path)) is not None]
+    written = [place for path in found.images if (place := _place(path, depth)) is not None]
+    places, notes = _by_kind(written, is_ok_folder)
     labels = read_labels([place.class_folder for place in places], ok)
     samples = [
         Sample(
@@ -83,7 +91,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
         )
         for place in places
     ]
-    outside = {path for path in found.images if _place(path) is None}
+    outside = {path for path in found.images if _place(path, depth) is None}
     left_out = [
         *found.left_out,
         *(LeftOut(path, OUTSIDE) for path in sorted(outside)),
@@ -95,7 +103,59 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
     ]
     files = Files(left_out=tuple(left_out))
     dataset = make_dataset(tree.root, NAME, samples, files=files, ok_labels=labels.ok)
-    return replace(dataset, notes=_empty_folders(tree.root))
+    if depth:
+        notes.append(
+            f"The folders above those of the classes, such as {'/'.join(places[0].above)}, name groups."
+        )
+    return replace(dataset, notes=(*notes, *_empty_folders(tree.root)))
+
+
+def _is_ok_folder(ok: Collection[str]) -> Callable[[str], bool]:
+    named = {label_key(label) for label in ok}
+    return lambda name: label_key(name) in named if ok else means_ok(name)
+
+
+def _depth(tree: Tree, ok: Collection[str]) -> int | None:
+    """How many folders stand above those of the classes: dates, shifts, cameras. None where none means OK."""
+    is_ok_folder = _is_ok_folder(ok)
+    for depth in range(_DEEPEST + 1):
+        places = [place for path in tree.images if (place := _place(path, depth)) is not None]
+        if any(is_ok_folder(name) for name in {place.class_folder for place in places}):
+            return depth
+        if not all(_NUMBERED.search(place.class_folder) for place in places):
+            return None
+    return None
+
+
+def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> tuple[list[_Place], list[str]]:
+    """Images below a folder that only says "defective" by the kinds that its folders name, and what to say of that.
+
+    Names with numbers are those of lots and days; so are names that stand below OK images too.
+    """
+    lots = {name_key(name) for place in places if is_ok_folder(place.class_folder) for name in place.below}
+    found, notes = list(places), []
+    for folder in sorted({place.class_folder for place in places}):
+        if is_ok_folder(folder) or not means_any_defect(folder):
+            continue
+        inside = [place for place in places if place.class_folder == folder]
+        for depth in (0, 1):
+            kinds = sorted({place.below[depth] for place in inside if len(place.below) > depth})
+            if kinds and not any(
+                _NUMBERED.search(name) or name_key(name) in lots or means_ok(name) for name in kinds
+            ):
+                found = [_of_kind(place, depth) if place.class_folder == folder else place for place in found]
+                notes.append(
+                    f"Kinds of defect are read from the folders in {folder}: {first_few(kinds, 12)}."
+                )
+                break
+    return found, notes
+
+
+def _of_kind(place: _Place, depth: int) -> _Place:
+    if len(place.below) <= depth:
+        return place
+    lots = (*place.below[:depth], *place.below[depth + 1 :])
+    return replace(place, class_folder=place.below[depth], below=lots)
 
 
 def _empty_folders(root: Path) -> tuple[str, ...]:
@@ -111,12 +171,14 @@ def _empty_folders(root: Path) -> tuple[str, ...]:
     return (f"Folders with nothing in them: {first_few(empty)}.",) if empty else ()
 
 
-def _place(path: PurePosixPath) -> _Place | None:
-    """Split, class and lot of an image; None where it stands in no class folder."""
+def _place(path: PurePosixPath, depth: int = 0) -> _Place | None:
+    """Split, class and lot of an image; None where it stands in no class folder. Above that, `depth` folders stand."""
     folders = [part for part in path.parts[:-1] if not is_image_folder(part)]
     split = None
-    for depth in range(min(2, len(folders))):
-        if name_key(folders[depth]) in SPLIT_NAMES:
-            split = SPLIT_NAMES[name_key(folders.pop(depth))]
+    for first in range(min(2, len(folders))):
+        if name_key(folders[first]) in SPLIT_NAMES:
+            split = SPLIT_NAMES[name_key(folders.pop(first))]
             break
-    return _Place(path, split, folders[0], "/".join(folders[1:])) if folders else None
+    if len(folders) <= depth:
+        return None
+    return _Place(path, split, tuple(folders[:depth]), folders[depth], tuple(folders[depth + 1 :]))

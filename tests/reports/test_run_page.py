@@ -283,7 +283,7 @@ def test_a_students_page_says_whose_masks_it_learned(run: Run, parse: type[Page]
         }
     )
     text = parse(run_page(student, history(), [], title="x")).text
-    assert "masks that the run <teacher> made of image labels" in text
+    assert "masks that another run (<teacher>) made of image labels" in text
     assert "probability above which a pixel counts" in text
     assert "No image was held back" not in text
     assert "starts untrained" not in text

@@ -205,7 +205,7 @@ def test_masks_are_left_out_and_counted(folder: Path) -> None:
 def test_the_same_name_from_two_places(tmp_path: Path) -> None:
     files = [paint(tmp_path / place / "1.png") for place in ("a", "b", "c/a")]
     found = list_images([str(file) for file in files])
-    assert names(found) == ["a/1.png", "b/1.png", "a-2/1.png"]
+    assert names(found) == [f"{tmp_path.name}/a/1.png", "b/1.png", "c/a/1.png"]
     assert [path for _, path in found.files] == files
 
 
@@ -244,3 +244,17 @@ def test_a_text_that_is_no_list_stops_nothing(tmp_path: Path) -> None:
         assert found.failed == ((str(tmp_path / "notes.txt"), "no column path"),)
     with pytest.raises(DataError, match=r"notes\.tsv: no column path"):
         list_images([str(tmp_path / "list.tsv"), str(tmp_path / "notes.tsv")], table=table)
+
+
+def test_files_of_one_name_are_told_apart_by_the_folders_they_were_found_in(tmp_path: Path) -> None:
+    places = ("scratch/lot1", "dent/lot1", "monday/left/good", "tuesday/left/good")
+    for place in places:
+        paint(tmp_path / place / "1.png")
+    assert names(list_images([str(tmp_path / "scratch"), str(tmp_path / "dent")])) == [
+        "scratch/lot1/1.png",
+        "dent/lot1/1.png",
+    ]
+    assert names(list_images([str(tmp_path / day / "left" / "good") for day in ("monday", "tuesday")])) == [
+        "monday/left/good/1.png",
+        "tuesday/left/good/1.png",
+    ]

@@ -112,23 +112,34 @@ def list_images(
 
 
 def unique_names(files: Sequence[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """Files of the same name from different places get their folder's name in front.
+    """Files of the same name from different places get the names of the folders in front that tell them apart.
 
     Args:
         files: (name, path), each path once.
     """
     counts = Counter(name for name, _ in files)
+    repeated = [(name, path) for name, path in files if counts[name] > 1]
+    ends = Counter((name, end) for name, path in repeated for end in _ends(name, path))
     taken: set[str] = set()
     unique = []
     for name, path in files:
-        candidate = name if counts[name] == 1 else f"{path.parent.name or 'root'}/{name}"
-        number = 2
+        telling = (end for end in _ends(name, path) if ends[name, end] == 1)
+        folders = next(telling, ()) if counts[name] > 1 else ()
+        candidate, number = "/".join((*folders, name)), 2
         while candidate in taken:
-            candidate = f"{path.parent.name}-{number}/{name}"
+            candidate = f"{path.parent.name or 'root'}-{number}/{name}"
             number += 1
         taken.add(candidate)
         unique.append((candidate, path))
     return unique
+
+
+def _ends(name: str, path: Path) -> list[tuple[str, ...]]:
+    """The last name of the folder that the name of a file counts from, the last two, and so on."""
+    parts = PurePosixPath(name).parts
+    folder = path.parents[len(parts) - 1] if path.parts[-len(parts) :] == parts else path.parent
+    names = [part for part in folder.parts if part not in ("..", folder.anchor)] or ["root"]
+    return [tuple(names[-count:]) for count in range(1, len(names) + 1)]
 
 
 # ----------------------------------------------------------------------------------------- one input

@@ -66,7 +66,7 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "name": row["id"],
             "verdict": row["verdict"] or "unreadable",
             "facts": row["error"]
-            or f"score {row['score']:.3f}, {counted(row['region_count'], 'regions')}, {row['area']} px",
+            or f"score {row['score']:.3f}, {counted(row['region_count'], 'regions')}, {row['area']:,} px",
         }
         for row in rows[:MOST_PICTURES]
     ]

@@ -82,23 +82,26 @@ def method_rows(rows: Sequence[MeasuredMap]) -> list[tuple[str, ...]]:
     ]
 
 
-def class_table(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
-    """Head and rows: of each kind of defect the pooled IoU, and how often the heatmap's peak hits.
+def class_tables(comparison: Comparison) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Heads and rows of two tables: of each kind of defect the pooled IoU, and how often the heatmap's peak hits.
 
     Args:
         comparison: as for `compare_rows`.
 
     Returns:
-        The number of images stands behind a kind's name, and the mean over kinds before them; None where there is
-        one kind only.
+        The number of images stands behind a kind's name, and the mean over kinds before them; no tables where there
+        is one kind only.
     """
     rows = [row for row in ranked(comparison.rows) if row.classes]
     if not rows:
-        return None
+        return []
     kinds = [f"{name} ({numbers.images})" for name, numbers in (rows[0].classes or {}).items()]
-    head = ("method", "map of", "mean IoU", *kinds, "mean hits", *(f"hits: {kind}" for kind in kinds))
-    return head, [
-        (row.method, stage_words(row), *_over_kinds(row, "iou"), *_over_kinds(row, "hit_8px")) for row in rows
+    return [
+        (
+            ("method", "map of", mean, *kinds),
+            [(row.method, stage_words(row), *_over_kinds(row, number)) for row in rows],
+        )
+        for mean, number in (("mean IoU", "iou"), ("mean hits", "hit_8px"))
     ]
 
 
@@ -122,10 +125,11 @@ def compare_markdown(comparison: Comparison) -> str:
         ),
         *(markdown_text(f"{method}: {note}.") for method, note in paper_notes(comparison.rows)),
     ]
-    classes = class_table(comparison)
-    if classes is not None:
-        words = "Each kind of defect (images): pooled IoU, and hits."
-        lines += [words, markdown_table(*classes)]
+    if classes := class_tables(comparison):
+        lines += [
+            "Each kind of defect (images): pooled IoU, and hits.",
+            *(markdown_table(*each) for each in classes),
+        ]
     return markdown_of(lines, comparison.failed)
 
 
@@ -148,7 +152,7 @@ def compare_page(comparison: Comparison, *, title: str) -> str:
         paper_rows=paper_rows(rows),
         paper_notes=paper_notes(rows),
         orders=orders(comparison.paper_order),
-        classes=class_table(comparison),
+        classes=class_tables(comparison),
         times=_times(comparison),
         setting_rows=_setting_rows(comparison),
     )

@@ -18,7 +18,7 @@ from ltcam.experiments.compare.comparison import CompareRow, Comparison, ranked
 from ltcam.experiments.compare.page import HEAD as COMPARE_HEAD
 from ltcam.experiments.compare.page import (
     METHOD_HEAD,
-    class_table,
+    class_tables,
     compare_rows,
     method_rows,
     orders,
@@ -56,9 +56,7 @@ def reproduce_markdown(found: Reproduction) -> str:
     blocks = [markdown_text(_sentence(found))]
     blocks += paper_blocks(comparison)
     blocks.append(markdown_table(METHOD_HEAD, method_rows(comparison.rows), words=2))
-    classes = class_table(comparison)
-    if classes is not None:
-        blocks.append(markdown_table(*classes))
+    blocks += [markdown_table(*table) for table in class_tables(comparison)]
     if found.tune is not None:
         blocks.append(markdown_table(CHOICE_HEAD, choice_rows(found.tune)))
     for _, tables in _questions(found):
@@ -106,7 +104,7 @@ def reproduce_page(found: Reproduction, figures: Mapping[str, tuple[Path, str, s
         orders=orders(comparison.paper_order),
         compare_head=COMPARE_HEAD,
         all_rows=compare_rows(comparison),
-        classes=class_table(comparison),
+        classes=class_tables(comparison),
         choices=None if found.tune is None else (CHOICE_HEAD, choice_rows(found.tune)),
         questions=_questions(found),
         folds=None if found.folds is None else fold_table(found.folds),

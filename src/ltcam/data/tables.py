@@ -24,7 +24,8 @@ COLUMN_NAMES: Mapping[str, frozenset[str]] = {
         """
         file files filename file_name filepath file_path image images imagefile image_file imagename image_name
         imagepath image_path image_filename img img_file img_name img_path imageid image_id
-        datei dateiname dateipfad bild bilddatei bildname pfad fichier chemin archivo fichero imagen ruta percorso
+        datei dateiname datei_name dateipfad bild bild_name bilddatei bildname pfad
+        fichier chemin archivo fichero imagen ruta percorso
         """
     ),
     "label": word_set(

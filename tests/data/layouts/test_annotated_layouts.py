@@ -360,6 +360,18 @@ def test_label_studio(paint: Paint, tmp_path: Path) -> None:
     assert found["in/c x.png"].mask is None
 
 
+def test_a_choice_beside_outlines_costs_neither_mask_nor_kind(paint: Paint, tmp_path: Path) -> None:
+    """`NOK` says less than `dent`, and nothing of places."""
+    paint("a.png")
+    paint("b.png")
+    drawn = result("polygonlabels", "dent", points=percent(CORNERS))
+    tasks = [task("a.png", result("choices", "NOK"), drawn), task("b.png", result("choices", "NOK"))]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    dataset = read_dataset(tmp_path, one_class=True)
+    assert [(s.label, s.mask is not None) for s in dataset.samples] == [("dent", True), ("NOK", False)]
+    assert dataset.notes == ()
+
+
 def test_ellipses_of_label_studio_turn_in_pixels(paint: Paint, tmp_path: Path) -> None:
     paint("a.png")
     paint("b.png")

@@ -201,6 +201,8 @@ DIALECTS = {
     "asked in German": b"Bild;IO\na.png;WAHR\nd.png;FALSCH\n",
     "rows in quotes": b'"path,label"\r\n"a.png,ok"\r\n"d.png,ng"\r\n',
     "without endings": b"image_id,label\na,ok\nD,ng\n",
+    "results": b"Image Name,Result,Comment\na.png,PASS,x\nd.png,FAIL,\n",
+    "results in German": b"Datei Name;Ergebnis\na.png;I.O.\nd.png;N.I.O.\n",
     "bars": b"path|label\na.png|ok\nd.png|ng\n",
     "other case": b"path,label\nA.PNG,ok\nD.png,ng\n",
 }
@@ -272,6 +274,17 @@ def test_files_that_a_manifest_does_not_list_are_left_out(tmp_path: Path, paint:
 def test_other_usual_names_of_columns(manifest: Callable[..., Path], header: str) -> None:
     dataset = read_manifest(manifest(f"{header}\na.png,good\nb/c.png,dent\n"))
     assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("b/c.png", "dent")]
+
+
+def test_columns_of_results_count_where_they_say_ok(manifest: Callable[..., Path]) -> None:
+    rows = "a.png,good\nd.png,dent\n"
+    assert read_manifest(manifest(f"path,quality\n{rows}")).notes == (
+        "Labels are read from the column quality.",
+    )
+    refused(manifest("path,status\na.png,done\nd.png,todo\n"), r"column\(s\) label missing")
+    refused(manifest("path,status,result\na.png,ok,ok\nd.png,ng,ng\n"), r"column\(s\) label missing")
+    asked = read_manifest(manifest("path,is_defect,status\na.png,0,ok\nd.png,1,ok\n"))
+    assert asked.label_counts() == {OK: 1, "defect": 1}
 
 
 def test_the_columns_own_name_wins(manifest: Callable[..., Path]) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from ltcam.data.dataset import OK, Dataset, Sample, Split, make_dataset, several_kinds
 from ltcam.data.drawn import DrawnMask, Shape
-from ltcam.data.labels import label_key, means_ok
+from ltcam.data.labels import label_key, means_any_defect, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
@@ -55,8 +55,12 @@ class Annotated:
 
 
 def defects(kinds: Iterable[str]) -> list[str]:
-    """The kinds that mean a defect. A number is one: annotation tools number kinds that have no name."""
-    return [kind for kind in kinds if kind.strip().isdecimal() or not means_ok(kind)]
+    """The kinds that mean a defect. A number is one: annotation tools number kinds that have no name.
+
+    One that only says that there is a defect (`NOK`) counts where no other does.
+    """
+    found = [kind for kind in kinds if kind.strip().isdecimal() or not means_ok(kind)]
+    return [kind for kind in found if not means_any_defect(kind)] or found
 
 
 def read_text(path: Path) -> str:

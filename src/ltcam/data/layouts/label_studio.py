@@ -70,17 +70,20 @@ def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotati
 def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annotated:
     kinds: list[str] = []
     shapes: list[Shape] = []
-    outlined = True
+    outlines: list[bool] = []
     for result in results:
         value = result.get("value", {})
         own = value.get(str(result.get("type")))
         if not isinstance(own, list):  # a relation, a text, a rating
             continue
         kinds += [str(kind) for kind in own]
+        if result.get("type") == "choices":  # says nothing of places
+            continue
         shape = _shape(result)
         shapes += [] if shape is None else [shape]
-        outlined &= shape is not None
-    return Annotated(name, file, tuple(kinds), tuple(shapes) if outlined else None, split_of(name))
+        outlines.append(shape is not None)
+    known = all(outlines) and bool(outlines or not kinds)
+    return Annotated(name, file, tuple(kinds), tuple(shapes) if known else None, split_of(name))
 
 
 def _shape(result: Mapping[str, Any]) -> Shape | None:

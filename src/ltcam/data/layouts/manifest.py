@@ -50,6 +50,15 @@ _ASK_FOR_DEFECTS = word_set(
 _ASK_FOR_OK = word_set("ok is_ok io good is_good normal is_normal pass passed accepted")
 """Columns that answer a question instead of naming a label, where none is called so."""
 
+_RESULTS = word_set(
+    """
+    result results status state quality verdict decision judgement judgment choice grade outcome condition inspection
+    ergebnis prüfergebnis pruefergebnis urteil qualität qualitaet zustand entscheidung beurteilung
+    résultat resultat résultats état qualité resultado estado calidad risultato esito stato qualità
+    """
+)
+"""Columns that name labels where no other does, if what they say are words for OK."""
+
 _NO_KINDS = frozenset({"", *SPLIT_NAMES}) | word_set(
     """
     path label mask split group mask_threshold id index fold is_train is_val is_valid is_validation is_test lot batch
@@ -259,7 +268,11 @@ def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
     asking = [name for name in columns if joined_words(name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
     yes_or_no = _yes_or_no(rows, [name for name in columns if name not in asking])
     if len(asking) > 1 or (not asking and len(yes_or_no) < 2):
-        _check_columns(file, columns, ["path", "label"])
+        spoken = [] if asking else [name for name in columns if _is_of_results(name, rows)]
+        if len(spoken) != 1:
+            _check_columns(file, columns, ["path", "label"])
+        notes = [f"Labels are read from the column {spoken[0]}."]
+        return [replace(row, labels=_given(_label(row.value(spoken[0])))) for row in rows], notes
     if not asking:
         return [replace(row, labels=_yes(row, yes_or_no) or (OK,)) for row in rows], _about_columns(yes_or_no)
     kinds = _kinds(rows, yes_or_no, asking[0])
@@ -267,6 +280,11 @@ def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
     return [replace(row, labels=_answers(row, asking[0], kinds)) for row in rows], _about_columns(
         kinds, others
     )
+
+
+def _is_of_results(column: str, rows: Sequence[_Row]) -> bool:
+    """Whether a column is called like one of results, and says of some images that they are OK."""
+    return joined_words(column) in _RESULTS and any(means_ok(row.value(column)) for row in rows)
 
 
 def _yes_or_no(rows: list[_Row], columns: Sequence[str]) -> list[str]:

@@ -256,3 +256,12 @@ def test_ready_and_the_sides_that_come(clean: None, tmp_path: Path) -> None:
 def test_joined_lots_are_shown(clean: None, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "good/lot0/0.png", tmp_path / "good/lot1/again.png")
     assert check_dataset(read_dataset(tmp_path)).merged_groups == (("lot0", "lot1"),)
+
+
+def test_classes_that_nobody_has_judged_are_warned_of(paint: Paint, tmp_path: Path) -> None:
+    for name in ("good/1.png", "dent/1.png", "unlabeled/1.png"):
+        paint(name)
+    report = check_dataset(read_dataset(tmp_path))
+    assert report.undecided_labels == ("unlabeled",)
+    [finding] = [found for found in report.findings if "nobody has judged" in found.title]
+    assert finding.level == "warning"

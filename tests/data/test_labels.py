@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ltcam.data.dataset import OK
-from ltcam.data.labels import likeliest_ok, means_ok, read_labels, slips, spelled_alike
+from ltcam.data.labels import (
+    likeliest_ok,
+    means_any_defect,
+    means_ok,
+    means_undecided,
+    read_labels,
+    slips,
+    spelled_alike,
+)
 from ltcam_runtime.errors import DataError
 
 PAIRS = [
@@ -89,6 +97,17 @@ def test_labels_that_differ_in_separators_are_noticed() -> None:
     assert spelled_alike(["deep scratch", "deep_scratch", "dent", "Deep-Scratch"]) == [
         ("Deep-Scratch", "deep scratch", "deep_scratch")
     ]
+
+
+def test_labels_that_name_no_kind() -> None:
+    for label in ("NOK", "n.i.O.", "not good", "Ausschuss", "defective parts", "不合格品", "불량", "брак"):
+        assert means_any_defect(label), label
+    for label in ("scratch", "no scratch", "OK", "good", "crack 2", "0", "Kratzer", "污渍"):
+        assert not means_any_defect(label), label
+    for label in ("unlabeled", "To sort", "unklar", "not_checked", "未标注", "Unknown images"):
+        assert means_undecided(label), label
+    for label in ("NOK", "ok", "scratch", "other"):
+        assert not means_undecided(label), label
 
 
 def test_numbers_are_not_taken_for_spellings_of_each_other() -> None:

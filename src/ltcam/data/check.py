@@ -24,7 +24,7 @@ from ltcam.data.duplicates import (
     merge_groups,
     signature,
 )
-from ltcam.data.labels import means_ok, slips, spelled_alike
+from ltcam.data.labels import means_ok, means_undecided, slips, spelled_alike
 from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
@@ -89,6 +89,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         soft_masks=_problems(samples, [f.soft_mask for f in facts]),
         looks_like_masks=_problems(samples, [f.mask_like for f in facts]),
         odd_shapes=_odd_shapes(samples, signatures),
+        undecided_labels=tuple(filter(means_undecided, dataset.classes)),
         alike_labels=_alike({sample.label for sample in samples}),
         merged_groups=_merged(dataset, duplicates),
         ok_labels=dataset.ok_labels,

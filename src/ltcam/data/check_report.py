@@ -103,6 +103,7 @@ class CheckReport:
         soft_masks: masks with values in between, and the threshold that was taken.
         looks_like_masks: images that hold two colours only, as masks do.
         odd_shapes: images whose shape (width to height) is another than most images have.
+        undecided_labels: classes whose names say that nobody has judged yet.
         alike_labels: labels that differ in separators or a letter only.
         merged_groups: groups that copies join into one, sorted.
         ok_labels: labels that were taken for OK, as they are written.
@@ -138,6 +139,7 @@ class CheckReport:
     soft_masks: tuple[FileProblem, ...]
     looks_like_masks: tuple[FileProblem, ...]
     odd_shapes: tuple[FileProblem, ...]
+    undecided_labels: tuple[str, ...]
     alike_labels: tuple[tuple[str, ...], ...]
     merged_groups: tuple[tuple[str, ...], ...]
     ok_labels: tuple[str, ...]
@@ -238,6 +240,11 @@ def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
             "Images of another shape than most",
             "The network sees all in one shape, so these come out squeezed. Cut them to the shape of the others.",
             report.odd_shapes,
+        ),
+        (
+            "Labels that say that nobody has judged yet",
+            "They are learned as kinds of defect. If there may be good parts among them, move them away.",
+            tuple(FileProblem(label, "") for label in report.undecided_labels),
         ),
         (
             "Labels that hardly differ",

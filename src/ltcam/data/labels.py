@@ -71,6 +71,17 @@ _ANY_DEFECT = word_set(
 )
 """Say that there is a defect, and not which."""
 
+_UNDECIDED = word_set(
+    """
+    unlabeled unlabelled unlabeld unknown unsorted unchecked unjudged unreviewed unclear unsure undecided undefined
+    uncertain unclassified unassigned todo tbd tosort tocheck tolabel pending notlabeled notlabelled notchecked
+    unklar unsicher ungeprüft ungeprueft unsortiert unbekannt offen zuprüfen inconnu inconnus atrier àtrier indéterminé
+    nonclassé desconocido desconocidos sinclasificar sconosciuto sconosciuti daverificare desconhecido nieznane
+    неизвестно 未知 未标注 未标记 未分类 未分類 待定 待确认 不明 보류 미분류
+    """
+)
+"""Say that nobody has judged yet."""
+
 _NEGATIONS = word_set(
     """
     no non not without un zero ohne kein keine sans sin senza sem geen zonder utan uden uten bez без fără fara wu
@@ -169,6 +180,11 @@ def means_any_defect(label: str) -> bool:
     telling = _telling_words(unicodedata.normalize("NFKC", label).strip())
     word = "".join(telling)
     return word in _ANY_DEFECT or _denied(telling) in _OK - _TRUTH_VALUES
+
+
+def means_undecided(label: str) -> bool:
+    """Whether the words of a label say that nobody has judged yet: `unlabeled`, `to check`, `unklar`."""
+    return "".join(_telling_words(unicodedata.normalize("NFKC", label).strip())) in _UNDECIDED
 
 
 def likeliest_ok(labels: Sequence[str]) -> str:

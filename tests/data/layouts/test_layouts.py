@@ -296,3 +296,46 @@ def test_a_list_separated_by_tabs_is_a_manifest(name: str, tmp_path: Path, paint
     (tmp_path / "notes.txt").write_text("made by me")
     with pytest.raises(DataError, match=f"If {name} says what is OK .* give the list instead"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.json",
+            '[{"image": "x/a.png", "choice": "ok", "annotation_id": 1, "lead_time": 2}]',
+            "JSON-MIN of Label Studio",
+        ),
+        ("Annotations/a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "Pascal VOC"),
+        (
+            "annotations.xml",
+            '<annotations><track id="0"></track></annotations>',
+            'export it as "CVAT for images 1.1"',
+        ),
+        ("labels.json", '{"a.png": "good"}', "labels.json names images, but is of no kind that is read"),
+    ],
+)
+def test_labels_that_no_layout_reads_are_named(
+    name: str, content: str, said: str, tmp_path: Path, paint: Paint
+) -> None:
+    paint("images/a.png")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_dataset(tmp_path)
+    assert "path,label" in str(caught.value)
+
+
+def test_masks_without_classes_are_said(tmp_path: Path, paint: Paint, mark: Paint) -> None:
+    for name in ("a.png", "b.png"):
+        paint(f"images/{name}")
+        mark(f"masks/{name}")
+    with pytest.raises(DataError, match="2 of 2 images have masks, but no folder says which images are OK"):
+        read_dataset(tmp_path)
+
+
+def test_names_that_say_it_are_pointed_at(tmp_path: Path, paint: Paint) -> None:
+    for name in ("part_001_OK.png", "part_001_NG.png", "part_002-OK.png"):
+        paint(f"images/{name}")
+    with pytest.raises(DataError, match="move images with OK in the name into good/, those with NG into NG/"):
+        read_dataset(tmp_path)

@@ -28,6 +28,7 @@ from ltcam.data.layouts import (
     yolo,
 )
 from ltcam.data.layouts.tree import Tree, scan
+from ltcam.data.layouts.unread import unread_labels
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.phrases import counted, first_few
 from ltcam_runtime.searching import LeftOut, is_image, is_table, left_out_words, why_no_image
@@ -316,6 +317,16 @@ def _not_recognised(tree: Tree) -> DataError:
             f"{unnamed} reads as labels of YOLO, but no file says the names of the kinds. Write one: classes.txt with "
             "a name per line, in the order of their numbers."
         )
+    elif unread := unread_labels(tree):
+        line = unread
+    elif masks := folders.only_masks(tree):
+        line = (
+            f"{masks}, but no folder says which images are OK. Put these into a folder good/ and the others into a "
+            "folder defect/, the masks may stay; or write a CSV list with the columns path,label,mask."
+        )
+    elif words := folders.words_of_names(tree):
+        good, bad = words
+        line = f"Their names say it: move images with {good} in the name into good/, those with {bad} into {bad}/."
     elif len(classes) == 1:
         line = (
             f"The only folder of images is {classes[0]}, whose name does not mean OK ({OK_WORDS_SHOWN}, ...). "

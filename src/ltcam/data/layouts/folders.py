@@ -24,7 +24,7 @@ from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
 from ltcam.data.labels import label_key, means_any_defect, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.mask_files import is_image_folder, name_key, sort_masks
-from ltcam_runtime.phrases import first_few
+from ltcam_runtime.phrases import counted, first_few
 from ltcam_runtime.searching import LeftOut
 
 NAME = "folders"
@@ -33,6 +33,7 @@ OUTSIDE = "images outside the class folders: put them into the folder of their c
 
 _DEEPEST = 3  # folders above those of the classes
 _NUMBERED = re.compile(r"\d")
+_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,31 @@ def recognises(tree: Tree, ok: Collection[str] = ()) -> bool:
 def class_folders(tree: Tree) -> list[str]:
     """Names of the folders that would be taken for classes, sorted."""
     return sorted({place.class_folder for path in tree.images if (place := _place(path)) is not None})
+
+
+def only_masks(tree: Tree) -> str:
+    """How many images in no class folder have masks, in words; "" where there are class folders, or no masks."""
+    found = sort_masks(tree.root, tree.images)
+    if not found.masks or any(_place(path) for path in found.images):
+        return ""
+    return f"{len(found.masks)} of {counted(len(found.images), 'images')} have masks"
+
+
+def words_of_names(tree: Tree) -> tuple[str, str] | None:
+    """A word for OK and one for defects that the names of all images in no class folder have, one of the two each."""
+    words = [
+        {word for word in _WORDS.split(path.stem) if word and not word.isdecimal()}
+        for path in tree.images
+        if _place(path) is None
+    ]
+    if len(words) < len(tree.images):
+        return None
+    good, bad = (
+        {word for each in words for word in each if means(word)} for means in (means_ok, means_any_defect)
+    )
+    if len(good) == len(bad) == 1 and all(len(each & (good | bad)) == 1 for each in words):
+        return good.pop(), bad.pop()
+    return None
 
 
 def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:

@@ -50,7 +50,7 @@ from torch import Tensor, nn
 from torchcam.methods import LayerCAM as TorchLayerCAM
 from torchcam.methods import ScoreCAM as TorchScoreCAM
 
-from ltcam.cam import CAM, LTGradCAM, LTLayerCAM, capture, find_stages, log_odds, sweep
+from ltcam.cam import CAM, LTGradCAM, LTLayerCAM, Truncation, capture, find_stages, log_odds, sweep
 from ltcam.data.layouts import read_dataset
 from ltcam.models.classifier import build_classifier
 from ltcam.runs.inspector import Inspector
@@ -135,7 +135,8 @@ def sweep_side(model: nn.Module, images: Tensor, layers: tuple[str, ...]) -> Non
     """Eight methods (five, three of them in both readings) at ten percentiles from one capture."""
     warnings.simplefilter("ignore")  # of signed activations
     captured = capture(model, images, 1, layers=layers)
-    assert len([*sweep(captured, percentiles=PERCENTILES, readings=("gradient", "mask"))]) == 80
+    truncations = [Truncation(p, reading=reading) for reading in ("gradient", "mask") for p in PERCENTILES]
+    assert len([*sweep(captured, percentiles=truncations)]) == 80
 
 
 def best_of(sides: Sequence[Side], times: int) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ import torch
 from tests.cam.conftest import Plain
 from torch import Tensor, nn
 
-from ltcam.cam import CAM, capture, list_methods
+from ltcam.cam import CAM, Layers, capture, list_methods
 from ltcam.cam.methods.method import GradientMethod, NetworkMethod, ProbingMethod
 
 
@@ -545,7 +545,9 @@ def test_layers_without_a_map_or_a_gradient(way: str, layer: str, parts: list[st
 def test_tokens_with_a_reshape_callable() -> None:
     net = Odd("tokens")
     images = torch.rand(2, 3, 8, 8)
-    grid = capture(net, images, 1, layers="middle", reshape=lambda t: t.transpose(1, 2).unflatten(2, (8, 8)))
+    grid = capture(
+        net, images, 1, layers=Layers("middle", reshape=lambda t: t.transpose(1, 2).unflatten(2, (8, 8)))
+    )
     plain = capture(net, images, 1, layers="conv")
     torch.testing.assert_close(grid.activations[0], plain.activations[0])
     torch.testing.assert_close(grid.gradients[0], plain.gradients[0])
@@ -560,7 +562,7 @@ def test_tokens_with_a_reshape_callable() -> None:
     )
     for wrong, shape in cases:
         with pytest.raises(ValueError, match=f"the reshape callable makes {shape}.*returning"):
-            capture(net, images, 1, layers="middle", reshape=wrong)
+            capture(net, images, 1, layers=Layers("middle", reshape=wrong))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ltcam.cam import (
     CAM,
+    Layers,
     Truncation,
     capture,
     find_stages,
@@ -155,7 +156,7 @@ def test_order_of_layers_does_not_matter(
 def test_pre_pool_stages_hold_the_same_gradients(nets: SimpleNamespace) -> None:
     """Max pooling routes each gradient to one place: same kept values, LayerCAM summed over windows."""
     net, images = nets.plain(6), nets.images(6)
-    before, after = (capture(net, images, 1, taps=taps) for taps in ("before", "after"))
+    before, after = (capture(net, images, 1, layers=Layers(taps=taps)) for taps in ("before", "after"))
     assert before.layers == ("features.2", "features.6", "features.10")
     assert after.layers == nets.STAGES
     for p in (None, 50):

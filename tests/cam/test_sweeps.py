@@ -22,8 +22,17 @@ from ltcam.cam.sweeps import sweep
 from ltcam.cam.truncation import Reading, Scope, thresholds
 
 NAMES = [method.name for method in list_gradient_methods()]
-BOTH: dict[str, Any] = {"scopes": get_args(Scope), "readings": get_args(Reading)}
 BY_POSITION = {"layer-cam", "hires-cam"}
+
+
+def truncations(
+    percentiles: Sequence[float | None],
+    scopes: Sequence[Scope] = get_args(Scope),
+    readings: Sequence[Reading] = get_args(Reading),
+) -> list[Truncation | None]:
+    """By scope, reading and percentile."""
+    combined = product(scopes, readings, percentiles)
+    return [None if p is None else Truncation(p, scope, reading) for scope, reading, p in combined]
 
 
 def name_of(cam: CAM) -> str:
@@ -36,7 +45,6 @@ def captured_of(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
     signed: bool = False,
-    size: tuple[int, int] = (16, 24),
     values: list[float] | None = None,
 ) -> Capture:
     """A capture of random tensors; gradients of few `values` have ties and channels without positive ones."""
@@ -52,31 +60,38 @@ def captured_of(
         gradients.append(g)
     names = tuple(f"stage{index}" for index in range(len(shapes)))
     scores = torch.zeros(shapes[0][0], dtype=dtype)
-    return Capture(names, tuple(activations), tuple(gradients), None, scores, size)
+    return Capture(names, tuple(activations), tuple(gradients), None, scores, (16, 24))
 
 
 def some(values: list[Any], most: int = 3) -> st.SearchStrategy[Any]:
     return st.lists(st.sampled_from(values), min_size=1, max_size=most)
 
 
+@st.composite
+def captures(draw: st.DrawFn) -> Capture:
+    images, side = draw(st.integers(1, 3)), st.integers(1, 6)
+    stages = draw(st.lists(st.tuples(st.integers(1, 5), side, side), min_size=1, max_size=3))
+    return captured_of(
+        [(images, *stage) for stage in stages],
+        draw(st.integers(0, 1000)),
+        signed=draw(st.booleans()),
+        values=draw(st.sampled_from([None, [-1.0, 0.0, -0.0, 0.5, 0.5, 2.0], [-1.0, 0.0], [0.3]])),
+    )
+
+
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=st.integers(0, 1000),
-    maps=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=3),
-    kind=st.fixed_dictionaries(
-        {
-            "values": st.sampled_from([None, (-1.0, 0.0, -0.0, 0.5, 0.5, 2.0), (-1.0, 0.0), (0.3,)]),
-            "signed": st.booleans(),
-        }
-    ),
-    n=st.integers(1, 3),
+    captured=captures(),
     asked=st.fixed_dictionaries(
         {
             "methods": some(NAMES),
-            "percentiles": some([None, 0, 10, 33.3, 50, 50.0, 90, 100], 5),
+            "percentiles": st.builds(
+                truncations,
+                some([None, 0, 10, 33.3, 50, 50.0, 90, 100], 5),
+                some(["channel", "stage"], 2),
+                some(["gradient", "mask"], 2),
+            ),
             "fusions": some(["sum", "mean", "max", "product"]),
-            "scopes": some(["channel", "stage"], 2),
-            "readings": some(["gradient", "mask"], 2),
             "base": st.builds(
                 CAM,
                 stage_scale=st.sampled_from(["none", "max", "tanh"]),
@@ -88,14 +103,8 @@ def some(values: list[Any], most: int = 3) -> st.SearchStrategy[Any]:
     at_once=st.sampled_from([1, 7, 2**18]),
 )
 def test_every_answer_is_the_map_of_its_settings(
-    seed: int,
-    maps: list[tuple[int, int, int]],
-    kind: dict[str, Any],
-    n: int,
-    asked: dict[str, Any],
-    at_once: int,
+    captured: Capture, asked: dict[str, Any], at_once: int
 ) -> None:
-    captured = captured_of([(n, *shape) for shape in maps], seed, **kind)
     before = [t.clone() for t in (*captured.activations, *captured.gradients)]
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
@@ -104,13 +113,13 @@ def test_every_answer_is_the_map_of_its_settings(
         for answer in answers:
             alone = answer.cam.heatmaps(captured)
             torch.testing.assert_close(answer.heatmaps, alone, rtol=1e-9, atol=1e-12)
-    first = asked["readings"][0]
+    first = next((each.reading for each in asked["percentiles"] if each), None)
     wanted = {
-        (method, None if p is None else Truncation(p, scope, reading), fusion)
-        for method, p, scope, reading, fusion in product(
-            *(asked[key] for key in ("methods", "percentiles", "scopes", "readings", "fusions"))
+        (method, truncation, fusion)
+        for method, truncation, fusion in product(
+            *(asked[key] for key in ("methods", "percentiles", "fusions"))
         )
-        if p is None or method not in BY_POSITION or reading == first
+        if truncation is None or method not in BY_POSITION or truncation.reading == first
     }
     found = [(name_of(answer.cam), answer.cam.truncation, answer.cam.fusion) for answer in answers]
     assert len(found) == len(set(found))
@@ -126,9 +135,9 @@ def test_every_answer_is_the_map_of_its_settings(
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*divides by sums")
 def test_maps_equal_the_formulas(scope: Scope, signed: bool, literal: SimpleNamespace) -> None:
-    captured = captured_of([(2, 3, 4, 5)], 3, signed=signed, size=(4, 5), values=None)
+    captured = replace(captured_of([(2, 3, 4, 5)], 3, signed=signed), input_size=(4, 5))
     count = 0
-    for answer in sweep(captured, percentiles=(60, None, 0), scopes=(scope,), readings=("gradient", "mask")):
+    for answer in sweep(captured, percentiles=truncations((60, None, 0), (scope,))):
         name, truncation = name_of(answer.cam), answer.cam.truncation
         exact = literal.signed_map(name, captured.activations[0], captured.gradients[0], truncation)
         np.testing.assert_allclose(answer.heatmaps.numpy(), np.maximum(exact, 0), rtol=1e-10, atol=1e-14)
@@ -139,7 +148,7 @@ def test_maps_equal_the_formulas(scope: Scope, signed: bool, literal: SimpleName
 @pytest.mark.parametrize("shape", [(2, 24, 40, 60), (1, 300, 8, 9)])
 def test_float32_agrees_to_rounding(shape: tuple[int, int, int, int]) -> None:
     captured = captured_of([shape], 4, dtype=torch.float32)
-    for answer in sweep(captured, None, (None, 0, 50, 99), **BOTH):
+    for answer in sweep(captured, None, truncations((None, 0, 50, 99))):
         assert answer.heatmaps.dtype == torch.float32
         alone = answer.cam.heatmaps(captured)
         torch.testing.assert_close(answer.heatmaps, alone, rtol=1e-6, atol=1e-6 * alone.max().item())
@@ -150,10 +159,8 @@ def test_answers_come_in_the_order_asked_for() -> None:
     answers = sweep(
         captured,
         ("layer-cam", "grad-cam"),
-        (50, None, 50.0, 0),
+        truncations((50, None, 50.0, 0), ("stage", "channel"), ("mask", "gradient")),
         ("product", "sum", "product"),
-        scopes=("stage", "channel"),
-        readings=("mask", "gradient"),
     )
     scopes: tuple[Scope, ...] = ("stage", "channel")
     readings: tuple[Reading, ...] = ("mask", "gradient")
@@ -182,7 +189,7 @@ def test_thresholds_are_found_once_for_each_stage_and_scope(monkeypatch: pytest.
 
     monkeypatch.setattr(module, "thresholds", counting)
     captured = captured_of([(2, 3, 4, 4), (2, 5, 2, 2)])
-    list(sweep(captured, None, (90, None, 10, 90), ("sum", "max"), **BOTH))
+    list(sweep(captured, None, truncations((90, None, 10, 90)), ("sum", "max")))
     assert asked == [(channels, (90, 10), scope) for channels in (3, 5) for scope in ("channel", "stage")]
 
 
@@ -231,7 +238,7 @@ OWN = (
 
 def test_own_methods_are_swept_with_and_without_terms() -> None:
     captured = captured_of([(2, 3, 4, 5), (2, 4, 2, 3)], 5)
-    answers = list(sweep(captured, ("layer-cam", *OWN), (None, 0, 70), **BOTH))
+    answers = list(sweep(captured, ("layer-cam", *OWN), truncations((None, 0, 70))))
     assert len(answers) == 1 + 2 * 2 + 3 * (1 + 2 * 2 * 2)
     for answer in answers:
         torch.testing.assert_close(answer.heatmaps, answer.cam.heatmaps(captured), rtol=1e-10, atol=1e-13)
@@ -260,7 +267,7 @@ def test_terms_are_what_weights_consist_of(
 def test_signed_activations_are_warned_of_once_for_each_method() -> None:
     captured = captured_of([(1, 2, 3, 3)], signed=True)
     with pytest.warns(UserWarning, match="divides by sums of activations") as caught:
-        list(sweep(captured, None, (None, 0, 50), ("sum", "max"), readings=("gradient", "mask")))
+        list(sweep(captured, None, truncations((None, 0, 50), ("channel",)), ("sum", "max")))
     assert sorted(str(one.message).split()[0] for one in caught) == ["Grad-CAM++", "XGrad-CAM"]
     assert all(one.filename == __file__ for one in caught)
     with warnings.catch_warnings():
@@ -278,9 +285,6 @@ def test_signed_activations_are_warned_of_once_for_each_method() -> None:
         ({"methods": ["grad"]}, "method='grad' is unknown; choose from grad-cam"),
         ({"percentiles": [101]}, "percentile=101 is not a number from 0 to 100"),
         ({"fusions": ["median"]}, "fusion='median' is unknown; choose from sum"),
-        ({"scopes": ["image"]}, "scope='image' is unknown; choose from channel, stage"),
-        ({"readings": ["both"]}, "reading='both' is unknown; choose from gradient, mask"),
-        ({"readings": ["gradient", "both"]}, "reading='both' is unknown"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_in_the_call(asked: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ images -> capture -> stage maps -> heatmap
 (N,3,H,W)  (capture)  (methods, truncation)  (fusion)
 """
 
-from ltcam.cam.captures import Capture, capture
+from ltcam.cam.captures import Capture, Layers, capture
 from ltcam.cam.engine import CAM
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import fuse, resize_maps
@@ -52,6 +52,7 @@ __all__ = [
     "LTHiResCAM",
     "LTLayerCAM",
     "LTXGradCAM",
+    "Layers",
     "Method",
     "NetworkMethod",
     "Probe",

@@ -34,6 +34,27 @@ Gradients go the same way, so it may only move or leave out values (view, permut
 
 
 @dataclass(frozen=True)
+class Layers:
+    """Which layers of a network are looked at, and how.
+
+    Attributes:
+        names: of layers, or one name; None finds the stages (`find_stages`).
+        taps: where found stages are tapped; not used with `names`.
+        reshape: makes (N, C, h, w) of a layer's output that is not.
+    """
+
+    names: Sequence[str] | str | None = None
+    taps: Taps = "after"
+    reshape: Reshape | None = None
+
+    def of(self, model: nn.Module, images: Tensor) -> tuple[str, ...]:
+        """Their names, in the order asked for."""
+        if self.names is None:
+            return find_stages(model, images, taps=self.taps)
+        return (self.names,) if isinstance(self.names, str) else tuple(self.names)
+
+
+@dataclass(frozen=True)
 class Capture:
     """What one look of the classifier at N images leaves behind.
 
@@ -61,9 +82,7 @@ def capture(
     images: Tensor,
     target: Target = None,
     *,
-    layers: Sequence[str] | str | None = None,
-    taps: Taps = "after",
-    reshape: Reshape | None = None,
+    layers: Layers | Sequence[str] | str | None = None,
     gradients: bool = True,
 ) -> Capture:
     """Run the model once forward and once backward and keep what class activation maps need.
@@ -75,9 +94,7 @@ def capture(
         model: a CNN; run in evaluation mode.
         images: (N, 3, H, W), floating point, normalised as the model wants it.
         target: what is explained; see `ltcam.cam.targets`.
-        layers: names of layers, or one name; None finds the stages (`find_stages`).
-        taps: where found stages are tapped; not used with `layers`.
-        reshape: makes (N, C, h, w) of a layer's output that is not.
+        layers: names of layers, or one name; None finds the stages (`find_stages`); `Layers` says more.
         gradients: False leaves the backward pass out, for methods that need activations only.
 
     Raises:
@@ -85,8 +102,9 @@ def capture(
         ValueError: shapes, names, targets or values that cannot be used; the message says which.
     """
     check_images(images)
+    tapped = layers if isinstance(layers, Layers) else Layers(layers)
     with unchanging():
-        names = _names(layers) if layers is not None else find_stages(model, images, taps=taps)
+        names = tapped.of(model, images)
         modules = resolve_layers(model, names, images)
         with evaluating(model), torch.inference_mode(False), torch.set_grad_enabled(gradients):
             source = images.clone() if images.is_inference() else images.detach()
@@ -102,7 +120,7 @@ def capture(
 
     def as_maps(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         pairs = zip(names, tensors, strict=False)  # no gradients where none were asked for
-        return tuple(at_least_float32(_as_map(name, t.detach(), reshape, images)) for name, t in pairs)
+        return tuple(at_least_float32(_as_map(name, t.detach(), tapped.reshape, images)) for name, t in pairs)
 
     found = Capture(
         layers=names,
@@ -173,10 +191,6 @@ def _only_one(name: str, tensors: list[Tensor]) -> Tensor:
             f"layer {name!r} ran {len(tensors)} times in one forward pass; it must run exactly once"
         )
     return tensors[0]
-
-
-def _names(layers: Sequence[str] | str) -> tuple[str, ...]:
-    return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
 def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.captures import Capture, Reshape, capture
+from ltcam.cam.captures import Capture, Layers, Reshape, capture
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion, StageScale, check_fusion, fuse
 from ltcam.cam.methods import (
@@ -113,9 +113,7 @@ class CAM:
             model,
             images,
             target,
-            layers=self.layers,
-            taps=self.taps,
-            reshape=self.reshape,
+            layers=Layers(self.layers, self.taps, self.reshape),
             gradients=isinstance(method, GradientMethod),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -23,12 +23,9 @@ def truncated(
     *,
     scope: Scope = "channel",
     reading: Reading = "gradient",
-    layers: Sequence[str] | None = None,
-    taps: Taps = "after",
-    fusion: Fusion = "sum",
-    stage_scale: StageScale = "none",
+    layers: Sequence[str] | str | None = None,
 ) -> CAM:
-    """The LT form of a method with gradients: truncated gradients, all stages summed.
+    """The LT form of a method with gradients: truncated gradients, all stages summed. `CAM` has more settings.
 
     Args:
         method: name of a gradient method or `fullgrad`, or an own one.
@@ -36,17 +33,11 @@ def truncated(
         scope: `channel` or `stage`; whose positive gradients the percentile is taken of.
         reading: `gradient` (eq. 9) or `mask` (eq. 11).
         layers: names of layers for networks whose stages are to be chosen by hand.
-        taps: stages `after` or `before` their pooling.
-        fusion: `sum` (paper), `mean`, `max` or `product`.
-        stage_scale: `none` (paper), `max`, `minmax` or `tanh`.
     """
     return CAM(
         method=method,
         truncation=None if percentile is None else Truncation(percentile, scope, reading),
         layers=None if layers is None else tuple([layers] if isinstance(layers, str) else layers),
-        taps=taps,
-        fusion=fusion,
-        stage_scale=stage_scale,
     )
 
 
@@ -91,7 +82,10 @@ class LT:
     @property
     def cam(self) -> CAM:
         """The same settings as a `CAM`."""
-        return truncated(self.method, **{field.name: getattr(self, field.name) for field in fields(self)})
+        named = truncated(
+            self.method, self.percentile, scope=self.scope, reading=self.reading, layers=self.layers
+        )
+        return replace(named, taps=self.taps, fusion=self.fusion, stage_scale=self.stage_scale)
 
     def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
         """Heatmaps (N, H, W), raw, float32 (float64 of float64), at the size of the images (N, 3, H, W)."""

@@ -46,32 +46,28 @@ class Answer:
 def sweep(
     captured: Capture,
     methods: Sequence[str | Method] | None = None,
-    percentiles: Sequence[float | None] = (None, 50),
+    percentiles: Sequence[float | Truncation | None] = (None, 50),
     fusions: Sequence[Fusion] = ("sum",),
     *,
-    scopes: Sequence[Scope] = ("channel",),
-    readings: Sequence[Reading] = ("gradient",),
     base: CAM | None = None,
 ) -> Iterator[Answer]:
     """The heatmaps of every combination, equal to those of `CAM` up to rounding.
 
-    Combinations that are one map by definition are given once: untruncated maps know neither scope nor
-    reading, and where each position has a weight of its own (LayerCAM, HiResCAM) both readings are the same;
-    the first is given.
+    Combinations that are one map by definition are given once: where each position has a weight of its own
+    (LayerCAM, HiResCAM) both readings of a truncation are the same; the first is given.
 
     Args:
         captured: a capture with gradients.
         methods: gradient methods by name, or own ones; None takes all.
-        percentiles: 0 to 100; None among them asks for the untruncated map.
+        percentiles: 0 to 100, or a `Truncation` of another scope or reading; None among them asks for the
+            untruncated map.
         fusions: how stage maps become a heatmap.
-        scopes: what the percentile is taken of.
-        readings: of the truncation.
         base: a `CAM` whose other settings hold for all (`stage_scale`, `relu`, `positive_activations`).
 
     Returns:
-        An iterator over `Answer`, by method, scope, reading, percentile and fusion in the order given. Stage
-        maps are made in the call, heatmaps a few at a time, so that many need no memory together. Those made
-        together share their memory: clone what is kept for long.
+        An iterator over `Answer`, by method, percentile and fusion in the order given. Stage maps are made in
+        the call, heatmaps a few at a time, so that many need no memory together. Those made together share their
+        memory: clone what is kept for long.
 
     Raises:
         ValueError: unknown names, methods without gradients, a capture without gradients.
@@ -82,9 +78,10 @@ def sweep(
     chosen = list_gradient_methods() if methods is None else _several("methods", methods)
     settings = _settings(
         [get_gradient_method(method) for method in chosen],
-        _several("percentiles", percentiles),
-        _several("scopes", scopes),
-        _several("readings", readings),
+        [
+            each if each is None or isinstance(each, Truncation) else Truncation(each)
+            for each in _several("percentiles", percentiles)
+        ],
     )
     cams = [
         replace(base, method=method, truncation=truncation, fusion=fusion, layers=captured.layers)
@@ -109,20 +106,13 @@ def _several(name: str, values: Iterable[_Value]) -> list[_Value]:
     return found
 
 
-def _settings(
-    methods: Sequence[GradientMethod],
-    percentiles: Sequence[float | None],
-    scopes: Sequence[Scope],
-    readings: Sequence[Reading],
-) -> list[_Setting]:
+def _settings(methods: Sequence[GradientMethod], truncations: Sequence[Truncation | None]) -> list[_Setting]:
     """Every combination that is a map of its own, in order."""
-    found: dict[_Setting, None] = {}
-    for method, scope, reading, percentile in product(methods, scopes, readings, percentiles):
-        truncation = None if percentile is None else Truncation(percentile, scope, reading)
-        same_as_first = method.by_position and reading != readings[0]
-        if truncation is None or not same_as_first:
-            found[method, truncation] = None
-    return list(found)
+    found: dict[_Setting, _Setting] = {}
+    for method, truncation in product(methods, truncations):
+        same = replace(truncation, reading="gradient") if truncation and method.by_position else truncation
+        found.setdefault((method, same), (method, truncation))
+    return list(found.values())
 
 
 def _answers(cams: Sequence[CAM], stages: Sequence[Tensor], size: tuple[int, int]) -> Iterator[Answer]:
@@ -193,7 +183,7 @@ def _truncated_maps(
     )
     smallest_kept = thresholds(gradients, percentiles, scope)
     images = zip(activations, gradients, smallest_kept, strict=True)
-    maps = torch.stack([_image_maps(ways, *image) for image in images], 2)
+    maps = torch.stack([_image_maps(ways, _Channels(*image)) for image in images], 2)
     order = product((*ways.positional, *ways.masked, *ways.pooled), percentiles)
     found = {
         (method, reading, percentile): stage_map
@@ -205,41 +195,52 @@ def _truncated_maps(
     }
 
 
-def _image_maps(ways: _Ways, activations: Tensor, gradients: Tensor, smallest_kept: Tensor) -> Tensor:
-    """Maps (M, P, h, w) of one image, M methods in the order of `_Ways`.
+@dataclass(frozen=True, eq=False)
+class _Channels:
+    """Channels of a stage, of one image.
 
-    Args:
-        ways: the methods.
+    Attributes:
         activations: (C, h, w).
         gradients: (C, h, w).
         smallest_kept: thresholds (C, P).
     """
+
+    activations: Tensor
+    gradients: Tensor
+    smallest_kept: Tensor
+
+    def part(self, which: slice) -> _Channels:
+        """Some of them."""
+        return _Channels(self.activations[which], self.gradients[which], self.smallest_kept[which])
+
+
+def _image_maps(ways: _Ways, image: _Channels) -> Tensor:
+    """Maps (M, P, h, w) of one image, M methods in the order of `_Ways`."""
+    activations = image.activations
     channels, height, width = activations.shape
-    count = smallest_kept.shape[1]
+    count = image.smallest_kept.shape[1]
     maps = activations.new_zeros(len(ways.positional) + len(ways.masked), count, height * width)
     sums = activations.new_zeros(len(ways.pooled), count, channels)
     step = max(1, _AT_ONCE.get(activations.device.type, 2**24) // (height * width))
     for first in range(0, channels, step):
         part = slice(first, first + step)
-        _add_channels(ways, activations[part], gradients[part], smallest_kept[part], maps, sums[:, :, part])
+        _add_channels(ways, image.part(part), maps, sums[:, :, part])
     pooled = _product(sums, activations.flatten(1))
     return torch.cat([maps, pooled]).reshape(-1, count, height, width)
 
 
-def _add_channels(
-    ways: _Ways, activations: Tensor, gradients: Tensor, smallest_kept: Tensor, maps: Tensor, sums: Tensor
-) -> None:
+def _add_channels(ways: _Ways, some: _Channels, maps: Tensor, sums: Tensor) -> None:
     """Add what some channels give to the maps (M, P, hw), and set their sums of terms (M, P, C)."""
 
     def of(function: Weights) -> Tensor:
-        return function(activations[None], gradients[None])[0].flatten(1)
+        return function(some.activations[None], some.gradients[None])[0].flatten(1)
 
-    A, g = activations.flatten(1), gradients.flatten(1)
+    A, g = some.activations.flatten(1), some.gradients.flatten(1)
     products = [of(method.weights) * A for method, _ in ways.positional]
     weights = [of(method.weights)[:, 0] for method, _ in ways.masked]
     terms = [of(method.terms) for method, _ in ways.pooled if method.terms is not None]
     T, room = torch.empty_like(g), torch.empty_like(g)
-    for index, smallest in enumerate(smallest_kept.unbind(1)):
+    for index, smallest in enumerate(some.smallest_kept.unbind(1)):
         torch.ge(g, smallest[:, None], out=T)
         for row, values in enumerate(products):
             maps[row, index] += torch.mul(T, values, out=room).sum(0)

@@ -14,6 +14,7 @@ the number of targets must be that of the images, no constant is added to denomi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -35,6 +36,7 @@ ModelTarget = Callable[[Any], Tensor]
 _BRIGHTNESS = (0.9, 1.0, 1.1)  # of aug_smooth, each as it is and mirrored
 
 
+@dataclass(eq=False, repr=False)
 class DropIn:
     """One method with pytorch-grad-cam's constructor and call.
 
@@ -48,18 +50,15 @@ class DropIn:
     """
 
     method: ClassVar[str]
+    batch_size = 16
 
-    def __init__(
-        self,
-        model: nn.Module,
-        target_layers: Sequence[nn.Module],
-        reshape_transform: Reshape | None = None,
-    ):
-        self.model = model
-        self.target_layers = list(target_layers)
-        self.reshape_transform = reshape_transform
-        self.batch_size = 16
-        self.outputs: Any = None
+    model: nn.Module
+    target_layers: Sequence[nn.Module]
+    reshape_transform: Reshape | None = None
+    outputs: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.target_layers = list(self.target_layers)
 
     def __call__(
         self,
@@ -181,6 +180,7 @@ class ScoreCAM(DropIn):
     method = "score-cam"
 
 
+@dataclass(eq=False, repr=False)
 class AblationCAM(DropIn):
     """Ablation-CAM; see `DropIn`.
 
@@ -189,22 +189,17 @@ class AblationCAM(DropIn):
 
     method = "ablation-cam"
 
-    def __init__(
-        self,
-        model: nn.Module,
-        target_layers: Sequence[nn.Module],
-        reshape_transform: Reshape | None = None,
-        ablation_layer: object = None,  # noqa: ARG002
-        batch_size: int = 32,
-        ratio_channels_to_ablate: float = 1.0,
-    ):
-        if ratio_channels_to_ablate != 1.0:
+    ablation_layer: object = None
+    batch_size: int = 32
+    ratio_channels_to_ablate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.ratio_channels_to_ablate != 1.0:
             raise ValueError(
-                f"ratio_channels_to_ablate={ratio_channels_to_ablate} is not offered: all channels are ablated, "
+                f"ratio_channels_to_ablate={self.ratio_channels_to_ablate} is not offered: all channels are ablated, "
                 "and only the tail of the network runs for each"
             )
-        super().__init__(model, target_layers, reshape_transform)
-        self.batch_size = batch_size
+        super().__post_init__()
 
 
 class FullGrad(DropIn):

@@ -18,7 +18,7 @@ from tests.cam.conftest import Plain
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ltcam.cam import CAM, capture, find_stages
+from ltcam.cam import CAM, Layers, capture, find_stages
 from ltcam.cam.network import stages as module
 from ltcam.cam.network.stages import resolve_layers
 
@@ -428,7 +428,7 @@ def test_maps_with_their_channels_last_are_not_taken_for_others(size: tuple[int,
         find_stages(net, images)
     with pytest.raises(ValueError, match=r"layer 'norm' returns \(N, h, w, C\)"):
         capture(net, images, layers="norm")
-    maps = capture(net, images, 1, layers="norm", reshape=lambda maps: maps.permute(0, 3, 1, 2))
+    maps = capture(net, images, 1, layers=Layers("norm", reshape=lambda maps: maps.permute(0, 3, 1, 2)))
     assert maps.activations[0].shape == (2, 24, size[0] // 4, size[1] // 4)
 
 

@@ -81,16 +81,23 @@ class RuledPass:
     untreated: tuple[str, ...]
 
 
-def ruled_pass(
-    probe: Probe,
-    layer: int,
-    rules: Mapping[Function, Rule],
-    images: Tensor,
-    target: Target,
-    edit: Callable[[Tensor], Tensor] | None = None,
-    *,
-    conserving: bool = False,
-) -> RuledPass:
+@dataclass(frozen=True)
+class Rules:
+    """What a method passes back.
+
+    Attributes:
+        by_function: which function of torch gets which rule.
+        edit: changes the layer's output before it goes on.
+        conserving: whether operations without a rule have to pass on all relevance by their derivative; those that
+            do not are among the `untreated`.
+    """
+
+    by_function: Mapping[Function, Rule]
+    edit: Callable[[Tensor], Tensor] | None = None
+    conserving: bool = False
+
+
+def ruled_pass(probe: Probe, layer: int, rules: Rules, images: Tensor, target: Target) -> RuledPass:
     """Run the model once, with other backward rules behind one layer.
 
     What stands behind the layer is computed in float32: rules divide by activations, which half precision does
@@ -99,23 +106,20 @@ def ruled_pass(
     Args:
         probe: whose model.
         layer: index in `probe.captured.layers`.
-        rules: which function of torch gets which rule.
+        rules: of the method.
         images: (N, 3, H, W).
         target: as for `capture`.
-        edit: changes the layer's output before it goes on.
-        conserving: whether operations without a rule have to pass on all relevance by their derivative; those that
-            do not are among the `untreated`.
 
     Raises:
         ValueError: a layer that returns no maps.
     """
     name = probe.captured.layers[layer]
     module = dict(probe.model.named_modules(remove_duplicate=False))[name]
-    mode = _Rules(rules, _storages(probe.model) if conserving else None)
+    mode = _Ruling(rules.by_function, _storages(probe.model) if rules.conserving else None)
 
     def start(_inputs: object, output: Any) -> Any:
         mode.active = True
-        return None if edit is None else edit(output)
+        return None if rules.edit is None else rules.edit(output)
 
     with (
         Hooks() as hooks,
@@ -138,7 +142,7 @@ def _storages(model: nn.Module) -> frozenset[int]:
     return frozenset(each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers()))
 
 
-class _Rules(FunctionCalls):
+class _Ruling(FunctionCalls):
     """Puts rules in the place of functions from the moment it is made active."""
 
     def __init__(self, rules: Mapping[Function, Rule], constants: frozenset[int] | None):

@@ -14,7 +14,7 @@ from ltcam.cam.methods.backward_rules import (
     MAX_POOLS,
     PRODUCTS,
     Function,
-    Rule,
+    Rules,
     chunks,
     elementwise_rule,
     product_rule,
@@ -46,7 +46,7 @@ def weights(probe: Probe, layer: int) -> Tensor:
     untreated: set[str] = set()
     for part, images, target in chunks(probe, copies=2):
         n = part.stop - part.start
-        done = ruled_pass(probe, layer, _RULES, images, target, edit=_with_reference)
+        done = ruled_pass(probe, layer, _RULES, images, target)
         activations, multipliers = done.captured.activations[0][:n], done.captured.gradients[0][:n]
         contributions = multipliers * activations  # C = m (A - 0)
         found.append(contributions.sum((2, 3), keepdim=True))
@@ -96,11 +96,14 @@ def _max_pool(function: Function, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return torch.cat([with_slope(own, (x_there * slope).reshape(own.shape)), reference])
 
 
-_RULES: dict[Function, Rule] = {
-    **dict.fromkeys(ELEMENTWISE, elementwise_rule(_rescaled)),
-    **dict.fromkeys(PRODUCTS, product_rule(_averaged)),
-    **dict.fromkeys(MAX_POOLS, _max_pool),
-}
+_RULES = Rules(
+    {
+        **dict.fromkeys(ELEMENTWISE, elementwise_rule(_rescaled)),
+        **dict.fromkeys(PRODUCTS, product_rule(_averaged)),
+        **dict.fromkeys(MAX_POOLS, _max_pool),
+    },
+    edit=_with_reference,
+)
 
 
 def _warn_of_gap(layer: str, gap: float, untreated: set[str]) -> None:

@@ -15,7 +15,7 @@ from ltcam.cam.methods.backward_rules import (
     LINEAR,
     PRODUCTS,
     Function,
-    Rule,
+    Rules,
     chunks,
     elementwise_rule,
     logit_slopes,
@@ -48,7 +48,7 @@ def weights(probe: Probe, layer: int) -> Tensor:
     for part, images, target in chunks(probe):
         logits = _logits_of(probe.captured.output, part)
         relevance = initial_relevance(logits, target)
-        done = ruled_pass(probe, layer, _RULES, images, _starting_with(relevance), conserving=True)
+        done = ruled_pass(probe, layer, _RULES, images, _starting_with(relevance))
         activations, slopes = done.captured.activations[0], done.captured.gradients[0]
         found.append((activations * slopes).sum((2, 3), keepdim=True))  # R = A g
         untreated.update(done.untreated)
@@ -130,14 +130,17 @@ def _signal_takes_all(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return (y, torch.zeros_like(x)) if x.numel() > y.numel() else (torch.zeros_like(y), x)
 
 
-_RULES: dict[Function, Rule] = {
-    **dict.fromkeys(LINEAR, _z_plus),
-    **dict.fromkeys(AVERAGES, _average),
-    **dict.fromkeys(ELEMENTWISE, elementwise_rule(_unchanged)),
-    **dict.fromkeys(PRODUCTS, product_rule(_signal_takes_all)),
-    functional.batch_norm: _normalised,
-    torch.batch_norm: _normalised,
-}
+_RULES = Rules(
+    {
+        **dict.fromkeys(LINEAR, _z_plus),
+        **dict.fromkeys(AVERAGES, _average),
+        **dict.fromkeys(ELEMENTWISE, elementwise_rule(_unchanged)),
+        **dict.fromkeys(PRODUCTS, product_rule(_signal_takes_all)),
+        functional.batch_norm: _normalised,
+        torch.batch_norm: _normalised,
+    },
+    conserving=True,
+)
 
 
 RELEVANCE_CAM = ProbingMethod(

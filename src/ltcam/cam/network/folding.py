@@ -17,6 +17,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -310,17 +311,16 @@ def _convolve(
     return functional.conv2d(input, pair.weight, pair.bias, *more, **named)
 
 
-def _normalisation(
-    input: Tensor,  # noqa: A002, ARG001
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,  # noqa: ARG001
-    eps: float = 1e-5,
-) -> _Normalisation | None:
-    """None where it is made of the batch itself."""
-    if training or running_mean is None or running_var is None:
+def _normalisation(*args: Any, **kwargs: Any) -> _Normalisation | None:
+    """Of a call of torch's `batch_norm`; None where it is made of the batch itself."""
+    called = _BATCH_NORM.bind(*args, **kwargs)
+    called.apply_defaults()
+    given = called.arguments
+    if given["training"] or given["running_mean"] is None or given["running_var"] is None:
         return None
-    return _Normalisation(running_mean, running_var, weight, bias, eps)
+    return _Normalisation(
+        given["running_mean"], given["running_var"], given["weight"], given["bias"], given["eps"]
+    )
+
+
+_BATCH_NORM = signature(functional.batch_norm)

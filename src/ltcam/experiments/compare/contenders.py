@@ -211,17 +211,7 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
             with torch.autocast(inspector.network.device.type, torch.bfloat16, enabled=contender.bfloat16):
                 return cam.explain(inspector.network.classifier, images, target).heatmaps
         part = part_of(captured, cam.layers or ())
-        truncation = cam.truncation or Truncation(50)  # of an untruncated map only its absence counts
-        answers = sweep(
-            part,
-            [cam.method],
-            [contender.percentile],
-            [cam.fusion],
-            scopes=[truncation.scope],
-            readings=[truncation.reading],
-            base=cam,
-        )
-        return next(answers).heatmaps
+        return next(sweep(part, [cam.method], [cam.truncation], [cam.fusion], base=cam)).heatmaps
 
     heatmaps, seconds = _timed(inspector, make)
     return Maps(contender, heatmaps.float().cpu().numpy(), seconds)

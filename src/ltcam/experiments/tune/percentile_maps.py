@@ -88,9 +88,7 @@ def heatmaps_by_percentile(
         answers = sweep(
             captured,
             list(_GRADIENT_METHODS.values()),
-            maps.made_at,
-            scopes=[maps.scope],
-            readings=[maps.reading],
+            [None if p is None else Truncation(p, maps.scope, maps.reading) for p in maps.made_at],
             base=CAM(positive_activations=maps.positive_activations),
         )
         for method in _GRADIENT_METHODS:

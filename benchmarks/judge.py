@@ -33,7 +33,7 @@ from ltcam.calibration.candidates import (
     values_of,
 )
 from ltcam.calibration.kinds import MOST_JUDGED, Judging
-from ltcam.calibration.looks import MOST_OK, OkImages, half_held_back, look_at, shuffled
+from ltcam.calibration.looks import MOST_OK, Learned, OkImages, look_at, shuffled
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
@@ -94,7 +94,7 @@ def measured(run: Path, data: Path, most: int, tested: int) -> dict[str, Any]:
     looks, here = {}, {}
     for kind in dataset.classes[1:]:
         samples = {sample.path: sample for sample in learned if sample.label == kind}
-        files = half_held_back(list(samples), held_back, most, seed)[:most]
+        files = Learned({kind: list(samples)}, [], held_back).half_held_back(kind, most, seed)[:most]
         looks[kind] = [look for look in look_at(network, files, most) if look.score > normal.score]
         here[kind] = true_ious(network, normal, kind, [samples[path] for path in files], tried)
     chosen = Judging(network, normal, tried).choose(looks)

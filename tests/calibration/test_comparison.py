@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ltcam.calibration.comparison import Comparison, compare
+from ltcam.calibration.looks import Learned
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import Run
@@ -70,7 +71,7 @@ def files(tmp_path: Path) -> dict[str, list[Path]]:
 
 def judged(teacher: Inspector, student: Inspector, files: dict[str, list[Path]]) -> Comparison:
     judge = TorchNetwork.of(teacher.run, teacher.network.classifier, torch.device("cpu"))
-    return compare(judge, teacher, student, {"spot": files["spot"]}, files["ok"])
+    return compare(judge, teacher, student, Learned({"spot": files["spot"]}, files["ok"]))
 
 
 def cut(inspector: Inspector, mask: MaskSettings) -> Inspector:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
+from ltcam.calibration.looks import Learned
 from ltcam.calibration.shown import shown
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
@@ -82,7 +83,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 
 def chosen(files: dict[str, list[Path]], **changes: list[Path]) -> KindChoice:
     given = files | changes
-    return choose_kinds(network(), {name: given[name] for name in ("dark", "bright")}, given["ok"])
+    return choose_kinds(network(), Learned({name: given[name] for name in ("dark", "bright")}, given["ok"]))
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +177,8 @@ def test_half_of_the_images_that_are_judged_were_held_back(files: dict[str, list
             return super().read(path, content)
 
     held_back = files["dark"][-2:]
-    choose_kinds(
-        network(), {"dark": files["dark"]}, files["ok"], held_back=held_back, most=4, decoded=Reads(0)
-    )
+    learned = Learned({"dark": files["dark"]}, files["ok"], frozenset(held_back))
+    choose_kinds(network(), learned, most=4, decoded=Reads(0))
     dark = [path for path in seen if path in files["dark"]]  # some more are read ahead
     assert set(dark[:2]) == set(held_back)
     assert len(dark) >= 4

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ltcam.calibration.judge import Mark, Mask, marks, value
-from ltcam.calibration.looks import MOST_OK, Look, OkImages, half_held_back, look_at, shuffled
+from ltcam.calibration.looks import MOST_OK, Learned, Look, OkImages, look_at, shuffled
 from ltcam.runs.network import TorchNetwork
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.inspector import Inspector
@@ -43,38 +42,29 @@ class Comparison:
         return float(np.mean([self.student[kind] - self.teacher[kind] for kind in self.teacher]))
 
 
-def compare(
-    judge: TorchNetwork,
-    teacher: Inspector,
-    student: Inspector,
-    defective: Mapping[str, Sequence[Path]],
-    ok: Sequence[Path],
-    held_back: Collection[Path] = (),
-) -> Comparison:
+def compare(judge: TorchNetwork, teacher: Inspector, student: Inspector, learned: Learned) -> Comparison:
     """Value the masks of both on some images of every kind.
 
     Args:
         judge: the classifier that is asked.
         teacher: draws masks.
         student: draws masks.
-        defective: files of defective images by kind.
-        ok: files of OK images.
-        held_back: files among these that the judge was not fitted to; half of the images are such ones, if there are.
+        learned: what they are looked at on; half of the defective images are such as were held back, if there are.
 
     Raises:
         DataError: no image could be judged.
     """
-    judge, seed, held_back = judge.with_maps({}), judge.run.seed, frozenset(held_back)
-    looks = look_at(judge, shuffled(ok, seed), MOST_OK)
+    judge, seed = judge.with_maps({}), judge.run.seed
+    looks = look_at(judge, shuffled(learned.ok, seed), MOST_OK)
     if not looks:
         raise DataError("no OK image could be read, so no masks can be compared")
     normal = OkImages(looks)
     found: dict[str, tuple[float, float]] = {}
     images = 0
-    for kind, files in defective.items():
+    for kind in learned.defective:
         judged = [
             _marks(judge, normal, teacher, student, look)
-            for look in look_at(judge, half_held_back(files, held_back, _MOST_JUDGED, seed), _MOST_JUDGED)
+            for look in look_at(judge, learned.half_held_back(kind, _MOST_JUDGED, seed), _MOST_JUDGED)
             if look.score > normal.score
         ]
         if judged:

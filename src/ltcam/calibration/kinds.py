@@ -7,9 +7,8 @@ images; `judge` says which masks are good; the best is kept, with the evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from ltcam.calibration.candidates import (
     values_of,
 )
 from ltcam.calibration.judge import Mark
-from ltcam.calibration.looks import MOST_OK, Look, OkImages, half_held_back, look_at, shuffled
+from ltcam.calibration.looks import MOST_OK, Learned, Look, OkImages, look_at, shuffled
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
@@ -94,11 +93,9 @@ class Judged:
 
 def choose_kinds(
     network: TorchNetwork,
-    defective: Mapping[str, Sequence[Path]],
-    ok: Sequence[Path],
+    learned: Learned,
     progress: Progress = lambda _done, _total: None,
     *,
-    held_back: Collection[Path] = (),
     most: int = MOST_JUDGED,
     decoded: DecodedImages | None = None,
 ) -> KindChoice:
@@ -106,22 +103,20 @@ def choose_kinds(
 
     Args:
         network: with the maps that may be chosen; seed maps are called as `seed_map` says, also those of parts.
-        defective: files of defective images by kind, of the training or validation side.
-        ok: files of OK images, likewise.
+        learned: what is looked at. Of OK images, those that were held back say how high heat goes; of defective ones
+            half are such, since maps show the defects that they were fitted to better than others.
         progress: called with (done, total).
-        held_back: files among these that neither the network nor its maps were fitted to: of OK images, for how high
-            heat goes; of defective ones, since maps show the defects that they were fitted to better than others.
         most: images of each kind that masks are judged on.
         decoded: what reads the files; None reads each anew.
 
     Raises:
         DataError: no OK image could be read, or the network tells no defective image from OK ones.
     """
-    seed, held_back = network.run.seed, frozenset(held_back)
-    normal_looks = look_at(network, shuffled(ok, seed), MOST_OK, decoded)
+    seed = network.run.seed
+    normal_looks = look_at(network, shuffled(learned.ok, seed), MOST_OK, decoded)
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
-    ok_held_back = shuffled([path for path in ok if path in held_back], seed)
+    ok_held_back = shuffled([path for path in learned.ok if path in learned.held_back], seed)
     normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, ANY_SEED] if len(shared) < len(network.maps) else shared
@@ -129,13 +124,13 @@ def choose_kinds(
 
     def told(kind: str, wanted: int) -> list[Look]:
         """Images of a kind, those that the classifier tells from OK images."""
-        files = half_held_back(defective[kind], held_back, wanted, seed)
+        files = learned.half_held_back(kind, wanted, seed)
         return [look for look in look_at(network, files, wanted, decoded) if look.score > normal.score]
 
-    looks = {kind: told(kind, most) for kind in defective}
+    looks = {kind: told(kind, most) for kind in learned.defective}
     chosen = judging.choose(looks, progress)
     settings, evidence = dict(chosen.kinds), dict(chosen.evidence)
-    if len(defective) == 1 and part_maps(network.maps, kind := next(iter(defective))):
+    if len(looks) == 1 and part_maps(network.maps, kind := next(iter(looks))):
         more = told(kind, _LOOKED_THROUGH * most)
         parts, why = _parts(judging, kind, chosen.judged[kind].best, more, max(_OF_A_PART, most // 2))
         settings[kind] = settings[kind].model_copy(update={"parts": parts})

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.calibration.judge import Case, Image, likeness, most_alike
+from ltcam.data.dataset import Dataset
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam_runtime.images import resize, resize_heatmap
@@ -152,23 +153,40 @@ class OkImages:
         return Case(look.resized, donor.resized, look.score, donor.score, self.score)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """Files of the images that a network learned from or was validated on, by their labels.
+
+    Attributes:
+        defective: by kind of defect.
+        ok: OK images.
+        held_back: those among them that nothing was fitted to.
+    """
+
+    defective: Mapping[str, Sequence[Path]]
+    ok: Sequence[Path]
+    held_back: Collection[Path] = frozenset()
+
+    @classmethod
+    def of(cls, dataset: Dataset, kinds: Sequence[str]) -> Learned:
+        """The train and validation sides of a data set."""
+        samples = [sample for sample in dataset.samples if sample.split in {"train", "val"}]
+        return cls(
+            {kind: [sample.path for sample in samples if sample.label == kind] for kind in kinds},
+            [sample.path for sample in samples if not sample.defective],
+            frozenset(sample.path for sample in samples if sample.split == "val"),
+        )
+
+    def half_held_back(self, kind: str, most: int, seed: int) -> list[Path]:
+        """Files of a kind in random order, such that half of the first `most` were held back, if so many were."""
+        unseen = shuffled([path for path in self.defective[kind] if path in self.held_back], seed)
+        others = shuffled([path for path in self.defective[kind] if path not in self.held_back], seed)
+        return unseen[: most // 2] + others + unseen[most // 2 :]
+
+
 def shuffled(files: Sequence[Path], seed: int) -> list[Path]:
     """The files in random order."""
     return [files[index] for index in np.random.default_rng(seed).permutation(len(files))]
-
-
-def half_held_back(files: Sequence[Path], held_back: Collection[Path], most: int, seed: int) -> list[Path]:
-    """The files in random order, such that half of the first ones were held back, where there are so many.
-
-    Args:
-        files: to look at.
-        held_back: files that nothing was fitted to.
-        most: of the first how many half shall be held back.
-        seed: of the order.
-    """
-    unseen = shuffled([path for path in files if path in held_back], seed)
-    others = shuffled([path for path in files if path not in held_back], seed)
-    return unseen[: most // 2] + others + unseen[most // 2 :]
 
 
 def look_at(

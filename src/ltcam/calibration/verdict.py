@@ -30,30 +30,29 @@ def choose_verdict(
     threshold, evidence = 0.5, "0.5, since no OK and defective images were held back to choose it on"
     if usable_for_choices(held_back)[0] is not None:
         threshold, evidence = choose_threshold(defective, list(scores))
+    verdict = VerdictSettings(threshold=threshold, evidence=evidence)
     if settings.max_miss is not None:
-        threshold, evidence = _bounded(
-            threshold, evidence, defective, list(scores), settings.max_miss, settings.confidence
-        )
-        say(f"verdict threshold {threshold:.4g}: {evidence}")
-    return VerdictSettings(threshold=threshold, evidence=evidence)
+        verdict = _bounded(verdict, defective, scores, settings.max_miss, settings.confidence)
+        say(f"verdict threshold {verdict.threshold:.4g}: {verdict.evidence}")
+    return verdict
 
 
 def _bounded(
-    threshold: float,
-    evidence: str,
-    defective: list[bool],
-    scores: list[float],
+    verdict: VerdictSettings,
+    defective: Sequence[bool],
+    scores: Sequence[float],
     max_miss: float,
     confidence: float,
-) -> tuple[float, str]:
-    """The threshold or, where it is lower, the highest one that keeps to `max_miss`; and why."""
+) -> VerdictSettings:
+    """The verdict or, where its threshold is lower, one by the highest that keeps to `max_miss`; and why."""
+    threshold, evidence = verdict.threshold, verdict.evidence
     bound, promise, _ = guaranteed_threshold(
         [score for score, is_defective in zip(scores, defective, strict=True) if is_defective],
         max_miss,
         confidence,
     )
     if bound is None:
-        return threshold, f"WARNING: {promise}; without a guarantee: {evidence}"
+        return verdict.model_copy(update={"evidence": f"WARNING: {promise}; without a guarantee: {evidence}"})
     bounded = min(threshold, max(bound - _ROUNDING, 0.0))
     alarms = [
         score >= bounded for score, is_defective in zip(scores, defective, strict=True) if not is_defective
@@ -67,4 +66,4 @@ def _bounded(
             f"{sum(alarms)} of {len(alarms)} OK validation images are judged defective too",
             "caveat: the same images chose the epoch, and strictly the guarantee needs images that chose nothing",
         ]
-    return bounded, "; ".join(words)
+    return VerdictSettings(threshold=bounded, evidence="; ".join(words))

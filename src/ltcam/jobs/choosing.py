@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ltcam.calibration.kinds import MOST_JUDGED, KindChoice, choose_kinds
-from ltcam.calibration.looks import Look, look_at, shuffled
+from ltcam.calibration.looks import Learned, Look, look_at, shuffled
 from ltcam.calibration.shown import shown
 from ltcam.calibration.smallest import (
     MOST_LOOKED_AT,
@@ -19,7 +19,6 @@ from ltcam.calibration.smallest import (
     with_smallest,
     with_smallest_pieces_of,
 )
-from ltcam.data.dataset import Sample
 from ltcam.data.decoded import DecodedImages
 from ltcam.jobs.trained import Trained
 from ltcam.models.classifier import Classifier
@@ -53,19 +52,11 @@ def with_kinds(
     run = trained.run
     maps, most = _chosen_from(trained)
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
-    samples = _learned(trained)
+    learned = Learned.of(trained.dataset, run.classes[1:])
     listener.begun("choosing what is drawn of each kind")
     listener.choosing(0, len(run.classes) - 1)
     try:
-        choice = choose_kinds(
-            network,
-            {kind: [s.path for s in samples if s.label == kind] for kind in run.classes[1:]},
-            [s.path for s in samples if not s.defective],
-            listener.choosing,
-            held_back=[s.path for s in samples if s.split == "val"],
-            most=most,
-            decoded=decoded,
-        )
+        choice = choose_kinds(network, learned, listener.choosing, most=most, decoded=decoded)
     except DataError as error:
         listener.say(f"nothing was chosen by kind of defect: {error}")
         evidence = {**run.evidence, "kinds": {"sentence": str(error)}}
@@ -125,14 +116,14 @@ def _with_smallest_pieces(
     run = trained.run
     drawn = {name: run.maps[name] for kind in run.kinds.values() for name in kind.all_maps}
     network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(drawn)
-    samples = _learned(trained)
+    learned = Learned.of(trained.dataset, tuple(run.kinds))
     listener.begun("choosing the smallest piece of a mask")
 
     found: dict[str, Smallest] = {}
     for kind, settings in run.kinds.items():
         most = MOST_JUDGED * max(1, len(settings.parts))
-        files = shuffled([sample.path for sample in samples if sample.label == kind], run.seed)
-        found |= smallest_pieces(kind, settings, ok[:MOST_LOOKED_AT], look_at(network, files, most, decoded))
+        looks = look_at(network, shuffled(learned.defective[kind], run.seed), most, decoded)
+        found |= smallest_pieces(kind, settings, ok[:MOST_LOOKED_AT], looks)
     kinds = {kind: with_smallest_pieces_of(kind, settings, found) for kind, settings in run.kinds.items()}
     words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
     listener.say(f"smaller pieces are left out of masks: {words}; `--min-area` of predict takes another size")
@@ -143,11 +134,6 @@ def _with_smallest_pieces(
     }
     run = run.model_copy(update=update)
     return replace(trained, run=run, classifier=trained.classifier.cpu())
-
-
-def _learned(trained: Trained) -> list[Sample]:
-    """Images of the train and validation sides."""
-    return [sample for sample in trained.dataset.samples if sample.split in {"train", "val"}]
 
 
 def judge_of(classifier: Classifier) -> Classifier:

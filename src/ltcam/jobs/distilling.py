@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
+from ltcam.calibration.looks import Learned
 from ltcam.calibration.scores import logits_of, scores_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset
@@ -204,17 +205,9 @@ def _better_of(
     judge = TorchNetwork.of(
         teacher.run, judge_of(teacher.network.classifier), choose_device(execution.device)
     )
-    samples = [sample for sample in dataset.samples if sample.split in {"train", "val"}]
     listener.begun("comparing its masks with the teacher's")
     try:
-        found = compare(
-            judge,
-            teacher,
-            student,
-            {kind: [s.path for s in samples if s.label == kind] for kind in dataset.classes[1:]},
-            [s.path for s in samples if not s.defective],
-            held_back=[s.path for s in samples if s.split == "val"],
-        )
+        found = compare(judge, teacher, student, Learned.of(dataset, dataset.classes[1:]))
     except DataError as error:
         listener.say(f"the student was not compared with its teacher: {error}")
         return student, {"judged": {"sentence": str(error)}}

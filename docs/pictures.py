@@ -131,7 +131,7 @@ def overlay(inspector: Inspector, data: Path) -> NDArray[np.uint8]:
     """What `ltcam predict` writes into its folder `overlays`."""
     image, _ = _pair(data, OVERLAY)
     found = _inspect(inspector, image, gate=True)
-    return draw_overlay(image, found.mask, found.heatmap, found.regions, found.verdict, found.score)
+    return draw_overlay(image, found)
 
 
 def stage_maps(

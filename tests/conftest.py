@@ -18,7 +18,7 @@ import torch
 from ltcam.models.classifier import build_classifier, stages_of
 from ltcam.models.student import STUDENT, build_student
 from ltcam.models.torchvision_operators import prepare_torchvision
-from ltcam.runs.folder import write_run
+from ltcam.runs.folder import TrainingRecord, write_run
 from ltcam.runs.run import Run
 from ltcam_runtime.settings import MAP, CamSettings, VerdictSettings
 
@@ -60,7 +60,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             }
         )
         folder = tmp_path_factory.mktemp("run")
-        write_run(folder, run, classifier, split, [{"epoch": 0, "train_loss": 0.5}], "<html></html>")
+        write_run(
+            folder, run, classifier, TrainingRecord(split, [{"epoch": 0, "train_loss": 0.5}], "<html></html>")
+        )
         return folder
 
     return make

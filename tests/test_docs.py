@@ -27,11 +27,11 @@ import ltcam.cam
 from ltcam.cam.methods import list_methods, registry
 from ltcam.data.layouts import LAYOUTS
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
-from ltcam.evaluation.summary import summarise
+from ltcam.evaluation.summary import SummarySettings, summarise
 from ltcam.models.classifier import build_classifier, stages_of
-from ltcam.runs.folder import write_run
+from ltcam.runs.folder import TrainingRecord, write_run
 from ltcam.runs.run import Run
-from ltcam.synth import synthesise
+from ltcam.synth import SynthesisSettings, synthesise
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, VerdictSettings
 from ltcam_runtime.writers.csv import COLUMNS
@@ -81,7 +81,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples name: photos, a run, part.png."""
     root = tmp_path_factory.mktemp("docs")
     synthesise(
-        root / "photos", surfaces=("ceramic",), images_per_surface=4, defect_share=0.5, size=(96, 96), seed=1
+        root / "photos",
+        SynthesisSettings(
+            surfaces=("ceramic",), images_per_surface=4, defect_share=0.5, size=(96, 96), seed=1
+        ),
     )
     shutil.copy(next((root / "photos" / "good").rglob("*.png")), root / "part.png")
     torch.manual_seed(0)
@@ -99,7 +102,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=0,
     )
     (root / "run").mkdir()
-    write_run(root / "run", run, classifier, "path,label,group,split\n", [], "")
+    write_run(root / "run", run, classifier, TrainingRecord("path,label,group,split\n"))
     return root
 
 
@@ -253,7 +256,7 @@ def test_results_page_names_every_metric() -> None:
         mask = None if label == "ok" else truth
         records.append(record_image(image, label, prediction, mask))
         histograms.add(records[-1], truth.astype(np.float32), mask)
-    metrics = summarise(records, histograms, threshold=0.5, bootstrap=2).to_json()
+    metrics = summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=2)).to_json()
     names = {"pit", "crack"}  # keys that are class names
     assert keys_of(metrics) - names <= words_of("reference/outputs.md")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ltcam.synth import synthesise
+from ltcam.synth import SynthesisSettings, synthesise
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/first-five-minutes.md", "docs/tutorial.md")
@@ -37,7 +37,9 @@ def test_every_page_leads_from_images_to_masks(page: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_lines_work_in_the_order_printed(page: str, tmp_path: Path) -> None:
-    synthesise(tmp_path / "photos", surfaces=("ceramic",), images_per_surface=36, size=(96, 96))
+    synthesise(
+        tmp_path / "photos", SynthesisSettings(surfaces=("ceramic",), images_per_surface=36, size=(96, 96))
+    )
     (tmp_path / "new-photos").symlink_to(tmp_path / "photos" / "good")
     paths = [str(ROOT / "src"), str(ROOT / "runtime" / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "2"}

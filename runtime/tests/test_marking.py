@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ltcam_runtime.marking import DARK, draw_outline
+from ltcam_runtime.marking import DARK, Line, draw_outline
 
 RED = (255, 0, 0)
 
 
 def drawn(mask: np.ndarray, size: tuple[int, int], **options: int) -> np.ndarray:
     picture = np.full((*size, 3), 200, np.uint8)
-    draw_outline(picture, mask, RED, **options)
+    draw_outline(picture, mask, Line(RED, **options))
     return picture
 
 

@@ -21,7 +21,7 @@ from ltcam_runtime.masks import otsu
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection, Verdict
-from ltcam_runtime.writers import KINDS, MARKER, open_writers
+from ltcam_runtime.writers import KINDS, MARKER, ResultFacts, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
 from ltcam_runtime.writers.crops import crop
 from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, csv_text, text_cell
@@ -310,9 +310,7 @@ def test_cells_are_no_formulas_and_read_as_they_were(text: str) -> None:
 
 
 def overlay(found: Inspection, value: int = 128) -> np.ndarray:
-    return draw_overlay(
-        picture(found, value), found.mask, found.heatmap, found.regions, found.verdict, found.score
-    )
+    return draw_overlay(picture(found, value), found)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (200, 200), (1250, 500), (2600, 3000)])
@@ -374,7 +372,7 @@ def test_hair_thin_masks_survive_a_reduction() -> None:
 def test_overlay_sizes_must_agree() -> None:
     found = inspection()
     with pytest.raises(ValueError, match="differ in size"):
-        draw_overlay(np.zeros((20, 30, 3), np.uint8), found.mask, found.heatmap, found.regions, "defect", 0.5)
+        draw_overlay(np.zeros((20, 30, 3), np.uint8), found)
 
 
 # ------------------------------------------------------------------------------------ together
@@ -386,8 +384,7 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
         output_folder(tmp_path / "out", marker=MARKER) as folder,
         open_writers(
             folder,
-            defect_classes=["crack"],
-            settings={"method": "x"},
+            ResultFacts(["crack"], {"method": "x"}),
             kinds=KINDS,
             report=ReportSettings("S", 0.5),
         ) as writer,
@@ -429,12 +426,12 @@ def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:
 
 
 def test_only_what_is_asked_for_and_always_the_marker(tmp_path: Path) -> None:
-    with open_writers(tmp_path, defect_classes=["crack"], settings={}, kinds=["masks"]) as writer:
+    with open_writers(tmp_path, ResultFacts(["crack"]), kinds=["masks"]) as writer:
         writer.add(inspection(), picture(inspection()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", MARKER]
     with (
         pytest.raises(ValueError, match=r"\['pdf'\].*csv"),
-        open_writers(tmp_path, defect_classes=[], settings={}, kinds=["pdf", *KINDS]),
+        open_writers(tmp_path, ResultFacts([]), kinds=["pdf", *KINDS]),
     ):
         raise AssertionError("not reached")
 
@@ -442,7 +439,7 @@ def test_only_what_is_asked_for_and_always_the_marker(tmp_path: Path) -> None:
 def test_a_failing_body_leaves_no_open_files(tmp_path: Path) -> None:
     with (  # noqa: PT012
         pytest.raises(KeyboardInterrupt),
-        open_writers(tmp_path, defect_classes=["crack"], settings={}, kinds=KINDS) as writer,
+        open_writers(tmp_path, ResultFacts(["crack"]), kinds=KINDS) as writer,
     ):
         writer.add(inspection(), picture(inspection()))
         writer.add_failure("a", "b")
@@ -453,9 +450,7 @@ def test_a_failing_body_leaves_no_open_files(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     found = inspection(mask=RNG.random((24, 24)) > 0.8)
     held = []
-    with open_writers(
-        tmp_path, defect_classes=["crack"], settings={}, kinds=["csv", "json", "coco"]
-    ) as writer:
+    with open_writers(tmp_path, ResultFacts(["crack"]), kinds=["csv", "json", "coco"]) as writer:
         tracemalloc.start()
         for _ in range(2):
             for _ in range(20):

@@ -50,7 +50,7 @@ def test_the_same_command_again_makes_nothing_and_changes_nothing(
     judged: Path, run: Path, manifest: Path
 ) -> None:
     before = {part: part.stat().st_mtime_ns for part in judged.rglob("*.parquet")}
-    done = archive(run, str(manifest), str(judged), here, ArchiveSettings(shard_size=16))
+    done = archive(run, str(manifest), str(judged), ArchiveSettings(here, shard_size=16))
     assert (done.found, done.made) == (3, 0)
     assert {part: part.stat().st_mtime_ns for part in judged.rglob("*.parquet")} == before
 
@@ -60,7 +60,7 @@ def test_what_is_interrupted_says_what_is_kept(run: Path, manifest: Path, tmp_pa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"finished shards are kept in .*; the same command goes on"):
-        archive(run, str(manifest), str(tmp_path / "out"), stopped)
+        archive(run, str(manifest), str(tmp_path / "out"), ArchiveSettings(stopped))
 
 
 def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> Non
 def test_equal_shards_are_equal_bytes(run: Path, manifest: Path) -> None:
     images = read_manifest(str(manifest)).images[:6]
     model = load_model(run, "cpu")
-    once, again = (judge(images, model.inspector.inspect_batch, "m", "s", batch_size=4) for _ in range(2))
+    once, again = (judge(images, model, batch_size=4) for _ in range(2))
     assert once == again
 
 
@@ -83,7 +83,7 @@ def test_another_model_begins_another_generation(
 ) -> None:
     other = make_run(seed=1)
     before = {part: part.read_bytes() for part in judged.rglob("*.parquet")}
-    done = archive(other, str(manifest), str(judged), here, ArchiveSettings(shard_size=64))
+    done = archive(other, str(manifest), str(judged), ArchiveSettings(here, shard_size=64))
     assert (done.found, done.made) == (0, 1)
     assert all(part.read_bytes() == content for part, content in before.items())
     assert len(list(judged.glob("generation-*"))) == 2

@@ -48,7 +48,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(many: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Every shard as it comes without any trouble."""
     out = tmp_path_factory.mktemp("expected")
-    done = archive(run, str(many), str(out), here, ArchiveSettings(shard_size=SHARD))
+    done = archive(run, str(many), str(out), ArchiveSettings(here, shard_size=SHARD))
     assert done.made == MANY // SHARD
     assert len(set(ids(out))) == len(ids(out)) == MANY
     return shards(out)

@@ -20,7 +20,7 @@ from ltcam.data.truth import read_truth
 from ltcam_runtime.images import read_image
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers import open_writers
+from ltcam_runtime.writers import ResultFacts, open_writers
 
 CLASSES = ('cr"ack', "dent <b>&")
 READERS: dict[str, Callable[[Path], Iterable[Annotated]]] = {
@@ -67,7 +67,7 @@ def inspections() -> list[Inspection]:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     kinds = ("coco", "cvat", "label-studio", "labelme", "yolo")
-    with open_writers(folder, defect_classes=CLASSES, settings={}, kinds=kinds) as writers:
+    with open_writers(folder, ResultFacts(CLASSES), kinds=kinds) as writers:
         for each in inspections():
             writers.add(each, np.zeros((*each.size, 3), np.uint8))
         writers.add_failure("broken.png", "it is empty")

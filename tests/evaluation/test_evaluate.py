@@ -18,6 +18,7 @@ from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
 from ltcam.evaluation.evaluate import Histograms, ImageRecord, Prediction, make_histograms, record_image
 from ltcam.evaluation.metrics import MaskCounts, MaskMetrics
+from ltcam.evaluation.summary import SummarySettings
 from ltcam.evaluation.summary import summarise as summarise_typed
 from ltcam_runtime.results import Verdict
 
@@ -87,7 +88,7 @@ def test_golden_g7_through_the_summary() -> None:
         record_of("a", "crack", *mask_of(tp=8, fp=2)),
         record_of("b", "crack", *mask_of(tp=1, fp=3, fn=4)),
     ]
-    pixel = summarise(records, make_histograms(), threshold=0.5, bootstrap=10)["pixel"]
+    pixel = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=10))["pixel"]
     assert pixel["precision"] == 9 / 14
     assert pixel["recall"] == 9 / 13
     assert pixel["f1"] == pytest.approx(2 / 3)
@@ -103,7 +104,7 @@ def test_populations_differ_by_images_and_verdict() -> None:
         record_of("fine", "ok", *mask_of(fp=5), verdict="ok", score=0.2),
         record_of("alarm", "ok", *mask_of(fp=7), verdict="unsure", score=0.6),
     ]
-    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)["populations"]
+    found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=5))["populations"]
     expected = {
         "defective": PixelCounts(7, 3, 1),
         "all": PixelCounts(7, 15, 1),
@@ -124,7 +125,7 @@ def test_populations_differ_by_images_and_verdict() -> None:
 
 def test_summary_equals_pooling_all_pixels() -> None:
     records, histograms, raw = evaluation()
-    found = summarise(records, histograms, threshold=0.45, bootstrap=20)
+    found = summarise(records, histograms, SummarySettings(threshold=0.45, bootstrap=20))
     defective = [row for row in raw if row[3] != "ok"]
     for population, rows in (("defective", defective), ("all", raw)):
         mask = np.concatenate([row[2].ravel() for row in rows])
@@ -155,7 +156,7 @@ def test_summary_equals_pooling_all_pixels() -> None:
 
 def test_shape_of_the_result() -> None:
     records, histograms, _ = evaluation()
-    found = summarise(records, histograms, threshold=0.5, bootstrap=20)
+    found = summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=20))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["schema_version"] == 1
     numbers = {"iou", "precision", "recall", "f1", "ap", "auroc", "pro", "mean_image_iou", "two_class_miou"}
@@ -186,22 +187,24 @@ def test_boxes_are_pooled() -> None:
     half = np.zeros_like(truth)
     half[2:8, 2:7] = True
     half[14:16, 2:4] = True
-    found = summarise([record_of("a", "pit", half, truth)], make_histograms(), threshold=0.5, bootstrap=3)
+    found = summarise(
+        [record_of("a", "pit", half, truth)], make_histograms(), SummarySettings(threshold=0.5, bootstrap=3)
+    )
     assert found["boxes"]["0.5"] == {"recall": 0.5, "precision": 0.5}
     assert found["populations"]["gated"]["boxes"]["0.1"]["recall"] == 0.5
 
 
 def test_order_of_the_records_does_not_matter() -> None:
     records, histograms, _ = evaluation()
-    found = summarise(records, histograms, threshold=0.5, bootstrap=50)
+    found = summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=50))
     random.Random(3).shuffle(records)
-    assert summarise(records, histograms, threshold=0.5, bootstrap=50) == found
-    assert summarise(records, histograms, threshold=0.5, bootstrap=50, seed=1) != found
+    assert summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=50)) == found
+    assert summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=50, seed=1)) != found
 
 
 def test_classes_are_told_apart_where_there_are_several() -> None:
     records, histograms, raw = evaluation()
-    found = summarise(records, histograms, threshold=0.5, bootstrap=5)
+    found = summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=5))
     assert set(found["classes"]) == {"crack", "pit"}
     pits = [count_pixels(row[2], row[1]) for row in raw if row[3] == "pit"]
     assert found["classes"]["pit"]["pixel_iou"] == iou(sum(pits, PixelCounts()))
@@ -211,11 +214,15 @@ def test_classes_are_told_apart_where_there_are_several() -> None:
     # Rows are labels. OK images scored 0.5 count as what they are judged, though OK is the likeliest class of all.
     assert found["confusion"]["matrix"] == [[3, 3, 0], [0, 3, 0], [3, 0, 0]]
     cracks = [record for record in records if record.label in ("ok", "crack")]
-    assert summarise(cracks, histograms, threshold=0.5, bootstrap=5)["classes"] == {}
+    assert summarise(cracks, histograms, SummarySettings(threshold=0.5, bootstrap=5))["classes"] == {}
 
 
 def test_without_class_scores_there_is_no_confusion() -> None:
-    found = summarise([record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2)
+    found = summarise(
+        [record_of("a", "pit", *mask_of(tp=1))],
+        make_histograms(),
+        SummarySettings(threshold=0.5, bootstrap=2),
+    )
     assert found["confusion"] is None
 
 
@@ -227,7 +234,7 @@ def test_worst_images_come_first_and_undefined_ones_not_at_all() -> None:
         record_of("nothing", "crack", *mask_of()),
         record_of("ok", "ok", *mask_of(fp=3)),
     ]
-    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=2, worst=2)
+    found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=2, worst=2))
     assert found["worst"] == ["awful", "bad"]
 
 
@@ -243,7 +250,7 @@ def test_defective_images_without_mask_count_as_images_only() -> None:
     # An OK image needs no mask to be known.
     assert fine.counts is not None
     assert fine.counts.pixels == PixelCounts(0, 3, 0, 17)
-    found = summarise([unknown, known, fine], histograms, threshold=0.5, bootstrap=5)
+    found = summarise([unknown, known, fine], histograms, SummarySettings(threshold=0.5, bootstrap=5))
     assert found["images"] == {"total": 3, "defective": 2, "ok": 1, "with_mask": 1}
     assert found["populations"]["defective"]["images"] == 1
     assert found["populations"]["all"]["images"] == 2
@@ -254,7 +261,7 @@ def test_defective_images_without_mask_count_as_images_only() -> None:
 def test_no_masks_at_all_and_one_class_only_are_null() -> None:
     prediction, _ = mask_of(tp=3)
     records = [record_of(name, "crack", prediction, None) for name in "abc"]
-    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
+    found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=5))
     assert found["pixel"]["iou"] is None
     assert found["pixel"]["ap"] is None
     assert found["pixel"]["ceiling_2px"] is None
@@ -267,7 +274,7 @@ def test_no_masks_at_all_and_one_class_only_are_null() -> None:
 def test_all_empty_is_undefined() -> None:
     empty = np.zeros((5, 5), np.uint8)
     records = [record_of(name, "ok", empty, empty, verdict="ok", score=0.1) for name in "ab"]
-    found = summarise(records, make_histograms(), threshold=0.5, bootstrap=5)
+    found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=5))
     for population in found["populations"].values():
         assert population["iou"] is None
         assert population["mean_image_iou"] is None
@@ -285,12 +292,12 @@ def test_bad_input_names_the_image() -> None:
     with pytest.raises(ValueError, match="score"):
         record_of("a.png", "crack", prediction, truth, score=math.nan)
     with pytest.raises(ValueError, match="no records"):
-        summarise([], make_histograms(), threshold=0.5)
+        summarise([], make_histograms(), SummarySettings(threshold=0.5))
 
 
 def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
     records, histograms, raw = evaluation()
-    found = summarise_typed(records, histograms, threshold=0.5, bootstrap=5)
+    found = summarise_typed(records, histograms, SummarySettings(threshold=0.5, bootstrap=5))
     peaks: dict[str, Any] = {}
     for heatmap, truth, _, label, *_ in raw:
         if label != "ok":
@@ -316,7 +323,9 @@ def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
 def test_one_of_one_is_not_certain() -> None:
     """Shares of whole images have exact bounds: of Clopper and Pearson's own definition, by the binomial's tails."""
     found = summarise_typed(
-        [record_of("a", "pit", *mask_of(tp=1))], make_histograms(), threshold=0.5, bootstrap=2
+        [record_of("a", "pit", *mask_of(tp=1))],
+        make_histograms(),
+        SummarySettings(threshold=0.5, bootstrap=2),
     )
     recall = found.verdicts.metrics.recall
     assert (recall.value, recall.high) == (1, 1)

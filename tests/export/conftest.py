@@ -157,7 +157,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             seed=0,
             **values,
         )
-        write_run(folder, run, classifier, "", [], "")
+        write_run(folder, run, classifier)
         return folder
 
     return make

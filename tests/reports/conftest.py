@@ -7,7 +7,7 @@ import pytest
 
 from ltcam.evaluation.boxes import mask_boxes
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
-from ltcam.evaluation.summary import Evaluation, summarise
+from ltcam.evaluation.summary import Evaluation, SummarySettings, summarise
 from ltcam.runs.run import Run
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.results import Verdict
@@ -37,7 +37,7 @@ def make_metrics(
         record = record_image(f"{index:02}.png", label, made, known)
         histograms.add(record, heatmap, known)
         records.append(record)
-    return summarise(records, histograms, threshold=0.5, bootstrap=20)
+    return summarise(records, histograms, SummarySettings(threshold=0.5, bootstrap=20))
 
 
 @pytest.fixture(scope="session")

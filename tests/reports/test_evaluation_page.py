@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Page
 
 from ltcam.evaluation.summary import Evaluation
-from ltcam.reports.evaluation_page import ExamplePicture, evaluation_page
+from ltcam.reports.evaluation_page import ExamplePicture, Heading, evaluation_page
 from ltcam.runs.run import Run
 from ltcam_runtime.results import Verdict
 from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, SharpeningSettings
@@ -28,7 +28,7 @@ def picture(
 def test_page_shows_the_numbers(metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]) -> None:
     evaluation = metrics_of()
     page = parse(
-        evaluation_page(evaluation, run, [picture()], title="test side", command="ltcam evaluate a b")
+        evaluation_page(Heading("test side", command="ltcam evaluate a b"), evaluation, run, [picture()])
     )
     metrics = evaluation.to_json()
     pixel, image = metrics["pixel"], metrics["image"]
@@ -61,7 +61,7 @@ def test_page_shows_the_numbers(metrics_of: Callable[..., Evaluation], run: Run,
 def test_three_populations_stand_side_by_side(metrics_of: Callable[..., Evaluation], run: Run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
-    text = evaluation_page(evaluation, run, [], title="x")
+    text = evaluation_page(Heading("x"), evaluation, run, [])
     match = re.search(r"<strong>IoU</strong>.*?</tr>", text, re.DOTALL)
     assert match is not None
     row = match.group()
@@ -72,7 +72,7 @@ def test_three_populations_stand_side_by_side(metrics_of: Callable[..., Evaluati
 def test_page_is_self_contained_and_escaped(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
 ) -> None:
-    text = evaluation_page(metrics_of(), run, [picture(f"a/{evil}.png")], title=evil, command=evil)
+    text = evaluation_page(Heading(evil, command=evil), metrics_of(), run, [picture(f"a/{evil}.png")])
     page = parse(text)
     page.assert_self_contained()
     assert "<script" not in text
@@ -82,10 +82,10 @@ def test_page_is_self_contained_and_escaped(
 def test_classes_and_confusion_only_where_there_are_several(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
 ) -> None:
-    several = parse(evaluation_page(metrics_of(), run, [], title="x")).text
+    several = parse(evaluation_page(Heading("x"), metrics_of(), run, [])).text
     assert "Which class was taken for which" in several
     assert "Named right" in several
-    one = parse(evaluation_page(metrics_of(classes=("crack",)), run, [], title="x")).text
+    one = parse(evaluation_page(Heading("x"), metrics_of(classes=("crack",)), run, [])).text
     assert "Which class was taken for which" not in one
     assert "Named right" not in one
     assert "Masks that fit worst" not in one
@@ -94,7 +94,7 @@ def test_classes_and_confusion_only_where_there_are_several(
 def test_confusion_counts_stand_in_their_rows(metrics_of: Callable[..., Evaluation], run: Run) -> None:
     evaluation = metrics_of()
     metrics = evaluation.to_json()
-    text = evaluation_page(evaluation, run, [], title="x")
+    text = evaluation_page(Heading("x"), evaluation, run, [])
     match = re.search(r'<table class="confusion">.*?</table>', text, re.DOTALL)
     assert match is not None
     table = match.group()
@@ -106,7 +106,7 @@ def test_confusion_counts_stand_in_their_rows(metrics_of: Callable[..., Evaluati
 def test_without_masks_only_verdicts_are_shown(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
 ) -> None:
-    page = parse(evaluation_page(metrics_of(masks=False), run, [], title="x"))
+    page = parse(evaluation_page(Heading("x"), metrics_of(masks=False), run, []))
     assert "No defective image has a mask" in page.text
     assert "Pixel IoU" not in page.text
     assert "Defects as boxes" not in page.text
@@ -125,12 +125,12 @@ def test_what_is_drawn_of_each_kind_is_what_was_evaluated(
     )
     maps = {**run.maps, seed: CamSettings(method="seed", stages=run.stages)}
     by_kind = run.model_copy(update={"maps": maps, "kinds": {"crack": dark}})
-    text = parse(evaluation_page(metrics_of(), by_kind, [], title="x")).text
+    text = parse(evaluation_page(Heading("x"), metrics_of(), by_kind, [])).text
     assert "seed crack, dark contrast, cut by Otsu's threshold" in text
     assert "regions smaller than 14 px are dropped" in text
     assert "layer-cam" not in text  # which nothing is drawn by
     mixed = by_kind.model_copy(update={"kinds": {"crack": dark, "dent": KindSettings()}})
-    text = parse(evaluation_page(metrics_of(), mixed, [], title="x")).text
+    text = parse(evaluation_page(Heading("x"), metrics_of(), mixed, [])).text
     assert "map, no contrast, cut by Otsu's threshold" in text
     assert "layer-cam" in text
 
@@ -139,7 +139,7 @@ def test_undefined_values_are_a_dash(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
 ) -> None:
     metrics = metrics_of(classes=("crack",), images=1)  # one OK image
-    page = parse(evaluation_page(metrics, run, [picture(iou=None)], title="x"))
+    page = parse(evaluation_page(Heading("x"), metrics, run, [picture(iou=None)]))
     assert "1 image: 0 defective, 1 OK; 0 false alarms." in page.text
     assert "Defects missed" not in page.text.partition("Another threshold")[0]
     assert "IoU" not in page.text.partition("Masks that fit worst")[2].partition("What was")[0]
@@ -151,14 +151,14 @@ def test_some_masks_missing_is_said(
 ) -> None:
     evaluation = metrics_of()
     evaluation = replace(evaluation, images=replace(evaluation.images, defective=11))
-    text = parse(evaluation_page(evaluation, run, [], title="x")).text
+    text = parse(evaluation_page(Heading("x"), evaluation, run, [])).text
     assert "3 of 11 defective images have no mask" in text
 
 
 def test_what_failed_is_listed(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
 ) -> None:
-    page = parse(evaluation_page(metrics_of(), run, [], title="x", failed=[("a.png", evil)]))
+    page = parse(evaluation_page(Heading("x"), metrics_of(), run, [], failed=[("a.png", evil)]))
     assert f"a.png {evil}" in page.text
 
 
@@ -166,7 +166,7 @@ def test_what_failed_is_listed(
 def test_verdict_of_a_defective_image_has_its_tone(
     metrics_of: Callable[..., Evaluation], run: Run, verdict: Verdict, tone: str
 ) -> None:
-    text = evaluation_page(metrics_of(), run, [picture(verdict=verdict, group="found")], title="x")
+    text = evaluation_page(Heading("x"), metrics_of(), run, [picture(verdict=verdict, group="found")])
     assert f'<span class="badge {tone}">{verdict}</span>' in text
 
 
@@ -174,7 +174,7 @@ def test_examples_stand_in_their_groups(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page]
 ) -> None:
     pictures = [picture("m.png", group="missed"), picture("f.png", None, "defect", "alarms", "ok")]
-    text = parse(evaluation_page(metrics_of(), run, pictures, title="x")).text
+    text = parse(evaluation_page(Heading("x"), metrics_of(), run, pictures)).text
     assert text.index("Defects that were missed") < text.index("m.png") < text.index("False alarms 1 shown")
     assert text.index("False alarms 1 shown") < text.index("f.png") < text.index("Another threshold")
     assert "Masks that fit best" not in text
@@ -186,8 +186,8 @@ def test_all_mistakes_are_named_where_pictures_do_not_show_them(
     evaluation = metrics_of(images=30)
     missed = evaluation.decisions.missed
     shown = [picture(name, group="missed") for name in missed[:2]]
-    text = parse(evaluation_page(evaluation, run, shown, title="x")).text
+    text = parse(evaluation_page(Heading("x"), evaluation, run, shown)).text
     assert f"Defects that were missed: all {len(missed)} names" in text
     assert all(name in text for name in missed)
     every = [picture(name, group="missed") for name in missed]
-    assert ": all " not in parse(evaluation_page(evaluation, run, every, title="x")).text
+    assert ": all " not in parse(evaluation_page(Heading("x"), evaluation, run, every)).text

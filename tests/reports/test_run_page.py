@@ -10,7 +10,7 @@ from tests.conftest import Page
 
 from ltcam.reports import drawing
 from ltcam.reports.examples import ExamplePicture, outlined
-from ltcam.reports.run_page import GROUPS, run_page
+from ltcam.reports.run_page import GROUPS, Illustrations, run_page
 from ltcam.reports.settings_rows import map_rows, plain, stage_names, verdict_sentence
 from ltcam.runs.run import Run
 from ltcam_runtime.settings import (
@@ -233,7 +233,7 @@ def test_what_was_chosen_is_shown_beside_what_was_not(run: Run, parse: type[Page
     mask = np.zeros((60, 80), bool)
     mask[20:30, 30:50] = True
     pictures = outlined(np.full((60, 80, 3), 90, np.uint8), [mask, ~mask])
-    page = parse(run_page(chosen, [], [], outlines={kind: pictures}, title="x"))
+    page = parse(run_page(chosen, [], [], Illustrations(outlines={kind: pictures}), title="x"))
     assert len(page.images) == 3
     page.assert_self_contained()
     for words in (
@@ -313,7 +313,7 @@ def test_page_shows_what_was_held_back_first(run: Run, evil: str) -> None:
         ExamplePicture(f"{evil}.png", "missed", evil, None, "ok", 0.2, picture, compared=False),
         ExamplePicture("fine.png", "passed", "ok", None, "ok", 0.1, picture, compared=False),
     ]
-    page = run_page(with_validation(run, evil), [], [], pictures, title="t")
+    page = run_page(with_validation(run, evil), [], [], Illustrations(pictures), title="t")
     assert "7 images: 3 defective, 4 OK; 1 defect missed, 2 false alarms" in page
     assert "--unsure 0.4 leaves 2 of them" in page
     assert page.index("held back") < page.index("The data")
@@ -327,6 +327,6 @@ def test_page_shows_what_was_held_back_first(run: Run, evil: str) -> None:
 def test_page_without_validation_says_so_and_shows_what_was_trained_on(run: Run) -> None:
     picture = np.full((20, 60, 3), 90, np.uint8)
     shown = [ExamplePicture("a.png", "trained", "crack", None, "defect", 0.9, picture, compared=False)]
-    page = run_page(run, [], [], shown, title="t")
+    page = run_page(run, [], [], Illustrations(shown), title="t")
     assert GROUPS["trained"] in page
     assert "On images that were held back" not in page

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import build_classifier
 from ltcam.models.seeded import SeededClassifier
-from ltcam.runs.folder import read_classifier, read_run, write_run
+from ltcam.runs.folder import TrainingRecord, read_classifier, read_run, write_run
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import (
     HISTORY_FILE,
@@ -74,7 +74,7 @@ def test_weights_in_another_memory_layout(tmp_path: Path, folder: Path) -> None:
     run = read_run(folder)
     classifier = build_classifier("test_resnet", 2)
     nn.Module.to(classifier, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    write_run(tmp_path, run, classifier, "", [], "")
+    write_run(tmp_path, run, classifier)
     read = read_classifier(tmp_path, run).state_dict()
     assert all(torch.equal(tensor, read[name]) for name, tensor in classifier.state_dict().items())
 
@@ -82,11 +82,15 @@ def test_weights_in_another_memory_layout(tmp_path: Path, folder: Path) -> None:
 def test_history_and_split_are_tables(tmp_path: Path, folder: Path) -> None:
     history = [{"epoch": 0, "val_ap": 0.5}, {"epoch": 1, "val_ap": float("nan")}]
     split = "path,label,group,split\na.png,ok,a,train\n"
-    write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, history, "<p>")
+    write_run(
+        tmp_path, read_run(folder), build_classifier("test_resnet", 2), TrainingRecord(split, history, "<p>")
+    )
     with (tmp_path / HISTORY_FILE).open() as file:
         assert [row["val_ap"] for row in csv.DictReader(file)] == ["0.5", "nan"]
     assert (tmp_path / SPLIT_FILE).read_text() == split
-    write_run(tmp_path, read_run(folder), build_classifier("test_resnet", 2), split, [], "<p>")
+    write_run(
+        tmp_path, read_run(folder), build_classifier("test_resnet", 2), TrainingRecord(split, report="<p>")
+    )
     assert (tmp_path / HISTORY_FILE).read_text() == ""
 
 
@@ -375,11 +379,11 @@ def test_a_network_with_seed_maps_answers_by_one_of_two(
     nn.init.zeros_(seeded.get_parameter(f"{zero}.weight"))
     folder = make_run()
     run = read_run(folder).model_copy(update={"taps": ("trunk.layer1",)})
-    write_run(folder, run, seeded, "", [], "")
+    write_run(folder, run, seeded)
     read = read_classifier(folder, read_run(folder)).state_dict()
     assert all(torch.equal(tensor, read[name]) for name, tensor in seeded.state_dict().items())
     nn.init.zeros_(seeded.get_parameter(f"{other}.weight"))
-    write_run(folder, run, seeded, "", [], "")
+    write_run(folder, run, seeded)
     with pytest.raises(RunError, match=r"'head.weight' and 'peaks.weight' is all zero"):
         read_classifier(folder, read_run(folder))
 
@@ -394,7 +398,7 @@ def test_seed_maps_of_parts(make_run: Callable[..., Path]) -> None:
     parts = [{"sign": "seed 2", "map": "seed 2"}, {"sign": "seed 3", "map": "seed 1"}]
     folder = make_run(maps=maps, map="seed 1", kinds={"dent": {"map": "seed 1", "parts": parts}})
     run = read_run(folder).model_copy(update={"taps": ("trunk.layer1",)})
-    write_run(folder, run, seeded, "", [], "")
+    write_run(folder, run, seeded)
     inspector = Inspector.load(folder, device="cpu")
     assert inspector.settings.maps == ("seed 2", "seed 3", "seed 1")
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltcam.synth import FAINT, MIXED, SURFACES, Piece, contrast_to_noise, draw_piece, plan, synthesise
+from ltcam.synth import (
+    FAINT,
+    MIXED,
+    SURFACES,
+    Piece,
+    SynthesisSettings,
+    contrast_to_noise,
+    draw_piece,
+    plan,
+    synthesise,
+)
 from ltcam.synth.materials import MATERIALS
 from ltcam_runtime.errors import OutputError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
@@ -34,7 +44,10 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synth") / "set"
     return synthesise(
-        out, surfaces=("brushed", "ceramic"), images_per_surface=18, defect_share=0.5, size=SIZE, seed=3
+        out,
+        SynthesisSettings(
+            surfaces=("brushed", "ceramic"), images_per_surface=18, defect_share=0.5, size=SIZE, seed=3
+        ),
     )
 
 
@@ -97,11 +110,9 @@ def test_files_depend_on_their_name_and_the_seed_alone(small_set: Path, tmp_path
     # Other surfaces, another order, other numbers of images and defects.
     other = synthesise(
         tmp_path / "other",
-        surfaces=("ceramic", "brushed"),
-        images_per_surface=12,
-        defect_share=0.4,
-        size=SIZE,
-        seed=3,
+        SynthesisSettings(
+            surfaces=("ceramic", "brushed"), images_per_surface=12, defect_share=0.4, size=SIZE, seed=3
+        ),
     )
     here, there = files_of(small_set), files_of(other)
     shared = {name for name in here.keys() & there.keys() if name.endswith(".png")}
@@ -113,7 +124,9 @@ def test_files_depend_on_their_name_and_the_seed_alone(small_set: Path, tmp_path
 def test_same_arguments_same_bytes_and_other_seed_other_images(tmp_path: Path) -> None:
     def make(name: str, seed: int) -> dict[str, bytes]:
         out = tmp_path / name
-        return files_of(synthesise(out, surfaces=("cast",), images_per_surface=6, size=SIZE, seed=seed))
+        return files_of(
+            synthesise(out, SynthesisSettings(surfaces=("cast",), images_per_surface=6, size=SIZE, seed=seed))
+        )
 
     first, again, other = make("a", 1), make("b", 1), make("c", 2)
     assert first == again
@@ -168,9 +181,7 @@ def test_progress_counts_every_image(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     synthesise(
         tmp_path / "set",
-        surfaces=("ceramic",),
-        images_per_surface=4,
-        size=SIZE,
+        SynthesisSettings(surfaces=("ceramic",), images_per_surface=4, size=SIZE),
         progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -195,14 +206,16 @@ def test_bad_arguments_are_named_before_anything_is_written(
     tmp_path: Path, arguments: dict[str, object], named: str
 ) -> None:
     with pytest.raises(SettingsError, match=named):
-        synthesise(tmp_path / "set", **arguments)  # type: ignore[arg-type]
+        synthesise(tmp_path / "set", SynthesisSettings(**arguments))  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_peoples_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError):
-        synthesise(tmp_path, surfaces=("cast",), images_per_surface=1, size=SIZE, overwrite=True)
+        synthesise(
+            tmp_path, SynthesisSettings(surfaces=("cast",), images_per_surface=1, size=SIZE), overwrite=True
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -210,10 +223,7 @@ def test_a_set_is_replaced_only_when_asked(tmp_path: Path) -> None:
     def make(seed: int, *, overwrite: bool) -> Path:
         return synthesise(
             tmp_path / "set",
-            surfaces=("ceramic",),
-            images_per_surface=1,
-            size=SIZE,
-            seed=seed,
+            SynthesisSettings(surfaces=("ceramic",), images_per_surface=1, size=SIZE, seed=seed),
             overwrite=overwrite,
         )
 
@@ -230,7 +240,9 @@ def test_an_interrupted_set_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         synthesise(
-            tmp_path / "set", surfaces=("ceramic",), images_per_surface=2, size=SIZE, progress=interrupt
+            tmp_path / "set",
+            SynthesisSettings(surfaces=("ceramic",), images_per_surface=2, size=SIZE),
+            progress=interrupt,
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -16,7 +16,7 @@ from ltcam_runtime.listing import Listing
 from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.settings import CamSettings, DrawingSettings, InspectionSettings, KindSettings
-from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, open_writers
+from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, ResultFacts, open_writers
 from ltcam_runtime.writers.behind import writing_behind
 from ltcam_runtime.zooming import too_small_to_see
 
@@ -188,16 +188,11 @@ def write_predictions(
             threshold=inspector.settings.verdict.threshold,
             px_per_mm=wanted.writing.px_per_mm,
         )
+        facts = ResultFacts(
+            inspector.settings.classes[1:], opened.settings, left_out, wanted.writing.px_per_mm
+        )
         with (
-            open_writers(
-                folder,
-                defect_classes=inspector.settings.classes[1:],
-                settings=opened.settings,
-                kinds=(*TABLES, *wanted.writing.save),
-                left_out=left_out,
-                report=report,
-                px_per_mm=wanted.writing.px_per_mm,
-            ) as writers,
+            open_writers(folder, facts, kinds=(*TABLES, *wanted.writing.save), report=report) as writers,
             writing_behind(writers) as behind,
         ):
             for name, reason in listing.failed:

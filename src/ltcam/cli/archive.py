@@ -96,10 +96,10 @@ def judge(
     out, page, settings = (
         written.out,
         written.page,
-        ArchiveSettings(portions.shard_size, portions.batch_size, portions.device),
+        ArchiveSettings(workers.of, portions.shard_size, portions.batch_size, portions.device),
     )
     with progress("judging shards") as advance:
-        done = archive(model, images, out, workers.of, settings, advance)
+        done = archive(model, images, out, settings, advance)
     generation = done.generation
     failed = read.failures(open_store(out), generation)
     for name, reason in failed[:_LISTED]:

@@ -97,16 +97,18 @@ def synth(
     overwrite: Overwrite = False,
 ) -> int:
     """Make a synthetic inspection set with exact masks: textured surfaces, the kinds of defect that each has, lots."""
-    from ltcam.synth import synthesise  # noqa: PLC0415
+    from ltcam.synth import SynthesisSettings, synthesise  # noqa: PLC0415
 
     with progress("drawing") as advance:
         synthesise(
             out,
-            surfaces=listed(drawn.surfaces),
-            images_per_surface=drawn.images,
-            defect_share=drawn.defect_share,
-            size=parse_size(drawn.image_size),
-            seed=drawn.seed,
+            SynthesisSettings(
+                surfaces=listed(drawn.surfaces),
+                images_per_surface=drawn.images,
+                defect_share=drawn.defect_share,
+                size=parse_size(drawn.image_size),
+                seed=drawn.seed,
+            ),
             overwrite=overwrite,
             progress=advance,
         )

@@ -18,11 +18,13 @@ class ArchiveSettings:
     """How an archive is judged.
 
     Attributes:
+        engine: how a worker gets ready, to what makes the shards.
         shard_size: images per Parquet file; another size begins another generation.
         batch_size: images per pass of the network.
         device: `auto`, `cpu` or `cuda`.
     """
 
+    engine: Callable[[OpenMaker], Engine]
     shard_size: int = 256
     batch_size: int = 8
     device: str = "cpu"
@@ -32,8 +34,7 @@ def archive(
     model: Path,
     images: str,
     out: str,
-    engine: Callable[[OpenMaker], Engine],
-    settings: ArchiveSettings = ArchiveSettings(),  # frozen
+    settings: ArchiveSettings,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Archived:
     """Judge what is not judged yet.
@@ -42,8 +43,7 @@ def archive(
         model: run folder or exported file.
         images: manifest, folder or URL.
         out: folder or URL of the results.
-        engine: how a worker gets ready, to what makes the shards.
-        settings: how.
+        settings: who judges, and how.
         progress: called with (shards done, shards in all).
 
     Raises:
@@ -67,6 +67,6 @@ def archive(
         str(model.resolve()), known.sha256, results, settings.device, batch_size=settings.batch_size
     )
     try:
-        return run_archive(store, generation, manifest, engine(opener), progress)
+        return run_archive(store, generation, manifest, settings.engine(opener), progress)
     except KeyboardInterrupt as ended:
         raise type(ended)(f"finished shards are kept in {out}; the same command goes on there") from ended

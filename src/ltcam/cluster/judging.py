@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ltcam.cluster.manifest import Listed, read_bytes
+from ltcam.jobs.models import Model
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.images import read_image, resize
 from ltcam_runtime.results import Inspection
@@ -47,35 +48,23 @@ judged, then the verdict and what follows from it are null."""
 
 _SCORE_DIGITS = 6
 
-Inspect = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], Sequence[Inspection]]
 
-
-def judge(
-    images: Sequence[Listed],
-    inspect: Inspect,
-    model: str,
-    settings: str,
-    batch_size: int = 8,
-    white: int | None = None,
-) -> bytes:
+def judge(images: Sequence[Listed], model: Model, batch_size: int = 8) -> bytes:
     """Judge the images of a shard.
 
     Args:
         images: in their order.
-        inspect: several images to as many inspections.
-        model: SHA-256 of the model.
-        settings: SHA-256 of the settings.
+        model: inspects them.
         batch_size: images per pass of the network.
-        white: as for `ltcam_runtime.images.read_image`.
 
     Returns:
         A Parquet file with the columns of `SCHEMA`, one row per image in the same order.
     """
     rows: list[dict[str, Any]] = []
     for start in range(0, len(images), batch_size):
-        rows += _judge_batch(images[start : start + batch_size], inspect, white)
+        rows += _judge_batch(images[start : start + batch_size], model)
     for row in rows:
-        row.update(model=model, settings=settings)
+        row.update(model=model.sha256, settings=model.settings_sha256)
     return to_parquet(pa.Table.from_pylist(rows, SCHEMA))
 
 
@@ -86,7 +75,7 @@ def to_parquet(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int | None) -> list[dict[str, Any]]:
+def _judge_batch(images: Sequence[Listed], model: Model) -> list[dict[str, Any]]:
     rows = [
         {"id": _text(i.id), "address": _text(i.address), "time": _text(i.time), "line": _text(i.line)}
         for i in images
@@ -95,12 +84,12 @@ def _judge_batch(images: Sequence[Listed], inspect: Inspect, white: int | None) 
     readable: list[int] = []
     for place, image in enumerate(images):
         try:
-            pixels.append(read_address(image.address, white))
+            pixels.append(read_address(image.address, model.white))
             readable.append(place)
         except InputError as error:
             rows[place]["error"] = _text(error.reason)
     if pixels:
-        found = inspect(pixels, [images[place].id for place in readable])
+        found = model.inspector.inspect_batch(pixels, [images[place].id for place in readable])
         for place, seen, inspection in zip(readable, pixels, found, strict=True):
             rows[place].update(_found(inspection) | {"look": difference_hash(seen)})
     return rows

@@ -47,15 +47,7 @@ class OpenMaker:
         store = open_store(self.out)
 
         def make(task: Task) -> int:
-            content = judge(
-                task.images,
-                model.inspector.inspect_batch,
-                model.sha256,
-                model.settings_sha256,
-                self.batch_size,
-                model.white,
-            )
-            store.commit(task.name, content)
+            store.commit(task.name, judge(task.images, model, self.batch_size))
             return task.number
 
         return make

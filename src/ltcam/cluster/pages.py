@@ -16,7 +16,7 @@ from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import resize
-from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.phrases import counted
 
 MOST_PICTURES = 200
@@ -152,5 +152,5 @@ def _thumbnail(
     picture = resize(image, size)
     for mask, colour in masks:
         if mask and judged == (height, width):
-            draw_outline(picture, mask_of(mask, (height, width)), colour, thickness=1)
+            draw_outline(picture, mask_of(mask, (height, width)), Line(colour, thickness=1))
     return image_uri(picture)

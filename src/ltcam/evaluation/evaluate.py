@@ -2,7 +2,7 @@
 
 record = record_image(name, label, prediction, truth)      counts, a kilobyte
 histograms.add(record, heatmap, truth)                     fixed size, whatever the number of images
-evaluation = summarise(records, histograms, threshold=...)
+evaluation = summarise(records, histograms, SummarySettings(threshold=...))
 """
 
 from __future__ import annotations

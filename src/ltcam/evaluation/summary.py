@@ -226,26 +226,34 @@ def _population_json(population: Population) -> dict[str, Any]:
     return {"images": population.images, **_json(*metrics)}
 
 
+@dataclass(frozen=True)
+class SummarySettings:
+    """How records are summed up.
+
+    Attributes:
+        threshold: the run's: an image is predicted defective where its score is >= it.
+        bootstrap: resamples per interval, >= 1. Shares of whole images have exact binomial bounds instead.
+        seed: of the resamples.
+        worst: how many of the images with the lowest IoU to name.
+        costs: what mistakes cost; None leaves costs out.
+    """
+
+    threshold: float
+    bootstrap: int = 1000
+    seed: int = 0
+    worst: int = 12
+    costs: Costs | None = None
+
+
 def summarise(
-    records: Sequence[ImageRecord],
-    histograms: Histograms,
-    *,
-    threshold: float,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    worst: int = 12,
-    costs: Costs | None = None,
+    records: Sequence[ImageRecord], histograms: Histograms, settings: SummarySettings
 ) -> Evaluation:
     """All metrics of an evaluation.
 
     Args:
         records: one per image, in any order.
         histograms: of the same images.
-        threshold: the run's: an image is predicted defective where its score is >= it.
-        bootstrap: resamples per interval, >= 1. Shares of whole images have exact binomial bounds instead.
-        seed: of the resamples.
-        worst: how many of the images with the lowest IoU to name.
-        costs: what mistakes cost; None leaves costs out.
+        settings: how.
 
     Raises:
         ValueError: no records.
@@ -254,6 +262,7 @@ def summarise(
         raise ValueError("there are no records; evaluate at least one image")
     ordered = sorted(records, key=lambda record: record.image)
     defective = [record for record in ordered if record.defective]
+    bootstrap, seed = settings.bootstrap, settings.seed
     everywhere = histograms.defective.merged(histograms.ok)
     return Evaluation(
         images=ImageTotals(
@@ -268,11 +277,11 @@ def summarise(
             "gated": _population([record.gated() for record in ordered], None, bootstrap, seed),
         },
         hits=_hits(defective),
-        verdicts=_verdicts(ordered, threshold, bootstrap, seed),
-        decisions=summarise_decisions(ordered, threshold, costs),
-        kinds=_kinds(defective, threshold),
+        verdicts=_verdicts(ordered, settings.threshold, bootstrap, seed),
+        decisions=summarise_decisions(ordered, settings.threshold, settings.costs),
+        kinds=_kinds(defective, settings.threshold),
         confusion=_confusion(ordered),
-        worst=_worst(defective, worst),
+        worst=_worst(defective, settings.worst),
     )
 
 

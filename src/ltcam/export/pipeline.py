@@ -49,6 +49,11 @@ class Pipeline:
     std: tuple[float, float, float]
     defects: tuple[int, ...]
 
+    @property
+    def explained(self) -> dict[str, CAM]:
+        """The maps that are made of activations and gradients."""
+        return {name: cam for name, cam in self.maps.items() if not is_drawn(cam)}
+
 
 def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
     """The graph of a pipeline.
@@ -104,7 +109,7 @@ def _normalised(graph: OnnxGraph, images: str, pipeline: Pipeline) -> str:
 def _written(pipeline: Pipeline, emitter: Emitter, images: str) -> tuple[_Outputs, dict[str, str]]:
     """Logits, and the heatmaps by name: one forward pass for all of them, one backward pass for those of gradients."""
     drawn = [name for name, cam in pipeline.maps.items() if is_drawn(cam)]
-    explained = {name: cam for name, cam in pipeline.maps.items() if name not in drawn}
+    explained = pipeline.explained
     layers = tuple(dict.fromkeys(layer for cam in explained.values() for layer in _layers(cam)))
     forward = _forward(pipeline, drawn)
     traced = with_folded_normalisations(
@@ -116,7 +121,7 @@ def _written(pipeline: Pipeline, emitter: Emitter, images: str) -> tuple[_Output
     if explained:
         tapped_at = zip(traced.outputs[1 + count :], values[count:], strict=True)
         taps = dict(zip(layers, tapped_at, strict=True))
-        heatmaps |= _explained(pipeline, emitter, traced, outputs, taps, explained)
+        heatmaps |= _explained(pipeline, emitter, traced, outputs, taps)
     return outputs, {name: heatmaps[name] for name in pipeline.maps}
 
 
@@ -182,7 +187,6 @@ def _explained(
     traced: Trace,
     outputs: _Outputs,
     taps: Mapping[str, tuple[Node, str]],
-    cams: Mapping[str, CAM],
 ) -> dict[str, str]:
     """The heatmaps that are made of activations and gradients; all maps share one backward pass."""
     nodes = [node for node, _ in taps.values()]
@@ -194,7 +198,7 @@ def _explained(
     }
     selections: dict[tuple[_Stage, Truncation], str] = {}
     heatmaps = {}
-    for name, cam in cams.items():
+    for name, cam in pipeline.explained.items():
         stages = [known[layer] for layer in _layers(cam)]
         kept = [_kept(emitter.graph, stage, cam.truncation, selections) for stage in stages if cam.truncation]
         heatmaps[name] = _heatmap(emitter, cam, stages, kept, pipeline.image_size)

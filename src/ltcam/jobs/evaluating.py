@@ -25,10 +25,11 @@ from ltcam.evaluation.evaluate import (
     record_image,
 )
 from ltcam.evaluation.examples import Examples, choose_examples
-from ltcam.evaluation.summary import Evaluation, summarise
+from ltcam.evaluation.summary import Evaluation, SummarySettings, summarise
 from ltcam.jobs.execution import Execution
 from ltcam.reports.evaluation_page import (
     GROUPS,
+    Heading,
     comparison_picture,
     evaluation_page,
     metrics_markdown,
@@ -169,14 +170,9 @@ def evaluate(
             "image_size": list(inspector.run.image_size),
             "bootstrap": asked.bootstrap,
         }
-        evaluation = summarise(
-            records,
-            histograms,
-            threshold=inspector.run.verdict.threshold,
-            bootstrap=asked.bootstrap,
-            worst=_WORST,
-            costs=asked.costs,
-        )
+        threshold = inspector.run.verdict.threshold
+        wanted = SummarySettings(threshold, asked.bootstrap, worst=_WORST, costs=asked.costs)
+        evaluation = summarise(records, histograms, wanted)
         metrics = {
             **evaluation.to_json(),
             "unknown_kinds": _unknown_kinds(samples, inspector),
@@ -188,15 +184,8 @@ def evaluate(
         write_file(folder / "images.csv", _images_csv(records))
         examples = choose_examples(records, evaluation.decisions, evaluation.worst)
         pictures = _example_pictures(inspector, samples, records, examples)
-        page = evaluation_page(
-            evaluation,
-            inspector.run,
-            pictures,
-            title=f"{run.name} on {source.root.name}",
-            command=execution.command,
-            failed=failed,
-            which=which,
-        )
+        heading = Heading(f"{run.name} on {source.root.name}", which, execution.command)
+        page = evaluation_page(heading, evaluation, inspector.run, pictures, failed)
         write_file(folder / "report.html", page)
     return Measured(metrics, evaluation, tuple(failed), which)
 

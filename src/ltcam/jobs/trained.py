@@ -12,8 +12,8 @@ from ltcam.data.splits import split_csv
 from ltcam.jobs.validating import validate
 from ltcam.models.classifier import Classifier
 from ltcam.reports.examples import ExamplePicture, outlined
-from ltcam.reports.run_page import run_page
-from ltcam.runs.folder import write_run
+from ltcam.reports.run_page import Illustrations, run_page
+from ltcam.runs.folder import TrainingRecord, write_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import REPORT_FILE, Run
@@ -112,8 +112,9 @@ def write_trained(trained: Trained, folder: Path, out: Path) -> TrainedRun:
     """
     failed = [{"image": sample.id, "reason": reason} for sample, reason in trained.failed]
     outlines = {kind: outlined(each.image, each.masks) for kind, each in trained.shown.items()}
-    page = run_page(trained.run, trained.history, failed, trained.pictures, outlines=outlines, title=out.name)
-    split = split_csv(trained.dataset, trained.contents)
-    run = write_run(folder, trained.run, trained.classifier, split, list(trained.history), page)
+    illustrations = Illustrations(trained.pictures, outlines)
+    page = run_page(trained.run, trained.history, failed, illustrations, title=out.name)
+    record = TrainingRecord(split_csv(trained.dataset, trained.contents), trained.history, page)
+    run = write_run(folder, trained.run, trained.classifier, record)
     reasons = tuple((sample.id, reason) for sample, reason in trained.failed)
     return TrainedRun(out, run, trained.history, reasons)

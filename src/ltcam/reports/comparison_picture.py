@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ltcam_runtime.images import resize
-from ltcam_runtime.marking import DARK, draw_outline
+from ltcam_runtime.marking import DARK, Line, draw_outline
 from ltcam_runtime.masks import quantise
 
 TRUTH_COLOUR = (255, 45, 150)
@@ -155,7 +155,7 @@ def _coloured(image: _Picture, heatmap: NDArray[np.floating[Any]]) -> _Picture:
 def _outlined(picture: _Picture, mask: _Mask, colour: tuple[int, int, int], thickness: int = 3) -> _Picture:
     """A copy of the picture with the mask outlined."""
     drawn = picture.copy()
-    draw_outline(drawn, mask, colour, thickness=thickness, dark=int(thickness > 1))
+    draw_outline(drawn, mask, Line(colour, thickness, dark=int(thickness > 1)))
     return drawn
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -99,30 +100,36 @@ _DARK = {_INK: "#9aa6b3", _GRID: "#303944", _MARK: "#6fd39a", _LINES[0]: "#86aef
 _MOST_DOTS = 60
 
 
+@dataclass(frozen=True)
+class Axis:
+    """The x axis of a chart.
+
+    Attributes:
+        name: what x is.
+        places: whole numbers, rising.
+        mark: the x of a vertical line, and the word above it.
+    """
+
+    name: str
+    places: Sequence[int]
+    mark: tuple[int, str] | None = None
+
+
 @styled
-def line_chart(
-    x: Sequence[int],
-    series: Mapping[str, Sequence[float]],
-    *,
-    low: float,
-    high: float,
-    x_name: str,
-    mark: tuple[int, str] | None = None,
-) -> Figure:
+def line_chart(axis: Axis, series: Mapping[str, Sequence[float]], *, low: float, high: float) -> Figure:
     """A line per series.
 
     Args:
-        x: whole numbers, rising.
+        axis: what x is.
         series: two at most, name to one value per x; NaN and infinite ones are gaps, a series of nothing else is
             left out.
         low: lower end of the y axis.
         high: upper end of it; values above move it up.
-        x_name: what x is.
-        mark: the x of a vertical line, and the word above it.
 
     Raises:
         ValueError: nothing on the x axis, or a series of another length.
     """
+    x, mark = axis.places, axis.mark
     if not x or any(len(values) != len(x) for values in series.values()):
         raise ValueError(
             f"{len(x)} places for series of {[len(values) for values in series.values()]} values"
@@ -149,7 +156,7 @@ def line_chart(
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.tick_params(colors=_INK, length=0)
-    axes.set_xlabel(x_name, color=_INK)
+    axes.set_xlabel(axis.name, color=_INK)
     if any(line.get_label() in series for line in axes.lines):
         figure.legend(loc="outside upper right", ncols=2, labelcolor=_INK)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
@@ -72,26 +73,36 @@ _IMAGE_WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Heading:
+    """What the page says of where its numbers come from.
+
+    Attributes:
+        title: such as the name of the data.
+        which: of the data's images these are, in words.
+        command: what made the evaluation.
+    """
+
+    title: str
+    which: str = ""
+    command: str = ""
+
+
 def evaluation_page(
+    heading: Heading,
     evaluation: Evaluation,
     run: Run,
-    pictures: Sequence[ExamplePicture],
-    *,
-    title: str,
-    command: str = "",
+    pictures: Sequence[ExamplePicture] = (),
     failed: Sequence[tuple[str, str]] = (),
-    which: str = "",
 ) -> str:
     """The page as one self-contained HTML text.
 
     Args:
+        heading: where the numbers come from.
         evaluation: what was measured.
         run: with the map, mask and verdict settings that were evaluated.
         pictures: in the order of their groups.
-        title: heading, such as the name of the data.
-        command: what made the evaluation.
         failed: (image, reason) of those that could not be measured.
-        which: of the data's images these are, in words.
     """
     masks, verdicts = evaluation.masks, evaluation.verdicts
     measured = evaluation.populations["defective"].images
@@ -103,10 +114,10 @@ def evaluation_page(
     ]
     return render(
         "evaluation_page.html.j2",
-        title=title,
+        title=heading.title,
         run=run,
         images=evaluation.images,
-        which=which,
+        which=heading.which,
         measured=measured,
         cards=_cards(evaluation),
         decisions=evaluation.decisions,
@@ -143,7 +154,7 @@ def evaluation_page(
         colours=COLOURS,
         verdict_sentence=verdict_sentence(run),
         setting_rows=_setting_rows(run),
-        command=command,
+        command=heading.command,
         failed=[{"image": image, "reason": reason} for image, reason in failed],
     )
 

@@ -15,7 +15,7 @@ from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR
 from ltcam.reports.html import image_uri
 from ltcam.reports.metrics_table import fraction
 from ltcam_runtime.images import resize
-from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.results import Verdict
 
 
@@ -84,7 +84,7 @@ def outlined(image: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> li
     for mask in masks:
         picture = plain.copy()
         if mask.any():
-            draw_outline(picture, mask, PREDICTION_COLOUR)
+            draw_outline(picture, mask, Line(PREDICTION_COLOUR))
         pictures.append(picture)
     return pictures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
@@ -45,13 +45,26 @@ GROUPS = {
 """What is shown of the images, in this order."""
 
 
+@dataclass(frozen=True, eq=False)
+class Illustrations:
+    """The pictures of the page.
+
+    Attributes:
+        examples: images with their masks; their groups are those of `GROUPS`.
+        outlines: by kind, an image of it and then, as `outlined` draws it, what each candidate marks of it that the
+            evidence calls `shown`.
+    """
+
+    examples: Sequence[ExamplePicture] = ()
+    outlines: Mapping[str, Sequence[NDArray[np.uint8]]] = field(default_factory=dict)
+
+
 def run_page(
     run: Run,
     history: Sequence[Mapping[str, float]],
     failed: Sequence[Mapping[str, str]],
-    pictures: Sequence[ExamplePicture] = (),
+    illustrations: Illustrations = Illustrations(),  # frozen
     *,
-    outlines: Mapping[str, Sequence[NDArray[np.uint8]]] = MappingProxyType({}),
     title: str,
 ) -> str:
     """The page as one self-contained HTML text.
@@ -61,9 +74,7 @@ def run_page(
         history: one entry per epoch: `epoch` (from 0), `train_loss`, `val_loss`, `val_ap`; NaN where
             nothing was held back to validate on.
         failed: `image` and `reason` of each image that could not be read.
-        pictures: images with their masks; their groups are those of `GROUPS`.
-        outlines: by kind, an image of it and then, as `outlined` draws it, what each candidate marks of it that the
-            evidence calls `shown`.
+        illustrations: its pictures.
         title: heading, such as the name of the run folder.
     """
     best = run.evidence.get("best_epoch")
@@ -83,12 +94,12 @@ def run_page(
         verdict_sentence=verdict_sentence(run),
         validation=_validation(run),
         groups=[
-            (heading, [picture.to_html() for picture in pictures if picture.group == group])
+            (heading, [picture.to_html() for picture in illustrations.examples if picture.group == group])
             for group, heading in GROUPS.items()
         ],
         colours=COLOURS,
         map_rows=map_rows(run),
-        kinds=_kinds(run, outlines),
+        kinds=_kinds(run, illustrations.outlines),
         not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
         network_rows=_network_rows(run),
         weights=run.initial_weights,
@@ -240,7 +251,7 @@ def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[di
     """Loss, and validation AP where there was validation."""
     if not history:
         return []
-    from ltcam.reports.drawing import chart_uri, line_chart  # noqa: PLC0415  # drawing is slow to import
+    from ltcam.reports.drawing import Axis, chart_uri, line_chart  # noqa: PLC0415  # drawing is slow to import
 
     epochs = [int(entry["epoch"]) + 1 for entry in history]
     mark = None if best is None or best + 1 not in epochs else (best + 1, "kept")
@@ -250,11 +261,12 @@ def _charts(history: Sequence[Mapping[str, float]], best: int | None) -> list[di
     }
     aps = [entry["val_ap"] for entry in history]
     finite = [value for value in aps if math.isfinite(value)]
-    loss = line_chart(epochs, losses, low=0.0, high=0.0, x_name="epoch", mark=mark)
+    axis = Axis("epoch", epochs, mark)
+    loss = line_chart(axis, losses, low=0.0, high=0.0)
     charts = [{"title": "Loss", "note": "smaller is better", "uri": chart_uri(loss)}]
     if finite:
         low = max(0.0, min(0.9, *finite))
-        ap = line_chart(epochs, {"validation": aps}, low=low, high=1.0, x_name="epoch", mark=mark)
+        ap = line_chart(axis, {"validation": aps}, low=low, high=1.0)
         charts.append({"title": "Image AP", "note": "1 separates all images", "uri": chart_uri(ap)})
     return charts
 

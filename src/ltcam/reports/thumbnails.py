@@ -12,7 +12,7 @@ from ltcam.data.truth import read_marks
 from ltcam.reports.html import image_uri
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image, resize
-from ltcam_runtime.marking import draw_outline
+from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.reading import read_all
 
 CONTOUR = (255, 45, 150)
@@ -62,7 +62,7 @@ def _thumbnail(sample: Sample, *, marked: bool) -> Thumbnail:
     if marks is not None and marks.any():
         area = f"{100 * marks.mean():.2g} %"
         # With a little distance, so that the defect itself stays visible.
-        draw_outline(small, marks, CONTOUR, dark=0, distance=7)
+        draw_outline(small, marks, Line(CONTOUR, dark=0, distance=7))
     return Thumbnail(sample.id, image_uri(small), size, area)
 
 

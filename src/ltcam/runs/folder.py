@@ -16,8 +16,9 @@ import hashlib
 import io
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,26 @@ without them."""
 _LARGEST_RUN_FILE = 4 * 2**20  # bytes
 
 
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a run folder keeps of its training beside settings and weights.
+
+    Attributes:
+        split: text of split.csv.
+        history: one entry per epoch.
+        report: text of report.html.
+    """
+
+    split: str = ""
+    history: Sequence[dict[str, float]] = ()
+    report: str = ""
+
+
 def write_run(
-    folder: Path, run: Run, classifier: Classifier, split: str, history: list[dict[str, float]], report: str
+    folder: Path,
+    run: Run,
+    classifier: Classifier,
+    record: TrainingRecord = TrainingRecord(),  # frozen
 ) -> Run:
     """Write a run into an existing folder (a temporary one that is renamed when all is there).
 
@@ -63,9 +82,7 @@ def write_run(
         folder: where to write.
         run: settings.
         classifier: whose weights are kept.
-        split: text of split.csv.
-        history: one entry per epoch.
-        report: text of report.html.
+        record: of its training.
 
     Returns:
         The settings as they were written: tied to the weights, and to themselves, by their hashes.
@@ -80,9 +97,9 @@ def write_run(
     write_file(folder / RUN_FILE, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     # The library makes it for its owner alone; the others follow what the user has set.
     (folder / WEIGHTS_FILE).chmod((folder / RUN_FILE).stat().st_mode)
-    write_file(folder / SPLIT_FILE, split)
-    write_file(folder / HISTORY_FILE, _history_csv(history))
-    write_file(folder / REPORT_FILE, report)
+    write_file(folder / SPLIT_FILE, record.split)
+    write_file(folder / HISTORY_FILE, _history_csv(record.history))
+    write_file(folder / REPORT_FILE, record.report)
     return run
 
 
@@ -98,7 +115,7 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def _history_csv(history: list[dict[str, float]]) -> str:
+def _history_csv(history: Sequence[dict[str, float]]) -> str:
     """With all digits."""
     rows = ([str(entry[name]) for name in history[0]] for entry in history)
     return csv_text([history[0], *rows], guarded=False) if history else ""

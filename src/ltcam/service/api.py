@@ -37,6 +37,7 @@ from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsEr
 from ltcam_runtime.folders import why_not_written
 from ltcam_runtime.images import read_image, read_mask
 from ltcam_runtime.masks import quantise
+from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers.overlays import draw_overlay
 
@@ -354,14 +355,17 @@ def _overlay(history: History, entry: Entry) -> bytes:
     finding = entry.record.finding
     mask = read_mask(history.picture(finding.id, "mask"))
     heatmap = read_image(history.picture(finding.id, "heatmap"))[..., 0]
-    drawn = draw_overlay(
-        read_image(history.picture(finding.id, "image")),
-        mask,
-        heatmap.astype(np.float32),
-        [region_of(region) for region in finding.regions],
-        finding.verdict,  # type: ignore[arg-type]  # one of the three
-        finding.score,
+    found = Inspection(
+        image=finding.name,
+        size=mask.shape,
+        verdict=finding.verdict,  # type: ignore[arg-type]  # one of the three
+        score=finding.score,
+        class_scores={},
+        heatmap=heatmap.astype(np.float32),
+        mask=mask,
+        regions=tuple(region_of(region) for region in finding.regions),
     )
+    drawn = draw_overlay(read_image(history.picture(finding.id, "image")), found)
     return _encoded(".jpg", drawn[..., ::-1])
 
 

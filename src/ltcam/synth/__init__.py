@@ -17,7 +17,7 @@ a defect differ nowhere else.
 from ltcam.synth.blend import ALPHA, CLEAR, FAINT, Defect, contrast_to_noise
 from ltcam.synth.defects import DEFECTS
 from ltcam.synth.surfaces import MIXED, SURFACES
-from ltcam.synth.write import Drawing, Piece, draw_piece, plan, synthesise
+from ltcam.synth.write import Drawing, Piece, SynthesisSettings, draw_piece, plan, synthesise
 
 __all__ = [
     "ALPHA",
@@ -29,6 +29,7 @@ __all__ = [
     "Defect",
     "Drawing",
     "Piece",
+    "SynthesisSettings",
     "contrast_to_noise",
     "draw_piece",
     "plan",

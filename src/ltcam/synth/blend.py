@@ -94,6 +94,11 @@ class Defect:
     strength: float
 
 
+def mask_of(shape: Shape) -> Mask:
+    """(H, W) bool, the pixels that count as the defect's."""
+    return shape.alpha >= np.float32(ALPHA)
+
+
 def lay(surface: Surface, shape: Shape, strength: float) -> Surface:
     """The surface with a defect in it.
 
@@ -174,9 +179,9 @@ def _arrange(rng: Random, surface: Surface, sound: Picture, defect: str) -> list
             break
         shape = DEFECTS[defect](rng, surface, surface.size)
         target = float(np.exp(rng.uniform(np.log(1.15 * FAINT[defect]), np.log(CLEAR[defect]))))
-        mask = shape.alpha >= np.float32(ALPHA)
+        mask = mask_of(shape)
         if _fits(mask, taken, _LARGEST.get(defect, _LARGEST_OTHERS)):
-            strength, contrast = _strength(surface, sound, shape, mask, target, _STRONGEST[defect])
+            strength, contrast = _strength(surface, sound, shape, target, _STRONGEST[defect])
             if contrast >= 1.05 * FAINT[defect]:
                 laid.append((shape, mask, strength))
                 taken |= cv2.dilate((shape.alpha > 0).astype(np.uint8), _disc(_APART)).astype(np.bool_)
@@ -191,9 +196,10 @@ def _fits(mask: Mask, taken: Mask, largest: float) -> bool:
 
 
 def _strength(
-    surface: Surface, sound: Picture, shape: Shape, mask: Mask, target: float, strongest: float
+    surface: Surface, sound: Picture, shape: Shape, target: float, strongest: float
 ) -> tuple[float, float]:
     """The strength that gives a contrast, and the contrast it gives: proportional steps on a window."""
+    mask = mask_of(shape)
     rows, columns = _around(mask, 32)
     window = surface.window(rows, columns)
     part = replace(shape, alpha=shape.alpha[rows, columns], change=shape.change[rows, columns])

@@ -293,7 +293,7 @@ def _colour(rng: Random, *, bright: bool) -> Colour:
 
 def stain(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
     """A large soft irregular patch of low contrast, often with a darker rim where it dried."""
-    inward, radius = _area(rng, size, (0.02, 0.22), 0.22, room=0.7, stretch=1.8, detail=0.55)
+    inward, radius = _drawn_area(rng, size, _Area(0.02, 0.22, rough=0.22, room=0.7, stretch=1.8, detail=0.55))
     soft = float(rng.uniform(3.0, 10.0))
     alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
     rim = np.exp(np.float32(-0.5) * ((inward - np.float32(0.5 * soft)) / np.float32(1.2 + 0.3 * soft)) ** 2)
@@ -357,44 +357,46 @@ def break_(rng: Random, surface: Surface, size: Size) -> Shape:
     return Shape(spot.placed(alpha), spot.placed(change), fill=0.8, smear=3.0)
 
 
-def _area(
-    rng: Random,
-    size: Size,
-    share: tuple[float, float],
-    rough: float,
-    *,
-    room: float = 0.6,
-    stretch: float = 2.5,
-    detail: float = 0.6,
-) -> tuple[Field, float]:
-    """Signed distance to the edge (positive inside) and radius of a large area with an irregular edge.
+@dataclass(frozen=True)
+class _Area:
+    """A large area with an irregular edge.
 
-    Args:
-        rng: source of randomness.
-        size: `(H, W)`.
-        share: smallest and largest share of the image.
+    Attributes:
+        smallest: share of the image.
+        largest: likewise.
         rough: how irregular its edge is, 0 to 1.
         room: of it that lies within the image, in radii.
         stretch: how many times longer than wide it may be.
         detail: how much finer details of the edge count than coarser ones.
     """
-    wanted = math.exp(float(rng.uniform(math.log(share[0]), math.log(share[1]))))
+
+    smallest: float
+    largest: float
+    rough: float
+    room: float = 0.6
+    stretch: float = 2.5
+    detail: float = 0.6
+
+
+def _drawn_area(rng: Random, size: Size, area: _Area) -> tuple[Field, float]:
+    """Signed distance to the edge (positive inside) and radius of an area in an image of this size."""
+    wanted = math.exp(float(rng.uniform(math.log(area.smallest), math.log(area.largest))))
     radius = math.sqrt(wanted * size[0] * size[1] / math.pi)
-    cx, cy = _place(rng, size, room * radius)
+    cx, cy = _place(rng, size, area.room * radius)
     x, y = fields.coordinates(size)
-    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, stretch)))
+    turn, ratio = float(rng.uniform(0.0, math.pi)), math.sqrt(float(rng.uniform(1.0, area.stretch)))
     dx, dy = x - np.float32(cx), y - np.float32(cy)
     cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
     away = np.hypot((cos * dx + sin * dy) / np.float32(ratio), (cos * dy - sin * dx) * np.float32(ratio))
-    edge = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, detail)
-    inside = away < np.float32(radius) * (np.float32(1.0) + np.float32(rough) * edge)
+    edge = fields.fractal(rng, size, max(4.0, 0.45 * radius), 4, area.detail)
+    inside = away < np.float32(radius) * (np.float32(1.0) + np.float32(area.rough) * edge)
     # Distances to the edge rather than the field itself: so a soft edge is as wide as said everywhere.
     return fields.blur(_signed_distance(inside), 1.0), radius
 
 
 def fray(rng: Random, surface: Surface, size: Size) -> Shape:
     """A frayed area, up to a third of the image: the skin is torn into flakes along the texture, lit and dark."""
-    inward, radius = _area(rng, size, (0.08, 0.33), 0.3)
+    inward, radius = _drawn_area(rng, size, _Area(0.08, 0.33, rough=0.3))
     soft = float(rng.uniform(2.0, 6.0))
     alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
     length = max(4.0, 0.15 * radius)
@@ -409,7 +411,7 @@ def fray(rng: Random, surface: Surface, size: Size) -> Shape:
 
 def uneven(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
     """An area ground too little or too much: another tone with a soft edge, its texture dulled."""
-    inward, radius = _area(rng, size, (0.04, 0.3), 0.25)
+    inward, radius = _drawn_area(rng, size, _Area(0.04, 0.3, rough=0.25))
     soft = float(rng.uniform(4.0, 0.25 * radius + 6.0))
     alpha = fields.smoothstep(-0.5 * soft, 0.5 * soft, inward)
     cloud = np.clip(
@@ -421,7 +423,7 @@ def uneven(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
 
 def patch(rng: Random, surface: Surface, size: Size) -> Shape:  # noqa: ARG001
     """A blotch of scale that was rolled in: dark, sharp-edged, ragged, with a cloudy inside."""
-    inward, radius = _area(rng, size, (0.02, 0.2), 0.4)
+    inward, radius = _drawn_area(rng, size, _Area(0.02, 0.2, rough=0.4))
     alpha = fields.smoothstep(-1.0, 1.0, inward)
     cloud = np.clip(
         np.float32(0.8) + np.float32(0.25) * fields.fractal(rng, size, max(3.0, 0.3 * radius), 4), 0.2, 1.5

@@ -16,7 +16,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,29 @@ class Drawing:
         return mask
 
 
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """What decides a synthetic set, byte by byte.
+
+    Attributes:
+        surfaces: some of `SURFACES`, each once.
+        images_per_surface: number of images of each surface, 1 to 60000.
+        defect_share: share of images with a defect, 0 to 1; rounded to whole images per surface.
+        size: `(H, W)` in pixels, each from `SMALLEST` to `LARGEST`.
+        seed: 0 or above; the same seed gives the same files.
+    """
+
+    surfaces: tuple[str, ...] = MIXED
+    images_per_surface: int = 75
+    defect_share: float = 0.25
+    size: tuple[int, int] = (256, 352)
+    seed: int = 0
+
+
 def synthesise(
     out: Path,
+    settings: SynthesisSettings = SynthesisSettings(),  # frozen
     *,
-    surfaces: Sequence[str] = MIXED,
-    images_per_surface: int = 75,
-    defect_share: float = 0.25,
-    size: tuple[int, int] = (256, 352),
-    seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -128,11 +143,7 @@ def synthesise(
 
     Args:
         out: the folder to write; it must not exist or be empty, unless `overwrite`.
-        surfaces: some of `SURFACES`, each once.
-        images_per_surface: number of images of each surface, 1 to 60000.
-        defect_share: share of images with a defect, 0 to 1; rounded to whole images per surface.
-        size: `(H, W)` in pixels, each from `SMALLEST` to `LARGEST`.
-        seed: 0 or above; the same seed gives the same files.
+        settings: of the set.
         overwrite: replace a synthetic set that is there already.
         progress: called as `progress(done, total)` after each image.
 
@@ -143,12 +154,12 @@ def synthesise(
         SettingsError: an argument cannot be used.
         OutputError: the folder cannot be written, or holds something already.
     """
-    _check(surfaces, images_per_surface, defect_share, size, seed)
-    pieces = plan(surfaces, images_per_surface, defect_share)
+    _check(settings)
+    pieces = plan(settings.surfaces, settings.images_per_surface, settings.defect_share)
     found: dict[str, list[dict[str, float]]] = {}
     with output_folder(out, marker=MARKER, overwrite=overwrite) as folder:
         for done, piece in enumerate(pieces, start=1):
-            drawing = draw_piece(piece, size, seed)
+            drawing = draw_piece(piece, settings.size, settings.seed)
             _write_image(folder / piece.path, drawing.picture)
             if piece.mask:
                 _write_image(folder / piece.mask, drawing.mask.astype(np.uint8) * np.uint8(255))
@@ -156,14 +167,7 @@ def synthesise(
             if progress is not None:
                 progress(done, len(pieces))
         (folder / "manifest.csv").write_text(_manifest(pieces), encoding="utf-8", newline="")
-        parameters: dict[str, Any] = {
-            "surfaces": list(surfaces),
-            "images_per_surface": images_per_surface,
-            "defect_share": defect_share,
-            "size": list(size),
-            "seed": seed,
-        }
-        text = json.dumps(_record(parameters, found), indent=1)
+        text = json.dumps(_record(asdict(settings), found), indent=1)
         (folder / MARKER).write_text(text + "\n", encoding="utf-8", newline="")
     return Path(out)
 
@@ -286,22 +290,23 @@ def _record(parameters: dict[str, Any], found: dict[str, list[dict[str, float]]]
 # -------------------------------------------------------------------------------------------- check
 
 
-def _check(
-    surfaces: Sequence[str], images_per_surface: int, defect_share: float, size: tuple[int, int], seed: int
-) -> None:
+def _check(settings: SynthesisSettings) -> None:
+    surfaces, size = settings.surfaces, settings.size
     unknown = [name for name in surfaces if name not in SURFACES]
     if unknown or not surfaces:
         what = f"unknown surface {unknown[0]!r}" if unknown else "no surface given"
         raise SettingsError(f"surfaces: {what}; choose from {', '.join(SURFACES)}")
     if len(set(surfaces)) != len(surfaces):
         raise SettingsError("surfaces: a surface is named twice; name each once")
-    if not 1 <= images_per_surface <= 60000:
-        raise SettingsError(f"images_per_surface: {images_per_surface} is not between 1 and 60000")
-    if not 0.0 <= defect_share <= 1.0:
-        raise SettingsError(f"defect_share: {defect_share} is not between 0 and 1; 0.2 is every fifth image")
+    if not 1 <= settings.images_per_surface <= 60000:
+        raise SettingsError(f"images_per_surface: {settings.images_per_surface} is not between 1 and 60000")
+    if not 0.0 <= settings.defect_share <= 1.0:
+        raise SettingsError(
+            f"defect_share: {settings.defect_share} is not between 0 and 1; 0.2 is every fifth image"
+        )
     if len(size) != 2 or not all(SMALLEST <= side <= LARGEST for side in size):
         raise SettingsError(
             f"size: {'x'.join(map(str, size))} is not HxW with both sides from {SMALLEST} to {LARGEST} px"
         )
-    if seed < 0:
-        raise SettingsError(f"seed: {seed} is negative; give 0 or a positive whole number")
+    if settings.seed < 0:
+        raise SettingsError(f"seed: {settings.seed} is negative; give 0 or a positive whole number")

@@ -25,7 +25,7 @@ from ltcam.experiments.reproduce.reproduction import OverFolds, Reproduction, Sy
 from ltcam.experiments.reproduce.steps import AtHand, Plan, Telling, reproduce
 from ltcam.experiments.results import ImageTotals, PixelSums, Work
 from ltcam.runs.inspector import Inspector
-from ltcam.synth.write import synthesise
+from ltcam.synth.write import SynthesisSettings, synthesise
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
@@ -302,7 +302,7 @@ def test_runs_at_hand_are_measured_instead_of_trained(
     done: tuple[Path, Reproduction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
-    synthesise(data, surfaces=("cast",), images_per_surface=24, size=(96, 96))
+    synthesise(data, SynthesisSettings(surfaces=("cast",), images_per_surface=24, size=(96, 96)))
     monkeypatch.setattr(job, "train", None)
     at_hand = done[0] / "run"
     with pytest.raises(DataError, match="ksdd"):

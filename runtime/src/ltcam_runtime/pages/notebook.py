@@ -14,7 +14,7 @@ from PIL import Image
 
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.phrases import printable
-from ltcam_runtime.writers.overlays import overlay_of
+from ltcam_runtime.writers.overlays import draw_overlay
 
 if TYPE_CHECKING:
     from ltcam_runtime.results import Inspection
@@ -44,7 +44,7 @@ def inspection_html(inspection: Inspection) -> str:
 
     Where the inspection holds no pixels, its heatmap stands for the image.
     """
-    drawn = Image.fromarray(overlay_of(inspection, picture_of(inspection)))
+    drawn = Image.fromarray(draw_overlay(picture_of(inspection), inspection))
     drawn.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     stream = io.BytesIO()
     drawn.save(stream, "PNG")

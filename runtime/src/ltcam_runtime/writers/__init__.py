@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ __all__ = [
     "MARKER",
     "TABLES",
     "ReportSettings",
+    "ResultFacts",
     "ResultWriter",
     "open_writers",
 ]
@@ -68,28 +70,39 @@ MARKER = "predictions.json"
 """The file that tells a folder of results; always written."""
 
 
+@dataclass(frozen=True, eq=False)
+class ResultFacts:
+    """What holds for all images of some results.
+
+    Attributes:
+        defect_classes: names of the defect classes, in the order of their COCO category ids.
+        settings: what the results were made with, as JSON values; kept in `predictions.json`.
+        left_out: what was found beside the images and is not inspected, as JSON values; kept in `predictions.json`.
+        px_per_mm: pixels along a millimetre of the part, for sizes in millimetres beside those in pixels.
+    """
+
+    defect_classes: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Sequence[Mapping[str, Any]] = ()
+    px_per_mm: float | None = None
+
+
 @contextmanager
 def open_writers(
     folder: Path,
+    facts: ResultFacts,
     *,
-    defect_classes: Sequence[str],
-    settings: Mapping[str, Any],
     kinds: Sequence[str] = DEFAULT_KINDS,
-    left_out: Sequence[Mapping[str, Any]] = (),
     report: ReportSettings | None = None,
-    px_per_mm: float | None = None,
 ) -> Iterator[ResultWriter]:
     """One writer that hands every inspection to those of all kinds asked for, and closes them at the end.
 
     Args:
         folder: an existing folder, without results so far.
-        defect_classes: names of the defect classes, in the order of their COCO category ids.
-        settings: what the results were made with, as JSON values; kept in `predictions.json`.
+        facts: what holds for all images.
         kinds: any of `KINDS`. "json" is always written, since it marks the folder as results.
-        left_out: what was found beside the images and is not inspected, as JSON values; kept in `predictions.json`.
         report: what `report.html` says beside the images; without it there is no page. Its threshold also
             scales the colours of heatmaps (0.5 without it).
-        px_per_mm: pixels along a millimetre of the part, for sizes in millimetres beside those in pixels.
 
     Raises:
         ValueError: an unknown kind, or settings that are no JSON values.
@@ -106,12 +119,12 @@ def open_writers(
         "heatmaps-raw": lambda: RawHeatmapWriter(folder / "heatmaps-raw", names),
         "overlays": lambda: OverlayWriter(folder / "overlays", names),
         "crops": lambda: CropWriter(folder / "crops", names),
-        "csv": lambda: CsvWriter(folder / "predictions.csv", names, px_per_mm),
-        "json": lambda: JsonWriter(folder / MARKER, names, settings, left_out, px_per_mm),
-        "coco": lambda: CocoWriter(folder / "coco.json", defect_classes),
-        "yolo": lambda: YoloWriter(folder / "yolo", names, defect_classes),
-        "label-studio": lambda: LabelStudioWriter(folder / "label-studio", defect_classes),
-        "cvat": lambda: CvatWriter(folder / "cvat.xml", defect_classes),
+        "csv": lambda: CsvWriter(folder / "predictions.csv", names, facts.px_per_mm),
+        "json": lambda: JsonWriter(folder / MARKER, names, facts.settings, facts.left_out, facts.px_per_mm),
+        "coco": lambda: CocoWriter(folder / "coco.json", facts.defect_classes),
+        "yolo": lambda: YoloWriter(folder / "yolo", names, facts.defect_classes),
+        "label-studio": lambda: LabelStudioWriter(folder / "label-studio", facts.defect_classes),
+        "cvat": lambda: CvatWriter(folder / "cvat.xml", facts.defect_classes),
         "labelme": lambda: LabelMeWriter(folder / "labelme", names),
     }
     wanted = [kind for kind in makers if kind in kinds or kind == "json"]

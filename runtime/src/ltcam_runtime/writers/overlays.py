@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ltcam_runtime.images import resize, resize_heatmap
-from ltcam_runtime.marking import DARK, draw_outline
+from ltcam_runtime.marking import DARK, Line, draw_outline
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.results import Inspection, Region, Verdict
@@ -37,7 +37,7 @@ _CHIPS: dict[Verdict, tuple[int, int, int]] = {
 }
 _TINT_FROM, _TINT_FULL, _TINT_MOST = 0.30, 0.85, 0.50
 _LIGHT = (96, 236, 255)  # cyan: far from the tint and from most parts
-_LIGHT_LINE, _DARK_LINE = 2, 1  # pixels
+_LINE = Line(_LIGHT, thickness=2)
 _SPECK, _MOST_BOXES = 14, 40
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
@@ -47,31 +47,12 @@ class OverlayWriter(FolderWriter):
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the overlay of one inspection."""
-        picture = overlay_of(inspection, image)
+        picture = draw_overlay(image, inspection)
         path = self.path(inspection, ".jpg")
         write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
 
 
-def overlay_of(inspection: Inspection, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture of an inspection of an image (H, W, 3) uint8 RGB; see `draw_overlay`."""
-    return draw_overlay(
-        image,
-        inspection.mask,
-        inspection.heatmap,
-        inspection.regions,
-        inspection.verdict,
-        inspection.score,
-    )
-
-
-def draw_overlay(
-    image: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    heatmap: NDArray[np.floating[Any]],
-    regions: Sequence[Region],
-    verdict: Verdict,
-    score: float,
-) -> NDArray[np.uint8]:
+def draw_overlay(image: NDArray[np.uint8], found: Inspection) -> NDArray[np.uint8]:
     """Draw what was found: hot parts tinted, mask outlined, specks boxed, verdict in a strip above.
 
     Lines run outside the mask, so that thin defects stay visible. Nothing is tinted where the mask is
@@ -79,11 +60,7 @@ def draw_overlay(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
-        heatmap: (H, W) float, raw.
-        regions: the regions of the mask.
-        verdict: shown in its colour.
-        score: 0 to 1, shown as it is.
+        found: what was said of it.
 
     Returns:
         (h, w, 3) uint8 RGB, at the scale of a screen.
@@ -91,12 +68,13 @@ def draw_overlay(
     Raises:
         ValueError: sizes differ, or a heatmap with NaN or infinite values.
     """
+    mask, heatmap = found.mask, found.heatmap
     if image.shape[:2] != mask.shape or mask.shape != heatmap.shape:
         raise ValueError(
             f"image {image.shape[:2]}, mask {mask.shape} and heatmap {heatmap.shape} differ in size"
         )
-    picture = draw_found(image, mask, heatmap, regions, _display_size(*mask.shape))
-    return _with_strip(picture, verdict, f"score {score:.2f}", _summary(regions, mask))
+    picture = draw_found(image, mask, heatmap, found.regions, _display_size(*mask.shape))
+    return _with_strip(picture, found.verdict, f"score {found.score:.2f}", _summary(found.regions, mask))
 
 
 def draw_found(
@@ -122,7 +100,7 @@ def draw_found(
     picture = resize(image, size)
     if mask.any():
         _tint(picture, quantise(resize_heatmap(heatmap.astype(np.float32, copy=False), size)))
-        draw_outline(picture, mask, _LIGHT, thickness=_LIGHT_LINE, dark=_DARK_LINE)
+        draw_outline(picture, mask, _LINE)
         _box_specks(picture, regions, size[1] / width, size[0] / height)
     return picture
 

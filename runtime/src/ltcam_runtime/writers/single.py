@@ -14,7 +14,7 @@ from ltcam_runtime.folders import write_file
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import output_name
 from ltcam_runtime.pages.notebook import picture_of
-from ltcam_runtime.writers.overlays import overlay_of
+from ltcam_runtime.writers.overlays import draw_overlay
 
 if TYPE_CHECKING:
     from ltcam_runtime.results import Inspection
@@ -26,7 +26,7 @@ def save_inspection(inspection: Inspection, folder: Path, *, overwrite: bool) ->
     Raises:
         OutputError: a file is there already, or cannot be written.
     """
-    overlay = overlay_of(inspection, picture_of(inspection))
+    overlay = draw_overlay(picture_of(inspection), inspection)
     heat = np.rint(65535 * to_shares(inspection.heatmap)).astype(np.uint16)
     contents = {
         "overlay.jpg": cv2.imencode(".jpg", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1].tobytes(),

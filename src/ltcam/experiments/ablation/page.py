@@ -12,7 +12,7 @@ from ltcam.experiments.ablation.answers import (
     TruncationGain,
 )
 from ltcam.experiments.pages import markdown_of, nan_for_none, network_row, signed
-from ltcam.reports.drawing import chart_uri, line_chart
+from ltcam.reports.drawing import Axis, chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
@@ -203,7 +203,7 @@ def _stage_chart(questions: Answers, scope: str, reading: str) -> str:
     }
     every = [row for row in questions.gains if row.stage != "all"]
     top = max((iou or 0.0 for row in every for iou in (row.iou, row.grad_cam_iou)), default=1.0)
-    return chart_uri(line_chart(range(1, len(rows) + 1), series, low=0, high=top, x_name="stage"))
+    return chart_uri(line_chart(Axis("stage", range(1, len(rows) + 1)), series, low=0, high=top))
 
 
 def _percent(value: float | None) -> str:

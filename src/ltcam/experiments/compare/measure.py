@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.data.dataset import Sample
+from ltcam.data.dataset import Dataset
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, pixel_ratios, ratios_of_sums
 from ltcam.evaluation.hits import HitCounts, count_hit, hit_rate, inside_rate
@@ -24,7 +24,6 @@ from ltcam.experiments.compare.comparison import (
     ComparisonSettings,
     KindRow,
     MeansOverKinds,
-    Printed,
 )
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
 from ltcam.experiments.compare.page import compare_markdown, compare_page
@@ -135,7 +134,7 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[
         open_journal(work.out, _JOURNAL, begun, resume=work.resume, overwrite=work.overwrite) as journal,
         output_folder(work.out, marker=COMPARE_FILE, overwrite=work.overwrite) as folder,
     ):
-        failed = _measure(source, compared, side.masked, journal, settings.batch_size, work.progress)
+        failed = _measure(source, settings, compared, journal, work.progress)
         entries = _entries(journal)
         measured = [entry for entry in entries if entry.counts]
         if not measured:
@@ -143,17 +142,8 @@ def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[
                 f"{source.data.root}: none of the {len(side.masked)} images could be measured; the first: "
                 f"{next(iter(failed.items()))}"
             )
-        classes = source.data.dataset.classes[1:]
-        layout = source.data.dataset.layout
         rows = [
-            _row(
-                each,
-                place,
-                measured,
-                classes,
-                settings.bootstrap,
-                printed_for(layout, each.title, each.percentile),
-            )
+            _row(each, place, measured, source.data.dataset, settings.bootstrap)
             for place, each in enumerate(compared)
         ]
         comparison = Comparison(
@@ -203,10 +193,9 @@ class _Looked:
 
 def _measure(
     source: Source,
+    settings: CompareSettings,
     compared: Sequence[Contender],
-    samples: Sequence[Sample],
     journal: Journal,
-    batch_size: int,
     progress: Progress,
 ) -> dict[str, str]:
     """Measure what the journal does not hold yet; why images could not be, by name.
@@ -214,14 +203,15 @@ def _measure(
     Files that cannot be read are tried again each time.
     """
     unread: dict[str, str] = {}
+    samples = source.side(settings.split).masked
     left = [sample for sample in samples if sample.id not in journal]
     done = len(samples) - len(left)
     progress(done, len(samples))
-    for batch in read_cases(source, left, unread, batch_size):
+    for batch in read_cases(source, left, unread, settings.batch_size):
         if batch:
             for case, entry in zip(batch, _looked_at(source, compared, batch), strict=True):
                 journal.add(case.name, entry.to_json())
-        done = min(done + batch_size, len(samples))
+        done = min(done + settings.batch_size, len(samples))
         progress(done, len(samples))
     found = {name: _Entry.model_validate(value) for name, value in journal.items()}
     unmasked = {name: entry.reason for name, entry in found.items() if entry.reason}
@@ -277,14 +267,13 @@ def _row(
     contender: Contender,
     place: int,
     measured: Sequence[_Entry],
-    classes: Sequence[str],
+    dataset: Dataset,
     bootstrap: int,
-    paper: Printed | None,
 ) -> CompareRow:
     """The numbers of the contender that is `place`-th in the entries."""
     counts = sum((each.pixels(place) for each in measured), PixelCounts())
     table = np.array([each.pixels(place).numbers() for each in measured], np.float64)
-    kinds = _kinds(place, measured, classes)
+    kinds = _kinds(place, measured, dataset.classes[1:])
     return CompareRow(
         method=contender.title,
         stages=contender.stages,
@@ -300,11 +289,11 @@ def _row(
                 for name in MeansOverKinds.model_fields
             }
         ),
-        classes=kinds if len(classes) > 1 else None,
+        classes=kinds if len(dataset.classes) > 2 else None,
         counts=PixelSums(tp=counts.tp, fp=counts.fp, fn=counts.fn),
         seconds=float(np.mean([each.seconds[place] for each in measured])),
         shares_capture=contender.shares_a_capture,
-        paper=paper,
+        paper=printed_for(dataset.layout, contender.title, contender.percentile),
     )
 
 

@@ -36,7 +36,7 @@ from ltcam.runs.folder import read_run
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import resumable
-from ltcam.synth import synthesise
+from ltcam.synth import SynthesisSettings, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
@@ -317,10 +317,12 @@ def _draw(shared: _Shared, words: str) -> None:
     with shared.telling.bar(words) as advance:
         synthesise(
             shared.root,
-            surfaces=wanted.surfaces,
-            images_per_surface=wanted.images,
-            size=wanted.size,
-            seed=shared.plan.training.seed,
+            SynthesisSettings(
+                surfaces=wanted.surfaces,
+                images_per_surface=wanted.images,
+                size=wanted.size,
+                seed=shared.plan.training.seed,
+            ),
             progress=advance,
         )
 

@@ -16,7 +16,7 @@ from ltcam.experiments.pages import (
 )
 from ltcam.experiments.tune.figure import percentile_curves
 from ltcam.experiments.tune.tuning import SIDES, Choice, TunedMethod, Tuning
-from ltcam.reports.drawing import chart_uri, line_chart
+from ltcam.reports.drawing import Axis, chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow
@@ -182,9 +182,7 @@ def _chart(tuning: Tuning, method: TunedMethod) -> str:
     top = max(iou or 0.0 for each in tuning.methods for point in each.curve for iou in point.ious())
     mark = method.chosen_by(tuning.rule).percentile
     chosen = None if mark is None else (mark, "chosen")
-    return chart_uri(
-        line_chart(method.percentiles, series, low=0, high=top, x_name="percentile", mark=chosen)
-    )
+    return chart_uri(line_chart(Axis("percentile", method.percentiles, chosen), series, low=0, high=top))
 
 
 def _setting_rows(tuning: Tuning) -> list[SettingRow]:

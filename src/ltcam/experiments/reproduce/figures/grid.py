@@ -198,7 +198,7 @@ def grid(columns: Sequence[Head], strips: Sequence[Strip], *, found: str = "", n
         canvas.text(middle, head - 0.03, each.detail, va="baseline", size=5.8, color=_SOFT)
     top = head
     for strip, window, size, height in zip(strips, windows, sizes, heights, strict=True):
-        _draw_strip(canvas, strip, window, size, top)
+        _draw_strip(_Sheet(canvas, size, window), strip, top)
         top += height
     _draw_foot(canvas, top + 0.13, found, notes, framed=any(window is not None for window in windows))
     return canvas.figure
@@ -297,7 +297,17 @@ def _fitted(box: tuple[float, float, float, float], rows: slice, columns: slice)
     return _Place(x + (across - inches * width) / 2, y + (down - inches * height) / 2, inches, rows, columns)
 
 
-def _draw_strip(canvas: _Canvas, strip: Strip, window: Window | None, sizes: _Sizes, top: float) -> None:
+@dataclass(frozen=True, eq=False)
+class _Sheet:
+    """What is drawn on, and by which measures; `window` is the part that is shown larger, if any."""
+
+    canvas: _Canvas
+    sizes: _Sizes
+    window: Window | None
+
+
+def _draw_strip(sheet: _Sheet, strip: Strip, top: float) -> None:
+    canvas, sizes = sheet.canvas, sheet.sizes
     canvas.text(sizes.left, top + 0.05, _title(strip.shown), ha="left", size=6.5, color=_SOFT)
     y = top + _TITLE
     for number, (band, label) in enumerate(zip(strip.bands, strip.labels, strict=True)):
@@ -306,9 +316,8 @@ def _draw_strip(canvas: _Canvas, strip: Strip, window: Window | None, sizes: _Si
             canvas.text(0.03, middle, label, rotation=90, weight="bold", ha="left", va="center")
         for place, panel in enumerate(band):
             if panel is not None:
-                _draw_panel(
-                    canvas, strip.shown, panel, window, sizes, (sizes.x(place), y), scale=not number + place
-                )
+                corner = sizes.x(place), y
+                _draw_panel(sheet, strip.shown, panel, corner, scale=not number + place)
         y += sizes.band
 
 
@@ -320,39 +329,33 @@ def _title(shown: Shown) -> str:
 
 
 def _draw_panel(
-    canvas: _Canvas,
-    shown: Shown,
-    panel: Panel,
-    window: Window | None,
-    sizes: _Sizes,
-    corner: tuple[float, float],
-    *,
-    scale: bool,
+    sheet: _Sheet, shown: Shown, panel: Panel, corner: tuple[float, float], *, scale: bool
 ) -> None:
-    x, y = corner
+    canvas, sizes, (x, y) = sheet.canvas, sheet.sizes, corner
     everything = slice(0, shown.truth.shape[0]), slice(0, shown.truth.shape[1])
     whole = _fitted((x, y, sizes.column, sizes.whole), *everything)
-    _draw_picture(canvas, shown, panel, whole, closer=window is None, scale=scale)
-    if window is not None:
-        canvas.frame(whole.part(*window), dark=True)
-        part = _fitted((x, y + sizes.whole + _GAP, sizes.column, sizes.crop), *window)
-        _draw_picture(canvas, shown, panel, part, closer=True, scale=scale)
+    _draw_picture(canvas, shown, panel, whole, closer=sheet.window is None)
+    places = [whole]
+    if sheet.window is not None:
+        canvas.frame(whole.part(*sheet.window), dark=True)
+        part = _fitted((x, y + sizes.whole + _GAP, sizes.column, sizes.crop), *sheet.window)
+        _draw_picture(canvas, shown, panel, part, closer=True)
         canvas.frame(part)
+        places.append(part)
+    if scale:
+        for place in places:
+            _scale_bar(canvas, place)
     if panel.note:
         canvas.text(x + sizes.column / 2, y + sizes.band - _NOTE + 0.015, panel.note, size=5.8, color=_SOFT)
 
 
-def _draw_picture(
-    canvas: _Canvas, shown: Shown, panel: Panel, place: _Place, *, closer: bool, scale: bool
-) -> None:
+def _draw_picture(canvas: _Canvas, shown: Shown, panel: Panel, place: _Place, *, closer: bool) -> None:
     """A part of the panel's picture; with the masks outlined if `closer`."""
     canvas.picture(_raster(panel.picture, (place.rows, place.columns), place.size), place)
     if closer:
         for mask, colour in ((shown.truth if panel.outlined else None, TRUE), (panel.found, FOUND)):
             if mask is not None:
                 _outline(canvas, mask, place, colour)
-    if scale:
-        _scale_bar(canvas, place)
 
 
 def _raster(picture: Picture, window: Window, size: tuple[int, int]) -> NDArray[np.uint8]:

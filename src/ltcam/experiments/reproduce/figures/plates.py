@@ -115,7 +115,8 @@ def truncation_figure(
     Raises:
         ValueError: numbers of images, maps and heads that do not fit together.
     """
-    return _two_lines(shown, (plain, truncated), heads, labels, _with_maxima, notes=_LARGEST)
+    strips = _two_lines(shown, (plain, truncated), labels, _with_maxima)
+    return grid((_IMAGE_AND_TRUTH, *heads), strips, notes=_LARGEST)
 
 
 @styled
@@ -123,7 +124,7 @@ def layers_figure(
     shown: Sequence[Shown], plain: Maps, truncated: Maps, heads: Sequence[Head], labels: tuple[str, str]
 ) -> Figure:
     """Two lines per image: the map of each layer in FullGrad, and in LTFullGrad; as for `truncation_figure`."""
-    return _two_lines(shown, (plain, truncated), heads, labels, _bare)
+    return grid((_IMAGE_AND_TRUTH, *heads), _two_lines(shown, (plain, truncated), labels, _bare))
 
 
 def _with_maxima(shown: Shown, maps: Sequence[Heatmap]) -> list[Panel]:
@@ -153,14 +154,11 @@ def _one_line(
 def _two_lines(
     shown: Sequence[Shown],
     both: tuple[Maps, Maps],
-    heads: Sequence[Head],
     labels: tuple[str, str],
     panels: Callable[[Shown, Sequence[Heatmap]], list[Panel]],
-    *,
-    notes: str = "",
-) -> Figure:
+) -> list[Strip]:
     """Image and truth one above the other, and beside each the maps of one method."""
-    strips = [
+    return [
         Strip(
             image,
             (
@@ -171,4 +169,6 @@ def _two_lines(
         )
         for image, whole, cut in zip(shown, *both, strict=True)
     ]
-    return grid((Head("image,\ntrue mask"), *heads), strips, notes=notes)
+
+
+_IMAGE_AND_TRUTH = Head("image,\ntrue mask")

@@ -23,6 +23,7 @@ SETTINGS = TrainingSettings(
     batch_size=8,
     precision="float32",
     memory_format="contiguous",
+    learning_rate=3e-3,
 )
 
 
@@ -32,7 +33,7 @@ def fitted(folder: Path, listener: Listener, *, held_back: bool = True) -> Class
     validation = prepare(9, 9, 2) if held_back else None
     running = Running("cpu", listener=listener, look=previewed(listener))
     material = Material(prepare(20, 12, 1), STATISTICS, validation)
-    fit(classifier, material, SETTINGS, folder, learning_rate=3e-3, running=running)
+    fit(classifier, material, SETTINGS, folder, running)
     return classifier
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ltcam.jobs.watch import JOURNAL, Arrived, files_of, watch
+from ltcam.jobs.watch import JOURNAL, Arrived, Pace, files_of, watch
 from ltcam_runtime.errors import DataError, InputError, OutputError
 
 
@@ -33,7 +33,7 @@ def run(
         if len(lines) >= enough:
             stop.set()
 
-    watch(folder, out, inspect, stop=stop, tell=tell, seconds=0.01)
+    watch(folder, out, inspect, tell, Pace(stop, 0.01))
     timer.cancel()
     return lines
 
@@ -117,7 +117,7 @@ def test_a_file_whose_writer_pauses_is_no_bad_file(tmp_path: Path) -> None:
         lines.append(line)
         stop.set()
 
-    watched = watch(folder, out, goes_on, stop=stop, tell=tell, seconds=0.01)
+    watched = watch(folder, out, goes_on, tell, Pace(stop, 0.01))
     assert tries == ["a.png", "a.png"]
     assert lines == [{"image": "a.png", "verdict": "ok"}]
     assert watched.failed == ()

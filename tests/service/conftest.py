@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -143,7 +144,8 @@ def served(tmp_path: Path) -> Served:
 
     def load(path: Path) -> Model:
         about = About(("layer-cam", "grad-cam"), ("one", "two"))
-        return model_of(path, BrightInspector(), ("ok", "spot"), {"run": path.name}, path / "weights", about)
+        model = model_of(path, BrightInspector(), ("ok", "spot"), {"run": path.name}, path / "weights")
+        return replace(model, about=about)
 
     return Served(load, tmp_path / "models.json", tmp_path / "first")
 

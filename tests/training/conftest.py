@@ -82,10 +82,10 @@ def trained(prepared: Prepares, settings_of: SettingsOf) -> Trains:
         *,
         train: PreparedImages | None = None,
         validation: PreparedImages | None = None,
-        learning_rate: float = 3e-3,
         listener: Listener = Listener(),  # frozen
     ) -> tuple[Classifier, Fitted]:
         settings = settings or settings_of()
+        settings = settings.model_copy(update={"learning_rate": settings.learning_rate or 3e-3})
         torch.manual_seed(settings.seed)
         classifier = build_classifier(settings.backbone, 2)
         fitted = fit(
@@ -93,8 +93,7 @@ def trained(prepared: Prepares, settings_of: SettingsOf) -> Trains:
             Material(train or prepared(12, 8, 1, (32, 32)), STATISTICS, validation),
             settings,
             checkpoints,
-            learning_rate=learning_rate,
-            running=Running(device="cpu", listener=listener),
+            Running(device="cpu", listener=listener),
         )
         return classifier, fitted
 

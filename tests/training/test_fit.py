@@ -114,7 +114,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
 ) -> None:
     """With dropout, so that all random numbers count, and with validation, which uses none."""
     train, validation = prepared(12, 8, 1, (32, 32)), prepared(4, 4, 2, (32, 32)) if validated else None
-    settings = settings_of(epochs=3)
+    settings = settings_of(epochs=3, learning_rate=3e-3)
 
     def run(folder: Path, listener: Any = Listener()) -> Any:  # frozen
         torch.manual_seed(0)
@@ -125,8 +125,7 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
             Material(train, ((0.5,) * 3, (0.25,) * 3), validation),
             settings,
             folder,
-            learning_rate=3e-3,
-            running=Running(device="cpu", listener=listener),
+            Running(device="cpu", listener=listener),
         )
         return classifier, fitted
 
@@ -217,7 +216,7 @@ def test_a_training_that_diverges_says_so(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(SettingsError, match=r"diverged in epoch \d: .*smaller `learning_rate`"):
-        trained(tmp_path, settings_of(), learning_rate=1e30)
+        trained(tmp_path, settings_of().model_copy(update={"learning_rate": 1e30}))
 
 
 def test_validation_scores_that_are_not_finite_say_so(
@@ -274,7 +273,7 @@ def test_warm_up_then_down_to_nothing(
         return original(self, batch, index)
 
     monkeypatch.setattr(TrainingModule, "training_step", spy)
-    trained(tmp_path, settings_of(epochs=4, batch_size=8), learning_rate=1e-3)
+    trained(tmp_path, settings_of(epochs=4, batch_size=8, learning_rate=1e-3))
     trunk = [rate[0] for rate in rates]
     assert max(trunk) == pytest.approx(1e-3, rel=0.02)
     assert trunk.index(max(trunk)) in {2, 3}
@@ -403,9 +402,8 @@ def test_several_defect_classes(settings_of: SettingsOf, prepared: Prepares, tmp
     fitted = fit(
         classifier,
         Material(PreparedImages(images.images, labels, images.samples, ()), ((0.5,) * 3, (0.25,) * 3)),
-        settings_of(epochs=1),
+        settings_of(epochs=1, learning_rate=1e-3),
         tmp_path,
-        learning_rate=1e-3,
-        running=Running(device="cpu"),
+        Running(device="cpu"),
     )
     assert math.isfinite(fitted.history[0]["train_loss"])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ltcam.data.dataset import OK, Sample
 from ltcam.training import images as module
-from ltcam.training.images import prepare_images
+from ltcam.training.images import Preparation, prepare_images
 from ltcam_runtime import reading
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image, resize
@@ -37,7 +37,7 @@ def test_sizes_and_colours_of_all_kinds(sample: Callable[..., Sample], tmp_path:
     ]
     calls = []
     found = prepare_images(
-        samples, (OK, "dent", "scratch"), (32, 64), tmp_path / "x", lambda *c: calls.append(c)
+        samples, Preparation((OK, "dent", "scratch"), (32, 64)), tmp_path / "x", lambda *c: calls.append(c)
     )
     assert found.images.shape == (4, 3, 32, 64)
     assert found.images.dtype == torch.uint8
@@ -53,7 +53,7 @@ def test_sizes_and_colours_of_all_kinds(sample: Callable[..., Sample], tmp_path:
 def test_one_unreadable_file_does_not_stop_the_others(sample: Callable[..., Sample], tmp_path: Path) -> None:
     samples = [sample("a.png"), sample("b.png", label="dent"), sample("c.png")]
     samples[1].path.write_bytes(b"no image")
-    found = prepare_images(samples, (OK, "dent"), (32, 32), tmp_path / "x")
+    found = prepare_images(samples, Preparation((OK, "dent"), (32, 32)), tmp_path / "x")
     assert found.samples == (samples[0], samples[2])
     assert found.labels.tolist() == [0, 0]
     ((failed, reason),) = found.failed
@@ -67,7 +67,7 @@ def test_a_picture_that_memory_does_not_take_is_named_and_the_others_go_on(
     samples = [sample("a.png"), sample("bomb.png", label="dent"), sample("c.png", label="dent")]
     Image.new("L", (3000, 3000)).save(samples[1].path)
     monkeypatch.setattr(reading, "available_memory", lambda: 2**20)
-    found = prepare_images(samples, (OK, "dent"), (32, 32), tmp_path / "x")
+    found = prepare_images(samples, Preparation((OK, "dent"), (32, 32)), tmp_path / "x")
     assert found.samples == (samples[0], samples[2])
     ((failed, reason),) = found.failed
     assert failed == samples[1]
@@ -78,11 +78,11 @@ def test_no_readable_file_is_an_error(sample: Callable[..., Sample], tmp_path: P
     one = sample("a.png")
     one.path.write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 images could be read.*a.png: the file is empty"):
-        prepare_images([one], (OK, "dent"), (32, 32), tmp_path / "x")
+        prepare_images([one], Preparation((OK, "dent"), (32, 32)), tmp_path / "x")
 
 
 def test_no_samples_give_no_images(tmp_path: Path) -> None:
-    found = prepare_images([], (OK, "dent"), (32, 64), tmp_path / "x")
+    found = prepare_images([], Preparation((OK, "dent"), (32, 64)), tmp_path / "x")
     assert found.images.shape == (0, 3, 32, 64)
     assert found.labels.shape == (0,)
 
@@ -93,10 +93,10 @@ def test_more_than_memory_takes_goes_to_a_file(
     samples = [sample("a.png"), sample("broken.png"), sample("c.png"), sample("d.png")]
     samples[1].path.write_bytes(b"no image")
     file = tmp_path / "work" / "images.bin"
-    in_memory = prepare_images(samples, (OK,), (32, 32), file)
+    in_memory = prepare_images(samples, Preparation((OK,), (32, 32)), file)
     assert not file.exists()
     monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 3 * 32 * 32)
-    in_file = prepare_images(samples, (OK,), (32, 32), file)
+    in_file = prepare_images(samples, Preparation((OK,), (32, 32)), file)
     assert file.stat().st_size == 4 * 3 * 32 * 32
     assert torch.equal(in_file.images, in_memory.images)
     assert in_file.samples == in_memory.samples == (samples[0], samples[2], samples[3])
@@ -108,4 +108,6 @@ def test_a_split_that_fits_nowhere_is_refused_before_reading(
     monkeypatch.setattr(module, "_LARGEST_IN_MEMORY", 0)
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=3 * 32 * 32))
     with pytest.raises(DataError, match="use a smaller `image_size`"):
-        prepare_images([sample("a.png"), sample("b.png")], (OK,), (32, 32), tmp_path / "images.bin")
+        prepare_images(
+            [sample("a.png"), sample("b.png")], Preparation((OK,), (32, 32)), tmp_path / "images.bin"
+        )

@@ -76,10 +76,9 @@ def test_every_epoch_is_told_and_no_training_ends_for_it(
     fitted = fit(
         build_classifier("test_resnet", 2),
         Material(prepared(4, 4, 1, (32, 32)), ((0.5,) * 3, (0.25,) * 3)),
-        settings_of(epochs=2, batch_size=32),
+        settings_of(epochs=2, batch_size=32, learning_rate=1e-3),
         tmp_path / "work",
-        learning_rate=1e-3,
-        running=running,
+        running,
     )
     assert len(fitted.history) == 2
     assert told.settings["epochs"] == 2

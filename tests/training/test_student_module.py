@@ -56,12 +56,10 @@ def test_a_student_learns_to_draw_the_square(
     student = build_student("test_resnet", 2)
     fit(
         student,
-        Material(images, STATISTICS, along=[targets]),
-        settings_of(epochs=10, batch_size=8, augment=False),
+        Material(images, STATISTICS, along=[targets], make_module=partial(StudentModule, patches=())),
+        settings_of(epochs=10, batch_size=8, augment=False, learning_rate=3e-3),
         tmp_path,
-        learning_rate=3e-3,
-        make_module=partial(StudentModule, patches=()),
-        running=Running(device="cpu"),
+        Running(device="cpu"),
     )
     with torch.no_grad():
         drawn = student.eval().segment((images.images.float() / 255 - 0.5) / 0.25)[1] > 0

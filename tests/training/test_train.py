@@ -28,7 +28,7 @@ from ltcam.jobs.training import train_run
 from ltcam.models.backbones import build_trunk
 from ltcam.models.classifier import build_classifier
 from ltcam.training import train as module
-from ltcam.training.fit import Running
+from ltcam.training.fit import Running, default_learning_rate
 from ltcam.training.images import PreparedImages, prepare_images
 from ltcam.training.listener import Listener
 from ltcam.training.resume import SETTINGS_FILE
@@ -522,7 +522,7 @@ def test_damaged_settings_of_a_begun_training(
 
 @pytest.mark.parametrize(("backbone", "rate"), [("test_resnet", 1e-4), ("test_convnext", 5e-5)])
 def test_networks_without_batch_normalisation_learn_more_slowly(backbone: str, rate: float) -> None:
-    assert module.default_learning_rate(build_classifier(backbone, 2)) == rate
+    assert default_learning_rate(build_classifier(backbone, 2)) == rate
 
 
 def test_an_open_data_set_is_hashed_once_however_many_trainings_there_are(

@@ -124,9 +124,7 @@ def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) 
     from ltcam.reports.verify_page import verify_page  # noqa: PLC0415
 
     with progress("comparing") as advance:
-        found = compare(
-            run, file, inputs, settings.overrides, advance, trust_changed_run=settings.trust_changed_run
-        )
+        found = compare(run, file, inputs, settings, advance)
     page = file.with_name(f"{file.stem}-verified.html")
     write_page(page, verify_page(found))
     write_file(

@@ -50,18 +50,13 @@ def train(
     Masks, where DATA has any, are not looked at.
     """
     from ltcam.jobs import training  # noqa: PLC0415
+    from ltcam.runs.unfinished import Place  # noqa: PLC0415
 
     execution = Execution(device=machine.device, devices=machine.devices, command=called(), log=written.log)
     opened = open_data(source.data, source, one_class=False)
     if machine.dry_run:
-        plan = training.plan(
-            opened,
-            written.out,
-            settings,
-            resume=machine.resume,
-            overwrite=written.overwrite,
-            execution=execution,
-        )
+        place = Place(written.out, machine.resume, written.overwrite)
+        plan = training.plan(opened, place, settings, execution)
         print_plan(plan)
         if written.as_json:
             print_json(plan.to_json())

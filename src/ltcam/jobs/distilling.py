@@ -40,19 +40,18 @@ from ltcam.runs.folder import ok_labels, package_versions, read_history
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
-from ltcam.runs.run import RUN_FILE, SPLIT_FILE, WEIGHTS_FILE
-from ltcam.runs.unfinished import checkpoints, claimed
-from ltcam.training.fit import Material, Running, fit
-from ltcam.training.images import PreparedImages, prepare_images
+from ltcam.runs.run import SPLIT_FILE, WEIGHTS_FILE
+from ltcam.runs.unfinished import Place
+from ltcam.training.fit import Material, Running, default_learning_rate, fit
+from ltcam.training.images import Preparation, PreparedImages, prepare_images
 from ltcam.training.listener import Listener
 from ltcam.training.memory import keep_freed_memory
 from ltcam.training.pasting import Patch, cut_patches
 from ltcam.training.resume import check_same_training
 from ltcam.training.settings import StudentSettings
 from ltcam.training.student_module import StudentModule
-from ltcam.training.train import default_learning_rate, training_evidence
+from ltcam.training.train import training_evidence
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.folders import output_folder
 from ltcam_runtime.images import resize
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
@@ -106,31 +105,39 @@ def distill(
     """
     out = Path(out)
     keep_freed_memory()
-    with (
-        claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
-        output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
-        checkpoints(out, resume=resume) as work,
-    ):
-        teacher = Inspector.load(run, device=execution.device, trust_changed_run=execution.trust_changed_run)
-        source = _Source(Path(run), teacher, opened(data, remembered=ok_labels(Path(run))))
-        trained = _student_of(source, settings or StudentSettings(), work, execution, listener)
+    with Place(out, resume, overwrite).taken(listener.say) as (folder, work):
+        source = _Source(Path(run), opened(data, remembered=ok_labels(Path(run))), execution)
+        trained = _student_of(source, settings or StudentSettings(), work, listener)
         return write_trained(with_validation(trained, execution.device, listener), folder, out)
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What a student learns from: the run, loaded, and its data."""
+    """What a student learns from: the run and its data, and how both are used."""
 
     run: Path
-    teacher: Inspector
     data: OpenData
+    execution: Execution
+
+    def teacher(self) -> Inspector:
+        """The run, loaded anew: a student's training goes on with its teacher's own trunk."""
+        return Inspector.load(
+            self.run, device=self.execution.device, trust_changed_run=self.execution.trust_changed_run
+        )
 
 
-def _student_of(
-    source: _Source, settings: StudentSettings, work: Path, execution: Execution, listener: Listener
-) -> Trained:
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """What all rounds have in common: images by side at the student's size, and how it is trained."""
+
+    parts: Mapping[str, PreparedImages]
+    settings: StudentSettings
+    listener: Listener
+
+
+def _student_of(source: _Source, settings: StudentSettings, work: Path, listener: Listener) -> Trained:
     torch.manual_seed(settings.seed)
-    run, teacher = source.run, source.teacher
+    run, teacher = source.run, source.teacher()
     settings = settings.model_copy(
         update={"backbone": teacher.run.backbone, "head": teacher.run.head, "weights": None}
     )
@@ -139,17 +146,14 @@ def _student_of(
     work.mkdir(parents=True, exist_ok=True)
     check_same_training(work, settings, size, f"{fingerprint(dataset, contents)} by {_weights_of(run)}")
     listener.begun("reading images")
+    preparation = Preparation(teacher.run.classes, size, DecodedImages(0, teacher.run.white))
     parts = {
         side: prepare_images(
-            dataset.of_split(side),
-            teacher.run.classes,
-            size,
-            work / f"images-{side}.bin",
-            listener.reading,
-            decoded=DecodedImages(0, teacher.run.white),
+            dataset.of_split(side), preparation, work / f"images-{side}.bin", listener.reading
         )
         for side in ("train", "val")
     }
+    course = _Course(parts, settings, listener)
     for number in range(1, settings.rounds + 1):
         folder = work / f"round-{number}"
         lesson = make_lesson(teacher, parts["train"], size, listener)
@@ -159,9 +163,9 @@ def _student_of(
         )
         if not lesson.masked:
             raise DataError(_no_mask(source.run, number, len(parts["train"].samples)))
-        student, history = _learn(teacher, parts, lesson, settings, folder, listener)
+        student, history = _learn(course, teacher, lesson, folder)
         teacher = student
-    kept, judged = _better_of(source, teacher, dataset, settings, execution, listener)
+    kept, judged = _better_of(source, teacher, dataset, course)
     if kept is not teacher:
         history = read_history(run)
     final = kept.run.model_copy(
@@ -173,7 +177,7 @@ def _student_of(
                 **judged,
             },
             "versions": package_versions(),
-            "command": execution.command,
+            "command": source.execution.command,
         }
     )
     warn_uncalibrated(parts["val"], listener)
@@ -190,20 +194,12 @@ def _student_of(
 
 
 def _better_of(
-    source: _Source,
-    student: Inspector,
-    dataset: Dataset,
-    settings: StudentSettings,
-    execution: Execution,
-    listener: Listener,
+    source: _Source, student: Inspector, dataset: Dataset, course: _Course
 ) -> tuple[Inspector, dict[str, Any]]:
     """The student, or its teacher where the judge values the teacher's masks higher; and the evidence."""
-    # Loaded anew: the student's training went on with the teacher's own trunk.
-    teacher = Inspector.load(
-        source.run, device=execution.device, trust_changed_run=execution.trust_changed_run
-    )
+    teacher, listener = source.teacher(), course.listener
     judge = TorchNetwork.of(
-        teacher.run, judge_of(teacher.network.classifier), choose_device(execution.device)
+        teacher.run, judge_of(teacher.network.classifier), choose_device(source.execution.device)
     )
     listener.begun("comparing its masks with the teacher's")
     try:
@@ -211,7 +207,7 @@ def _better_of(
     except DataError as error:
         listener.say(f"the student was not compared with its teacher: {error}")
         return student, {"judged": {"sentence": str(error)}}
-    keep_student = found.keeps_up or settings.keep == "student"
+    keep_student = found.keeps_up or course.settings.keep == "student"
     sentence = f"on {found.images} images the judge values the student's masks {found.gain:+.2f} against the teacher's"
     if not found.keeps_up:
         listener.warn(
@@ -298,28 +294,32 @@ def _is_the_defect(teacher: Inspector, image: NDArray[np.uint8], mask: NDArray[n
 
 
 def _learn(
-    teacher: Inspector,
-    parts: Mapping[str, PreparedImages],
-    lesson: Lesson,
-    settings: StudentSettings,
-    folder: Path,
-    listener: Listener,
+    course: _Course, teacher: Inspector, lesson: Lesson, folder: Path
 ) -> tuple[Inspector, tuple[dict[str, float], ...]]:
     """One round: a student of the teacher, ready to inspect, and its history."""
+    parts, settings, listener = course.parts, course.settings, course.listener
     statistics = (teacher.run.mean, teacher.run.std)
     classifier = teacher.network.classifier.cpu().requires_grad_(True)
+    rate = settings.learning_rate or default_learning_rate(
+        classifier
+    )  # the decoder's layers count for nothing
     student = classifier if isinstance(classifier, Student) else student_of(classifier)
     student.train()
     freeze_stages(student, teacher.run.stages, settings.freeze)
     listener.begun("training")
+    material = Material(
+        parts["train"],
+        statistics,
+        along=[lesson.targets],
+        least_epoch=LEAST_EPOCH,
+        make_module=partial(StudentModule, patches=lesson.patches),
+    )
     fitted = fit(
         student,
-        Material(parts["train"], statistics, along=[lesson.targets], least_epoch=LEAST_EPOCH),
-        settings,
+        material,
+        settings.model_copy(update={"learning_rate": rate}),
         folder,
-        learning_rate=settings.learning_rate or default_learning_rate(classifier),
-        make_module=partial(StudentModule, patches=lesson.patches),
-        running=Running(device=str(teacher.network.device), listener=listener),
+        Running(device=str(teacher.network.device), listener=listener),
     )
     scores = scores_of(logits_of(student, parts["val"], statistics))
     run = teacher.run.model_copy(

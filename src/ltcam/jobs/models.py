@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -76,7 +76,7 @@ class Model:
     settings: dict[str, Any]
     sha256: str
     settings_sha256: str
-    about: About
+    about: About = About()
 
     @property
     def white(self) -> int | None:
@@ -91,7 +91,6 @@ def model_of(
     classes: Sequence[str],
     settings: dict[str, Any],
     weights: Path,
-    about: About = About(),  # frozen
 ) -> Model:
     """A model from its parts.
 
@@ -101,7 +100,6 @@ def model_of(
         classes: OK first.
         settings: what it inspects with, as JSON values.
         weights: the file whose bytes identify the model.
-        about: what else it says of itself.
     """
     with weights.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -113,7 +111,6 @@ def model_of(
         settings,
         digest,
         hash_of_settings(settings),
-        about,
     )
 
 
@@ -174,4 +171,5 @@ def _load_run(path: Path, device: str, threads: int | None) -> Model:
         run.evidence,
         path / REPORT_FILE,
     )
-    return model_of(path, inspector, run.classes, settings, path / WEIGHTS_FILE, about)
+    model = model_of(path, inspector, run.classes, settings, path / WEIGHTS_FILE)
+    return replace(model, about=about)

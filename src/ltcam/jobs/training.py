@@ -21,8 +21,8 @@ from ltcam.jobs.previewing import previewed
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
 from ltcam.runs.folder import package_versions
 from ltcam.runs.hardware import check_number, choose_device
-from ltcam.runs.run import RUN_FILE, Run
-from ltcam.runs.unfinished import check_unfinished, checkpoints, claimed, work_folder
+from ltcam.runs.run import Run
+from ltcam.runs.unfinished import Place, work_folder
 from ltcam.training.fit import Running, finished_epochs
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.listener import Listener
@@ -40,7 +40,6 @@ from ltcam.training.seeding import (
 )
 from ltcam.training.settings import TrainingSettings
 from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
-from ltcam_runtime.folders import check_output_folder, output_folder
 from ltcam_runtime.settings import MAP, VerdictSettings
 
 
@@ -79,11 +78,7 @@ def train(
             _with_white(data), settings, work_folder(out), replace(running, listener=Listener(), look=None)
         )
         raise SystemExit(0)
-    with (
-        claimed(out, resume=resume, overwrite=overwrite, say=listener.say),
-        output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
-        checkpoints(out, resume=resume) as work,
-    ):
+    with Place(out, resume, overwrite).taken(listener.say) as (folder, work):
         data = _with_white(data)
         trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
@@ -97,32 +92,26 @@ def train(
 
 def plan(
     data: Data,
-    out: str | Path,
+    place: Place,
     settings: TrainingSettings | None = None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
 ) -> Plan:
     """What `train` would do, from labels and sizes of the images alone. Nothing is trained, and nothing written.
 
     Args:
         data: as for `train`.
-        out: run folder that would be written.
+        place: where the run would be written.
         settings: of the training.
-        resume: whether a stopped training that is kept for it would go on.
-        overwrite: whether an existing run would be replaced.
         execution: device and so on.
 
     Raises:
         LtcamError: as for `train`, where it would stop before the first epoch.
     """
-    settings, out = settings or TrainingSettings(), Path(out)
-    _log(out, execution)
+    settings = settings or TrainingSettings()
+    _log(place.out, execution)
     device = _device(execution)
-    check_unfinished(out, resume=resume, overwrite=overwrite)
-    check_output_folder(out, marker=RUN_FILE, overwrite=overwrite)
-    finished = finished_epochs(work_folder(out)) if resume else 0
+    place.check()
+    finished = finished_epochs(work_folder(place.out)) if place.resume else 0
     begun = begin(opened(data), settings)
     return begun.plan(settings, device, finished=finished, timed=execution.devices == 1)
 
@@ -147,10 +136,8 @@ def _log(out: Path, execution: Execution) -> Log | None:
 
 def quick(
     data: Data,
-    out: str | Path,
+    place: Place,
     settings: TrainingSettings | None = None,
-    *,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
     listener: Listener = Listener(),  # frozen
 ) -> TrainedRun:
@@ -161,23 +148,18 @@ def quick(
 
     Args:
         data: as for `train`.
-        out: as for `train`.
+        place: where the run is written; nothing of it can be gone on with.
         settings: backbone, weights, image size, validation share, seed and bound on misses count; the rest is of
             a training.
-        overwrite: replace an existing run.
         execution: the command that is kept.
         listener: told about progress.
 
     Raises:
         LtcamError: as for `train`.
     """
-    settings, out = settings or TrainingSettings(), Path(out)
+    settings = settings or TrainingSettings()
     keep_freed_memory()
-    with (
-        claimed(out, resume=None, overwrite=overwrite, say=listener.say),
-        output_folder(out, marker=RUN_FILE, overwrite=overwrite) as folder,
-        checkpoints(out, resume=False) as work,
-    ):
+    with replace(place, resume=None).taken(listener.say) as (folder, work):
         data = _with_white(data)
         network = untrained_network(data, settings, work, listener)
         nothing = network.classifier.head
@@ -186,7 +168,7 @@ def quick(
         trained = _with_seed_maps(network, settings, execution.command, listener, {"verdicts_by": "peaks"})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
-        return write_trained(with_validation(trained, "cpu", listener), folder, out)
+        return write_trained(with_validation(trained, "cpu", listener), folder, place.out)
 
 
 def train_run(
@@ -224,9 +206,7 @@ def _with_seed_maps(
     """Seed maps beside the classifier, and scores that read as probabilities."""
     listener.begun("fitting a map to each kind")
     taps = seed_taps(network.stages)
-    classifier, seed = with_seed_maps(
-        network.classifier, taps, network.train, network.held_back, network.statistics, settings.seed
-    )
+    classifier, seed = with_seed_maps(network.classifier, taps, network.images, settings.seed)
     asked, held_back = (
         Asked(classifier, part, network.statistics) for part in (network.train, network.held_back)
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.evaluation.engines import NEAR, EngineResult, Verification
+from ltcam.export.export import ExportSettings
 from ltcam.jobs.predicting import find_inputs
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, InputError
@@ -22,7 +23,6 @@ from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.inspector import Inspector as AnyInspector
 from ltcam_runtime.part_files import EngineName, read_part
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import Overrides
 
 _PAGE = 4096  # bytes; what the system counts a process's memory in
 
@@ -31,10 +31,8 @@ def verify(
     run: Path,
     file: Path,
     inputs: Sequence[str],
-    overrides: Overrides,
+    settings: ExportSettings,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    *,
-    trust_changed_run: bool = False,
 ) -> Verification:
     """Inspect images with torch, ONNX Runtime and, where it is installed, OpenVINO, and compare.
 
@@ -42,17 +40,14 @@ def verify(
         run: run folder.
         file: of `ltcam export`.
         inputs: files, folders, patterns or manifests.
-        overrides: that the file was exported with.
+        settings: that the file was exported with.
         progress: called with (done, total).
-        trust_changed_run: whether a run will do that was changed after its training.
 
     Raises:
         LtcamError: a run, file or inputs that cannot be used.
     """
     files = find_inputs(inputs).files
-    openers: dict[str, Callable[[], AnyInspector]] = {
-        "torch": lambda: _trained(run, overrides, trust_changed_run)
-    }
+    openers: dict[str, Callable[[], AnyInspector]] = {"torch": lambda: _trained(run, settings)}
     openers |= {name: partial(_exported, file, name) for name in _engines(file)}
     before = _memory()
     inspectors, memory = {}, {}
@@ -89,8 +84,9 @@ def _engines(file: Path) -> Iterable[EngineName]:
     return (name for name in read_part(file).engines if find_spec(name) is not None)
 
 
-def _trained(run: Path, overrides: Overrides, trust_changed_run: bool) -> Inspector:
-    return Inspector.load(run, device="cpu", trust_changed_run=trust_changed_run).overridden(overrides)
+def _trained(run: Path, settings: ExportSettings) -> Inspector:
+    found = Inspector.load(run, device="cpu", trust_changed_run=settings.trust_changed_run)
+    return found.overridden(settings.overrides)
 
 
 def _exact(inspector: AnyInspector) -> AnyInspector:

@@ -68,24 +68,34 @@ class Watched:
     failed: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Pace:
+    """When to look, and when to end.
+
+    Attributes:
+        stop: set by a signal.
+        seconds: between two looks.
+    """
+
+    stop: threading.Event
+    seconds: float = 0.5
+
+
 def watch(
     folder: Path,
     out: Path,
     inspect: InspectsFile,
-    *,
-    stop: threading.Event,
     tell: Callable[[dict[str, Any]], None],
-    seconds: float = 0.5,
+    pace: Pace,
 ) -> Watched:
-    """Inspect files as they arrive, until `stop` is set; the file under way is finished.
+    """Inspect files as they arrive, until the end is asked for; the file under way is finished.
 
     Args:
         folder: that is watched, with its sub-folders; hidden files and folders are passed over.
         out: where the journal is kept; made where it is missing.
         inspect: called with each complete file, oldest first.
-        stop: set by a signal.
         tell: called with what the journal gets, after it got it.
-        seconds: between two looks.
+        pace: when to look, and when to end.
 
     Raises:
         DataError: the folder is not there.
@@ -99,7 +109,7 @@ def watch(
         )
     inspected, failed = 0, []
     with _opened_journal(out / JOURNAL) as journal:
-        for arrived, looks in _arrivals(folder, out, journal.known, stop, seconds):
+        for arrived, looks in _arrivals(folder, out, journal.known, pace):
             try:
                 line = inspect(arrived)
                 inspected += 1
@@ -114,19 +124,19 @@ def watch(
 
 
 def _arrivals(
-    folder: Path, out: Path, known: set[tuple[str, int, int]], stop: threading.Event, seconds: float
+    folder: Path, out: Path, known: set[tuple[str, int, int]], pace: Pace
 ) -> Iterator[tuple[Arrived, int]]:
     """Files and at how many looks they were the same: as soon as they seem complete, and again if they stay unknown."""
     looks: dict[tuple[str, int, int], int] = {}
-    while not stop.is_set():
+    while not pace.stop.is_set():
         seen = [file for file in files_of(folder, out) if file.key not in known]
         looks = {file.key: looks.get(file.key, 0) + 1 for file in seen}
         due = [file for file in seen if looks[file.key] in (_COMPLETE, _DAMAGED)]
         for file in sorted(due, key=lambda f: (f.modified, f.name)):
-            if stop.is_set():
+            if pace.stop.is_set():
                 return
             yield file, looks[file.key]
-        stop.wait(seconds)
+        pace.stop.wait(pace.seconds)
 
 
 def files_of(folder: Path, out: Path) -> list[Arrived]:

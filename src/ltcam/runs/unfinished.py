@@ -7,14 +7,57 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import OutputError
+from ltcam_runtime.folders import check_output_folder, output_folder
 
 _CHECKPOINT = "last.ckpt"  # as in ltcam.training.fit, which takes seconds to import
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training writes its run, and what becomes of what is there.
+
+    Attributes:
+        out: the run folder wanted.
+        resume: whether a training found there is gone on with; None: it cannot be, whoever asks.
+        overwrite: whether it, or a run that is there, is thrown away.
+    """
+
+    out: Path
+    resume: bool | None = False
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Nothing is in the way.
+
+        Raises:
+            OutputError: there is an unfinished training, or something else, and no word of what to do with it.
+        """
+        check_unfinished(self)
+        check_output_folder(self.out, marker=RUN_FILE, overwrite=self.overwrite)
+
+    @contextmanager
+    def taken(self, say: Callable[[str], None]) -> Iterator[tuple[Path, Path]]:
+        """The run folder, which appears as a whole at the end, and one for checkpoints, which goes then.
+
+        Args:
+            say: told if there is no training to go on with.
+
+        Raises:
+            OutputError: another process trains into it, or something is in the way.
+        """
+        with (
+            claimed(self, say),
+            output_folder(self.out, marker=RUN_FILE, overwrite=self.overwrite) as folder,
+            checkpoints(self.out, resume=bool(self.resume)) as work,
+        ):
+            yield folder, work
 
 
 def work_folder(out: Path) -> Path:
@@ -25,24 +68,20 @@ def work_folder(out: Path) -> Path:
 
 
 @contextmanager
-def claimed(
-    out: Path, *, resume: bool | None, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
-) -> Iterator[None]:
+def claimed(place: Place, say: Callable[[str], None]) -> Iterator[None]:
     """The right to train into a folder; checkpoints of a training that ends well are removed with it.
 
     Args:
-        out: the run folder wanted.
-        resume: whether a training found there is gone on with; None: it cannot be, whoever asks.
-        overwrite: whether it is thrown away.
-        say: told if there is none.
+        place: what is wanted.
+        say: told if there is no training to go on with.
 
     Raises:
         OutputError: another process trains into it, or an unfinished training is kept for it.
     """
-    with _only_one(out):
-        check_unfinished(out, resume=resume, overwrite=overwrite, say=say)
+    with _only_one(place.out):
+        check_unfinished(place, say)
         yield
-        shutil.rmtree(work_folder(out), ignore_errors=True)
+        shutil.rmtree(work_folder(place.out), ignore_errors=True)
 
 
 @contextmanager
@@ -71,18 +110,17 @@ def _only_one(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_unfinished(
-    out: Path, *, resume: bool | None, overwrite: bool, say: Callable[[str], None] = lambda _sentence: None
-) -> None:
+def check_unfinished(place: Place, say: Callable[[str], None] = lambda _sentence: None) -> None:
     """An epoch of work is neither thrown away unasked nor said to be there when it is not.
 
     Raises:
         OutputError: there is an unfinished training, and no word of what to do with it.
     """
+    out, resume = place.out, place.resume
     found = resumable(out)
     if resume and not found and not (out / RUN_FILE).exists():
         say(f"{out}: there is no unfinished training to resume; starting at the first epoch")
-    if not resume and not overwrite and found:
+    if not resume and not place.overwrite and found:
         raise OutputError(
             f"{out}: an unfinished training is kept for it; "
             + ("choose another folder" if resume is None else "continue it with `resume=True`")

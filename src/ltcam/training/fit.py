@@ -42,6 +42,9 @@ from ltcam.training.module import TrainingModule, rank_of_epoch  # noqa: E402
 LAST = "last.ckpt"
 BEST = "best.safetensors"
 
+_LEARNING_RATE = 1e-4
+_LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
+
 
 @dataclass(frozen=True)
 class Running:
@@ -87,6 +90,7 @@ class Material:
         validation: images that choose the epoch; None: the last epoch is taken.
         along: what else is known of each image to learn from, for modules that learn more than labels.
         least_epoch: images that an epoch has at least; see `ltcam.training.sampling`.
+        make_module: how it is learned: what makes a `TrainingModule` of the same arguments.
     """
 
     train: PreparedImages
@@ -94,9 +98,16 @@ class Material:
     validation: PreparedImages | None = None
     along: Sequence[Tensor] = ()
     least_epoch: int = 0
+    make_module: Callable[..., TrainingModule] = TrainingModule
 
 
 Look = Callable[[Classifier, Material, int], None]
+
+
+def default_learning_rate(classifier: Classifier) -> float:
+    """Peak learning rate of the trunk where none is asked for."""
+    normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in classifier.modules())
+    return _LEARNING_RATE if normalised else _LEARNING_RATE_WITHOUT_NORMALISATION
 
 
 def fit(
@@ -104,9 +115,6 @@ def fit(
     material: Material,
     settings: TrainingSettings,
     checkpoints: Path,
-    *,
-    learning_rate: float,
-    make_module: Callable[..., TrainingModule] = TrainingModule,
     running: Running = Running(),  # frozen
 ) -> Fitted:
     """Train; afterwards the classifier holds the weights of the best epoch by image metrics.
@@ -116,8 +124,6 @@ def fit(
         material: images and what is known of them.
         settings: epochs, batch size and so on.
         checkpoints: folder to write after every epoch, and to resume from where it holds any.
-        learning_rate: peak, of the trunk.
-        make_module: how it is trained: what makes a `TrainingModule` of the same arguments.
         running: device, and who is told about progress.
 
     Raises:
@@ -129,13 +135,8 @@ def fit(
     )
     loader = _train_loader(material, settings)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in material.statistics)
-    module = make_module(
-        classifier,
-        settings,
-        learning_rate,
-        (mean, std),
-        arithmetic.channels_last,
-    )
+    learning_rate = settings.learning_rate or default_learning_rate(classifier)
+    module = material.make_module(classifier, settings, learning_rate, (mean, std), arithmetic.channels_last)
     checkpoints.mkdir(parents=True, exist_ok=True)
     bookkeeping = _Bookkeeping(checkpoints, running, material)
     trainer = _trainer(settings, target, arithmetic, running, bookkeeping)

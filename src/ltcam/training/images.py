@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ltcam.data.dataset import Sample
 from ltcam.data.decoded import DecodedImages
+from ltcam.models.backbones import Statistics
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import resize
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
@@ -37,30 +38,56 @@ class PreparedImages:
     failed: tuple[tuple[Sample, str], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class BothSides:
+    """What a network learned from, and what was held back.
+
+    Attributes:
+        train: images it was fitted to.
+        held_back: images it was not; may be none.
+        statistics: mean and standard deviation per channel, of values 0 to 1, that images are normalised by.
+    """
+
+    train: PreparedImages
+    held_back: PreparedImages
+    statistics: Statistics
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """How images are made ready for a network.
+
+    Attributes:
+        classes: class names; a label's place here is its index.
+        size: (height, width) of the network.
+        decoded: what reads them; None reads each from its file.
+    """
+
+    classes: Sequence[str]
+    size: tuple[int, int]
+    decoded: DecodedImages | None = None
+
+
 def prepare_images(
     samples: Sequence[Sample],
-    classes: Sequence[str],
-    size: tuple[int, int],
+    preparation: Preparation,
     overflow: Path,
     progress: Callable[[int, int], None] | None = None,
-    *,
-    decoded: DecodedImages | None = None,
 ) -> PreparedImages:
     """Read and resize the images of a split in a few threads, within the memory there is. Masks are never opened.
 
     Args:
         samples: what to read.
-        classes: class names; a label's place here is its index.
-        size: (height, width) of the network.
+        preparation: how.
         overflow: file for the pixels of splits that are too large for the memory; the caller removes it.
         progress: called with (done, total).
-        decoded: what reads them; None reads each from its file.
 
     Raises:
         DataError: if there is no room for the split, or no image could be read.
     """
+    size = preparation.size
     images = _room(len(samples), size, overflow)
-    decoded = decoded or DecodedImages(0)
+    decoded = preparation.decoded or DecodedImages(0)
     reasons: list[str | None] = []
 
     def load(name: str, path: Path) -> None:
@@ -83,7 +110,9 @@ def prepare_images(
             images[place] = images[index]
     return PreparedImages(
         images=images[: len(good)],
-        labels=torch.tensor([classes.index(samples[index].label) for index in good], dtype=torch.int64),
+        labels=torch.tensor(
+            [preparation.classes.index(samples[index].label) for index in good], dtype=torch.int64
+        ),
         samples=tuple(samples[index] for index in good),
         failed=tuple((samples[i], reason) for i, reason in enumerate(reasons) if reason is not None),
     )

@@ -19,7 +19,7 @@ from ltcam.cam.network.scores import at_once
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, features_at, seeded
-from ltcam.training.images import PreparedImages, usable_for_choices
+from ltcam.training.images import BothSides, PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
 from ltcam_runtime.settings import SEED, CamSettings
 
@@ -55,9 +55,7 @@ def seed_taps(stages: tuple[str, ...]) -> tuple[str, ...]:
 def with_seed_maps(
     classifier: Classifier,
     taps: Sequence[str],
-    train: PreparedImages,
-    validation: PreparedImages,
-    statistics: Statistics,
+    images: BothSides,
     seed: int,
 ) -> tuple[SeededClassifier, Seed]:
     """The classifier with seed maps that are fitted to its own features; its logits stay as they are.
@@ -65,9 +63,7 @@ def with_seed_maps(
     Args:
         classifier: trained or not.
         taps: names of the blocks.
-        train: images to fit on; of very many, some.
-        validation: images that choose how large a defect is; may be none.
-        statistics: of the input.
+        images: to fit on; of very many, some. Those that were held back choose how large a defect is.
         seed: which images are taken.
     """
     classifier.eval()
@@ -79,11 +75,11 @@ def with_seed_maps(
     blocks: list[list[Tensor]] = [[] for _ in taps]
     labels: list[int] = []
     held_back: list[bool] = []
-    for part, back in ((train, False), (validation, True)):
+    for part, back in ((images.train, False), (images.held_back, True)):
         chosen = _some_of_each(part, rng)
         labels += [int(part.labels[index]) for index in chosen]
         held_back += [back] * len(chosen)
-        for features in _passes(classifier, part, chosen, statistics, halves):
+        for features in _passes(classifier, part, chosen, images.statistics, halves):
             for kept, block in zip(blocks, features, strict=True):
                 kept.append(block)
     places = Places(tuple(map(torch.cat, blocks)), np.array(labels), np.array(held_back))

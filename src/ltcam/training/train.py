@@ -29,7 +29,7 @@ from ltcam.runs.run import Arithmetic
 from ltcam.training.arithmetic import choose_arithmetic
 from ltcam.training.fit import Fitted, Material, Running, finished_epochs, fit
 from ltcam.training.image_size import choose_image_size
-from ltcam.training.images import PreparedImages, prepare_images, usable_for_choices
+from ltcam.training.images import BothSides, Preparation, PreparedImages, prepare_images, usable_for_choices
 from ltcam.training.listener import Listener
 from ltcam.training.plan import Plan, concerns, seconds_of_epoch, seconds_of_step, typical_size
 from ltcam.training.resume import check_same_training
@@ -38,8 +38,6 @@ from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
-_LEARNING_RATE = 1e-4
-_LEARNING_RATE_WITHOUT_NORMALISATION = 5e-5  # VGG without batch normalisation diverges sooner
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +77,11 @@ class TrainedNetwork:
     train: PreparedImages
     held_back: PreparedImages
     white: int | None = None
+
+    @property
+    def images(self) -> BothSides:
+        """Of both sides."""
+        return BothSides(self.train, self.held_back, self.statistics)
 
     @property
     def failed(self) -> tuple[tuple[Sample, str], ...]:
@@ -205,14 +208,8 @@ def train_network(
     read = with_images(begun, data, work, listener)
     validation, chosen_by = usable_for_choices(read.held_back)
     listener.begun("training")
-    fitted = fit(
-        read.classifier,
-        Material(read.train, read.statistics, validation),
-        settings,
-        work,
-        learning_rate=settings.learning_rate or default_learning_rate(read.classifier),
-        running=running,
-    )
+    material = Material(read.train, read.statistics, validation)
+    fitted = fit(read.classifier, material, settings, work, running)
     return replace(read, fitted=fitted, chosen_by=chosen_by)
 
 
@@ -288,28 +285,17 @@ def _build(
     return classifier, filled, stages
 
 
-def default_learning_rate(classifier: Classifier) -> float:
-    """Peak learning rate of the trunk where none is asked for."""
-    normalised = any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in classifier.modules())
-    return _LEARNING_RATE if normalised else _LEARNING_RATE_WITHOUT_NORMALISATION
-
-
 def _read(
     dataset: Dataset, size: tuple[int, int], images: DecodedImages, work: Path, listener: Listener
 ) -> dict[str, PreparedImages]:
     parts = {name: dataset.of_split(name) for name in ("train", "val")}
     total = sum(len(part) for part in parts.values())
     read: dict[str, PreparedImages] = {}
+    preparation = Preparation(dataset.classes, size, images)
     for name, part in parts.items():
         before = sum(len(p.samples) for p in read.values())
-        read[name] = prepare_images(
-            part,
-            dataset.classes,
-            size,
-            work / f"images-{name}.bin",
-            partial(_later, listener.reading, before, total),
-            decoded=images,
-        )
+        told = partial(_later, listener.reading, before, total)
+        read[name] = prepare_images(part, preparation, work / f"images-{name}.bin", told)
     images.release(_HELD)
     labels = read["train"].labels
     for kind, present in (("OK", bool((labels == 0).any())), ("defective", bool((labels > 0).any()))):

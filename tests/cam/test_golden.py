@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -73,32 +74,49 @@ def test_g1_weights() -> None:
     torch.testing.assert_close(signed("grad-cam++")[0], rounded, rtol=0, atol=5e-10)
 
 
-# scope, p, T1 T2, (a) w, (a) M, (b) before ReLU, (b) M, LTLayerCAM
+class Row(NamedTuple):
+    """A row of the worked example: T of both channels, and what follows from it in readings (a) and (b)."""
+
+    scope: Scope
+    percentile: int
+    kept: str
+    weights: str
+    map_a: str
+    before_relu_b: str | None
+    map_b: str
+    layer_cam: str
+
+
 G2_ROWS = [
-    ("channel", 0, "1110 0110", "7/16 3/32", "31/16 23/32; 3/32 7/8", None, "1 0; 0 0", "2 1; 1/8 0"),
-    ("channel", 50, "1010 0100", "3/8 1/16", "13/8 9/16; 1/16 3/4", "1 -3/4; 0 0", "1 0; 0 0", "2 3/4; 0 0"),
-    ("channel", 90, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"),
-    ("channel", 100, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"),
-    ("stage", 50, "1110 0100", "7/16 1/16", "15/8 5/8; 1/16 7/8", "1 -1/2; 0 0", "1 0; 0 0", "2 1; 0 0"),
-    ("stage", 90, "0010 0000", "1/4 0", "1 1/4; 0 1/2", None, "0 0; 0 0", "0 0; 0 0"),
+    Row("channel", 0, "1110 0110", "7/16 3/32", "31/16 23/32; 3/32 7/8", None, "1 0; 0 0", "2 1; 1/8 0"),
+    Row(
+        "channel", 50, "1010 0100", "3/8 1/16", "13/8 9/16; 1/16 3/4", "1 -3/4; 0 0", "1 0; 0 0", "2 3/4; 0 0"
+    ),
+    Row(
+        "channel", 90, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"
+    ),
+    Row(
+        "channel", 100, "0010 0100", "1/4 1/16", "9/8 7/16; 1/16 1/2", "0 -3/4; 0 0", "0 0; 0 0", "0 3/4; 0 0"
+    ),
+    Row("stage", 50, "1110 0100", "7/16 1/16", "15/8 5/8; 1/16 7/8", "1 -1/2; 0 0", "1 0; 0 0", "2 1; 0 0"),
+    Row("stage", 90, "0010 0000", "1/4 0", "1 1/4; 0 1/2", None, "0 0; 0 0", "0 0; 0 0"),
 ]
 
 
-@pytest.mark.parametrize(("scope", "p", "mask", "w", "map_a", "before_b", "map_b", "layer_cam"), G2_ROWS)
-def test_g2_truncation(
-    scope: Scope, p: int, mask: str, w: str, map_a: str, before_b: str | None, map_b: str, layer_cam: str
-) -> None:
-    gradient, masked = Truncation(p, scope), Truncation(p, scope, "mask")
+@pytest.mark.parametrize("row", G2_ROWS, ids=lambda row: f"{row.scope}-{row.percentile}")
+def test_g2_truncation(row: Row) -> None:
+    gradient = Truncation(row.percentile, row.scope)
+    masked = replace(gradient, reading="mask")
     T = kept(G1, gradient)
-    assert "".join(str(int(v)) for v in T.flatten().tolist()) == mask.replace(" ", "")
-    assert weights("grad-cam", A1, G1 * T) == ratios(*w.split())
-    close(signed("grad-cam", gradient), map_a)
-    if before_b is not None:
-        close(signed("grad-cam", masked), before_b)
-    close(signed("grad-cam", masked).clamp_min(0), map_b)
+    assert "".join(str(int(v)) for v in T.flatten().tolist()) == row.kept.replace(" ", "")
+    assert weights("grad-cam", A1, G1 * T) == ratios(*row.weights.split())
+    close(signed("grad-cam", gradient), row.map_a)
+    if row.before_relu_b is not None:
+        close(signed("grad-cam", masked), row.before_relu_b)
+    close(signed("grad-cam", masked).clamp_min(0), row.map_b)
     for name in ("layer-cam", "hires-cam"):
         for truncation in (gradient, masked):
-            close(signed(name, truncation), layer_cam)
+            close(signed(name, truncation), row.layer_cam)
 
 
 def test_g2_other_methods() -> None:

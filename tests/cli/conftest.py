@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ltcam.cli.main import run as main
+from ltcam_runtime.folders import FILES_FILE
 
 SIZE = (64, 96)
 FAST = (
@@ -41,7 +43,11 @@ class Result:
 
 
 Call = Callable[..., Result]
-Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def left_in(folder: Path) -> list[str]:
+    """Names of what is there, but for the list of files that a folder of results keeps."""
+    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def call(*arguments: object) -> Result:
@@ -96,19 +102,40 @@ def wait_for(there: Callable[[], bool], process: subprocess.Popen[str], seconds:
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="session")
-def ltcam() -> Call:
-    return call
+class CommandLine:
+    """`ltcam`, called in this process, or started as a process and watched."""
+
+    __call__ = staticmethod(call)
+    start = staticmethod(start)
+    until = staticmethod(wait_for)
 
 
 @pytest.fixture(scope="session")
-def process() -> Start:
-    return start
+def ltcam() -> CommandLine:
+    return CommandLine()
 
 
-@pytest.fixture(scope="session")
-def until() -> Callable[..., None]:
-    return wait_for
+@pytest.fixture
+def refuses(tmp_path: Path) -> Callable[..., Result]:
+    """Call a command that is refused in a sentence and leaves nothing."""
+
+    def refused(said: str, *words: object) -> Result:
+        before = left_in(tmp_path)
+        result = call(*words, "--out", tmp_path / "out")
+        assert result.code == 2
+        assert said in result.err
+        assert "unexpected" not in result.err
+        assert "Traceback" not in result.err
+        assert left_in(tmp_path) == before
+        return result
+
+    return refused
+
+
+@pytest.fixture
+def training(data: Path, tmp_path: Path) -> tuple[Any, ...]:
+    """The words of a training of a few seconds into the folder `run`."""
+    return ("train", data, "--out", tmp_path / "run", *FAST)
 
 
 @pytest.fixture(scope="session")

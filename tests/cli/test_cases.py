@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.cli.conftest import CommandLine
 
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
@@ -292,12 +293,12 @@ def test_progressive_bomb(cases: Path, ltcam: Call, trained: Path, data: Path, t
     assert time.process_time() - started < 20, "it was decoded"
 
 
-def test_longside(case: Path, ltcam: Call, trained: Path, data: Path, script: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
+def test_longside(case: Path, ltcam: Call, trained: Path, data: Path, script: Any) -> None:
+    folder = case.parent / "folder"
     folder.mkdir()
     shutil.copy(data / "hole" / "00.png", folder)
     script(case / "make.py", folder)
-    result = ltcam("predict", trained, folder, "--out", tmp_path / "p", "--json")
+    result = ltcam("predict", trained, folder, "--out", case.parent / "p", "--json")
     assert result.code == 1
     values = json.loads(result.out)
     assert values["inspected"] == 1
@@ -340,11 +341,12 @@ def reading(
 
 
 @pytest.mark.parametrize("command", EVERY_READER)
-def test_membomb(case: Path, command: str, reading: Call, process: Any, data: Path, tmp_path: Path) -> None:
+def test_membomb(case: Path, command: str, reading: Call, ltcam: CommandLine, data: Path) -> None:
+    tmp_path = case.parent
     folder = Path(shutil.copytree(data, tmp_path / "d"))
     shutil.copy(case / "m_bomb.png", folder / "hole")
     limited = ["bash", "-c", 'ulimit -v 6000000; exec "$@"', "bash"]
-    done = process(*reading(command, folder), before=limited)
+    done = ltcam.start(*reading(command, folder), before=limited)
     out, err = done.communicate(timeout=300)
     assert "MemoryError" not in out + err
     if done.returncode == 0:  # to be looked at, a picture takes less than to be inspected
@@ -358,21 +360,15 @@ def test_membomb(case: Path, command: str, reading: Call, process: Any, data: Pa
 
 @pytest.mark.parametrize("command", EVERY_READER)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the disk's error is made by a C library")
-def test_eio(
-    case: Path,
-    command: str,
-    reading: Call,
-    process: Any,
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_eio(case: Path, command: str, reading: Call, ltcam: CommandLine, data: Path) -> None:
+    tmp_path = case.parent
     library = tmp_path / "eio.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, case / "eio.c", "-ldl"], check=True)
     folder = Path(shutil.copytree(data, tmp_path / "d"))
     shutil.copy(data / "good" / "00.png", folder / "good" / "EIO.png")
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    done = process(*reading(command, folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LD_PRELOAD", str(library))
+        done = ltcam.start(*reading(command, folder))
     out, err = done.communicate(timeout=300)
     assert done.returncode == 1, out + err
     assert re.search(r"EIO\.png: cannot be read", out + err)
@@ -502,10 +498,8 @@ def test_csv(case: Path, ltcam: Call, data: Path, fast: tuple[str, ...], tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [200, 250, 300, 350])
-def test_early_ctrlc(
-    case: Path, process: Any, trained: Path, data: Path, tmp_path: Path, milliseconds: int
-) -> None:
-    running = process("predict", trained, data, "--out", tmp_path / "p")
+def test_early_ctrlc(case: Path, ltcam: CommandLine, trained: Path, data: Path, milliseconds: int) -> None:
+    running = ltcam.start("predict", trained, data, "--out", case.parent / "p")
     time.sleep(milliseconds / 1000)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=120)[1]
@@ -538,13 +532,10 @@ def test_pagehalf(case: Path, ltcam: Call, data: Path, small_disk: Callable[[str
 
 
 @pytest.mark.slow
-def test_two_trains(
-    case: Path, ltcam: Call, process: Any, until: Any, data: Path, fast: tuple[str, ...], tmp_path: Path
-) -> None:
-    words = ("train", data, "--out", tmp_path / "run", *fast)
-    first = process(*words, "--seed", "5")
-    until(lambda: any(tmp_path.glob(".run.*.lock")), first)
-    second = ltcam(*words, "--seed", "0")
+def test_two_trains(case: Path, ltcam: CommandLine, training: tuple[Any, ...], tmp_path: Path) -> None:
+    first = ltcam.start(*training, "--seed", "5")
+    ltcam.until(lambda: any(tmp_path.glob(".run.*.lock")), first)
+    second = ltcam(*training, "--seed", "0")
     out, err = first.communicate(timeout=300)
     assert first.returncode == 0, out + err
     assert second.code == 2

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import left_in
 
 from ltcam.cam.methods import registry
-from ltcam_runtime.folders import FILES_FILE
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def strict(text: str) -> Any:
@@ -83,13 +79,9 @@ def test_wrong_files_are_listed_with_exit_code_1(
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+    refuses: Call, trained: Path, data: Path, words: list[str], said: str
 ) -> None:
-    result = ltcam("compare", trained, data, "--out", tmp_path / "out", *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "unexpected" not in result.err
-    assert left_in(tmp_path) == []
+    refuses(said, "compare", trained, data, *words)
 
 
 def test_data_without_masks_are_refused(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cli.conftest import Call, Start
+from tests.cli.conftest import Call, CommandLine
 
 QUICK = ("--epochs", "2", "--keep", "student")  # who has learned for two epochs does not keep up
 
@@ -133,17 +133,11 @@ def test_an_existing_run_is_not_replaced_unasked(
 
 @pytest.mark.slow
 def test_stopped_and_gone_on_with_it_is_the_same_student(
-    ltcam: Call,
-    process: Start,
-    until: Callable[..., None],
-    student: Path,
-    trained: Path,
-    data: Path,
-    tmp_path: Path,
+    ltcam: CommandLine, student: Path, trained: Path, data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "student"
-    running = process("distill", trained, data, "--out", out, *QUICK)
-    until(lambda: any(tmp_path.glob(".student*.training/round-1/last.ckpt")), running)
+    running = ltcam.start("distill", trained, data, "--out", out, *QUICK)
+    ltcam.until(lambda: any(tmp_path.glob(".student*.training/round-1/last.ckpt")), running)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert not out.exists()

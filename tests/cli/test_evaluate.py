@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
-
-from ltcam_runtime.folders import FILES_FILE
+from tests.cli.conftest import left_in
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def strict(text: str) -> Any:
@@ -104,17 +99,17 @@ def test_masks_are_not_needed(ltcam: Call, trained: Path, data: Path, tmp_path: 
     assert "Verdicts against the truth" in " ".join(printed.split())
 
 
-@pytest.mark.parametrize(("ok", "hole"), [(3, 0), (0, 3)])
+@pytest.mark.parametrize("images", [{"ok": 3, "hole": 0}, {"ok": 0, "hole": 3}])
 def test_one_class_only(
-    ltcam: Call, trained: Path, dataset_of: Callable[..., Path], tmp_path: Path, ok: int, hole: int
+    ltcam: Call, trained: Path, dataset_of: Callable[..., Path], tmp_path: Path, images: dict[str, int]
 ) -> None:
-    root = dataset_of(tmp_path / "set", ok=ok, hole=hole)
+    root = dataset_of(tmp_path / "set", **images)
     words = ("evaluate", trained, root, *QUICK, "--layout", "folders", "--split", "all")
     result = ltcam(*words, "--out", tmp_path / "out", "--json")
     assert result.code == 0, result.err
     metrics = strict(result.out)
     assert metrics["image"]["auroc"] is None
-    assert (metrics["pixel"]["iou"] is None) == (hole == 0)
+    assert (metrics["pixel"]["iou"] is None) == (images["hole"] == 0)
     table = ltcam(*words, "--out", tmp_path / "b")
     assert table.code == 0, table.err
 
@@ -130,13 +125,9 @@ def test_one_class_only(
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+    refuses: Call, trained: Path, data: Path, words: list[str], said: str
 ) -> None:
-    result = ltcam("evaluate", trained, data, "--out", tmp_path / "out", *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "unexpected" not in result.err
-    assert left_in(tmp_path) == []
+    refuses(said, "evaluate", trained, data, *words)
 
 
 def test_refused_data_leave_nothing(

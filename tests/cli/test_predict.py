@@ -17,15 +17,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
-
-from ltcam_runtime.folders import FILES_FILE
+from tests.cli.conftest import CommandLine, left_in
 
 Call = Callable[..., Any]
 ALL = ("--verdict-threshold", "0")  # every image is a defect, so that every mask has something in it
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def results(out: Path) -> dict[str, Any]:
@@ -351,14 +346,9 @@ def test_nothing_to_inspect(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+    refuses: Call, trained: Path, data: Path, words: list[str], said: str
 ) -> None:
-    result = ltcam("predict", trained, data / "hole", "--out", tmp_path / "out", *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "unexpected" not in result.err
-    assert "Traceback" not in result.err
-    assert left_in(tmp_path) == []
+    refuses(said, "predict", trained, data / "hole", *words)
 
 
 def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
@@ -390,17 +380,12 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_damaged_settings_of_a_run_are_named(
-    ltcam: Call,
-    run_copy: Path,
-    data: Path,
-    tmp_path: Path,
-    change: Callable[[dict[str, Any]], None],
-    said: str,
+    refuses: Call, run_copy: Path, data: Path, change: Callable[[dict[str, Any]], None], said: str
 ) -> None:
     run = json.loads((run_copy / "run.json").read_text())
     change(run)
     (run_copy / "run.json").write_text(json.dumps(run))
-    refused_run(ltcam, run_copy, data, tmp_path, said)
+    assert str(run_copy) in refuses(said, "predict", run_copy, data / "hole" / "00.png").err
 
 
 @pytest.mark.parametrize(
@@ -408,15 +393,15 @@ def test_damaged_settings_of_a_run_are_named(
     [("", "damaged"), ("{", "damaged"), ("[]", "damaged"), ("[" * 100_000, "damaged"), ("\xff", "damaged")],
 )
 def test_settings_that_are_no_json(
-    ltcam: Call, run_copy: Path, data: Path, tmp_path: Path, content: str, said: str
+    refuses: Call, run_copy: Path, data: Path, content: str, said: str
 ) -> None:
     (run_copy / "run.json").write_bytes(content.encode("latin-1"))
-    refused_run(ltcam, run_copy, data, tmp_path, said)
+    assert str(run_copy) in refuses(said, "predict", run_copy, data / "hole" / "00.png").err
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "cut", "nan", "other network", "folder", "no run"])
 def test_damaged_weights_are_named(
-    ltcam: Call, run_copy: Path, data: Path, tmp_path: Path, what: str
+    refuses: Call, run_copy: Path, data: Path, tmp_path: Path, what: str
 ) -> None:
     file = run_copy / "weights.safetensors"
     state = load_file(file)
@@ -445,17 +430,7 @@ def test_damaged_weights_are_named(
         "folder": "holds no weights.safetensors",
         "no run": "holds no run.json",
     }[what]
-    refused_run(ltcam, run_copy, data, tmp_path, said)
-
-
-def refused_run(ltcam: Call, run: Path, data: Path, tmp_path: Path, said: str) -> None:
-    result = ltcam("predict", run, data / "hole" / "00.png", "--out", tmp_path / "out")
-    assert result.code == 2
-    assert said in result.err
-    assert str(run) in result.err
-    assert "unexpected" not in result.err
-    assert "Traceback" not in result.err
-    assert left_in(tmp_path) == ["run-copy"]
+    assert str(run_copy) in refuses(said, "predict", run_copy, data / "hole" / "00.png").err
 
 
 # ------------------------------------------------------------------------------------ where it is written
@@ -526,13 +501,7 @@ def test_unreadable_by_permission(ltcam: Call, trained: Path, data: Path, tmp_pa
     ],
 )
 def test_stopped_in_the_middle(
-    ltcam: Call,
-    process: Callable[..., Any],
-    until: Callable[..., None],
-    trained: Path,
-    data: Path,
-    tmp_path: Path,
-    stop: signal.Signals,
+    ltcam: CommandLine, trained: Path, data: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -541,8 +510,8 @@ def test_stopped_in_the_middle(
     place = tmp_path / "place"
     place.mkdir()
     words = ("predict", trained, images, "--out", place / "out", "--batch-size", "1")
-    running = process(*words)
-    until(lambda: any(place.glob(".out-*.tmp/masks/*.png")), running)
+    running = ltcam.start(*words)
+    ltcam.until(lambda: any(place.glob(".out-*.tmp/masks/*.png")), running)
     os.kill(running.pid, stop)
     printed, said = running.communicate(timeout=120)
     assert running.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop], said

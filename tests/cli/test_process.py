@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.cli.conftest import CommandLine
 
 from ltcam.cli import process as module
 
@@ -103,10 +104,10 @@ def test_control_characters_do_not_reach_the_terminal(ltcam: Call, data: Path, t
 @pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [150, 250, 400, 800])
 def test_interrupted_while_it_starts(
-    process: Callable[..., Any], trained: Path, data: Path, tmp_path: Path, milliseconds: int
+    ltcam: CommandLine, trained: Path, data: Path, tmp_path: Path, milliseconds: int
 ) -> None:
     """Whatever is imported at that moment; a machine that is too slow is interrupted earlier in its start."""
-    running = process("predict", trained, data, "--out", tmp_path / "out")
+    running = ltcam.start("predict", trained, data, "--out", tmp_path / "out")
     time.sleep(milliseconds / 1000)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=120)[1]
@@ -324,18 +325,12 @@ def test_two_trainings_with_one_out(
 
 @pytest.mark.slow
 def test_the_lock_of_a_dead_process_is_none(
-    ltcam: Call,
-    process: Callable[..., Any],
-    until: Callable[..., None],
-    data: Path,
-    fast: tuple[str, ...],
-    tmp_path: Path,
+    ltcam: CommandLine, training: tuple[Any, ...], tmp_path: Path
 ) -> None:
-    words = ("train", data, "--out", tmp_path / "run", *fast)
-    running = process(*words)
-    until(lambda: any(tmp_path.glob(".run.*.lock")), running)
+    running = ltcam.start(*training)
+    ltcam.until(lambda: any(tmp_path.glob(".run.*.lock")), running)
     running.kill()
     running.communicate()
-    assert ltcam(*words, "--seed", "0", "--overwrite").code == 0
+    assert ltcam(*training, "--seed", "0", "--overwrite").code == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

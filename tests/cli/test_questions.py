@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ltcam_runtime.folders import FILES_FILE
+from tests.cli.conftest import left_in
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20")
@@ -22,10 +21,6 @@ FILES = [
     "questions.md",
     "report.html",
 ]
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def test_tables_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
@@ -68,13 +63,9 @@ def test_printed_table_and_wrong_files_with_exit_code_1(
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+    refuses: Call, trained: Path, data: Path, words: list[str], said: str
 ) -> None:
-    result = ltcam("questions", trained, data, "--out", tmp_path / "out", *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "unexpected" not in result.err
-    assert left_in(tmp_path) == []
+    refuses(said, "questions", trained, data, *words)
 
 
 def test_a_run_and_data_are_needed(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:

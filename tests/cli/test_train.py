@@ -13,19 +13,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.cli.conftest import Call, Start, Zoo
-
-from ltcam_runtime.folders import FILES_FILE
+from tests.cli.conftest import Call, CommandLine, Zoo, left_in
 
 RUN_FILES = ["history.csv", "report.html", "run.json", "split.csv", "weights.safetensors"]
 
 
 def weights_of(run: Path) -> str:
     return sha256((run / "weights.safetensors").read_bytes()).hexdigest()
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 # ------------------------------------------------------------------------------------- what is written
@@ -162,6 +156,17 @@ def test_unreadable_images_are_listed_with_exit_code_1(
 # --------------------------------------------------------------------------------------- what is refused
 
 
+@pytest.fixture
+def weights_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in the folder where one stands, none of which is the weights of a network."""
+    monkeypatch.chdir(tmp_path)
+    Path("pickled.pth").write_bytes(b"\x80\x04")
+    Path("damaged.safetensors").write_bytes(b"\xff" * 64)
+    save_file({"conv1.0.weight": torch.full((2, 2), torch.nan)}, "nan.safetensors")
+    save_file({"lamp": torch.ones(2)}, "foreign.safetensors")
+
+
+@pytest.mark.usefixtures("weights_of_all_kinds")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -179,25 +184,9 @@ def test_unreadable_images_are_listed_with_exit_code_1(
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call,
-    data: Path,
-    fast: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    said: str,
+    refuses: Call, data: Path, fast: tuple[str, ...], words: list[str], said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("pickled.pth").write_bytes(b"\x80\x04")
-    Path("damaged.safetensors").write_bytes(b"\xff" * 64)
-    save_file({"conv1.0.weight": torch.full((2, 2), torch.nan)}, "nan.safetensors")
-    save_file({"lamp": torch.ones(2)}, "foreign.safetensors")
-    before = left_in(tmp_path)
-    result = ltcam("train", data, "--out", "run", *fast, *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "Traceback" not in result.err
-    assert left_in(tmp_path) == before
+    refuses(said, "train", data, *fast, *words)
 
 
 @pytest.mark.parametrize("what", ["empty", "only ok", "only defective", "all unreadable"])
@@ -282,10 +271,10 @@ def test_unwritable_disk(
 
 @pytest.mark.slow
 def test_two_processes_train_together_and_one_writes(
-    process: Start, data: Path, fast: tuple[str, ...], tmp_path: Path
+    ltcam: CommandLine, data: Path, fast: tuple[str, ...], tmp_path: Path
 ) -> None:
     """What several GPUs do, done by two processes on the CPU."""
-    running = process(
+    running = ltcam.start(
         *("train", data, "--out", tmp_path / "run", *fast, "--epochs", "2", "--json"),
         *("--device", "cpu", "--devices", "2"),
     )
@@ -302,13 +291,7 @@ def test_two_processes_train_together_and_one_writes(
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_training_is_gone_on_with(
-    ltcam: Call,
-    data: Path,
-    trained: Path,
-    fast: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stop: signal.Signals,
+    ltcam: Call, training: tuple[Any, ...], trained: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
     """By Ctrl-C, or by SIGTERM of a batch queue, which is no success either; ends with the same weights."""
 
@@ -316,38 +299,30 @@ def test_stopped_training_is_gone_on_with(
         os.kill(os.getpid(), stop)
         return "an epoch"
 
-    words = ("train", data, "--out", tmp_path / "run", *fast)
     before = signal.getsignal(stop)
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ltcam.cli.trained.epoch_line", epoch_line)
-        result = ltcam(*words)
+        result = ltcam(*training)
     assert result.code == (130 if stop == signal.SIGINT else 143)
     assert signal.getsignal(stop) == before
     assert "continue with --resume" in result.err
     assert result.err.count("an epoch") <= 1
     assert result.out == ""
     assert len(left_in(tmp_path)) == 1  # the checkpoints
-    go_on_with(words, ltcam, trained)
+    go_on_with(training, ltcam, trained)
 
 
 @pytest.mark.slow
 def test_killed_training_is_gone_on_with(
-    ltcam: Call,
-    process: Start,
-    until: Callable[..., None],
-    data: Path,
-    trained: Path,
-    fast: tuple[str, ...],
-    tmp_path: Path,
+    ltcam: CommandLine, training: tuple[Any, ...], trained: Path, tmp_path: Path
 ) -> None:
-    words = ("train", data, "--out", tmp_path / "run", *fast)
-    running = process(*words)
-    until(lambda: any(tmp_path.glob(".run.*.training/last.ckpt")), running)
+    running = ltcam.start(*training)
+    ltcam.until(lambda: any(tmp_path.glob(".run.*.training/last.ckpt")), running)
     running.kill()
     printed, said = running.communicate(timeout=120)
     assert running.returncode == -signal.SIGKILL, said
     assert printed == ""
-    go_on_with(words, ltcam, trained)
+    go_on_with(training, ltcam, trained)
 
 
 def go_on_with(words: tuple[Any, ...], ltcam: Call, trained: Path) -> None:
@@ -384,24 +359,18 @@ def test_interrupt_while_reading_leaves_nothing(
 
 
 def test_trained_but_not_written_is_not_trained_again(
-    ltcam: Call,
-    data: Path,
-    trained: Path,
-    fast: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    ltcam: Call, training: tuple[Any, ...], trained: Path, tmp_path: Path
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    words = ("train", data, "--out", tmp_path / "run", *fast)
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ltcam.jobs.trained.write_run", full)
-        result = ltcam(*words)
+        result = ltcam(*training)
     assert result.code == 2
     assert "disk is full" in result.err
     damaged = shutil.copytree(tmp_path, tmp_path.with_name("damaged"))
-    done = ltcam(*words, "--resume")
+    done = ltcam(*training, "--resume")
     assert done.code == 0
     assert "epoch 3/3" not in done.err
     assert weights_of(tmp_path / "run") == weights_of(trained)
@@ -410,13 +379,13 @@ def test_trained_but_not_written_is_not_trained_again(
     new = checkpoint.parent.rename(tmp_path / checkpoint.parent.name)
     (new / "last.ckpt").write_bytes(checkpoint.name.encode() * 99)
     shutil.rmtree(tmp_path / "run")
-    refused = ltcam(*words, "--resume")
+    refused = ltcam(*training, "--resume")
     assert refused.code == 2
     assert "last.ckpt" in refused.err
     assert "--overwrite" in refused.err
     (new / "settings.json").write_text("{")
-    assert "settings.json" in ltcam(*words, "--resume").err
-    assert ltcam("train", data / "nowhere", "--out", tmp_path / "run", *fast, "--overwrite").code == 2
+    assert "settings.json" in ltcam(*training, "--resume").err
+    assert ltcam("train", training[1] / "nowhere", *training[2:], "--overwrite").code == 2
     assert new.is_dir()  # not for a mistyped folder
 
 

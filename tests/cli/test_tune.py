@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import left_in
 
 from ltcam.experiments.tune import measure
 from ltcam.experiments.tune.percentile_maps import heatmaps_by_percentile
-from ltcam_runtime.folders import FILES_FILE
 
 Call = Callable[..., Any]
 QUICK = ("--bootstrap", "20", "--percentiles", "0,90", "--no-fullgrad", "--rule-images", "2")
 FILES = ["curves.png", "curves.svg", "report.html", "tune.csv", "tune.json", "tune.md"]
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != FILES_FILE)
 
 
 def test_table_files_and_json(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:
@@ -93,10 +89,6 @@ def test_wrong_files_are_listed_with_exit_code_1(
     ],
 )
 def test_refused_settings_leave_nothing(
-    ltcam: Call, trained: Path, data: Path, tmp_path: Path, words: list[str], said: str
+    refuses: Call, trained: Path, data: Path, words: list[str], said: str
 ) -> None:
-    result = ltcam("tune", trained, data, "--out", tmp_path / "out", *words)
-    assert result.code == 2
-    assert said in result.err
-    assert "unexpected" not in result.err
-    assert left_in(tmp_path) == []
+    refuses(said, "tune", trained, data, *words)

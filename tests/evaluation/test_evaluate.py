@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,25 @@ def mask_of(
     return prediction, truth
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What is predicted of an image beside its mask."""
+
+    verdict: Verdict = "defect"
+    score: float = 0.9
+    classes: dict[str, float] = field(default_factory=dict)
+    heatmap: NDArray[np.float32] | None = None
+
+
 def record_of(
     image: str,
     label: str,
     prediction: NDArray[Any],
     truth: NDArray[Any] | None,
-    verdict: Verdict = "defect",
-    score: float = 0.9,
-    classes: dict[str, float] | None = None,
-    heatmap: NDArray[np.float32] | None = None,
+    judged: Judged = Judged(),  # frozen
 ) -> ImageRecord:
-    made = Prediction(prediction, mask_boxes(prediction), verdict, score, classes or {}, heatmap)
-    return record_image(image, label, made, truth)
+    rest = (judged.verdict, judged.score, judged.classes, judged.heatmap)
+    return record_image(image, label, Prediction(prediction, mask_boxes(prediction), *rest), truth)
 
 
 def surface(
@@ -76,7 +84,7 @@ def evaluation(images: int = 12, seed: int = 0) -> tuple[list[ImageRecord], Hist
         if label == "ok":
             truth = np.zeros_like(truth)
         classes = {"ok": 1 - score, "crack": score * 0.6, "pit": score * 0.4}
-        record = record_of(f"{index:02}.png", label, mask, truth, verdict, score, classes, heatmap)
+        record = record_of(f"{index:02}.png", label, mask, truth, Judged(verdict, score, classes, heatmap))
         histograms.add(record, heatmap, truth)
         records.append(record)
         raw.append((heatmap, truth, mask, label, verdict, score))
@@ -99,10 +107,10 @@ def test_golden_g7_through_the_summary() -> None:
 
 def test_populations_differ_by_images_and_verdict() -> None:
     records = [
-        record_of("hit", "crack", *mask_of(tp=4, fp=2, fn=1), verdict="defect"),
-        record_of("missed", "crack", *mask_of(tp=3, fp=1), verdict="ok", score=0.1),
-        record_of("fine", "ok", *mask_of(fp=5), verdict="ok", score=0.2),
-        record_of("alarm", "ok", *mask_of(fp=7), verdict="unsure", score=0.6),
+        record_of("hit", "crack", *mask_of(tp=4, fp=2, fn=1), Judged(verdict="defect")),
+        record_of("missed", "crack", *mask_of(tp=3, fp=1), Judged(verdict="ok", score=0.1)),
+        record_of("fine", "ok", *mask_of(fp=5), Judged(verdict="ok", score=0.2)),
+        record_of("alarm", "ok", *mask_of(fp=7), Judged(verdict="unsure", score=0.6)),
     ]
     found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=5))["populations"]
     expected = {
@@ -241,9 +249,9 @@ def test_worst_images_come_first_and_undefined_ones_not_at_all() -> None:
 def test_defective_images_without_mask_count_as_images_only() -> None:
     prediction, truth = mask_of(tp=3)
     histograms = make_histograms()
-    unknown = record_of("unknown", "crack", prediction, None, score=0.8)
+    unknown = record_of("unknown", "crack", prediction, None, Judged(score=0.8))
     known = record_of("known", "crack", prediction, truth)
-    fine = record_of("fine", "ok", prediction, None, verdict="ok", score=0.1)
+    fine = record_of("fine", "ok", prediction, None, Judged(verdict="ok", score=0.1))
     for record in (unknown, known, fine):
         histograms.add(record, prediction.astype(float), truth if record is known else None)
     assert unknown.counts is None
@@ -273,7 +281,7 @@ def test_no_masks_at_all_and_one_class_only_are_null() -> None:
 
 def test_all_empty_is_undefined() -> None:
     empty = np.zeros((5, 5), np.uint8)
-    records = [record_of(name, "ok", empty, empty, verdict="ok", score=0.1) for name in "ab"]
+    records = [record_of(name, "ok", empty, empty, Judged(verdict="ok", score=0.1)) for name in "ab"]
     found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=5))
     for population in found["populations"].values():
         assert population["iou"] is None
@@ -290,7 +298,7 @@ def test_bad_input_names_the_image() -> None:
     with pytest.raises(ValueError, match=r"a\.png: truth is neither"):
         record_of("a.png", "crack", prediction, truth * 7)
     with pytest.raises(ValueError, match="score"):
-        record_of("a.png", "crack", prediction, truth, score=math.nan)
+        record_of("a.png", "crack", prediction, truth, Judged(score=math.nan))
     with pytest.raises(ValueError, match="no records"):
         summarise([], make_histograms(), SummarySettings(threshold=0.5))
 

@@ -112,7 +112,6 @@ def check(ask: Callable[..., Answer]) -> Callable[..., None]:
         maps: Mapping[str, CAM],
         size: tuple[int, int] = (32, 48),
         defects: tuple[int, ...] = (1,),
-        within: float = 2e-5,
         paint: Callable[..., NDArray[np.uint8]] = pictures,
     ) -> None:
         model = build_graph(Pipeline(network, maps, size, MEAN, STD, defects)).SerializeToString()
@@ -122,7 +121,7 @@ def check(ask: Callable[..., Answer]) -> Callable[..., None]:
             for name, values in expected.items():
                 scale = float(np.abs(values).max())
                 assert scale > 0, f"{name} is empty and tests nothing"
-                assert np.abs(found[name] - values).max() <= within * scale, name
+                assert np.abs(found[name] - values).max() <= 2e-5 * scale, name
 
     return compare
 

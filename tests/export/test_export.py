@@ -201,26 +201,25 @@ def test_a_student_in_8_bits_is_kept_where_it_is_faster_and_says_the_same(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("change", "said"),
     [
-        ("speed_up", lambda *_: 1.05, r"int8 is 1\.05 times as fast as fp32 on this machine; fp32 is kept"),
-        ("_changed", lambda *_: (1, 1.0), "1 verdicts changed, masks agree to 100.0%; fp32 is kept"),
-        ("_changed", lambda *_: (0, 0.6), "0 verdicts changed, masks agree to 60.0%; fp32 is kept"),
-        ("quantised", lambda model, _: spoilt(model), "but on onnxruntime, parity: .*; fp32 is kept"),
+        ({"speed_up": lambda *_: 1.05}, r"int8 is 1\.05 times as fast as fp32 on this machine; fp32 is kept"),
+        ({"_changed": lambda *_: (1, 1.0)}, "1 verdicts changed, masks agree to 100.0%; fp32 is kept"),
+        ({"_changed": lambda *_: (0, 0.6)}, "0 verdicts changed, masks agree to 60.0%; fp32 is kept"),
+        ({"quantised": lambda model, _: spoilt(model)}, "but on onnxruntime, parity: .*; fp32 is kept"),
     ],
 )
 def test_where_8_bits_gain_nothing_fp32_is_kept_and_the_reason_said(
-    name: str,
-    value: Callable[..., Any],
+    change: dict[str, Callable[..., Any]],
     said: str,
     student: Path,
     calibration: ExportSettings,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ltcam.export.export.speed_up", lambda *_: 2.0)
-    monkeypatch.setattr(f"ltcam.export.export.{name}", value)
-    found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"speed_up": lambda *_: 2.0, **change}.items():
+            patch.setattr(f"ltcam.export.export.{name}", value)
+        found = export_run(student, tmp_path / "part.ltcam.onnx", calibration)
     assert re.search(said, found.note)
     assert found.part.precision == "fp32"
     plain = export_run(student, tmp_path / "plain.ltcam.onnx")

@@ -65,17 +65,10 @@ def test_a_wrong_normalisation_is_noticed(
         Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("reach", 0.05, "mask covers another area"),
-        ("threshold", 0.99, "mask covers another area"),
-    ],
-)
+@pytest.mark.parametrize(("field", "value"), [("reach", 0.05), ("threshold", 0.99)])
 def test_settings_that_were_changed_are_noticed(
     field: str,
     value: float,
-    message: str,
     part_file: Path,
     tmp_path: Path,
     signed: Callable[[onnx.ModelProto, Path], Path],
@@ -85,7 +78,7 @@ def test_settings_that_were_changed_are_noticed(
     part = json.loads(entry.value)
     part["inspection"]["default"]["mask"][field] = value
     entry.value = json.dumps(part)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match="mask covers another area"):
         Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
 
 

@@ -62,7 +62,6 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
     aps: tuple[float, float, float],
     trained: Trains,
     prepared: Prepares,
-    settings_of: SettingsOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -76,7 +75,7 @@ def test_afterwards_the_classifier_is_that_of_the_best_epoch(
         original(self, trainer, pl_module)
 
     monkeypatch.setattr(module._Bookkeeping, "on_train_epoch_end", spy)
-    classifier, fitted = trained(tmp_path, settings_of(), validation=prepared(4, 4, 2, (32, 32)))
+    classifier, fitted = trained(tmp_path, validation=prepared(4, 4, 2, (32, 32)))
     losses = [entry["val_loss"] for entry in fitted.history]
     best = max(range(3), key=lambda epoch: (aps[epoch], -losses[epoch]))
     assert fitted.best_epoch == best
@@ -238,10 +237,19 @@ def test_validation_scores_that_are_not_finite_say_so(
         trained(tmp_path, settings_of(epochs=1), validation=validation)
 
 
-@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 64), (2, 13), (1, 7), (5, 32), (1, 1)])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        {"epochs": 1, "batch_size": 64},
+        {"epochs": 2, "batch_size": 13},
+        {"epochs": 1, "batch_size": 7},
+        {"epochs": 5, "batch_size": 32},
+        {"epochs": 1, "batch_size": 1},
+    ],
+    ids=str,
+)
 def test_any_number_of_steps_has_a_schedule(
-    epochs: int,
-    batch_size: int,
+    steps: dict[str, int],
     trained: Trains,
     prepared: Prepares,
     settings_of: SettingsOf,
@@ -251,11 +259,11 @@ def test_any_number_of_steps_has_a_schedule(
     rates = []
     _, fitted = trained(
         tmp_path,
-        settings_of(epochs=epochs, batch_size=batch_size),
+        settings_of(**steps),
         train=prepared(3, 3, 1, (32, 32)),
         listener=Listener(epoch=lambda entry: rates.append(entry["learning_rate"])),
     )
-    assert len(fitted.history) == epochs
+    assert len(fitted.history) == steps["epochs"]
     assert all(0 <= rate <= 3e-3 for rate in rates)
 
 

@@ -58,10 +58,10 @@ def test_what_cannot_be_opened_is_said(
         Log("wandb", tmp_path / "logs", "run").logger()
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("broken", [False, True])
 def test_every_epoch_is_told_and_no_training_ends_for_it(
     broken: bool,
-    installed: None,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     settings_of: SettingsOf,

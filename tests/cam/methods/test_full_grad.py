@@ -69,9 +69,9 @@ def formula(
     images: Tensor,
     target: list[int],
     literal: SimpleNamespace,
-    truncation: Truncation | None = None,
-    input_term: str = "scaled",
+    asked: FullGrad,
 ) -> np.ndarray:
+    truncation, input_term = asked.truncation, asked.input_term
     slope, layers = gradients_of_plain(net, images, target)
     n, size = len(images), tuple(images.shape[2:])
     heatmaps = np.zeros((n, *size))
@@ -98,7 +98,7 @@ TRUNCATIONS = [None, Truncation(0), Truncation(50), Truncation(90, "stage"), Tru
 def test_the_formula(truncation: Truncation | None, nets: SimpleNamespace, literal: SimpleNamespace) -> None:
     for seed in range(2):
         net, images = nets.plain(seed), nets.images(seed)
-        wanted = formula(net, images, [1, 0], literal, truncation)
+        wanted = formula(net, images, [1, 0], literal, FullGrad(truncation))
         found = FullGrad(truncation)(net, images, [1, 0])
         np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-9 * wanted.max())
 
@@ -108,7 +108,7 @@ def test_the_formula_with_other_input_terms(
     input_term: InputTerm, nets: SimpleNamespace, literal: SimpleNamespace
 ) -> None:
     net, images = nets.plain(2), nets.images(2)
-    wanted = formula(net, images, [1, 1], literal, input_term=input_term)
+    wanted = formula(net, images, [1, 1], literal, FullGrad(input_term=input_term))
     found = FullGrad(input_term=input_term)(net, images, 1)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-9 * wanted.max())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -113,6 +114,12 @@ def left_out(dataset: Dataset) -> dict[str, str]:
     return {str(entry.path): entry.reason for entry in dataset.files.left_out}
 
 
+class Said(NamedTuple):
+    label: str
+    side: str | None
+    group: str | None
+
+
 def test_images_beside_the_class_folders_are_left_out_with_their_masks(
     paint: Paint, mark: Paint, tmp_path: Path
 ) -> None:
@@ -129,23 +136,21 @@ def test_images_beside_the_class_folders_are_left_out_with_their_masks(
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "side", "group"),
+    ("name", "said"),
     [
-        ("good/test/1.png", OK, "test", None),
-        ("dent/training/lot2/1.png", "dent", "train", "lot2"),
-        ("images/dent/lot2/1.png", "dent", None, "lot2"),
-        ("VAL/images/dent/1.png", "dent", "val", None),
-        ("dent/lot2/images/1.png", "dent", None, "lot2"),
-        ("0/1.jpe", OK, None, None),
+        ("good/test/1.png", Said(OK, "test", None)),
+        ("dent/training/lot2/1.png", Said("dent", "train", "lot2")),
+        ("images/dent/lot2/1.png", Said("dent", None, "lot2")),
+        ("VAL/images/dent/1.png", Said("dent", "val", None)),
+        ("dent/lot2/images/1.png", Said("dent", None, "lot2")),
+        ("0/1.jpe", Said(OK, None, None)),
     ],
 )
-def test_what_folders_say(
-    name: str, label: str, side: str | None, group: str | None, paint: Paint, tmp_path: Path
-) -> None:
+def test_what_folders_say(name: str, said: Said, paint: Paint, tmp_path: Path) -> None:
     paint("good/other.png")
     paint(name.replace(".jpe", ".jpg")).rename(tmp_path / name)
     sample = next(sample for sample in read_dataset(tmp_path, one_class=True).samples if sample.id == name)
-    assert (sample.label, sample.split, sample.group) == (label, side, group or name)
+    assert (sample.label, sample.split, sample.group) == (said.label, said.side, said.group or name)
 
 
 def test_two_files_of_one_stem_stop_nothing(paint: Paint, mark: Paint, tmp_path: Path) -> None:

@@ -44,14 +44,12 @@ def gain_of(
     stage: str,
     iou: float | None,
     plain: float,
-    percentile: int = 50,
-    taps: str = "after",
 ) -> dict[str, Any]:
     return {
-        "taps": taps,
+        "taps": "after",
         "scope": scope,
         "reading": reading,
-        "percentile": percentile,
+        "percentile": 50,
         "stage": stage,
         "runs": 1,
         "grad_cam_iou": plain,
@@ -101,7 +99,7 @@ def questions_of(**fields: Any) -> Answers:
             gain_of("channel", "gradient", "S1", 0.11, 0.1),
             gain_of("channel", "gradient", "S2", 0.22, 0.3),
             gain_of("stage", "mask", "all", None, 0.2),
-            gain_of("channel", "gradient", "all", 0.21, 0.2, taps="before"),
+            {**gain_of("channel", "gradient", "all", 0.21, 0.2), "taps": "before"},
         ],
         "best_reading": {
             "scope": "channel",

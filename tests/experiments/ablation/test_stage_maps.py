@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import nn
 
 from ltcam.cam import CAM, Truncation, capture, log_odds
 from ltcam.cam.engine import Relu
-from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.dataset import Dataset
 from ltcam.data.opened import OpenData
 from ltcam.experiments.ablation import stage_maps
@@ -49,10 +49,17 @@ def files_of(run: Path, inspector: Inspector, folder: Path, **options: Any) -> S
 
 @pytest.mark.parametrize("relu", ["stage", "none"])
 @pytest.mark.parametrize(
-    ("fusion", "stage_scale"), [("sum", "none"), ("max", "tanh"), ("mean", "minmax"), ("sum", "max")]
+    "fused",
+    [
+        CAM(),
+        CAM(fusion="max", stage_scale="tanh"),
+        CAM(fusion="mean", stage_scale="minmax"),
+        CAM(stage_scale="max"),
+    ],
+    ids=lambda cam: f"{cam.fusion}-{cam.stage_scale}",
 )
 def test_recipes_make_the_maps_of_the_engine(
-    relu: Relu, fusion: Fusion, stage_scale: StageScale, run: Path, inspector: Inspector, tmp_path: Path
+    relu: Relu, fused: CAM, run: Path, inspector: Inspector, tmp_path: Path
 ) -> None:
     found = files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS[:3])
     batch, target = inspector.network.batch([RESIZED]), log_odds([1])
@@ -60,17 +67,16 @@ def test_recipes_make_the_maps_of_the_engine(
         truncation = (
             None if kind.percentile is None else Truncation(kind.percentile, kind.scope, kind.reading)
         )
-        cam = CAM(
-            kind.method,
-            truncation,
-            inspector.run.stages,
-            fusion=fusion,
-            stage_scale=stage_scale,
+        cam = replace(
+            fused,
+            method=kind.method,
+            truncation=truncation,
+            layers=inspector.run.stages,
             relu=relu,
             positive_activations=True,
         )
         expected = cam(inspector.network.classifier, batch, target)[0].numpy()
-        recipe = Recipe(kind, fusion, stage_scale, relu=relu == "stage")
+        recipe = Recipe(kind, fused.fusion, fused.stage_scale, relu=relu == "stage")
         np.testing.assert_allclose(recipe.heatmap(maps, (64, 64)), expected, rtol=1e-5, atol=1e-7)
 
 

@@ -6,6 +6,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, Sh
 METRICS = ("iou", "precision", "recall", "f1")
 
 
-QUICK = ("grad-cam", "xgrad-cam")
+QUICK_MAPS = ContenderSettings(("grad-cam", "xgrad-cam"))
+QUICK = CompareSettings(QUICK_MAPS, batch_size=4, bootstrap=20)
 """Methods that a comparison takes where it does not matter which."""
 
 
@@ -92,7 +94,12 @@ def whole(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     calls = []
     maps = ContenderSettings(percentile=30, probing=True)
     found = measure(
-        run, data, folder / "out", maps=maps, command="ltcam compare a b", progress=lambda *c: calls.append(c)
+        run,
+        data,
+        folder / "out",
+        replace(QUICK, maps=maps),
+        command="ltcam compare a b",
+        progress=lambda *c: calls.append(c),
     )
     assert calls[-1] == (4, 4)
     return data, folder / "out", found.values.to_json()
@@ -102,17 +109,9 @@ def measure(
     run: Path,
     data: Path,
     out: Path,
-    *,
-    methods: Any = QUICK,
-    maps: ContenderSettings | None = None,
-    percentile: float = 50,
-    split: str = "auto",
-    batch_size: int = 4,
+    settings: CompareSettings = QUICK,
     **work: Any,
 ) -> Found[Comparison]:
-    settings = CompareSettings(
-        maps or ContenderSettings(methods, percentile), split, batch_size, bootstrap=20
-    )
     return compare_run(Source.open(run, data, device="cpu"), settings, Work(out, **work))
 
 
@@ -268,7 +267,9 @@ def test_any_registered_method_can_be_compared(
     )
     register_method(own)
     names = ("test-own", "lift-cam", "relevance-cam", "cam", "fullgrad")
-    rows = measure(run, data, tmp_path / "out", methods=names).values.to_json()["rows"]
+    rows = measure(
+        run, data, tmp_path / "out", replace(QUICK, maps=ContenderSettings(names))
+    ).values.to_json()["rows"]
     found = [(row["method"], row["stages"]) for row in rows if row["stages"] != "run"]
     assert found == [
         *(("Own-CAM", "last"), ("Own-CAM", "all"), ("LTOwn-CAM", "all")),
@@ -276,7 +277,7 @@ def test_any_registered_method_can_be_compared(
         *(("FullGrad", "network"), ("LTFullGrad", "network")),
     ]
     with pytest.raises(SettingsError, match=r"`methods`: .*no-cam"):
-        measure(run, data, tmp_path / "other", methods=("no-cam",))
+        measure(run, data, tmp_path / "other", replace(QUICK, maps=ContenderSettings(("no-cam",))))
 
 
 def test_hits_are_where_the_highest_pixel_lies(run: Path, whole: tuple[Path, Path, Any]) -> None:
@@ -350,7 +351,7 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run: Path, tmp_path: Path
             Image.fromarray(pixels).save(folder / f"Part{part}.jpg")
             Image.fromarray(mask).save(folder / f"Part{part}_label.bmp")
     maps = ContenderSettings(probing=True)
-    found = measure(run, root, tmp_path / "out", maps=maps).values.to_json()
+    found = measure(run, root, tmp_path / "out", replace(QUICK, maps=maps)).values.to_json()
     assert found["settings"]["layout"] == "ksdd"
     assert row_of(found, "LTGrad-CAM", "all")["paper"]["iou"] == 0.2409
     for stages in ("last", "all"):
@@ -363,7 +364,9 @@ def test_the_papers_numbers_stand_beside_those_of_ksdd(run: Path, tmp_path: Path
     page = (tmp_path / "out/report.html").read_text()
     assert "0.241" in page
     assert "Spearman" in page
-    other = measure(run, root, tmp_path / "other", percentile=20).values.to_json()
+    other = measure(
+        run, root, tmp_path / "other", replace(QUICK, maps=replace(QUICK_MAPS, percentile=20))
+    ).values.to_json()
     assert row_of(other, "LTGrad-CAM", "all")["paper"] is None  # the paper's is of delta 50
 
 
@@ -406,7 +409,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(
         return seconds, spoilt()
 
     monkeypatch.setattr(compare, "look", one_not_finite)
-    found = measure(run, data, tmp_path / "out", batch_size=3)
+    found = measure(run, data, tmp_path / "out", replace(QUICK, batch_size=3))
     assert [name for name, _ in found.failed] == ["dent/3.png", "dent/6.png"]
     assert all(reason.startswith("XGrad-CAM: ") for _, reason in found.failed)
     for row in found.values.to_json()["rows"]:
@@ -428,14 +431,16 @@ def test_nothing_to_measure(run: Path, data: Path, tmp_path: Path) -> None:
 def test_settings_that_cannot_be_used(run: Path, data: Path, tmp_path: Path) -> None:
     for percentile in (-1, 101, math.nan):
         with pytest.raises(SettingsError, match="`percentile`"):
-            measure(run, data, tmp_path / "out", percentile=percentile)
+            measure(
+                run, data, tmp_path / "out", replace(QUICK, maps=replace(QUICK_MAPS, percentile=percentile))
+            )
     with pytest.raises(SettingsError, match="`split` 'half'"):
-        measure(run, data, tmp_path / "out", split="half")
+        measure(run, data, tmp_path / "out", replace(QUICK, split="half"))
 
 
 def test_batch_size_changes_nothing(run: Path, data: Path, tmp_path: Path) -> None:
-    one = measure(run, data, tmp_path / "1", batch_size=1).values.to_json()["rows"]
-    three = measure(run, data, tmp_path / "3", batch_size=3).values.to_json()["rows"]
+    one = measure(run, data, tmp_path / "1", replace(QUICK, batch_size=1)).values.to_json()["rows"]
+    three = measure(run, data, tmp_path / "3", replace(QUICK, batch_size=3)).values.to_json()["rows"]
     for each, other in zip(one, three, strict=True):
         assert each["method"] == other["method"]
         assert each["iou"] == pytest.approx(other["iou"], abs=2e-3), each["method"]
@@ -452,7 +457,7 @@ def test_one_capture_serves_all_gradient_methods(
         return whole(model, images, *rest, **options)
 
     monkeypatch.setattr(contenders, "capture", counted)
-    measure(run, data, tmp_path / "out", batch_size=4)
+    measure(run, data, tmp_path / "out", replace(QUICK, batch_size=4))
     assert captures == [4]
 
 
@@ -512,7 +517,7 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Pat
 def test_a_stopped_comparison_goes_on_at_the_next_image(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = measure(run, data, tmp_path / "whole", batch_size=1).values.to_json()
+    whole = measure(run, data, tmp_path / "whole", replace(QUICK, batch_size=1)).values.to_json()
     look = look_by_all
     seen: list[Any] = []
 
@@ -525,17 +530,28 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(
     with monkeypatch.context() as patch:
         patch.setattr(compare, "look", stops)
         with pytest.raises(KeyboardInterrupt):
-            measure(run, data, tmp_path / "out", batch_size=1)
+            measure(run, data, tmp_path / "out", replace(QUICK, batch_size=1))
     assert not (tmp_path / "out").exists()
     with pytest.raises(OutputError, match="`resume=True`"):
-        measure(run, data, tmp_path / "out", batch_size=1)
+        measure(run, data, tmp_path / "out", replace(QUICK, batch_size=1))
     with pytest.raises(RunError, match="percentile"):
-        measure(run, data, tmp_path / "out", batch_size=1, resume=True, percentile=20)
+        measure(
+            run,
+            data,
+            tmp_path / "out",
+            replace(QUICK, batch_size=1, maps=replace(QUICK_MAPS, percentile=20)),
+            resume=True,
+        )
     counted: list[Any] = []
     monkeypatch.setattr(compare, "look", noted(counted, look))
     progress = []
     again = measure(
-        run, data, tmp_path / "out", batch_size=1, resume=True, progress=lambda *now: progress.append(now)
+        run,
+        data,
+        tmp_path / "out",
+        replace(QUICK, batch_size=1),
+        resume=True,
+        progress=lambda *now: progress.append(now),
     ).values.to_json()
     assert len(counted) == 2
     assert progress == [(2, 4), (3, 4), (4, 4)]

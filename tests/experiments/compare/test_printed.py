@@ -146,11 +146,12 @@ def test_an_order_needs_three_values_that_differ() -> None:
     assert found["all"].spearman is None
 
 
-@pytest.mark.parametrize(("row", "i", "p", "r", "f", "fits"), PAPER, ids=[row[0] for row in PAPER])
+@pytest.mark.parametrize("printed", PAPER, ids=[printed[0] for printed in PAPER])
 def test_the_papers_tables_come_from_one_pooled_count(
-    row: str, i: float, p: float, r: float, f: float, fits: bool
+    printed: tuple[str, float, float, float, float, bool],
 ) -> None:
-    assert consistent_with_one_count(i / 100, p / 100, r / 100, f / 100) is fits
+    _, *ratios, fits = printed
+    assert consistent_with_one_count(*(ratio / 100 for ratio in ratios)) is fits
 
 
 @settings(deadline=None, max_examples=50)

@@ -246,11 +246,16 @@ def with_other_map(part: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("version", "written", "white"), [(1, 65535, None), (1, 4095, 4095), (2, 65535, 65535), (2, None, None)]
+    ("written", "white"),
+    [
+        ({"schema_version": 1, "white": 65535}, None),
+        ({"schema_version": 1, "white": 4095}, 4095),
+        ({"schema_version": 2, "white": 65535}, 65535),
+        ({"schema_version": 2, "white": None}, None),
+    ],
 )
 def test_the_first_schema_knew_no_white_of_sixteen_bits(
-    version: int,
-    written: int | None,
+    written: dict[str, int | None],
     white: int | None,
     part_file: Path,
     tmp_path: Path,
@@ -260,8 +265,8 @@ def test_the_first_schema_knew_no_white_of_sixteen_bits(
     model = onnx.load(part_file)
     entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
     part = json.loads(entry.value)
-    part["inspection"]["white"] = written
-    entry.value = json.dumps({**part, "schema_version": version})
+    part["inspection"]["white"] = written["white"]
+    entry.value = json.dumps({**part, "schema_version": written["schema_version"]})
     assert read_part(signed(model, tmp_path / "part.ltcam.onnx")).part.inspection.white == white
 
 

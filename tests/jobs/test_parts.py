@@ -16,7 +16,6 @@ from ltcam.jobs.training import quick
 from ltcam.reports.run_page import run_page
 from ltcam.runs.folder import read_run
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.unfinished import Place
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime import Inspector as ExportedInspector
 from ltcam_runtime.settings import Overrides
@@ -57,7 +56,7 @@ def written(pictures: dict[str, list[Picture]], root: Path) -> Path:
 
 
 def run_of(data: Data, folder: Path) -> Path:
-    quick(data, Place(folder), SETTINGS)
+    quick(data, folder, SETTINGS)
     return folder
 
 

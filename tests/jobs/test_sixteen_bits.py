@@ -13,7 +13,6 @@ from ltcam.jobs import training
 from ltcam.jobs.models import load_model
 from ltcam.jobs.watch import Arrived
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.unfinished import Place
 from ltcam.service.watching import inspect_and_write
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.images import read_image
@@ -34,7 +33,7 @@ def train(root: Path, gain: int) -> Path:
         write(root / "data" / "good" / f"{number}.png", number, hole=False, gain=gain)
         write(root / "data" / "hole" / f"{number}.png", 100 + number, hole=True, gain=gain)
     settings = TrainingSettings(backbone="test_resnet", weights="random", image_size=(64, 96))
-    training.quick(OpenData.open(root / "data"), Place(root / "run"), settings)
+    training.quick(OpenData.open(root / "data"), root / "run", settings)
     return root
 
 

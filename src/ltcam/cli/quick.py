@@ -32,14 +32,14 @@ def quick(
     labels. The run is inspected like any other; `ltcam train` makes better ones and takes longer.
     """
     from ltcam.jobs import training  # noqa: PLC0415  # after the options are known to be right
-    from ltcam.runs.unfinished import Place  # noqa: PLC0415
 
     with train_listener("reading and choosing", 1) as listener:
         done = training.quick(
             open_data(source.data, source, one_class=False),
-            Place(written.out, overwrite=written.overwrite),
+            written.out,
             settings,
-            Execution(command=called()),
-            listener,
+            overwrite=written.overwrite,
+            execution=Execution(command=called()),
+            listener=listener,
         )
     return told(done, source.data, as_json=written.as_json)

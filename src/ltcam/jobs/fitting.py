@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from ltcam.data.opened import OpenData
 from ltcam.jobs import training
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.unfinished import Place
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import ImageLike, to_pixels
@@ -72,10 +71,8 @@ class Classifier:
             ]
             data = OpenData(root, make_dataset(root, "manifest", samples))
             out = Path(run) if run is not None else root / "run"
-            if self.quick:
-                training.quick(data, Place(out), self.settings, self.execution)
-            else:
-                training.train(data, out, self.settings, execution=self.execution)
+            make: Callable[..., object] = training.quick if self.quick else training.train
+            make(data, out, self.settings, execution=self.execution)
             return replace(self, inspector=Inspector.load(out, device=self.execution.device))
 
     def inspect(self, images: Sequence[ImageLike]) -> list[Inspection]:

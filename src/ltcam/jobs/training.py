@@ -136,8 +136,10 @@ def _log(out: Path, execution: Execution) -> Log | None:
 
 def quick(
     data: Data,
-    place: Place,
+    out: str | Path,
     settings: TrainingSettings | None = None,
+    *,
+    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
     listener: Listener = Listener(),  # frozen
 ) -> TrainedRun:
@@ -148,18 +150,19 @@ def quick(
 
     Args:
         data: as for `train`.
-        place: where the run is written; nothing of it can be gone on with.
+        out: as for `train`.
         settings: backbone, weights, image size, validation share, seed and bound on misses count; the rest is of
             a training.
+        overwrite: replace an existing run.
         execution: the command that is kept.
         listener: told about progress.
 
     Raises:
         LtcamError: as for `train`.
     """
-    settings = settings or TrainingSettings()
+    settings, out = settings or TrainingSettings(), Path(out)
     keep_freed_memory()
-    with replace(place, resume=None).taken(listener.say) as (folder, work):
+    with Place(out, resume=None, overwrite=overwrite).taken(listener.say) as (folder, work):
         data = _with_white(data)
         network = untrained_network(data, settings, work, listener)
         nothing = network.classifier.head
@@ -168,7 +171,7 @@ def quick(
         trained = _with_seed_maps(network, settings, execution.command, listener, {"verdicts_by": "peaks"})
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
-        return write_trained(with_validation(trained, "cpu", listener), folder, place.out)
+        return write_trained(with_validation(trained, "cpu", listener), folder, out)
 
 
 def train_run(

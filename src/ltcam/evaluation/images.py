@@ -12,6 +12,8 @@ from ltcam.evaluation import curves
 from ltcam.evaluation.counts import PixelCounts, f1
 
 
+# scikit-learn gives the same two numbers (the tests hold them against it), of one list of scores. These also take a
+# thousand redraws at once: the intervals of 100 images in 12 ms, where its loop takes 6.5 s.
 def image_auroc(defective: Sequence[bool], scores: Sequence[float]) -> float:
     """Probability that a defective image scores higher than an OK one, ties one half.
 

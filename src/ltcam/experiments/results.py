@@ -46,6 +46,9 @@ class Work:
 class Values(BaseModel):
     """Values that an experiment measured, written as JSON and read back.
 
+    What is read back is pydantic's, here and in run folders. What is only written has `to_json` of its own where the
+    file is shaped otherwise than the values: metrics.json holds numbers and their intervals in two trees.
+
     An undefined number (NaN) is None. A field with a default is one that older files lack; what was not given is
     not written either.
     """

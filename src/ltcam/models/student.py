@@ -59,7 +59,11 @@ class Student(Classifier):
 
 
 class Decoder(nn.Module):
-    """Stages of a trunk, deep to shallow, and last the image itself, to one map."""
+    """Stages of a trunk, deep to shallow, and last the image itself, to one map.
+
+    Not one of segmentation-models-pytorch: its pyramid ends at a quarter of the image's sides, where a crack of two
+    pixels is gone, and the weights of students in run folders have the names and shapes of this one.
+    """
 
     def __init__(self, stages: list[tuple[int, int]]):
         """`stages`: (channels, reduction of the image's sides), shallow to deep."""

@@ -200,7 +200,11 @@ def _place_among_processes() -> tuple[int, int]:
 
 
 class _Bookkeeping(lightning.Callback):
-    """After each epoch: best weights, a checkpoint to resume from, and a word to whoever listens."""
+    """After each epoch: best weights, a checkpoint to resume from, and a word to whoever listens.
+
+    The checkpoint is Lightning's. Its `ModelCheckpoint` would choose the best one by a single number (ours are image
+    AP, and the loss among equals) and keep it as a pickle; best weights are a safetensors file.
+    """
 
     def __init__(self, folder: Path, running: Running, material: Material):
         self.folder, self.material = folder, material

@@ -1,7 +1,8 @@
 """Stage maps of images, kept in files: captured once, and every question about putting them together is cheap.
 
 A file's name is a digest of all that its maps depend on (run, image, kinds), so a file that is there is right,
-whoever wrote it and however often a measurement was stopped. Files hold arrays only and are never unpickled.
+whoever wrote it and however often a measurement was stopped. Files hold arrays only and are never unpickled; those of
+joblib and diskcache are.
 """
 
 from __future__ import annotations

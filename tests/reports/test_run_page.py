@@ -330,3 +330,12 @@ def test_page_without_validation_says_so_and_shows_what_was_trained_on(run: Run)
     page = run_page(run, [], [], Illustrations(shown), title="t")
     assert GROUPS["trained"] in page
     assert "On images that were held back" not in page
+
+
+def test_a_run_without_training_shows_no_settings_of_one(run: Run, parse: type[Page]) -> None:
+    told = run.model_copy(update={"training": {"epochs": 16, "augment": True, "validation_share": 0.25}})
+    trained, fitted = (parse(run_page(told, entries, [], title="x")).text for entries in (history(), []))
+    for words in ("Settings of the training", "passes over the balanced sample", "starts untrained"):
+        assert words in trained
+        assert words not in fitted
+    assert "Validation share" in fitted

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
+_WITHOUT_TRAINING = {"validation_share", "max_miss", "confidence"}
 _EVIDENCE_WITH_A_PLACE = {
     "best_epoch",
     "epoch_chosen_by",
@@ -103,7 +104,7 @@ def run_page(
         not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
         network_rows=_network_rows(run),
         weights=run.initial_weights,
-        training_rows=_training_rows(run),
+        training_rows=_training_rows(run, trained=bool(history)),
         failed=failed,
     )
 
@@ -305,11 +306,12 @@ def _network_rows(run: Run) -> list[SettingRow]:
     ]
 
 
-def _training_rows(run: Run) -> list[SettingRow]:
+def _training_rows(run: Run, *, trained: bool) -> list[SettingRow]:
+    """What the training was told; of a run without one, the settings that count there too."""
     fields = TrainingSettings.model_fields
     rows = []
     for name, value in run.training.items():
-        if name not in _SHOWN_ELSEWHERE:
+        if name not in _SHOWN_ELSEWHERE and (trained or name in _WITHOUT_TRAINING):
             meaning = (fields[name].description if name in fields else "") or ""
             rows.append(SettingRow(_words(name), plain(value), in_options(meaning, fields)))
     rows.append(

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ltcam.data.dataset import Dataset, Sample
+from ltcam.data.dataset import OK, Dataset, Sample
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_marks, read_truth
 from ltcam_runtime.errors import DataError, InputError
@@ -489,6 +489,43 @@ def test_cvat(paint: Paint, tmp_path: Path) -> None:
     assert np.array_equal(truth(found["images/a.png"]), SQUARE)
     assert np.array_equal(truth(found["images/b.png"]), SQUARE)
     assert found["images/c.png"].mask is None
+    assert found["images/f.png"].mask is not None  # a tag says nothing of places
+
+
+# ---------------------------------------------------------------------------------------- voc
+
+
+def voc(path: Path, *kinds: str, name: str = "x.jpg") -> None:
+    objects = "".join(f"<object><name>{kind}</name><bndbox/></object>" for kind in kinds)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"<annotation><filename>{name}</filename><size/>{objects}</annotation>")
+
+
+def test_voc(paint: Paint, tmp_path: Path) -> None:
+    """Names inside may be of another day; the file's own counts, unless several images are called so."""
+    for image in ("JPEGImages/a.jpg", "JPEGImages/b.jpg", "JPEGImages/c.jpg", "JPEGImages/d.png"):
+        paint(image)
+    paint("JPEGImages/d.jpg")
+    voc(tmp_path / "Annotations" / "a.xml", "crack", "dent", "dent")
+    voc(tmp_path / "Annotations" / "b.xml")
+    voc(tmp_path / "Annotations" / "d.xml", "crack", name="d.png")
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "voc"
+    found = {sample.id: sample.label for sample in dataset.samples}
+    assert found == {"JPEGImages/a.jpg": "dent", "JPEGImages/b.jpg": OK, "JPEGImages/d.png": "crack"}
+    assert all(sample.mask is None for sample in dataset.samples)
+    (tmp_path / "Annotations" / "b.xml").unlink()  # no file says OK: images without one are
+    assert read_dataset(tmp_path).label_counts()[OK] == 3
+    paint("good/e.png")  # where folders say it, boxes of some images do not
+    paint("dent/f.png")
+    assert read_dataset(tmp_path).layout == "folders"
+
+
+def test_damaged_voc(paint: Paint, tmp_path: Path) -> None:
+    paint("a.png")
+    (tmp_path / "a.xml").write_text("<annotation><filename>a.png</filename><size>")
+    with pytest.raises(DataError, match=r"a\.xml: not a file of Pascal VOC that can be read"):
+        read_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,12 @@ def build_cvat(paint: Paint, mark: Paint) -> None:
     (two_images(paint) / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
 
 
+def build_voc(paint: Paint, mark: Paint) -> None:
+    box = "<object><name>dent</name><bndbox><xmin>1</xmin></bndbox></object>"
+    size = "<filename>x.jpg</filename><size><width>64</width></size>"
+    (two_images(paint) / "b.xml").write_text(f"<annotation>{size}{box}</annotation>")
+
+
 def build_lookout(paint: Paint, mark: Paint) -> None:
     about = {"type": "groundtruth/image-classification"}
     rows = [
@@ -108,6 +114,7 @@ BUILDERS = {
     "cvat": build_cvat,
     "lookout": build_lookout,
     "yolo": build_yolo,
+    "voc": build_voc,
     "ksdd": build_ksdd,
     "ksdd2": build_ksdd2,
     "mvtec": build_mvtec,
@@ -306,7 +313,6 @@ def test_a_list_separated_by_tabs_is_a_manifest(name: str, tmp_path: Path, paint
             '[{"image": "x/a.png", "choice": "ok", "annotation_id": 1, "lead_time": 2}]',
             "JSON-MIN of Label Studio",
         ),
-        ("Annotations/a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "Pascal VOC"),
         (
             "annotations.xml",
             '<annotations><track id="0"></track></annotations>',

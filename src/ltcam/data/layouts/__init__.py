@@ -25,6 +25,7 @@ from ltcam.data.layouts import (
     magnetic_tile,
     manifest,
     mvtec,
+    voc,
     yolo,
 )
 from ltcam.data.layouts.tree import Tree, scan
@@ -110,7 +111,7 @@ _ALL = (
     ),
     *(
         _fixed(part.NAME, part.WANTED, part.recognises, part.read, annotated=True)
-        for part in (coco, label_studio, labelme, cvat, lookout, yolo)
+        for part in (coco, label_studio, labelme, cvat, lookout, yolo, voc)
     ),
     Layout(folders.NAME, folders.WANTED, folders.recognises, folders.read, specific=False),
 )

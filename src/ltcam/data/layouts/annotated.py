@@ -63,6 +63,12 @@ def defects(kinds: Iterable[str]) -> list[str]:
     return [kind for kind in found if not means_any_defect(kind)] or found
 
 
+def outlined(shapes: Sequence[Shape | None], kinds: Sequence[str]) -> tuple[Shape, ...] | None:
+    """The outlines of an image's objects; None where one has none, or where tags alone say that there is a defect."""
+    known = tuple(shape for shape in shapes if shape is not None)
+    return known if len(known) == len(shapes) and (known or not kinds) else None
+
+
 def read_text(path: Path) -> str:
     """The text of an annotation file.
 

@@ -21,6 +21,7 @@ from ltcam.data.layouts.annotated import (
     annotated_dataset,
     files_ending,
     mentions,
+    outlined,
     read_text,
     split_of,
 )
@@ -70,12 +71,12 @@ def read_cvat(file: Path) -> Iterator[Annotated]:
 def _entry(file: Path, image: Element) -> Annotated:
     size = (int(image.attrib["height"]), int(image.attrib["width"]))
     objects = [each for each in image if each.tag in _LABELLED]
-    shapes = [_shape(each, size) for each in objects]
+    kinds = tuple(each.attrib["label"] for each in objects)
     return Annotated(
         name=image.attrib["name"],
         source=file,
-        kinds=tuple(each.attrib["label"] for each in objects),
-        shapes=None if None in shapes else tuple(shape for shape in shapes if shape is not None),
+        kinds=kinds,
+        shapes=outlined([_shape(each, size) for each in objects if each.tag != "tag"], kinds),
         split=split_of(image.attrib.get("subset", ""), image.attrib["name"]),
     )
 

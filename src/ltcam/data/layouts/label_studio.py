@@ -20,6 +20,7 @@ from ltcam.data.layouts.annotated import (
     annotated_dataset,
     files_ending,
     mentions,
+    outlined,
     read_text,
     split_of,
 )
@@ -69,21 +70,16 @@ def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotati
 
 def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annotated:
     kinds: list[str] = []
-    shapes: list[Shape] = []
-    outlines: list[bool] = []
+    shapes: list[Shape | None] = []
     for result in results:
         value = result.get("value", {})
         own = value.get(str(result.get("type")))
         if not isinstance(own, list):  # a relation, a text, a rating
             continue
         kinds += [str(kind) for kind in own]
-        if result.get("type") == "choices":  # says nothing of places
-            continue
-        shape = _shape(result)
-        shapes += [] if shape is None else [shape]
-        outlines.append(shape is not None)
-    known = all(outlines) and bool(outlines or not kinds)
-    return Annotated(name, file, tuple(kinds), tuple(shapes) if known else None, split_of(name))
+        if result.get("type") != "choices":  # which say nothing of places
+            shapes.append(_shape(result))
+    return Annotated(name, file, tuple(kinds), outlined(shapes, kinds), split_of(name))
 
 
 def _shape(result: Mapping[str, Any]) -> Shape | None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Runs, Shape, polygon
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, outlined, read_text, split_of
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.writers.coco import run_lengths
@@ -65,11 +65,12 @@ def read_labelme(file: Path) -> Annotated:
         shapes = [_shape(each, size) for each in content["shapes"]]
         flags = [name for name, set_ in (content.get("flags") or {}).items() if set_]
         name = str(content["imagePath"])
+        kinds = (*(str(each["label"]) for each in content["shapes"]), *flags)
         return Annotated(
             name=name,
             source=file,
-            kinds=(*(str(each["label"]) for each in content["shapes"]), *flags),
-            shapes=None if None in shapes else tuple(shape for shape in shapes if shape is not None),
+            kinds=kinds,
+            shapes=outlined(shapes, kinds),
             split=split_of(name, file.parent.name),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -19,7 +19,6 @@ _KINDS = (
     ),
     (".json", ('"coordinates"', '"annotations"'), "CreateML", "export it as COCO"),
     (".json", ("classTitle", "objects"), "Supervisely", "export it as COCO"),
-    (".xml", ("<bndbox>",), "Pascal VOC", "export it as COCO or YOLO"),
     (".xml", ("<track ",), "tracks of CVAT for video", 'export it as "CVAT for images 1.1"'),
 )
 

@@ -1,0 +1,78 @@
+"""Pascal VOC, as LabelImg writes it: an XML file per image, beside it or in Annotations/.
+
+    JPEGImages/a.jpg
+    Annotations/a.xml      <annotation><object><name>crack</name><bndbox>...</bndbox></object></annotation>
+
+Boxes label only. An image whose file has no object is OK; so is one without a file, unless there are such files: then
+nobody has looked at it yet. http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+from ltcam.data.dataset import Dataset
+from ltcam.data.layouts import folders
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
+from ltcam.data.layouts.tree import Tree
+from ltcam_runtime.errors import DataError
+from ltcam_runtime.mask_files import name_key
+
+NAME = "voc"
+WANTED = "an XML file of Pascal VOC for each image with a defect"
+
+
+def recognises(tree: Tree) -> bool:
+    """Whether there is a file of one image's objects, and no folder that says what is OK."""
+    return next(_files(tree), None) is not None and not folders.recognises(tree)
+
+
+def read(tree: Tree) -> Dataset:
+    """Read the data set.
+
+    Raises:
+        DataError: a file that is no such annotation or is damaged; images that are not there.
+    """
+    names: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for path in tree.images:
+        names[name_key(path.stem)].append(path)
+    entries = [read_voc(file, names[name_key(file.stem)]) for file in _files(tree)]
+    if all(entry.kinds for entry in entries):
+        entries += [
+            Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in tree.images
+        ]
+    return annotated_dataset(tree, NAME, entries)
+
+
+def read_voc(file: Path, images: list[PurePosixPath]) -> Annotated:
+    """The image of one file.
+
+    Args:
+        file: the annotation.
+        images: those that are called like it: names inside are often those of other days.
+
+    Raises:
+        DataError: it is no such file, is damaged, or declares entities, which no tool does.
+    """
+    try:
+        root = fromstring(read_text(file))
+        if root.tag != "annotation":
+            raise ValueError(f"its root is {root.tag}")
+        name = str(images[0]) if len(images) == 1 else (root.findtext("filename") or file.stem).strip()
+        kinds = tuple((each.findtext("name") or "defect").strip() for each in root.iter("object"))
+        return Annotated(name, file, kinds, None if kinds else (), split_of(name))
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise DataError(f"{file}: not a file of Pascal VOC that can be read ({error})") from None
+
+
+def _files(tree: Tree) -> Iterator[Path]:
+    return (
+        tree.root / path
+        for path in tree.files
+        if path.suffix.lower() == ".xml" and mentions(tree.root / path, "<annotation", "<filename>", "<size")
+    )

@@ -321,6 +321,34 @@ def test_damaged_yolo_names(paint: Paint, tmp_path: Path, text: str) -> None:
         read_dataset(tmp_path)
 
 
+def test_the_side_of_a_coco_file_tells_images_of_one_name_apart(paint: Paint, tmp_path: Path) -> None:
+    for side in ("train", "val"):
+        paint(f"{side}/0.png")
+        images = [{"id": 0, "file_name": "0.png", "height": 48, "width": 64}]
+        objects = [{"image_id": 0, "category_id": 1, "bbox": [1, 1, 2, 2]}] if side == "val" else []
+        content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "dent"}]}
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"instances_{side}.json").write_text(json.dumps(content))
+    labels = {sample.id: (sample.label, sample.split) for sample in read_dataset(tmp_path).samples}
+    assert labels == {"train/0.png": (OK, "train"), "val/0.png": ("dent", "val")}
+
+
+def test_lines_among_polygons_of_coco_enclose_nothing(paint: Paint, tmp_path: Path) -> None:
+    paint("a.png")
+    paint("b.png")
+    images = [{"id": n, "file_name": f"{name}.png", "height": 48, "width": 64} for n, name in enumerate("ab")]
+    objects = [
+        {"image_id": 0, "category_id": 1, "segmentation": [[1, 1, 5, 5], CORNERS]},
+        {"image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 5]]},
+    ]
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "dent"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    first, second = read_dataset(tmp_path, one_class=True).samples
+    assert np.array_equal(truth(first), SQUARE)
+    assert second.label == "dent"
+    assert second.mask is None
+
+
 # -------------------------------------------------------------------------------- label studio
 
 
@@ -370,6 +398,22 @@ def test_a_choice_beside_outlines_costs_neither_mask_nor_kind(paint: Paint, tmp_
     dataset = read_dataset(tmp_path, one_class=True)
     assert [(s.label, s.mask is not None) for s in dataset.samples] == [("dent", True), ("NOK", False)]
     assert dataset.notes == ()
+
+
+def test_what_is_drawn_without_a_name_is_a_defect(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcde":
+        paint(f"{name}.png")
+    place = {"x": 1, "y": 1, "width": 5, "height": 5}
+    bare = {"id": "1", "type": "rectangle", "value": place}
+    tasks = [
+        task("a.png", {"type": "rectanglelabels", "value": {**place, "rectanglelabels": []}}),
+        task("b.png", bare),
+        task("c.png", bare, {"id": "1", "type": "labels", "value": {**place, "labels": ["dent"]}}),
+        task("d.png", {"type": "taxonomy", "value": {"taxonomy": [["surface", "scratch"]]}}),
+        task("e.png", {"type": "textarea", "value": {"text": ["fine"]}}),
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    assert [s.label for s in read_dataset(tmp_path).samples] == ["defect", "defect", "dent", "scratch", OK]
 
 
 def test_ellipses_of_label_studio_turn_in_pixels(paint: Paint, tmp_path: Path) -> None:

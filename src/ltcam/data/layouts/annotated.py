@@ -213,7 +213,15 @@ class ImageFinder:
         for exact in (PurePosixPath(near.relative_to(self.root)) / wanted, wanted):
             if exact in files:
                 return exact
-        rank = {path: (_shared(path, wanted), (self.root / path).is_relative_to(near)) for path in files}
+        side = split_of(name, *source.parts[-2:])
+        rank = {
+            path: (
+                _shared(path, wanted),
+                (self.root / path).is_relative_to(near),
+                side is not None and split_of(str(path.parent)) == side,
+            )
+            for path in files
+        }
         best = max(rank.values())
         fitting = [path for path in files if rank[path] == best]
         if len(fitting) > 1:

@@ -105,8 +105,8 @@ def _shapes(annotation: Mapping[str, Any], size: tuple[int, int]) -> tuple[Shape
         height, width = (int(side) for side in segmentation["size"])
         named = f"run lengths of annotation {_id(annotation['id'])}" if "id" in annotation else "run lengths"
         return (Runs(numbers, (0, 0, width, height), (height, width), down=True, name=named),)
-    if isinstance(segmentation, list) and segmentation:
-        return tuple(polygon(each, size) for each in segmentation)
+    if isinstance(segmentation, list):  # points and lines among polygons enclose nothing
+        return tuple(polygon(each, size) for each in segmentation if len(each) not in (2, 4)) or None
     return None
 
 

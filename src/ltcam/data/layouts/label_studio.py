@@ -24,12 +24,19 @@ from ltcam.data.layouts.annotated import (
     read_text,
     split_of,
 )
+from ltcam.data.layouts.mask_labels import DEFECT
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import IMAGE_SUFFIXES
 
 NAME = "label-studio"
 WANTED = "a JSON export of Label Studio in the root, and its images"
+
+_OF_IMAGES = ("choices", "taxonomy")
+"""Results that say nothing of places."""
+
+_BARE = ("rectangle", "polygon", "ellipse", "brush", "keypoint")
+"""What is drawn without a name."""
 
 _CORNERS = 90  # of an ellipse: the largest distance to it is 0.06 % of its radius
 
@@ -69,17 +76,28 @@ def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotati
 
 
 def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annotated:
+    named = {result.get("id") for result in results if _is_named(result)}
     kinds: list[str] = []
     shapes: list[Shape | None] = []
     for result in results:
-        value = result.get("value", {})
-        own = value.get(str(result.get("type")))
+        own = result.get("value", {}).get(str(result.get("type")))
+        if result.get("type") in _BARE and result.get("id") not in named:
+            own = []
         if not isinstance(own, list):  # a relation, a text, a rating
             continue
-        kinds += [str(kind) for kind in own]
-        if result.get("type") != "choices":  # which say nothing of places
+        # A taxonomy names a kind by its way from the root; something drawn may have no name.
+        kinds += [str(kind[-1] if isinstance(kind, list) and kind else kind) for kind in own] or (
+            [] if result.get("type") in _OF_IMAGES else [DEFECT]
+        )
+        if result.get("type") not in _OF_IMAGES:
             shapes.append(_shape(result))
     return Annotated(name, file, tuple(kinds), outlined(shapes, kinds), split_of(name))
+
+
+def _is_named(result: Mapping[str, Any]) -> bool:
+    """Whether a result says of what kind something drawn is: in tools for drawing without names, one beside it does."""
+    kind = str(result.get("type"))
+    return kind.endswith("labels") and bool(result.get("value", {}).get(kind))
 
 
 def _shape(result: Mapping[str, Any]) -> Shape | None:

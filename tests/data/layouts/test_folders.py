@@ -304,3 +304,14 @@ def test_products_are_not_put_together(paint: Paint, tmp_path: Path) -> None:
         paint(name)
     with pytest.raises(DataError, match=r"bottle, .*cable could be read: give that folder"):
         read_dataset(tmp_path)
+
+
+def test_a_folder_of_defects_alone_can_be_measured_and_not_learned_from(paint: Paint, tmp_path: Path) -> None:
+    paint("NOK/1.png")
+    paint("NOK/dent/2.png")
+    assert read_dataset(tmp_path, one_class=True).label_counts() == {OK: 0, "NOK": 1, "dent": 1}
+    with pytest.raises(DataError, match="a classifier needs OK images too.*`ok=dent`"):
+        read_dataset(tmp_path)
+    (tmp_path / "NOK" / "dent" / "2.png").unlink()
+    with pytest.raises(DataError, match="a classifier needs OK images too.*others like them$"):
+        read_dataset(tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from ltcam.data.dataset import OK, Dataset, Files
-from ltcam.data.labels import OK_WORDS_SHOWN, likeliest_ok
+from ltcam.data.labels import OK_WORDS_SHOWN, likeliest_ok, means_any_defect
 from ltcam.data.layouts import (
     coco,
     cvat,
@@ -274,10 +274,12 @@ def one_sided(dataset: Dataset) -> str:
     if OK in counts:
         meant = f" (taken for OK: {', '.join(dataset.ok_labels)})" if dataset.ok_labels else ""
         return f"{start}{meant}; a classifier needs defective images too"
-    named = shlex.quote(next(iter(counts), "NAME"))
+    start += (
+        f"; a classifier needs OK images too. Words that mean OK are {OK_WORDS_SHOWN} and others like them"
+    )
+    asked = [name for name in counts if not means_any_defect(name)]
     return (
-        f"{start}; a classifier needs OK images too. Words that mean OK are {OK_WORDS_SHOWN} and others like them; "
-        f"if one of the labels means OK, name it: `ok={named}`"
+        f"{start}; if one of the labels means OK, name it: `ok={shlex.quote(asked[0])}`" if asked else start
     )
 
 

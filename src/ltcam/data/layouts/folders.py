@@ -52,8 +52,9 @@ class _Place:
 
 
 def recognises(tree: Tree, ok: Collection[str] = ()) -> bool:
-    """Whether one of the class folders has a name for OK images, or one of the names given."""
-    return _depth(tree, ok) is not None
+    """Whether one of the class folders has a name for OK images, or one of the names given; or all say "defective"."""
+    names = class_folders(tree)
+    return _depth(tree, ok) is not None or (bool(names) and all(map(means_any_defect, names)))
 
 
 def class_folders(tree: Tree) -> list[str]:

@@ -310,8 +310,8 @@ def test_a_folder_of_defects_alone_can_be_measured_and_not_learned_from(paint: P
     paint("NOK/1.png")
     paint("NOK/dent/2.png")
     assert read_dataset(tmp_path, one_class=True).label_counts() == {OK: 0, "NOK": 1, "dent": 1}
-    with pytest.raises(DataError, match="a classifier needs OK images too.*`ok=dent`"):
+    with pytest.raises(DataError, match=r"a classifier needs OK images too.*`ok=dent`"):
         read_dataset(tmp_path)
     (tmp_path / "NOK" / "dent" / "2.png").unlink()
-    with pytest.raises(DataError, match="a classifier needs OK images too.*others like them$"):
+    with pytest.raises(DataError, match=r"a classifier needs OK images too.*others like them$"):
         read_dataset(tmp_path)

@@ -276,6 +276,8 @@ def test_no_masks_at_all_and_one_class_only_are_null() -> None:
     assert found["pixel"]["intervals"]["iou"] == [None, None]
     assert found["image"]["auroc"] is None
     assert found["image"]["recall"] == 1
+    assert found["image"]["precision"] is None  # there is nothing that a verdict could be wrong about
+    assert found["image"]["f1"] is None
     json.dumps(found, allow_nan=False)
 
 
@@ -331,7 +333,10 @@ def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
 def test_one_of_one_is_not_certain() -> None:
     """Shares of whole images have exact bounds: of Clopper and Pearson's own definition, by the binomial's tails."""
     found = summarise_typed(
-        [record_of("a", "pit", *mask_of(tp=1))],
+        [
+            record_of("a", "pit", *mask_of(tp=1)),
+            record_of("b", "ok", *mask_of(), Judged(verdict="ok", score=0.1)),
+        ],
         make_histograms(),
         SummarySettings(threshold=0.5, bootstrap=2),
     )

@@ -38,6 +38,8 @@ from ltcam.evaluation.metrics import Estimate, HeatmapMetrics, MaskCounts, MaskM
 
 METRICS_SCHEMA_VERSION = 1
 
+_UNKNOWN = Estimate(math.nan)
+
 
 @dataclass(frozen=True)
 class Population:
@@ -328,11 +330,13 @@ def _verdicts(records: Sequence[ImageRecord], threshold: float, bootstrap: int, 
     wrong = counts.fp + counts.fn
     # F1 = 2 q / (1 + q) rises with q, the share of right ones among all that are defective or judged so.
     judged = _share(counts.tp, counts.tp + wrong)
+    # Of defective images alone, whatever is judged defective is right: that says nothing.
+    both = len({*labels}) == 2
     metrics = VerdictMetrics(
         ap=Estimate(image_average_precision(labels, scores), *intervals["ap"]),
         auroc=Estimate(image_auroc(labels, scores), *intervals["auroc"]),
-        f1=Estimate(pixel.f1(counts), *(2 * q / (1 + q) for q in judged[1:])),
-        precision=_share(counts.tp, counts.tp + counts.fp),
+        f1=Estimate(pixel.f1(counts), *(2 * q / (1 + q) for q in judged[1:])) if both else _UNKNOWN,
+        precision=_share(counts.tp, counts.tp + counts.fp) if both else _UNKNOWN,
         recall=_share(counts.tp, counts.tp + counts.fn),
         accuracy=_share(counts.tp + counts.tn, counts.total),
     )

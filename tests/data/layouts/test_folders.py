@@ -279,7 +279,15 @@ def test_kinds_below_dates(paint: Paint, tmp_path: Path) -> None:
     assert found["OK/2026-11-01/1.png"] == (OK, "2026-11-01")
 
 
-@pytest.mark.parametrize("lots", [("left", "right"), ("lot7", "lot8")])
+def test_kinds_may_be_numbered(paint: Paint, tmp_path: Path) -> None:
+    for name in ("1_OK/1.png", "2_NOK/1_Kratzer/1.png", "2_NOK/2_Delle/2.png"):
+        paint(name)
+    assert {label for label, _ in labels_and_groups(tmp_path).values()} == {OK, "1_Kratzer", "2_Delle"}
+
+
+@pytest.mark.parametrize(
+    "lots", [("left", "right"), ("lot7", "lot8"), ("A12", "B7"), ("2026-11-01", "2026-11-02")]
+)
 def test_folders_that_are_no_kinds_stay_groups(lots: tuple[str, str], paint: Paint, tmp_path: Path) -> None:
     """Those that OK images have too, and those with numbers."""
     for name in ("OK/left/1.png", *(f"NOK/{lot}/1.png" for lot in lots)):

@@ -31,6 +31,7 @@ NAME = "folders"
 WANTED = "good/ (or ok/, normal/, pass/, ...) and one folder per defect class, optionally below train/, val/, test/"
 OUTSIDE = "images outside the class folders: put them into the folder of their class"
 
+_FEWEST_LETTERS = 3  # of a kind's name beside numbers
 _DEEPEST = 3  # folders above those of the classes
 _NUMBERED = re.compile(r"\d")
 _WORDS = re.compile(r"[\W_]+")
@@ -157,7 +158,7 @@ def _depth(tree: Tree, ok: Collection[str]) -> int | None:
 def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> tuple[list[_Place], list[str]]:
     """Images below a folder that only says "defective" by the kinds that its folders name, and what to say of that.
 
-    Names with numbers are those of lots and days; so are names that stand below OK images too.
+    Names that stand below OK images too are those of lots (`_are_kinds`).
     """
     lots = {name_key(name) for place in places if is_ok_folder(place.class_folder) for name in place.below}
     found, notes = list(places), []
@@ -167,15 +168,26 @@ def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> t
         inside = [place for place in places if place.class_folder == folder]
         for depth in (0, 1):
             kinds = sorted({place.below[depth] for place in inside if len(place.below) > depth})
-            if kinds and not any(
-                _NUMBERED.search(name) or name_key(name) in lots or means_ok(name) for name in kinds
-            ):
+            if kinds and _are_kinds(kinds, lots):
                 found = [_of_kind(place, depth) if place.class_folder == folder else place for place in found]
                 notes.append(
                     f"Kinds of defect are read from the folders in {folder}: {first_few(kinds, 12)}."
                 )
                 break
     return found, notes
+
+
+def _are_kinds(names: Sequence[str], lots: Collection[str]) -> bool:
+    """Whether folders are called like kinds of defect: not as lots are, and not all alike but for numbers, as days are.
+
+    `1_scratch` and `2_dent` are kinds, `lot7` and `lot8` none.
+    """
+    if any(name_key(name) in lots or means_ok(name) for name in names):
+        return False
+    if not any(map(_NUMBERED.search, names)):
+        return True
+    letters = {re.sub(r"[\W\d_]+", "", name_key(name)) for name in names}
+    return len(letters) == len(names) > 1 and min(map(len, letters)) >= _FEWEST_LETTERS
 
 
 def _of_kind(place: _Place, depth: int) -> _Place:

@@ -42,7 +42,7 @@ def part(means: list[float], points: list[float], labels: list[int]) -> Prepared
     for image, mean, point in zip(images, means, points, strict=True):
         image[0] = round(255 * mean)
         image[0, 5, 7] = round(255 * point)
-    return PreparedImages(images, torch.tensor(labels), tuple(range(len(means))), ())  # type: ignore[arg-type]
+    return PreparedImages(images, torch.tensor(labels, dtype=torch.int64), tuple(range(len(means))), ())  # type: ignore[arg-type]
 
 
 LABELS = [0] * 6 + [1] * 4
@@ -117,3 +117,18 @@ def test_images_are_looked_at_once() -> None:
     add_peaks(asked, asked)
     asked.logits()
     assert sum(count for count in seen if count > 1) == 10, "single ones find out the memory format"
+
+
+def test_kinds_are_told_by_all_peaks_together() -> None:
+    """The first kind's map is as high at defects of the second kind, whose own map the first one leaves cold."""
+    classifier = SeededClassifier(Trunk(), 4, ("trunk.map",), [1])
+    labels = [0] * 6 + [1] * 6 + [2] * 6
+    images = part([0.1] * 18, [0.2] * 18, labels)
+    asked = Asked(classifier, images, STATISTICS)
+    noise = torch.linspace(-0.1, 0.1, 18)
+    first, second = (torch.tensor([0.5] * 6 + high) + noise for high in ([3.0] * 12, [0.5] * 6 + [2.0] * 6))
+    vars(asked)["_seen"] = torch.zeros(18, 1), torch.stack([first, second, torch.zeros(18)], 1)
+    verdicts_by_peaks(asked, Asked(classifier, part([], [], []), STATISTICS))
+    logits = asked.logits()
+    assert logits.argmax(1).tolist() == labels
+    assert logits.softmax(1)[:, 3].max() < 1e-6, "there is no image of the third kind"

@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 _AT_ONCE = 8
 _FLAT = 1e-6  # of heat: peaks that do not differ say nothing
-_RIDGE = (
-    0.1  # sklearn's C: peaks are in units of what OK images reach, so slopes above some tens mean overfitting
-)
+_RIDGE = 1.0  # sklearn's C; peaks are in units of what OK images reach
+_STEPS = 1000
+_NEVER = -20.0  # logit of a kind of which there is no image
 
 
 def seed_map(kind: str) -> str:
@@ -128,26 +128,32 @@ class Asked:
 
 
 def verdicts_by_peaks(train: Asked, validation: Asked) -> None:
-    """Make logits of the seed maps' peaks: per kind, how much likelier than OK a peak makes it.
+    """Make logits of the seed maps' peaks, by one multinomial regression that tells OK images and all kinds apart.
+
+    A kind's map is fitted against OK places alone, so it is high at other kinds' defects as well: which kind it is, all
+    peaks say together. Of most kinds too few images are held back to tell them from each other, so those that the maps
+    were fitted on count too; how sure the logits may be is left to `calibrated_verdict`.
 
     Args:
         train: images that the maps were fitted on; their classifier is changed in place.
-        validation: images that they were not; these decide, where there are both OK and defective ones of a kind.
+        validation: images that they were not.
     """
     classifier = train.classifier
-    for kind in range(1, classifier.head.out_features):
-        for asked in (validation, train):
-            labels = asked.part.labels
-            of_both = [i for i, label in enumerate(labels.tolist()) if label in {0, kind}]
-            truth = labels[of_both] == kind
-            if not of_both or bool(truth.all()) or not bool(truth.any()):
-                continue
-            model = LogisticRegression(C=_RIDGE, class_weight="balanced")
-            model.fit(asked.peaks[of_both, kind - 1 : kind].numpy(), truth.numpy())
-            with torch.no_grad():
-                classifier.peaks.weight[kind, kind - 1] = max(float(model.coef_[0, 0]), 0.0)
-                classifier.head.bias[kind] = float(model.intercept_[0])
-            break
+    peaks = torch.cat([train.peaks, validation.peaks]).numpy()
+    labels = torch.cat([train.part.labels, validation.part.labels]).numpy()
+    model = LogisticRegression(C=_RIDGE, class_weight="balanced", max_iter=_STEPS).fit(peaks, labels)
+    seen = torch.from_numpy(model.classes_)
+    slopes, offsets = (_against_the_first(each) for each in (model.coef_, model.intercept_[:, None]))
+    with torch.no_grad():
+        classifier.peaks.weight[seen, : peaks.shape[1]] = slopes
+        classifier.head.bias[1:] = _NEVER
+        classifier.head.bias[seen] = offsets[:, 0]
+
+
+def _against_the_first(rows: NDArray[np.float64]) -> Tensor:
+    """What a regression has per class, less that of the first; of two classes it has one row."""
+    both = np.concatenate([np.zeros_like(rows), rows]) if len(rows) == 1 else rows
+    return torch.from_numpy(both - both[:1]).float()
 
 
 SHARES_OF_PEAKS = (0.3, 1.0, 3.0, 0.0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -275,6 +277,21 @@ def test_names_are_escaped_on_every_page() -> None:
     for page in (hits_page([row], "<u>", "x"), differences_page(changed, "<a>", "b")):
         assert "<script>alert" not in page
         assert "&lt;script&gt;" in page
+
+
+def test_pictures_of_twelve_bits_are_as_bright_as_they_were_judged(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8), 3000, np.uint16))
+    row = {
+        "id": "a", "address": str(tmp_path / "a.png"), "verdict": "ok", "score": 0.5, "area": 0,
+        "region_count": 0, "error": None, "mask": "", "height": 8, "width": 8,
+    }  # fmt: skip
+    for white, grey in ((4095, 187), (None, 12)):
+        content = base64.b64decode(
+            re.findall(r"data:image/\w+;base64,([^\"]+)", hits_page([row], "", "", white))[0]
+        )
+        shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert shown is not None
+        assert abs(int(shown.mean()) - grey) < 4
 
 
 def test_a_damaged_or_missing_shard_is_said(judged: Path) -> None:

@@ -119,7 +119,7 @@ def judge(
             _write(
                 page,
                 lambda pages: pages.summary_page(
-                    counts, read.query(connection, pages.SUREST), generation.name
+                    counts, read.query(connection, pages.SUREST), generation.name, generation.white
                 ),
             )
         say(f"look at: {page}")
@@ -167,9 +167,10 @@ def query(
 
     with read.opened(judged.archive, judged.generation) as connection:
         rows = read.query(connection, condition)
+    white = read.white_of(judged.archive, judged.generation)
     if written.masks is not None:
         say(f"{write_masks(rows, written.masks, overwrite=written.overwrite)} masks: {written.masks}")
-    _write(written.page, lambda pages: pages.hits_page(rows, condition, judged.archive))
+    _write(written.page, lambda pages: pages.hits_page(rows, condition, judged.archive, white))
     if written.as_json:
         print_json(rows)
     else:
@@ -194,7 +195,7 @@ def diff(
 
     with read.opened(old) as before, read.opened(new) as after:
         found = read.differences(before, after)
-    _write(page, lambda pages: pages.differences_page(found, old, new))
+    _write(page, lambda pages: pages.differences_page(found, old, new, read.white_of(new)))
     for change, count in found.changes.items():
         say(f"{change}: {count}")
     say(

@@ -61,6 +61,7 @@ def archive(
         shard_size=settings.shard_size,
         source=images,
         model_name=known.name,
+        white=known.white,
     )
     results = out if "://" in out else str(Path(out).resolve())
     opener = OpenMaker(

@@ -36,6 +36,7 @@ class Generation:
         shard_size: images in a shard.
         source: the manifest as the user named it; does not count for the name.
         model_name: of the run; does not count for the name.
+        white: with which the model reads 16-bit images; one of its settings.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Generation:
     shard_size: int
     source: str
     model_name: str
+    white: int | None = None
 
     @property
     def name(self) -> str:

@@ -27,31 +27,37 @@ _CYAN, _AMBER = (96, 236, 255), (255, 190, 60)
 _MOST_GROUPS = 24
 
 
-def hits_page(rows: Sequence[Mapping[str, Any]], condition: str, source: str) -> str:
+def hits_page(
+    rows: Sequence[Mapping[str, Any]], condition: str, source: str, white: int | None = None
+) -> str:
     """A page of thumbnails with the masks' outlines.
 
     Args:
         rows: of `reading.query`; the first `MOST_PICTURES` are shown.
         condition: that was asked.
         source: which archive.
+        white: of its generation.
     """
     return render(
         "hits.html.j2", beside=__file__, title="Archive query", condition=condition, source=source,
-        found=len(rows), figures=_hits(rows), changes=None, counts=None,
+        found=len(rows), figures=_hits(rows, white), changes=None, counts=None,
     )  # fmt: skip
 
 
-def summary_page(counts: Mapping[str, int], rows: Sequence[Mapping[str, Any]], source: str) -> str:
+def summary_page(
+    counts: Mapping[str, int], rows: Sequence[Mapping[str, Any]], source: str, white: int | None = None
+) -> str:
     """A page of what an archive came to: how many of each verdict, and its surest defects in pictures.
 
     Args:
         counts: of `reading.verdicts`.
         rows: of `reading.query`; the first `MOST_PICTURES` are shown.
         source: which generation.
+        white: of it.
     """
     return render(
         "hits.html.j2", beside=__file__, title="An archive, judged", condition=SUREST, source=source,
-        found=len(rows), figures=_hits(rows), changes=None, counts=counts,
+        found=len(rows), figures=_hits(rows, white), changes=None, counts=counts,
     )  # fmt: skip
 
 
@@ -59,10 +65,10 @@ SUREST = "verdict <> 'ok' order by score desc, id limit 48"
 """The condition of what a summary shows in pictures."""
 
 
-def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _hits(rows: Sequence[Mapping[str, Any]], white: int | None) -> list[dict[str, Any]]:
     return [
         {
-            "uri": _thumbnail(row["address"], (row["height"], row["width"]), [(row["mask"], _CYAN)]),
+            "uri": _thumbnail(row["address"], (row["height"], row["width"]), [(row["mask"], _CYAN)], white),
             "name": row["id"],
             "verdict": row["verdict"] or "unreadable",
             "facts": row["error"]
@@ -72,18 +78,19 @@ def _hits(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def differences_page(found: Differences, old: str, new: str) -> str:
+def differences_page(found: Differences, old: str, new: str, white: int | None = None) -> str:
     """A page of the images whose verdict changed, old outline amber, new one cyan.
 
     Args:
         found: of `reading.differences`.
         old: which generation.
         new: which generation.
+        white: of the new one.
     """
     figures = [
         {
             "uri": _thumbnail(
-                row.address, (row.height, row.width), [(row.old_mask, _AMBER), (row.new_mask, _CYAN)]
+                row.address, (row.height, row.width), [(row.old_mask, _AMBER), (row.new_mask, _CYAN)], white
             ),
             "name": row.id,
             "verdict": f"{row.old_verdict or 'unreadable'} → {row.new_verdict or 'unreadable'}",
@@ -134,6 +141,7 @@ def _thumbnail(
     address: str,
     judged: tuple[int | None, int | None],
     masks: Sequence[tuple[str | None, tuple[int, int, int]]],
+    white: int | None,
 ) -> str:
     """A picture with outlines as `data:` address; "" where the image cannot be had any more.
 
@@ -141,9 +149,10 @@ def _thumbnail(
         address: of the image.
         judged: its (height, width) when it was judged; of another size it is another image, and has no outlines.
         masks: each with its colour.
+        white: of 16-bit images, as for `ltcam_runtime.images.read_image`.
     """
     try:
-        image = read_address(address)
+        image = read_address(address, white)
     except InputError:
         return ""
     height, width = image.shape[:2]

@@ -38,11 +38,7 @@ def opened(url: str, generation: str = "") -> Iterator[duckdb.DuckDBPyConnection
     """
     import duckdb  # noqa: PLC0415  # an extra
 
-    base, _, last = url.rstrip("/").rpartition("/")
-    if last.startswith("generation-") and not generation:
-        url, generation = base or ".", last
-    store = open_store(url)
-    name = chosen(store, generation)
+    store, name = _found(url, generation)
     with _local_copies(store, name) as files:
         connection = duckdb.connect(config={"memory_limit": _MEMORY})
         try:
@@ -55,10 +51,23 @@ def opened(url: str, generation: str = "") -> Iterator[duckdb.DuckDBPyConnection
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"{url}/{name}: a shard is damaged: {reason}; remove it and run `ltcam archive` again"
+                f"{store.url}/{name}: a shard is damaged: {reason}; remove it and run `ltcam archive` again"
             ) from error
         finally:
             connection.close()
+
+
+def white_of(url: str, generation: str = "") -> int | None:
+    """With which value as white a generation's 16-bit images were read. Args and errors as of `opened`."""
+    return read_generation(*_found(url, generation)).white
+
+
+def _found(url: str, generation: str) -> tuple[Store, str]:
+    base, _, last = url.rstrip("/").rpartition("/")
+    if last.startswith("generation-") and not generation:
+        url, generation = base or ".", last
+    store = open_store(url)
+    return store, chosen(store, generation)
 
 
 def chosen(store: Store, generation: str) -> str:

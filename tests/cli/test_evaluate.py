@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -112,6 +113,8 @@ def test_one_class_only(
     assert (metrics["pixel"]["iou"] is None) == (images["hole"] == 0)
     table = ltcam(*words, "--out", tmp_path / "b")
     assert table.code == 0, table.err
+    assert re.search(r"0\.\d+ +– +\d" if images["hole"] == 0 else r"0\.\d+ +\d +– +\d", table.err + table.out)
+    assert " of 0<" not in (tmp_path / "b" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ def test_page_of_a_data_set_without_any_readable_file(tmp_path: Path) -> None:
     page = Page(render(tmp_path))
     assert page.images == []
     assert "0 of 0 images" in page.text
+    (tmp_path / "list.csv").write_text("path,label\ngood/a.png,ok\ndent/a.png,dent\n")
+    assert "2 images, 0 masks, 1 list of labels, 0 left out" in Page(render(tmp_path / "list.csv")).text
 
 
 def test_page_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:

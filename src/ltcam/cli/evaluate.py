@@ -133,7 +133,9 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
     for row in decisions.rows:
         cost = [] if row.cost is None else [f"{row.cost:g}"]
         shown = f"{row.threshold:.3f}" if row.own else threshold(row.threshold)
-        cells = [shown, str(row.missed), str(row.alarms), str(row.pulled_out), *cost]
+        missed = str(row.missed) if decisions.defective else "–"
+        alarms = str(row.alarms) if decisions.ok else "–"
+        cells = [shown, missed, alarms, str(row.pulled_out), *cost]
         rows.append([*cells, ", ".join(decisions.marks(row))])
     columns = (
         "threshold",

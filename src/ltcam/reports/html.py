@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.pages import base_style
-from ltcam_runtime.phrases import printable
+from ltcam_runtime.phrases import counted, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -110,5 +110,6 @@ def _environment(folder: Path) -> jinja2.Environment:
     environment.globals["base_style"] = markupsafe.Markup(base_style())  # noqa: S704 - a file of ours
     environment.filters["number"] = number
     environment.filters["threshold"] = threshold
+    environment.filters["counted"] = counted
     environment.filters["breakable"] = breakable
     return environment

@@ -565,6 +565,16 @@ def test_voc(paint: Paint, tmp_path: Path) -> None:
     assert read_dataset(tmp_path).layout == "folders"
 
 
+def test_pictures_of_segments_are_no_images_of_voc(paint: Paint, mark: Paint, tmp_path: Path) -> None:
+    """They have no file of objects, so they would be OK."""
+    for name in ("a", "b"):
+        paint(f"JPEGImages/{name}.jpg")
+        mark(f"SegmentationClass/{name}.png")
+    voc(tmp_path / "Annotations" / "a.xml", "crack", name="a.jpg")
+    found = {sample.id: sample.label for sample in read_dataset(tmp_path).samples}
+    assert found == {"JPEGImages/a.jpg": "crack", "JPEGImages/b.jpg": OK}
+
+
 def test_damaged_voc(paint: Paint, tmp_path: Path) -> None:
     paint("a.png")
     (tmp_path / "a.xml").write_text("<annotation><filename>a.png</filename><size>")

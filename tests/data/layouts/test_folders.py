@@ -306,6 +306,36 @@ def test_classes_below_days_and_shifts(paint: Paint, tmp_path: Path) -> None:
     assert "such as 2026-11-01/Schicht 1, name groups" in read_dataset(tmp_path).notes[1]
 
 
+@pytest.mark.parametrize("names", [("00", "01"), ("part_0", "part_1"), ("0", "1")])
+def test_numbers_below_days_mean_nothing(names: tuple[str, str], paint: Paint, tmp_path: Path) -> None:
+    """Hour 00 of a day is no class of OK images."""
+    for name in names:
+        paint(f"2026-11-01/{name}/1.png")
+    with pytest.raises(DataError, match="no known layout"):
+        read_dataset(tmp_path)
+
+
+def test_days_with_and_without_shifts_are_not_put_together(paint: Paint, tmp_path: Path) -> None:
+    """The shift would be a class, and its OK images defective."""
+    for name in ("day1/good/1.png", "day1/dent/1.png", "day2/shift1/good/1.png", "day2/shift1/dent/1.png"):
+        paint(name)
+    with pytest.raises(DataError, match=r"day1, .*day2 could be read"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("good", "ok"), [("good", ()), ("negative", ("negative",))])
+def test_what_is_called_defective_is_never_ok(
+    good: str, ok: tuple[str, ...], paint: Paint, tmp_path: Path
+) -> None:
+    for name in (f"{good}/1.png", "NOK/thread/1.png", "NOK/no_thread/1.png", f"NOK/{good}/1.png"):
+        paint(name)
+    dataset = read_dataset(tmp_path, reading=Reading(ok=ok))
+    assert dataset.label_counts() == {OK: 1, "NOK": 3}
+    (tmp_path / "NOK" / good / "1.png").unlink()
+    labels = {sample.label for sample in read_dataset(tmp_path, reading=Reading(ok=ok)).samples}
+    assert labels == ({OK, "NOK"} if not ok else {OK, "no_thread", "thread"})
+
+
 def test_products_are_not_put_together(paint: Paint, tmp_path: Path) -> None:
     """Folders without numbers above the classes may be of parts that have nothing in common."""
     for name in ("bottle/good/1.png", "bottle/broken/1.png", "cable/good/1.png"):

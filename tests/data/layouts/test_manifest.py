@@ -287,6 +287,38 @@ def test_columns_of_results_count_where_they_say_ok(manifest: Callable[..., Path
     assert asked.label_counts() == {OK: 1, "defect": 1}
 
 
+@pytest.mark.parametrize("said", ["0", "1", "yes", "False"])
+def test_of_results_without_words_nobody_knows_what_is_good(said: str, manifest: Callable[..., Path]) -> None:
+    other = {"0": "1", "1": "0", "yes": "no", "False": "True"}[said]
+    refused(manifest(f"path,result\na.png,{said}\nd.png,{other}\n"), r"column\(s\) label missing")
+    rows = f"a.png,{said},0,0\nd.png,{other},0,1\n"
+    refused(manifest(f"path,quality,scratch,dent\n{rows}"), r"column\(s\) label missing")
+
+
+def test_no_image_is_ok_whose_result_is_not(manifest: Callable[..., Path]) -> None:
+    rows = ((2, "OK,0,0,1"), (2, "NOK,0,0,0"), (2, "NOK,1,0,1"), (2, "NOK,0,1,0"))
+    dataset = read_manifest(manifest(table("result,scratch,dent,night", *rows)))
+    assert dataset.label_counts() == {OK: 2, "NOK": 2, "dent": 2, "scratch": 2}
+
+
+def test_a_result_beside_a_column_that_names_a_defect(manifest: Callable[..., Path]) -> None:
+    """A condition of normal may be that of the light."""
+    rows = "a.png,normal,none\nb/c.png,normal,\nd.png,normal,scratch\n"
+    said = refused(
+        manifest(f"path,condition,defect_type\n{rows}"), "row 4: condition is normal, but defect_type is"
+    )
+    assert "call the column that names what is OK label" in said
+    fitting = rows.replace("d.png,normal", "d.png,bad")
+    assert read_manifest(manifest(f"path,result,defect_type\n{fitting}")).label_counts() == {OK: 2, "bad": 1}
+
+
+def test_a_column_of_a_kind_never_makes_a_defective_image_ok(manifest: Callable[..., Path]) -> None:
+    dataset = read_manifest(
+        manifest(table("is_defect,thread,no_thread", (1, "0,0,0"), (1, "1,1,0"), (1, "1,0,1")))
+    )
+    assert dataset.label_counts() == {OK: 1, "defect": 1, "thread": 1}
+
+
 def test_the_columns_own_name_wins(manifest: Callable[..., Path]) -> None:
     dataset = read_manifest(manifest("file,path,label,class\nx,a.png,ok,1\ny,d.png,dent,2\n"))
     assert [(s.id, s.label) for s in dataset.samples] == [("a.png", OK), ("d.png", "dent")]

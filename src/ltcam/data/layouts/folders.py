@@ -106,7 +106,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
 
     found = sort_masks(tree.root, tree.images, is_ok)
     written = [place for path in found.images if (place := _place(path, depth)) is not None]
-    places, notes = _by_kind(written, is_ok_folder)
+    places, notes = _by_kind(written, ok)
     labels = read_labels([place.class_folder for place in places], ok)
     samples = [
         Sample(
@@ -138,9 +138,9 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
     return replace(dataset, notes=(*notes, *_empty_folders(tree.root)))
 
 
-def _is_ok_folder(ok: Collection[str]) -> Callable[[str], bool]:
+def _is_ok_folder(ok: Collection[str], others: Collection[str] = ()) -> Callable[[str], bool]:
     named = {label_key(label) for label in ok}
-    return lambda name: label_key(name) in named if ok else means_ok(name)
+    return lambda name: label_key(name) in named if ok else means_ok(name, others)
 
 
 def _depth(tree: Tree, ok: Collection[str]) -> int | None:
@@ -148,19 +148,34 @@ def _depth(tree: Tree, ok: Collection[str]) -> int | None:
     is_ok_folder = _is_ok_folder(ok)
     for depth in range(_DEEPEST + 1):
         places = [place for path in tree.images if (place := _place(path, depth)) is not None]
-        if any(is_ok_folder(name) for name in {place.class_folder for place in places}):
-            return depth
+        if any(
+            is_ok_folder(name) and (depth == 0 or ok or _says_ok(name))
+            for name in {place.class_folder for place in places}
+        ):
+            return None if depth and any(map(_has_classes, places)) else depth
         if not all(_NUMBERED.search(place.class_folder) for place in places):
             return None
     return None
 
 
-def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> tuple[list[_Place], list[str]]:
+def _says_ok(name: str) -> bool:
+    """Whether words of a name mean OK: hour `00` and `part 0` do not below days and lots, which have others beside."""
+    return means_ok(re.sub(r"\d+", " ", name))
+
+
+def _has_classes(place: _Place) -> bool:
+    """Whether what is taken for a class is another day or shift, whose classes stand below it."""
+    return bool(_NUMBERED.search(place.class_folder) and place.below) and _says_ok(place.below[0])
+
+
+def _by_kind(places: Sequence[_Place], ok: Collection[str]) -> tuple[list[_Place], list[str]]:
     """Images below a folder that only says "defective" by the kinds that its folders name, and what to say of that.
 
-    Names that stand below OK images too are those of lots (`_are_kinds`).
+    Names that stand below OK images too are those of lots, and none may mean OK (`no_burr` beside `burr`).
     """
+    is_ok_folder = _is_ok_folder(ok)
     lots = {name_key(name) for place in places if is_ok_folder(place.class_folder) for name in place.below}
+    classes = {label_key(place.class_folder) for place in places}
     found, notes = list(places), []
     for folder in sorted({place.class_folder for place in places}):
         if is_ok_folder(folder) or not means_any_defect(folder):
@@ -168,7 +183,9 @@ def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> t
         inside = [place for place in places if place.class_folder == folder]
         for depth in (0, 1):
             kinds = sorted({place.below[depth] for place in inside if len(place.below) > depth})
-            if kinds and _are_kinds(kinds, lots):
+            may_be_ok = _is_ok_folder(ok, classes.union(map(label_key, kinds)))
+            others = [name for name in kinds if name_key(name) in lots or may_be_ok(name)]
+            if kinds and not others and _are_kinds(kinds):
                 found = [_of_kind(place, depth) if place.class_folder == folder else place for place in found]
                 notes.append(
                     f"Kinds of defect are read from the folders in {folder}: {first_few(kinds, 12)}."
@@ -177,13 +194,11 @@ def _by_kind(places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> t
     return found, notes
 
 
-def _are_kinds(names: Sequence[str], lots: Collection[str]) -> bool:
-    """Whether folders are called like kinds of defect: not as lots are, and not all alike but for numbers, as days are.
+def _are_kinds(names: Sequence[str]) -> bool:
+    """Whether folders are called like kinds of defect: not all alike but for numbers, as days are.
 
     `1_scratch` and `2_dent` are kinds, `lot7` and `lot8` none.
     """
-    if any(name_key(name) in lots or means_ok(name) for name in names):
-        return False
     if not any(map(_NUMBERED.search, names)):
         return True
     letters = {re.sub(r"[\W\d_]+", "", name_key(name)) for name in names}

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset, several_kinds
-from ltcam.data.labels import Labels, means_ok, read_labels
+from ltcam.data.labels import Labels, label_key, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam.data.tables import cells_by_column, decoded, joined_words, named_columns, rows_of
 from ltcam_runtime.errors import DataError
@@ -58,6 +58,24 @@ _RESULTS = word_set(
     """
 )
 """Columns that name labels where no other does, if what they say are words for OK."""
+
+_NAME_DEFECTS = (
+    "defect",
+    "defekt",
+    "fehler",
+    "mangel",
+    "défaut",
+    "defaut",
+    "difett",
+    "defeito",
+    "flaw",
+    "fault",
+    "damage",
+)
+"""Parts of the names of columns that name defects."""
+
+_NOTHING = frozenset({"", "-", "--", "keine", "kein", "keiner", "aucun", "ninguno", "nessuno", "nothing"})
+"""Written where there is no defect."""
 
 _NO_KINDS = frozenset({"", *SPLIT_NAMES}) | word_set(
     """
@@ -266,25 +284,44 @@ def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
     if "label" in columns:
         return [replace(row, labels=_given(_label(row.value("label")))) for row in rows], []
     asking = [name for name in columns if joined_words(name) in _ASK_FOR_DEFECTS | _ASK_FOR_OK]
+    results = [] if asking else [name for name in columns if _is_of_results(name, rows)]
+    asking = asking or results
     yes_or_no = _yes_or_no(rows, [name for name in columns if name not in asking])
-    if len(asking) > 1 or (not asking and len(yes_or_no) < 2):
-        spoken = [] if asking else [name for name in columns if _is_of_results(name, rows)]
-        if len(spoken) != 1:
-            _check_columns(file, columns, ["path", "label"])
-        notes = [f"Labels are read from the column {spoken[0]}."]
-        return [replace(row, labels=_given(_label(row.value(spoken[0])))) for row in rows], notes
+    unclear = len(yes_or_no) < 2 or any(joined_words(name) in _RESULTS for name in yes_or_no)
+    if len(asking) > 1 or (not asking and unclear):
+        _check_columns(file, columns, ["path", "label"])
     if not asking:
         return [replace(row, labels=_yes(row, yes_or_no) or (OK,)) for row in rows], _about_columns(yes_or_no)
+    if results:
+        _refuse_other_defects(rows, results[0], file)
     kinds = _kinds(rows, yes_or_no, asking[0])
-    others = [name for name in yes_or_no if name not in kinds]
-    return [replace(row, labels=_answers(row, asking[0], kinds)) for row in rows], _about_columns(
-        kinds, others
-    )
+    notes = [f"Labels are read from the column {name}." for name in results]
+    notes += _about_columns(kinds, [name for name in yes_or_no if name not in kinds])
+    return [replace(row, labels=_answers(row, asking[0], kinds)) for row in rows], notes
 
 
 def _is_of_results(column: str, rows: Sequence[_Row]) -> bool:
-    """Whether a column is called like one of results, and says of some images that they are OK."""
-    return joined_words(column) in _RESULTS and any(means_ok(row.value(column)) for row in rows)
+    """Whether a column is called like one of results, and says in words of some images that they are OK.
+
+    Of yes and no, 1 and 0, nobody knows which is good: a `quality` of 0, or a `result` of 0.
+    """
+    if joined_words(column) not in _RESULTS:
+        return False
+    said = {row.value(column).lower() for row in rows}
+    return said.isdisjoint(_YES | _NO) and any(map(means_ok, said))
+
+
+def _refuse_other_defects(rows: Sequence[_Row], result: str, file: Path) -> None:
+    """A `condition` of normal may be that of the light: nothing is OK of which another column names a defect."""
+    columns = [name for name in rows[0].values if any(word in name for word in _NAME_DEFECTS)]
+    for row in rows:
+        for column in columns if means_ok(row.value(result)) else ():
+            said = row.value(column).lower()
+            if said not in _NO | _EMPTY | _NOTHING and not means_ok(said):
+                raise DataError(
+                    f"{file}: row {row.number}: {result} is {row.value(result)}, but {column} is {said}; correct one "
+                    "of the two, or call the column that names what is OK label"
+                )
 
 
 def _yes_or_no(rows: list[_Row], columns: Sequence[str]) -> list[str]:
@@ -300,8 +337,11 @@ def _kinds(rows: list[_Row], columns: Sequence[str], question: str) -> list[str]
     """The columns whose yes names a kind of defect.
 
     Not those that say yes of OK images too, like `reworked` or `night_shift`; a few of these are slips, which are
-    refused. Nor one that repeats the question beside kinds that answer it.
+    refused. Nor one that repeats the question beside kinds that answer it, nor one that means OK beside others, like
+    `no_burr` beside `burr`.
     """
+    keys = set(map(label_key, columns))
+    columns = [name for name in columns if not means_ok(name, keys)]
     said = {name: {row.number for row in rows if row.value(name).lower() in _YES} for name in columns}
     ok = {row.number for row in rows if means_ok(_answered(question, _label(row.value(question))))}
     kinds = [name for name in columns if len(said[name] & ok) <= max(1, len(said[name]) * _SLIPS)]

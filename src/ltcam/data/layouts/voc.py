@@ -3,8 +3,8 @@
     JPEGImages/a.jpg
     Annotations/a.xml      <annotation><object><name>crack</name><bndbox>...</bndbox></object></annotation>
 
-Boxes label only. An image whose file has no object is OK; so is one without a file, unless there are such files: then
-nobody has looked at it yet. http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
+Boxes label only, and pictures of segments are left out. An image whose file has no object is OK; so is one without a
+file, unless there are such files: then nobody has looked at it yet. http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ltcam.data.layouts import folders
 from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.mask_files import name_key
+from ltcam_runtime.mask_files import name_key, sort_masks
 
 NAME = "voc"
 WANTED = "an XML file of Pascal VOC for each image with a defect"
@@ -39,12 +39,13 @@ def read(tree: Tree) -> Dataset:
         DataError: a file that is no such annotation or is damaged; images that are not there.
     """
     names: dict[str, list[PurePosixPath]] = defaultdict(list)
-    for path in tree.images:
+    images = sort_masks(tree.root, tree.images).images
+    for path in images:
         names[name_key(path.stem)].append(path)
     entries = [read_voc(file, names[name_key(file.stem)]) for file in _files(tree)]
     if all(entry.kinds for entry in entries):
         entries += [
-            Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in tree.images
+            Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in images
         ]
     return annotated_dataset(tree, NAME, entries)
 

@@ -136,8 +136,8 @@ class _Course:
 
 
 def _student_of(source: _Source, settings: StudentSettings, work: Path, listener: Listener) -> Trained:
-    torch.manual_seed(settings.seed)
     run, teacher = source.run, source.teacher()
+    torch.manual_seed(settings.seed)
     settings = settings.model_copy(
         update={"backbone": teacher.run.backbone, "head": teacher.run.head, "weights": None}
     )

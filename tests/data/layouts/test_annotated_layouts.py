@@ -401,7 +401,7 @@ def test_a_choice_beside_outlines_costs_neither_mask_nor_kind(paint: Paint, tmp_
 
 
 def test_what_is_drawn_without_a_name_is_a_defect(paint: Paint, tmp_path: Path) -> None:
-    for name in "abcde":
+    for name in "abcdef":
         paint(f"{name}.png")
     place = {"x": 1, "y": 1, "width": 5, "height": 5}
     bare = {"id": "1", "type": "rectangle", "value": place}
@@ -411,9 +411,11 @@ def test_what_is_drawn_without_a_name_is_a_defect(paint: Paint, tmp_path: Path) 
         task("c.png", bare, {"id": "1", "type": "labels", "value": {**place, "labels": ["dent"]}}),
         task("d.png", {"type": "taxonomy", "value": {"taxonomy": [["surface", "scratch"]]}}),
         task("e.png", {"type": "textarea", "value": {"text": ["fine"]}}),
+        task("f.png", {"type": "taxonomy", "value": {"taxonomy": [["Reject", "normal"]]}}),
     ]
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
-    assert [s.label for s in read_dataset(tmp_path).samples] == ["defect", "defect", "dent", "scratch", OK]
+    labels = [sample.label for sample in read_dataset(tmp_path).samples]
+    assert labels == ["defect", "defect", "dent", "scratch", OK, "Reject"]
 
 
 def test_ellipses_of_label_studio_turn_in_pixels(paint: Paint, tmp_path: Path) -> None:
@@ -573,6 +575,29 @@ def test_pictures_of_segments_are_no_images_of_voc(paint: Paint, mark: Paint, tm
     voc(tmp_path / "Annotations" / "a.xml", "crack", name="a.jpg")
     found = {sample.id: sample.label for sample in read_dataset(tmp_path).samples}
     assert found == {"JPEGImages/a.jpg": "crack", "JPEGImages/b.jpg": OK}
+
+
+@pytest.mark.parametrize("layout", ["labelme", "yolo"])
+def test_masks_beside_annotations_are_no_images(
+    layout: str, paint: Paint, mark: Paint, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        paint(f"images/{name}.png")
+        mark(f"masks/{name}.png")
+    if layout == "yolo":
+        (tmp_path / "classes.txt").write_text("dent")
+        (tmp_path / "images" / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
+    else:
+        shape = {"label": "dent", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
+        content = {"version": "5", "flags": {}, "shapes": [shape], "imagePath": "a.png"}
+        size = {"imageHeight": 64, "imageWidth": 64, "imageData": None}
+        (tmp_path / "images" / "a.json").write_text(json.dumps({**content, **size}))
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == layout
+    assert {sample.id: sample.label for sample in dataset.samples} == {
+        "images/a.png": "dent",
+        "images/b.png": OK,
+    }
 
 
 def test_damaged_voc(paint: Paint, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ltcam.data.drawn import DrawnMask, Shape
 from ltcam.data.labels import label_key, means_any_defect, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.mask_files import name_key
+from ltcam_runtime.mask_files import name_key, sort_masks
 from ltcam_runtime.phrases import first_few
 
 MOST_BYTES = 1 << 30
@@ -109,6 +109,11 @@ def files_ending(
         if path.suffix.lower() == suffix
         and (len(path.parts) == 1 or (len(path.parts) == 2 and path.parts[0].lower() in wanted))
     ]
+
+
+def pictures(tree: Tree) -> tuple[PurePosixPath, ...]:
+    """Images that are not masks of others: those have no annotations of their own, so they would be OK."""
+    return sort_masks(tree.root, tree.images).images
 
 
 def split_of(*texts: str) -> Split | None:

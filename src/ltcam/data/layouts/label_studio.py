@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Brush, Polygon, Shape, polygon
+from ltcam.data.labels import means_any_defect, means_ok
 from ltcam.data.layouts.annotated import (
     Annotated,
     annotated_dataset,
@@ -85,13 +86,19 @@ def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annot
             own = []
         if not isinstance(own, list):  # a relation, a text, a rating
             continue
-        # A taxonomy names a kind by its way from the root; something drawn may have no name.
-        kinds += [str(kind[-1] if isinstance(kind, list) and kind else kind) for kind in own] or (
+        kinds += [_kind(each) for each in own] or (  # something drawn may have no name
             [] if result.get("type") in _OF_IMAGES else [DEFECT]
         )
         if result.get("type") not in _OF_IMAGES:
             shapes.append(_shape(result))
     return Annotated(name, file, tuple(kinds), outlined(shapes, kinds), split_of(name))
+
+
+def _kind(value: Any) -> str:
+    """A taxonomy names a kind by its way from the root; in a branch of defects nothing is OK."""
+    way = [str(each) for each in value] if isinstance(value, list) and value else [str(value)]
+    defects = [each for each in way if means_any_defect(each)]
+    return defects[-1] if defects and means_ok(way[-1]) else way[-1]
 
 
 def _is_named(result: Mapping[str, Any]) -> bool:

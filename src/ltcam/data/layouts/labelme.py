@@ -23,7 +23,15 @@ import numpy as np
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Runs, Shape, polygon
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, outlined, read_text, split_of
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    annotated_dataset,
+    mentions,
+    outlined,
+    pictures,
+    read_text,
+    split_of,
+)
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.writers.coco import run_lengths
@@ -48,7 +56,7 @@ def read(tree: Tree) -> Dataset:
     """
     drawn = [read_labelme(file) for file in _files(tree)]
     there = [
-        Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in tree.images
+        Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in pictures(tree)
     ]
     return annotated_dataset(tree, NAME, [*drawn, *there])
 

@@ -18,10 +18,10 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.layouts import folders
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, read_text, split_of
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.mask_files import name_key, sort_masks
+from ltcam_runtime.mask_files import name_key
 
 NAME = "voc"
 WANTED = "an XML file of Pascal VOC for each image with a defect"
@@ -39,7 +39,7 @@ def read(tree: Tree) -> Dataset:
         DataError: a file that is no such annotation or is damaged; images that are not there.
     """
     names: dict[str, list[PurePosixPath]] = defaultdict(list)
-    images = sort_masks(tree.root, tree.images).images
+    images = pictures(tree)
     for path in images:
         names[name_key(path.stem)].append(path)
     entries = [read_voc(file, names[name_key(file.stem)]) for file in _files(tree)]

@@ -22,7 +22,7 @@ import yaml
 
 from ltcam.data.dataset import Dataset, Files
 from ltcam.data.drawn import Polygon, polygon
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, read_text, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, read_text, split_of
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.phrases import first_few, word_set
@@ -66,7 +66,8 @@ def read(tree: Tree) -> Dataset:
         DataError: names or label files that cannot be read, or that fit several images.
     """
     names, labels = _names(tree), _labels_of_images(tree)
-    entries = [_entry(tree, path, label, names) for path, label in labels.items()]
+    images = frozenset(pictures(tree))
+    entries = [_entry(tree, path, label, names) for path, label in labels.items() if label or path in images]
     found = set(labels.values())
     left = (path for path in _label_files(tree) if path not in found and path.name.lower() not in _NO_LABELS)
     orphans = tuple(LeftOut(path, _NO_IMAGE) for path in left)

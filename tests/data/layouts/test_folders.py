@@ -286,7 +286,15 @@ def test_kinds_may_be_numbered(paint: Paint, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lots", [("left", "right"), ("lot7", "lot8"), ("A12", "B7"), ("2026-11-01", "2026-11-02")]
+    "lots",
+    [
+        ("left", "right"),
+        ("lot7", "lot8"),
+        ("A12", "B7"),
+        ("A", "B"),
+        ("Lot A", "Lot B"),
+        ("2026-11-01", "2026-11-02"),
+    ],
 )
 def test_folders_that_are_no_kinds_stay_groups(lots: tuple[str, str], paint: Paint, tmp_path: Path) -> None:
     """Those that OK images have too, and those with numbers."""

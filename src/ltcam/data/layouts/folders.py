@@ -195,14 +195,21 @@ def _by_kind(places: Sequence[_Place], ok: Collection[str]) -> tuple[list[_Place
 
 
 def _are_kinds(names: Sequence[str]) -> bool:
-    """Whether folders are called like kinds of defect: not all alike but for numbers, as days are.
+    """Whether folders are called like kinds of defect: not all alike but for numbers and single letters, as lots are.
 
-    `1_scratch` and `2_dent` are kinds, `lot7` and `lot8` none.
+    `1_scratch` and `2_dent` are kinds, `lot7` and `lot8` none, nor `lot A` and `lot B`.
     """
-    if not any(map(_NUMBERED.search, names)):
-        return True
-    letters = {re.sub(r"[\W\d_]+", "", name_key(name)) for name in names}
-    return len(letters) == len(names) > 1 and min(map(len, letters)) >= _FEWEST_LETTERS
+    letters = {_letters(name) for name in names}
+    if len(letters) < len(names) or "" in letters:
+        return False
+    return not any(map(_NUMBERED.search, names)) or (
+        len(names) > 1 and min(map(len, letters)) >= _FEWEST_LETTERS
+    )
+
+
+def _letters(name: str) -> str:
+    words = re.split(r"[\W\d_]+", name_key(name))
+    return "".join(word for word in words if len(word) > 1 or not word.isascii())
 
 
 def _of_kind(place: _Place, depth: int) -> _Place:

@@ -344,6 +344,18 @@ def test_what_is_called_defective_is_never_ok(
     assert labels == ({OK, "NOK"} if not ok else {OK, "no_thread", "thread"})
 
 
+def test_one_folder_around_all_classes_is_no_group(paint: Paint, tmp_path: Path) -> None:
+    """Else all images would be one group, which no training can split."""
+    for name in ("photos 2026/good/1.png", "photos 2026/good/2.png", "photos 2026/dent/lot7/3.png"):
+        paint(name)
+    assert {group for _, group in labels_and_groups(tmp_path).values()} == {
+        "photos 2026/good/1.png",
+        "photos 2026/good/2.png",
+        "lot7",
+    }
+    assert read_dataset(tmp_path).notes == ()
+
+
 def test_products_are_not_put_together(paint: Paint, tmp_path: Path) -> None:
     """Folders without numbers above the classes may be of parts that have nothing in common."""
     for name in ("bottle/good/1.png", "bottle/broken/1.png", "cable/good/1.png"):

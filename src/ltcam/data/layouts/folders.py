@@ -105,7 +105,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
         return place is not None and is_ok_folder(place.class_folder)
 
     found = sort_masks(tree.root, tree.images, is_ok)
-    written = [place for path in found.images if (place := _place(path, depth)) is not None]
+    written = _without_common([place for path in found.images if (place := _place(path, depth)) is not None])
     places, notes = _by_kind(written, ok)
     labels = read_labels([place.class_folder for place in places], ok)
     samples = [
@@ -131,7 +131,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
     ]
     files = Files(left_out=tuple(left_out))
     dataset = make_dataset(tree.root, NAME, samples, files=files, ok_labels=labels.ok)
-    if depth:
+    if places and places[0].above:
         notes.append(
             f"The folders above those of the classes, such as {'/'.join(places[0].above)}, name groups."
         )
@@ -156,6 +156,11 @@ def _depth(tree: Tree, ok: Collection[str]) -> int | None:
         if not all(_NUMBERED.search(place.class_folder) for place in places):
             return None
     return None
+
+
+def _without_common(places: list[_Place]) -> list[_Place]:
+    """Without the folders above the classes where all images have the same: those tell no groups apart."""
+    return [replace(place, above=()) for place in places] if len({p.above for p in places}) == 1 else places
 
 
 def _says_ok(name: str) -> bool:

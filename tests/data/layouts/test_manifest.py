@@ -307,9 +307,18 @@ def test_a_result_beside_a_column_that_names_a_defect(manifest: Callable[..., Pa
     said = refused(
         manifest(f"path,condition,defect_type\n{rows}"), "row 4: condition is normal, but defect_type is"
     )
-    assert "call the column that names what is OK label" in said
+    assert "leave one of the columns out" in said
     fitting = rows.replace("d.png,normal", "d.png,bad")
     assert read_manifest(manifest(f"path,result,defect_type\n{fitting}")).label_counts() == {OK: 2, "bad": 1}
+
+
+def test_columns_beside_an_answer_that_name_a_defect(manifest: Callable[..., Path]) -> None:
+    rows = "a.png,1,OK\nb/c.png,0,NOK\nd.png,1,NOK\n"
+    refused(manifest(f"path,passed,result\n{rows}"), "row 4: passed is 1, but result is NOK; correct one")
+    numbers = "a.png,0,17,ok,none\nd.png,1,18,ok,dent\n"
+    for name in ("defect_id", "default_value", "damage_count"):
+        dataset = read_manifest(manifest(f"path,is_defect,{name},status,flaw\n{numbers}"))
+        assert dataset.label_counts() == {OK: 1, "defect": 1}
 
 
 def test_a_column_of_a_kind_never_makes_a_defective_image_ok(manifest: Callable[..., Path]) -> None:

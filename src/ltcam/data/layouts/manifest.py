@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ltcam.data.dataset import OK, Dataset, Files, Sample, Split, make_dataset, several_kinds
-from ltcam.data.labels import Labels, label_key, means_ok, read_labels
+from ltcam.data.labels import Labels, label_key, means_any_defect, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam.data.tables import cells_by_column, decoded, joined_words, named_columns, rows_of
 from ltcam_runtime.errors import DataError
@@ -72,7 +72,7 @@ _NAME_DEFECTS = (
     "fault",
     "damage",
 )
-"""Parts of the names of columns that name defects."""
+"""How words begin in the names of columns that name defects."""
 
 _NOTHING = frozenset({"", "-", "--", "keine", "kein", "keiner", "aucun", "ninguno", "nessuno", "nothing"})
 """Written where there is no defect."""
@@ -292,8 +292,7 @@ def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
         _check_columns(file, columns, ["path", "label"])
     if not asking:
         return [replace(row, labels=_yes(row, yes_or_no) or (OK,)) for row in rows], _about_columns(yes_or_no)
-    if results:
-        _refuse_other_defects(rows, results[0], file)
+    _refuse_other_defects(rows, asking[0], file)
     kinds = _kinds(rows, yes_or_no, asking[0])
     notes = [f"Labels are read from the column {name}." for name in results]
     notes += _about_columns(kinds, [name for name in yes_or_no if name not in kinds])
@@ -311,17 +310,26 @@ def _is_of_results(column: str, rows: Sequence[_Row]) -> bool:
     return said.isdisjoint(_YES | _NO) and any(map(means_ok, said))
 
 
-def _refuse_other_defects(rows: Sequence[_Row], result: str, file: Path) -> None:
-    """A `condition` of normal may be that of the light: nothing is OK of which another column names a defect."""
-    columns = [name for name in rows[0].values if any(word in name for word in _NAME_DEFECTS)]
+def _refuse_other_defects(rows: Sequence[_Row], question: str, file: Path) -> None:
+    """Nothing is OK of which another column names a defect: a `condition` of normal may be that of the light."""
     for row in rows:
-        for column in columns if means_ok(row.value(result)) else ():
-            said = row.value(column).lower()
-            if said not in _NO | _EMPTY | _NOTHING and not means_ok(said):
+        answer = row.value(question)
+        others = row.values.items() if means_ok(_answered(question, _label(answer))) else ()
+        for column, said in others:
+            if column != question and _names_a_defect(joined_words(column), said.lower()):
                 raise DataError(
-                    f"{file}: row {row.number}: {result} is {row.value(result)}, but {column} is {said}; correct one "
-                    "of the two, or call the column that names what is OK label"
+                    f"{file}: row {row.number}: {question} is {answer}, but {column} is {said}; correct one of the "
+                    "two, or leave one of the columns out"
                 )
+
+
+def _names_a_defect(column: str, said: str) -> bool:
+    """Whether a cell does: a word of a column of defects, or one for defects in a column of results."""
+    if column in _RESULTS:
+        return means_any_defect(said)
+    named = any(word.startswith(_NAME_DEFECTS) for word in column.split("_"))
+    nothing = said in _YES | _NO | _EMPTY | _NOTHING or means_ok(said)
+    return named and not nothing and any(map(str.isalpha, said))
 
 
 def _yes_or_no(rows: list[_Row], columns: Sequence[str]) -> list[str]:

@@ -96,6 +96,9 @@ _FILLERS = word_set(
     品 件 图像 画像 이미지
     """
 )
+_OF_CLASSES = frozenset({"class", "cls", "label"})
+"""Fillers beside which a number is one of a class: `class 0` means OK, `part 0` is the first of many."""
+
 _TRUTH_VALUES = frozenset({"0", "00", "000", "false"})
 """Mean OK alone, but nothing beside another word: a `false_ok` is none."""
 
@@ -250,6 +253,8 @@ def _telling_words(text: str) -> list[str]:
     words = [word for hump in _HUMPS.split(text) for word in _SEPARATORS.split(hump) if word]
     words = [_without_product(unicodedata.normalize("NFC", word.casefold())) for word in words]
     telling = [word for word in words if word not in _FILLERS] or words
+    if all(word.isdecimal() for word in telling) and not _OF_CLASSES.issuperset({*words} - {*telling}):
+        return words
     return [word for word in telling if not word.isdecimal()] or telling
 
 

@@ -277,9 +277,9 @@ def _rarest_first(counts: Mapping[str, Counter[str]]) -> list[str]:
     return sorted(spread, key=lambda name: (spread[name], name == OK, name))
 
 
-# scikit-learn's StratifiedGroupKFold balances classes and promises none of them a side: of 200 random sets (12 groups,
-# three rare kinds) it left a class of two groups or more on one side in 32, where this never does. And the sides that a
-# seed gives are kept in run folders; they may not become others.
+# scikit-learn's StratifiedGroupKFold balances classes and promises none of them a side: where kinds are rare it leaves
+# some with two groups or more on one side, which this never does. And the sides that a seed gives are kept in run
+# folders; they may not become others.
 def _held_out_groups(samples: list[Sample], share: float, side: Split, aim: str, seed: str) -> set[str]:
     """Groups to hold out, class by class, the rarest first.
 

@@ -193,6 +193,7 @@ def soaked(run: Path, clients: int, minutes: int) -> dict[str, Any]:
         **kept,
         "memory_mib_after_5_minutes": memory[4] >> 20,
         "memory_mib_at_the_end": memory[-1] >> 20,
+        "memory_mib_by_minute": [each >> 20 for each in memory],
         "memory_growth": round(memory[-1] / memory[4] - 1, 4),
     }
 

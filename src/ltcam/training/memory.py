@@ -5,7 +5,8 @@ each of them, and the system then clears its pages anew: a fifth of the time of 
 EfficientNet-Lite0 at 640 x 256 (`benchmarks/memory_reuse.py`).
 
 What is kept belongs to one of glibc's arenas, and threads that come and go would fill one after the other. So all
-threads share one: the memory of a service under load stays as it is (`benchmarks/serve_load.py --soak`).
+threads share one: the memory of a service under load does not grow with every request (`benchmarks/serve_load.py
+--soak`).
 """
 
 from __future__ import annotations

@@ -64,14 +64,12 @@ class KindChoice:
         evidence: by kind, as JSON values: one sentence, how far masks explain the verdict, and the best candidates;
             those of parts of a kind are called as `part_name` says.
         judged: by kind, what it was chosen from, for who shows it.
-        ok: OK images as the network sees them, in random order.
     """
 
     kinds: Mapping[str, KindSettings]
     default: KindSettings
     evidence: Mapping[str, Any]
     judged: Mapping[str, Judged] = field(default_factory=dict, repr=False, compare=False)
-    ok: Sequence[Look] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +133,7 @@ def choose_kinds(
         parts, why = _parts(judging, kind, chosen.judged[kind].best, more, max(_OF_A_PART, most // 2))
         settings[kind] = settings[kind].model_copy(update={"parts": parts})
         evidence = {**evidence, **why, kind: {**evidence[kind], "parts": why[kind]}}
-    return KindChoice(settings, _default(chosen.values), evidence, chosen.judged, normal_looks)
+    return KindChoice(settings, _default(chosen.values), evidence, chosen.judged)
 
 
 @dataclass(frozen=True, eq=False)

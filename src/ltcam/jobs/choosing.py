@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -63,7 +64,7 @@ def with_kinds(
         return replace(trained, run=run.model_copy(update={"evidence": evidence}))
     _say_what_is_drawn(choice, listener)
     trained = _with_choice(trained, maps, choice)
-    return _with_smallest_pieces(trained, choice.ok, device, listener, decoded)
+    return _with_smallest_pieces(trained, device, listener, decoded)
 
 
 def _chosen_from(trained: Trained) -> tuple[dict[str, CamSettings], int]:
@@ -110,20 +111,27 @@ def _with_choice(trained: Trained, maps: Mapping[str, CamSettings], choice: Kind
 
 
 def _with_smallest_pieces(
-    trained: Trained, ok: Sequence[Look], device: str, listener: Listener, decoded: DecodedImages | None
+    trained: Trained, device: str, listener: Listener, decoded: DecodedImages | None
 ) -> Trained:
-    """The training with the smallest piece of a mask that is kept, of each kind of its defects; `ok` are OK images."""
+    """The training with the smallest piece of a mask that is kept, of each kind of its defects.
+
+    OK images are looked at anew: the judge's gradient maps are not those of the network that draws, whose logits hold
+    the seed maps' peaks too.
+    """
     run = trained.run
     drawn = {name: run.maps[name] for kind in run.kinds.values() for name in kind.all_maps}
     network = TorchNetwork.of(run, trained.classifier, choose_device(device)).with_maps(drawn)
     learned = Learned.of(trained.dataset, tuple(run.kinds))
     listener.begun("choosing the smallest piece of a mask")
 
+    def looks(files: Sequence[Path], most: int) -> list[Look]:
+        return look_at(network, shuffled(files, run.seed), most, decoded)
+
+    ok = looks(learned.ok, MOST_LOOKED_AT)
     found: dict[str, Smallest] = {}
     for kind, settings in run.kinds.items():
         most = MOST_JUDGED * max(1, len(settings.parts))
-        looks = look_at(network, shuffled(learned.defective[kind], run.seed), most, decoded)
-        found |= smallest_pieces(kind, settings, ok[:MOST_LOOKED_AT], looks)
+        found |= smallest_pieces(kind, settings, ok, looks(learned.defective[kind], most))
     kinds = {kind: with_smallest_pieces_of(kind, settings, found) for kind, settings in run.kinds.items()}
     words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
     listener.say(f"smaller pieces are left out of masks: {words}; `--min-area` of predict takes another size")

@@ -46,27 +46,29 @@ _OK = word_set(
     liangpin hege hegepin zhengchang zhengpin hao wuquexian
     """
 )
-_DEFECT = word_set(
+_NAMES_NO_KIND = word_set(
     """
-    defect defects defective damage damages damaged fault faults faulty flaw flaws flawed error errors anomaly
-    anomalies anomalous crack cracks cracked scratch scratches scratched broken problem problems issue issues def
-    blemish blemishes
-    fehler defekt defekte mangel mängel schaden schäden défaut défauts defaut defauts defecto defectos difetto difetti
-    defeito defeitos fel feil fejl vad vady wad wady defecte дефект дефекта дефектов дефекты брака
-    缺陷 瑕疵 欠陥 不良 异常 異常 결함 불량 이상 quexian
+    defect defects defective damage damages damaged fault faults faulty flaw flaws flawed anomaly anomalies
+    anomalous def fehler defekt defekte mangel mängel défaut défauts defaut defauts defecto defectos difetto
+    difetti defeito defeitos fel feil fejl vad vady wad wady дефект дефекты 缺陷 瑕疵 欠陥 不良 异常 異常 결함 불량 이상
+    quexian
     """
 )
-_ANY_DEFECT = word_set(
+_DEFECT = _NAMES_NO_KIND | word_set(
     """
-    bad ng nok nio ko reject rejects rejected fail fails failed failure scrap defect defects defective damage damages
-    damaged fault faults faulty flaw flaws flawed anomaly anomalies anomalous abnormal def nonconforming unacceptable
-    fehler fehlerhaft fehlerhafte fehlerteile defekt defekte mangel mängel mangelhaft schlecht schlechte schlechtteil
-    schlechtteile ausschuss ausschuß defekt defekte
-    défaut défauts defaut defauts défectueux defectueux mauvais mauvaise rebut rebuts defecto defectos defectuoso
-    defectuosos malo mala malos malas rechazo rechazado rechazados difetto difetti difettoso difettosi scarto scarti
-    cattivo cattivi defeito defeitos defeituoso ruim rejeitado
-    fel feil fejl vad vady wad wady braki дефект дефекты брак плохо плохие негодные
-    缺陷 瑕疵 欠陥 不良 不合格 异常 異常 次品 결함 불량 이상 buliang buhege quexian
+    error errors crack cracks cracked scratch scratches scratched broken problem problems issue issues
+    blemish blemishes schaden schäden defecte дефекта дефектов брака
+    """
+)
+"""Beside a word that denies, they say that there is none: `no scratches`."""
+
+_ANY_DEFECT = _NAMES_NO_KIND | word_set(
+    """
+    bad ng nok nio ko reject rejects rejected fail fails failed failure scrap abnormal nonconforming
+    unacceptable fehlerhaft fehlerhafte fehlerteile mangelhaft schlecht schlechte schlechtteil schlechtteile
+    ausschuss ausschuß défectueux defectueux mauvais mauvaise rebut rebuts defectuoso defectuosos malo mala
+    malos malas rechazo rechazado rechazados difettoso difettosi scarto scarti cattivo cattivi defeituoso
+    ruim rejeitado braki брак плохо плохие негодные 不合格 次品 buliang buhege
     """
 )
 """Say that there is a defect, and not which."""

@@ -14,6 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
+from xml.etree.ElementTree import Element  # the type; defusedxml does the parsing
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
 
 from ltcam.data.dataset import OK, Dataset, Sample, Split, make_dataset, several_kinds
 from ltcam.data.drawn import DrawnMask, Shape
@@ -85,6 +89,22 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); export it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def xml_root(path: Path, tag: str) -> Element:
+    """The root of an XML file of annotations.
+
+    Raises:
+        DataError: as for `read_text`.
+        ValueError: it is damaged, its root is another one, or it declares entities, which no export does.
+    """
+    try:
+        root: Element = fromstring(read_text(path))
+    except (ParseError, DefusedXmlException) as error:
+        raise ValueError(str(error)) from None
+    if root.tag != tag:
+        raise ValueError(f"its root is {root.tag}")
+    return root
 
 
 def mentions(path: Path, *words: str) -> bool:

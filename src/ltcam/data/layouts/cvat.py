@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from xml.etree.ElementTree import Element  # the type; defusedxml does the parsing
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
+from xml.etree.ElementTree import Element
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Polygon, Runs, Shape, polygon
@@ -22,8 +19,8 @@ from ltcam.data.layouts.annotated import (
     files_ending,
     mentions,
     outlined,
-    read_text,
     split_of,
+    xml_root,
 )
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
@@ -57,14 +54,12 @@ def read_cvat(file: Path) -> Iterator[Annotated]:
         DataError: it is no such file, is damaged, or declares entities, which no export does.
     """
     try:
-        root = fromstring(read_text(file))
-        if root.tag != "annotations":
-            raise ValueError(f"its root is {root.tag}")
+        root = xml_root(file, "annotations")
         if root.find("track") is not None:
             raise ValueError("tracks of a video; export as CVAT for images")
         for image in root.iter("image"):
             yield _entry(file, image)
-    except (ParseError, DefusedXmlException, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise DataError(f"{file}: not a file of CVAT for images that can be read ({error})") from None
 
 

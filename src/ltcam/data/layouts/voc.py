@@ -13,12 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
-
 from ltcam.data.dataset import Dataset
 from ltcam.data.layouts import folders
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, read_text, split_of
+from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, split_of, xml_root
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
@@ -61,13 +58,11 @@ def read_voc(file: Path, images: list[PurePosixPath]) -> Annotated:
         DataError: it is no such file, is damaged, or declares entities, which no tool does.
     """
     try:
-        root = fromstring(read_text(file))
-        if root.tag != "annotation":
-            raise ValueError(f"its root is {root.tag}")
+        root = xml_root(file, "annotation")
         name = str(images[0]) if len(images) == 1 else (root.findtext("filename") or file.stem).strip()
         kinds = tuple((each.findtext("name") or "defect").strip() for each in root.iter("object"))
         return Annotated(name, file, kinds, None if kinds else (), split_of(name))
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{file}: not a file of Pascal VOC that can be read ({error})") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ltcam.models.student import build_student
 from ltcam.runs.folder import write_run
 from ltcam.runs.run import Run
 from ltcam_runtime.engines import import_onnxruntime, import_openvino
-from ltcam_runtime.part_files import DIGEST_KEY, IMAGES, LOGITS, NO_DIGEST, output_name
+from ltcam_runtime.part_files import DIGEST_KEY, IMAGES, LOGITS, NO_DIGEST, PART_KEY, output_name
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 Answer = dict[str, NDArray[np.float32]]
@@ -197,3 +198,16 @@ def sign(model: onnx.ModelProto, path: Path) -> Path:
 def signed() -> Callable[[onnx.ModelProto, Path], Path]:
     """(model, path) -> path of a file with a right checksum."""
     return sign
+
+
+@pytest.fixture
+def with_part(part_file: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], object]], Path]:
+    """(change) -> path of the exported file with other contents of its settings, and a right checksum."""
+
+    def written(change: Callable[[dict[str, Any]], object]) -> Path:
+        model = onnx.load(part_file)
+        entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
+        entry.value = json.dumps(change(json.loads(entry.value)))
+        return sign(model, tmp_path / "part.ltcam.onnx")
+
+    return written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from onnx import numpy_helper
 
 from ltcam_runtime import Inspector
 from ltcam_runtime.errors import RunError
-from ltcam_runtime.part_files import PART_KEY
 
 
 @pytest.fixture(autouse=True)
@@ -67,31 +65,23 @@ def test_a_wrong_normalisation_is_noticed(
 
 @pytest.mark.parametrize(("field", "value"), [("reach", 0.05), ("threshold", 0.99)])
 def test_settings_that_were_changed_are_noticed(
-    field: str,
-    value: float,
-    part_file: Path,
-    tmp_path: Path,
-    signed: Callable[[onnx.ModelProto, Path], Path],
+    field: str, value: float, with_part: Callable[[Callable[[dict[str, Any]], object]], Path]
 ) -> None:
-    model = onnx.load(part_file)
-    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
-    part = json.loads(entry.value)
-    part["inspection"]["default"]["mask"][field] = value
-    entry.value = json.dumps(part)
+    def changed(part: dict[str, Any]) -> dict[str, Any]:
+        part["inspection"]["default"]["mask"][field] = value
+        return part
+
     with pytest.raises(RunError, match="mask covers another area"):
-        Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
+        Inspector.load(with_part(changed))
 
 
-def test_another_verdict_is_noticed(
-    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
-) -> None:
-    model = onnx.load(part_file)
-    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
-    part = json.loads(entry.value)
-    part["inspection"]["verdict"]["threshold"] = 0.0 if part["golden"][0]["verdict"] == "ok" else 1.0
-    entry.value = json.dumps(part)
+def test_another_verdict_is_noticed(with_part: Callable[[Callable[[dict[str, Any]], object]], Path]) -> None:
+    def changed(part: dict[str, Any]) -> dict[str, Any]:
+        part["inspection"]["verdict"]["threshold"] = 0.0 if part["golden"][0]["verdict"] == "ok" else 1.0
+        return part
+
     with pytest.raises(RunError, match=r"its verdict is (ok|defect), and was"):
-        Inspector.load(signed(model, tmp_path / "part.ltcam.onnx"))
+        Inspector.load(with_part(changed))
 
 
 def test_without_the_check_it_loads_all_the_same(part_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import struct
 import time
@@ -23,7 +22,7 @@ from ltcam_runtime.errors import RunError
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.onnx_files import DamagedError, check, metadata, with_outputs
 from ltcam_runtime.openvino_files import unpack_archive
-from ltcam_runtime.part_files import NO_DIGEST, PART_KEY, read_part
+from ltcam_runtime.part_files import NO_DIGEST, read_part
 
 
 def refused(path: Path, message: str, **options: object) -> None:
@@ -257,17 +256,15 @@ def with_other_map(part: dict[str, Any]) -> dict[str, Any]:
 def test_the_first_schema_knew_no_white_of_sixteen_bits(
     written: dict[str, int | None],
     white: int | None,
-    part_file: Path,
-    tmp_path: Path,
-    signed: Callable[[onnx.ModelProto, Path], Path],
+    with_part: Callable[[Callable[[dict[str, Any]], object]], Path],
 ) -> None:
     """It wrote 65535 where the training had other images, too."""
-    model = onnx.load(part_file)
-    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
-    part = json.loads(entry.value)
-    part["inspection"]["white"] = written["white"]
-    entry.value = json.dumps({**part, "schema_version": written["schema_version"]})
-    assert read_part(signed(model, tmp_path / "part.ltcam.onnx")).part.inspection.white == white
+
+    def changed(part: dict[str, Any]) -> dict[str, Any]:
+        inspection = {**part["inspection"], "white": written["white"]}
+        return {**part, "inspection": inspection, "schema_version": written["schema_version"]}
+
+    assert read_part(with_part(changed)).part.inspection.white == white
 
 
 @pytest.mark.parametrize(
@@ -285,14 +282,9 @@ def test_the_first_schema_knew_no_white_of_sixteen_bits(
 def test_settings_of_another_kind(
     change: Callable[[dict[str, Any]], object],
     message: str,
-    part_file: Path,
-    tmp_path: Path,
-    signed: Callable[[onnx.ModelProto, Path], Path],
+    with_part: Callable[[Callable[[dict[str, Any]], object]], Path],
 ) -> None:
-    model = onnx.load(part_file)
-    entry = next(entry for entry in model.metadata_props if entry.key == PART_KEY)
-    entry.value = json.dumps(change(json.loads(entry.value)))
-    path = signed(model, tmp_path / "part.ltcam.onnx")
+    path = with_part(change)
     with pytest.raises(RunError, match=message):
         Inspector.load(path)
 

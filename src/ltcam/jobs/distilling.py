@@ -300,9 +300,8 @@ def _learn(
     parts, settings, listener = course.parts, course.settings, course.listener
     statistics = (teacher.run.mean, teacher.run.std)
     classifier = teacher.network.classifier.cpu().requires_grad_(True)
-    rate = settings.learning_rate or default_learning_rate(
-        classifier
-    )  # the decoder's layers count for nothing
+    # Of the classifier: the decoder's layers say nothing of it.
+    rate = settings.learning_rate or default_learning_rate(classifier)
     student = classifier if isinstance(classifier, Student) else student_of(classifier)
     student.train()
     freeze_stages(student, teacher.run.stages, settings.freeze)

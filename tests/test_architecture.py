@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from pathlib import Path
@@ -52,26 +51,3 @@ def test_what_needs_no_torch_is_kept_from_it() -> None:
         for name in each["source_modules"]
     }
     assert {"ltcam_runtime", "ltcam.data", "ltcam.synth"} <= kept
-
-
-def test_only_jobs_that_users_call_by_name_take_more_than_five_arguments() -> None:
-    """Their options are keywords, for the linter allows five by place; all else says what travels together."""
-    many = set()
-    for path in (
-        path
-        for place in ("src", "runtime/src", "benchmarks", "docs")
-        for path in (ROOT / place).rglob("*.py")
-    ):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
-                if len([each for each in given if each.arg not in {"self", "cls"}]) > 5:
-                    many.add(f"{path.stem}.{node.name}")
-    jobs = {
-        "training.train",
-        "training.quick",
-        "distilling.distill",
-        "predicting.predict",
-        "evaluating.evaluate",
-    }
-    assert many == jobs

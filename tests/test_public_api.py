@@ -15,9 +15,10 @@ from pathlib import Path
 import ltcam
 
 settings = ltcam.TrainingSettings(epochs=3, seed=1)
-run = ltcam.train("photos", "run", settings, overwrite=True, execution=ltcam.Execution(device="cpu"))
+run = ltcam.train("photos", "run", settings, ltcam.Execution(device="cpu", overwrite=True))
 threshold: float = run.run.verdict.threshold
-summary = ltcam.predict(run.folder, ["a.png", Path("more")], "results", overrides=ltcam.Overrides(sharpen="none"))
+wanted = ltcam.PredictionSettings(save=("masks",), overrides=ltcam.Overrides(sharpen="none"))
+summary = ltcam.predict(run.folder, ["a.png", Path("more")], "results", wanted)
 count: int = summary.inspected
 measured = ltcam.evaluate("run", ltcam.OpenData.open("photos"), "metrics", ltcam.EvaluationSettings(split="test"))
 student = ltcam.distill("run", "photos", "student", ltcam.StudentSettings(rounds=2))

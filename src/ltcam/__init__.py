@@ -27,7 +27,7 @@ _HOMES = {
     "ltcam.jobs.evaluating": ("EvaluationSettings", "evaluate"),
     "ltcam.jobs.execution": ("Execution",),
     "ltcam.jobs.fitting": ("Classifier",),
-    "ltcam.jobs.predicting": ("predict",),
+    "ltcam.jobs.predicting": ("PredictionSettings", "predict"),
     "ltcam.jobs.training": ("train",),
     "ltcam.runs.inspector": ("Inspector",),
     "ltcam.training.listener": ("Listener",),
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from ltcam.jobs.evaluating import EvaluationSettings, evaluate
     from ltcam.jobs.execution import Execution
     from ltcam.jobs.fitting import Classifier
-    from ltcam.jobs.predicting import predict
+    from ltcam.jobs.predicting import PredictionSettings, predict
     from ltcam.jobs.training import train
     from ltcam.runs.inspector import Inspector
     from ltcam.training.listener import Listener
@@ -100,6 +100,7 @@ __all__ = [
     "OpenData",
     "OutputError",
     "Overrides",
+    "PredictionSettings",
     "Region",
     "RunError",
     "SettingsError",

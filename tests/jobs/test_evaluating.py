@@ -23,6 +23,7 @@ from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import SPLIT_FILE
 from ltcam.runs.sides import choose_samples
+from ltcam.training.listener import Listener
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.settings import Overrides, VerdictSettings
@@ -77,7 +78,7 @@ def last_two(name: str) -> Split:
 def measure(
     run: Path, data: Path | OpenData, out: Path, execution: Execution = CPU, **options: Any
 ) -> Measured:
-    return evaluate(run, data, out, EvaluationSettings(bootstrap=20), execution=execution, **options)
+    return evaluate(run, data, out, EvaluationSettings(bootstrap=20, **options), execution)
 
 
 # ------------------------------------------------------------------------------------------ samples
@@ -196,7 +197,12 @@ def test_a_damaged_split_file(data: Path, make_run: Callable[..., Path]) -> None
 
 def test_metrics_have_the_names_that_were_promised(run: Path, data: Path, tmp_path: Path) -> None:
     calls = []
-    found = measure(run, data, tmp_path / "out", progress=lambda *c: calls.append(c))
+    found = measure(
+        run,
+        data,
+        tmp_path / "out",
+        Execution(device="cpu", listener=Listener(inspecting=lambda *c: calls.append(c))),
+    )
     assert calls[-1] == (10, 10)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics == found.metrics
@@ -318,7 +324,7 @@ def test_all_that_was_promised_is_written(run: Path, data: Path, tmp_path: Path)
     }
     with pytest.raises(OutputError, match="`overwrite=True`"):
         measure(run, data, tmp_path / "out")
-    measure(run, data, tmp_path / "out", overwrite=True)
+    measure(run, data, tmp_path / "out", replace(CPU, overwrite=True))
 
 
 def test_classes_that_the_run_does_not_know(

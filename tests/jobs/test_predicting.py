@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from ltcam.jobs.execution import Execution
-from ltcam.jobs.predicting import find_inputs, predict
+from ltcam.jobs.predicting import PredictionSettings, find_inputs, predict
+from ltcam.training.listener import Listener
 from ltcam_runtime import inspector as inspector_module
 from ltcam_runtime import reading
 from ltcam_runtime.errors import OutputError, RunError, SettingsError
@@ -130,8 +131,7 @@ def test_results_of_all_kinds(run: Path, folder: Path, tmp_path: Path) -> None:
         run,
         [str(folder)],
         tmp_path / "out",
-        execution=Execution(device="cpu"),
-        progress=lambda *c: calls.append(c),
+        execution=Execution(device="cpu", listener=Listener(inspecting=lambda *c: calls.append(c))),
     )
     assert summary.inspected == 4
     assert summary.verdicts == {"defect": 4}
@@ -203,8 +203,10 @@ def test_settings_are_taken_and_written_down(run: Path, folder: Path, tmp_path: 
         run,
         [str(folder / "a")],
         tmp_path / "out",
-        execution=Execution(device="cpu"),
-        overrides=Overrides(method="grad-cam", stages=[2], threshold=0.25, verdict_threshold=0.99),
+        PredictionSettings(
+            overrides=Overrides(method="grad-cam", stages=[2], threshold=0.25, verdict_threshold=0.99)
+        ),
+        Execution(device="cpu"),
     )
     values = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert values["settings"]["cam"]["method"] == "grad-cam"
@@ -222,8 +224,8 @@ def test_wrong_settings_leave_nothing_behind(run: Path, folder: Path, tmp_path: 
             run,
             [str(folder)],
             tmp_path / "out",
-            execution=Execution(device="cpu"),
-            overrides=Overrides(method="guess"),
+            PredictionSettings(overrides=Overrides(method="guess")),
+            Execution(device="cpu"),
         )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -233,7 +235,7 @@ def test_existing_results_are_replaced_only_if_asked(run: Path, folder: Path, tm
     predict(run, [str(folder)], out, execution=Execution(device="cpu"))
     with pytest.raises(OutputError, match="`overwrite=True`"):
         predict(run, [str(folder)], out, execution=Execution(device="cpu"))
-    predict(run, [str(folder / "a")], out, execution=Execution(device="cpu"), overwrite=True)
+    predict(run, [str(folder / "a")], out, execution=Execution(device="cpu", overwrite=True))
     assert len(json.loads((out / "predictions.json").read_text())["images"]) == 2
 
 

@@ -65,11 +65,13 @@ def distill(
             open_data(source.data, source, one_class=False, run=run),
             written.out,
             settings,
-            resume=machine.resume,
-            overwrite=written.overwrite,
-            execution=Execution(
-                device=machine.device, trust_changed_run=machine.trust_changed_run, command=called()
+            Execution(
+                device=machine.device,
+                trust_changed_run=machine.trust_changed_run,
+                command=called(),
+                resume=machine.resume,
+                overwrite=written.overwrite,
+                listener=listener,
             ),
-            listener=listener,
         )
     return told(done, source.data, as_json=written.as_json)

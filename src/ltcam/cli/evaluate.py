@@ -31,6 +31,7 @@ from ltcam.cli.options import (
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam.jobs.execution import Execution
+from ltcam.training.listener import Listener
 from ltcam_runtime.phrases import printable
 
 if TYPE_CHECKING:
@@ -93,16 +94,16 @@ def evaluate(
                 bootstrap=written.bootstrap,
                 cost_miss=written.cost_miss,
                 cost_alarm=written.cost_alarm,
+                overrides=overrides,
             ),
-            overrides=overrides,
-            overwrite=written.overwrite,
-            execution=Execution(
+            Execution(
                 device=inspecting.device,
                 batch_size=inspecting.batch_size,
                 trust_changed_run=inspecting.trust_changed_run,
                 command=called(),
+                overwrite=written.overwrite,
+                listener=Listener(inspecting=advance),
             ),
-            progress=advance,
         )
     if written.as_json:
         print_json(measured.metrics)

@@ -12,6 +12,7 @@ from ltcam.cli.config import OptionsFile
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say
 from ltcam.cli.options import AsJson, Inspecting, Masks, Overwrite
 from ltcam.jobs.execution import Execution
+from ltcam.training.listener import Listener
 
 app = typer.Typer(add_completion=False)
 
@@ -74,17 +75,18 @@ def predict(
             run,
             inputs,
             written.out,
-            overrides=overrides,
-            writing=predicting.Writing(predicting.kinds_to_save(written.save), masks.px_per_mm),
-            overwrite=written.overwrite,
-            execution=Execution(
+            predicting.PredictionSettings(
+                predicting.kinds_to_save(written.save), masks.px_per_mm, overrides=overrides
+            ),
+            Execution(
                 device=inspecting.device,
                 batch_size=inspecting.batch_size,
                 threads=inspecting.threads,
                 cascade=inspecting.cascade,
                 trust_changed_run=inspecting.trust_changed_run,
+                overwrite=written.overwrite,
+                listener=Listener(inspecting=advance),
             ),
-            progress=advance,
         )
     for sentence in summary.sentences():
         say(sentence)

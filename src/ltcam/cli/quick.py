@@ -38,8 +38,6 @@ def quick(
             open_data(source.data, source, one_class=False),
             written.out,
             settings,
-            overwrite=written.overwrite,
-            execution=Execution(command=called()),
-            listener=listener,
+            Execution(command=called(), overwrite=written.overwrite, listener=listener),
         )
     return told(done, source.data, as_json=written.as_json)

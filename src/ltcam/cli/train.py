@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -50,25 +50,22 @@ def train(
     Masks, where DATA has any, are not looked at.
     """
     from ltcam.jobs import training  # noqa: PLC0415
-    from ltcam.runs.unfinished import Place  # noqa: PLC0415
 
-    execution = Execution(device=machine.device, devices=machine.devices, command=called(), log=written.log)
+    execution = Execution(
+        device=machine.device,
+        devices=machine.devices,
+        command=called(),
+        log=written.log,
+        resume=machine.resume,
+        overwrite=written.overwrite,
+    )
     opened = open_data(source.data, source, one_class=False)
     if machine.dry_run:
-        place = Place(written.out, machine.resume, written.overwrite)
-        plan = training.plan(opened, place, settings, execution)
+        plan = training.plan(opened, written.out, settings, execution)
         print_plan(plan)
         if written.as_json:
             print_json(plan.to_json())
         return DONE
     with train_listener("training", settings.epochs) as listener:
-        done = training.train(
-            opened,
-            written.out,
-            settings,
-            resume=machine.resume,
-            overwrite=written.overwrite,
-            execution=execution,
-            listener=listener,
-        )
+        done = training.train(opened, written.out, settings, replace(execution, listener=listener))
     return told(done, source.data, as_json=written.as_json)

@@ -81,11 +81,7 @@ def distill(
     data: Data,
     out: str | Path,
     settings: StudentSettings | None = None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
-    listener: Listener = Listener(),  # frozen
 ) -> TrainedRun:
     """Train a student on what a run's masks say of its own training images, and write its run folder.
 
@@ -94,18 +90,15 @@ def distill(
         data: the data set that it was trained on.
         out: run folder to write; whole or not there.
         settings: of the student's training.
-        resume: continue a training that was stopped.
-        overwrite: replace an existing run.
-        execution: device and so on.
-        listener: told about progress.
+        execution: device, what becomes of a run that is there, who is told about progress.
 
     Raises:
         DataError: images that the run was not trained on, or no mask to learn from.
         LtcamError: run or settings that cannot be used.
     """
-    out = Path(out)
+    out, listener = Path(out), execution.listener
     keep_freed_memory()
-    with Place(out, resume, overwrite).taken(listener.say) as (folder, work):
+    with Place(out, execution.resume, execution.overwrite).taken(listener.say) as (folder, work):
         source = _Source(Path(run), opened(data, remembered=ok_labels(Path(run))), execution)
         trained = _student_of(source, settings or StudentSettings(), work, listener)
         return write_trained(with_validation(trained, execution.device, listener), folder, out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,10 @@ class EvaluationSettings(AskedSettings):
         default=None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
     )
 
+    overrides: Overrides = Field(
+        default=Overrides(), description="map, sharpening, mask and verdict settings instead of the run's"
+    )
+
     @property
     def costs(self) -> Costs | None:
         """What mistakes cost; None where nothing was said."""
@@ -117,11 +121,7 @@ def evaluate(
     data: Data,
     out: str | Path,
     settings: EvaluationSettings | None = None,
-    *,
-    overrides: Overrides | None = None,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Measured:
     """Measure a run on a labelled data set. Masks are used for this measurement and for nothing else.
 
@@ -129,11 +129,8 @@ def evaluate(
         run: run folder.
         data: folder of images in a known layout, a CSV manifest, or an open data set.
         out: folder to write metrics.json, metrics.md, images.csv and report.html to.
-        settings: which images, and how sure the numbers shall be.
-        overrides: map, sharpening, mask and verdict settings to use instead of the run's.
-        overwrite: replace existing results.
-        execution: device and so on.
-        progress: called with (done, total).
+        settings: which images, how sure the numbers shall be, and what to use instead of the run's settings.
+        execution: device, batch size, what becomes of results that are there, who is told about progress.
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
@@ -145,11 +142,11 @@ def evaluate(
     samples, side = choose_samples(source, run, asked.split)
     # Nobody shall take a part of them for all.
     which = f"{side}, {len(samples):,} of {len(dataset.samples):,} images"
-    with output_folder(out, marker=METRICS_FILE, overwrite=overwrite) as folder:
+    with output_folder(out, marker=METRICS_FILE, overwrite=execution.overwrite) as folder:
         inspector = Inspector.load(
             run, device=execution.device, trust_changed_run=execution.trust_changed_run
-        ).overridden(overrides or Overrides())
-        records, histograms, failed = _measure(inspector, samples, execution.batch_size, progress)
+        ).overridden(asked.overrides)
+        records, histograms, failed = _measure(inspector, samples, execution)
         if not records:
             raise DataError(
                 f"{source.root}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
@@ -196,13 +193,13 @@ def _unknown_kinds(samples: Sequence[Sample], inspector: Inspector) -> list[str]
 
 
 def _measure(
-    inspector: Inspector, samples: Sequence[Sample], batch_size: int, progress: Callable[[int, int], None]
+    inspector: Inspector, samples: Sequence[Sample], execution: Execution
 ) -> tuple[list[ImageRecord], Histograms, list[tuple[str, str]]]:
     records: list[ImageRecord] = []
     histograms = make_histograms()
     failed: list[tuple[str, str]] = []
     files = ((sample.id, sample.path) for sample in samples)
-    found = inspector.inspect_files(files, batch_size=batch_size, gate=False)
+    found = inspector.inspect_files(files, batch_size=execution.batch_size, gate=False)
     for done, (sample, item) in enumerate(zip(samples, found, strict=True), start=1):
         try:
             record, truth = _record(sample, item)
@@ -212,7 +209,7 @@ def _measure(
             records.append(record)
             assert item.inspection is not None  # noqa: S101  # else there is no record
             histograms.add(record, item.inspection.heatmap, truth)
-        progress(done, len(samples))
+        execution.listener.inspecting(done, len(samples))
     return records, histograms, failed
 
 

@@ -1,15 +1,16 @@
-"""How a job is computed."""
+"""How a job is carried out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ltcam.training.listener import Listener
 from ltcam.training.logs import LogName
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where a job computes, and in what portions.
+    """Where a job computes and in what portions, what becomes of what is there already, and whom it tells.
 
     Attributes:
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, or one of several GPUs: `cuda:1`.
@@ -20,6 +21,9 @@ class Execution:
         command: how the job was called, kept in the results.
         log: program that draws the numbers of every epoch of a training; None: none.
         trust_changed_run: whether a run will do that was changed after its training.
+        resume: continue a training that was stopped.
+        overwrite: replace results, or a run, that are there already.
+        listener: told about progress.
     """
 
     device: str = "auto"
@@ -30,3 +34,6 @@ class Execution:
     command: str = ""
     log: LogName | None = None
     trust_changed_run: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    listener: Listener = Listener()  # frozen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ltcam.data.layouts.manifest import listed_images
@@ -26,44 +27,47 @@ from ltcam_runtime.predicting import (
 )
 from ltcam_runtime.settings import Overrides
 
-__all__ = ["Summary", "Writing", "find_inputs", "kinds_to_save", "predict"]
+__all__ = ["PredictionSettings", "Summary", "find_inputs", "kinds_to_save", "predict"]
+
+
+@dataclass(frozen=True)
+class PredictionSettings(Writing):
+    """What is written beside the tables and the page, and by what settings images are inspected.
+
+    Attributes:
+        overrides: map, sharpening, mask and verdict settings to use instead of the run's.
+    """
+
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 def predict(
     run: str | Path,
     inputs: str | Path | Sequence[str | Path],
     out: str | Path,
-    *,
-    overrides: Overrides | None = None,
-    writing: Writing = Writing(),  # frozen
-    overwrite: bool = False,
+    settings: PredictionSettings = PredictionSettings(),  # frozen
     execution: Execution = Execution(),  # frozen
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Summary:
-    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what `writing` names.
+    """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what is to be saved.
 
     Args:
         run: run folder, or a file that `ltcam export` wrote.
         inputs: files, folders (searched for images), globs, CSV manifests; one or several.
         out: folder to write; whole or not there.
-        overrides: map, sharpening, mask and verdict settings to use instead of the run's.
-        writing: what to write beside the tables and the page.
-        overwrite: replace existing results.
-        execution: device, batch size, threads, cascade.
-        progress: called with (done, total).
+        settings: what to save beside the tables and the page, and what to use instead of the run's settings.
+        execution: device, batch size, threads, cascade, what becomes of results that are there, who is told.
 
     Raises:
         LtcamError: run, inputs, settings or output that cannot be used.
     """
-    wanted = Prediction(writing, execution.batch_size, execution.cascade, overwrite)
+    wanted = Prediction(settings, execution.batch_size, execution.cascade, execution.overwrite)
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    model, changes = Path(run), overrides or Overrides()
+    model, out = Path(run), Path(out)
 
     def load() -> Opened:
-        return (_open_part if is_part_file(model) else _open_run)(model, given, changes, execution)
+        return (_open_part if is_part_file(model) else _open_run)(model, given, settings.overrides, execution)
 
-    out = Path(out)
-    return write_predictions(find_inputs(given, out), out, load, wanted, progress)
+    return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.inspecting)
 
 
 def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution: Execution) -> Opened:

@@ -47,11 +47,7 @@ def train(
     data: Data,
     out: str | Path,
     settings: TrainingSettings | None = None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
-    listener: Listener = Listener(),  # frozen
 ) -> TrainedRun:
     """Train a classifier on the image labels of a data set and write a run folder. Masks are not looked at.
 
@@ -59,17 +55,14 @@ def train(
         data: folder of images in a known layout, a CSV manifest, or an open data set.
         out: run folder to write; whole or not there.
         settings: of the training.
-        resume: continue a training that was stopped.
-        overwrite: replace an existing run.
-        execution: device and so on.
-        listener: told about progress.
+        execution: device, what becomes of a run that is there, who is told about progress.
 
     Raises:
         DataError: labels or images that cannot be trained on.
         SettingsError: settings that cannot be used.
         OutputError: the run cannot be written there.
     """
-    settings, out = settings or TrainingSettings(), Path(out)
+    settings, out, listener = settings or TrainingSettings(), Path(out), execution.listener
     device = str(_device(execution))
     running = Running(device, execution.devices, listener, _log(out, execution), previewed(listener))
     keep_freed_memory()
@@ -78,7 +71,7 @@ def train(
             _with_white(data), settings, work_folder(out), replace(running, listener=Listener(), look=None)
         )
         raise SystemExit(0)
-    with Place(out, resume, overwrite).taken(listener.say) as (folder, work):
+    with Place(out, execution.resume, execution.overwrite).taken(listener.say) as (folder, work):
         data = _with_white(data)
         trained = train_run(data, settings, work, running, execution.command)
         if not settings.classic:
@@ -92,7 +85,7 @@ def train(
 
 def plan(
     data: Data,
-    place: Place,
+    out: str | Path,
     settings: TrainingSettings | None = None,
     execution: Execution = Execution(),  # frozen
 ) -> Plan:
@@ -100,14 +93,14 @@ def plan(
 
     Args:
         data: as for `train`.
-        place: where the run would be written.
+        out: where the run would be written.
         settings: of the training.
         execution: device and so on.
 
     Raises:
         LtcamError: as for `train`, where it would stop before the first epoch.
     """
-    settings = settings or TrainingSettings()
+    settings, place = settings or TrainingSettings(), Place(Path(out), execution.resume, execution.overwrite)
     _log(place.out, execution)
     device = _device(execution)
     place.check()
@@ -138,10 +131,7 @@ def quick(
     data: Data,
     out: str | Path,
     settings: TrainingSettings | None = None,
-    *,
-    overwrite: bool = False,
     execution: Execution = Execution(),  # frozen
-    listener: Listener = Listener(),  # frozen
 ) -> TrainedRun:
     """First masks within a minute: a run from image labels without training a network.
 
@@ -153,16 +143,14 @@ def quick(
         out: as for `train`.
         settings: backbone, weights, image size, validation share, seed and bound on misses count; the rest is of
             a training.
-        overwrite: replace an existing run.
-        execution: the command that is kept.
-        listener: told about progress.
+        execution: the command that is kept, what becomes of a run that is there, who is told about progress.
 
     Raises:
         LtcamError: as for `train`.
     """
-    settings, out = settings or TrainingSettings(), Path(out)
+    settings, out, listener = settings or TrainingSettings(), Path(out), execution.listener
     keep_freed_memory()
-    with Place(out, resume=None, overwrite=overwrite).taken(listener.say) as (folder, work):
+    with Place(out, resume=None, overwrite=execution.overwrite).taken(listener.say) as (folder, work):
         data = _with_white(data)
         network = untrained_network(data, settings, work, listener)
         nothing = network.classifier.head

@@ -115,6 +115,7 @@ def main() -> int:
 
 
 def _train(given: argparse.Namespace) -> None:
+    from ltcam.jobs.execution import Execution  # noqa: PLC0415
     from ltcam.jobs.training import train  # noqa: PLC0415  # torch is slow to import
     from ltcam.training.listener import Listener  # noqa: PLC0415
     from ltcam.training.settings import TrainingSettings  # noqa: PLC0415
@@ -129,17 +130,21 @@ def _train(given: argparse.Namespace) -> None:
         given.data,
         given.run,
         TrainingSettings(**json.loads(given.settings)),
-        resume=given.resume,
-        listener=Listener(
-            say=_print,
-            warn=_print,
-            planned=lambda plan: _print("\n".join(plan.concerns)),
-            begun=lambda name: progress.tell(name, 0, 0),
-            reading=lambda done, total: progress.tell("reading images", done, total),
-            step=step,
-            epoch=epochs.measured,
-            pictures=epochs.seen,
-            choosing=lambda done, total: progress.tell("choosing what is drawn of each kind", done, total),
+        Execution(
+            resume=given.resume,
+            listener=Listener(
+                say=_print,
+                warn=_print,
+                planned=lambda plan: _print("\n".join(plan.concerns)),
+                begun=lambda name: progress.tell(name, 0, 0),
+                reading=lambda done, total: progress.tell("reading images", done, total),
+                step=step,
+                epoch=epochs.measured,
+                pictures=epochs.seen,
+                choosing=lambda done, total: progress.tell(
+                    "choosing what is drawn of each kind", done, total
+                ),
+            ),
         ),
     )
 

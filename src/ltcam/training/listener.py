@@ -34,7 +34,7 @@ class Marked:
 
 @dataclass(frozen=True)
 class Listener:
-    """Whom to tell how far a training is. All do nothing by default.
+    """Whom to tell how far a job is. All do nothing by default.
 
     Attributes:
         say: a sentence worth reading.
@@ -47,6 +47,7 @@ class Listener:
         epoch: the history's entry of a finished epoch.
         choosing: kinds of defect that were chosen for so far, of how many.
         checking: validation images inspected so far, of how many.
+        inspecting: images inspected or measured so far, of how many, where that is the job.
         pictures: an epoch, counted from 0, and what the network would mark after it; None makes no pictures.
     """
 
@@ -60,4 +61,5 @@ class Listener:
     epoch: Callable[[dict[str, float]], None] = lambda _entry: None
     choosing: Callable[[int, int], None] = lambda _done, _total: None
     checking: Callable[[int, int], None] = lambda _done, _total: None
+    inspecting: Callable[[int, int], None] = lambda _done, _total: None
     pictures: Callable[[int, Sequence[Marked]], None] | None = None

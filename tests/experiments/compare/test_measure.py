@@ -199,9 +199,8 @@ def test_the_runs_own_map_is_what_evaluate_measures(
             run,
             data,
             out,
-            settings=EvaluationSettings(bootstrap=20),
-            execution=Execution(device="cpu"),
-            **options,
+            EvaluationSettings(bootstrap=20, **options),
+            Execution(device="cpu"),
         ).metrics
         for name in METRICS:
             assert row[name] == pytest.approx(evaluated["pixel"][name], abs=1e-3), name
@@ -229,8 +228,8 @@ def test_a_run_with_any_map_can_be_compared(
         run,
         data,
         tmp_path / "m",
-        settings=EvaluationSettings(bootstrap=20),
-        execution=Execution(device="cpu"),
+        EvaluationSettings(bootstrap=20),
+        Execution(device="cpu"),
     ).metrics
     own = row_of(found, "This run", "run")
     assert own["iou"] == pytest.approx(evaluated["pixel"]["iou"], abs=2e-3)

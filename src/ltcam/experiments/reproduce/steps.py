@@ -338,12 +338,15 @@ def _train_on(shared: _Shared, data: OpenData, run: Path, words: str) -> None:
             data,
             run,
             shared.plan.training,
-            resume=resumable(run),
-            execution=Execution(device=shared.device, command=shared.command),
-            listener=Listener(
-                say=shared.telling.say,
-                step=lambda epoch, epochs, step, steps: advance(epoch * steps + step, epochs * steps),
-                choosing=advance,
+            Execution(
+                device=shared.device,
+                command=shared.command,
+                resume=resumable(run),
+                listener=Listener(
+                    say=shared.telling.say,
+                    step=lambda epoch, epochs, step, steps: advance(epoch * steps + step, epochs * steps),
+                    choosing=advance,
+                ),
             ),
         )
 

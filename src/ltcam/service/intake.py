@@ -21,6 +21,7 @@ from ltcam.service.history import History
 from ltcam.service.ledger import Finding, Record
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
+from ltcam.training.memory import BoundedMemory
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import quantise
@@ -61,6 +62,7 @@ class Intake:
     ) -> None:
         self._served, self._history, self._sinks = served, history, sinks
         self._most_pixels = most_pixels
+        self._memory = BoundedMemory()
         self.batcher: Batcher[Received, tuple[Model, Inspection], Record] = Batcher(
             self._inspect, self._keep, budget
         )
@@ -116,6 +118,7 @@ class Intake:
     def _inspect(self, batch: Sequence[Received]) -> list[tuple[Model, Inspection]]:
         model = self._served.model  # one model for the whole batch, whoever promotes another meanwhile
         found = model.inspector.inspect_images([item.image for item in batch], [item.name for item in batch])
+        self._memory.after_batch()
         return [(model, inspection) for inspection in found]
 
     def _keep(self, batch: Sequence[Received], found: Sequence[tuple[Model, Inspection]]) -> list[Record]:

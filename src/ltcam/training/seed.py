@@ -13,12 +13,14 @@ deterministic.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -128,6 +130,9 @@ class _Whitening:
         return heads
 
 
+@threadpool_limits.wrap(
+    limits=1, user_api="blas"
+)  # kinds are fitted side by side; threads within cost more than they save
 def fit_seed(
     places: Places,
     *,
@@ -161,12 +166,18 @@ def fit_seed(
     wanted = np.unique(np.concatenate([normal, held_back, *of_kind.values()]))
     white: dict[int, Array] = {int(i): whitening([block[i] for block in places.blocks]) for i in wanted}
     fitting = _Fitting(white, normal, _drawn([white[int(i)] for i in normal], _NEGATIVES, rng))
+
+    def fitted(kind: int) -> _Map:
+        judging = held_back[np.isin(places.labels[held_back], (0, kind))]
+        return fitting.fit(of_kind[kind], judging, places.labels == kind)
+
     found: dict[int, _Map] = {}
-    for kind in numbers:
-        if len(of_kind[kind]):  # else no such image on this side: a map that is nowhere hot
-            judging = held_back[np.isin(places.labels[held_back], (0, kind))]
-            found[kind] = fitting.fit(of_kind[kind], judging, places.labels == kind)
-        progress(kind, len(numbers))
+    # Of the others there is no image on this side: their maps are nowhere hot.
+    shown = [kind for kind in numbers if len(of_kind[kind])]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for kind, each in zip(shown, pool.map(fitted, shown), strict=True):
+            found[kind] = each
+            progress(len(found), len(shown))
     parts = (
         fitting.parts(found[1], of_kind[1], held_back, places.labels) if len(numbers) == 1 and found else []
     )

@@ -79,7 +79,7 @@ def resident_memory() -> int:
         return 0
 
 
-def _of_glibc(name: str) -> Callable[[int], int] | Callable[[int, int], int] | None:
+def _of_glibc(name: str) -> Callable[..., int] | None:
     """A function of the C library, if that is glibc."""
     try:
         return getattr(ctypes.CDLL("libc.so.6"), name)  # type: ignore[no-any-return]

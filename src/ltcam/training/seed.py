@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -130,9 +129,6 @@ class _Whitening:
         return heads
 
 
-@threadpool_limits.wrap(
-    limits=1, user_api="blas"
-)  # kinds are fitted side by side; threads within cost more than they save
 def fit_seed(
     places: Places,
     *,

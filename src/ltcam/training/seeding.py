@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ltcam.cam.network.quick_passes import QuickPasses
@@ -83,7 +84,9 @@ def with_seed_maps(
             for kept, block in zip(blocks, features, strict=True):
                 kept.append(block)
     places = Places(tuple(map(torch.cat, blocks)), np.array(labels), np.array(held_back))
-    found = fit_seed(places, kinds=classifier.head.out_features - 1, seed=seed)
+    # Kinds are fitted side by side; threads within a fit cost more than they save.
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = fit_seed(places, kinds=classifier.head.out_features - 1, seed=seed)
     return seeded(classifier, taps, found.heads), found
 
 

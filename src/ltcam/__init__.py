@@ -22,6 +22,7 @@ _HOMES = {
         "Truncation",
     ),
     "ltcam.data.opened": ("OpenData",),
+    "ltcam.jobs.bars": ("progress_bars",),
     "ltcam.jobs.checking": ("check",),
     "ltcam.jobs.distilling": ("distill",),
     "ltcam.jobs.evaluating": ("EvaluationSettings", "evaluate"),
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         Truncation,
     )
     from ltcam.data.opened import OpenData
+    from ltcam.jobs.bars import progress_bars
     from ltcam.jobs.checking import check
     from ltcam.jobs.distilling import distill
     from ltcam.jobs.evaluating import EvaluationSettings, evaluate
@@ -112,6 +114,7 @@ __all__ = [
     "distill",
     "evaluate",
     "predict",
+    "progress_bars",
     "train",
 ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ltcam.jobs.bars import usual_listener
 from ltcam.training.listener import Listener
 from ltcam.training.logs import LogName
 
@@ -23,7 +24,7 @@ class Execution:
         trust_changed_run: whether a run will do that was changed after its training.
         resume: continue a training that was stopped.
         overwrite: replace results, or a run, that are there already.
-        listener: told about progress.
+        listener: told about progress; by default bars in a notebook, and nobody elsewhere.
     """
 
     device: str = "auto"
@@ -36,4 +37,4 @@ class Execution:
     trust_changed_run: bool = False
     resume: bool = False
     overwrite: bool = False
-    listener: Listener = Listener()  # frozen
+    listener: Listener = field(default_factory=usual_listener, repr=False)

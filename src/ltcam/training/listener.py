@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:  # listeners are made before torch is needed
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ltcam.training.plan import Plan
 
 

@@ -146,6 +146,7 @@ def evaluate(
         inspector = Inspector.load(
             run, device=execution.device, trust_changed_run=execution.trust_changed_run
         ).overridden(asked.overrides)
+        execution.listener.begun("measuring")
         records, histograms, failed = _measure(inspector, samples, execution)
         if not records:
             raise DataError(

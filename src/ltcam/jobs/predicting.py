@@ -67,6 +67,7 @@ def predict(
     def load() -> Opened:
         return (_open_part if is_part_file(model) else _open_run)(model, given, settings.overrides, execution)
 
+    execution.listener.begun("inspecting")
     return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.inspecting)
 
 

@@ -82,7 +82,7 @@ class StudentSettings(TrainingSettings):
     """How a student is trained. `backbone`, `head`, `weights` and `classic` are the teacher's whatever they say."""
 
     keep: Literal["better", "student"] = Field(
-        "better",
+        default="better",
         description="what is written where the judge values the teacher's masks higher: the better one, which is the "
         "teacher as it was, or the student all the same",
     )

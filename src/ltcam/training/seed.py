@@ -12,7 +12,7 @@ deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -134,7 +134,6 @@ def fit_seed(
     *,
     kinds: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Seed:
     """Fit a seed map for every kind of defect.
 
@@ -142,7 +141,6 @@ def fit_seed(
         places: of OK and defective images. Those held back choose how large a defect is taken to be.
         kinds: how many there are at least; of the last ones there may be no image.
         seed: which images are looked at where there are very many.
-        progress: called with (done, total) kinds.
 
     Raises:
         ValueError: no OK or no defective image to fit on.
@@ -167,13 +165,10 @@ def fit_seed(
         judging = held_back[np.isin(places.labels[held_back], (0, kind))]
         return fitting.fit(of_kind[kind], judging, places.labels == kind)
 
-    found: dict[int, _Map] = {}
     # Of the others there is no image on this side: their maps are nowhere hot.
     shown = [kind for kind in numbers if len(of_kind[kind])]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for kind, each in zip(shown, pool.map(fitted, shown), strict=True):
-            found[kind] = each
-            progress(len(found), len(shown))
+        found = dict(zip(shown, pool.map(fitted, shown), strict=True))
     parts = (
         fitting.parts(found[1], of_kind[1], held_back, places.labels) if len(numbers) == 1 and found else []
     )

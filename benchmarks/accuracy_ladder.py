@@ -23,8 +23,8 @@ from ltcam.data.truth import read_marks
 from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precision, recall
 from ltcam.runs.folder import read_run
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.settings import MAP, CamSettings, Overrides
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 STEP = """
 import sys, time, torch
 from ltcam.models.classifier import build_classifier
-from ltcam.training.memory import keep_freed_memory
+from ltcam.runs.memory import keep_freed_memory
 if sys.argv[2] == "kept":
     keep_freed_memory()
 model = build_classifier(sys.argv[1], 2).eval()

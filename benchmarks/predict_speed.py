@@ -24,7 +24,7 @@ from ltcam.cam import capture
 from ltcam.jobs.execution import Execution
 from ltcam.jobs.predicting import find_inputs, predict
 from ltcam.runs.inspector import Inspector
-from ltcam.training.memory import keep_freed_memory
+from ltcam.runs.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, resize
 
 

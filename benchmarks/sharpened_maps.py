@@ -21,8 +21,8 @@ from ltcam.data.opened import OpenData
 from ltcam.data.truth import read_marks
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, recall
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.images import read_image, resize, resize_heatmap
 from ltcam_runtime.inspector import make_mask, sharpened
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, decoded, png
 
+from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Budget
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
@@ -31,6 +32,21 @@ def test_an_image_is_inspected_kept_and_found_again(client: TestClient, history:
     assert again == found
     assert client.get("/v1/inspections").json() == {"items": [found], "before": None}
     assert history.verify() == (1, None)
+
+
+def test_memory_is_looked_after_behind_every_batch(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[BoundedMemory] = []
+
+    def after_batch(memory: BoundedMemory) -> None:
+        looked.append(memory)
+
+    monkeypatch.setattr(BoundedMemory, "after_batch", after_batch)
+    for _ in range(3):
+        assert client.post("/v1/inspections", content=png()).status_code == 201
+    assert len(looked) == 3
+    assert len(set(map(id, looked))) == 1
 
 
 def test_a_form_and_raw_bytes_give_the_same(client: TestClient) -> None:

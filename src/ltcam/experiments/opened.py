@@ -11,9 +11,9 @@ from ltcam.data.duplicates import file_sha256
 from ltcam.data.opened import OpenData
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.sides import choose_samples
-from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError
 
 

@@ -39,13 +39,13 @@ from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import ok_labels, package_versions, read_history
 from ltcam.runs.hardware import choose_device
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import SPLIT_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import Place
 from ltcam.training.fit import Material, Running, default_learning_rate, fit
 from ltcam.training.images import Preparation, PreparedImages, prepare_images
 from ltcam.training.listener import Listener
-from ltcam.training.memory import keep_freed_memory
 from ltcam.training.pasting import Patch, cut_patches
 from ltcam.training.resume import check_same_training
 from ltcam.training.settings import StudentSettings

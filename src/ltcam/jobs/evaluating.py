@@ -38,8 +38,8 @@ from ltcam.reports.examples import ExamplePicture
 from ltcam.reports.metrics_table import metrics_table
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.inspector import Inspected
@@ -68,7 +68,6 @@ class EvaluationSettings(AskedSettings):
     cost_alarm: float | None = Field(
         default=None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
     )
-
     overrides: Overrides = Field(
         default=Overrides(), description="map, sharpening, mask and verdict settings instead of the run's"
     )

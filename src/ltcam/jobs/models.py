@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.training.memory import keep_freed_memory
+from ltcam.runs.memory import keep_freed_memory
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.part_files import is_part_file
@@ -123,7 +123,7 @@ def hash_of_settings(settings: dict[str, Any]) -> str:
 def load_model(path: Path, device: str = "auto", threads: int | None = None) -> Model:
     """A run folder or an exported file, ready to inspect. An exported file needs no torch.
 
-    From then on this process keeps freed memory (`ltcam.training.memory`): models are loaded to look at many images.
+    From then on this process keeps freed memory (`ltcam.runs.memory`): models are loaded to look at many images.
 
     Args:
         path: of the folder or the file.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ltcam.data.layouts.manifest import listed_images
 from ltcam.jobs.execution import Execution
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.run import RUN_FILE
-from ltcam.training.memory import keep_freed_memory
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings

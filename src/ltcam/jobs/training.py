@@ -21,13 +21,13 @@ from ltcam.jobs.previewing import previewed
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
 from ltcam.runs.folder import package_versions
 from ltcam.runs.hardware import check_number, choose_device
+from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.run import Run
 from ltcam.runs.unfinished import Place, work_folder
 from ltcam.training.fit import Running, finished_epochs
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.listener import Listener
 from ltcam.training.logs import Log
-from ltcam.training.memory import keep_freed_memory
 from ltcam.training.plan import Plan
 from ltcam.training.seeding import (
     Asked,

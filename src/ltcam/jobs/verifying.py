@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +16,13 @@ from ltcam.evaluation.engines import NEAR, EngineResult, Verification
 from ltcam.export.export import ExportSettings
 from ltcam.jobs.predicting import find_inputs
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.memory import resident_memory
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.inspector import Inspector as AnyInspector
 from ltcam_runtime.part_files import EngineName, read_part
 from ltcam_runtime.results import Inspection
-
-_PAGE = 4096  # bytes; what the system counts a process's memory in
 
 
 def verify(
@@ -49,12 +47,12 @@ def verify(
     files = find_inputs(inputs).files
     openers: dict[str, Callable[[], AnyInspector]] = {"torch": lambda: _trained(run, settings)}
     openers |= {name: partial(_exported, file, name) for name in _engines(file)}
-    before = _memory()
+    before = resident_memory()
     inspectors, memory = {}, {}
     for name, opener in openers.items():
         inspectors[name] = opener()
         inspectors[name].inspect(np.zeros((*inspectors[name].network.image_size, 3), np.uint8))
-        memory[name], before = _difference(before), _memory()
+        memory[name], before = _difference(before), resident_memory()
     exact = _exact(inspectors["torch"])
     sums = {name: _Sums() for name in inspectors}
     failed = []
@@ -134,13 +132,6 @@ class _Sums:
         )
 
 
-def _memory() -> int | None:
-    """What this process holds, in bytes."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-    return None
-
-
 def _difference(before: int | None) -> float | None:
-    now = _memory()
+    now = resident_memory()
     return None if now is None or before is None else round((now - before) / 2**20, 1)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.jobs.models import Model
+from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Batcher, Budget
 from ltcam.service.history import History
 from ltcam.service.ledger import Finding, Record
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
-from ltcam.training.memory import BoundedMemory
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import quantise

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from ltcam.training import memory
-from ltcam.training.memory import BoundedMemory, give_back_freed_memory, keep_freed_memory
+from ltcam.runs import memory
+from ltcam.runs.memory import BoundedMemory, give_back_freed_memory, keep_freed_memory
 
 GIVEN_BACK = """
 import numpy as np
-from ltcam.training.memory import give_back_freed_memory, keep_freed_memory, resident_memory
+from ltcam.runs.memory import give_back_freed_memory, keep_freed_memory, resident_memory
 keep_freed_memory()
-large = [np.ones(2**20, np.uint8) for _ in range(200)]
-small = [bytes(4096) for _ in range(2)]  # above what was freed: the top of the heap stays in use
+pairs = [(np.ones(2**20, np.uint8), bytearray(4096)) for _ in range(200)]
 held = resident_memory()
-del large
+small = [each for _, each in pairs]  # stay between what is freed
+del pairs
 kept = resident_memory()
 assert give_back_freed_memory()
 assert kept > held - 2**24, (held, kept)
@@ -29,7 +29,7 @@ assert resident_memory() < kept - 150 * 2**20, (kept, resident_memory())
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_glibc_takes_the_setting() -> None:
     # in a process of its own: it cannot be taken back
-    code = "from ltcam.training.memory import keep_freed_memory as k; assert k() is True"
+    code = "from ltcam.runs.memory import keep_freed_memory as k; assert k() is True"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

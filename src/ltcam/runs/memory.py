@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _ARENAS = 1
 _STATM = Path("/proc/self/statm")
-_SETTLED = 128  # batches after which a process has taken what it needs; giving back costs about as much as one of them
+_SETTLED = 128  # batches after which a process has taken what it needs; giving back costs the time of a few
 _MORE = 1.03  # times what is needed, beyond which memory is given back
 _LARGEST = 2**30  # bytes; glibc takes no larger threshold than this on 64-bit systems
 
@@ -55,8 +56,8 @@ class BoundedMemory:
         """Look whether there is something to give back. Called after every batch, by one thread at a time."""
         self._batches += 1
         if self._batches == _SETTLED:
-            self._needed = resident_memory()
-        elif self._batches > _SETTLED and resident_memory() > _MORE * self._needed:
+            self._needed = resident_memory() or 0
+        elif self._batches > _SETTLED and (resident_memory() or 0) > _MORE * self._needed:
             give_back_freed_memory()
             self._batches = 0
 
@@ -71,12 +72,11 @@ def give_back_freed_memory() -> bool:
     return trim is not None and bool(trim(0))
 
 
-def resident_memory() -> int:
-    """Bytes of this process that are in memory; 0 where the system does not say."""
-    try:
+def resident_memory() -> int | None:
+    """Bytes of this process that are in memory; None where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    return None
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:

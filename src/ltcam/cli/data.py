@@ -57,10 +57,14 @@ def check(
     """Count, and find what would spoil a training: unreadable files, wrong masks, duplicates, contradictions."""
     from ltcam.data.opened import OpenData  # noqa: PLC0415  # after the options are known to be right
     from ltcam.jobs import checking  # noqa: PLC0415
+    from ltcam.jobs.execution import Execution  # noqa: PLC0415
+    from ltcam.training.listener import Listener  # noqa: PLC0415
 
     opened = OpenData.open(source.data, source.reading())
     with progress("reading") as advance:
-        report = checking.check(opened, page=page, overwrite=overwrite, progress=advance)
+        report = checking.check(
+            opened, page, Execution(overwrite=overwrite, listener=Listener(inspecting=advance))
+        )
     if page is not None:
         say(f"page: {page}")
     if as_json:

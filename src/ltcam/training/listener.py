@@ -1,4 +1,4 @@
-"""Whom to tell how far a training is."""
+"""Whom to tell how far a job is; most of what there is to tell is of a training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Listener:
         epoch: the history's entry of a finished epoch.
         choosing: kinds of defect that were chosen for so far, of how many.
         checking: validation images inspected so far, of how many.
-        inspecting: images inspected or measured so far, of how many, where that is the job.
+        inspecting: images inspected, measured or checked so far, of how many, where that is the job.
         pictures: an epoch, counted from 0, and what the network would mark after it; None makes no pictures.
     """
 

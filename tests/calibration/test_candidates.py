@@ -9,11 +9,12 @@ import pytest
 
 from ltcam.calibration.candidates import (
     Candidate,
+    best_ways,
     candidates,
     masks_of,
     other_cuts,
     other_surroundings,
-    surely_better,
+    sure_gains,
 )
 from ltcam.calibration.judge import Mark
 from ltcam.calibration.looks import Look, OkImages
@@ -52,7 +53,7 @@ AREAS = (0.02, 0.04, 0.03, 0.025, 0.022, 0.04)
 
 
 def marks(areas: Sequence[float]) -> list[Mark]:
-    return [Mark(drop=0.9, rise=0.9, area=area) for area in areas]
+    return [Mark(drops=(0.9, 0.9), rise=0.9, area=area, holes=(area, area)) for area in areas]
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,17 @@ def test_only_a_gain_on_most_images_is_sure(
 ) -> None:
     narrow = other_cuts(DARK)[0]
     found = {DARK: marks(best), narrow: marks(other)}
-    assert surely_better(found, DARK, [narrow]) == (narrow if better else DARK)
+    gains = sure_gains(found, DARK, [narrow])
+    assert gains[DARK] == 0
+    assert (gains[narrow] > 0) == better
+
+
+def test_the_best_ways_differ_in_more_than_their_surroundings() -> None:
+    tried = candidates(NORMAL, [MAP, "last"])
+    values = {each: float(place) for place, each in enumerate(tried)}
+    ways = best_ways(values, most=len(tried))
+    assert ways[0] == tried[-1], "the best of all comes first"
+    assert [values[each] for each in ways] == sorted((values[each] for each in ways), reverse=True)
+    kinds = {(each.map, each.sharpening.polarity, each.mask.threshold, each.above_ok) for each in tried}
+    assert len(ways) == len(kinds) < len(tried)
+    assert best_ways(values, most=2) == ways[:2]

@@ -7,6 +7,9 @@ import pytest
 
 from ltcam.calibration.judge import (
     AREA_PRICE,
+    HOLE_PRICE,
+    LARGE,
+    LARGE_PRICE,
     Case,
     Image,
     Mark,
@@ -70,7 +73,7 @@ def test_equal_masks_are_asked_about_once() -> None:
 
     mask = a_mask(*SPOT)
     found = marks(a_case(), [mask, mask.copy(), a_mask(np.s_[0:2], np.s_[0:2])], scores)
-    assert asked == [4]
+    assert asked == [6], "two holes of each that are filled, and one that is pasted"
     assert found[0] == found[1]
 
 
@@ -105,29 +108,66 @@ def test_filling_in_removes_a_line_and_leaves_the_rest() -> None:
     assert np.array_equal(filled_in(image, np.zeros((80, 120), bool)), image)
 
 
+def a_mark(drop: float, rise: float, area: float) -> Mark:
+    """Of a mask whose holes are no larger than it is."""
+    return Mark((drop, drop), rise, area, (area, area))
+
+
+def price(mark: Mark) -> float:
+    holes = np.mean([HOLE_PRICE * np.log(hole) for hole in mark.holes])
+    return float(holes + AREA_PRICE * np.log(mark.area) + LARGE_PRICE * max(mark.area - LARGE, 0))
+
+
 def explained(mark: Mark) -> float:
     """The value of a mask without the price of its area."""
-    return float(value([mark]) + AREA_PRICE * np.log(mark.area))
+    return value([mark]) + price(mark)
 
 
 def test_area_has_its_price_on_a_logarithm() -> None:
-    small, large = (value([Mark(1, 1, area)]) for area in (0.01, 0.1))
+    small, large = (value([Mark((1, 1), 1, area, (0.1, 0.2))]) for area in (0.01, 0.1))
     assert small - large == pytest.approx(AREA_PRICE * np.log(10))
-    assert value([Mark(1, 1, 0)]) == value([Mark(1, 1, 1e-5)])
+    assert value([a_mark(1, 1, 0)]) == value([a_mark(1, 1, 1e-5)])
+
+
+def test_what_covers_more_than_few_defects_do_is_dear() -> None:
+    at, beyond = (value([Mark((1, 1), 1, area, (0.6, 0.7))]) for area in (LARGE, LARGE + 0.1))
+    assert at - beyond == pytest.approx(0.1 * LARGE_PRICE + AREA_PRICE * np.log((LARGE + 0.1) / LARGE))
+    # Two thirds of an image that explain everything are worth less than a tenth that explains most of it.
+    assert value([Mark((0.97, 0.96), 0.99, 0.68, (0.69, 0.72))]) < value(
+        [Mark((0.75, 0.81), 0.97, 0.085, (0.1, 0.13))]
+    )
 
 
 @pytest.mark.parametrize("area", [0.01, 0.3, 0.9, 1.0])
 def test_a_mask_that_explains_no_more_than_its_area_explains_nothing(area: float) -> None:
-    assert explained(Mark(area, area, area)) == pytest.approx(0)
-    assert explained(Mark(-1, area / 2, area)) == pytest.approx(0)
+    assert explained(a_mark(area, area, area)) == pytest.approx(0)
+    assert explained(a_mark(-1, area / 2, area)) == pytest.approx(0)
 
 
-def test_what_a_mask_explains_counts_beyond_its_area() -> None:
-    assert explained(Mark(0.7, 0.9, 0.4)) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
+def test_what_a_mask_explains_counts_beyond_the_area_of_its_holes() -> None:
+    assert explained(a_mark(0.7, 0.9, 0.4)) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
+    assert explained(Mark((0.4, 0.8), 0.9, 0.1, (0.2, 0.4))) == pytest.approx(
+        (0.25 + 0.4 / 0.6) / 2 + 0.7 / 0.8
+    )
     # A large area that explains much is worth more than a sliver that explains next to nothing ...
-    assert value([Mark(0.7, 0.99, 0.39)]) > value([Mark(0.115, 0.54, 0.0038)])
+    assert value([a_mark(0.7, 0.99, 0.3)]) > value([a_mark(0.115, 0.54, 0.0038)])
     # ... and half of the image that explains a little more than its half less than a tenth that explains much.
-    assert value([Mark(0.63, 0.79, 0.48)]) < value([Mark(0.29, 0.8, 0.13)])
+    assert value([a_mark(0.63, 0.79, 0.48)]) < value([a_mark(0.29, 0.8, 0.13)])
+
+
+def test_a_mask_need_not_hold_how_a_defect_fades_out() -> None:
+    def sees_a_spot(images: Sequence[Image]) -> list[float]:
+        return [min(count, 80.0) for count in darkness(images)]
+
+    image = grey(120)
+    image[13:25, 18:34] = 75  # what is left of it around a tight mask still looks defective
+    image[SPOT] = 40
+    case = Case(image, grey(120), sees_a_spot([image])[0], donor_score=0.0, ok_score=0.0)
+    tight, wide = a_mask(*SPOT), a_mask(np.s_[6:32], np.s_[11:41])
+    of_tight, of_wide = marks(case, [tight, wide], sees_a_spot)
+    assert of_tight.drops[0] < 0.9 < of_tight.drops[1]
+    assert of_wide.drops == pytest.approx((1, 1))
+    assert value([of_tight]) > value([of_wide])
 
 
 def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
@@ -135,7 +175,7 @@ def test_the_donor_is_the_image_that_looks_most_like_it() -> None:
 
 
 def test_one_image_that_a_way_of_drawing_fails_on_does_not_decide() -> None:
-    good, failed = Mark(0.9, 0.9, 0.01), Mark(0.0, 0.0, 0.2)
+    good, failed = a_mark(0.9, 0.9, 0.01), a_mark(0.0, 0.0, 0.2)
     assert value([good] * 5 + [failed]) == pytest.approx(value([good]))
     assert value([good] * 4 + [failed] * 2) < value([good]) - 0.1
     assert value([good] * 4 + [failed]) < value([good]) - 0.1, "of five, all count"

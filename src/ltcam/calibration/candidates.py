@@ -157,31 +157,40 @@ def best_of(values: Mapping[Candidate, float]) -> Candidate:
     return max(values, key=lambda candidate: values[candidate])
 
 
-def surely_better(
-    found: Mapping[Candidate, Sequence[Mark]], best: Candidate, others: Sequence[Candidate]
-) -> Candidate:
-    """Whichever of the others is better than the best one by most, or the best one.
+def sure_gains(
+    found: Mapping[Candidate, Sequence[Mark]], start: Candidate, others: Sequence[Candidate]
+) -> dict[Candidate, float]:
+    """What others surely gain over a candidate, 0 for itself.
 
     What small steps gain is compared image by image, and counts less twice its standard error, since the largest of
     many differences is large by chance:
 
-        argmax over candidates of  mean(d) - 2 std(d) / sqrt(n),   d = values of its n masks - values of the best one's
+        gain = mean(d) - 2 std(d) / sqrt(n),   d = worth of its n masks - worth of the candidate's
 
     Fewer than six images do not say what their standard error is: there a gain counts less a fixed margin.
 
     Args:
         found: marks of all of them, of the same images in the same order.
-        best: so far.
+        start: the candidate.
         others: that differ from it in one thing.
     """
-    own = np.array([worth(mark) for mark in found[best]])
-    gains = {best: 0.0}
+    own = np.array([worth(mark) for mark in found[start]])
+    gains = {start: 0.0}
     for other in others:
         gained = np.array([worth(mark) for mark in found[other]]) - own
         few = len(gained) < FEWEST_COMPARED
         unsure = _CLEARLY if few else _ERRORS * gained.std(ddof=1) / np.sqrt(len(gained))
         gains[other] = float(gained.mean() - unsure)
-    return best_of(gains)
+    return gains
+
+
+def best_ways(values: Mapping[Candidate, float], most: int) -> list[Candidate]:
+    """The best candidates, at most so many, of which no two have the same map, contrast and kind of cut."""
+    found: dict[Any, Candidate] = {}
+    for candidate in sorted(values, key=lambda candidate: -values[candidate]):
+        way = candidate.map, candidate.sharpening.polarity, candidate.mask.threshold, candidate.above_ok
+        found.setdefault(way, candidate)
+    return list(found.values())[:most]
 
 
 def drop_of(found: Sequence[Mark]) -> float:

@@ -5,8 +5,10 @@ A good mask holds all of the defect and little else. So the classifier looks at 
     filled   the image with OK texture in the mask's place: does it look OK now? (necessary pixels)
     pasted   an OK image with the mask's pixels: does it look defective now? (sufficient pixels)
 
-and the mask's area has a price. OK texture is what an OK image shows at that place, as bright as the ring around the
-hole, and feathered: a large hole that is filled in smoothly would look defective for its smoothness.
+and area has a price. OK texture is what an OK image shows at that place, as bright as the ring around the hole, and
+feathered: a large hole that is filled in smoothly would look defective for its smoothness. Two holes are filled, one
+as wide as the mask and one with a margin: a defect fades out, and what is left of it around a mask that ends where
+people would end it still looks defective.
 `docs/accuracy.md` says how well that ranks masks.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -24,8 +27,17 @@ Mask = NDArray[np.bool_]
 Scores = Callable[[Sequence[Image]], Sequence[float]]
 """Images (h, w, 3) at the network's size to their log-odds of being defective."""
 
-AREA_PRICE = 0.11
-"""Of the area's logarithm; the whole drop is worth 1, the whole rise too."""
+AREA_PRICE = 0.06
+"""Of the logarithm of a mask's area; the whole drop is worth 1, the whole rise too."""
+
+HOLE_PRICE = 0.05
+"""Of the logarithm of the area of its holes."""
+
+LARGE, LARGE_PRICE = 0.3, 2.0
+"""Share of an image that few defects cover, and the price of what a mask covers beyond it."""
+
+MARGINS_PX = (1, 5)
+"""Of the holes around a mask, at the network's size; a pixel at least, since the edge of a defect is half defect."""
 
 _INPAINT_RADIUS_PX = 3
 _RING_PX = 7
@@ -39,14 +51,22 @@ class Mark:
     """What the classifier says of one mask.
 
     Attributes:
-        drop: how far the score falls towards that of OK images once the mask is filled, as a share of the way, -1 to 1.
-        rise: how far the score of an OK image rises once the mask's pixels are pasted in, likewise.
+        drops: how far the score falls towards that of OK images once the hole with each of the margins is filled, as a
+            share of the way, -1 to 1; narrow to wide.
+        rise: how far the score of an OK image rises once the pixels of the narrow hole are pasted in, likewise.
         area: share of the image that the mask covers, 0 to 1.
+        holes: share of the image that each hole covers, 0 to 1.
     """
 
-    drop: float
+    drops: tuple[float, ...]
     rise: float
     area: float
+    holes: tuple[float, ...]
+
+    @property
+    def drop(self) -> float:
+        """Of the hole that is as wide as the mask."""
+        return self.drops[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +97,46 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
         scores: the classifier.
     """
     size = case.image.shape[:2]
-    small = [_of_size(mask, size) for mask in masks]
-    different = {mask.tobytes(): mask for mask in small}
-    pictures = []
-    for mask in different.values():
-        pictures += [replaced(case.image, case.donor, mask), replaced(case.donor, case.image, mask)]
-    asked = list(scores(pictures)) if pictures else []
-    way = max(case.score - case.ok_score, 1e-3)
-    found = {
-        key: (
-            float(np.clip((case.score - asked[2 * place]) / way, -1, 1)),
-            float(np.clip((asked[2 * place + 1] - case.donor_score) / way, -1, 1)),
-        )
-        for place, key in enumerate(different)
+    holes = [
+        [_wider(small, margin) for margin in MARGINS_PX] for small in (_of_size(mask, size) for mask in masks)
+    ]
+    pictures = {
+        ("filled", hole.tobytes()): partial(replaced, case.image, case.donor, hole)
+        for around in holes
+        for hole in around
     }
-    return [Mark(*found[key.tobytes()], float(mask.mean())) for key, mask in zip(small, masks, strict=True)]
+    pictures |= {
+        ("pasted", narrow.tobytes()): partial(replaced, case.donor, case.image, narrow)
+        for narrow, *_ in holes
+    }
+    asked = (
+        dict(zip(pictures, scores([made() for made in pictures.values()]), strict=True)) if pictures else {}
+    )
+    way = max(case.score - case.ok_score, 1e-3)
+
+    def share(difference: float) -> float:
+        return float(np.clip(difference / way, -1, 1))
+
+    return [
+        Mark(
+            drops=tuple(share(case.score - asked["filled", hole.tobytes()]) for hole in around),
+            rise=share(asked["pasted", around[0].tobytes()] - case.donor_score),
+            area=float(mask.mean()),
+            holes=tuple(float(hole.mean()) for hole in around),
+        )
+        for around, mask in zip(holes, masks, strict=True)
+    ]
 
 
 def value(found: Sequence[Mark]) -> float:
     """How good the masks of several images are, larger is better.
 
-        value = mean over images, the worst sixth of them aside, of  beyond(drop) + beyond(rise) - AREA_PRICE ln(area),
-        beyond(share) = max((share - area) / (1 - area), 0)
+        value = mean over images, the worst sixth of them aside, of  worth,
+        worth = mean over holes of (beyond(drop, hole) - HOLE_PRICE ln(hole)) + beyond(rise, narrow hole)
+                - AREA_PRICE ln(area) - LARGE_PRICE max(area - LARGE, 0),
+        beyond(share, hole) = max((share - hole) / (1 - hole), 0)
 
-    A mask anywhere that covers 60 % of an image takes about 60 % of what is defective with it, so only what goes beyond
+    A hole anywhere that covers 60 % of an image takes about 60 % of what is defective with it, so only what goes beyond
     its area counts, as for Cohen's kappa: the rest is chance. A score that rises when a mask is filled says that the
     texture did not suit, and nothing of the mask: it counts as no drop. One image that a way of drawing fails on, or
     that has no defect after all, does not decide: of six or more the worst are left out.
@@ -113,43 +149,53 @@ def value(found: Sequence[Mark]) -> float:
 
 
 def worth(mark: Mark) -> float:
-    """What one mask contributes to `value`: beyond(drop) + beyond(rise) - AREA_PRICE ln(area)."""
-    gained = _beyond(mark.drop, mark.area) + _beyond(mark.rise, mark.area)
-    return float(gained - AREA_PRICE * np.log(max(mark.area, SMALLEST)))
+    """What one mask contributes to `value`."""
+    filled = [
+        _beyond(drop, hole) - HOLE_PRICE * _ln(hole)
+        for drop, hole in zip(mark.drops, mark.holes, strict=True)
+    ]
+    price = AREA_PRICE * _ln(mark.area) + LARGE_PRICE * max(mark.area - LARGE, 0.0)
+    return float(np.mean(filled) + _beyond(mark.rise, mark.holes[0]) - price)
 
 
-def _beyond(share: float, area: float) -> float:
-    """How far a share goes beyond what a mask of that area has by chance, 0 to 1."""
-    return max((share - area) / (1 - area), 0.0) if area < 1 else 0.0
+def _ln(area: float) -> float:
+    """Logarithm of an area, but of no smaller one than counts."""
+    return float(np.log(max(area, SMALLEST)))
+
+
+def _beyond(share: float, hole: float) -> float:
+    """How far a share goes beyond what a hole of that area has by chance, 0 to 1."""
+    return max((share - hole) / (1 - hole), 0.0) if hole < 1 else 0.0
 
 
 SMALLEST = 1e-4
 """Share of an image below which a mask is not cheaper for being smaller."""
 
 
-def replaced(image: Image, donor: Image, mask: Mask) -> Image:
-    """The image with another one's pixels in the mask's place, as bright as what is around it, feathered.
+def replaced(image: Image, donor: Image, hole: Mask) -> Image:
+    """The image with another one's pixels in a hole, as bright as what is around it, feathered.
 
     Args:
         image: (h, w, 3).
         donor: (h, w, 3).
-        mask: (h, w).
+        hole: (h, w).
     """
-    if not mask.any():
+    if not hole.any():
         return image
-    hole = _hole(mask)
-    around = cv2.dilate(hole, np.ones((2 * _RING_PX + 1, 2 * _RING_PX + 1), np.uint8))
-    ring = (around > 0) & (hole == 0)
+    ring = _wider(hole, _RING_PX) & ~hole
     pixels = donor.astype(np.float32)
     if ring.any():
         pixels = pixels + (image[ring].astype(np.float32).mean(0) - pixels[ring].mean(0))
-    share = np.maximum(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), _FEATHER_PX), hole)[:, :, None]
+    inside = hole.astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(inside, (0, 0), _FEATHER_PX), inside)[:, :, None]
     return np.asarray(np.clip(image + share * (pixels - image), 0, 255).round(), np.uint8)
 
 
-def _hole(mask: Mask) -> NDArray[np.uint8]:
-    """What is filled with a mask, 0 or 1: a pixel more on each side, since the edge of a defect is half defect."""
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)), np.uint8)
+def _wider(mask: Mask, margin: int) -> Mask:
+    """A mask with a margin on each side."""
+    return np.asarray(
+        cv2.dilate(mask.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
+    )
 
 
 def filled_in(image: Image, mask: Mask) -> Image:
@@ -159,8 +205,8 @@ def filled_in(image: Image, mask: Mask) -> Image:
         image: (h, w, 3) uint8.
         mask: (H, W) bool, of the same picture at another size.
     """
-    holes = _hole(_of_size(mask, image.shape[:2]))
-    return np.asarray(cv2.inpaint(image, holes, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8)
+    hole = _wider(_of_size(mask, image.shape[:2]), MARGINS_PX[0]).astype(np.uint8)
+    return np.asarray(cv2.inpaint(image, hole, _INPAINT_RADIUS_PX, cv2.INPAINT_TELEA), np.uint8)
 
 
 def likeness(image: Image) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from ltcam.calibration.candidates import (
     FEWEST_COMPARED,
     Candidate,
     best_of,
+    best_ways,
     candidates,
     drop_of,
     filled,
@@ -26,7 +27,7 @@ from ltcam.calibration.candidates import (
     other_cuts,
     other_surroundings,
     row_of,
-    surely_better,
+    sure_gains,
     values_of,
 )
 from ltcam.calibration.judge import Mark
@@ -45,6 +46,7 @@ OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh
 PARTS_GAIN = 0.1
 """Of value: how much masks of a kind gain at least where its images are drawn in parts."""
 
+_STARTS = 2  # ways that are refined
 _EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
 _LOOKED_THROUGH = 4  # times the images that are judged, for images of both parts
 _FEWEST_OF_A_PART, _OF_A_PART = 3, 4  # images that masks of a part are judged on
@@ -182,7 +184,7 @@ class Judging:
         best: dict[str, Candidate] = {}
         for kind, found in judged.items():
             if found:
-                best[kind] = self._refined(kind, looks[kind], first[kind], found)
+                best[kind] = self._refined(kind, looks[kind], values[kind], found)
         refined = {first[kind]: each for kind, each in best.items()}
         settings: dict[str, KindSettings] = {}
         evidence: dict[str, dict[str, Any]] = {}
@@ -195,16 +197,27 @@ class Judging:
         return Chosen(settings, evidence, chosen_from, values)
 
     def _refined(
-        self, kind: str, looks: Sequence[Look], best: Candidate, found: dict[Candidate, list[Mark]]
+        self,
+        kind: str,
+        looks: Sequence[Look],
+        values: Mapping[Candidate, float],
+        found: dict[Candidate, list[Mark]],
     ) -> Candidate:
-        """The best candidate, or one near it that is better still; the marks of what was tried are added."""
+        """What is best of where steps that surely gain lead from the best ways; adds the marks of what was tried."""
 
-        def better(near: Sequence[Candidate]) -> Candidate:
-            found.update(self.marks(kind, looks, near))
-            return surely_better(found, best, near)
+        def step(start: Candidate, near: Sequence[Candidate]) -> tuple[Candidate, float]:
+            found.update(self.marks(kind, looks, [each for each in near if each not in found]))
+            gains = sure_gains(found, start, near)
+            reached = best_of(gains)
+            return reached, gains[reached]
 
-        best = better(other_surroundings(self.normal, best))
-        best = better(other_cuts(best) if len(looks) >= FEWEST_COMPARED else [filled(best)])
+        reached: dict[Candidate, float] = {}
+        for start in best_ways(values, _STARTS):
+            there, gained = step(start, other_surroundings(self.normal, start))
+            near = other_cuts(there) if len(looks) >= FEWEST_COMPARED else [filled(there)]
+            there, more = step(there, near)
+            reached[there] = max(values[start] + gained + more, reached.get(there, -np.inf))
+        best = best_of(reached)
         by_peaks = all(each.map == ANY_SEED for each in self.tried)
         if by_peaks and drop_of(found[best]) < _EXPLAINS_NOTHING:
             # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.

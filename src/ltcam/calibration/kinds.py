@@ -30,7 +30,7 @@ from ltcam.calibration.candidates import (
     sure_gains,
     values_of,
 )
-from ltcam.calibration.judge import Mark
+from ltcam.calibration.judge import MARGINS_PX, Mark
 from ltcam.calibration.looks import MOST_OK, Learned, Look, OkImages, look_at, shuffled
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
@@ -117,9 +117,11 @@ def choose_kinds(
     if not normal_looks:
         raise DataError("no OK image could be read, so nothing can be chosen")
     ok_held_back = shuffled([path for path in learned.ok if path in learned.held_back], seed)
-    normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded))
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, ANY_SEED] if len(shared) < len(network.maps) else shared
+    # A peak is one place: how a defect fades out around it does not count.
+    margins = MARGINS_PX if shared else MARGINS_PX[:1]
+    normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded), margins)
     judging = Judging(network, normal, candidates(normal, names))
 
     def told(kind: str, wanted: int) -> list[Look]:
@@ -211,11 +213,11 @@ class Judging:
             reached = best_of(gains)
             return reached, gains[reached]
 
+        few = len(looks) < FEWEST_COMPARED
         reached: dict[Candidate, float] = {}
-        for start in best_ways(values, _STARTS):
+        for start in best_ways(values, 1 if few else _STARTS):
             there, gained = step(start, other_surroundings(self.normal, start))
-            near = other_cuts(there) if len(looks) >= FEWEST_COMPARED else [filled(there)]
-            there, more = step(there, near)
+            there, more = step(there, [filled(there)] if few else other_cuts(there))
             reached[there] = max(values[start] + gained + more, reached.get(there, -np.inf))
         best = best_of(reached)
         by_peaks = all(each.map == ANY_SEED for each in self.tried)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.calibration.judge import Case, Image, likeness, most_alike
+from ltcam.calibration.judge import MARGINS_PX, Case, Image, likeness, most_alike
 from ltcam.data.dataset import Dataset
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
@@ -66,16 +66,20 @@ class Look:
 class OkImages:
     """What OK images say of maps and contrasts; remembers what was asked once."""
 
-    def __init__(self, looks: Sequence[Look], held_back: Sequence[Look] = ()):
+    def __init__(
+        self, looks: Sequence[Look], held_back: Sequence[Look] = (), margins: tuple[int, ...] = MARGINS_PX
+    ):
         """What to ask.
 
         Args:
             looks: at OK images, at least one.
             held_back: at OK images that nothing was fitted to, for how high heat goes, together with the others: a side
                 that was held back may be of one lot only. Those that are among both count twice.
+            margins: of the holes that masks are judged by.
         """
         self.looks = looks
         self.held_back = held_back
+        self.margins = margins
         self.score = float(np.median([look.score for look in looks]))
         self._scales: dict[str, tuple[float, float]] = {}
         self._ones: dict[tuple[str, SharpeningSettings, float], float] = {}
@@ -150,7 +154,7 @@ class OkImages:
     def case(self, look: Look) -> Case:
         """A defective image with the OK image that looks most like it."""
         donor = self.looks[most_alike(look.resized, self._likenesses)]
-        return Case(look.resized, donor.resized, look.score, donor.score, self.score)
+        return Case(look.resized, donor.resized, look.score, donor.score, self.score, self.margins)
 
 
 @dataclass(frozen=True)

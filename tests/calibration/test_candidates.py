@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ltcam.calibration.candidates import (
+    NOTHING,
     Candidate,
     best_ways,
     candidates,
@@ -15,6 +16,7 @@ from ltcam.calibration.candidates import (
     other_cuts,
     other_surroundings,
     sure_gains,
+    values_of,
 )
 from ltcam.calibration.judge import Mark
 from ltcam.calibration.looks import Look, OkImages
@@ -86,3 +88,14 @@ def test_the_best_ways_differ_in_more_than_their_surroundings() -> None:
     kinds = {(each.map, each.sharpening.polarity, each.mask.threshold, each.above_ok) for each in tried}
     assert len(ways) == len(kinds) < len(tried)
     assert best_ways(values, most=2) == ways[:2]
+
+
+def test_of_equal_masks_the_cut_that_leaves_ok_images_empty_is_worth_more() -> None:
+    calibrated, by_otsu = candidates(NORMAL, [MAP])[:2]
+    assert (calibrated.mask.threshold, by_otsu.mask.threshold) == (1.0, "otsu")
+    equal = values_of({calibrated: marks(AREAS), by_otsu: marks(AREAS)})
+    assert 0 < equal[calibrated] - equal[by_otsu] < 0.02
+    halves = [0.5 * area for area in AREAS]
+    better = values_of({calibrated: marks(AREAS), by_otsu: marks(halves)})
+    assert better[by_otsu] > better[calibrated], "but no more than that"
+    assert values_of({calibrated: marks([0.0] * 6)})[calibrated] == NOTHING

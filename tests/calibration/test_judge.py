@@ -147,7 +147,7 @@ def test_a_mask_that_explains_no_more_than_its_area_explains_nothing(area: float
 def test_what_a_mask_explains_counts_beyond_the_area_of_its_holes() -> None:
     assert explained(a_mark(0.7, 0.9, 0.4)) == pytest.approx(0.3 / 0.6 + 0.5 / 0.6)
     assert explained(Mark((0.4, 0.8), 0.9, 0.1, (0.2, 0.4))) == pytest.approx(
-        (0.25 + 0.4 / 0.6) / 2 + 0.5 / 0.6
+        (0.25 + 0.4 / 0.6) / 2 + 0.7 / 0.8
     )
     # A large area that explains much is worth more than a sliver that explains next to nothing ...
     assert value([a_mark(0.7, 0.99, 0.3)]) > value([a_mark(0.115, 0.54, 0.0038)])

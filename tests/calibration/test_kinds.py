@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from ltcam.calibration.kinds import KindChoice, choose_kinds, trust
+from ltcam.calibration.candidates import Candidate, best_of
+from ltcam.calibration.kinds import KindChoice, choose_kinds, together, trust
 from ltcam.calibration.looks import Learned
 from ltcam.calibration.shown import shown
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
 from ltcam.runs.run import Run
+from ltcam.training.seeding import seed_map
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.inspector import Inspector
-from ltcam_runtime.settings import MAP, CamSettings, InspectionSettings
+from ltcam_runtime.settings import MAP, CamSettings, InspectionSettings, MaskSettings, SharpeningSettings
 
 SIZE = (96, 128)
 
@@ -99,6 +101,16 @@ def test_each_kind_gets_the_contrast_of_its_defects(choice: KindChoice) -> None:
         assert evidence["explained"] > 0.7
         assert evidence["trust"] == "good"
         assert not any(row["polarity"] == "colour" for row in evidence["candidates"]), "the images are grey"
+
+
+def test_seed_maps_alone_are_judged_by_the_narrow_hole(
+    choice: KindChoice, files: dict[str, list[Path]]
+) -> None:
+    seeds = {seed_map(kind): CamSettings(stages=("pool",)) for kind in ("dark", "bright")}
+    learned = Learned({kind: files[kind] for kind in ("dark", "bright")}, files["ok"])
+    by_peaks = choose_kinds(network().with_maps(seeds), learned, most=2)
+    for judged, holes in ((choice.judged["dark"], 2), (by_peaks.judged["dark"], 1)):
+        assert {len(mark.drops) for found in judged.marks.values() for mark in found} == {holes}
 
 
 def test_what_was_chosen_is_shown_beside_the_best_of_other_ways(choice: KindChoice) -> None:
@@ -182,3 +194,39 @@ def test_half_of_the_images_that_are_judged_were_held_back(files: dict[str, list
     dark = [path for path in seen if path in files["dark"]]  # some more are read ahead
     assert set(dark[:2]) == set(held_back)
     assert len(dark) >= 4
+
+
+ONE, OTHER, THIRD = (
+    Candidate(name, SharpeningSettings(), MaskSettings()) for name in ("one", "other", "third")
+)
+
+
+def best_by(values: dict[str, dict[Candidate, float]], images: dict[str, int]) -> dict[str, Candidate]:
+    return {kind: best_of(found) for kind, found in together(values, images).items()}
+
+
+def test_a_kind_of_few_images_listens_to_one_that_ranks_alike() -> None:
+    values = {
+        "few": {ONE: 2.0, OTHER: 2.01, THIRD: 1.0},
+        "many": {ONE: 2.5, OTHER: 2.2, THIRD: 1.2},
+    }
+    assert best_by(values, {"few": 2, "many": 16}) == {"few": ONE, "many": ONE}
+    assert best_by(values, {"few": 2} | {"many": 0})["few"] == ONE, (
+        "how many images the other has does not count"
+    )
+    assert best_by({**values, "none": {}}, {"few": 2, "many": 16, "none": 0})["none"] == ONE
+
+
+def test_what_fails_on_another_kind_altogether_may_still_be_best_of_a_kind() -> None:
+    values = {
+        "stain": {ONE: 1.85, OTHER: 1.76, THIRD: 0.5},
+        "scratch": {ONE: 0.1, OTHER: 2.5, THIRD: 0.2},
+        "pit": {ONE: 0.0, OTHER: 2.4, THIRD: 0.1},
+    }
+    found = best_by(values, dict.fromkeys(values, 9))
+    assert found == {"stain": ONE, "scratch": OTHER, "pit": OTHER}
+
+
+def test_no_image_of_any_kind_is_an_error() -> None:
+    with pytest.raises(DataError, match="no defective image"):
+        together({"dark": {}}, {"dark": 0})

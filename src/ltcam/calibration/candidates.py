@@ -32,6 +32,9 @@ _ERRORS = 2  # standard errors that a gain has to exceed
 FEWEST_COMPARED = 6
 """Images whose differences say how sure a gain is."""
 
+EMPTY_OF_OK = 0.01
+"""Of value: what a cut by OK images is worth more than one by Otsu's threshold, which splits any image."""
+
 NOTHING = -1.0
 """Value of candidates that find nothing."""
 
@@ -146,10 +149,13 @@ def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]
 
 def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, float]:
     """Value of each candidate; a mask that is empty in half of the images is worth less than any other."""
-    return {
-        candidate: value(each) if np.mean([mark.area > 0 for mark in each]) > 0.5 else NOTHING
-        for candidate, each in found.items()
-    }
+    return {candidate: _value_of(candidate, each) for candidate, each in found.items()}
+
+
+def _value_of(candidate: Candidate, found: Sequence[Mark]) -> float:
+    if np.mean([mark.area > 0 for mark in found]) <= 0.5:
+        return NOTHING
+    return value(found) + (0.0 if candidate.mask.threshold == "otsu" else EMPTY_OF_OK)
 
 
 def best_of(values: Mapping[Candidate, float]) -> Candidate:

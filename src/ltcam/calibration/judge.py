@@ -53,7 +53,7 @@ class Mark:
     Attributes:
         drops: how far the score falls towards that of OK images once the hole with each of the margins is filled, as a
             share of the way, -1 to 1; narrow to wide.
-        rise: how far the score of an OK image rises once the pixels of the wide hole are pasted in, likewise.
+        rise: how far the score of an OK image rises once the pixels of the narrow hole are pasted in, likewise.
         area: share of the image that the mask covers, 0 to 1.
         holes: share of the image that each hole covers, 0 to 1.
     """
@@ -109,7 +109,8 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
         for hole in around
     }
     pictures |= {
-        ("pasted", wide.tobytes()): partial(replaced, case.donor, case.image, wide) for *_, wide in holes
+        ("pasted", narrow.tobytes()): partial(replaced, case.donor, case.image, narrow)
+        for narrow, *_ in holes
     }
     asked = (
         dict(zip(pictures, scores([made() for made in pictures.values()]), strict=True)) if pictures else {}
@@ -122,7 +123,7 @@ def marks(case: Case, masks: Sequence[Mask], scores: Scores) -> list[Mark]:
     return [
         Mark(
             drops=tuple(share(case.score - asked["filled", hole.tobytes()]) for hole in around),
-            rise=share(asked["pasted", around[-1].tobytes()] - case.donor_score),
+            rise=share(asked["pasted", around[0].tobytes()] - case.donor_score),
             area=float(mask.mean()),
             holes=tuple(float(hole.mean()) for hole in around),
         )
@@ -134,7 +135,7 @@ def value(found: Sequence[Mark]) -> float:
     """How good the masks of several images are, larger is better.
 
         value = mean over images, the worst sixth of them aside, of  worth,
-        worth = mean over holes of (beyond(drop, hole) - HOLE_PRICE ln(hole)) + beyond(rise, wide hole)
+        worth = mean over holes of (beyond(drop, hole) - HOLE_PRICE ln(hole)) + beyond(rise, narrow hole)
                 - AREA_PRICE ln(area) - LARGE_PRICE max(area - LARGE, 0),
         beyond(share, hole) = max((share - hole) / (1 - hole), 0)
 
@@ -157,7 +158,7 @@ def worth(mark: Mark) -> float:
         for drop, hole in zip(mark.drops, mark.holes, strict=True)
     ]
     price = AREA_PRICE * _ln(mark.area) + LARGE_PRICE * max(mark.area - LARGE, 0.0)
-    return float(np.mean(filled) + _beyond(mark.rise, mark.holes[-1]) - price)
+    return float(np.mean(filled) + _beyond(mark.rise, mark.holes[0]) - price)
 
 
 def _ln(area: float) -> float:

@@ -43,6 +43,7 @@ MOST_JUDGED = 16
 
 LEAST_LIKE = 0.3  # how much the values of a kind that ranks candidates in another way count
 OTHERS_WEIGH = 2  # images of the kind's own that all other kinds together weigh at most
+MOST_AGAINST = 0.3  # of value: what fails on another kind altogether says no more against it here
 PARTS_GAIN = 0.1
 """Of value: how much masks of a kind gain at least where its images are drawn in parts."""
 
@@ -279,25 +280,30 @@ def together(
     """Values of every kind's candidates with those of the other kinds, which count the more the more alike they are.
 
     A few images say little; kinds that rank candidates alike may speak for each other, and a kind without images is
-    spoken for by all others.
+    spoken for by all others. What they say is how far a candidate falls behind the best of the kind, but no more than
+    `MOST_AGAINST`: what draws a scratch well finds nothing of a stain, and the other way round.
 
     Args:
         values: by kind and candidate; empty for kinds without images.
         images: of each kind that its values are of.
+
+    Returns:
+        By kind and candidate, 0 at most.
     """
     known = {kind: own for kind, own in values.items() if own}
     if not known:
         raise DataError("no defective image was told from OK ones, so nothing can be chosen")
     candidates = list(next(iter(known.values())))
     rows = {kind: np.array([own[candidate] for candidate in candidates]) for kind, own in known.items()}
+    behind = {kind: row - row.max() for kind, row in rows.items()}
     found: dict[str, dict[Candidate, float]] = {}
     for kind in values:
-        others = {name: row for name, row in rows.items() if name != kind}
+        others = [name for name in rows if name != kind]
         weight = float(images[kind]) if kind in rows else 0.0
-        total = weight * rows[kind] if kind in rows else np.zeros(len(candidates))
-        for row in others.values():
-            counts = OTHERS_WEIGH * _likeness(rows.get(kind, row), row) / len(others)
-            total, weight = total + counts * row, weight + counts
+        total = weight * behind[kind] if kind in rows else np.zeros(len(candidates))
+        for name in others:
+            counts = OTHERS_WEIGH * _likeness(rows.get(kind, rows[name]), rows[name]) / len(others)
+            total, weight = total + counts * np.maximum(behind[name], -MOST_AGAINST), weight + counts
         found[kind] = dict(zip(candidates, (total / weight).tolist(), strict=True))
     return found
 

@@ -99,3 +99,5 @@ def test_of_equal_masks_the_cut_that_leaves_ok_images_empty_is_worth_more() -> N
     better = values_of({calibrated: marks(AREAS), by_otsu: marks(halves)})
     assert better[by_otsu] > better[calibrated], "but no more than that"
     assert values_of({calibrated: marks([0.0] * 6)})[calibrated] == NOTHING
+    few = values_of({calibrated: marks(AREAS[:5]), by_otsu: marks(AREAS[:5])})
+    assert few[calibrated] == few[by_otsu]

@@ -33,7 +33,8 @@ FEWEST_COMPARED = 6
 """Images whose differences say how sure a gain is."""
 
 EMPTY_OF_OK = 0.01
-"""Of value: what a cut by OK images is worth more than one by Otsu's threshold, which splits any image."""
+"""Of value: what a cut by OK images is worth more than one by Otsu's threshold, which splits any image. It decides
+between ways that are as good as equal, which few images do not tell."""
 
 NOTHING = -1.0
 """Value of candidates that find nothing."""
@@ -155,7 +156,8 @@ def values_of(found: Mapping[Candidate, Sequence[Mark]]) -> dict[Candidate, floa
 def _value_of(candidate: Candidate, found: Sequence[Mark]) -> float:
     if np.mean([mark.area > 0 for mark in found]) <= 0.5:
         return NOTHING
-    return value(found) + (0.0 if candidate.mask.threshold == "otsu" else EMPTY_OF_OK)
+    by_ok = candidate.mask.threshold != "otsu" and len(found) >= FEWEST_COMPARED
+    return value(found) + (EMPTY_OF_OK if by_ok else 0.0)
 
 
 def best_of(values: Mapping[Candidate, float]) -> Candidate:

@@ -32,7 +32,7 @@ _ERRORS = 2  # standard errors that a gain has to exceed
 FEWEST_COMPARED = 6
 """Images whose differences say how sure a gain is."""
 
-EMPTY_OF_OK = 0.01
+CALIBRATED_WORTH = 0.01
 """Of value: what a cut by OK images is worth more than one by Otsu's threshold, which splits any image. It decides
 between ways that are as good as equal, which few images do not tell."""
 
@@ -157,7 +157,7 @@ def _value_of(candidate: Candidate, found: Sequence[Mark]) -> float:
     if np.mean([mark.area > 0 for mark in found]) <= 0.5:
         return NOTHING
     by_ok = candidate.mask.threshold != "otsu" and len(found) >= FEWEST_COMPARED
-    return value(found) + (EMPTY_OF_OK if by_ok else 0.0)
+    return value(found) + (CALIBRATED_WORTH if by_ok else 0.0)
 
 
 def best_of(values: Mapping[Candidate, float]) -> Candidate:

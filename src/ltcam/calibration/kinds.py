@@ -47,7 +47,7 @@ MOST_AGAINST = 0.3  # of value: what fails on another kind altogether says no mo
 PARTS_GAIN = 0.1
 """Of value: how much masks of a kind gain at least where its images are drawn in parts."""
 
-_STARTS = 2  # ways that are refined
+_STARTS = 2  # ways that are refined; on few images the second best is there by chance
 _EXPLAINS_NOTHING = 0.1  # of the score: less than that goes when the best masks are filled
 _LOOKED_THROUGH = 4  # times the images that are judged, for images of both parts
 _FEWEST_OF_A_PART, _OF_A_PART = 3, 4  # images that masks of a part are judged on

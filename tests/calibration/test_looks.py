@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ltcam.calibration.judge import MARGINS_PX
 from ltcam.calibration.looks import Look, OkImages
 from ltcam_runtime.settings import MAP, DrawingSettings
 
@@ -21,9 +20,3 @@ def test_a_peak_is_what_no_ok_image_exceeds_of_either_side() -> None:
     for looks, held_back in ((low, high), (high, low), (high, [])):
         assert OkImages(looks, held_back).peak(settings) > 3.475
     assert 1.475 < OkImages(low).peak(settings) < 2.5
-
-
-def test_a_case_has_the_margins_that_masks_are_judged_by() -> None:
-    normal = [look(1.0), look(2.0)]
-    assert OkImages(normal).case(look(3.0)).margins == MARGINS_PX
-    assert OkImages(normal, margins=(1,)).case(look(3.0)).margins == (1,)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ltcam.calibration.judge import Mark, Mask, marks, value, worth
+from ltcam.calibration.judge import Mark, Mask, value, worth
 from ltcam.calibration.looks import Heatmap, Look, OkImages
-from ltcam.runs.network import TorchNetwork
 from ltcam.training.seeding import seed_map
 from ltcam_runtime.inspector import make_mask, sharpened
 from ltcam_runtime.settings import MaskSettings, SharpeningSettings
@@ -110,28 +108,6 @@ def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
     """By OK images, and by Otsu's threshold."""
     calibrated = MaskSettings(threshold=1.0, of="value", reach=CALIBRATED_REACH)
     return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
-
-
-def marks_of(
-    network: TorchNetwork, normal: OkImages, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
-) -> dict[Candidate, list[Mark]]:
-    """What the classifier says of the masks that candidates make of images of a kind, one mark per image.
-
-    Without an image there is nothing to say of any candidate.
-    """
-    if not looks:
-        return {}
-    for candidate in tried:  # here, since each of the threads would find them out for itself
-        normal.scale(candidate.map_of(kind), candidate.sharpening, candidate.above_ok)
-
-    def judged(look: Look) -> list[Mark]:
-        return marks(normal.case(look), masks_of(normal, kind, look, tried), network.defect_scores)
-
-    with network.workers(1) as workers, ThreadPoolExecutor(workers.count, initializer=workers.start) as pool:
-        by_look = list(pool.map(judged, looks))
-    return {
-        candidate: list(found) for candidate, found in zip(tried, zip(*by_look, strict=True), strict=True)
-    }
 
 
 def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:

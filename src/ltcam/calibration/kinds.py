@@ -8,6 +8,7 @@ images; `judge` says which masks are good; the best is kept, with the evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +24,14 @@ from ltcam.calibration.candidates import (
     candidates,
     drop_of,
     filled,
-    marks_of,
+    masks_of,
     other_cuts,
     other_surroundings,
     row_of,
     sure_gains,
     values_of,
 )
-from ltcam.calibration.judge import MARGINS_PX, Mark
+from ltcam.calibration.judge import MARGINS_PX, Mark, marks
 from ltcam.calibration.looks import MOST_OK, Learned, Look, OkImages, look_at, shuffled
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
@@ -120,9 +121,7 @@ def choose_kinds(
     ok_held_back = shuffled([path for path in learned.ok if path in learned.held_back], seed)
     shared = [name for name in network.maps if not name.startswith(f"{SEED} ")]
     names = [*shared, ANY_SEED] if len(shared) < len(network.maps) else shared
-    # A peak is one place: how a defect fades out around it does not count.
-    margins = MARGINS_PX if shared else MARGINS_PX[:1]
-    normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded), margins)
+    normal = OkImages(normal_looks, look_at(network, ok_held_back, MOST_OK, decoded))
     judging = Judging(network, normal, candidates(normal, names))
 
     def told(kind: str, wanted: int) -> list[Look]:
@@ -159,11 +158,37 @@ class Judging:
     normal: OkImages
     tried: Sequence[Candidate]
 
+    @property
+    def by_peaks(self) -> bool:
+        """Whether the classifier sees no more than the peaks of seed maps, as that of `ltcam quick`."""
+        return all(each.map == ANY_SEED for each in self.tried)
+
     def marks(
         self, kind: str, looks: Sequence[Look], tried: Sequence[Candidate]
     ) -> dict[Candidate, list[Mark]]:
-        """As `marks_of`."""
-        return marks_of(self.network, self.normal, kind, looks, tried)
+        """What the classifier says of the masks that candidates make of images of a kind, one mark per image.
+
+        Without an image there is nothing to say of any candidate.
+        """
+        if not looks:
+            return {}
+        for candidate in tried:  # here, since each of the threads would find them out for itself
+            self.normal.scale(candidate.map_of(kind), candidate.sharpening, candidate.above_ok)
+        # A peak is one place: how a defect fades out around it does not count.
+        margins = MARGINS_PX[:1] if self.by_peaks else MARGINS_PX
+
+        def judged(look: Look) -> list[Mark]:
+            masks = masks_of(self.normal, kind, look, tried)
+            return marks(self.normal.case(look, margins), masks, self.network.defect_scores)
+
+        with (
+            self.network.workers(1) as workers,
+            ThreadPoolExecutor(workers.count, initializer=workers.start) as pool,
+        ):
+            by_look = list(pool.map(judged, looks))
+        return {
+            candidate: list(found) for candidate, found in zip(tried, zip(*by_look, strict=True), strict=True)
+        }
 
     def value_of(self, kind: str, looks: Sequence[Look], candidate: Candidate) -> float:
         """Value of a candidate's masks of some images."""
@@ -221,8 +246,7 @@ class Judging:
             there, more = step(there, [filled(there)] if few else other_cuts(there))
             reached[there] = max(values[start] + gained + more, reached.get(there, -np.inf))
         best = best_of(reached)
-        by_peaks = all(each.map == ANY_SEED for each in self.tried)
-        if by_peaks and drop_of(found[best]) < _EXPLAINS_NOTHING:
+        if self.by_peaks and drop_of(found[best]) < _EXPLAINS_NOTHING:
             # A peak that is pasted stays a peak, whatever is cut off around it: only the drop can tell.
             return self.tried[0]
         return best

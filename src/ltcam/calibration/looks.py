@@ -66,20 +66,16 @@ class Look:
 class OkImages:
     """What OK images say of maps and contrasts; remembers what was asked once."""
 
-    def __init__(
-        self, looks: Sequence[Look], held_back: Sequence[Look] = (), margins: tuple[int, ...] = MARGINS_PX
-    ):
+    def __init__(self, looks: Sequence[Look], held_back: Sequence[Look] = ()):
         """What to ask.
 
         Args:
             looks: at OK images, at least one.
             held_back: at OK images that nothing was fitted to, for how high heat goes, together with the others: a side
                 that was held back may be of one lot only. Those that are among both count twice.
-            margins: of the holes that masks are judged by.
         """
         self.looks = looks
         self.held_back = held_back
-        self.margins = margins
         self.score = float(np.median([look.score for look in looks]))
         self._scales: dict[str, tuple[float, float]] = {}
         self._ones: dict[tuple[str, SharpeningSettings, float], float] = {}
@@ -151,10 +147,15 @@ class OkImages:
     def _likenesses(self) -> NDArray[np.float32]:
         return np.stack([likeness(look.resized) for look in self.looks])
 
-    def case(self, look: Look) -> Case:
-        """A defective image with the OK image that looks most like it."""
+    def case(self, look: Look, margins: tuple[int, ...] = MARGINS_PX) -> Case:
+        """A defective image with the OK image that looks most like it.
+
+        Args:
+            look: at it.
+            margins: of the holes that its masks are judged by, in pixels, narrow to wide.
+        """
         donor = self.looks[most_alike(look.resized, self._likenesses)]
-        return Case(look.resized, donor.resized, look.score, donor.score, self.score, self.margins)
+        return Case(look.resized, donor.resized, look.score, donor.score, self.score, margins)
 
 
 @dataclass(frozen=True)

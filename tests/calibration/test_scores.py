@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
-from ltcam.calibration.scores import calibrated_verdict, log_odds, probabilities, reliability, slope_of
+from ltcam.calibration.scores import calibrated_verdict, log_odds, reliability, slope_of
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages
 from ltcam.training.seeding import Asked
@@ -76,6 +77,19 @@ def test_a_bound_on_misses_that_only_a_score_of_nothing_keeps() -> None:
     assert (scores_by(classifier, part.images) >= 0.5).all()
 
 
+@pytest.mark.parametrize("shift", [-0.7, -0.35, 0.35, 0.7])
+def test_a_lot_that_shifts_all_scores_is_told_apart(shift: float) -> None:
+    greys = np.array([30, 32, 34, 36] * 10 + [60, 62, 64, 66] * 3) + 100
+    part = held_back(greys[:40].tolist(), greys[40:].tolist())
+    classifier = a_classifier(60.0)
+    with torch.no_grad():
+        classifier.head.bias[1:] += 60 * shift
+    verdict = verdict_of(classifier, part)
+    after = scores_by(classifier, part.images)
+    assert ((after >= 0.5) == (greys > 150)).all()
+    assert "F1 (1.000" in verdict.evidence
+
+
 def test_without_both_labels_nothing_is_changed() -> None:
     classifier, part = a_classifier(10.0), held_back([20, 40], [])
     before = scores_by(classifier, part.images)
@@ -86,7 +100,7 @@ def test_without_both_labels_nothing_is_changed() -> None:
 def test_the_slope_is_what_made_the_labels() -> None:
     rng = np.random.default_rng(0)
     odds = rng.normal(0, 3, 20_000)
-    truth = rng.random(20_000) < probabilities(odds)
+    truth = rng.random(20_000) < expit(odds)
     logits = np.stack([np.zeros_like(odds), 5 * odds], 1)  # five times as sure as it may be
     assert slope_of(logits, truth) == pytest.approx(0.2, rel=0.15)
 
@@ -100,7 +114,7 @@ def test_labels_told_apart_without_error_do_not_make_sure() -> None:
 def test_log_odds_are_those_of_softmax() -> None:
     logits = np.random.default_rng(0).normal(size=(5, 4))
     softmax = torch.from_numpy(logits).softmax(1).numpy()
-    assert probabilities(log_odds(logits)) == pytest.approx(1 - softmax[:, 0])
+    assert expit(log_odds(logits)) == pytest.approx(1 - softmax[:, 0])
 
 
 def test_reliability_by_bins() -> None:

@@ -77,9 +77,11 @@ both_labels = images.filter(lambda found: len({d for d, _ in found}) == 2 and ma
 @given(both_labels)
 @example([(True, 0.99)] * 10 + [(False, 0.96)] * 100 + [(True, 0.7)] * 20)
 @example([(True, 1e-9), (False, 1e-10)])
+@example([(True, 6.7e-3)] * 10 + [(False, 1.2e-4)] * 40)
+@example([(True, 1 - 1.2e-4)] * 10 + [(False, 1 - 6.7e-3)] * 40)
 def test_as_good_as_any_cut_between_two_scores(found: list[tuple[bool, float]]) -> None:
     threshold, _ = choose_threshold(*split(found))
-    assert 0.05 <= threshold <= 0.95
+    assert 0 < threshold < 1
     values = sorted({0.0, *(score for _, score in found)})
     best = max(uncertain_f1(found, _middle(*pair)) for pair in itertools.pairwise(values))
     assert uncertain_f1(found, threshold) >= best - 1e-9
@@ -88,7 +90,19 @@ def test_as_good_as_any_cut_between_two_scores(found: list[tuple[bool, float]]) 
 def _middle(below: float, above: float) -> float:
     low, high = (math.log(s / (1 - s)) for s in (min(max(x, 1e-6), 1 - 1e-6) for x in (below, above)))
     middle = 1 / (1 + math.exp(-(low + high) / 2))
-    return min(max(middle if below < middle <= above else above, 0.05), 0.95)
+    middle = middle if below < middle <= above else above
+    clear = min(max(middle, 0.05), 0.95)
+    return middle if low < high and not below < clear <= above else clear
+
+
+@pytest.mark.parametrize(
+    ("ok", "defective"), [(1.2e-4, 6.7e-3), (0.9933, 0.9999), (0.3, 0.31), (0.001, 0.999)]
+)
+def test_what_scores_tell_apart_is_cut_between_them(ok: float, defective: float) -> None:
+    threshold, evidence = choose_threshold([False] * 40 + [True] * 10, [ok] * 40 + [defective] * 10)
+    assert ok < threshold <= defective
+    assert 0.05 <= threshold <= 0.95 or not (ok < 0.05 <= defective or ok < 0.95 <= defective)
+    assert "F1 (1.000" in evidence
 
 
 def test_one_odd_image_does_not_cut_at_the_edge_of_the_ok_images() -> None:

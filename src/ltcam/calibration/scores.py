@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, logit, logsumexp, softmax
+from scipy.special import log_expit, logit, logsumexp, softmax
 
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.models.backbones import Statistics
@@ -46,14 +46,17 @@ def calibrated_verdict(
     classifier, held_back, logits = asked.classifier, asked.part, asked.logits().numpy()
     if usable_for_choices(held_back)[0] is None:
         return choose_verdict(held_back, scores_of(logits), settings, say)
-    slope = slope_of(logits, (held_back.labels > 0).numpy())
-    _fold(classifier, slope=slope, offset=0.0)
+    defective = (held_back.labels > 0).numpy()
+    slope = slope_of(logits, defective)
     logits *= slope
+    # Scores are told apart near 0.5, wherever the labels lie: a lot of its own may shift all of them.
+    offset = -_middle(log_odds(logits), defective)
+    logits[:, 1:] += offset
     threshold = choose_verdict(held_back, scores_of(logits), settings).threshold
     # At 0 everything is judged defective: a cut below all of them does so, and is finite.
-    offset = -float(logit(threshold) if threshold > 0 else log_odds(logits).min() - 1)
-    _fold(classifier, slope=1.0, offset=offset)
-    logits[:, 1:] += offset
+    cut = float(logit(threshold) if threshold > 0 else log_odds(logits).min() - 1)
+    logits[:, 1:] -= cut
+    _fold(classifier, slope, offset - cut)
     final = choose_verdict(held_back, scores_of(logits), settings, say)
     return final.model_copy(update={"threshold": 0.5})
 
@@ -87,7 +90,7 @@ def slope_of(logits: NDArray[np.float64], defective: NDArray[np.bool_]) -> float
 
     def loss(log_slope: float) -> float:
         odds = log_odds(logits, float(np.exp(log_slope)))
-        middle = (np.median(odds[defective]) + np.median(odds[~defective])) / 2
+        middle = _middle(odds, defective)
         total = 0.0
         for label in (True, False):
             sign = 1.0 if label else -1.0
@@ -98,6 +101,11 @@ def slope_of(logits: NDArray[np.float64], defective: NDArray[np.bool_]) -> float
 
     low, high = (float(np.log(slope)) for slope in _SLOPES)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+def _middle(odds: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
+    """Halfway between the medians of both labels' log-odds."""
+    return float(np.median(odds[defective]) + np.median(odds[~defective])) / 2
 
 
 def reliability(
@@ -119,11 +127,6 @@ def reliability(
         }
         for each in np.unique(place)
     ]
-
-
-def probabilities(odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores 0 to 1 of log-odds."""
-    return np.asarray(expit(odds))
 
 
 @torch.no_grad()

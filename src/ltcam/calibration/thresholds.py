@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, expit, logit
 
 _SUREST = 1e-6  # scores are not told apart nearer to 0 or 1 than this
-_CLEAREST = (0.05, 0.95)  # a threshold nearer to 0 or 1 rests on scores that are only rounding apart
+_CLEAREST = (
+    0.05,
+    0.95,
+)  # a cut nearer to 0 or 1 is not asked for where a gap between scores leaves the choice
 
 
 def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tuple[float, str]:
@@ -27,14 +30,15 @@ def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tupl
     odd image asked for, is worth less then than one in a wide gap.
 
     The cut lies between two neighbouring scores, halfway in log-odds, so that a clean separation is cut in
-    its middle and not at its edge; among equally good cuts it is the highest.
+    its middle and not at its edge; among equally good cuts it is the highest. A gap that holds 0.05 or 0.95 is cut no
+    nearer to 0 or 1 than there.
 
     Args:
         defective: whether each image is labelled defective.
         scores: its probability of being defective, 0 to 1.
 
     Returns:
-        The threshold, 0.05 to 0.95, and one sentence of evidence.
+        The threshold and one sentence of evidence.
     """
     truth, values = np.array(defective, bool), np.array(scores, np.float64)
     if truth.all() or not truth.any():
@@ -153,4 +157,5 @@ def _between(below: float, above: float) -> float:
     middle = float(expit((low + high) / 2))
     if not below < middle <= above:  # neighbours so close that the middle is rounded away
         middle = above
-    return min(max(middle, _CLEAREST[0]), _CLEAREST[1])
+    clear = min(max(middle, _CLEAREST[0]), _CLEAREST[1])
+    return middle if low < high and not below < clear <= above else clear

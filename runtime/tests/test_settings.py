@@ -69,6 +69,50 @@ def test_without_sharpening_a_mask_does_not_reach_below_its_threshold() -> None:
     assert Overrides(sharpen="bright").apply(SETTINGS).default.mask.reach == 0.15
 
 
+BY_OK = KindSettings(
+    map="seed pit",
+    scale=(-3, 2),
+    least_peak=2.5,
+    sharpening=SharpeningSettings(polarity="dark", window=0.25, floor=8),
+    mask=MaskSettings(threshold=1.0, of="value", reach=0.5, min_area_px=2, fill_holes=True),
+    trust="good",
+)
+
+
+def by_ok(**given: Any) -> KindSettings:
+    """A kind whose masks are cut by OK images, with these changes."""
+    settings = InspectionSettings(classes=("ok", "pit"), kinds={"pit": BY_OK})
+    return Overrides(**given).apply(settings).kinds["pit"]
+
+
+@pytest.mark.parametrize(("share", "reach"), [(0.6, 1.0), ("otsu", 0.15)])
+def test_a_threshold_is_of_the_range_where_masks_were_cut_by_ok_images(share: Any, reach: float) -> None:
+    found = by_ok(threshold=share)
+    assert found.mask == BY_OK.mask.model_copy(update={"threshold": share, "of": "range", "reach": reach})
+    assert by_ok(threshold=share, reach=0.3).mask.reach == 0.3
+    assert (found.scale, found.sharpening, found.trust) == (BY_OK.scale, BY_OK.sharpening, "good")
+
+
+@pytest.mark.parametrize(
+    ("given", "reach"),
+    [
+        ({"sharpen": "bright"}, 0.15),
+        ({"window": 0.6}, 0.15),
+        ({"floor": 0}, 0.15),
+        ({"sharpen": "none"}, 1.0),
+    ],
+)
+def test_heat_of_another_contrast_is_not_measured_by_ok_images(given: dict[str, Any], reach: float) -> None:
+    found = by_ok(**given)
+    assert found.mask == BY_OK.mask.model_copy(update={"threshold": "otsu", "of": "range", "reach": reach})
+    assert (found.least_peak, found.trust) == (0, "")
+    assert by_ok(**given, threshold=0.6).mask.threshold == 0.6
+
+
+def test_the_contrast_that_a_kind_has_changes_nothing() -> None:
+    assert by_ok(sharpen="dark", window=0.25, floor=8) == BY_OK
+
+
 def test_a_threshold_for_probabilities_is_for_drawn_maps_only() -> None:
     drawn = InspectionSettings(
         classes=("ok", "dent"),

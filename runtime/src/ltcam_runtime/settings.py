@@ -197,6 +197,11 @@ class MaskSettings(Settings):
     min_area_px: int = Field(default=1, ge=1)
 
 
+def otsu_reach(sharpening: SharpeningSettings) -> float:
+    """Share of Otsu's threshold down to which masks follow a defect; a coarse heatmap has no faint parts to follow."""
+    return 1.0 if sharpening.polarity == "none" else 0.15
+
+
 class VerdictSettings(Settings):
     """How a score becomes a verdict."""
 
@@ -380,7 +385,8 @@ class Overrides(AskedSettings):
         default=None, description="only the positive part of activations"
     )
     threshold: Annotated[Literal["otsu"] | float | None, BeforeValidator(_threshold)] = Field(
-        default=None, description="of the mask: otsu, or a share of the heatmap's range, 0 to 1"
+        default=None,
+        description="of the mask: otsu, or a share of the heatmap's range, 0 to 1; of a student a probability",
     )
     reach: float | None = Field(
         default=None,
@@ -474,18 +480,27 @@ class Overrides(AskedSettings):
         return self._drawn(kind).model_copy(update={"parts": tuple(map(self._drawn, kind.parts))})
 
     def _drawn(self, kind: _D) -> _D:
+        contrast = _given(polarity=self.sharpen, window=self.window, floor=self.floor)
+        sharpening = changed(kind.sharpening, contrast)
         given = _given(
             threshold=self.threshold,
             reach=self.reach,
             fill_holes=self.fill_holes,
             min_area_px=self.min_area_px,
         )
-        if self.sharpen == "none":
+        another = sharpening != kind.sharpening
+        by_ok = kind.scale is not None and kind.mask.of == "value"
+        if by_ok and (another or self.threshold is not None):
+            # Heat of another contrast is not measured by OK images, and a share of the range is no value.
+            share = "otsu" if self.threshold is None else self.threshold
+            reach = otsu_reach(sharpening) if share == "otsu" else 1.0
+            given = {"threshold": share, "of": "range", "reach": reach, **given}
+        elif self.sharpen == "none":
             # A coarse heatmap has no faint parts to follow: a mask does not reach below its threshold.
             given = {"reach": 1.0, **given}
-        sharpening = _given(polarity=self.sharpen, window=self.window, floor=self.floor)
+        unknown = {"least_peak": 0.0, "trust": ""} if another else {}
         return kind.model_copy(
-            update={"mask": changed(kind.mask, given), "sharpening": changed(kind.sharpening, sharpening)}
+            update={"mask": changed(kind.mask, given), "sharpening": sharpening, **unknown}
         )
 
 

@@ -12,9 +12,8 @@ from ltcam.calibration.judge import Mark, Mask, value, worth
 from ltcam.calibration.looks import Heatmap, Look, OkImages
 from ltcam.training.seeding import seed_map
 from ltcam_runtime.inspector import make_mask, sharpened
-from ltcam_runtime.settings import MaskSettings, SharpeningSettings
+from ltcam_runtime.settings import MaskSettings, SharpeningSettings, otsu_reach
 
-REACH = 0.15  # share of Otsu's threshold down to which a sharpened mask follows a defect's faint parts
 CALIBRATED_REACH = 0.5  # of heat 1
 WINDOW = 0.25  # share of the shorter side
 WINDOWS = (0.12, 0.25, 0.6, 1.0)
@@ -107,7 +106,7 @@ def other_cuts(best: Candidate) -> list[Candidate]:
 def _cuts(sharpening: SharpeningSettings) -> tuple[MaskSettings, MaskSettings]:
     """By OK images, and by Otsu's threshold."""
     calibrated = MaskSettings(threshold=1.0, of="value", reach=CALIBRATED_REACH)
-    return calibrated, MaskSettings(reach=1.0 if sharpening.polarity == "none" else REACH)
+    return calibrated, MaskSettings(reach=otsu_reach(sharpening))
 
 
 def masks_of(normal: OkImages, kind: str, look: Look, tried: Sequence[Candidate]) -> list[Mask]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -125,6 +126,27 @@ def test_reviews_and_painted_masks(client: TestClient, history: History) -> None
     back = decoded(client.get(f"{url}/painted").content)
     assert np.array_equal(back, painted)
     assert history.verify() == (1, None)  # what people say changes no record
+
+
+def test_a_decision_keeps_what_was_painted_meanwhile(client: TestClient, history: History) -> None:
+    found = inspect(client)
+    url = f"/v1/inspections/{found['id']}"
+    client.put(f"{url}/painted", content=cv2.imencode(".png", np.full((24, 32), 255, np.uint8))[1].tobytes())
+    before = history.reviewed()[0][1]
+    assert client.post(f"{url}/reviews", json={"decision": "confirmed"}).json()["review"]["painted"]
+    history.review(replace(before, painted_sha256=""))
+    assert history.reviewed()[0][1].painted_sha256 == before.painted_sha256 != ""
+
+
+def test_twelve_bits_are_shown_as_the_network_sees_them(client: TestClient, served: Served) -> None:
+    served.model.settings["white"] = 4095
+    levels = np.linspace(0, 4095, 24 * 32).reshape(24, 32).astype(np.uint16)
+    content = cv2.imencode(".png", levels)[1].tobytes()
+    found = client.post("/v1/inspections", content=content).json()
+    image, overlay = (client.get(found["links"][what]).content for what in ("image", "overlay"))
+    assert image[24] == 8, "bits that every browser shows"
+    assert np.abs(decoded(image)[..., 0] - levels / 4095 * 255).max() < 1
+    assert decoded(overlay).mean() > 100
 
 
 @pytest.mark.parametrize(

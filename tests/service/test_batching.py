@@ -65,6 +65,26 @@ def test_a_batch_that_fails_is_told_and_the_next_goes_on(where: str) -> None:
     batcher.close()
 
 
+def test_who_does_not_wait_any_more_stops_nobody() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(batch: Sequence[int]) -> list[int]:
+        begun.set()
+        go_on.wait(10)
+        return double(batch)
+
+    batcher = Batcher(slow, pairs, Budget(batch_size=1))
+    given_up = batcher.submit(1)
+    assert begun.wait(10)
+    also = batcher.submit(2)
+    for answer in (given_up, also):
+        answer.cancel()
+    go_on.set()
+    assert batcher.submit(3).result(10) == (3, 6)
+    batcher.close()
+    assert batcher.passes.images == 3
+
+
 def test_closing_answers_what_is_in_line_and_takes_nothing_more() -> None:
     batcher = Batcher(double, pairs, Budget(batch_size=2, gather_seconds=0.01))
     answers = [batcher.submit(number) for number in range(9)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,6 +96,23 @@ def test_records_cut_off_at_the_end_and_changed_images_are_found(history: Histor
     assert "3 records were written, 2 are left" in broken.reason
 
 
+def test_what_a_service_does_meanwhile_is_no_change(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.append([finding(number) for number in range(3)])
+    image = history.picture(finding(1).id, "image")
+    image.parent.mkdir(exist_ok=True)
+    read = History.records
+
+    def meanwhile(self: History) -> Iterator[Record]:
+        yield from read(self)
+        self.append([finding(3)])
+        self.remove_pictures(START + timedelta(minutes=50))
+
+    monkeypatch.setattr(History, "records", meanwhile)
+    assert history.verify() == (3, None)
+
+
 def test_searching(history: History) -> None:
     history.append(
         [
@@ -169,6 +187,17 @@ def test_what_a_crash_left_is_swept(history: History) -> None:
         file.write_bytes(b"x")
     assert history.sweep() == 2
     assert kept.exists()
+
+
+def test_what_a_crash_left_of_pictures_that_were_removed_is_swept(history: History) -> None:
+    history.append([finding(1)])
+    files = {what: history.picture(finding(1).id, what) for what in ("image", "mask", "heatmap", "painted")}
+    history.remove_pictures(START + timedelta(days=1))
+    for file in files.values():
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+    assert history.sweep() == 3
+    assert files["painted"].exists()
 
 
 @pytest.mark.parametrize("id_", ["../../etc/passwd", "", "A" * 32, "a" * 31, "a" * 33])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import uvicorn
@@ -10,7 +13,8 @@ from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import Model, model_of
-from ltcam.service.serving import ServeSettings, opened, serve
+from ltcam.service.history import History
+from ltcam.service.serving import ServeSettings, forgetting, opened, serve
 from ltcam_runtime.errors import OutputError, SettingsError, Terminated
 
 
@@ -44,6 +48,22 @@ def test_one_service_at_a_time_in_a_folder(run: Path, tmp_path: Path) -> None:
     settings = ServeSettings(run, tmp_path / "state")
     with opened(settings, load), pytest.raises(OutputError, match="another service"), opened(settings, load):
         pass
+
+
+def test_pictures_are_removed_again_after_an_error() -> None:
+    again = threading.Event()
+
+    class Locked:
+        calls = 0
+
+        def remove_pictures(self, _before: datetime) -> int:
+            self.calls += 1
+            if self.calls > 1:
+                again.set()
+            raise OutputError("the history cannot be written: database is locked")
+
+    with forgetting(cast(History, Locked()), timedelta(days=1), pause=0.01):
+        assert again.wait(10)
 
 
 @pytest.mark.parametrize("token", ["", "short"])

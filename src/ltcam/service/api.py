@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -161,22 +162,28 @@ def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
 )
 def picture(
     history: Kept,
+    served: Annotated[Served, Depends(served_of)],
     id: Id,  # noqa: A002
     what: Literal["image", "mask", "heatmap", "painted", "overlay"],
 ) -> Response:
     """A picture of an inspection: the image as PNG, its mask, heatmap (0 to 255), painted mask, or overlay."""
-    entry = _entry(history, id)
+    entry, white = _entry(history, id), served.model.white
     try:
         if what == "overlay":
-            return Response(_overlay(history, entry), media_type="image/jpeg", headers=_CACHED)
+            return Response(_overlay(history, entry, white), media_type="image/jpeg", headers=_CACHED)
         file = history.picture(id, what)
         content = file.read_bytes()
-        if what == "image" and not content.startswith(b"\x89PNG"):
-            content = _encoded(".png", read_image(file)[..., ::-1])
+        if what == "image" and not _is_shown_as_it_is(content, white):
+            content = _encoded(".png", read_image(file, white=white)[..., ::-1])
     except (OSError, InputError):
         raise HTTPException(404, f"the {what} of this inspection is not kept") from None
     cache = _CACHED if what != "painted" else {}
     return Response(content, media_type="image/png", headers=cache)
+
+
+def _is_shown_as_it_is(image: bytes, white: int | None) -> bool:
+    """Whether every browser shows an image file as the network sees it: PNG, but not one of a camera's 12 bits."""
+    return image.startswith(b"\x89PNG") and not (white is not None and image[24:25] == b"\x10")
 
 
 _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
@@ -185,9 +192,8 @@ _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 @router.post("/inspections/{id}/reviews", status_code=201, responses={404: {"model": Problem}})
 def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
     """Keep what a person says of an inspection. Earlier reviews stay; the latest counts."""
-    entry = _entry(history, id)
-    painted = entry.review.painted_sha256 if entry.review is not None else ""
-    _keep_review(history, id, given, painted)
+    _entry(history, id)
+    _keep_review(history, id, given)
     return InspectionAnswer.of(_entry(history, id))
 
 
@@ -312,7 +318,7 @@ def _entry(history: History, id_: str) -> Entry:
     return entry
 
 
-def _keep_review(history: History, id_: str, given: ReviewGiven, painted: str) -> None:
+def _keep_review(history: History, id_: str, given: ReviewGiven, painted: str = "") -> None:
     texts = {name: getattr(given, name).replace("\x00", "\\x00") for name in ("kind", "reviewer", "note")}
     try:
         history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
@@ -325,7 +331,7 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
     if not content.startswith(b"\x89PNG"):
         raise HTTPException(415, "a painted mask is a PNG")
     file = history.picture(finding.id, "painted")
-    part = file.with_name(f"{file.name}.upload.part")
+    part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
         file.parent.mkdir(exist_ok=True)
         part.write_bytes(content)
@@ -351,7 +357,7 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
     _keep_review(history, finding.id, given, hash_of_mask(mask))
 
 
-def _overlay(history: History, entry: Entry) -> bytes:
+def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
     finding = entry.record.finding
     mask = read_mask(history.picture(finding.id, "mask"))
     heatmap = read_image(history.picture(finding.id, "heatmap"))[..., 0]
@@ -365,7 +371,7 @@ def _overlay(history: History, entry: Entry) -> bytes:
         mask=mask,
         regions=tuple(region_of(region) for region in finding.regions),
     )
-    drawn = draw_overlay(read_image(history.picture(finding.id, "image")), found)
+    drawn = draw_overlay(read_image(history.picture(finding.id, "image"), white=white), found)
     return _encoded(".jpg", drawn[..., ::-1])
 
 

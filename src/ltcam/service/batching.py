@@ -108,6 +108,8 @@ class Batcher(Generic[Given, Inspected, Kept]):
         if self._closed.is_set():
             raise BusyError(5.0)
         waiting: _Waiting[Given, Kept] = _Waiting(item)
+        # What is in line is inspected and kept, even if nobody waits for the answer any more.
+        waiting.answer.set_running_or_notify_cancel()
         try:
             self._incoming.put_nowait(waiting)
         except queue.Full:

@@ -26,6 +26,9 @@ from ltcam.service.tables import chain_head, inspections, outbox, reviews
 from ltcam_runtime.errors import OutputError, SettingsError
 from ltcam_runtime.results import Decision
 
+REMOVED = ("image", "mask", "heatmap")
+"""Files of an inspection that go with their time; what a person painted is kept."""
+
 _PAGE = 500  # records per query when a whole history is read
 
 
@@ -40,7 +43,7 @@ class Review:
         kind: class of the defect, or "" where it is the one that was found, or none.
         reviewer: who, or "".
         note: free text.
-        painted_sha256: of the painted mask's pixels; "" where none was painted.
+        painted_sha256: of the painted mask's pixels; "" where none was painted, or none with this review.
     """
 
     inspection: str
@@ -180,18 +183,22 @@ class History:
     def verify(self) -> tuple[int, Broken | None]:
         """Number of records that hold, and the first that does not.
 
-        Beside the chain itself: records cut off at its end, and pictures that are not those of their record.
+        Beside the chain itself: records cut off at its end, and pictures that are not those of their record. What is
+        written or removed meanwhile, by a service that goes on, is no change.
         """
+        before = self._written()
         count, broken = verify(self.records())
         if broken is not None:
             return count, broken
-        with self._reading.connect() as connection:
-            head = connection.execute(sa.select(chain_head)).one()
-        if head.sequence != count:
-            return count, Broken(
-                count + 1, f"missing: {head.sequence} records were written, {count} are left"
-            )
+        written = self._written()
+        if not before <= count <= written:
+            return count, Broken(count + 1, f"missing: {written} records were written, {count} are left")
         return count, self._changed_picture()
+
+    def _written(self) -> int:
+        """Number of records that were ever written."""
+        with self._reading.connect() as connection:
+            return int(connection.execute(sa.select(chain_head.c.sequence)).scalar_one())
 
     def _changed_picture(self) -> Broken | None:
         with self._reading.connect() as connection:
@@ -204,7 +211,10 @@ class History:
             try:
                 found = hashlib.sha256(self.picture(row.id, "image").read_bytes()).hexdigest()
             except OSError:
-                return Broken(row.sequence, f"its image {row.id} is not there any more")
+                entry = self.get(row.id)
+                if entry is None or entry.pictures:
+                    return Broken(row.sequence, f"its image {row.id} is not there any more")
+                continue  # its pictures were removed meanwhile, as they may be
             if found != row.image_sha256:
                 return Broken(row.sequence, f"its image {row.id} was changed")
         return None
@@ -212,10 +222,13 @@ class History:
     def review(self, review: Review) -> None:
         """Keep a person's decision. Earlier ones stay; the latest counts.
 
+        One that says nothing of a painted mask keeps what the one before it says.
+
         Raises:
             OutputError: the database cannot be written.
         """
         with self._writing() as connection:
+            last = _latest_reviews(connection, [review.inspection]).get(review.inspection)
             connection.execute(
                 reviews.insert().values(
                     inspection=review.inspection,
@@ -224,7 +237,7 @@ class History:
                     kind=review.kind,
                     reviewer=review.reviewer,
                     note=review.note,
-                    painted_sha256=review.painted_sha256,
+                    painted_sha256=review.painted_sha256 or (last.painted_sha256 if last else ""),
                 )
             )
 
@@ -266,12 +279,12 @@ class History:
             ids = connection.scalars(sa.select(inspections.c.id).where(condition)).all()
             connection.execute(inspections.update().where(condition).values(pictures=False))
         for id_ in ids:
-            for what in ("image", "mask", "heatmap"):  # what a person painted is kept
+            for what in REMOVED:
                 self.picture(id_, what).unlink(missing_ok=True)
         return len(ids)
 
     def sweep(self) -> int:
-        """Remove files that no record names: what a crash left between writing files and the record.
+        """Remove files that no record names: what a crash left between files and records, written or removed.
 
         Only to be called while nothing else writes to this history.
 
@@ -281,13 +294,15 @@ class History:
         removed = 0
         for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
             files = [file for file in folder.iterdir() if file.is_file()]
+            query = sa.select(inspections.c.id, inspections.c.pictures)
             ids = {file.name.partition(".")[0] for file in files}
             with self._reading.connect() as connection:
-                known = set(
-                    connection.scalars(sa.select(inspections.c.id).where(inspections.c.id.in_(ids))).all()
-                )
+                known = {
+                    row.id: row.pictures for row in connection.execute(query.where(inspections.c.id.in_(ids)))
+                }
             for file in files:
-                if file.name.partition(".")[0] not in known or file.suffix == ".part":
+                id_, _, what = file.name.partition(".")
+                if id_ not in known or file.suffix == ".part" or (what in REMOVED and not known[id_]):
                     file.unlink(missing_ok=True)
                     removed += 1
         return removed
@@ -321,8 +336,7 @@ class History:
 
     def ready(self) -> None:
         """Raises SQLAlchemyError where the database does not answer."""
-        with self._reading.connect() as connection:
-            connection.execute(sa.select(chain_head.c.sequence)).one()
+        self._written()
 
     def close(self) -> None:
         """Give all connections back."""

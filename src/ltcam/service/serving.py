@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,8 @@ PICTURES_FOLDER = "pictures"
 
 _HOUR = 3600.0
 _EXAMPLES = 24
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
         intake = Intake(served, history, sinks, settings.budget, settings.most_pixels)
         stack.callback(intake.close)
         if settings.keep_days is not None:
-            stack.enter_context(_forgetting(history, timedelta(days=settings.keep_days)))
+            stack.enter_context(forgetting(history, timedelta(days=settings.keep_days)))
         if settings.examples is not None and not history.search(Search(limit=1)):
             _inspect_examples(intake, settings.examples)
         access = Access(settings.token, settings.allow_hosts, settings.limits)
@@ -208,18 +211,23 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _forgetting(history: History, age: timedelta) -> Iterator[None]:
-    """Remove old pictures now and every hour."""
+def forgetting(history: History, age: timedelta, pause: float = _HOUR) -> Iterator[None]:
+    """Remove pictures older than `age` now and again after every pause, in seconds; what fails is tried again then."""
     stop = threading.Event()
 
     def work() -> None:
         while True:
-            history.remove_pictures(datetime.now(UTC) - age)
-            if stop.wait(_HOUR):
+            try:
+                history.remove_pictures(datetime.now(UTC) - age)
+            except (OutputError, OSError) as problem:
+                _log.warning("old pictures could not be removed: %s; trying again in %.0f s", problem, pause)
+            if stop.wait(pause):
                 return
 
     thread = threading.Thread(target=work, name="ltcam-retention", daemon=True)
     thread.start()
-    yield
-    stop.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from ltcam.service.history import History
-from ltcam.service.ledger import Finding, instant
+from ltcam.service.ledger import Finding
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.writers.csv import csv_text
 
@@ -210,8 +210,3 @@ def parse_sink(text: str, secret: str) -> tuple[str, Delivers]:
     if parts.scheme == "csv" and text.removeprefix("csv:"):
         return f"csv-{name}", CsvAppend(Path(text.removeprefix("csv:")))
     raise SettingsError(f"sink {text!r}: give http(s)://HOST/PATH, mqtt://HOST[:PORT]/TOPIC or csv:FILE")
-
-
-def summary(finding: Finding) -> str:
-    """A finding in a line, for logs and terminals."""
-    return f"{instant(finding.time)} {finding.verdict} {finding.score:.3f} {finding.name}"

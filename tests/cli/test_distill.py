@@ -83,7 +83,8 @@ def test_a_student_of_a_student(ltcam: Call, student: Path, data: Path, tmp_path
 def test_the_better_of_teacher_and_student_is_kept(
     ltcam: Call, trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    result = ltcam("distill", trained, data, "--out", tmp_path / "kept", "--epochs", "1")
+    words = ("--epochs", "1", "--image-size", "96x160")  # another size than the teacher's
+    result = ltcam("distill", trained, data, "--out", tmp_path / "kept", *words)
     assert result.code == 0, result.err
     run = json.loads((tmp_path / "kept" / "run.json").read_text())
     judged = run["evidence"]["judged"]
@@ -91,6 +92,9 @@ def test_the_better_of_teacher_and_student_is_kept(
     assert judged["kept"] == ("student" if gain >= -0.05 else "teacher")
     assert run["network"] == ("student" if judged["kept"] == "student" else "classifier")
     assert ("the teacher as it was" in result.err) == (judged["kept"] == "teacher")
+    if judged["kept"] == "teacher":
+        before = json.loads((trained / "run.json").read_text())
+        assert run["evidence"]["validation"] == before["evidence"]["validation"]
     assert ltcam("predict", tmp_path / "kept", data / "hole", "--out", tmp_path / "results").code == 0
 
 

@@ -22,8 +22,10 @@ SIZE = (32, 48)
 OWN = (64, 96)
 
 
-def teacher(masks: Mapping[str, NDArray[np.bool_] | None], scores: tuple[float, float]) -> Any:
-    """Whoever asks is handed these masks, and these scores before and after a mask is filled in."""
+def teacher(
+    masks: Mapping[str, NDArray[np.bool_] | None], scores: tuple[float, float], threshold: float
+) -> Any:
+    """Whoever asks is handed these masks, and these log-odds before and after a mask is filled in."""
 
     def inspect_files(files: Any, *, batch_size: int) -> Iterator[Inspected]:
         assert batch_size == 1
@@ -34,7 +36,8 @@ def teacher(masks: Mapping[str, NDArray[np.bool_] | None], scores: tuple[float, 
             yield Inspected(name, picture, inspection, "" if mask is not None else "unreadable")
 
     network = SimpleNamespace(defect_scores=lambda images: list(scores))
-    return SimpleNamespace(inspect_files=inspect_files, run=SimpleNamespace(image_size=SIZE), network=network)
+    run = SimpleNamespace(image_size=SIZE, verdict=SimpleNamespace(threshold=threshold))
+    return SimpleNamespace(inspect_files=inspect_files, run=run, network=network)
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def lesson_of() -> Callable[..., tuple[Any, list[Any]]]:
     """The lesson of one OK image and of defective ones with these masks."""
 
     def make(
-        masks: Mapping[str, NDArray[np.bool_] | None], scores: tuple[float, float] = (2.0, -2.0)
+        masks: Mapping[str, NDArray[np.bool_] | None],
+        scores: tuple[float, float] = (2.0, -2.0),
+        threshold: float = 0.5,
     ) -> tuple[Any, list[Any]]:
         names = ["ok.png", *masks]
         samples = tuple(
@@ -52,7 +57,7 @@ def lesson_of() -> Callable[..., tuple[Any, list[Any]]]:
         labels = torch.tensor([0] + [1] * len(masks))
         steps = []
         lesson = distilling.make_lesson(
-            teacher(masks, scores),
+            teacher(masks, scores, threshold),
             PreparedImages(images, labels, samples, ()),
             SIZE,
             Listener(masking=lambda *step: steps.append(step)),
@@ -110,6 +115,8 @@ def test_only_what_surely_was_the_defect_is_pasted(lesson_of: Callable[..., tupl
     assert len(lesson_of({"a.png": bar()}, scores=(2.0, -2.0))[0].patches) == 1
     assert not lesson_of({"a.png": bar()}, scores=(2.0, 1.0))[0].patches, "it still looks defective without"
     assert not lesson_of({"a.png": bar()}, scores=(-1.0, -2.0))[0].patches, "it did not look defective with"
+    assert len(lesson_of({"a.png": bar()}, scores=(-1.0, -4.0), threshold=0.05)[0].patches) == 1
+    assert not lesson_of({"a.png": bar()}, scores=(2.0, -2.0), threshold=0.95)[0].patches
 
 
 def test_progress_is_told_image_by_image(lesson_of: Callable[..., tuple[Any, list[Any]]]) -> None:

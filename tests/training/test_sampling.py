@@ -70,6 +70,12 @@ def test_epochs_and_seeds_differ() -> None:
     assert len(set(orders)) == 9
 
 
+def test_more_kinds_than_half_an_epoch_has_images() -> None:
+    labels = labels_of([40, *[2] * 300])
+    seen = {int(labels[index]) for epoch in range(12) for index in balanced_epoch(labels, 0, epoch)}
+    assert seen == set(range(301))
+
+
 def test_kinds_are_mixed() -> None:
     """Not first all OK images, then all defective ones: every batch should hold both."""
     labels = labels_of([100, 100])

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logit
 from torch import Tensor
 
 from ltcam.calibration.comparison import compare
@@ -24,7 +25,7 @@ from ltcam.calibration.judge import filled_in
 from ltcam.calibration.looks import Learned
 from ltcam.calibration.scores import logits_of, scores_of
 from ltcam.calibration.verdict import choose_verdict
-from ltcam.data.dataset import Dataset
+from ltcam.data.dataset import Dataset, Split
 from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import fingerprint
@@ -123,7 +124,7 @@ class _Source:
 class _Course:
     """What all rounds have in common: images by side at the student's size, and how it is trained."""
 
-    parts: Mapping[str, PreparedImages]
+    parts: Mapping[Split, PreparedImages]
     settings: StudentSettings
     listener: Listener
 
@@ -139,13 +140,15 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
     work.mkdir(parents=True, exist_ok=True)
     check_same_training(work, settings, size, f"{fingerprint(dataset, contents)} by {_weights_of(run)}")
     listener.begun("reading images")
-    preparation = Preparation(teacher.run.classes, size, DecodedImages(0, teacher.run.white))
-    parts = {
-        side: prepare_images(
-            dataset.of_split(side), preparation, work / f"images-{side}.bin", listener.reading
-        )
-        for side in ("train", "val")
-    }
+    classes, decoded = teacher.run.classes, DecodedImages(0, teacher.run.white)
+
+    def prepared(side: Split, size: tuple[int, int]) -> PreparedImages:
+        overflow = work / f"images-{side}-{size[0]}x{size[1]}.bin"
+        preparation = Preparation(classes, size, decoded)
+        return prepare_images(dataset.of_split(side), preparation, overflow, listener.reading)
+
+    sides: tuple[Split, ...] = ("train", "val")
+    parts = {side: prepared(side, size) for side in sides}
     course = _Course(parts, settings, listener)
     for number in range(1, settings.rounds + 1):
         folder = work / f"round-{number}"
@@ -161,6 +164,9 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
     kept, judged = _better_of(source, teacher, dataset, course)
     if kept is not teacher:
         history = read_history(run)
+    # The teacher's own size need not be the student's.
+    shown = kept.run.image_size
+    held_back = parts["val"] if shown == size else prepared("val", shown)
     final = kept.run.model_copy(
         update={
             "evidence": {
@@ -182,7 +188,7 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
         contents=contents,
         history=history,
         failed=failed,
-        held_back=parts["val"],
+        held_back=held_back,
     )
 
 
@@ -283,7 +289,8 @@ def _is_the_defect(teacher: Inspector, image: NDArray[np.uint8], mask: NDArray[n
     """Whether the image looks OK to the teacher once the mask is filled in."""
     shrunk = resize(image, teacher.run.image_size)
     before, after = teacher.network.defect_scores([shrunk, filled_in(shrunk, mask)])
-    return before > 0 > after
+    cut = float(logit(teacher.run.verdict.threshold))
+    return before > cut > after
 
 
 def _learn(

@@ -156,7 +156,3 @@ def _timed_step(network: nn.Module, pixels: torch.Tensor, arithmetic: Arithmetic
 def seconds_of_epoch(step: float, steps: int, held_back: int, batch_size: int) -> float:
     """Time of an epoch by that of a step: its steps, and a look at the images that were held back."""
     return step * (steps + _FORWARD * held_back / batch_size)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

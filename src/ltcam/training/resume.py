@@ -11,12 +11,9 @@ from ltcam_runtime.folders import write_file
 
 SETTINGS_FILE = "settings.json"
 
-_CHOSEN_AFTERWARDS = {
-    "max_miss",
-    "confidence",
-    "classic",
-    "rounds",
-}  # play no part in the training of a network
+_VERDICT = {"max_miss", "confidence"}
+_CHOSEN_AFTERWARDS = {"classic", "rounds", "keep"} | _VERDICT
+"""What plays no part in the training of a network, but for the verdict where a student teaches the next one."""
 
 
 def check_same_training(work: Path, settings: TrainingSettings, size: tuple[int, int], data: str) -> None:
@@ -31,7 +28,8 @@ def check_same_training(work: Path, settings: TrainingSettings, size: tuple[int,
         begun_settings = dict(begun["settings"])
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"`resume`: {file} is damaged; start anew with `overwrite=True`") from error
-    for name, value in settings.model_dump(mode="json", exclude=_CHOSEN_AFTERWARDS).items():
+    afterwards = _CHOSEN_AFTERWARDS - (_VERDICT if getattr(settings, "rounds", 1) > 1 else set())
+    for name, value in settings.model_dump(mode="json", exclude=afterwards).items():
         if begun_settings.get(name) != value:
             raise RunError(
                 f"`resume`: the training in {work} was begun with `{name}` {_typed(begun_settings.get(name))}, "

@@ -41,4 +41,4 @@ def balanced_epoch(labels: Tensor, seed: int, epoch: int, least: int = 0) -> lis
 
 def _draw(generator: np.random.Generator, members: np.ndarray, count: int) -> np.ndarray:
     rounds = [generator.permutation(members) for _ in range(-(-count // len(members)))]
-    return np.concatenate(rounds)[:count]
+    return np.concatenate([members[:0], *rounds])[:count]

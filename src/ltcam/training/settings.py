@@ -83,8 +83,8 @@ class StudentSettings(TrainingSettings):
 
     keep: Literal["better", "student"] = Field(
         default="better",
-        description="what is written where the judge values the teacher's masks higher: the better one, which is the "
-        "teacher as it was, or the student all the same",
+        description="what is written where the judge values the teacher's masks clearly higher: the better one, which "
+        "is the teacher as it was, or the student all the same",
     )
     rounds: int = Field(
         default=1, ge=1, le=9, description="in every later round the student before is the teacher"

@@ -141,6 +141,17 @@ def test_golden_images_of_the_user_are_taken(
     Inspector.load(exported.path)
 
 
+def test_golden_images_may_be_photos_of_any_size_but_not_any_number(
+    run_folder: Path, tmp_path: Path, paint: Callable[..., NDArray[np.uint8]]
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.fromarray(paint(1, (3648, 5472))[0]).save(photo, compress_level=1)
+    exported = export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(golden=(photo,)))
+    Inspector.load(exported.path)
+    with pytest.raises(SettingsError, match="`golden`: 65 images; a file holds at most 64"):
+        ExportSettings(golden=(photo,) * 65)
+
+
 def test_half_weights_take_half_the_space_and_pass_their_own_gate(
     make_run: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -196,6 +196,18 @@ def test_operators_of_other_makers(
     refused(signed(model, tmp_path / "part.ltcam.onnx"), "operators of 'com.evil'")
 
 
+def test_constants_that_hardly_take_any_room(
+    part_file: Path, tmp_path: Path, signed: Callable[[onnx.ModelProto, Path], Path]
+) -> None:
+    sparse = helper.make_sparse_tensor(
+        helper.make_tensor("values", TensorProto.FLOAT, [1], [1.0]),
+        helper.make_tensor("indices", TensorProto.INT64, [1], [0]),
+        [2**33],
+    )
+    model = with_nodes(part_file, helper.make_node("Constant", [], ["more"], sparse_value=sparse))
+    refused(signed(model, tmp_path / "part.ltcam.onnx"), "constants that no exported inspector has")
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("side", [2**15, 10**6])
 def test_a_graph_that_asks_for_more_memory_than_there_is(

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from ltcam_runtime.openvino_files import GRAPH, WEIGHTS, is_archive, unpack_arch
 from ltcam_runtime.part_files import IMAGES, LOGITS, EngineName, Part, PartFile, output_name
 from ltcam_runtime.reading import Workers
 
-Device = Literal["auto", "cpu", "cuda", "gpu", "npu"]
 _Run = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
 
 

@@ -23,6 +23,7 @@ _NODE, _INITIALIZER, _OUTPUT, _SPARSE = 1, 5, 12, 15
 _INPUTS, _OUTPUTS, _ATTRIBUTE, _DOMAIN = 1, 2, 5, 7
 _DIMS, _KIND, _RAW, _EXTERNAL, _LOCATION, _TENSOR_NAME = 1, 2, 9, 13, 14, 8
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH = 5, 6
+_ATTRIBUTE_OTHERS = {10, 11, 22, 23}  # several tensors or graphs, and sparse tensors
 
 
 class DamagedError(ValueError):
@@ -143,6 +144,8 @@ def _check_node(node: memoryview, depth: int) -> None:
                     _check_graph(part.content, depth + 1)
                 elif part.number == _ATTRIBUTE_TENSOR and len(part.content):
                     _check_tensor(part.content)
+                elif part.number in _ATTRIBUTE_OTHERS:
+                    raise DamagedError("it has operators with constants that no exported inspector has")
 
 
 def _check_tensor(tensor: memoryview) -> None:

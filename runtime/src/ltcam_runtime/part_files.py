@@ -34,6 +34,9 @@ PART_SUFFIX = ".ltcam.onnx"
 PART_KEY, DIGEST_KEY = "ltcam", "ltcam_sha256"
 NO_DIGEST = "0" * 64
 
+MOST_GOLDEN = 64
+"""Golden images in a file."""
+
 IMAGES, LOGITS, PROBABILITIES, HEATMAP = "images", "logits", "probabilities", "heatmap"
 """Names of the graph's input and outputs; of several heatmaps, `heatmap:NAME`."""
 
@@ -88,7 +91,7 @@ class Part(Settings):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     tolerance: float = Field(default=1e-3, gt=0, lt=1)
     origin: Origin
-    golden: tuple[Golden, ...] = Field(min_length=1, max_length=64)
+    golden: tuple[Golden, ...] = Field(min_length=1, max_length=MOST_GOLDEN)
 
     @field_validator("maps")
     @classmethod

@@ -30,7 +30,16 @@ from ltcam_runtime.images import resize
 from ltcam_runtime.onnx_files import check
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
 from ltcam_runtime.parity import Comparison, gate, mask_iou
-from ltcam_runtime.part_files import DIGEST_KEY, NO_DIGEST, PART_KEY, PART_SUFFIX, EngineName, Origin, Part
+from ltcam_runtime.part_files import (
+    DIGEST_KEY,
+    MOST_GOLDEN,
+    NO_DIGEST,
+    PART_KEY,
+    PART_SUFFIX,
+    EngineName,
+    Origin,
+    Part,
+)
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32
@@ -74,6 +83,8 @@ class ExportSettings:
         ):
             if value not in known:
                 raise SettingsError(f"`{name}` {value!r} is unknown; choose from {', '.join(known)}")
+        if len(self.golden) > MOST_GOLDEN:
+            raise SettingsError(f"`golden`: {len(self.golden)} images; a file holds at most {MOST_GOLDEN}")
         if self.precision == "int8" and self.format != "onnx":
             raise SettingsError("`precision` int8 is for the format onnx, which OpenVINO opens as well")
         if self.precision == "int8" and len(self.calibration) < _FEWEST_CALIBRATED:
@@ -128,7 +139,11 @@ def export_run(
     check_maps(inspector.network.cams)
     progress("golden images")
     golden = golden_images(
-        inspector, [(file.name, inspector.pixels(file, file.name)) for file in settings.golden]
+        inspector,
+        [
+            (file.name, _bounded(inspector.pixels(file, file.name), inspector.network.image_size))
+            for file in settings.golden
+        ],
     )
     progress("graph")
     model = build_graph(_pipeline(inspector))

@@ -212,7 +212,9 @@ def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
         return "readable in one only"
     if old[5] != new[5]:
         return f"another model; score {old[3]:.3f} -> {new[3]:.3f}"
-    return f"other settings; score {old[3]:.3f} -> {new[3]:.3f}"
+    if old[6] != new[6]:
+        return f"other settings; score {old[3]:.3f} -> {new[3]:.3f}"
+    return f"another image under this name, or another machine; score {old[3]:.3f} -> {new[3]:.3f}"
 
 
 _ISO_DAY = re.compile(r"\d{4}[-/.]\d\d[-/.]\d\d")

@@ -109,8 +109,33 @@ def test_labels_that_name_no_kind() -> None:
         assert not means_any_defect(label), label
     for label in ("unlabeled", "To sort", "unklar", "not_checked", "未标注", "Unknown images"):
         assert means_undecided(label), label
-    for label in ("NOK", "ok", "scratch", "other"):
+    for label in ("OK?", "crack ?", "?", "-", "--", "△", "to review", "_"):
+        assert means_undecided(label), label
+        assert not means_ok(label, {"crack", "-", "?", "ok"}), label
+    for label in ("NOK", "ok", "scratch", "other", "○", "×", "-1"):
         assert not means_undecided(label), label
+
+
+@pytest.mark.parametrize("sign", ["?", "-", "--", "<!-->", "✓", "✗", "○", "×", "!!!", "…"])
+@pytest.mark.parametrize("label", ["scratch", "dent", "part A", "划痕", "no screw"])
+def test_a_label_without_a_word_changes_no_other(label: str, sign: str) -> None:
+    found = read_labels(["good", label, sign, "burr"])
+    assert found.class_of[label] == label
+    assert found.class_of["burr"] == "burr"
+
+
+def test_signs_for_good_and_bad() -> None:
+    for good, bad in (("○", "×"), ("✓", "✗"), ("✔\ufe0f", "❌"), ("◎", "✕")):
+        found = read_labels([good, bad, good])
+        assert (found.class_of[good], found.class_of[bad]) == (OK, bad)
+        assert means_any_defect(bad)
+
+
+def test_copies_of_good_images_are_good() -> None:
+    for label in ("good - Kopie", "good_aug", "OK copy 2", "good_old", "Gut (Backup)"):
+        assert means_ok(label), label
+    for label in ("old", "copy", "new scratch", "not good copy", "bad_aug"):
+        assert not means_ok(label), label
 
 
 def test_numbers_are_not_taken_for_spellings_of_each_other() -> None:

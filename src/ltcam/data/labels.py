@@ -76,7 +76,8 @@ _ANY_DEFECT = _NAMES_NO_KIND | word_set(
 _UNDECIDED = word_set(
     """
     unlabeled unlabelled unlabeld unknown unsorted unchecked unjudged unreviewed unclear unsure undecided undefined
-    uncertain unclassified unassigned todo tbd tosort tocheck tolabel pending notlabeled notlabelled notchecked
+    uncertain unclassified unassigned todo tbd tosort tocheck tolabel toreview review maybe pending
+    notlabeled notlabelled notchecked
     unklar unsicher ungeprüft ungeprueft unsortiert unbekannt offen zuprüfen inconnu inconnus atrier àtrier indéterminé
     nonclassé desconocido desconocidos sinclasificar sconosciuto sconosciuti daverificare desconhecido nieznane
     неизвестно 未知 未标注 未标记 未分类 未分類 待定 待确认 不明 보류 미분류
@@ -95,6 +96,7 @@ _FILLERS = word_set(
     part parts image images img imgs photo photos picture pictures pic pics sample samples piece pieces product
     products item items unit units class cls label front back top side surface surfaces data dataset set only quality
     found detected teil teile bild bilder pièce pièces pieza piezas pezzo pezzi peça peças sztuka sztuki
+    copy copies kopie kopien copie copia copias cópia kopia aug augmented backup bak old new alt neu
     品 件 图像 画像 이미지
     """
 )
@@ -103,6 +105,9 @@ _OF_CLASSES = frozenset({"class", "cls", "label"})
 
 _TRUTH_VALUES = frozenset({"0", "00", "000", "false"})
 """Mean OK alone, but nothing beside another word: a `false_ok` is none."""
+
+_OK_MARKS, _DEFECT_MARKS, _UNDECIDED_MARKS = "✓✔☑✅○◯⭕◎👍", "×✕✖✗✘☒❌❎👎", "?¿△▲-–—_~.*#"
+"""Signs that stand for a judgement where a label has no word."""
 
 _PRODUCT = re.compile(r"(?<=.)(?:品|件|图像|圖像|图片|样本|画像|写真|품|이미지)$")
 _HAVING_NONE = ("non", "not", "no", "un", "无", "無", "没有")
@@ -169,27 +174,33 @@ def means_ok(label: str, others: Collection[str] = ()) -> bool:
         label: any text.
         others: keys of the other labels of the data set: `no_burr` means OK where `burr` is one of them.
     """
-    text = unicodedata.normalize("NFKC", label).strip()
-    if _ZERO.fullmatch(text):
+    text = _plain(label)
+    if _ZERO.fullmatch(text) or _is_made_of(text, _OK_MARKS):
         return True
     telling = _telling_words(text)
+    if text.endswith("?"):
+        return False
     in_two_languages = bool(telling) and {*telling} <= _OK - _TRUTH_VALUES
     if "".join(telling) in _OK or in_two_languages:
         return True
     kinds = {_SEPARATORS.sub("", other) for other in others} - _OK
-    return _denied(telling) in _DEFECT | kinds
+    denied = _denied(telling)
+    return bool(denied) and denied in _DEFECT | kinds
 
 
 def means_any_defect(label: str) -> bool:
     """Whether the words of a label say that there is a defect, and not which: `NOK`, `not ok`, `Ausschuss`."""
-    telling = _telling_words(unicodedata.normalize("NFKC", label).strip())
+    text = _plain(label)
+    telling = _telling_words(text)
     word = "".join(telling)
-    return word in _ANY_DEFECT or _denied(telling) in _OK - _TRUTH_VALUES
+    return word in _ANY_DEFECT or _denied(telling) in _OK - _TRUTH_VALUES or _is_made_of(text, _DEFECT_MARKS)
 
 
 def means_undecided(label: str) -> bool:
-    """Whether the words of a label say that nobody has judged yet: `unlabeled`, `to check`, `unklar`."""
-    return "".join(_telling_words(unicodedata.normalize("NFKC", label).strip())) in _UNDECIDED
+    """Whether a label says that nobody has judged yet: `unlabeled`, `to check`, `unklar`, `OK?`, `-`."""
+    text = _plain(label)
+    asked = text.endswith("?") or _is_made_of(text, _UNDECIDED_MARKS)
+    return asked or "".join(_telling_words(text)) in _UNDECIDED
 
 
 def likeliest_ok(labels: Sequence[str]) -> str:
@@ -200,7 +211,7 @@ def likeliest_ok(labels: Sequence[str]) -> str:
     """
 
     def spoken_for(label: str) -> bool:
-        words = _telling_words(unicodedata.normalize("NFKC", label))
+        words = _telling_words(_plain(label))
         return not _OK.isdisjoint(words) and (_DEFECT | _NEGATIONS).isdisjoint(words)
 
     return next(filter(spoken_for, labels), labels[0])
@@ -248,6 +259,15 @@ def _shared(one: str, other: str) -> int:
     """How many letters two words have in common from their beginning."""
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
     return sum(1 for _ in pairs)
+
+
+def _plain(label: str) -> str:
+    """A label with one form of each letter and sign, and without what only changes how a sign is drawn."""
+    return unicodedata.normalize("NFKC", label).replace("\ufe0f", "").strip()
+
+
+def _is_made_of(text: str, marks: str) -> bool:
+    return bool(text) and all(letter in marks for letter in text)
 
 
 def _telling_words(text: str) -> list[str]:

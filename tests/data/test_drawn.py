@@ -103,6 +103,8 @@ def test_a_brush_mask_with_blocks_of_all_kinds() -> None:
         Runs((-1, 4), (0, 0, 4, 4), (4, 4), down=True),
         Runs((1,), (0, 0, 2, 2), (8, 8), down=True),
         Runs((4, 4), (0, 0, 4, 4), (4, 4), down=True),
+        Polygon(((0.1, 0.1), (0.2, 0.4), (0.3, 0.3)), size=(8, 4)),
+        Polygon(((0.1, 0.1), (0.2, 0.4), (0.3, 0.3)), size=(320, 640)),
         Brush(b"", (4, 4)),
         Brush(bytes(pack([3, 2])), (4, 4)),
         Brush(bytes(pack([10, 6]))[:-2], (4, 4)),
@@ -112,6 +114,12 @@ def test_a_brush_mask_with_blocks_of_all_kinds() -> None:
 def test_what_does_not_fit_is_named(shape: Polygon | Runs | Brush) -> None:
     with pytest.raises(InputError, match=r"export\.json.*4 x 4"):
         DrawnMask(Path("export.json"), (shape,)).draw((4, 4))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (40, 40), (3, 3), (1003, 1000)])
+def test_a_polygon_of_an_image_that_was_made_smaller(size: tuple[int, int]) -> None:
+    whole = polygon([0, 0, 0, size[0], size[1], size[0], size[1], 0], size)
+    assert DrawnMask(Path("export.json"), (whole,)).draw((4, 4)).all()
 
 
 @pytest.mark.parametrize("text", ["\u00ff", "o", " "])

@@ -122,6 +122,8 @@ def synth(
 
 
 def _print_counts(report: CheckReport) -> None:
+    from ltcam.data.layouts import TAKES_OK  # noqa: PLC0415  # with all that reads a data set
+
     named = any(count.by_split.get(side, 0) for count in report.classes for side in ("train", "val", "test"))
     sides = _SIDES if named else {}
     rows = [
@@ -140,7 +142,8 @@ def _print_counts(report: CheckReport) -> None:
         [tuple(map(str, row)) for row in rows],
     )
     if report.ok_labels and report.ok_labels != (OK,):
-        _show(f"taken for OK: {', '.join(report.ok_labels)} (--ok LABEL names another)")
+        another = " (--ok LABEL names another)" if report.layout in TAKES_OK else ""
+        _show(f"taken for OK: {', '.join(report.ok_labels)}{another}")
     _print_files(report)
     if report.heights is not None and report.widths is not None:
         _show(

@@ -36,12 +36,16 @@ class Polygon:
 
     Attributes:
         corners: (x, y) from 0 to 1, at least three.
+        size: (height, width) of the image that it was drawn in; None where its file does not say.
     """
 
     corners: tuple[tuple[float, float], ...]
+    size: tuple[float, float] | None = None
 
     def draw(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """(height, width) bool: the pixels inside."""
+        """(height, width) bool: the pixels inside. The image may be larger or smaller than it was, but not another."""
+        if self.size is not None and not _same_shape(self.size, size):
+            raise ValueError(f"a polygon for an image of {self.size[0]:g} x {self.size[1]:g}")
         points = np.asarray(self.corners, np.float64).reshape(-1, 2) * (size[1], size[0])
         if len(points) < 3 or not np.isfinite(points).all():
             raise ValueError("a polygon needs three corners or more, with finite coordinates")
@@ -55,6 +59,11 @@ class Polygon:
                 at = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
                 crossed[rows, np.clip(np.ceil(at - 0.5), 0, width).astype(int)] ^= True
         return np.logical_xor.accumulate(crossed, axis=1)[:, :width]
+
+
+def _same_shape(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two sizes have one aspect, but for what rounding to whole pixels does."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
 
 
 @dataclass(frozen=True)
@@ -206,8 +215,13 @@ def expand_runs(text: str) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def polygon(numbers: Sequence[float], size: tuple[float, float]) -> Polygon:
+def polygon(numbers: Sequence[float], size: tuple[float, float], *, shares: bool = False) -> Polygon:
     """A polygon of x0, y0, x1, y1, ... in units of which an image has `size` (height, width).
+
+    Args:
+        numbers: the coordinates.
+        size: of the image; in pixels, unless these are `shares`.
+        shares: whether the units are shares of the sides, or percent.
 
     Raises:
         ValueError: an odd number of coordinates, fewer than three corners, no finite numbers.
@@ -216,4 +230,4 @@ def polygon(numbers: Sequence[float], size: tuple[float, float]) -> Polygon:
     if points.ndim != 1 or points.size % 2 or points.size < 6 or not np.isfinite(points).all():
         raise ValueError("a polygon needs three corners or more, two finite numbers each")
     scaled = points.reshape(-1, 2) / (size[1], size[0])
-    return Polygon(tuple((float(x), float(y)) for x, y in scaled))
+    return Polygon(tuple((float(x), float(y)) for x, y in scaled), None if shares else size)

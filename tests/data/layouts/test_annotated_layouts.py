@@ -671,3 +671,101 @@ def test_damaged_lookout(paint: Paint, tmp_path: Path, line: str) -> None:
     (tmp_path / "x.manifest").write_text(row("a.png", 0, "normal") + f"\n{line}\n")
     with pytest.raises(DataError, match=r"x\.manifest: line 2"):
         read_dataset(tmp_path)
+
+
+# ------------------------------------------------------------------------- beside folders of classes
+
+
+def annotated(layout: str, root: Path, names: list[str]) -> None:
+    """These images have an object each, as an export of one of the tools says."""
+    if layout == "coco":
+        coco(root / "export.json", names, [mark_of(n, 3, [CORNERS]) for n in range(len(names))])
+    for name in names:
+        stem = (root / name).with_suffix("")
+        if layout == "labelme":
+            corners = [[30, 10], [50, 10], [50, 20]]
+            labelme(Path(f"{stem}.json"), Path(name).name, drawn("polygon", "crack", *corners))
+        if layout == "yolo":
+            (root / "classes.txt").write_text("crack\n")
+            Path(f"{stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+
+
+@pytest.mark.parametrize("layout", ["labelme", "yolo"])
+@pytest.mark.parametrize("bad", [("crack", "dent"), ("crack", "NG"), ("NG/crack", "NG/dent")])
+@pytest.mark.parametrize("good", ["good", "pictures"])
+def test_folders_that_call_images_otherwise_than_annotations(
+    paint: Paint, tmp_path: Path, layout: str, bad: tuple[str, str], good: str
+) -> None:
+    names = {folder: [f"{folder}/{n}{folder[-1]}.png" for n in range(3)] for folder in (good, *bad)}
+    for each in names.values():
+        for name in each:
+            paint(name)
+    annotated(layout, tmp_path, names[bad[0]])
+    if good == "pictures" and "NG" not in bad[1]:  # nothing says that a folder `dent` holds defects
+        assert read_dataset(tmp_path).label_counts()[OK] == 6
+        return
+    with pytest.raises(
+        DataError, match=rf"looks like folders and {layout} at once, and 3 of 9 images.*layout="
+    ):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, layout).label_counts()[OK] == 6
+    annotated(layout, tmp_path, names[bad[1]])
+    assert read_dataset(tmp_path).label_counts()[OK] == 3
+
+
+def test_an_object_in_an_image_of_a_folder_of_good_ones(paint: Paint, tmp_path: Path) -> None:
+    names = [f"{folder}/{n}{folder[0]}.png" for folder in ("good", "bad") for n in range(2)]
+    for name in names:
+        paint(name)
+    annotated("coco", tmp_path, names[1:] + names[:1])
+    with pytest.raises(DataError, match=r"2 of 4 images.*such as good/0g\.png \(crack in it\)"):
+        read_dataset(tmp_path)
+
+
+def test_a_side_of_yolo_whose_files_were_forgotten(paint: Paint, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("crack\n")
+    for side in ("train", "val"):
+        for n in range(4):
+            paint(f"images/{side}/{side}{n}.png")
+    labels = tmp_path / "labels" / "train"
+    labels.mkdir(parents=True)
+    (labels / "train0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "labels" / "val").mkdir()
+    assert read_dataset(tmp_path).label_counts() == {OK: 7, "crack": 1}, (
+        "no file means OK where none is empty"
+    )
+    (labels / "train1.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"none of the 4 images of the side val has a text file"):
+        read_dataset(tmp_path)
+    (tmp_path / "labels" / "val" / "val3.txt").touch()
+    [note] = read_dataset(tmp_path).notes
+    assert note.startswith(
+        "5 images without a text file count as OK, such as images/train/train2.png; 2 others"
+    )
+
+
+def test_a_task_with_several_pictures(paint: Paint, tmp_path: Path) -> None:
+    """Beside the part, a picture to compare it with."""
+    for name in ("reference.png", "a.png", "b.png", "c.png"):
+        paint(name)
+    outline = result("polygonlabels", "crack", points=percent(CORNERS))
+    tasks = [
+        {"data": {"reference": "reference.png", key: name}, "annotations": [{"result": results}]}
+        for key, name, results in (
+            ("part", "a.png", [outline | {"to_name": "part"}]),
+            ("image", "b.png", [outline]),
+            ("image", "c.png", []),
+        )
+    ]
+    (tmp_path / "project.json").write_text(json.dumps(tasks))
+    labels = {sample.id: sample.label for sample in read_dataset(tmp_path).samples}
+    assert labels == {"a.png": "crack", "b.png": "crack", "c.png": "ok"}
+
+
+def test_outlines_drawn_before_images_were_turned(paint: Paint, tmp_path: Path) -> None:
+    coco(tmp_path / "export.json", ["a.png", "b.png"], [mark_of(0, 3, [CORNERS])])
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((64, 48, 3), 90, np.uint8))  # the export says 48 x 64
+    sample = by_id(read_dataset(tmp_path))["a.png"]
+    with pytest.raises(InputError, match=r"a polygon for an image of 48 x 64; the image is 64 x 48"):
+        read_truth(sample, (64, 48))

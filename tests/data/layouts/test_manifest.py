@@ -77,6 +77,7 @@ def test_paths_are_normalised(manifest: Callable[..., Path]) -> None:
     text = "path,label\n./a.png,ok\nb//c.png,dent\n"
     assert [s.id for s in read_manifest(manifest(text)).samples] == ["a.png", "b/c.png"]
     assert read_manifest(manifest("path,label\nb\\c.png,dent\n")).samples[0].id == "b/c.png"
+    assert read_manifest(manifest("path,label\nb/../a.png,dent\n")).samples[0].id == "a.png"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_ksdd2_splits_labels_and_groups(paint: Paint, mark: Paint, tmp_path: Pat
     for split, name, value in (
         ("train", "10", 0),
         ("train", "11", 255),
-        ("test", "20", 3),
+        ("test", "11", 3),  # numbers begin anew: another piece
         ("test", "21", 0),
     ):
         paint(f"{split}/{name}.png")
@@ -63,10 +63,10 @@ def test_ksdd2_splits_labels_and_groups(paint: Paint, mark: Paint, tmp_path: Pat
     paint("train/11_GT (copy).png")
     dataset = read_dataset(tmp_path)
     assert [(s.id, s.label, s.split, s.group) for s in dataset.samples] == [
-        ("test/20.png", "defect", "test", "20"),
-        ("test/21.png", OK, "test", "21"),
-        ("train/10.png", OK, "train", "10"),
-        ("train/11.png", "defect", "train", "11"),
+        ("test/11.png", "defect", "test", "test/11.png"),
+        ("test/21.png", OK, "test", "test/21.png"),
+        ("train/10.png", OK, "train", "train/10.png"),
+        ("train/11.png", "defect", "train", "train/11.png"),
     ]
 
 

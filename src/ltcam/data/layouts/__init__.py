@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from ltcam.data.dataset import OK, Dataset, Files
+from ltcam.data.dataset import OK, Dataset, Files, Sample
 from ltcam.data.labels import OK_WORDS_SHOWN, likeliest_ok, means_any_defect
 from ltcam.data.layouts import (
     coco,
@@ -116,6 +116,9 @@ _ALL = (
     Layout(folders.NAME, folders.WANTED, folders.recognises, folders.read, specific=False),
 )
 
+TAKES_OK = frozenset({manifest.NAME, folders.NAME})
+"""Layouts that can be told which labels mean OK; the others say it themselves."""
+
 _LABEL_SUFFIXES = frozenset(
     {
         ".json",
@@ -162,7 +165,10 @@ def read_dataset(
         dataset = _manifest_file(root, layout, reading.ok)
     else:
         tree = scan(root)
-        dataset = _read(tree, LAYOUTS[layout] if layout else _recognised(tree, reading.ok), reading.ok)
+        found = LAYOUTS[layout] if layout else _recognised(tree, reading.ok)
+        dataset = _read(tree, found, reading.ok)
+        if found.annotated and layout is None:
+            _check_folders_agree(tree, dataset)
     if reading.mask_threshold is not None:
         threshold = reading.mask_threshold
         dataset = dataset.with_samples(tuple(replace(s, mask_threshold=threshold) for s in dataset.samples))
@@ -234,6 +240,29 @@ def _read(tree: Tree, layout: Layout, ok: Collection[str]) -> Dataset:
     )
 
 
+def _check_folders_agree(tree: Tree, dataset: Dataset) -> None:
+    """Annotations may lie in folders that are called like labels: then both have to say the same.
+
+    Raises:
+        DataError: an image without an object lies in a folder that does not mean OK, or one with some in `good/`.
+    """
+    by_folder = {s.id: s.label for s in folders.read(tree).samples} if folders.recognises(tree) else {}
+
+    def is_other(sample: Sample) -> bool:
+        if sample.id in by_folder:
+            return (sample.label == OK) != (by_folder[sample.id] == OK)
+        return sample.label == OK and any(map(means_any_defect, PurePosixPath(sample.id).parts[:-1]))
+
+    others = [sample for sample in dataset.samples if is_other(sample)]
+    if others:
+        said = "no object, so OK" if others[0].label == OK else f"{others[0].label} in it"
+        raise DataError(
+            f"{tree.root}: looks like folders and {dataset.layout} at once, and {len(others)} of "
+            f"{counted(len(dataset.samples), 'images')} are called otherwise by their folder than by the annotations, "
+            f"such as {others[0].id} ({said}); say which counts with `layout=folders` or `layout={dataset.layout}`"
+        )
+
+
 def _files(tree: Tree, layout: Layout, dataset: Dataset) -> Files:
     """What became of every file of the folder."""
     images = {PurePosixPath(sample.id) for sample in dataset.samples} & tree.lookup
@@ -277,7 +306,7 @@ def one_sided(dataset: Dataset) -> str:
     start += (
         f"; a classifier needs OK images too. Words that mean OK are {OK_WORDS_SHOWN} and others like them"
     )
-    asked = [name for name in counts if not means_any_defect(name)]
+    asked = [name for name in counts if dataset.layout in TAKES_OK and not means_any_defect(name)]
     return (
         f"{start}; if one of the labels means OK, name it: `ok={shlex.quote(asked[0])}`" if asked else start
     )

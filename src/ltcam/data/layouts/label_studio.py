@@ -71,7 +71,8 @@ def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotati
         for task in json.loads(read_text(file)):
             finished = [each for each in task.get(of, ()) if not each.get("was_cancelled")]
             if finished:
-                yield _entry(file, _image(task["data"]), finished[-1]["result"])
+                results = finished[-1]["result"]
+                yield _entry(file, _image(task["data"], results), results)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: not an export of Label Studio that can be read ({error})") from None
 
@@ -111,7 +112,7 @@ def _shape(result: Mapping[str, Any]) -> Shape | None:
     value = result["value"]
     match result["type"]:
         case "polygonlabels":
-            return polygon([number for point in value["points"] for number in point], (100, 100))
+            return polygon([number for point in value["points"] for number in point], (100, 100), shares=True)
         case "ellipselabels":
             return _ellipse(value, result["original_width"] / result["original_height"])
         case "brushlabels" if value.get("format") == "rle":
@@ -132,13 +133,21 @@ def _ellipse(value: Mapping[str, float], aspect: float) -> Polygon:
     return Polygon(tuple(corners))
 
 
-def _image(data: Mapping[str, Any]) -> str:
-    """The value of a task that names an image; its key is up to the project."""
-    texts = [value for value in data.values() if isinstance(value, str)]
-    named = [text for text in texts if Path(text.split("&")[0]).suffix.lower() in IMAGE_SUFFIXES]
+def _image(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
+    """The value of a task that names an image; its key is up to the project.
+
+    Of several pictures it is the one that what was drawn is in: every result says so by the name of its tag, `to_name`,
+    which is mostly that of the key; else the one that is called `image`.
+    """
+    named = {
+        key: text
+        for key, text in data.items()
+        if isinstance(text, str) and Path(text.split("&")[0]).suffix.lower() in IMAGE_SUFFIXES
+    }
     if not named:
         raise ValueError(f"a task whose data name no image: {', '.join(data)}")
-    return named[0]
+    meant = [str(result.get("to_name")) for result in results]
+    return next((named[key] for key in (*meant, "image") if key in named), next(iter(named.values())))
 
 
 def _files(tree: Tree) -> list[Path]:

@@ -17,6 +17,7 @@ is not there is no error here: it is reported like any other file that cannot be
 
 from __future__ import annotations
 
+import posixpath
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -503,6 +504,7 @@ def _relative(text: str, column: str) -> PurePosixPath:
     path = PurePosixPath(windows.as_posix())
     if path.is_absolute() or windows.drive or windows.root:
         raise _ElsewhereError(text)
+    path = PurePosixPath(posixpath.normpath(path))
     if ".." in path.parts:
         raise DataError(f"{column} {text} leads out of the manifest's folder; move the file into it")
     return path

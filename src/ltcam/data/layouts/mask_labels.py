@@ -32,7 +32,7 @@ def labelled_by_masks(
     """
     masks = _label_files(tree, layout, images, ending)
     return [
-        (path, Sample(str(path), tree.root / path, label, path.stem, mask=mask, mask_threshold=0))
+        (path, Sample(str(path), tree.root / path, label, str(path), mask=mask, mask_threshold=0))
         for path, mask, label in zip(images, masks, _labels_from_masks(masks), strict=True)
     ]
 

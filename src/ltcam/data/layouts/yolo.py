@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -25,7 +25,7 @@ from ltcam.data.drawn import Polygon, polygon
 from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, read_text, split_of
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.phrases import first_few, word_set
+from ltcam_runtime.phrases import counted, first_few, word_set
 from ltcam_runtime.searching import LeftOut
 
 NAME = "yolo"
@@ -71,7 +71,38 @@ def read(tree: Tree) -> Dataset:
     found = set(labels.values())
     left = (path for path in _label_files(tree) if path not in found and path.name.lower() not in _NO_LABELS)
     orphans = tuple(LeftOut(path, _NO_IMAGE) for path in left)
-    return replace(annotated_dataset(tree, NAME, entries), files=Files(left_out=orphans))
+    dataset = annotated_dataset(tree, NAME, entries)
+    notes = (*dataset.notes, *_without_files(tree, labels, images))
+    return replace(dataset, files=Files(left_out=orphans), notes=notes)
+
+
+def _without_files(
+    tree: Tree, labels: Mapping[PurePosixPath, PurePosixPath | None], images: Collection[PurePosixPath]
+) -> tuple[str, ...]:
+    """A note of images that have no text file where other OK images have an empty one: files may be missing.
+
+    Raises:
+        DataError: a whole side has none, though another side's OK images have theirs.
+    """
+    without = [path for path, label in labels.items() if label is None and path in images]
+    empty = [label for label in labels.values() if label and not read_text(tree.root / label).strip()]
+    if not without or not empty:
+        return ()
+    sides: dict[str | None, list[PurePosixPath]] = defaultdict(list)
+    for path in without:
+        sides[split_of(str(path.parent))].append(path)
+    with_some = {split_of(str(path.parent)) for path, label in labels.items() if label}
+    for side, images_of_side in sides.items():
+        if side is not None and side not in with_some:
+            raise DataError(
+                f"{tree.root}: none of the {counted(len(images_of_side), 'images')} of the side {side} has a text "
+                f"file, such as {images_of_side[0]}, though OK images of other sides have an empty one; put their "
+                "label files into the folder, or give each an empty one"
+            )
+    return (
+        f"{counted(len(without), 'images')} without a text file count as OK, such as {min(without)}; {len(empty)} "
+        "others have an empty one. Look whether label files are missing.",
+    )
 
 
 def _entry(
@@ -109,7 +140,7 @@ def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -
         return names[index], None
     if len(numbers) < 7 or len(numbers) % 2 == 0:
         raise ValueError(f"{len(numbers)} numbers; a box has 5, a polygon 1 and two for each corner")
-    return names[index], polygon(numbers[1:], (1.0, 1.0))
+    return names[index], polygon(numbers[1:], (1.0, 1.0), shares=True)
 
 
 def _labels_of_images(tree: Tree) -> dict[PurePosixPath, PurePosixPath | None]:

@@ -165,6 +165,46 @@ def test_what_looks_like_a_mask() -> None:
     assert not looks_like_mask(np.clip(PHOTO // 8, 0, 31))  # dark, but no mask
 
 
+def print_of_a_label(seed: int) -> np.ndarray:
+    """Black on white, with a camera's noise."""
+    rng = np.random.default_rng(seed)
+    page = np.full((64, 96), 240.0)
+    page[10:50:8, 8:88] = 14
+    return np.clip(page + rng.normal(0, 4, page.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "folder", ["missing_label", "no label", "label", "print_labels", "Etikett (label) fehlt"]
+)
+def test_photographs_of_print_are_no_masks(tmp_path: Path, folder: str) -> None:
+    for number in range(6):
+        for kind in ("good", "scratch", folder):
+            draw(tmp_path, (f"{kind}/{number}.png",), print_of_a_label(number))
+        draw(tmp_path, (f"NOK/img_{number}_label.png",), print_of_a_label(number))
+    images, left_out = result(tmp_path)
+    assert len(images) == 24
+    assert not left_out
+    assert not looks_like_mask(np.repeat(print_of_a_label(0)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("folder", ["missing_label", "no label", "wrong-label"])
+def test_what_is_wrong_with_a_label_is_a_kind_even_of_black_and_white_images(
+    tmp_path: Path, folder: str
+) -> None:
+    for number in range(3):
+        draw(tmp_path, (f"good/{number}.png", f"{folder}/{number}.png"), MASK)
+    images, _ = result(tmp_path)
+    assert len(images) == 6
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_masks_that_were_compressed_are_masks(quality: int) -> None:
+    rng = np.random.default_rng(quality)
+    page = (cv2.GaussianBlur(rng.normal(0, 1, (200, 300)), (0, 0), 6) > 0.06).astype(np.uint8) * 255
+    packed = cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    assert looks_like_mask(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8))
+
+
 PARTS = st.sampled_from(["good", "dent", "masks", "gt", "images", "train", "lot1", "scratch_mask"])
 FILES = st.sampled_from(
     ["1.png", "1.jpg", "1_mask.png", "mask_1.png", "2-gt.bmp", "img_2.png", "gt.png", "_.png"]

@@ -39,6 +39,14 @@ _MASK_WORDS = word_set(
     掩码 掩膜 标注 标签 マスク 마스크
     """
 )
+_OF_DEFECTS = word_set(
+    """
+    missing missed no without wrong bad torn lost misplaced misaligned misprinted skewed crooked wrinkled damaged double
+    fehlt fehlend fehlende fehlendes ohne falsch falsche falsches kein keine schief schiefes sans sin senza
+    """
+)
+"""Beside `label` in the name of a folder, they make it a kind of defect."""
+
 _IMAGE_WORDS = word_set(
     "image images img imgs im jpegimages photo photos pic pics picture pictures rgb bild bilder"
 )
@@ -55,6 +63,7 @@ _LOOKED_AT = 5  # files of a set of like names that are looked at
 _FEW_COLOURS = 32
 _NEAR_AN_END = 32  # grey levels; JPEG masks stray that far from black and white
 _MOSTLY = 0.9
+_MOSTLY_EQUAL = 0.5  # of its pixels are of the two commonest levels
 Rank = tuple[int, int, bool]
 """How far a mask is from an image: folders that it lacks, names that were tried before, whether it is lossy."""
 
@@ -120,7 +129,11 @@ def looks_like_mask(image: NDArray[np.uint8]) -> bool:
         return True
     grey = cv2.cvtColor(np.ascontiguousarray(small), cv2.COLOR_RGB2GRAY)
     dark, bright = grey < _NEAR_AN_END, grey > 255 - _NEAR_AN_END
-    return bool((dark | bright).mean() >= _MOSTLY and bright.any() and dark.any())
+    if (dark | bright).mean() < _MOSTLY or not (bright.any() and dark.any()):
+        return False
+    # A mask that was compressed is black and white but for its edges; a photograph of print has noise everywhere.
+    commonest = sum(int(np.bincount(grey[end]).max()) for end in (dark, bright))
+    return commonest >= _MOSTLY_EQUAL * grey.size
 
 
 # --------------------------------------------------------------------------------------- names
@@ -145,7 +158,7 @@ def _mask_name(path: PurePosixPath) -> _MaskName | None:
     """What the path says of a mask; None where it says nothing of one."""
     folders = [_tokens(part) for part in path.parts[:-1]]
     tokens = _tokens(_stem(path))
-    depth = next((place for place, words in enumerate(folders) if _MASK_WORDS & {*words}), None)
+    depth = next((place for place, words in enumerate(folders) if _is_of_masks(words)), None)
     rest = [word for word in tokens if word not in _MASK_WORDS]
     if depth is None and (not rest or len(rest) == len(tokens)):
         return None
@@ -156,6 +169,11 @@ def _mask_name(path: PurePosixPath) -> _MaskName | None:
     if depth is not None:
         family = ("folder", depth, tuple(folders[depth]))
     return _MaskName(family, _places(path), _distinct(_joined(words) for words in stems if words))
+
+
+def _is_of_masks(words: Sequence[str]) -> bool:
+    """Whether a folder's name speaks of masks; of a print whose label is missing it speaks as of a defect."""
+    return not _MASK_WORDS.isdisjoint(words) and _OF_DEFECTS.isdisjoint(words)
 
 
 def _tokens(name: str) -> list[str]:

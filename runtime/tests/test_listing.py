@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.listing import MASKS, Listing, list_images, unique_names
+from ltcam_runtime.listing import FURTHER, MASKS, Listing, list_images, unique_names
 from ltcam_runtime.searching import (
     CLOSED,
     HIDDEN,
@@ -83,14 +84,33 @@ def test_an_input_that_stands_for_nothing_is_named(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="is neither a file, a folder, a manifest nor a pattern"):
+    with pytest.raises(DataError, match="it is neither a file, a folder, a manifest nor a pattern"):
         list_images([text])
 
 
 def test_a_folder_without_images_is_named_even_beside_others(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds no images; images end in"):
-        list_images([str(folder), str(tmp_path / "empty")])
+    found = list_images([str(folder), str(tmp_path / "empty"), str(tmp_path / "gone.png")])
+    assert [name for name, _ in found.failed] == [str(tmp_path / "empty"), str(tmp_path / "gone.png")]
+    assert found.failed[0][1].startswith("it holds no images; images end in")
+    assert found.files == list_images([str(folder)]).files
+    with pytest.raises(DataError, match="empty: it holds no images; images end in"):
+        list_images([str(tmp_path / "empty")])
+
+
+def test_an_empty_text_is_not_the_folder_one_is_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for inputs in ([""], ["", "."], [".", ""]):
+        with pytest.raises(DataError, match="an input is empty"):
+            list_images(inputs)
+
+
+def test_more_pictures_are_found_whatever_a_file_is_called(folder: Path) -> None:
+    pages = [Image.new("L", (8, 8), value) for value in (40, 90)]
+    pages[0].save(folder / "pages.png", "TIFF", save_all=True, append_images=pages[1:])
+    pages[0].save(folder / "moving.jpg", "GIF", save_all=True, append_images=pages[1:])
+    pages[0].save(folder / "moving.png", save_all=True, append_images=pages[1:])
+    assert counts(list_images([str(folder)]))[FURTHER] == 3
 
 
 def test_results_below_the_folder_are_not_taken_for_images(folder: Path) -> None:
@@ -238,12 +258,12 @@ def test_a_text_that_is_no_list_stops_nothing(tmp_path: Path) -> None:
 
     for name in ("list.tsv", "list.txt", "notes.txt", "notes.tsv"):
         (tmp_path / name).write_text("path" if name.startswith("list") else "by me")
-    for name in ("list.tsv", "list.txt"):
-        found = list_images([str(tmp_path / name), str(tmp_path / "notes.txt")], table=table)
+    for name, notes in itertools.product(("list.tsv", "list.txt"), ("notes.txt", "notes.tsv")):
+        found = list_images([str(tmp_path / name), str(tmp_path / notes)], table=table)
         assert found.files == (("a.png", tmp_path / "a.png"),)
-        assert found.failed == ((str(tmp_path / "notes.txt"), "no column path"),)
-    with pytest.raises(DataError, match=r"notes\.tsv: no column path"):
-        list_images([str(tmp_path / "list.tsv"), str(tmp_path / "notes.tsv")], table=table)
+        assert found.failed == ((str(tmp_path / notes), "no column path"),)
+    with pytest.raises(DataError, match=r"notes\.tsv: no column path$"):
+        list_images([str(tmp_path / "notes.tsv")], table=table)
 
 
 def test_files_of_one_name_are_told_apart_by_the_folders_they_were_found_in(tmp_path: Path) -> None:

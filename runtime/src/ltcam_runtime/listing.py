@@ -33,7 +33,8 @@ from ltcam_runtime.searching import (
 MASKS = "masks of other images"
 FURTHER = "files with several pages or frames, of which the first is inspected: save the others as files"
 
-_SEVERAL = frozenset({".tif", ".tiff", ".gif", ".webp"})
+_SEVERAL = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF")
+"""How files of formats begin that are used for several pictures."""
 _FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
 
@@ -62,13 +63,19 @@ class Listing:
         ]
 
     def _with_more(self) -> list[str]:
-        """Files that hold more pictures than one, by the suffixes of formats that are used so."""
+        """Files that hold more pictures than one, of formats that are used so."""
         found = []
         for name, path in self.files:
-            with suppress(InputError):  # said when it is read
-                if path.suffix.lower() in _SEVERAL and has_more_pictures(path):
+            with suppress(InputError, OSError):  # said when it is read
+                if _may_hold_several(path) and has_more_pictures(path):
                     found.append(name)
         return found
+
+
+def _may_hold_several(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(256)
+    return head.startswith(_SEVERAL) or (head.startswith(b"\x89PNG") and b"acTL" in head)
 
 
 def list_images(
@@ -93,20 +100,23 @@ def list_images(
         refuse: called with every folder given; raises where that cannot be meant.
 
     Raises:
-        DataError: an input without any image.
+        DataError: no input with any image; an empty one, as of a variable of the shell that is not set.
     """
     paths: dict[Path, str] = {}
     notes = _Notes()
     for text in inputs:
+        if not text:
+            raise DataError('an input is empty (""); give a file, a folder, a manifest or a pattern')
         before = len(notes.failed)
         found = _files_of(text, notes, out, table, refuse)
         if not found and len(notes.failed) == before:
-            raise DataError(_nothing_in(text))
+            notes.failed.append((text, _nothing_in(text)))
         for name, path in found:
             paths.setdefault(path.absolute(), name)
     if not paths:
         name, reason = notes.failed[0]
-        raise DataError(f"{name}: {reason}, and there is nothing else to inspect")
+        more = ", and there is nothing else to inspect" if len(notes.failed) > 1 or name not in inputs else ""
+        raise DataError(f"{name}: {reason}{more}")
     files = unique_names([(name, path) for path, name in paths.items()])
     return Listing(tuple(files), tuple(notes.failed), tuple(sorted(set(notes.left_out), key=_by_path)))
 
@@ -181,23 +191,21 @@ def _files_of(
 def _listed(
     path: Path, table: Callable[[Path], Iterable[tuple[str, Path]]], notes: _Notes
 ) -> list[tuple[str, Path]]:
-    """What a table lists; a text that is none may have come by a pattern of the shell, and stops nothing."""
+    """What a table lists; one that is none, as may have come by a pattern of the shell, stops nothing."""
     try:
         return list(table(path))
     except DataError as error:
-        if path.suffix.lower() != ".txt":
-            raise
         notes.failed.append((str(path), str(error).removeprefix(f"{path}: ")))
         return []
 
 
 def _nothing_in(text: str) -> str:
     what = (
-        "holds no images"
+        "it holds no images"
         if _is_folder(Path(text))
-        else "is neither a file, a folder, a manifest nor a pattern that fits any image"
+        else "it is neither a file, a folder, a manifest nor a pattern that fits any image"
     )
-    return f"{text} {what}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+    return f"{what}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
 
 
 def _is_folder(path: Path) -> bool:

@@ -104,7 +104,9 @@ class Writing:
             if kind not in CHOICES:
                 close = get_close_matches(kind, CHOICES, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                raise SettingsError(f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}{hint}")
+                raise SettingsError(
+                    f"`save` {kind!r} is unknown; choose from {', '.join(CHOICES)}, or none alone{hint}"
+                )
 
 
 def kinds_to_save(text: str) -> tuple[str, ...]:

@@ -76,10 +76,14 @@ def test_wrong_files_are_listed_with_exit_code_1(
     metrics = strict(result.out)
     failed = {Path(entry["image"]).name: entry["reason"] for entry in metrics["failed"]}
     assert failed.keys() == {*zoo.broken, "00.png", "01.png"}
-    assert failed["00.png"] == "the mask is 64 x 95, its image 64 x 96 (height x width)"
-    assert "empty" in failed["01.png"]
+    assert failed["00.png"] == (
+        "its mask masks/hole/00.png: the mask is 64 x 95, its image 64 x 96 (height x width)"
+    )
+    assert failed["01.png"].startswith("its mask masks/hole/01.png: the file is empty")
+    images, verdicts = metrics["images"], metrics["image"]["counts"]
+    assert images["total"] == sum(verdicts.values()), "a faulty mask says nothing against image and verdict"
     assert all(words in failed[name] for name, words in zoo.broken.items())
-    assert "not measured: hole/00.png: the mask is" in result.err
+    assert "not measured: hole/00.png: its mask masks/hole/00.png: the mask is" in result.err
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "truncated.jpg" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,8 @@ from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder, write_file
-from ltcam_runtime.inspector import Inspected
 from ltcam_runtime.pages.notebook import facts_html
+from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import csv_text
 
@@ -201,23 +202,33 @@ def _measure(
     files = ((sample.id, sample.path) for sample in samples)
     found = inspector.inspect_files(files, batch_size=execution.batch_size, gate=False)
     for done, (sample, item) in enumerate(zip(samples, found, strict=True), start=1):
-        try:
-            record, truth = _record(sample, item)
-        except (InputError, ValueError) as error:
-            failed.append((sample.id, error.reason if isinstance(error, InputError) else str(error)))
-        else:
-            records.append(record)
-            assert item.inspection is not None  # noqa: S101  # else there is no record
-            histograms.add(record, item.inspection.heatmap, truth)
         execution.listener.inspecting(done, len(samples))
+        if item.inspection is None:
+            failed.append((sample.id, item.reason))
+            continue
+        truth, problem = _truth_of(sample, item.inspection.size)
+        if problem:
+            failed.append((sample.id, problem))
+        try:
+            record = _record(sample, item.inspection, truth)
+        except ValueError as error:
+            failed.append((sample.id, str(error)))
+            continue
+        records.append(record)
+        histograms.add(record, item.inspection.heatmap, truth)
     return records, histograms, failed
 
 
-def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bool_] | None]:
-    inspection = item.inspection
-    if inspection is None:
-        raise InputError(sample.path, item.reason)
-    truth = read_truth(sample, inspection.size)
+def _truth_of(sample: Sample, size: tuple[int, int]) -> tuple[NDArray[np.bool_] | None, str]:
+    """The true mask of a sample; or None, and why it cannot be used, which says nothing against image and verdict."""
+    try:
+        return read_truth(sample, size), ""
+    except InputError as error:
+        root = sample.path.parents[sample.id.count("/")]
+        return None, f"its mask {os.path.relpath(error.path, root)}: {error.reason}"
+
+
+def _record(sample: Sample, inspection: Inspection, truth: NDArray[np.bool_] | None) -> ImageRecord:
     prediction = Prediction(
         mask=inspection.mask,
         boxes=[region.box for region in inspection.regions],
@@ -226,7 +237,7 @@ def _record(sample: Sample, item: Inspected) -> tuple[ImageRecord, NDArray[np.bo
         class_scores=inspection.class_scores,
         heatmap=inspection.heatmap,
     )
-    return record_image(sample.id, sample.label, prediction, truth), truth
+    return record_image(sample.id, sample.label, prediction, truth)
 
 
 def _images_csv(records: Sequence[ImageRecord]) -> str:
@@ -251,7 +262,7 @@ def _example_pictures(
         sample, record = by_id[item.name], record_of[item.name]
         if item.image is None or item.inspection is None:
             continue
-        truth = read_truth(sample, item.inspection.size) if sample.defective else None
+        truth = _truth_of(sample, item.inspection.size)[0] if sample.defective else None
         found = item.inspection
         picture = comparison_picture(item.image, truth, found.mask, found.heatmap)
         own = None if record.counts is None or not sample.defective else iou(record.counts.pixels)

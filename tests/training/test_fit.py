@@ -378,9 +378,8 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(
             raise KeyboardInterrupt
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent has set
-    with pytest.raises(KeyboardInterrupt) as stopped:
+    with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, settings_of(epochs=2), listener=Listener(step=interrupt))
-    assert ("continue with `resume=True`" in str(stopped.value)) == (epoch == 1)
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     signal.signal(signal.SIGINT, handler)
 

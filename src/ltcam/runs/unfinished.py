@@ -141,9 +141,11 @@ def checkpoints(out: Path, *, resume: bool) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
     try:
         yield work
-    except BaseException:
+    except BaseException as error:
         if not _resumable(work):
             shutil.rmtree(work, ignore_errors=True)
+        elif isinstance(error, KeyboardInterrupt):
+            raise type(error)("finished epochs are kept, continue with `resume=True`") from error
         raise
 
 

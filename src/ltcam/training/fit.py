@@ -301,9 +301,8 @@ def _run(
     except SystemExit as stopped:  # Lightning's answer to SIGINT and SIGTERM, which it also leaves ignored
         for kind, handler in handlers:
             signal.signal(kind, handler)
-        kept = "finished epochs are kept, continue with `resume=True`" if checkpoint.is_file() else ""
         asked_to_end = isinstance(stopped, SIGTERMException) or isinstance(stopped.__context__, Terminated)
-        raise (Terminated if asked_to_end else KeyboardInterrupt)(kept) from stopped
+        raise (Terminated if asked_to_end else KeyboardInterrupt) from stopped
 
 
 def finished_epochs(checkpoints: Path) -> int:

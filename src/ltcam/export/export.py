@@ -165,7 +165,8 @@ def export_run(
     except ExportError as error:
         raise ExportError(f"nothing was written: {error}") from error
     if settings.precision == "int8":
-        found, note = _in_int8(inspector, model, found, settings.calibration, progress)
+        plain = build_graph(_pipeline(inspector), plain=True)
+        found, note = _in_int8(inspector, plain, found, settings.calibration, progress)
     write_file(out, found.content)
     return Exported(out, len(found.content), found.part, found.parity, note)
 
@@ -201,7 +202,7 @@ def _in_int8(
     files: Sequence[Path],
     progress: Callable[[str], None],
 ) -> tuple[_Candidate, str]:
-    """The graph in 8 bits, or the whole one where that gains nothing or says something else; and a sentence on it."""
+    """A plain graph in 8 bits, or the whole one where that gains nothing or says something else; and a sentence."""
     progress("int8")
     pictures = _readable(inspector, files[:: -(-len(files) // _MOST_CALIBRATED)])
     size = inspector.network.image_size

@@ -12,15 +12,23 @@ from onnx import TensorProto
 
 from ltcam.export.onnx_graph import OnnxGraph
 from ltcam.export.tracing import NORMALISATIONS, Batch, Dim, Node, Shape, Trace, normalisation
+from ltcam.export.winograd import layer_of, write_convolution
 from ltcam_runtime.errors import ExportError
 
 
 class Emitter:
     """Writes traces into an ONNX graph, and knows which value each node became."""
 
-    def __init__(self, graph: OnnxGraph, images: str):
-        """`images`: a value of the graph whose first dimension is the number of images."""
+    def __init__(self, graph: OnnxGraph, images: str, *, fewer_products: bool = False):
+        """What to write into.
+
+        Args:
+            graph: to write into.
+            images: a value of the graph whose first dimension is the number of images.
+            fewer_products: whether large convolutions are written as in `winograd`.
+        """
         self.graph = graph
+        self.fewer_products = fewer_products
         self._images = images
         self._values: dict[Node, str] = {}
         self._batch = ""
@@ -274,6 +282,12 @@ def _convolution(emitter: Emitter, node: Node) -> str:
         "dilations": list(dilation),
         "group": groups,
     }
+    layer = layer_of(image.shape, weight.shape, options, transposed=transposed)
+    if emitter.fewer_products and layer is not None:
+        found = write_convolution(emitter.graph, inputs[0], inputs[1], layer)
+        return (
+            emitter.graph.op("Add", found, per_channel(emitter, bias.value, 4)) if bias is not None else found
+        )
     if transposed:
         return emitter.graph.op("ConvTranspose", *inputs, **options, output_padding=list(output_padding))
     return emitter.graph.op("Conv", *inputs, **options)

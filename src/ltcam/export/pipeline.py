@@ -55,11 +55,15 @@ class Pipeline:
         return {name: cam for name, cam in self.maps.items() if not is_drawn(cam)}
 
 
-def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
+def build_graph(pipeline: Pipeline, *, plain: bool = False) -> onnx.ModelProto:
     """The graph of a pipeline.
 
     Its input `images` is (N, H, W, 3) uint8 RGB; its outputs are `logits` and `probabilities` (N, K) and, for each
     map, `heatmap` (of several, `heatmap:NAME`) (N, H, W), all float32.
+
+    Args:
+        pipeline: what it is made of.
+        plain: whether all convolutions are written as such; else large ones of graphs without gradients are not.
 
     Raises:
         ExportError: what has no translation, naming operator and layer.
@@ -67,7 +71,7 @@ def build_graph(pipeline: Pipeline) -> onnx.ModelProto:
     graph = OnnxGraph()
     height, width = pipeline.image_size
     images = graph.add_input(IMAGES, TensorProto.UINT8, ("N", height, width, 3))
-    emitter = Emitter(graph, images)
+    emitter = Emitter(graph, images, fewer_products=not plain and not pipeline.explained)
     with evaluating(pipeline.network), _naming_layers(pipeline):
         outputs, heatmaps = _written(pipeline, emitter, _normalised(graph, images, pipeline))
     classes = outputs.shape[1]

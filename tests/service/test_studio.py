@@ -17,7 +17,7 @@ from tests.service.conftest import decoded, png
 from ltcam.service.history import History
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FilePayload, Page
+    from playwright.sync_api import Browser, FilePayload, Page, Route
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -99,6 +99,43 @@ def test_drop_slide_and_review_by_keyboard(page: Page, history: History) -> None
     assert (record.finding.verdict, review.decision) == ("defect", "false_alarm")
     page.keyboard.press("k")
     until(page, "document.querySelector('#name').textContent === 'fine.png'")
+
+
+def test_who_is_fast_decides_on_what_is_shown(page: Page, history: History) -> None:
+    """C on one, J to the next, O there while the first answer is still on its way."""
+    drop(page, ("one.png", png()), ("two.png", png(spot=False)))
+    page.click("#list li:nth-child(1) button")
+    first = page.text_content("#list li:nth-child(1) .what")
+    until(page, f"document.querySelector('#name').textContent === '{first}'")
+    held: list[Route] = []
+    page.route("**/reviews", lambda route: held.append(route) if not held else route.continue_())
+    page.focus("#stage")
+    page.keyboard.press("c")
+    page.keyboard.press("j")
+    until(page, f"document.querySelector('#name').textContent !== '{first}'")
+    held[0].continue_()
+    until(page, "document.querySelector('#list li:nth-child(1)').textContent.includes('✓')")
+    assert page.text_content("#said") == "", "nothing was said of what is shown"
+    page.keyboard.press("o")
+    until(page, "document.querySelector('[data-decision=ok]').getAttribute('aria-pressed') === 'true'")
+    decisions = {record.finding.name: review.decision for record, review in history.reviewed()}
+    second = ({"one.png", "two.png"} - {first}).pop()
+    assert decisions == {first: "confirmed", second: "ok"}
+
+
+def test_an_answer_that_comes_too_late_is_not_shown(page: Page) -> None:
+    drop(page, ("part.png", png()))
+    until(page, "document.querySelector('#name').textContent === 'part.png'")
+    held: list[Route] = []
+    page.route("**/preview", held.append)
+    with page.expect_request("**/preview"):
+        page.select_option("#ask-sharpen", "bright")
+    page.click("#as-inspected")
+    with page.expect_response("**/preview") as answered:
+        held[0].continue_()
+    answered.value.finished()
+    page.wait_for_timeout(300)
+    assert page.text_content("#answered") == ""
 
 
 def test_paint_undo_save_and_reload(page: Page, history: History) -> None:

@@ -30,7 +30,11 @@ export function drawChoices(model) {
   $("side-by-side").hidden = !model.methods.length;
 }
 
+// Of questions and of galleries the latest counts: what an earlier one is answered is not shown.
+let asking = 0, gallery = 0;
+
 export function reset() {
+  asking += 1;
   for (const name of FIELDS) fieldOf(name).value = "";
   $("answered").textContent = "";
 }
@@ -50,11 +54,10 @@ async function answerOf(id, wanted) {
   return { ...answer, heatmap, mask };
 }
 
-// Calls `show` with the answer, or with null where the run's own settings are asked for. Later questions win.
+// Calls `show` with the answer, or with null where the run's own settings are asked for.
 export function listen({ current, show, say }) {
-  let number = 0;
   const ask = async () => {
-    const id = current(), wanted = asked(), mine = ++number;
+    const id = current(), wanted = asked(), mine = ++asking;
     if (!id) return;
     if (!Object.keys(wanted).length) {
       $("answered").textContent = "";
@@ -63,7 +66,7 @@ export function listen({ current, show, say }) {
     }
     try {
       const answer = await answerOf(id, wanted);
-      if (mine !== number || id !== current()) return;
+      if (mine !== asking || id !== current()) return;
       show(answer);
       $("answered").textContent = `${t(answer.verdict)} ${answer.score.toFixed(3)} · ${answer.regions.length} ${t("regions")} · ${Math.round(1000 * answer.seconds)} ms`;
     } catch (error) {
@@ -77,6 +80,7 @@ export function listen({ current, show, say }) {
 
 async function sideBySide(id, ask, say) {
   if (!id) return;
+  const mine = ++gallery;
   const [methods, stages] = ["method", "stages"].map((name) => [...fieldOf(name).options].slice(1));
   const wanted = [["", t("asRun"), {}], ...methods.map(({ value }) => ["method", value, { method: value }]),
     ...stages.map(({ value, text }) => ["stages", text, { stages: value }])];
@@ -84,9 +88,10 @@ async function sideBySide(id, ask, say) {
   $("gallery").showModal();
   const image = await api.bitmap(`/v1/inspections/${id}/image`);
   for (const [field, caption, overrides] of wanted) {
-    if (!$("gallery").open) return;
+    if (!$("gallery").open || mine !== gallery) return;
     try {
       const answer = await answerOf(id, overrides);
+      if (mine !== gallery) return;
       $("gallery-pictures").append(figureOf(image, answer, caption, () => {
         $("gallery").close();
         for (const name of ["method", "stages"]) fieldOf(name).value = name === field ? overrides[field] : "";

@@ -38,8 +38,10 @@ function doubt(item) {
 }
 
 async function loadList(more = false) {
+  const mine = (state.asked = (state.asked ?? 0) + 1);
   await trying(async () => {
     const page = await api.inspections(more ? { ...query(), before: state.before } : query());
+    if (mine !== state.asked) return; // another list was asked for meanwhile
     state.items = more ? [...state.items, ...page.items] : page.items;
     state.before = page.before;
     if (new FormData($("filter")).get("what") === "queue") state.items.sort((a, b) => doubt(a) - doubt(b));
@@ -136,28 +138,37 @@ function drawReview(review) {
 
 async function decide(decision) {
   if (!state.current) return;
+  const { id } = state.current;
   await trying(async () => {
-    const item = await api.review(state.current.id, { decision, kind: $("kind").value, note: $("note").value });
-    state.current = item;
-    state.items = state.items.map((other) => (other.id === item.id ? item : other));
-    drawReview(item.review);
-    drawList();
-    say(`${item.name}: ${t("saved")}`);
+    const item = await api.review(id, { decision, kind: $("kind").value, note: $("note").value });
+    reviewed(item);
+    say(`${visible(item.name)}: ${t("saved")}`);
   });
 }
 
 async function savePainted() {
   if (!viewer.painted || !viewer.canUndo) return;
+  const { id } = state.current;
   await trying(async () => {
-    const item = await api.paint(state.current.id, await viewer.paintedPng());
-    state.current = item;
-    state.items = state.items.map((other) => (other.id === item.id ? item : other));
-    drawReview(item.review);
-    drawList();
-    viewer.undoable = [];
-    toolsChanged();
+    const item = await api.paint(id, await viewer.paintedPng());
+    if (reviewed(item)) {
+      viewer.undoable = [];
+      toolsChanged();
+    }
     say(`${t("mask")}: ${t("saved")}`);
   });
+}
+
+// Whether what was reviewed is still shown: who is fast is at another one when the answer comes.
+function reviewed(item) {
+  state.items = state.items.map((other) => (other.id === item.id ? item : other));
+  const shown = item.id === state.current?.id;
+  if (shown) {
+    state.current = item;
+    drawReview(item.review);
+  }
+  drawList();
+  return shown;
 }
 
 // ------------------------------------------------------------------------------------------------ tools and layers

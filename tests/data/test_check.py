@@ -201,6 +201,9 @@ def test_soft_masks_mask_like_images_and_odd_shapes(
     )
     (tmp_path / "masks/dent/lot0/0.png").unlink()
     mark("dent/lot1/drawn.png")
+    hot = np.zeros((48, 64), np.uint8)
+    hot[20, 30] = 255  # a frame without light and with a hot pixel
+    Image.fromarray(hot).save(tmp_path / "dent/lot1/hot.png")
     paint("good/lot0/wide.png", 77, (48, 120))
     report = check_dataset(read_dataset(tmp_path))
     assert ids(report.soft_masks) == ["dent/lot0/0.png"]

@@ -186,8 +186,8 @@ def _mask_like(image: NDArray[np.uint8]) -> str:
     few = image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)].reshape(-1, 3)
     if few.shape[0] < _FEWEST_PIXELS or len(np.unique(few[:_FEWEST_PIXELS], axis=0)) > 2:
         return ""
-    colours = np.unique(few, axis=0)
-    return "it holds two colours only, as masks do" if len(colours) == 2 else ""
+    colours, counts = np.unique(few, axis=0, return_counts=True)
+    return "it holds two colours only, as masks do" if len(colours) == 2 and counts.min() > 1 else ""
 
 
 def _size_problem(marks: NDArray[np.bool_] | None, image: NDArray[np.uint8]) -> str:

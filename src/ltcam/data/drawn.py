@@ -231,3 +231,27 @@ def polygon(numbers: Sequence[float], size: tuple[float, float], *, shares: bool
         raise ValueError("a polygon needs three corners or more, two finite numbers each")
     scaled = points.reshape(-1, 2) / (size[1], size[0])
     return Polygon(tuple((float(x), float(y)) for x, y in scaled), None if shares else size)
+
+
+_CORNERS = 90  # of an ellipse: the largest distance to it is 0.06 % of its radius
+
+
+def ellipse(
+    centre: tuple[float, float], radii: tuple[float, float], size: tuple[int, int], *, degrees: float = 0.0
+) -> Polygon:
+    """A polygon that is an ellipse for people.
+
+    Args:
+        centre: (x, y) in pixels.
+        radii: along x and y, before it is turned.
+        size: (height, width) of the image.
+        degrees: that it is turned by, clockwise.
+
+    Raises:
+        ValueError: no finite numbers.
+    """
+    turns = np.arange(_CORNERS) * (2 * np.pi / _CORNERS)
+    along, across = radii[0] * np.cos(turns), radii[1] * np.sin(turns)
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    corners = np.stack([along * cosine - across * sine, along * sine + across * cosine], axis=1) + centre
+    return polygon(corners.ravel().tolist(), size)

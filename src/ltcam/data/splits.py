@@ -84,7 +84,7 @@ def default_split(dataset: Dataset, seed: int) -> Dataset:
     """
     if any(sample.split == "test" for sample in dataset.samples):
         return _with_sides(dataset, {sample.id: sample.split or "train" for sample in dataset.samples})
-    if dataset.layout == "ksdd" and _commutators(dataset) > _KSDD_TEST <= _commutators(dataset):
+    if dataset.layout == "ksdd" and _commutators(dataset) > _KSDD_TEST:
         return paper_split(dataset)
     return split_by_group(dataset, val_share=0.0, test_share=DEFAULT_TEST_SHARE, seed=seed)
 

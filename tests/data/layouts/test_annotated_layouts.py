@@ -538,6 +538,64 @@ def test_cvat(paint: Paint, tmp_path: Path) -> None:
     assert found["images/f.png"].mask is not None  # a tag says nothing of places
 
 
+@pytest.mark.parametrize("degrees", [0, 30, 90, 200])
+def test_ellipses_of_cvat_are_turned(paint: Paint, tmp_path: Path, degrees: int) -> None:
+    paint("images/a.png")
+    paint("images/b.png")
+    drawn = f'<ellipse label="dent" cx="32" cy="24" rx="16" ry="4" rotation="{degrees}"/>'
+    cvat(tmp_path / "annotations.xml", picture("a.png", drawn) + picture("b.png"))
+    found = truth(by_id(read_dataset(tmp_path))["images/a.png"])
+    expected = np.zeros(SIZE, np.uint8)
+    cv2.ellipse(expected, (32, 24), (16, 4), degrees, 0, 360, 1, -1)
+    assert (found & (expected > 0)).sum() / (found | (expected > 0)).sum() > 0.8
+
+
+@pytest.mark.parametrize("layout", ["coco", "labelme", "cvat", "yolo", "label-studio"])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_what_is_called_good_is_no_part_of_the_mask(
+    paint: Paint, tmp_path: Path, layout: str, boxed: bool
+) -> None:
+    """An area that was looked at, say; its pixels are not the defect's, and need not be known."""
+    paint("a.png")
+    paint("b.png")
+    pairs = list(zip(CORNERS[::2], CORNERS[1::2], strict=True))
+    wide = [(0, 0), (64, 0), (64, 48), (0, 48)]
+    if layout == "coco":
+        extra = mark_of(0, 8, None if boxed else [[n for point in wide for n in point]])
+        coco(tmp_path / "export.json", ["a.png", "b.png"], [mark_of(0, 3, [CORNERS]), extra])
+    if layout == "labelme":
+        extra = drawn("rectangle", "good", [0, 0], [64, 48]) if boxed else drawn("polygon", "good", *wide)
+        labelme(tmp_path / "a.json", "a.png", drawn("polygon", "crack", *pairs), extra)
+    if layout == "cvat":
+        texts = [";".join(f"{x},{y}" for x, y in each) for each in (pairs, wide)]
+        extra_text = (
+            '<box label="ok" xtl="0" ytl="0" xbr="9" ybr="9"/>'
+            if boxed
+            else f'<polygon label="ok" points="{texts[1]}"/>'
+        )
+        body = f'<polygon label="crack" points="{texts[0]}"/>{extra_text}'
+        cvat(tmp_path / "annotations.xml", picture("a.png", body) + picture("b.png"))
+    if layout == "yolo":
+        (tmp_path / "classes.txt").write_text("crack\nnormal\n")
+        rows = [
+            " ".join([str(kind), *(f"{x / 64} {y / 48}" for x, y in each)])
+            for kind, each in ((0, pairs), (1, wide))
+        ]
+        (tmp_path / "a.txt").write_text("\n".join([rows[0], "1 0.5 0.5 0.9 0.9" if boxed else rows[1]]))
+    if layout == "label-studio":
+        extra = (
+            result("rectanglelabels", "OK", x=0, y=0, width=90, height=90)
+            if boxed
+            else result("polygonlabels", "OK", points=percent([n for point in wide for n in point]))
+        )
+        crack = result("polygonlabels", "crack", points=percent(CORNERS))
+        tasks = [task("a.png", crack, extra), task("b.png", result("choices", "OK"))]
+        (tmp_path / "project.json").write_text(json.dumps(tasks))
+    sample = by_id(read_dataset(tmp_path))["a.png"]
+    assert sample.label == "crack"
+    assert np.array_equal(truth(sample), SQUARE)
+
+
 # ---------------------------------------------------------------------------------------- voc
 
 

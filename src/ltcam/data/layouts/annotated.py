@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Self
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element  # the type; defusedxml does the parsing
 
@@ -34,22 +35,45 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the
 
 
 @dataclass(frozen=True)
+class Marked:
+    """Something marked in an image.
+
+    Attributes:
+        kind: what it is called.
+        shapes: its pixels; None where they are not known, as of a box or a point.
+    """
+
+    kind: str
+    shapes: tuple[Shape, ...] | None = None
+
+    @classmethod
+    def of(cls, kind: str, shape: Shape | None) -> Self:
+        """One of one shape, or of none."""
+        return cls(kind, None if shape is None else (shape,))
+
+
+@dataclass(frozen=True)
 class Annotated:
     """One image of an annotation file.
 
     Attributes:
         name: as the file has it: a path, a URL, a name.
         source: the annotation file.
-        kinds: the kind of each object in it.
-        shapes: their pixels, or None where those of an object are not known.
+        objects: what is marked in it.
+        tags: what is said of the whole image.
         split: the side that the file names, or None.
     """
 
     name: str
     source: Path
-    kinds: tuple[str, ...]
-    shapes: tuple[Shape, ...] | None
+    objects: tuple[Marked, ...] = ()
+    tags: tuple[str, ...] = ()
     split: Split | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What objects and tags are called."""
+        return (*(each.kind for each in self.objects), *self.tags)
 
     @property
     def label(self) -> str:
@@ -57,20 +81,24 @@ class Annotated:
         counts = Counter(defects(self.kinds))
         return max(counts, key=lambda kind: counts[kind]) if counts else OK
 
+    @property
+    def shapes(self) -> tuple[Shape, ...] | None:
+        """The pixels of its defects; None where those of one are not known, or where tags alone speak of some."""
+        found = [each.shapes for each in self.objects if is_defect(each.kind)]
+        if None in found or (not found and any(map(is_defect, self.tags))):
+            return None
+        return tuple(shape for shapes in found for shape in shapes or ())
+
+
+def is_defect(kind: str) -> bool:
+    """Whether a kind means a defect. A number does: annotation tools number kinds that have no name."""
+    return kind.strip().isdecimal() or not means_ok(kind)
+
 
 def defects(kinds: Iterable[str]) -> list[str]:
-    """The kinds that mean a defect. A number is one: annotation tools number kinds that have no name.
-
-    One that only says that there is a defect (`NOK`) counts where no other does.
-    """
-    found = [kind for kind in kinds if kind.strip().isdecimal() or not means_ok(kind)]
+    """The kinds that mean a defect; one that only says that there is some (`NOK`) counts where no other does."""
+    found = [kind for kind in kinds if is_defect(kind)]
     return [kind for kind in found if not means_any_defect(kind)] or found
-
-
-def outlined(shapes: Sequence[Shape | None], kinds: Sequence[str]) -> tuple[Shape, ...] | None:
-    """The outlines of an image's objects; None where one has none, or where tags alone say that there is a defect."""
-    known = tuple(shape for shape in shapes if shape is not None)
-    return known if len(known) == len(shapes) and (known or not kinds) else None
 
 
 def read_text(path: Path) -> str:
@@ -167,7 +195,11 @@ def annotated_dataset(tree: Tree, layout: str, entries: Iterable[Annotated]) -> 
         )
     names = _spellings(merged.values())
     named = {
-        identity: replace(entry, kinds=tuple(names[label_key(kind)] for kind in entry.kinds))
+        identity: replace(
+            entry,
+            objects=tuple(replace(each, kind=names[label_key(each.kind)]) for each in entry.objects),
+            tags=tuple(names[label_key(tag)] for tag in entry.tags),
+        )
         for identity, entry in merged.items()
     }
     samples = [_sample(tree, identity, entry) for identity, entry in named.items()]
@@ -185,9 +217,11 @@ def _spellings(entries: Iterable[Annotated]) -> dict[str, str]:
 
 
 def _together(first: Annotated, second: Annotated) -> Annotated:
-    shapes = None if first.shapes is None or second.shapes is None else (*first.shapes, *second.shapes)
     return replace(
-        first, kinds=(*first.kinds, *second.kinds), shapes=shapes, split=first.split or second.split
+        first,
+        objects=first.objects + second.objects,
+        tags=first.tags + second.tags,
+        split=first.split or second.split,
     )
 
 

@@ -16,6 +16,7 @@ from ltcam.data.dataset import Dataset
 from ltcam.data.drawn import Runs, Shape, expand_runs, polygon
 from ltcam.data.layouts.annotated import (
     Annotated,
+    Marked,
     annotated_dataset,
     files_ending,
     mentions,
@@ -58,15 +59,11 @@ def read_coco(file: Path) -> Iterator[Annotated]:
             objects[_meant(each, "image_id", images)].append(each)
         for key, image in images.items():
             name, size = str(image["file_name"]), (int(image["height"]), int(image["width"]))
-            own = objects[key]
-            shapes = [_shapes(each, size) for each in own]
-            yield Annotated(
-                name=name,
-                source=file,
-                kinds=tuple(str(kinds[_meant(each, "category_id", kinds)]["name"]) for each in own),
-                shapes=None if None in shapes else tuple(shape for each in shapes for shape in each or ()),
-                split=split_of(name, *file.parts[-2:]),
+            marked = (
+                Marked(str(kinds[_meant(each, "category_id", kinds)]["name"]), _shapes(each, size))
+                for each in objects[key]
             )
+            yield Annotated(name, file, tuple(marked), split=split_of(name, *file.parts[-2:]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: not a COCO file that can be read ({_words(error)})") from None
 

@@ -6,19 +6,18 @@ https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.drawn import Polygon, Runs, Shape, polygon
+from ltcam.data.drawn import Runs, Shape, ellipse, polygon
 from ltcam.data.layouts.annotated import (
     Annotated,
+    Marked,
     annotated_dataset,
     files_ending,
     mentions,
-    outlined,
     split_of,
     xml_root,
 )
@@ -28,8 +27,7 @@ from ltcam_runtime.errors import DataError
 NAME = "cvat"
 WANTED = "annotations.xml of CVAT for images, and its images"
 
-_LABELLED = ("mask", "polygon", "ellipse", "box", "polyline", "points", "cuboid", "skeleton", "tag")
-_CORNERS = 90
+_LABELLED = ("mask", "polygon", "ellipse", "box", "polyline", "points", "cuboid", "skeleton")
 
 
 def recognises(tree: Tree) -> bool:
@@ -65,13 +63,12 @@ def read_cvat(file: Path) -> Iterator[Annotated]:
 
 def _entry(file: Path, image: Element) -> Annotated:
     size = (int(image.attrib["height"]), int(image.attrib["width"]))
-    objects = [each for each in image if each.tag in _LABELLED]
-    kinds = tuple(each.attrib["label"] for each in objects)
+    objects = (each for each in image if each.tag in _LABELLED)
     return Annotated(
         name=image.attrib["name"],
         source=file,
-        kinds=kinds,
-        shapes=outlined([_shape(each, size) for each in objects if each.tag != "tag"], kinds),
+        objects=tuple(Marked.of(each.attrib["label"], _shape(each, size)) for each in objects),
+        tags=tuple(each.attrib["label"] for each in image if each.tag == "tag"),
         split=split_of(image.attrib.get("subset", ""), image.attrib["name"]),
     )
 
@@ -87,18 +84,10 @@ def _shape(element: Element, size: tuple[int, int]) -> Shape | None:
             corners = [corner.split(",") for corner in read["points"].split(";")]
             return polygon([float(number) for corner in corners for number in corner], size)
         case "ellipse":
-            return _ellipse(read, size)
+            x, y, radius_x, radius_y = (float(read[name]) for name in ("cx", "cy", "rx", "ry"))
+            return ellipse((x, y), (radius_x, radius_y), size, degrees=float(read.get("rotation", 0)))
         case _:
             return None
-
-
-def _ellipse(read: Mapping[str, str], size: tuple[int, int]) -> Polygon:
-    x, y, radius_x, radius_y = (float(read[name]) for name in ("cx", "cy", "rx", "ry"))
-    turns = [2 * math.pi * step / _CORNERS for step in range(_CORNERS)]
-    numbers = [
-        number for turn in turns for number in (x + radius_x * math.cos(turn), y + radius_y * math.sin(turn))
-    ]
-    return polygon(numbers, size)
 
 
 def _files(tree: Tree) -> list[Path]:

@@ -8,20 +8,19 @@ several people annotated a task, the last one counts. https://labelstud.io/guide
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.drawn import Brush, Polygon, Shape, polygon
+from ltcam.data.drawn import Brush, Shape, ellipse, polygon
 from ltcam.data.labels import means_any_defect, means_ok
 from ltcam.data.layouts.annotated import (
     Annotated,
+    Marked,
     annotated_dataset,
     files_ending,
     mentions,
-    outlined,
     read_text,
     split_of,
 )
@@ -38,8 +37,6 @@ _OF_IMAGES = ("choices", "taxonomy")
 
 _BARE = ("rectangle", "polygon", "ellipse", "brush", "keypoint")
 """What is drawn without a name."""
-
-_CORNERS = 90  # of an ellipse: the largest distance to it is 0.06 % of its radius
 
 
 def recognises(tree: Tree) -> bool:
@@ -79,20 +76,20 @@ def read_tasks(file: Path, of: Literal["annotations", "predictions"] = "annotati
 
 def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annotated:
     named = {result.get("id") for result in results if _is_named(result)}
-    kinds: list[str] = []
-    shapes: list[Shape | None] = []
+    objects: list[Marked] = []
+    tags: list[str] = []
     for result in results:
         own = result.get("value", {}).get(str(result.get("type")))
         if result.get("type") in _BARE and result.get("id") not in named:
             own = []
         if not isinstance(own, list):  # a relation, a text, a rating
             continue
-        kinds += [_kind(each) for each in own] or (  # something drawn may have no name
-            [] if result.get("type") in _OF_IMAGES else [DEFECT]
-        )
-        if result.get("type") not in _OF_IMAGES:
-            shapes.append(_shape(result))
-    return Annotated(name, file, tuple(kinds), outlined(shapes, kinds), split_of(name))
+        kinds = [_kind(each) for each in own]
+        if result.get("type") in _OF_IMAGES:
+            tags += kinds
+        else:  # something drawn may have no name
+            objects += [Marked.of(kind, _shape(result)) for kind in kinds or [DEFECT]]
+    return Annotated(name, file, tuple(objects), tuple(tags), split_of(name))
 
 
 def _kind(value: Any) -> str:
@@ -114,23 +111,17 @@ def _shape(result: Mapping[str, Any]) -> Shape | None:
         case "polygonlabels":
             return polygon([number for point in value["points"] for number in point], (100, 100), shares=True)
         case "ellipselabels":
-            return _ellipse(value, result["original_width"] / result["original_height"])
+            height, width = int(result["original_height"]), int(result["original_width"])
+            return ellipse(
+                (value["x"] * width / 100, value["y"] * height / 100),
+                (value["radiusX"] * width / 100, value["radiusY"] * height / 100),
+                (height, width),
+                degrees=value.get("rotation", 0),
+            )
         case "brushlabels" if value.get("format") == "rle":
             return Brush(bytes(value["rle"]), (int(result["original_height"]), int(result["original_width"])))
         case _:
             return None
-
-
-def _ellipse(value: Mapping[str, float], aspect: float) -> Polygon:
-    """Corners around it; radii and centre are percent of width and height, the angle turns in pixels."""
-    angle = math.radians(value.get("rotation", 0))
-    corners = []
-    for turn in (2 * math.pi * step / _CORNERS for step in range(_CORNERS)):
-        along, across = value["radiusX"] * aspect * math.cos(turn), value["radiusY"] * math.sin(turn)
-        x = value["x"] + (along * math.cos(angle) - across * math.sin(angle)) / aspect
-        y = value["y"] + along * math.sin(angle) + across * math.cos(angle)
-        corners.append((x / 100, y / 100))
-    return Polygon(tuple(corners))
 
 
 def _image(data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.drawn import Runs, Shape, polygon
+from ltcam.data.drawn import Runs, Shape, ellipse, polygon
 from ltcam.data.layouts.annotated import (
     Annotated,
+    Marked,
     annotated_dataset,
     mentions,
-    outlined,
     pictures,
     read_text,
     split_of,
@@ -39,7 +39,6 @@ from ltcam_runtime.writers.coco import run_lengths
 NAME = "labelme"
 WANTED = "a JSON file of LabelMe for each image with a defect"
 
-_CORNERS = 90  # of a circle
 _PNG_SIZE = struct.Struct(">16xII")  # width and height in its first chunk, after the signature
 
 
@@ -56,7 +55,7 @@ def read(tree: Tree) -> Dataset:
     """
     drawn = [read_labelme(file) for file in _files(tree)]
     there = [
-        Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in pictures(tree)
+        Annotated(str(path), tree.root / path, split=split_of(str(path.parent))) for path in pictures(tree)
     ]
     return annotated_dataset(tree, NAME, [*drawn, *there])
 
@@ -70,15 +69,12 @@ def read_labelme(file: Path) -> Annotated:
     try:
         content = json.loads(read_text(file))
         size = (int(content["imageHeight"]), int(content["imageWidth"]))
-        shapes = [_shape(each, size) for each in content["shapes"]]
-        flags = [name for name, set_ in (content.get("flags") or {}).items() if set_]
         name = str(content["imagePath"])
-        kinds = (*(str(each["label"]) for each in content["shapes"]), *flags)
         return Annotated(
             name=name,
             source=file,
-            kinds=kinds,
-            shapes=outlined(shapes, kinds),
+            objects=tuple(Marked.of(str(each["label"]), _shape(each, size)) for each in content["shapes"]),
+            tags=tuple(flag for flag, is_set in (content.get("flags") or {}).items() if is_set),
             split=split_of(name, file.parent.name),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -91,12 +87,9 @@ def _shape(shape: Mapping[str, Any], size: tuple[int, int]) -> Shape | None:
         case "polygon" if len(points) > 2:
             return polygon([number for point in points for number in point], size)
         case "circle":
-            (x, y), edge = points
-            radius = math.dist((x, y), edge)
-            turns = [2 * math.pi * step / _CORNERS for step in range(_CORNERS)]
-            return polygon(
-                [n for a in turns for n in (x + radius * math.cos(a), y + radius * math.sin(a))], size
-            )
+            centre, edge = points
+            radius = math.dist(centre, edge)
+            return ellipse((centre[0], centre[1]), (radius, radius), size)
         case "mask":
             return _mask(shape, size)
         case _:

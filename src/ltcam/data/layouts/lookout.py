@@ -23,6 +23,7 @@ from ltcam.data.dataset import Dataset
 from ltcam.data.layouts.annotated import (
     Annotated,
     ImageFinder,
+    Marked,
     annotated_dataset,
     mentions,
     read_text,
@@ -88,7 +89,7 @@ def _entry(file: Path, row: Mapping[str, Any], finder: ImageFinder) -> Annotated
     split = split_of(file.name, str(Path(name).parent))
     kind = _kind(row)
     mask = _mask(file, row, finder)
-    return Annotated(name, file, (kind,), None if mask is None else (mask,), split)
+    return Annotated(name, file, (Marked.of(kind, mask),), split=split)
 
 
 def _kind(row: Mapping[str, Any]) -> str:

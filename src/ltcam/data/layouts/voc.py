@@ -15,7 +15,15 @@ from pathlib import Path, PurePosixPath
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.layouts import folders
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, split_of, xml_root
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    Marked,
+    annotated_dataset,
+    mentions,
+    pictures,
+    split_of,
+    xml_root,
+)
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key
@@ -42,7 +50,7 @@ def read(tree: Tree) -> Dataset:
     entries = [read_voc(file, names[name_key(file.stem)]) for file in _files(tree)]
     if all(entry.kinds for entry in entries):
         entries += [
-            Annotated(str(path), tree.root / path, (), (), split_of(str(path.parent))) for path in images
+            Annotated(str(path), tree.root / path, split=split_of(str(path.parent))) for path in images
         ]
     return annotated_dataset(tree, NAME, entries)
 
@@ -60,8 +68,8 @@ def read_voc(file: Path, images: list[PurePosixPath]) -> Annotated:
     try:
         root = xml_root(file, "annotation")
         name = str(images[0]) if len(images) == 1 else (root.findtext("filename") or file.stem).strip()
-        kinds = tuple((each.findtext("name") or "defect").strip() for each in root.iter("object"))
-        return Annotated(name, file, kinds, None if kinds else (), split_of(name))
+        boxes = (Marked((each.findtext("name") or "defect").strip()) for each in root.iter("object"))
+        return Annotated(name, file, tuple(boxes), split=split_of(name))
     except ValueError as error:
         raise DataError(f"{file}: not a file of Pascal VOC that can be read ({error})") from None
 

@@ -21,8 +21,16 @@ from pathlib import PurePosixPath
 import yaml
 
 from ltcam.data.dataset import Dataset, Files
-from ltcam.data.drawn import Polygon, polygon
-from ltcam.data.layouts.annotated import Annotated, annotated_dataset, mentions, pictures, read_text, split_of
+from ltcam.data.drawn import polygon
+from ltcam.data.layouts.annotated import (
+    Annotated,
+    Marked,
+    annotated_dataset,
+    mentions,
+    pictures,
+    read_text,
+    split_of,
+)
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.phrases import counted, first_few, word_set
@@ -110,24 +118,20 @@ def _entry(
 ) -> Annotated:
     split = split_of(str(image.parent))
     if label is None:
-        return Annotated(str(image), tree.root / image, (), (), split)
+        return Annotated(str(image), tree.root / image, split=split)
     file = tree.root / label
-    kinds: list[str] = []
-    polygons: list[Polygon | None] = []
+    objects: list[Marked] = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if line.strip():
             try:
-                kind, shape = _object(line.split(), names)
+                objects.append(_object(line.split(), names))
             except ValueError as error:
                 raise DataError(f"{file}: line {number}: {error}") from None
-            kinds.append(kind)
-            polygons.append(shape)
-    shapes = tuple(shape for shape in polygons if shape is not None)
-    return Annotated(str(image), file, tuple(kinds), shapes if len(shapes) == len(polygons) else None, split)
+    return Annotated(str(image), file, tuple(objects), split=split)
 
 
-def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -> tuple[str, Polygon | None]:
-    """Kind and outline of one line; a box (and a box with its confidence) has no outline."""
+def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -> Marked:
+    """The object of one line; a box (and a box with its confidence) has no outline."""
     numbers = [float(word) for word in words]
     if not all(map(math.isfinite, numbers)):
         raise ValueError("not all numbers are finite")
@@ -137,10 +141,10 @@ def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -
     if index not in names:
         raise ValueError(f"kind {words[0]} has no name; there are {len(names)} names, counted from 0")
     if len(numbers) in (5, 6):
-        return names[index], None
+        return Marked(names[index])
     if len(numbers) < 7 or len(numbers) % 2 == 0:
         raise ValueError(f"{len(numbers)} numbers; a box has 5, a polygon 1 and two for each corner")
-    return names[index], polygon(numbers[1:], (1.0, 1.0), shares=True)
+    return Marked.of(names[index], polygon(numbers[1:], (1.0, 1.0), shares=True))
 
 
 def _labels_of_images(tree: Tree) -> dict[PurePosixPath, PurePosixPath | None]:

@@ -101,6 +101,21 @@ def test_several_places_are_looked_at_and_no_more_than_asked_for() -> None:
     assert len(places(image, SIZE, 2)) == 2
 
 
+@pytest.mark.parametrize("corner", [(4, 4), (4, 590), (392, 4), (392, 590)])
+def test_what_stands_out_in_a_corner_is_looked_at_once(corner: tuple[int, int]) -> None:
+    image = rough()
+    row, column = corner
+    steps = (-1 if row > 200 else 1, -1 if column > 300 else 1)
+    for number in range(5):
+        image = with_pit(image, row + 9 * number * steps[0] // 2, column + 12 * number * steps[1], 250)
+    image = with_pit(image, 200, 300, 150)
+    found = places(image, SIZE, 6)
+    assert len({(rows.start, columns.start) for rows, columns in found}) == len(found)
+    assert any(
+        rows.start <= 200 < rows.stop and columns.start <= 300 < columns.stop for rows, columns in found
+    )
+
+
 def test_a_rough_part_of_a_surface_is_nothing_special() -> None:
     image = rough()
     image[:, 300:] = np.random.default_rng(1).integers(60, 180, (400, 300, 1))

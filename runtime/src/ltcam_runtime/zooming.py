@@ -65,7 +65,9 @@ def places(image: Pixels, size: tuple[int, int], most: int) -> list[Window]:
             break
         window = _around((int(row), int(column)), image.shape[:2], size)
         found.append(window)
-        outstanding[tuple(_inner_blocks(side) for side in window)] = 0
+        outstanding[
+            tuple(_inner_blocks(side, whole) for side, whole in zip(window, image.shape, strict=False))
+        ] = 0
         outstanding[row, column] = 0
     return found
 
@@ -93,10 +95,12 @@ def _around(block: tuple[int, int], shape: tuple[int, ...], size: tuple[int, int
     return rows, columns
 
 
-def _inner_blocks(side: slice) -> slice:
-    """The blocks in the middle of a cut-out's side, that need no second look."""
+def _inner_blocks(side: slice, whole: int) -> slice:
+    """The blocks in the middle of a cut-out's side, and up to the image's border, that need no second look."""
     quarter = (side.stop - side.start) // 4
-    return slice((side.start + quarter) // _BLOCK, -(-(side.stop - quarter) // _BLOCK))
+    first = side.start + quarter if side.start > 0 else 0
+    last = side.stop - quarter if side.stop < whole else whole
+    return slice(first // _BLOCK, -(-last // _BLOCK))
 
 
 def faded(values: NDArray[np.float32], window: Window, shape: tuple[int, ...]) -> NDArray[np.float32]:

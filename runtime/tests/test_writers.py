@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from defusedxml import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -25,11 +27,14 @@ from ltcam_runtime.writers import KINDS, MARKER, ResultFacts, open_writers
 from ltcam_runtime.writers.coco import CocoWriter, compress, run_lengths
 from ltcam_runtime.writers.crops import crop
 from ltcam_runtime.writers.csv import COLUMNS, CsvWriter, cell_text, csv_text, text_cell
+from ltcam_runtime.writers.cvat import CvatWriter
 from ltcam_runtime.writers.heatmaps import HeatmapWriter, colour, strength, write_heatmap
 from ltcam_runtime.writers.json import JsonWriter
+from ltcam_runtime.writers.label_studio import LabelStudioWriter
 from ltcam_runtime.writers.masks import write_mask
 from ltcam_runtime.writers.overlays import draw_overlay
 from ltcam_runtime.writers.report import ReportSettings
+from ltcam_runtime.writers.yolo import YoloWriter
 
 RNG = np.random.default_rng(5)
 
@@ -376,6 +381,19 @@ def test_overlay_sizes_must_agree() -> None:
 
 
 # ------------------------------------------------------------------------------------ together
+
+
+@pytest.mark.parametrize("name", ["\U0001f44d kratzer", "scr\x07atch", 'a "b" & <c>', "ü: #1", "'", "- no"])
+def test_kinds_of_any_name_are_read_back(tmp_path: Path, name: str) -> None:
+    YoloWriter(tmp_path / "yolo", OutputNames(), [name, "dent"])
+    found = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text(encoding="utf-8"))["names"]
+    assert found == {0: name, 1: "dent"}
+    LabelStudioWriter(tmp_path / "studio", [name, "dent"]).close()
+    labels = ElementTree.parse(tmp_path / "studio" / "label_config.xml").iter("Label")
+    assert [label.attrib["value"] for label in labels] == [name.replace("\x07", "?"), "dent"]
+    CvatWriter(tmp_path / "cvat.xml", [name, "dent"]).close()
+    names = ElementTree.parse(tmp_path / "cvat.xml").iter("name")
+    assert [each.text for each in names][-2:] == [name.replace("\x07", "?"), "dent"]
 
 
 def test_all_writers_in_an_output_folder(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from ltcam_runtime.regions import region_pixels
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.writers.coco import run_lengths
-
-_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from ltcam_runtime.writers.xml_text import xml_text
 
 
 class CvatWriter:
@@ -31,7 +29,8 @@ class CvatWriter:
             defect_classes: the labels of the task.
         """
         labels = "".join(
-            f"<label><name>{escape(_xml(name))}</name><type>mask</type></label>" for name in defect_classes
+            f"<label><name>{escape(xml_text(name))}</name><type>mask</type></label>"
+            for name in defect_classes
         )
         self._stream = path.open("w", encoding="utf-8", newline="\n")
         self._stream.write(
@@ -43,7 +42,7 @@ class CvatWriter:
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:  # noqa: ARG002
         """Write one image and its regions."""
         height, width = inspection.size
-        name = quoteattr(_xml(inspection.image))
+        name = quoteattr(xml_text(inspection.image))
         masks = "".join(_mask(inspection, region) for region in inspection.regions)
         self._stream.write(
             f'<image id="{self._count}" name={name} width="{width}" height="{height}">\n{masks}</image>\n'
@@ -64,11 +63,6 @@ def _mask(inspection: Inspection, region: Region) -> str:
     pixels = region_pixels(inspection.mask, region)
     runs = ", ".join(str(count) for count in run_lengths(pixels.T, (0, 0), (width, height)))
     return (
-        f'<mask label={quoteattr(_xml(region.class_name))} source="auto" occluded="0" rle="{runs}" '
+        f'<mask label={quoteattr(xml_text(region.class_name))} source="auto" occluded="0" rle="{runs}" '
         f'left="{x}" top="{y}" width="{width}" height="{height}" z_order="0"></mask>\n'
     )
-
-
-def _xml(text: str) -> str:
-    """Text without the letters that XML has no form for."""
-    return _NO_XML.sub("?", text)

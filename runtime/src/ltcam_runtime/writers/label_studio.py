@@ -18,6 +18,7 @@ from ltcam_runtime.regions import region_pixels
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.writers.coco import run_lengths
 from ltcam_runtime.writers.streams import dumps
+from ltcam_runtime.writers.xml_text import xml_text
 
 _FROM, _TO = "defect", "image"
 _LENGTH_BITS = (3, 4, 8, 16)  # the packing allows four sizes of numbers; all blocks here use the last
@@ -45,7 +46,7 @@ class LabelStudioWriter:
             confirmed: whether a person said what is in an image; its regions are annotations then.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in defect_classes)
+        labels = "".join(f"    <Label value={quoteattr(xml_text(name))}/>\n" for name in defect_classes)
         (folder / "label_config.xml").write_text(
             f'<View>\n  <Image name="{_TO}" value="$image" zoom="true"/>\n'
             f'  <BrushLabels name="{_FROM}" toName="{_TO}">\n{labels}  </BrushLabels>\n</View>\n',

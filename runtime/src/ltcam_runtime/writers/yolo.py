@@ -36,7 +36,9 @@ class YoloWriter(FolderWriter):
         """
         super().__init__(folder / "labels", names)
         self._numbers = {name: number for number, name in enumerate(defect_classes)}
-        kinds = "".join(f"  {number}: {json.dumps(name)}\n" for name, number in self._numbers.items())
+        kinds = "".join(
+            f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in self._numbers.items()
+        )
         text = f"# Images belong into images/, under the names of labels/.\ntrain: images\nval: images\nnames:\n{kinds}"
         (folder / "data.yaml").write_text(text, encoding="utf-8")
 

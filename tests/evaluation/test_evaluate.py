@@ -305,6 +305,19 @@ def test_bad_input_names_the_image() -> None:
         summarise([], make_histograms(), SummarySettings(threshold=0.5))
 
 
+def test_what_is_not_judged_defective_is_not_named_right() -> None:
+    _, truth, mask = surface(1)
+    classes = {"ok": 0.55, "crack": 0.3, "pit": 0.15}
+    records = [
+        record_of(f"{kind}{n}", kind, mask, truth, Judged("unsure", score, classes))
+        for kind in ("crack", "pit")
+        for n, score in enumerate((0.45, 0.6))
+    ]
+    found = summarise(records, make_histograms(), SummarySettings(threshold=0.5, bootstrap=3))["classes"]
+    assert (found["crack"]["image_recall"], found["crack"]["class_recall"]) == (0.5, 0.5)
+    assert (found["pit"]["image_recall"], found["pit"]["class_recall"]) == (0.5, 0)
+
+
 def test_kinds_have_hits_exact_bounds_and_a_mean() -> None:
     records, histograms, raw = evaluation()
     found = summarise_typed(records, histograms, SummarySettings(threshold=0.5, bootstrap=5))

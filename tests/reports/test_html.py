@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ltcam.reports.html import bars, breakable, image_uri, number, render
+from ltcam.reports.html import bars, breakable, image_uri, number, render, threshold
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=60))
@@ -33,6 +33,12 @@ def test_bars_of_nothing_and_of_whole_numbers() -> None:
 )
 def test_number(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize("value", [1e-5, 1e-9, 0.5, 0.123, 0.1234, 0.999999, 1.0, 0.0, 0.0004, 0.9995])
+def test_a_threshold_is_the_one_that_is_meant(value: float) -> None:
+    assert float(threshold(value)) == value
+    assert threshold(0.5) == "0.500"
 
 
 def test_breakable_escapes() -> None:

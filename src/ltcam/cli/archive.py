@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typer.core import TyperGroup
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
 from ltcam.cli.options import AsJson, Device
+from ltcam.cli.process import allowed_processors
 from ltcam_runtime.searching import left_out_words
 
 _LISTED = 20  # images that failed
@@ -58,7 +58,7 @@ class _Workers:
         from ltcam.cluster.local import LocalEngine  # noqa: PLC0415  # an extra, slow to import
         from ltcam.cluster.ray_engine import RayEngine  # noqa: PLC0415
 
-        count = self.processes or len(os.sched_getaffinity(0))
+        count = self.processes or allowed_processors()
         return RayEngine(opener, self.address, count) if self.engine == "ray" else LocalEngine(opener, count)
 
 

@@ -354,6 +354,7 @@ def _kinds(defective: Sequence[ImageRecord], threshold: float) -> dict[str, tupl
         own = [record for record in defective if record.label == name]
         pixels = sum((record.counts.pixels for record in own if record.counts is not None), PixelCounts())
         named = [record for record in own if record.predicted_class is not None]
+        right = sum(record.predicted_class == name and record.score >= threshold for record in named)
         hits = _hits(own)
         found[name] = (
             len(own),
@@ -362,7 +363,7 @@ def _kinds(defective: Sequence[ImageRecord], threshold: float) -> dict[str, tupl
                 pixel_precision=Estimate(pixel.precision(pixels)),
                 pixel_recall=Estimate(pixel.recall(pixels)),
                 image_recall=_share(sum(record.score >= threshold for record in own), len(own)),
-                class_recall=_share(sum(record.predicted_class == name for record in named), len(named)),
+                class_recall=_share(right, len(named)),
                 hit_8px=hits.hit_8px,
                 hit_inside=hits.hit_inside,
             ),

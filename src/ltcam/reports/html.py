@@ -89,7 +89,7 @@ def number(value: float, digits: int = 3) -> str:
 
 def threshold(value: float) -> str:
     """A threshold with as many digits as it has, three at least."""
-    return max(f"{value:.3f}", f"{value:.9g}", key=len) if value != round(value, 3) else f"{value:.3f}"
+    return f"{value:.3f}" if value == round(value, 3) else f"{value:.9g}"
 
 
 def breakable(text: str) -> markupsafe.Markup:

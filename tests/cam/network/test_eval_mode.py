@@ -58,8 +58,10 @@ def test_batch_statistics_are_refused(n: int, nets: SimpleNamespace) -> None:
 
 
 def test_instance_normalisation_is_no_batch_normalisation(nets: SimpleNamespace) -> None:
-    with evaluating(nn.Sequential(nn.InstanceNorm2d(3))):
-        pass
+    network = nn.Sequential(nn.InstanceNorm2d(3)).train()
+    with evaluating(network):
+        assert not network.training
+    assert network.training
 
 
 def test_a_wrong_number_of_channels_is_explained(nets: SimpleNamespace) -> None:

@@ -77,7 +77,9 @@ def test_all_panels_share_an_axis_that_holds_every_value() -> None:
 
 
 def test_undefined_values_alone_can_be_drawn() -> None:
-    encoded(percentile_curves({"nothing": ([50], [None], [None])}), "png")
+    figure = percentile_curves({"nothing": ([50], [None], [None])})
+    assert encoded(figure, "png").startswith(b"\x89PNG")
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["nothing"]
 
 
 def test_what_cannot_be_drawn() -> None:

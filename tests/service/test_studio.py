@@ -127,7 +127,7 @@ def test_an_answer_that_comes_too_late_is_not_shown(page: Page) -> None:
     drop(page, ("part.png", png()))
     until(page, "document.querySelector('#name').textContent === 'part.png'")
     held: list[Route] = []
-    page.route("**/preview", held.append)
+    page.route("**/preview", lambda route: held.append(route))  # noqa: PLW0108  # it marks its handlers
     with page.expect_request("**/preview"):
         page.select_option("#ask-sharpen", "bright")
     page.click("#as-inspected")

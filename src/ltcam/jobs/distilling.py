@@ -150,19 +150,9 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
     sides: tuple[Split, ...] = ("train", "val")
     parts = {side: prepared(side, size) for side in sides}
     course = _Course(parts, settings, listener)
-    for number in range(1, settings.rounds + 1):
-        folder = work / f"round-{number}"
-        lesson = make_lesson(teacher, parts["train"], size, listener)
-        listener.say(
-            f"round {number} of {settings.rounds}: masks of {lesson.masked} defective images, "
-            f"{len(lesson.patches)} pieces to paste"
-        )
-        if not lesson.masked:
-            raise DataError(_no_mask(source.run, number, len(parts["train"].samples)))
-        student, history = _learn(course, teacher, lesson, folder)
-        teacher = student
-    kept, judged = _better_of(source, teacher, dataset, course)
-    if kept is not teacher:
+    student, history = _taught(source, course, size, work)
+    kept, judged = _better_of(source, student, dataset, course)
+    if kept is not student:
         history = read_history(run)
     # The teacher's own size need not be the student's.
     shown = kept.run.image_size
@@ -190,6 +180,25 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
         failed=failed,
         held_back=held_back,
     )
+
+
+def _taught(
+    source: _Source, course: _Course, size: tuple[int, int], work: Path
+) -> tuple[Inspector, tuple[dict[str, float], ...]]:
+    """The student of the last round, and its history; in every later round the one before is the teacher."""
+    student = source.teacher()
+    history: tuple[dict[str, float], ...] = ()
+    rounds, images = course.settings.rounds, course.parts["train"]
+    for number in range(1, rounds + 1):
+        lesson = make_lesson(student, images, size, course.listener)
+        course.listener.say(
+            f"round {number} of {rounds}: masks of {lesson.masked} defective images, "
+            f"{len(lesson.patches)} pieces to paste"
+        )
+        if not lesson.masked:
+            raise DataError(_no_mask(source.run, number, len(images.samples)))
+        student, history = _learn(course, student, lesson, work / f"round-{number}")
+    return student, history
 
 
 def _better_of(

@@ -96,17 +96,13 @@ def _without_files(
     empty = [label for label in labels.values() if label and not read_text(tree.root / label).strip()]
     if not without or not empty:
         return ()
-    sides: dict[str | None, list[PurePosixPath]] = defaultdict(list)
-    for path in without:
-        sides[split_of(str(path.parent))].append(path)
-    with_some = {split_of(str(path.parent)) for path, label in labels.items() if label}
-    for side, images_of_side in sides.items():
-        if side is not None and side not in with_some:
-            raise DataError(
-                f"{tree.root}: none of the {counted(len(images_of_side), 'images')} of the side {side} has a text "
-                f"file, such as {images_of_side[0]}, though OK images of other sides have an empty one; put their "
-                "label files into the folder, or give each an empty one"
-            )
+    with_some = {None, *(split_of(str(path.parent)) for path, label in labels.items() if label)}
+    if bare := [path for path in without if split_of(str(path.parent)) not in with_some]:
+        raise DataError(
+            f"{tree.root}: none of the {counted(len(bare), 'images')} of the side {split_of(str(bare[0].parent))} has "
+            f"a text file, such as {bare[0]}, though OK images of other sides have an empty one; put their label "
+            "files into the folder, or give each an empty one"
+        )
     return (
         f"{counted(len(without), 'images')} without a text file count as OK, such as {min(without)}; {len(empty)} "
         "others have an empty one. Look whether label files are missing.",

@@ -286,7 +286,8 @@ def test_a_mask_of_another_size_and_an_unreadable_image_are_listed(
     assert dict(found.failed) == reasons
     assert set(reasons) == {"dent/1.png", "dent/2.png", "good/3.png"}
     assert "the mask is 48 x 60, its image 48 x 64" in reasons["dent/1.png"]
-    assert found.metrics["images"]["total"] == 7
+    assert reasons["dent/2.png"].startswith("its mask masks/dent/2.png: ")
+    assert found.metrics["images"]["total"] == 9, "what is wrong with a mask is none of its image's"
 
 
 def test_nothing_that_can_be_measured(run: Path, data: Path, tmp_path: Path) -> None:

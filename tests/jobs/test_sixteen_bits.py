@@ -66,5 +66,5 @@ def test_every_way_to_an_image_is_on_the_same_scale(run: Path, tmp_path: Path) -
     assert item.inspection is not None
     assert item.inspection.score == expected
     model = load_model(run / "run", "cpu")
-    found = inspect_and_write(model.inspector, tmp_path, model.white)(Arrived("3.png", file, 0, 0))
+    found = inspect_and_write(model, tmp_path)(Arrived("3.png", file, 0, 0))
     assert found["score"] == pytest.approx(expected, abs=1e-6)

@@ -145,6 +145,7 @@ def test_a_damaged_journal_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_results_inside_the_folder_are_no_images_of_the_camera(tmp_path: Path) -> None:
+    put(tmp_path, f"out/{JOURNAL}", b"")
     put(tmp_path, "a.png")
     put(tmp_path, "out/masks/a.png")
     assert [line["image"] for line in run(tmp_path, tmp_path / "out", enough=2, looks=6)] == ["a.png"]
@@ -169,6 +170,15 @@ def test_results_into_the_folder_that_is_watched_are_refused(
     with pytest.raises(OutputError, match="is the folder that is watched"):
         run(Path(), tmp_path, enough=1, looks=6)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_results_among_files_of_others_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "camera", "a.png")
+    precious = put(tmp_path / "out", "masks/a.png", b"precious")
+    with pytest.raises(OutputError, match=r"out holds files of others, and no inspections\.jsonl"):
+        run(tmp_path / "camera", tmp_path / "out", enough=1, looks=6)
+    assert precious.read_bytes() == b"precious"
+    assert len(run(tmp_path / "camera", tmp_path / "new", enough=1)) == 1
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

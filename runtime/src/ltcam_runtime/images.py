@@ -300,6 +300,22 @@ def has_more_pictures(path: Path | str) -> bool:
         return more_pictures(image)
 
 
+_PAGED = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF")
+"""How files of formats begin that are used for several pictures, but for PNG."""
+
+
+def has_pages(path: Path | str) -> bool:
+    """As `has_more_pictures`, without opening files whose first bytes say that they hold one picture.
+
+    Raises:
+        InputError: missing, unreadable or not an image.
+    """
+    with _file(Path(path)) as stream:
+        head = stream.read(256)
+    paged = head.startswith(_PAGED) or (head.startswith(b"\x89PNG") and b"acTL" in head)
+    return paged and has_more_pictures(path)
+
+
 def more_pictures(image: Image.Image) -> bool:
     """Whether pages or frames follow the first one; what is no picture of its own is none."""
     if image.format not in _SEVERAL_PICTURES:

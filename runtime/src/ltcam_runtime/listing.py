@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import IMAGE_SUFFIXES, has_more_pictures
+from ltcam_runtime.images import IMAGE_SUFFIXES, has_pages
 from ltcam_runtime.mask_files import sort_masks
 from ltcam_runtime.searching import (
     CLOSED,
@@ -33,8 +33,6 @@ from ltcam_runtime.searching import (
 MASKS = "masks of other images"
 FURTHER = "files with several pages or frames, of which the first is inspected: save the others as files"
 
-_SEVERAL = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF")
-"""How files of formats begin that are used for several pictures."""
 _FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
 
@@ -66,16 +64,10 @@ class Listing:
         """Files that hold more pictures than one, of formats that are used so."""
         found = []
         for name, path in self.files:
-            with suppress(InputError, OSError):  # said when it is read
-                if _may_hold_several(path) and has_more_pictures(path):
+            with suppress(InputError):  # said when it is read
+                if has_pages(path):
                     found.append(name)
         return found
-
-
-def _may_hold_several(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(256)
-    return head.startswith(_SEVERAL) or (head.startswith(b"\x89PNG") and b"acTL" in head)
 
 
 def list_images(

@@ -41,7 +41,7 @@ def watch(
     from ltcam.service.watching import inspect_and_write  # noqa: PLC0415
 
     used = load_model(model, device)
-    inspect = inspect_and_write(used.inspector, out, used.white)
+    inspect = inspect_and_write(used, out)
     say(f"watching {folder}; Ctrl-C ends it")
     watched = watch_folder(folder, out, inspect, _print_line, Pace(stop, every))
     say(f"{watched.inspected} images inspected, {len(watched.failed)} failed; results: {out}")

@@ -99,13 +99,17 @@ def watch(
 
     Raises:
         DataError: the folder is not there.
-        OutputError: the journal cannot be read or written, or lies in the folder itself.
+        OutputError: the journal cannot be read or written, or lies in the folder itself or among files of others.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder to watch")
     if out.resolve() == folder.resolve():
         raise OutputError(
             f"{out} is the folder that is watched: masks would be taken for images; choose another one"
+        )
+    if out.is_dir() and not (out / JOURNAL).is_file() and any(out.iterdir()):
+        raise OutputError(
+            f"{out} holds files of others, and no {JOURNAL}: results would be mixed with them; give another `out`"
         )
     inspected, failed = 0, []
     with _opened_journal(out / JOURNAL) as journal:
@@ -200,12 +204,12 @@ def _opened_journal(file: Path) -> _Journal:
     return _Journal(stream, known)
 
 
-def names_given(out: Path) -> list[tuple[str, str]]:
-    """Images of the journal and the names of their results. What is no line of ours is said when it is opened."""
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    """The journal's lines of images that were inspected. What is no line of ours is said when it is opened."""
     try:
         lines = [json.loads(line) for line in _whole_lines((out / JOURNAL).read_bytes())]
-        return [(line["image"], line["output"]) for line in lines if "output" in line]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [line for line in lines if {"image", "output", "file"} <= line.keys()]
+    except (OSError, ValueError, AttributeError):
         return []
 
 

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ltcam.jobs.models import Inspects
-from ltcam.jobs.watch import Arrived, InspectsFile, names_given
+from ltcam.jobs.models import Model
+from ltcam.jobs.watch import Arrived, InspectsFile, lines_of
 from ltcam_runtime.folders import explained
-from ltcam_runtime.images import read_image
+from ltcam_runtime.images import has_pages, read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter
 
+SEVERAL_PAGES = "the file holds several pages or frames, of which the first was inspected"
 
-def inspect_and_write(inspector: Inspects, out: Path, white: int | None = None) -> InspectsFile:
+
+class _Results:
+    """Names of results, by file: one that came again under its name does not get those that it had."""
+
+    def __init__(self, out: Path) -> None:
+        self.names = OutputNames()
+        self._first: dict[str, tuple[str, int, int]] = {}
+        for line in lines_of(out):
+            arrived = Arrived(line["image"], out, line["file"]["size"], line["file"]["modified"])
+            self.names.keep(self.identity(arrived), line["output"])
+
+    def identity(self, arrived: Arrived) -> str:
+        """What tells a file from all others, those of its name too."""
+        if self._first.setdefault(arrived.name, arrived.key) == arrived.key:
+            return arrived.name
+        path = PurePosixPath(arrived.name)
+        return str(path.with_name(f"{path.stem}-{arrived.modified}{path.suffix}"))
+
+
+def inspect_and_write(model: Model, out: Path) -> InspectsFile:
     """Inspects a file and writes `masks/` and `overlays/` below a folder.
 
     Args:
-        inspector: asked for each file.
+        model: asked for each file.
         out: folder of the results.
-        white: as for `ltcam_runtime.images.read_image`.
     """
-    names = OutputNames()
-    for image, name in names_given(out):
-        names.keep(image, name)
-    writers = (MaskWriter(out / "masks", names), OverlayWriter(out / "overlays", names))
+    results = _Results(out)
+    writers = (MaskWriter(out / "masks", results.names), OverlayWriter(out / "overlays", results.names))
 
     def inspect(arrived: Arrived) -> dict[str, Any]:
-        image = read_image(arrived.path, white=white)
-        [inspection] = inspector.inspect_batch([image], [arrived.name])
+        image = read_image(arrived.path, white=model.white)
+        note = {"note": SEVERAL_PAGES} if has_pages(arrived.path) else {}
+        [inspection] = model.inspector.inspect_batch([image], [arrived.name])
+        identity = results.identity(arrived)
         with explained(out):
             for writer in writers:
-                writer.add(inspection, image)
-        return inspection.to_json() | {"output": names(arrived.name)}
+                writer.add(replace(inspection, image=identity), image)
+        return inspection.to_json() | note | {"output": results.names(identity), "model": model.sha256}
 
     return inspect

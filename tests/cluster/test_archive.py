@@ -180,6 +180,9 @@ def test_drift_is_held_against_what_the_training_held_back(
     asked = ["drift", str(judged), "--page", str(page)]
     assert CliRunner().invoke(app, asked).exit_code == 0
     alone = page.read_text()
+    refused = CliRunner().invoke(app, asked)
+    assert (refused.exit_code, "drift.html exists; give --overwrite" in refused.stderr) == (2, True)
+    asked.append("--overwrite")
     assert CliRunner().invoke(app, asked).exit_code == 0
     assert page.read_text() == alone
     kept = make_run(evidence={"validation": {"scores": {"ok": [0.1, 0.2], "dent": [0.9]}}})

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
 from ltcam.cli.options import AsJson, Device
 from ltcam.cli.process import allowed_processors
+from ltcam_runtime.errors import OutputError
 from ltcam_runtime.searching import left_out_words
 
 _LISTED = 20  # images that failed
@@ -29,15 +30,39 @@ class _JudgesByDefault(TyperGroup):
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, cls=_JudgesByDefault)
 
-Page = Annotated[Path | None, typer.Option(help="also write a page with pictures")]
+
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """A page beside."""
+
+    page: Annotated[Path | None, typer.Option(help="also write a page with pictures")] = None
+    overwrite: Annotated[bool, typer.Option(help="replace what is there: a page, masks")] = False
+
+    def check(self) -> None:
+        """Nothing is in the way.
+
+        Raises:
+            OutputError: the page is there already.
+        """
+        if self.page is not None and self.page.exists() and not self.overwrite:
+            raise OutputError(f"{self.page} exists; give `overwrite=True` to replace it")
+
+    def write(self, make: Callable[[ModuleType], str]) -> None:
+        """Write it, if it is asked for."""
+        if self.page is None:
+            return
+        from ltcam.cluster import pages  # noqa: PLC0415  # draws pictures
+        from ltcam.reports.html import write_page  # noqa: PLC0415
+
+        write_page(self.page, make(pages))
+        say(f"look at: {self.page}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Written:
+class _Written(_Page):
     """What is written and told."""
 
     out: Annotated[str, typer.Option(help="folder or URL (s3://...) of the results")]
-    page: Page = None
     as_json: Annotated[bool, typer.Option("--json", help="print a summary as JSON")] = False
 
 
@@ -93,11 +118,9 @@ def judge(
     from ltcam.cluster.archiving import ArchiveSettings, archive  # noqa: PLC0415  # an extra, slow to import
     from ltcam.cluster.stores import open_store  # noqa: PLC0415
 
-    out, page, settings = (
-        written.out,
-        written.page,
-        ArchiveSettings(workers.of, portions.shard_size, portions.batch_size, portions.device),
-    )
+    written.check()
+    out = written.out
+    settings = ArchiveSettings(workers.of, portions.shard_size, portions.batch_size, portions.device)
     with progress("judging shards") as advance:
         done = archive(model, images, out, settings, advance)
     generation = done.generation
@@ -113,16 +136,14 @@ def judge(
         f"{generation.images} images in {generation.shards} shards ({done.found} were there, {done.made} made), "
         f"{len(failed)} unreadable; results: {out}/{generation.name}"
     )
-    if page is not None:
+    if written.page is not None:
         with read.opened(out, generation.name) as connection:
             counts = read.verdicts(connection)
-            _write(
-                page,
+            written.write(
                 lambda pages: pages.summary_page(
                     counts, read.query(connection, pages.SUREST), generation.name, generation.white
-                ),
+                )
             )
-        say(f"look at: {page}")
     if written.as_json:
         summary = {"generation": generation.name, "images": generation.images, "shards": generation.shards}
         print_json({**summary, "found": done.found, "made": done.made, "failed": len(failed)})
@@ -143,11 +164,9 @@ class _Archive:
 class _Hits:
     """What is written of the images found, and told."""
 
-    page: Page = None
     masks: Annotated[
         Path | None, typer.Option(help="also write their masks as PNG files into this folder")
     ] = None
-    overwrite: Annotated[bool, typer.Option(help="replace masks that are there")] = False
     as_json: AsJson = False
 
 
@@ -155,6 +174,7 @@ class _Hits:
 @command
 def query(
     judged: _Archive,
+    beside: _Page,
     written: _Hits,
     condition: Annotated[str, typer.Argument(help="SQL behind WHERE; columns as in the docs")] = "true",
 ) -> int:
@@ -165,12 +185,13 @@ def query(
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.cluster.masks import write_masks  # noqa: PLC0415
 
+    beside.check()
     with read.opened(judged.archive, judged.generation) as connection:
         rows = read.query(connection, condition)
     white = read.white_of(judged.archive, judged.generation)
     if written.masks is not None:
-        say(f"{write_masks(rows, written.masks, overwrite=written.overwrite)} masks: {written.masks}")
-    _write(written.page, lambda pages: pages.hits_page(rows, condition, judged.archive, white))
+        say(f"{write_masks(rows, written.masks, overwrite=beside.overwrite)} masks: {written.masks}")
+    beside.write(lambda pages: pages.hits_page(rows, condition, judged.archive, white))
     if written.as_json:
         print_json(rows)
     else:
@@ -178,7 +199,7 @@ def query(
             say(
                 f"{row['verdict'] or 'unreadable':<10} {row['score'] or 0:.3f} {row['area'] or 0:>8} px  {row['id']}"
             )
-    say(f"{len(rows)} images" + (f"; page: {written.page}" if written.page else ""))
+    say(f"{len(rows)} images")
     return DONE
 
 
@@ -187,21 +208,19 @@ def query(
 def diff(
     old: Annotated[str, typer.Argument(help="OUT/GENERATION")],
     new: Annotated[str, typer.Argument(help="OUT/GENERATION")],
-    page: Page = None,
+    beside: _Page,
     as_json: AsJson = False,
 ) -> int:
     """Whose verdict changed between two generations, and why."""
     from ltcam.cluster import reading as read  # noqa: PLC0415
 
+    beside.check()
     with read.opened(old) as before, read.opened(new) as after:
         found = read.differences(before, after)
-    _write(page, lambda pages: pages.differences_page(found, old, new, read.white_of(new)))
+    beside.write(lambda pages: pages.differences_page(found, old, new, read.white_of(new)))
     for change, count in found.changes.items():
         say(f"{change}: {count}")
-    say(
-        f"{found.images} images in both, {len(found.rows)} verdicts changed"
-        + (f"; page: {page}" if page else "")
-    )
+    say(f"{found.images} images in both, {len(found.rows)} verdicts changed")
     if as_json:
         print_json(asdict(found))
     return DONE
@@ -211,10 +230,10 @@ def diff(
 @command
 def drift(
     judged: _Archive,
+    beside: _Page,
     run: Annotated[
         Path | None, typer.Option(help="run folder: the page begins with the scores its training held back")
     ] = None,
-    page: Page = None,
     as_json: AsJson = False,
 ) -> int:
     """Scores per day and line (the manifest's columns time and line).
@@ -224,21 +243,13 @@ def drift(
     from ltcam.cluster import reading as read  # noqa: PLC0415
     from ltcam.runs.folder import scores_held_back  # noqa: PLC0415
 
+    beside.check()
     with read.opened(judged.archive, judged.generation) as connection:
         found = read.drift(connection)
     reference = scores_held_back(run) if run else ()
-    _write(page, lambda pages: pages.drift_page(found, reference, judged.archive))
+    beside.write(lambda pages: pages.drift_page(found, reference, judged.archive))
     for group in found.groups[-50:]:
         say(f"{found.name(group)}: {group.images} images, {100 * group.defect_share:.1f} % judged defective")
     if as_json:
         print_json(asdict(found))
     return DONE
-
-
-def _write(page: Path | None, make: Callable[[ModuleType], str]) -> None:
-    if page is None:
-        return
-    from ltcam.cluster import pages  # noqa: PLC0415  # draws pictures
-    from ltcam.reports.html import write_page  # noqa: PLC0415
-
-    write_page(page, make(pages))

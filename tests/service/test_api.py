@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, decoded, png
 
@@ -80,9 +82,23 @@ def test_a_jpeg_is_shown_as_png_and_kept_as_it_came(client: TestClient, history:
     assert client.get(found["links"]["image"]).content.startswith(b"\x89PNG")
 
 
+def pages() -> bytes:
+    written = io.BytesIO()
+    first, *others = (Image.new("L", (8, 8), value) for value in (40, 90, 120))
+    first.save(written, "TIFF", save_all=True, append_images=others)
+    return written.getvalue()
+
+
+def test_curl_may_call_a_body_what_it_calls_all_of_them(client: TestClient) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = client.post("/v1/inspections", params={"name": "p.png"}, content=png(), headers=headers)
+    assert (answer.status_code, answer.json()["verdict"]) == (201, "defect")
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "words"),
     [
+        ({"content": pages()}, 400, "several pages"),
         ({"content": b"junk"}, 400, "not an image"),
         ({"content": b""}, 400, "empty"),
         ({"content": png()[:60]}, 400, ""),

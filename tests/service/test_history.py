@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -14,10 +17,11 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltcam.service.history import History, Review, Search, open_history
-from ltcam.service.ledger import GENESIS, Finding, Record, chained, verify
+from ltcam.service.history import History, Review, Search, hash_of_mask, open_history
+from ltcam.service.ledger import GENESIS, Broken, Finding, Record, chained, verify
+from ltcam.service.opening import reviewed_images
 from ltcam.service.tables import inspections, metadata
-from ltcam_runtime.errors import OutputError, SettingsError
+from ltcam_runtime.errors import DataError, OutputError, SettingsError
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -94,6 +98,32 @@ def test_records_cut_off_at_the_end_and_changed_images_are_found(history: Histor
     _, broken = history.verify()
     assert broken is not None
     assert "3 records were written, 2 are left" in broken.reason
+
+
+def test_images_and_paintings_that_were_changed_are_found(history: History) -> None:
+    mask = np.zeros((4, 6), bool)
+    mask[1, 2] = True
+    history.append([finding(n, image_sha256=hashlib.sha256(b"x").hexdigest()) for n in range(2)])
+    for number in range(2):
+        history.picture(finding(number).id, "image").parent.mkdir(exist_ok=True)
+        history.picture(finding(number).id, "image").write_bytes(b"x")
+    id_ = finding(1).id
+    painted = history.picture(id_, "painted")
+    painted.write_bytes(cv2.imencode(".png", mask * np.uint8(255))[1].tobytes())
+    history.review(Review(id_, START, "confirmed", painted_sha256=hash_of_mask(mask)))
+    assert history.verify() == (2, None)
+    assert [item.painted for item in reviewed_images(history)] == [painted]
+    for content in (b"", cv2.imencode(".png", np.ones((1, 1), np.uint8))[1].tobytes()):
+        painted.write_bytes(content)
+        assert "painted mask" in str(history.verify()[1])
+        with pytest.raises(DataError, match="is not the mask that was painted"):
+            list(reviewed_images(history))
+    painted.write_bytes(cv2.imencode(".png", mask * np.uint8(9))[1].tobytes())
+    assert history.verify() == (2, None), "the pixels count, not the file"
+    with history._engine.begin() as connection:  # as if its pictures had been removed
+        connection.execute(sa.update(inspections).values(pictures=False))
+    history.picture(finding(0).id, "image").write_bytes(b"y")
+    assert history.verify()[1] == Broken(1, f"its image {finding(0).id} was changed")
 
 
 def test_what_a_service_does_meanwhile_is_no_change(

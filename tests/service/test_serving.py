@@ -14,6 +14,7 @@ from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import Model, model_of
 from ltcam.service.history import History
+from ltcam.service.served import Served
 from ltcam.service.serving import ServeSettings, forgetting, opened, serve
 from ltcam_runtime.errors import OutputError, SettingsError, Terminated
 
@@ -48,6 +49,27 @@ def test_one_service_at_a_time_in_a_folder(run: Path, tmp_path: Path) -> None:
     settings = ServeSettings(run, tmp_path / "state")
     with opened(settings, load), pytest.raises(OutputError, match="another service"), opened(settings, load):
         pass
+
+
+def test_a_data_root_that_is_not_there(run: Path, tmp_path: Path) -> None:
+    settings = ServeSettings(run, tmp_path / "state", data_root=tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match=r"`data_root` .*nowhere"), opened(settings, load):
+        pass
+
+
+def test_another_model_than_the_one_named_is_said(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "better").mkdir()
+    (tmp_path / "better" / "weights").write_text("new")
+    settings = ServeSettings(run, tmp_path / "state")
+    with opened(settings, load):
+        pass
+    assert not caplog.records
+    Served(load, tmp_path / "state" / "models.json", run).promote(tmp_path / "better")
+    with opened(settings, load):
+        pass
+    assert "inspecting with better, which was promoted, and not with run" in caplog.text
 
 
 def test_pictures_are_removed_again_after_an_error() -> None:

@@ -17,7 +17,7 @@ from tests.service.conftest import decoded, png
 from ltcam.service.history import History
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FilePayload, Page, Route
+    from playwright.sync_api import Browser, Dialog, FilePayload, Page, Route
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -50,7 +50,13 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     problems: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    refused = "the server responded with a status of 400"  # which the page tells in its own words
+    opened.on(
+        "console",
+        lambda message: (
+            problems.append(message.text) if message.type == "error" and refused not in message.text else None
+        ),
+    )
     opened.set_default_timeout(120_000)
     opened.goto(address)
     until(opened, "document.querySelector('#model').textContent !== ''")
@@ -163,6 +169,48 @@ def test_paint_undo_save_and_reload(page: Page, history: History) -> None:
     page.reload()
     until(page, "document.querySelector('#said')?.textContent")
     assert "✓" in (page.text_content("#list") or "")
+
+
+def test_paint_is_not_lost_without_a_word(page: Page) -> None:
+    drop(page, ("one.png", png(60, 80)), ("two.png", png(60, 80, spot=False)))
+    shown = page.text_content("#name")
+    page.keyboard.press("b")
+    box = page.locator("#overlay").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        if len(asked) == 1:
+            dialog.dismiss()
+        else:
+            dialog.accept()
+
+    page.on("dialog", answer)
+    other = "#list li:not(:has([aria-current])) button"
+    page.click(other)
+    assert page.text_content("#name") == shown
+    assert page.is_enabled("#undo")
+    page.click(other)
+    until(page, f"document.querySelector('#name').textContent !== '{shown}'")
+    assert len(asked) == 2
+
+
+def test_every_file_that_failed_is_listed(page: Page) -> None:
+    payload: list[FilePayload] = [
+        {"name": name, "mimeType": "image/png", "buffer": content}
+        for name, content in (("fine.png", png()), ("a.png", b"junk"), ("b<i>.png", b""))
+    ]
+    page.set_input_files("#files", payload)
+    until(page, "document.querySelector('#failed').open")
+    listed = page.locator("#failed-list li").all_text_contents()
+    assert [text.partition(":")[0] for text in listed] == ["a.png", "b<i>.png"]
+    page.keyboard.press("Escape")
+    until(page, "!document.querySelector('#failed').open")
 
 
 def test_train_promote_and_roll_back(page: Page, tmp_path: Path, client: TestClient) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, say
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, say
 from ltcam.cli.options import AsJson, Device
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def replay(
         )
     if not again.same:
         say(f"not the same: {', '.join(again.differs)}")
-        return NOTHING_DONE if "model" in again.differs else SOME_FAILED
+        return SOME_FAILED
     say(f"the same: {again.recorded['verdict']}, score {again.recorded['score']:.6f}")
     return DONE

@@ -20,8 +20,8 @@ from starlette.formparsers import MultiPartException
 
 from ltcam.service.batching import BusyError
 from ltcam.service.exporting import as_annotations, as_csv, region_of
-from ltcam.service.history import Entry, History, Review
-from ltcam.service.intake import Intake, hash_of_mask, write_png
+from ltcam.service.history import Entry, History, Review, hash_of_mask
+from ltcam.service.intake import Intake, write_png
 from ltcam.service.previews import Previews
 from ltcam.service.schemas import (
     InspectionAnswer,
@@ -289,11 +289,15 @@ def model_answer(served: Served) -> ModelAnswer:
     )
 
 
+_RAW = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Types that say nothing of a body; the last one is what curl calls whatever it is given."""
+
+
 async def _image_of(request: Request) -> tuple[bytes, str]:
     """The bytes of the image in a request, and what the sender calls it."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        if kind and kind != "application/octet-stream" and not kind.startswith("image/"):
+        if kind not in _RAW and not kind.startswith("image/"):
             raise HTTPException(
                 415, f"a body of type {kind!r}; send image/*, application/octet-stream or a form"
             )

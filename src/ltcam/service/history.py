@@ -15,15 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ltcam.service.ledger import GENESIS, Broken, Finding, Record, chained, instant, verify
 from ltcam.service.tables import chain_head, inspections, outbox, reviews
-from ltcam_runtime.errors import OutputError, SettingsError
+from ltcam_runtime.errors import InputError, OutputError, SettingsError
+from ltcam_runtime.images import read_mask
 from ltcam_runtime.results import Decision
 
 REMOVED = ("image", "mask", "heatmap")
@@ -183,7 +186,8 @@ class History:
     def verify(self) -> tuple[int, Broken | None]:
         """Number of records that hold, and the first that does not.
 
-        Beside the chain itself: records cut off at its end, and pictures that are not those of their record. What is
+        Beside the chain itself: records cut off at its end, and images and painted masks that are not those of their
+        record and review. Reviews themselves, and for how long pictures are kept, stand beside the chain. What is
         written or removed meanwhile, by a service that goes on, is no change.
         """
         before = self._written()
@@ -201,23 +205,35 @@ class History:
             return int(connection.execute(sa.select(chain_head.c.sequence)).scalar_one())
 
     def _changed_picture(self) -> Broken | None:
+        columns = (inspections.c.sequence, inspections.c.id, inspections.c.image_sha256)
         with self._reading.connect() as connection:
-            kept = connection.execute(
-                sa.select(inspections.c.sequence, inspections.c.id, inspections.c.image_sha256)
-                .where(inspections.c.pictures)
-                .order_by(inspections.c.sequence)
-            ).all()
-        for row in kept:
+            rows = connection.execute(sa.select(*columns).order_by(inspections.c.sequence)).all()
+        for row in rows:
             try:
                 found = hashlib.sha256(self.picture(row.id, "image").read_bytes()).hexdigest()
             except OSError:
                 entry = self.get(row.id)
                 if entry is None or entry.pictures:
                     return Broken(row.sequence, f"its image {row.id} is not there any more")
-                continue  # its pictures were removed meanwhile, as they may be
+                continue  # its pictures were removed, as they may be
             if found != row.image_sha256:
                 return Broken(row.sequence, f"its image {row.id} was changed")
+        return self._changed_painting()
+
+    def _changed_painting(self) -> Broken | None:
+        for record, review in self.reviewed():
+            id_ = record.finding.id
+            if review.painted_sha256 and self.painted(id_, review.painted_sha256) is None:
+                return Broken(record.sequence, f"the painted mask of {id_} is not the one that was kept")
         return None
+
+    def painted(self, id: str, sha256: str) -> Path | None:  # noqa: A002
+        """The file of a painted mask, or None where it is not there, or not the one with these pixels."""
+        file = self.picture(id, "painted")
+        try:
+            return file if hash_of_mask(read_mask(file)) == sha256 else None
+        except InputError:
+            return None
 
     def review(self, review: Review) -> None:
         """Keep a person's decision. Earlier ones stay; the latest counts.
@@ -350,6 +366,11 @@ class History:
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise OutputError(f"the history cannot be written: {reason}") from error
+
+
+def hash_of_mask(mask: NDArray[np.bool_]) -> str:
+    """SHA-256 over a mask's pixels, one byte of 0 or 1 each, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(mask, dtype=np.uint8).tobytes()).hexdigest()
 
 
 def open_history(url: str, folder: Path) -> History:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from ltcam.jobs.models import Model
 from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Batcher, Budget
-from ltcam.service.history import History
+from ltcam.service.history import History, hash_of_mask
 from ltcam.service.ledger import Finding, Record
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image
+from ltcam_runtime.images import has_pages, read_image
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
 
@@ -76,7 +76,7 @@ class Intake:
             lot: which lot or order it belongs to, or "".
 
         Raises:
-            InputError: bytes that are no image, or too many pixels.
+            InputError: bytes that are no image or several, or too many pixels.
         """
         id_ = secrets.token_hex(16)
         file = self._history.picture(id_, "image")
@@ -85,6 +85,8 @@ class Intake:
         try:
             part.write_bytes(content)
             image = read_image(part, max_pixels=self._most_pixels, white=self._served.model.white)
+            if has_pages(part):
+                raise InputError(part, "it holds several pages or frames; send each as an image of its own")
         except InputError as error:
             part.unlink(missing_ok=True)
             raise InputError(name or "image", error.reason) from error
@@ -181,11 +183,6 @@ def finding_of(item: Received, model: Model, inspection: Inspection) -> Finding:
         settings_sha256=model.settings_sha256,
         seconds=time.perf_counter() - item.since,
     )
-
-
-def hash_of_mask(mask: NDArray[np.bool_]) -> str:
-    """SHA-256 over the mask's pixels, one byte of 0 or 1 each, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(mask, dtype=np.uint8).tobytes()).hexdigest()
 
 
 def _shown(text: str) -> str:

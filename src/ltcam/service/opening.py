@@ -29,7 +29,11 @@ def open_kept_history(state: Path, database: str) -> History:
 
 
 def reviewed_images(history: History) -> Iterator[ReviewedImage]:
-    """What was reviewed, for `ltcam.jobs.import_reviews`."""
+    """What was reviewed, for `ltcam.jobs.import_reviews`.
+
+    Raises:
+        DataError: a painted mask that is not the one that was kept.
+    """
     for record, review in history.reviewed():
         finding = record.finding
         found = {name: score for name, score in finding.class_scores.items() if name != "ok"}
@@ -41,5 +45,17 @@ def reviewed_images(history: History) -> Iterator[ReviewedImage]:
             decision=review.decision,
             kind=review.kind or likeliest,
             lot=finding.lot,
-            painted=history.picture(finding.id, "painted") if review.painted_sha256 else None,
+            painted=_painted(history, finding.id, review.painted_sha256),
         )
+
+
+def _painted(history: History, id_: str, sha256: str) -> Path | None:
+    if not sha256:
+        return None
+    found = history.painted(id_, sha256)
+    if found is None:
+        raise DataError(
+            f"{history.picture(id_, 'painted')} is not the mask that was painted and kept; paint it again, or put "
+            "the file back"
+        )
+    return found

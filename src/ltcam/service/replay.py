@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltcam.jobs.models import Model
-from ltcam.service.history import History
-from ltcam.service.intake import hash_of_mask
+from ltcam.service.history import History, hash_of_mask
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image
 

@@ -120,11 +120,19 @@ def serve(settings: ServeSettings, load: Callable[[Path], Model], started: Calla
 def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[Asgi]:
     """The application with everything behind it; closed when the block is left."""
     check_address(settings.host, settings.token)
+    if settings.data_root is not None and not settings.data_root.is_dir():
+        raise SettingsError(f"`data_root` {settings.data_root}: there is no such folder")
     with ExitStack() as stack:
         stack.enter_context(_alone(settings.state))
         history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
         stack.callback(history.close)
         served = Served(load, settings.state / "models.json", settings.model)
+        if served.earlier:
+            _log.warning(
+                "inspecting with %s, which was promoted, and not with %s; a rollback leads back to it",
+                served.model.name,
+                served.earlier[-1].name,
+            )
         history.sweep()
         sinks: dict[str, Sink] = {}
         for text in settings.sinks:
@@ -207,7 +215,9 @@ def _alone(state: Path) -> Iterator[None]:
             stream.flush()
             yield
     except OSError as error:
-        raise OutputError(f"{state} cannot be used: {error.strerror}") from error
+        raise OutputError(
+            f"{state} cannot be used as `state`, the folder for the history: {error.strerror}; give another one"
+        ) from error
 
 
 @contextmanager

@@ -25,7 +25,7 @@ async function trying(action) {
 
 function query() {
   const form = new FormData($("filter"));
-  const what = form.get("what"), wanted = { limit: 50 };
+  const what = form.get("what"), wanted = { limit: what === "queue" ? 500 : 50 };
   if (form.get("text")) wanted.text = form.get("text");
   if (what === "queue") Object.assign(wanted, { reviewed: false });
   else if (what) wanted.verdict = what;
@@ -77,6 +77,7 @@ function step(by) {
 
 // Everything of it is fetched before anything is shown: image, panel and what a key says always belong together.
 async function open(id) {
+  if (viewer.canUndo && id !== state.current?.id && !confirm(t("unsaved"))) return;
   state.opening = id;
   await trying(async () => {
     const item = await api.inspection(id);
@@ -226,13 +227,18 @@ async function inspectFiles(files) {
     try {
       last = await api.inspect(file);
     } catch (error) {
-      failed.push(`${file.name}: ${error.message}`);
+      failed.push(`${visible(file.name)}: ${error.message}`);
     }
     done += 1;
   }
   await loadList();
   if (last) await open(last.id);
-  say(failed.length ? `${failed.length} ${t("failed")}: ${failed[0]}` : `${done} ${t("inspected")}`);
+  say(`${done - failed.length} ${t("inspected")}`);
+  if (failed.length) {
+    $("failed-title").textContent = `${failed.length} ${t("failed")}`;
+    $("failed-list").replaceChildren(...failed.map((textContent) => make("li", { textContent })));
+    $("failed").showModal();
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------------- pages
@@ -305,6 +311,9 @@ function onKey(event) {
 
 function listen() {
   let typing;
+  addEventListener("beforeunload", (event) => {
+    if (viewer.canUndo) event.preventDefault();
+  });
   $("filter").addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => loadList(), 200);

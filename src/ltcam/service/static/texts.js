@@ -20,6 +20,7 @@ const texts = {
   lot: ["Lot", "Los"], time: ["Time", "Zeit"], size: ["Size", "Größe"], record: ["Record", "Eintrag"],
   area: ["Area, px", "Fläche, px"], length: ["Length, px", "Länge, px"], noRegions: ["none", "keine"],
   saidOn: ["Reviewed", "Bewertet"], saved: ["saved", "gespeichert"], marked: ["px marked", "px markiert"],
+  unsaved: ["What was painted here is not saved. Leave it all the same?", "Was hier gemalt wurde, ist nicht gespeichert. Trotzdem weiter?"],
   inspecting: ["inspecting", "prüfe"], failed: ["failed", "fehlgeschlagen"], inspected: ["inspected", "geprüft"],
   dataset: ["Folder of images", "Bilderordner"], check: ["Check", "Prüfen"], start: ["Start training", "Training starten"], cancel: ["Cancel", "Abbrechen"], resume: ["Go on", "Fortsetzen"],
   promote: ["Use from now on", "Ab jetzt verwenden"], rollBack: ["Back to the run before", "Zurück zum Lauf davor"], compare: ["Compare on the latest images", "An den neuesten Bildern vergleichen"],

@@ -148,6 +148,37 @@ def test_layouts_agree_in_float32(nets: SimpleNamespace, monkeypatch: pytest.Mon
         torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-5 * float(maps[1].max()))
 
 
+class Tokens(nn.Module):
+    """A stem of convolution and normalisation, whose maps are read as tokens behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.head = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens: Tensor = self.norm(self.stem(images)).flatten(2).transpose(1, 2)
+        logits: Tensor = (self.head(tokens) * tokens.mean(2, keepdim=True)).mean(1)
+        return logits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_single_images_have_the_gradients_that_they_have_in_a_batch(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    torch.manual_seed(0)
+    model = Tokens().to(dtype).eval()
+    images = torch.randn(2, 3, 12, 16, dtype=dtype)
+    for name in ("stem", "norm"):
+        cam = CAM("layer-cam", layers=(name,), relu="none")
+        both = cam(model, images, 1)
+        alone = torch.cat([cam(model, images[index : index + 1], 1) for index in (0, 1)])
+        assert torch.allclose(both, alone, rtol=0, atol=1e-5 * float(both.abs().max()))
+    assert not model.norm._forward_hooks
+
+
 def test_an_error_of_another_cause_is_the_users_and_does_not_count(capability: str) -> None:
     net, images = made(Recording), images_of()
 

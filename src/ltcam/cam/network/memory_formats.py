@@ -6,7 +6,8 @@ the same images give the same bits again; `docs/explanation/speed.md` has the me
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -79,15 +80,42 @@ def in_fastest_format(
     """
     memory_format = fastest_format(model, images, gradients=gradients)
     try:
-        return passes(images.contiguous(memory_format=memory_format))
+        with _plain_gradients(model, images, memory_format, gradients=gradients):
+            return passes(images.contiguous(memory_format=memory_format))
     except RuntimeError:
         if memory_format != torch.channels_last or not _faster_last(images, gradients):
             raise
-    found = passes(images.contiguous())
+    with _plain_gradients(model, images, torch.contiguous_format, gradients=gradients):
+        found = passes(images.contiguous())
     _takes_last.of(model)[_LAST] = (
         False  # it was the memory format: an error of another cause would have come again
     )
     return found
+
+
+@contextmanager
+def _plain_gradients(
+    model: nn.Module, images: Tensor, memory_format: torch.memory_format, *, gradients: bool
+) -> Iterator[None]:
+    """Hand batch normalisations gradients in the memory format of what they normalise.
+
+    Of a single image torch computes a wrong gradient behind one whose input is contiguous and whose output's gradient
+    has its channels last, as a transposition into tokens makes it (torch 2.13, CPU).
+    """
+    hooks = []
+    if gradients and len(images) == 1 and memory_format == torch.contiguous_format:
+        norms = (each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+        hooks = [norm.register_forward_hook(_make_gradient_contiguous) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _make_gradient_contiguous(_norm: nn.Module, _inputs: object, output: object) -> None:
+    if isinstance(output, Tensor) and output.requires_grad:
+        output.register_hook(lambda gradient: gradient.contiguous())
 
 
 def _faster_last(images: Tensor, gradients: bool) -> bool:

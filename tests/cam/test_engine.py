@@ -273,3 +273,22 @@ def test_half_precision_gives_the_maps_of_float32(
     largest = wanted.abs().amax((1, 2))
     assert largest.all()
     assert ((found - wanted).abs().amax((1, 2)) <= tolerance * largest).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"chunk": 2.5}, "chunk=2.5"), ({"chunk": "a"}, "chunk='a'"), ({"taps": "nope"}, "taps='nope'")],
+)
+def test_settings_that_are_unknown_are_refused_at_once(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        CAM(layers=("features.3",), **settings)
+
+
+def test_layers_may_come_as_a_list() -> None:
+    assert hash(CAM(layers=["a", "b"])) == hash(CAM(layers=("a", "b")))  # type: ignore[arg-type]
+
+
+def test_a_capture_without_gradients_is_said_to_be_one(nets: SimpleNamespace) -> None:
+    captured = capture(nets.plain(), torch.zeros(1, 3, 16, 24, dtype=torch.float64), 1, gradients=False)
+    with pytest.raises(ValueError, match="needs gradients, and this capture has none"):
+        CAM("layer-cam").heatmaps(captured)

@@ -231,6 +231,14 @@ def test_log_odds_of_one_output_is_that_output() -> None:
     assert target_scores(z, log_odds([0]), 2).tolist() == [-2.0, 3.0]
 
 
+@pytest.mark.parametrize("classes", [[1.0], [1.5], [True], ["1"], [torch.tensor(1.0)]])
+def test_log_odds_of_what_is_no_class_index(classes: list[Any]) -> None:
+    with pytest.raises(ValueError, match="class indices are whole numbers"):
+        log_odds(classes)
+    numbers: list[Any] = [np.int64(1), torch.tensor(2)]
+    assert log_odds(numbers)(logits()[0]) == log_odds([1, 2])(logits()[0])
+
+
 @pytest.mark.parametrize("classes", [[], [0, 1, 2], [3], [-1], [1, 7]])
 def test_log_odds_of_impossible_classes(classes: list[int]) -> None:
     with pytest.raises(ValueError, match=r"log_odds.*0 to 2"):

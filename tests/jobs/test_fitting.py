@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 import ltcam
 from ltcam.jobs.fitting import classes_of
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.errors import DataError
 
 SETTINGS = TrainingSettings(
     backbone="test_resnet",
@@ -57,6 +59,22 @@ def test_fit_and_predict(tmp_path: Path) -> None:
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert np.array_equal(probabilities[1], probabilities[2])  # one image in two forms
     assert [mask.shape for mask in fitted.masks(shown)] == [(64, 96)] * 3
+
+
+@pytest.mark.parametrize("kind", ["array", "grey", "path", "picture", "bytes"])
+def test_one_image_is_no_list_of_rows(kind: str) -> None:
+    image = parts(1)[0][0]
+    one: Any = {
+        "array": image,
+        "grey": image[..., 0],
+        "path": Path("a.png"),
+        "picture": Image.fromarray(image),
+        "bytes": b"x",
+    }[kind]
+    classifier = replace(ltcam.Classifier(SETTINGS), inspector=Any)  # type: ignore[arg-type]
+    for ask in (classifier.inspect, classifier.predict, classifier.masks):
+        with pytest.raises(DataError, match=r"one image was given; give a list of images"):
+            ask(one)
 
 
 def test_what_cannot_be_fitted() -> None:

@@ -141,8 +141,11 @@ class Inspector:
 
         Raises:
             InputError: an array that is no RGB image of 8 bits.
+            SettingsError: another number of names than of images.
         """
         images = list(images)
+        if len(names) != len(images):
+            raise SettingsError(f"{len(names)} names for {len(images)} images; give one per image")
         for name, image in zip(names, images, strict=True):
             _check_pixels(name, image)
         resized = [resize(image, self.network.image_size) for image in images]

@@ -23,7 +23,7 @@ def find_regions(
     """Measure the 8-connected pieces of a mask.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool; of other types what is not 0 counts.
         heatmap: (H, W) float, the map that the mask was cut from, at the same size.
         class_name: defect class that every region is given.
         min_area_px: smaller pieces are left out.
@@ -34,6 +34,7 @@ def find_regions(
     Raises:
         ValueError: sizes differ, or a heatmap that `heatmap_range` refuses.
     """
+    mask = np.asarray(mask, np.bool_)
     if mask.ndim != 2 or mask.shape != heatmap.shape:
         raise ValueError(f"mask has shape {mask.shape} and heatmap {heatmap.shape}; expected the same (H, W)")
     low, high = heatmap_range(heatmap)

@@ -75,8 +75,12 @@ class CAM:
             raise ValueError(f"{method.title} has no gradients to truncate; use percentile=None")
         if isinstance(method, NetworkMethod):
             self._refuse_settings_of_layers(method)
-        if self.chunk < 1:
-            raise ValueError(f"chunk={self.chunk} must be at least 1")
+        if not isinstance(self.chunk, int) or self.chunk < 1:
+            raise ValueError(f"chunk={self.chunk!r} must be a whole number, at least 1")
+        if self.taps not in get_args(Taps):
+            raise ValueError(f"taps={self.taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(self.layers))
         if self.relu not in get_args(Relu):
             raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
 
@@ -131,6 +135,10 @@ class CAM:
         if not isinstance(method, GradientMethod):
             raise ValueError(
                 f"{method.title} needs the network, not a capture alone; call the CAM with model and images"
+            )
+        if len(captured.gradients) != len(captured.activations):
+            raise ValueError(
+                f"{method.title} needs gradients, and this capture has none; take it with gradients=True"
             )
         if not self.positive_activations:
             check_denominators(method, captured)

@@ -33,9 +33,11 @@ def log_odds(classes: Sequence[int]) -> TargetFunction:
         classes: indices of the classes that count together (all defect classes, say).
 
     Raises:
-        ValueError: when called with logits that do not have these classes and at least one other.
+        ValueError: what is no index; and when called with logits that do not have these classes and at least one other.
     """
-    chosen = list(classes)
+    chosen = [entry.item() if hasattr(entry, "item") else entry for entry in classes]
+    if any(isinstance(index, bool) or not isinstance(index, int) for index in chosen):
+        raise ValueError(f"log_odds({chosen}): class indices are whole numbers from 0")
 
     def score(logits: Tensor) -> Tensor:
         if logits.shape[0] == 1:

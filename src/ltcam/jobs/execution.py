@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ltcam.jobs.bars import usual_listener
 from ltcam.training.listener import Listener
 from ltcam.training.logs import LogName
+from ltcam_runtime.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Execution:
         resume: continue a training that was stopped.
         overwrite: replace results, or a run, that are there already.
         listener: told about progress; by default bars in a notebook, and nobody elsewhere.
+
+    Raises:
+        SettingsError: a number that is none, or below 1.
     """
 
     device: str = "auto"
@@ -38,3 +42,10 @@ class Execution:
     resume: bool = False
     overwrite: bool = False
     listener: Listener = field(default_factory=usual_listener, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "batch_size", "threads"):
+            value = getattr(self, name)
+            is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            if not is_count and not (name == "threads" and value is None):
+                raise SettingsError(f"`{name}` {value!r}: give a whole number, 1 at least")

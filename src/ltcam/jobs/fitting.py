@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ltcam.data.dataset import OK, Sample, make_dataset
 from ltcam.data.labels import read_labels
@@ -79,10 +80,12 @@ class Classifier:
         """Verdict, score, mask and regions of each image.
 
         Raises:
-            DataError: before `fit`.
+            DataError: before `fit`; one image in place of several.
         """
         if self.inspector is None:
             raise DataError("this classifier has learnt nothing yet; call fit(images, labels) first")
+        if _is_one(images):
+            raise DataError("one image was given; give a list of images, [image] for one")
         return [self.inspector.inspect(image, f"image {number}") for number, image in enumerate(images)]
 
     def predict(self, images: Sequence[ImageLike]) -> NDArray[np.str_]:
@@ -124,6 +127,13 @@ def classes_of(labels: Sequence[str | int | bool]) -> list[str]:
         found = first_few(sorted(names)) or "none"
         raise DataError(f"labels: {found}; a classifier needs images that are OK (0, False, ok) and others")
     return [class_of[text] for text in texts]
+
+
+def _is_one(images: Any) -> bool:
+    """Whether this is a single image; of arrays (H, W) and (H, W, 3), for no grey images are three pixels wide."""
+    shape = getattr(images, "shape", (0, 0, 0, 0))
+    of_colour = len(shape) == 3 and shape[2] in (3, 4)
+    return isinstance(images, (str, bytes, Path, Image.Image)) or len(shape) < 3 or of_colour
 
 
 def _value(number: int, label: Any) -> str | int:

@@ -140,6 +140,8 @@ def visit_biases(
             output, watch = _forward(model, source, take)
             scores = target_scores(output, target, len(images))
             _refuse_not_finite_output(output, scores)
+            if not scores.requires_grad:
+                return source, output, watch, scores, None
             (slope,) = torch.autograd.grad(scores.sum(), [source], allow_unused=True)
             return source, output, watch, scores, slope
 

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, expit, logit
 
 _SUREST = 1e-6  # scores are not told apart nearer to 0 or 1 than this
-_CLEAREST = (
-    0.05,
-    0.95,
-)  # a cut nearer to 0 or 1 is not asked for where a gap between scores leaves the choice
+_CLEAREST = (0.05, 0.95)  # cuts stay between these where a gap between scores leaves the choice
 
 
 def choose_threshold(defective: Sequence[bool], scores: Sequence[float]) -> tuple[float, str]:

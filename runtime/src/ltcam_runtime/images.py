@@ -310,7 +310,7 @@ def has_pages(path: Path | str) -> bool:
     Raises:
         InputError: missing, unreadable or not an image.
     """
-    with _file(Path(path)) as stream:
+    with _file(Path(path)) as stream, _decoding(path):
         head = stream.read(256)
     paged = head.startswith(_PAGED) or (head.startswith(b"\x89PNG") and b"acTL" in head)
     return paged and has_more_pictures(path)
@@ -443,7 +443,7 @@ def _from_the_start(stream: Any, check: Callable[[IO[bytes]], None]) -> None:
 
 @contextmanager
 def _file(path: Path) -> Iterator[IO[bytes]]:
-    """The opened file; whatever the system says against opening or reading it becomes an InputError."""
+    """The opened file; whatever the system says against opening it becomes an InputError."""
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):

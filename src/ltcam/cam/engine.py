@@ -95,7 +95,9 @@ class CAM:
             return method.explain(model, images, target, self.truncation, self.fusion)
         captured = self.capture(model, images, target)
         if isinstance(method, ProbingMethod):
-            probe = Probe(model, images, resolved(captured.output, target), captured, self.chunk)
+            probe = Probe(
+                model, images, resolved(captured.output, target), captured, self.chunk, self.reshape
+            )
             with evaluating(model), torch.inference_mode(False), torch.no_grad():
                 maps = tuple(self._probed_map(method, probe, index) for index in range(len(captured.layers)))
         else:

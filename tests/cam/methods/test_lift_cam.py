@@ -264,3 +264,32 @@ def test_what_nobody_has_listed_is_found_by_what_is_missing(name: str, nets: Sim
 
     with pytest.warns(UserWarning, match=r"'stem': contributions miss y - y\(reference\) by"):
         CAM("lift-cam", layers=("stem",))(nets.shaken(Tail()), nets.images(5), 1)
+
+
+class _ChannelsBehind(nn.Module):
+    """A network whose last layer returns maps with their channels behind."""
+
+    class Turned(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            return maps.permute(0, 2, 3, 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.ReLU())
+        self.turned = self.Turned()
+        self.head = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.turned(self.stem(images)).mean((1, 2)))
+        return logits
+
+
+@pytest.mark.parametrize("method", ["lift-cam", "relevance-cam"])
+def test_maps_that_a_callable_makes_are_asked_about_in_the_same_way(method: str) -> None:
+    torch.manual_seed(0)
+    net = _ChannelsBehind().double().eval()
+    images = torch.randn(3, 3, 12, 16, dtype=torch.float64)
+    plain = CAM(method, layers=("stem",))(net, images, 1)
+    turned = CAM(method, layers=("turned",), reshape=lambda maps: maps.permute(0, 3, 1, 2))(net, images, 1)
+    assert plain.abs().max() > 0
+    assert torch.allclose(plain, turned, rtol=1e-9)

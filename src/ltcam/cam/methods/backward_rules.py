@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ltcam.cam.captures import Capture, capture
+from ltcam.cam.captures import Capture, Layers, capture
 from ltcam.cam.methods.conservation import Behind, changes_its_input, doubled, is_twice, tensors_in
 from ltcam.cam.methods.method import Probe
 from ltcam.cam.network.functions import FunctionCalls
@@ -128,7 +128,7 @@ def ruled_pass(probe: Probe, layer: int, rules: Rules, images: Tensor, target: T
         torch.autocast(images.device.type, enabled=False),
     ):
         hooks.behind(module, start)
-        captured = capture(probe.model, images, target, layers=(name,))
+        captured = capture(probe.model, images, target, layers=Layers((name,), reshape=probe.reshape))
     return RuledPass(captured, tuple(sorted(mode.untreated)))
 
 

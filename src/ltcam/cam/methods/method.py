@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ltcam.cam.captures import Capture
+from ltcam.cam.captures import Capture, Reshape
 from ltcam.cam.explanation import Explanation
 from ltcam.cam.fusion import Fusion
 from ltcam.cam.targets import Target
@@ -59,6 +59,7 @@ class Probe:
             activations cannot change the class asked for.
         captured: activations, output and scores of the images; gradients are empty.
         chunk: how many images the network may be given at once.
+        reshape: what the captured activations were made of the layers' outputs with.
     """
 
     model: nn.Module
@@ -66,6 +67,7 @@ class Probe:
     target: Target
     captured: Capture
     chunk: int
+    reshape: Reshape | None = None
 
 
 ProbingWeights = Callable[[Probe, int], Tensor]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -10,6 +10,18 @@ from ltcam.service.batching import Batcher, Budget, BusyError
 
 def double(batch: Sequence[int]) -> list[int]:
     return [2 * item for item in batch]
+
+
+def held() -> tuple[Callable[[Sequence[int]], list[int]], threading.Event, threading.Event]:
+    """As `double`, but not before it may: that, what is set once it has begun, and what lets it go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(batch: Sequence[int]) -> list[int]:
+        begun.set()
+        go_on.wait(10)
+        return double(batch)
+
+    return slow, begun, go_on
 
 
 def pairs(batch: Sequence[int], found: Sequence[int]) -> list[tuple[int, int]]:
@@ -26,13 +38,7 @@ def test_every_item_gets_its_own_answer() -> None:
 
 
 def test_what_waits_is_bounded_and_the_rest_turned_away() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(batch: Sequence[int]) -> list[int]:
-        begun.set()
-        go_on.wait(10)
-        return double(batch)
-
+    slow, begun, go_on = held()
     batcher = Batcher(slow, pairs, Budget(batch_size=1, most_waiting=3))
     first = batcher.submit(0)
     assert begun.wait(10)
@@ -66,13 +72,7 @@ def test_a_batch_that_fails_is_told_and_the_next_goes_on(where: str) -> None:
 
 
 def test_who_does_not_wait_any_more_stops_nobody() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(batch: Sequence[int]) -> list[int]:
-        begun.set()
-        go_on.wait(10)
-        return double(batch)
-
+    slow, begun, go_on = held()
     batcher = Batcher(slow, pairs, Budget(batch_size=1))
     given_up = batcher.submit(1)
     assert begun.wait(10)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -80,22 +80,22 @@ def read(tree: Tree) -> Dataset:
     left = (path for path in _label_files(tree) if path not in found and path.name.lower() not in _NO_LABELS)
     orphans = tuple(LeftOut(path, _NO_IMAGE) for path in left)
     dataset = annotated_dataset(tree, NAME, entries)
-    notes = (*dataset.notes, *_without_files(tree, labels, images))
+    empty = sum(not entry.objects and entry.source.suffix.lower() == ".txt" for entry in entries)
+    without = [path for path, label in labels.items() if label is None and path in images]
+    if empty and without:
+        _check_sides(tree, labels, without)
+    notes = (*dataset.notes, *_missing_files(without, empty))
     return replace(dataset, files=Files(left_out=orphans), notes=notes)
 
 
-def _without_files(
-    tree: Tree, labels: Mapping[PurePosixPath, PurePosixPath | None], images: Collection[PurePosixPath]
-) -> tuple[str, ...]:
-    """A note of images that have no text file where other OK images have an empty one: files may be missing.
+def _check_sides(
+    tree: Tree, labels: Mapping[PurePosixPath, PurePosixPath | None], without: Sequence[PurePosixPath]
+) -> None:
+    """Where OK images have an empty text file, that of a whole side cannot be missing by intention.
 
     Raises:
-        DataError: a whole side has none, though another side's OK images have theirs.
+        DataError: none of a side's images has one.
     """
-    without = [path for path, label in labels.items() if label is None and path in images]
-    empty = [label for label in labels.values() if label and not read_text(tree.root / label).strip()]
-    if not without or not empty:
-        return ()
     with_some = {None, *(split_of(str(path.parent)) for path, label in labels.items() if label)}
     if bare := [path for path in without if split_of(str(path.parent)) not in with_some]:
         raise DataError(
@@ -103,8 +103,14 @@ def _without_files(
             f"a text file, such as {bare[0]}, though OK images of other sides have an empty one; put their label "
             "files into the folder, or give each an empty one"
         )
+
+
+def _missing_files(without: Sequence[PurePosixPath], empty: int) -> tuple[str, ...]:
+    """A note of images without a text file, where so many others have an empty one."""
+    if not (without and empty):
+        return ()
     return (
-        f"{counted(len(without), 'images')} without a text file count as OK, such as {min(without)}; {len(empty)} "
+        f"{counted(len(without), 'images')} without a text file count as OK, such as {min(without)}; {empty} "
         "others have an empty one. Look whether label files are missing.",
     )
 

@@ -6,7 +6,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
-from ltcam.calibration.scores import calibrated_verdict, log_odds, reliability, slope_of
+from ltcam.calibration.scores import calibrated_verdict, reliability, slope_of
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages
 from ltcam.training.seeding import Asked
@@ -109,12 +109,6 @@ def test_labels_told_apart_without_error_do_not_make_sure() -> None:
     odds = np.concatenate([np.linspace(-30, -20, 10), np.linspace(20, 30, 10)])
     slope = slope_of(np.stack([np.zeros_like(odds), odds], 1), odds > 0)
     assert 0.02 < slope < 0.4
-
-
-def test_log_odds_are_those_of_softmax() -> None:
-    logits = np.random.default_rng(0).normal(size=(5, 4))
-    softmax = torch.from_numpy(logits).softmax(1).numpy()
-    assert expit(log_odds(logits)) == pytest.approx(1 - softmax[:, 0])
 
 
 def test_reliability_by_bins() -> None:

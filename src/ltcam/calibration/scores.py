@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, logit, logsumexp, softmax
+from scipy.special import log_expit, logit
 
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
+from ltcam.models.logits import defect_log_odds, scores_of
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.seeding import Asked, normalised
@@ -50,11 +51,11 @@ def calibrated_verdict(
     slope = slope_of(logits, defective)
     logits *= slope
     # Scores are told apart near 0.5, wherever the labels lie: a lot of its own may shift all of them.
-    offset = -_middle(log_odds(logits), defective)
+    offset = -_middle(defect_log_odds(logits), defective)
     logits[:, 1:] += offset
     threshold = choose_verdict(held_back, scores_of(logits), settings).threshold
     # At 0 everything is judged defective: a cut below all of them does so, and is finite.
-    cut = float(logit(threshold) if threshold > 0 else log_odds(logits).min() - 1)
+    cut = float(logit(threshold) if threshold > 0 else defect_log_odds(logits).min() - 1)
     logits[:, 1:] -= cut
     _fold(classifier, slope, offset - cut)
     final = choose_verdict(held_back, scores_of(logits), settings, say)
@@ -70,17 +71,6 @@ def logits_of(classifier: Classifier, part: PreparedImages, statistics: Statisti
     return np.concatenate(found) if found else np.zeros((0, classifier.head.out_features))
 
 
-def scores_of(logits: NDArray[np.float64]) -> list[float]:
-    """Probability of being defective, 0 to 1, by logits (N, K)."""
-    return [float(score) for score in 1 - softmax(logits, axis=1)[:, 0]]
-
-
-def log_odds(logits: NDArray[np.float64], slope: float = 1.0) -> NDArray[np.float64]:
-    """Log-odds (N,) of being defective, of logits (N, K)."""
-    scaled = slope * logits
-    return np.asarray(logsumexp(scaled[:, 1:], axis=1) - scaled[:, 0])
-
-
 def slope_of(logits: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
     """The slope with which logits (N, K) are as sure as they are right, offset aside.
 
@@ -89,7 +79,7 @@ def slope_of(logits: NDArray[np.float64], defective: NDArray[np.bool_]) -> float
     """
 
     def loss(log_slope: float) -> float:
-        odds = log_odds(logits, float(np.exp(log_slope)))
+        odds = defect_log_odds(logits, float(np.exp(log_slope)))
         middle = _middle(odds, defective)
         total = 0.0
         for label in (True, False):

@@ -23,7 +23,7 @@ from torch import Tensor
 from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
 from ltcam.calibration.looks import Learned
-from ltcam.calibration.scores import logits_of, scores_of
+from ltcam.calibration.scores import logits_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Split
 from ltcam.data.decoded import DecodedImages
@@ -36,6 +36,7 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
 from ltcam.jobs.training import warn_uncalibrated
 from ltcam.models.classifier import freeze_stages
+from ltcam.models.logits import scores_of
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import ok_labels, package_versions, read_history
 from ltcam.runs.hardware import choose_device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import torch
 from torch import nn
 
 from ltcam.calibration.maps import classic_cam, default_cam
-from ltcam.calibration.scores import calibrated_verdict, logits_of, scores_of
+from ltcam.calibration.scores import calibrated_verdict, logits_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.jobs.choosing import with_kinds
 from ltcam.jobs.execution import Execution
 from ltcam.jobs.previewing import previewed
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
+from ltcam.models.logits import scores_of
 from ltcam.runs.folder import package_versions
 from ltcam.runs.hardware import check_number, choose_device
 from ltcam.runs.memory import keep_freed_memory
-from ltcam.runs.run import Run
+from ltcam.runs.run import Arithmetic, Run
 from ltcam.runs.unfinished import Place, work_folder
 from ltcam.training.fit import Running, finished_epochs
 from ltcam.training.images import PreparedImages, usable_for_choices
@@ -39,7 +40,7 @@ from ltcam.training.seeding import (
     with_seed_maps,
 )
 from ltcam.training.settings import TrainingSettings
-from ltcam.training.train import TrainedNetwork, begin, train_network, training_evidence, untrained_network
+from ltcam.training.train import ReadyNetwork, begin, train_network, training_evidence, untrained_network
 from ltcam_runtime.settings import MAP, VerdictSettings
 
 
@@ -156,7 +157,8 @@ def quick(
         nothing = network.classifier.head
         nn.init.zeros_(nothing.weight)
         nn.init.zeros_(nothing.bias)
-        trained = _with_seed_maps(network, settings, execution.command, listener, {"verdicts_by": "peaks"})
+        fit = _Fit(Arithmetic(reason="float32: nothing was trained"), {"verdicts_by": "peaks"})
+        trained = _with_seed_maps(network, settings, execution.command, listener, fit)
         trained = with_kinds(trained, device="cpu", listener=listener, decoded=data.images)
         data.images.release()
         return write_trained(with_validation(trained, "cpu", listener), folder, out)
@@ -177,22 +179,34 @@ def train_run(
     Raises:
         LtcamError: as for `train`.
     """
-    network, listener = train_network(data, settings, work, running), running.listener
-    evidence = training_evidence(network.fitted, network.chosen_by)
+    network, fitted, chosen_by = train_network(data, settings, work, running)
+    listener = running.listener
+    fit = _Fit(fitted.arithmetic, training_evidence(fitted, chosen_by), fitted.history)
     if not settings.classic:
-        return _with_seed_maps(network, settings, command, listener, evidence)
+        return _with_seed_maps(network, settings, command, listener, fit)
     scores = scores_of(logits_of(network.classifier, network.held_back, network.statistics))
     verdict = choose_verdict(network.held_back, scores, settings, listener.say)
     warn_uncalibrated(network.held_back, listener)
-    return _trained(network, _run(network, settings, verdict, evidence, command))
+    return _trained(network, _run(network, settings, verdict, fit, command), fit)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a run keeps of the fit of its network.
+
+    Attributes:
+        arithmetic: how it was computed.
+        evidence: what its choices rest on.
+        history: one entry per epoch.
+    """
+
+    arithmetic: Arithmetic
+    evidence: Mapping[str, Any]
+    history: tuple[dict[str, float], ...] = ()
 
 
 def _with_seed_maps(
-    network: TrainedNetwork,
-    settings: TrainingSettings,
-    command: str,
-    listener: Listener,
-    evidence: dict[str, Any],
+    network: ReadyNetwork, settings: TrainingSettings, command: str, listener: Listener, fit: _Fit
 ) -> Trained:
     """Seed maps beside the classifier, and scores that read as probabilities."""
     listener.begun("fitting a map to each kind")
@@ -202,19 +216,19 @@ def _with_seed_maps(
         Asked(classifier, part, network.statistics) for part in (network.train, network.held_back)
     )
     if classifier.has_trained_head:
-        evidence = {**evidence, "peaks_share": add_peaks(asked, held_back)}
+        fit = replace(fit, evidence={**fit.evidence, "peaks_share": add_peaks(asked, held_back)})
     else:
         verdicts_by_peaks(asked, held_back)
     verdict = calibrated_verdict(held_back, settings, listener.say)
     warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
-    evidence = {**evidence, "seed_maps": seed.evidence(classes)}
-    run = _run(network, settings, verdict, evidence, command)
+    fit = replace(fit, evidence={**fit.evidence, "seed_maps": seed.evidence(classes)})
+    run = _run(network, settings, verdict, fit, command)
     seeds = {
         seed_map(name): seed_cam(taps, number) for number, name in enumerate(seed.names(classes), start=1)
     }
     run = run.model_copy(update={"taps": taps, "maps": {**run.maps, **seeds}})
-    return _trained(replace(network, classifier=classifier), run)
+    return _trained(replace(network, classifier=classifier), run, fit)
 
 
 def warn_uncalibrated(held_back: PreparedImages, listener: Listener) -> None:
@@ -227,11 +241,7 @@ def warn_uncalibrated(held_back: PreparedImages, listener: Listener) -> None:
 
 
 def _run(
-    network: TrainedNetwork,
-    settings: TrainingSettings,
-    verdict: VerdictSettings,
-    evidence: Mapping[str, Any],
-    command: str,
+    network: ReadyNetwork, settings: TrainingSettings, verdict: VerdictSettings, fit: _Fit, command: str
 ) -> Run:
     mean, std = network.statistics
     return Run(
@@ -245,30 +255,30 @@ def _run(
         maps={MAP: (classic_cam if settings.classic else default_cam)(network.stages)},
         verdict=verdict,
         white=network.white,
-        arithmetic=network.fitted.arithmetic,
+        arithmetic=fit.arithmetic,
         seed=settings.seed,
         training=settings.model_dump(mode="json"),
         initial_weights=network.filled.to_json(),
         data=_data_facts(network),
-        evidence=dict(evidence),
+        evidence=dict(fit.evidence),
         versions=package_versions(),
         command=command,
     )
 
 
-def _trained(network: TrainedNetwork, run: Run) -> Trained:
+def _trained(network: ReadyNetwork, run: Run, fit: _Fit) -> Trained:
     return Trained(
         run=run,
         classifier=network.classifier,
         dataset=network.dataset,
         contents=network.contents,
-        history=network.fitted.history,
+        history=fit.history,
         failed=network.failed,
         held_back=network.held_back,
     )
 
 
-def _data_facts(network: TrainedNetwork) -> dict[str, Any]:
+def _data_facts(network: ReadyNetwork) -> dict[str, Any]:
     dataset = network.dataset
     return {
         "layout": dataset.layout,

@@ -19,6 +19,7 @@ from ltcam.cam.network.quick_passes import QuickPasses
 from ltcam.cam.network.scores import at_once
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
+from ltcam.models.logits import defect_log_odds
 from ltcam.models.seeded import SeededClassifier, features_at, seeded
 from ltcam.training.images import BothSides, PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
@@ -183,23 +184,20 @@ def add_peaks(train: Asked, validation: Asked) -> float:
         return 0.0
     classifier, logits, peaks = asked.classifier, asked.logits(), asked.peaks.double()
     kinds = torch.arange(1, logits.shape[1])
-    unit = _distance(_odds(logits), defective) / max(_distance(peaks.amax(1).numpy(), defective), _FLAT)
+    unit = _distance(defect_log_odds(logits.numpy()), defective) / max(
+        _distance(peaks.amax(1).numpy(), defective), _FLAT
+    )
     if unit <= 0:
         return 0.0
     found = {}
     for share in SHARES_OF_PEAKS:
         together = logits.clone()
         together[:, kinds] += share * unit * peaks
-        found[share] = float(average_precision_score(defective, _odds(together)))
+        found[share] = float(average_precision_score(defective, defect_log_odds(together.numpy())))
     chosen = next(share for share in SHARES_OF_PEAKS if found[share] >= max(found.values()) - _AS_GOOD)
     with torch.no_grad():
         classifier.peaks.weight[kinds, kinds - 1] = chosen * unit
     return chosen
-
-
-def _odds(logits: Tensor) -> NDArray[np.float64]:
-    """Log-odds (N,) of being defective."""
-    return np.asarray((logits[:, 1:].logsumexp(1) - logits[:, 0]).numpy())
 
 
 def _distance(values: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:

@@ -25,7 +25,6 @@ from ltcam.models.classifier import (
 )
 from ltcam.models.weights import Filled, load_initial_weights
 from ltcam.runs.hardware import choose_device
-from ltcam.runs.run import Arithmetic
 from ltcam.training.arithmetic import choose_arithmetic
 from ltcam.training.fit import Fitted, Material, Running, finished_epochs, fit
 from ltcam.training.image_size import choose_image_size
@@ -41,23 +40,21 @@ _HELD = 2**28  # bytes of decoded images that are held through a training, for w
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedNetwork:
-    """A fitted classifier, and what it was fitted to.
+class ReadyNetwork:
+    """A classifier, and the images that were read for it.
 
     Attributes:
-        classifier: best weights, on the CPU.
+        classifier: with its first weights; after a training with the best ones, on the CPU.
         stages: names of its stages, shallow to deep.
         statistics: of the images it wants.
         filled: where its first weights came from.
-        fitted: how the training went.
-        chosen_by: what chose the epoch, in words.
         image_size: (height, width) it sees.
         dataset: with the sides that were used.
         note: the sides in words.
         reading: how the data set was read.
         contents: SHA-256 of each image file by sample id, "" where it could not be read.
         fingerprint: of the data.
-        train: the images that were trained on, at the network's size.
+        train: the images to train on, at the network's size.
         held_back: those of the validation side.
         white: as for `ltcam_runtime.images.read_image`.
     """
@@ -66,8 +63,6 @@ class TrainedNetwork:
     stages: tuple[str, ...]
     statistics: Statistics
     filled: Filled
-    fitted: Fitted
-    chosen_by: str
     image_size: tuple[int, int]
     dataset: Dataset
     note: str
@@ -181,7 +176,7 @@ def train_network(
     settings: TrainingSettings,
     work: Path,
     running: Running,
-) -> TrainedNetwork:
+) -> tuple[ReadyNetwork, Fitted, str]:
     """Train a classifier on the image labels of a data set.
 
     Args:
@@ -189,6 +184,9 @@ def train_network(
         settings: of the training.
         work: folder for checkpoints; a training found there is continued.
         running: device, and who is told about progress.
+
+    Returns:
+        The network, how its training went, and what chose the epoch, in words.
 
     Raises:
         DataError: labels or images that cannot be trained on.
@@ -205,17 +203,16 @@ def train_network(
         timed=running.devices == 1,
     )
     listener.planned(plan)
-    read = with_images(begun, data, work, listener)
-    validation, chosen_by = usable_for_choices(read.held_back)
+    network = _with_images(begun, data, work, listener)
+    validation, chosen_by = usable_for_choices(network.held_back)
     listener.begun("training")
-    material = Material(read.train, read.statistics, validation)
-    fitted = fit(read.classifier, material, settings, work, running)
-    return replace(read, fitted=fitted, chosen_by=chosen_by)
+    material = Material(network.train, network.statistics, validation)
+    return network, fit(network.classifier, material, settings, work, running), chosen_by
 
 
 def untrained_network(
     data: OpenData, settings: TrainingSettings, work: Path, listener: Listener
-) -> TrainedNetwork:
+) -> ReadyNetwork:
     """What every training starts from: the data read, and a classifier with its first weights.
 
     Args:
@@ -231,21 +228,19 @@ def untrained_network(
     begun = begin(data, settings)
     plan = begun.plan(settings, torch.device("cpu"))
     listener.planned(replace(plan, epochs=0))
-    return with_images(begun, data, work, listener)
+    return _with_images(begun, data, work, listener)
 
 
-def with_images(begun: Begun, data: OpenData, work: Path, listener: Listener) -> TrainedNetwork:
+def _with_images(begun: Begun, data: OpenData, work: Path, listener: Listener) -> ReadyNetwork:
     """The network, not trained yet, with the images of both sides read at its size."""
     listener.begun("reading images")
     dataset = begun.sides.dataset
     parts = _read(dataset, begun.image_size, data.images, work, listener)
-    return TrainedNetwork(
+    return ReadyNetwork(
         classifier=begun.classifier,
         stages=begun.stages,
         statistics=input_statistics(begun.classifier.trunk),
         filled=begun.filled,
-        fitted=Fitted((), -1, Arithmetic(reason="float32: nothing was trained")),
-        chosen_by="",
         image_size=begun.image_size,
         dataset=dataset,
         note=begun.sides.words,

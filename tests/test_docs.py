@@ -25,7 +25,7 @@ from torch import nn
 import ltcam
 import ltcam.cam
 from ltcam.cam.methods import list_methods, registry
-from ltcam.data.layouts import LAYOUTS
+from ltcam.data.layouts.registry import LAYOUTS
 from ltcam.evaluation.evaluate import Prediction, make_histograms, record_image
 from ltcam.evaluation.summary import SummarySettings, summarise
 from ltcam.models.classifier import build_classifier, stages_of

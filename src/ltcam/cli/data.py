@@ -122,7 +122,7 @@ def synth(
 
 
 def _print_counts(report: CheckReport) -> None:
-    from ltcam.data.layouts import TAKES_OK  # noqa: PLC0415  # with all that reads a data set
+    from ltcam.data.layouts.registry import TAKES_OK  # noqa: PLC0415  # with all that reads a data set
 
     named = any(count.by_split.get(side, 0) for count in report.classes for side in ("train", "val", "test"))
     sides = _SIDES if named else {}

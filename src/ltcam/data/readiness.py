@@ -10,7 +10,7 @@ from typing import Literal
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import DuplicateGroup
-from ltcam.data.layouts import one_sided
+from ltcam.data.layouts.advice import one_sided
 from ltcam.data.sides import choose_sides
 from ltcam_runtime.errors import DataError, in_options
 

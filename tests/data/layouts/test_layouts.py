@@ -9,7 +9,8 @@ import pytest
 from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
-from ltcam.data.layouts import LAYOUTS, read_dataset
+from ltcam.data.layouts import read_dataset
+from ltcam.data.layouts.registry import LAYOUTS
 from ltcam_runtime.errors import DataError
 
 

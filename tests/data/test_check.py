@@ -99,10 +99,10 @@ def test_json_is_plain_and_complete(clean: None, tmp_path: Path) -> None:
     assert values["classes"][1]["by_split"]["none"] == 12
 
 
-def test_ok_folders_inside_a_defect_are_noted(paint: Paint, tmp_path: Path) -> None:
+def test_ok_folders_deep_inside_a_defect_are_noted(paint: Paint, tmp_path: Path) -> None:
     for index in range(4):
         paint(f"good/lot{index}/{index}.png", index)
-        paint(f"line2/gut/{index}.png", 10 + index)
+        paint(f"line2/monday/gut/{index}.png", 10 + index)
         paint(f"line2/0/{index}.png", 20 + index)
     notes = check_dataset(read_dataset(tmp_path)).notes
     assert [

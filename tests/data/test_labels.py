@@ -159,6 +159,12 @@ def test_a_label_that_is_no_text_is_escaped() -> None:
 def test_which_label_to_ask_about() -> None:
     assert likeliest_ok(["line3_ng_2024", "line3_not_ok_2024", "line3_ok_2024"]) == "line3_ok_2024"
     assert likeliest_ok(["left", "right"]) == "left"
+    for defective, other in (
+        ("bad", "reference"),
+        ("Ausschuss", "Serie"),
+        ("defekt", "einwandfreie Teile neu"),
+    ):
+        assert likeliest_ok([defective, other]) == other, "copied, the line would turn the labels round"
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,8 @@ def likeliest_ok(labels: Sequence[str]) -> str:
         words = _telling_words(_plain(label))
         return not _OK.isdisjoint(words) and (_DEFECT | _NEGATIONS).isdisjoint(words)
 
-    return next(filter(spoken_for, labels), labels[0])
+    possible = [label for label in labels if not means_any_defect(label)] or list(labels)
+    return next(filter(spoken_for, possible), possible[0])
 
 
 def spelled_alike(labels: Collection[str]) -> list[tuple[str, ...]]:

@@ -76,7 +76,7 @@ def test_coco(paint: Paint, tmp_path: Path) -> None:
     assert np.array_equal(truth(found["pictures/b.png"]), SQUARE)
     assert found["pictures/c.png"].mask is None  # one of its objects is a box
     assert found["pictures/d.png"].mask is None
-    assert {sample.split for sample in dataset.samples} == {"val"}
+    assert {sample.split for sample in dataset.samples} == {None}, "one list tells no sides apart"
 
 
 @pytest.mark.parametrize("runs", [[10, 3], [10, 48 * 64], [-1, 48 * 64 + 1]])
@@ -789,13 +789,14 @@ def test_a_side_of_yolo_whose_files_were_forgotten(paint: Paint, tmp_path: Path)
     labels.mkdir(parents=True)
     (labels / "train0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     (tmp_path / "labels" / "val").mkdir()
-    assert read_dataset(tmp_path).label_counts() == {OK: 7, "crack": 1}, (
+    with pytest.raises(DataError, match=r"none of the 4 images of the side val has a text file"):
+        read_dataset(tmp_path)
+    (tmp_path / "labels" / "val" / "val3.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    assert read_dataset(tmp_path).label_counts() == {OK: 6, "crack": 2}, (
         "no file means OK where none is empty"
     )
     (labels / "train1.txt").write_text("\n")
-    with pytest.raises(DataError, match=r"none of the 4 images of the side val has a text file"):
-        read_dataset(tmp_path)
-    (tmp_path / "labels" / "val" / "val3.txt").touch()
+    (tmp_path / "labels" / "val" / "val3.txt").write_text("")
     [note] = read_dataset(tmp_path).notes
     assert note.startswith(
         "5 images without a text file count as OK, such as images/train/train2.png; 2 others"
@@ -827,3 +828,106 @@ def test_outlines_drawn_before_images_were_turned(paint: Paint, tmp_path: Path) 
     sample = by_id(read_dataset(tmp_path))["a.png"]
     with pytest.raises(InputError, match=r"a polygon for an image of 48 x 64; the image is 64 x 48"):
         read_truth(sample, (64, 48))
+
+
+# ---------------------------------------------------------------------------------------- files that cannot be read
+
+LABELME = (
+    '{"shapes": [{"label": "dent", "shape_type": "line", "points": [[1, 1], [9, 1]]}], "imagePath": "x.png"'
+)
+VOC = "<annotation><folder>x</folder><object><name>dent</name></object></annotation>"
+
+
+WHOLE = {".json": LABELME + ', "imageHeight": 48, "imageWidth": 64}', ".xml": VOC}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".json", b""),
+        (".json", LABELME[:60].encode()),
+        (".json", f"{LABELME}}}".encode()),
+        (".json", f"{LABELME}}}".encode("utf-16")),
+        (".xml", b""),
+        (".xml", VOC[:30].encode()),
+        (".xml", VOC.encode("utf-16")),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_a_label_file_that_cannot_be_read_makes_no_image_ok(
+    folder: str, suffix: str, content: bytes, paint: Paint, tmp_path: Path
+) -> None:
+    for name in "abcd":
+        paint(f"{name}.png")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / f"a{suffix}").write_text(WHOLE[suffix])
+    (tmp_path / folder / f"b{suffix}").write_bytes(content)
+    with pytest.raises(DataError, match=rf"b\{suffix}: "):
+        read_dataset(tmp_path)
+
+
+def test_files_of_voc_need_neither_a_name_nor_a_size(paint: Paint, tmp_path: Path) -> None:
+    for name in "ab":
+        paint(f"{name}.png")
+    (tmp_path / "a.xml").write_text(VOC)
+    assert read_dataset(tmp_path).label_counts() == {OK: 1, "dent": 1}
+
+
+def test_what_a_camera_writes_beside_labels_in_another_folder(paint: Paint, tmp_path: Path) -> None:
+    for name in "ab":
+        paint(f"images/{name}.png")
+        (tmp_path / "images" / f"{name}.json").write_text('{"exposure": 3}')
+    labelme(tmp_path / "labels" / "a.json", "../images/a.png", drawn("line", "dent", [1, 1], [2, 2]))
+    assert read_dataset(tmp_path).label_counts() == {OK: 1, "dent": 1}
+
+
+def test_names_inside_files_of_labelme_may_be_of_another_day(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcd":
+        paint(f"{name}.png")
+    for name in "abc":
+        labelme(tmp_path / f"{name}.json", "a.png", drawn("line", "dent", [1, 1], [2, 2]))
+    found = {sample.id: sample.label for sample in read_dataset(tmp_path).samples}
+    assert found == {"a.png": "dent", "b.png": "dent", "c.png": "dent", "d.png": OK}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"images": [', '{"images": []}'.encode("utf-16")])
+def test_a_damaged_coco_file_among_others_is_named(content: bytes, paint: Paint, tmp_path: Path) -> None:
+    names = [paint(f"{name}.png").name for name in "ab"]
+    coco(tmp_path / "annotations" / "instances_train.json", names, [mark_of(0, 7)])
+    (tmp_path / "annotations" / "instances_val.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"instances_val\.json: "):
+        read_dataset(tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- sides
+
+
+def test_sides_are_those_of_folders_in_the_data_set(paint: Paint, tmp_path: Path) -> None:
+    """Not of words in the folder's own name, in files' names, in hosts, or in folders of other machines."""
+    root = tmp_path / "leak test photos"
+    root.mkdir()
+    for name in ("test (1).png", "val_spring_2.png", "c.png", "d.png"):
+        paint(f"leak test photos/{name}")
+    names = [
+        "test (1).png",
+        "val_spring_2.png",
+        "https://storage.test.acme.com/img/c.png",
+        "/home/me/test/d.png",
+    ]
+    coco(root / "labels.json", names, [mark_of(0, 7)])
+    assert {sample.split for sample in read_dataset(root).samples} == {None}
+
+
+@pytest.mark.parametrize("folder", ["train", "images/train2017", "Train_images", "sets/training"])
+def test_sides_of_folders(folder: str, paint: Paint, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        paint(f"{folder}/{name}")
+    coco(tmp_path / "labels.json", ["a.png", "b.png"], [mark_of(0, 7)])
+    assert {sample.split for sample in read_dataset(tmp_path).samples} == {"train"}
+
+
+def test_sides_that_annotations_name_of_images_in_one_folder(paint: Paint, tmp_path: Path) -> None:
+    for name in "abcd":
+        paint(f"pictures/{name}.png")
+    coco(tmp_path / "labels.json", ["train/a.png", "train/b.png", "val/c.png", "val/d.png"], [mark_of(0, 7)])
+    assert [sample.split for sample in read_dataset(tmp_path).samples] == ["train", "train", "val", "val"]

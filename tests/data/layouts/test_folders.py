@@ -234,11 +234,33 @@ def test_read_and_left_out_add_up_for_any_arrangement(
             path.symlink_to(root / target)
         else:
             path.write_bytes(cv2.imencode(".png", pixels[kind])[1].tobytes() if kind in pixels else b"broken")
-    dataset = read_dataset(root)
+    try:
+        dataset = read_dataset(root)
+    except DataError as error:
+        if "which means OK, inside " in str(error):
+            return
+        raise
     there = sum(path.is_symlink() or not path.is_dir() for path in root.rglob("*"))
     assert dataset.files.there == there
     assert dataset.files.images == len(dataset.samples)
     assert len({entry.path for entry in dataset.files.left_out}) == len(dataset.files.left_out)
+
+
+@pytest.mark.parametrize("side", ["eval", "test_public", "Validierung", "new", "archive 2024"])
+def test_good_in_a_folder_that_is_no_known_side(side: str, paint: Paint, tmp_path: Path) -> None:
+    """Its images would be trained on as defects."""
+    for index, name in enumerate(("train/good", "train/bad", f"{side}/good", f"{side}/bad")):
+        paint(f"{name}/{index}.png", index)
+    with pytest.raises(
+        DataError, match=rf"{side}/good/2\.png \(1 of them\) .* means OK, inside {side}.* train, val or test"
+    ):
+        read_dataset(tmp_path)
+
+
+def test_lots_called_like_ok_images_below_both(paint: Paint, tmp_path: Path) -> None:
+    for index, name in enumerate(("good/pass", "scratch/pass", "good/again", "scratch/again")):
+        paint(f"{name}/{index}.png", index)
+    assert read_dataset(tmp_path).label_counts() == {"ok": 2, "scratch": 2}
 
 
 def test_folders_that_are_empty_are_noted(paint: Paint, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ it has, so an image with a box has no mask.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,11 +27,15 @@ from ltcam.data.labels import label_key, means_any_defect, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import name_key, sort_masks
-from ltcam_runtime.phrases import first_few
+from ltcam_runtime.phrases import first_few, word_set
 
 MOST_BYTES = 1 << 30
 """Annotation files above this size are refused."""
 
+IMAGE_FOLDERS = word_set("images image imgs img jpegimages pictures photos labels label annotations")
+"""What folders of images and of labels are called (lower case): they say nothing."""
+
+_WORDS = re.compile(r"[\W\d_]+")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of what is uploaded
 
 
@@ -61,7 +66,7 @@ class Annotated:
         source: the annotation file.
         objects: what is marked in it.
         tags: what is said of the whole image.
-        split: the side that the file names, or None.
+        split: the side that the annotations name, or None: then folders do.
     """
 
     name: str
@@ -146,6 +151,21 @@ def mentions(path: Path, *words: str) -> bool:
     return all(word.encode() in content for word in words)
 
 
+def refuse_damaged(files: Iterable[Path]) -> None:
+    """Of files beside annotations that were read: what was meant to be one of them is not passed over.
+
+    Raises:
+        DataError: one that ends in `.json` or `.xml`, and is none.
+    """
+    for file in files:
+        try:
+            (json.loads if file.suffix.lower() == ".json" else fromstring)(read_text(file))
+        except (ValueError, RecursionError, ParseError, DefusedXmlException) as error:
+            raise DataError(
+                f"{file}: damaged ({str(error) or type(error).__name__}); export it again, or remove it"
+            ) from None
+
+
 def files_ending(
     tree: Tree, suffix: str, folders: Sequence[str] = ("annotations", "result", "labels")
 ) -> list[Path]:
@@ -164,13 +184,59 @@ def pictures(tree: Tree) -> tuple[PurePosixPath, ...]:
     return sort_masks(tree.root, tree.images).images
 
 
-def split_of(*texts: str) -> Split | None:
-    """The side that a path or a file's name speaks of: `images/val/a.png`, `instances_train2017.json`."""
-    for text in texts:
-        for word in re.split(r"[^a-z]+", text.lower()):
-            if word in SPLIT_NAMES:
-                return SPLIT_NAMES[word]
+class Pictured:
+    """The images of tools that write a file for each image in which something is drawn, and none for the others.
+
+    So a file that cannot be read would make its image OK.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.images = pictures(tree)
+        self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for path in self.images:
+            self._by_stem[name_key(path.stem)].append(path)
+
+    def called_like(self, file: Path) -> PurePosixPath | None:
+        """The image of a file's name: the only one, or the only one beside it."""
+        fitting = self._by_stem.get(name_key(file.stem), [])
+        beside = [path for path in fitting if self._tree.root / path.parent == file.parent]
+        return next((paths[0] for paths in (fitting, beside) if len(paths) == 1), None)
+
+    def with_files_of(self, known: Iterable[Path], suffix: str) -> list[Path]:
+        """These files, and those that stand where they do and are called like an image: damaged ones are among them."""
+        files = list(known)
+        places = {file.parent for file in files}
+        others = {
+            self._tree.root / path
+            for path in self._tree.files
+            if path.suffix.lower() == suffix and name_key(path.stem) in self._by_stem
+        }
+        return files + sorted(file for file in others.difference(files) if file.parent in places)
+
+
+def side_of(folder: PurePosixPath) -> Split | None:
+    """The side that a folder of the data set, or one around it, is called: `images/val`, `train2017`, `test_images`.
+
+    Args:
+        folder: relative to the data set, whose own name says nothing, nor do those of files.
+    """
+    for part in folder.parts:
+        words = [word for word in _WORDS.split(name_key(part)) if word and word not in IMAGE_FOLDERS]
+        if len(words) == 1 and words[0] in SPLIT_NAMES:
+            return SPLIT_NAMES[words[0]]
     return None
+
+
+def sides_of_lists(files: Sequence[Path]) -> dict[Path, Split | None]:
+    """The sides that names of annotation files tell apart, as `instances_train2017.json` does; of one alone none."""
+    found = {
+        file: next(
+            (SPLIT_NAMES[word] for word in _WORDS.split(name_key(file.stem)) if word in SPLIT_NAMES), None
+        )
+        for file in files
+    }
+    return found if len({*found.values()}) > 1 else dict.fromkeys(files)
 
 
 def annotated_dataset(tree: Tree, layout: str, entries: Iterable[Annotated]) -> Dataset:
@@ -182,8 +248,9 @@ def annotated_dataset(tree: Tree, layout: str, entries: Iterable[Annotated]) -> 
     finder = ImageFinder(tree)
     merged: dict[str, Annotated] = {}
     missing: list[str] = []
-    for entry in entries:
-        path = finder.find(entry.name, entry.source)
+    for read in entries:
+        path = finder.find(read.name, read.source, read.split)
+        entry = replace(read, split=read.split or _side(read.name, path))
         if path is None:
             missing.append(entry.name)
         identity = str(path or _harmless(entry.name))
@@ -205,6 +272,13 @@ def annotated_dataset(tree: Tree, layout: str, entries: Iterable[Annotated]) -> 
     samples = [_sample(tree, identity, entry) for identity, entry in named.items()]
     several = sum(len({*defects(entry.kinds)}) > 1 for entry in named.values())
     return replace(make_dataset(tree.root, layout, samples), notes=several_kinds(several))
+
+
+def _side(name: str, path: PurePosixPath | None) -> Split | None:
+    """The side whose folder an image lies in, or lay in when it was annotated; other machines' folders say nothing."""
+    own = None if path is None else side_of(path.parent)
+    elsewhere = "://" in name or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
+    return own if own or elsewhere else side_of(_plain(name).parent)
 
 
 def _spellings(entries: Iterable[Annotated]) -> dict[str, str]:
@@ -255,8 +329,13 @@ class ImageFinder:
         for path in tree.images:
             self._by_name[name_key(path.name)].append(path)
 
-    def find(self, name: str, source: Path) -> PurePosixPath | None:
+    def find(self, name: str, source: Path, split: Split | None = None) -> PurePosixPath | None:
         """The image file, relative to the root, that an annotation file means by a name; None where there is none.
+
+        Args:
+            name: as the file has it.
+            source: the annotation file.
+            split: the side that it names, if any.
 
         Raises:
             DataError: several files fit equally well.
@@ -272,12 +351,12 @@ class ImageFinder:
         for exact in (PurePosixPath(near.relative_to(self.root)) / wanted, wanted):
             if exact in files:
                 return exact
-        side = split_of(name, *source.parts[-2:])
+        side = split or side_of(wanted.parent) or side_of(PurePosixPath(near.relative_to(self.root)))
         rank = {
             path: (
                 _shared(path, wanted),
                 (self.root / path).is_relative_to(near),
-                side is not None and split_of(str(path.parent)) == side,
+                side is not None and side_of(path.parent) == side,
             )
             for path in files
         }

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltcam.data.dataset import Dataset
+from ltcam.data.dataset import Dataset, Split
 from ltcam.data.drawn import Runs, Shape, expand_runs, polygon
 from ltcam.data.layouts.annotated import (
     Annotated,
@@ -21,7 +21,8 @@ from ltcam.data.layouts.annotated import (
     files_ending,
     mentions,
     read_text,
-    split_of,
+    refuse_damaged,
+    sides_of_lists,
 )
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
@@ -41,12 +42,19 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: a file that is no COCO file or is damaged; images that are not there.
     """
-    entries = [entry for file in _files(tree) for entry in read_coco(file)]
+    files = _files(tree)
+    refuse_damaged(file for file in files_ending(tree, ".json") if file not in files)
+    sides = sides_of_lists(files)
+    entries = [entry for file in files for entry in read_coco(file, sides[file])]
     return annotated_dataset(tree, NAME, entries)
 
 
-def read_coco(file: Path) -> Iterator[Annotated]:
+def read_coco(file: Path, split: Split | None = None) -> Iterator[Annotated]:
     """The images of one COCO file.
+
+    Args:
+        file: to read.
+        split: the side of its images, where its name tells it.
 
     Raises:
         DataError: it is no COCO file, or is damaged.
@@ -63,7 +71,7 @@ def read_coco(file: Path) -> Iterator[Annotated]:
                 Marked(str(kinds[_meant(each, "category_id", kinds)]["name"]), _shapes(each, size))
                 for each in objects[key]
             )
-            yield Annotated(name, file, tuple(marked), split=split_of(name, *file.parts[-2:]))
+            yield Annotated(name, file, tuple(marked), split=split)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: not a COCO file that can be read ({_words(error)})") from None
 

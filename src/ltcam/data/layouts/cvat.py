@@ -18,11 +18,12 @@ from ltcam.data.layouts.annotated import (
     annotated_dataset,
     files_ending,
     mentions,
-    split_of,
+    refuse_damaged,
     xml_root,
 )
-from ltcam.data.layouts.tree import Tree
+from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.mask_files import name_key
 
 NAME = "cvat"
 WANTED = "annotations.xml of CVAT for images, and its images"
@@ -41,7 +42,9 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: a file that is no such export or is damaged; images that are not there.
     """
-    entries = [entry for file in _files(tree) for entry in read_cvat(file)]
+    files = _files(tree)
+    refuse_damaged(file for file in files_ending(tree, ".xml") if file not in files)
+    entries = [entry for file in files for entry in read_cvat(file)]
     return annotated_dataset(tree, NAME, entries)
 
 
@@ -69,7 +72,7 @@ def _entry(file: Path, image: Element) -> Annotated:
         source=file,
         objects=tuple(Marked.of(each.attrib["label"], _shape(each, size)) for each in objects),
         tags=tuple(each.attrib["label"] for each in image if each.tag == "tag"),
-        split=split_of(image.attrib.get("subset", ""), image.attrib["name"]),
+        split=SPLIT_NAMES.get(name_key(image.attrib.get("subset", ""))),
     )
 
 

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from ltcam.data.dataset import Dataset, Files, Sample, Split, make_dataset
 from ltcam.data.labels import label_key, means_any_defect, means_ok, read_labels
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
+from ltcam_runtime.errors import DataError
 from ltcam_runtime.mask_files import is_image_folder, name_key, sort_masks
 from ltcam_runtime.phrases import counted, first_few
 from ltcam_runtime.searching import LeftOut
@@ -96,7 +97,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
         ok: names of the class folders that hold OK images; empty: those whose words say so.
 
     Raises:
-        DataError: a name in `ok` that no class folder has.
+        DataError: a name in `ok` that no class folder has; OK images in the folder of a defect.
     """
     depth, is_ok_folder = _depth(tree, ok) or 0, _is_ok_folder(ok)
 
@@ -107,6 +108,7 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
     found = sort_masks(tree.root, tree.images, is_ok)
     written = _without_common([place for path in found.images if (place := _place(path, depth)) is not None])
     places, notes = _by_kind(written, ok)
+    _refuse_ok_inside(tree.root, places, is_ok_folder)
     labels = read_labels([place.class_folder for place in places], ok)
     samples = [
         Sample(
@@ -136,6 +138,37 @@ def read(tree: Tree, ok: Collection[str] = ()) -> Dataset:
             f"The folders above those of the classes, such as {'/'.join(places[0].above)}, name groups."
         )
     return replace(dataset, notes=(*notes, *_empty_folders(tree.root)))
+
+
+def _refuse_ok_inside(root: Path, places: Sequence[_Place], is_ok_folder: Callable[[str], bool]) -> None:
+    """A folder `good` in a folder that is no side that we know (`eval/good`): its images would be defects.
+
+    Not so where folders inside those of OK images are called alike: then they are lots.
+
+    Raises:
+        DataError: there is one.
+    """
+    inside = {
+        name_key(place.below[0]) for place in places if place.below and is_ok_folder(place.class_folder)
+    }
+    wrong = [
+        place
+        for place in places
+        if place.below
+        and not is_ok_folder(place.class_folder)
+        and not means_any_defect(place.class_folder)
+        and not _NUMBERED.search(place.below[0])
+        and means_ok(place.below[0])
+        and name_key(place.below[0]) not in inside
+    ]
+    if wrong:
+        folder, good = wrong[0].class_folder, wrong[0].below[0]
+        raise DataError(
+            f"{root}: images such as {wrong[0].path} ({len(wrong)} of them) lie in a folder {good}, which means OK, "
+            f"inside {folder}, which would be a kind of defect. If {folder} is a side, call it train, val or test; if "
+            f"it is a data set of its own, move it away; else rename {good}, or write a CSV list with the columns "
+            "path,label"
+        )
 
 
 def _is_ok_folder(ok: Collection[str], others: Collection[str] = ()) -> Callable[[str], bool]:

@@ -22,7 +22,7 @@ from ltcam.data.layouts.annotated import (
     files_ending,
     mentions,
     read_text,
-    split_of,
+    refuse_damaged,
 )
 from ltcam.data.layouts.mask_labels import DEFECT
 from ltcam.data.layouts.tree import Tree
@@ -50,7 +50,9 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: a file that is no such export or is damaged; images that are not there.
     """
-    entries = [entry for file in _files(tree) for entry in read_tasks(file)]
+    files = _files(tree)
+    refuse_damaged(file for file in files_ending(tree, ".json") if file not in files)
+    entries = [entry for file in files for entry in read_tasks(file)]
     return annotated_dataset(tree, NAME, entries)
 
 
@@ -89,7 +91,7 @@ def _entry(file: Path, name: str, results: Sequence[Mapping[str, Any]]) -> Annot
             tags += kinds
         else:  # something drawn may have no name
             objects += [Marked.of(kind, _shape(result)) for kind in kinds or [DEFECT]]
-    return Annotated(name, file, tuple(objects), tuple(tags), split_of(name))
+    return Annotated(name, file, tuple(objects), tuple(tags))
 
 
 def _kind(value: Any) -> str:

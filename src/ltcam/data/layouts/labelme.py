@@ -15,7 +15,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -26,11 +26,10 @@ from ltcam.data.drawn import Runs, Shape, ellipse, polygon
 from ltcam.data.layouts.annotated import (
     Annotated,
     Marked,
+    Pictured,
     annotated_dataset,
     mentions,
-    pictures,
     read_text,
-    split_of,
 )
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
@@ -53,15 +52,19 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: a file that is none of LabelMe's or is damaged; images that are not there.
     """
-    drawn = [read_labelme(file) for file in _files(tree)]
-    there = [
-        Annotated(str(path), tree.root / path, split=split_of(str(path.parent))) for path in pictures(tree)
-    ]
+    pictured = Pictured(tree)
+    files = pictured.with_files_of(_files(tree), ".json")
+    drawn = [read_labelme(file, pictured.called_like(file)) for file in files]
+    there = [Annotated(str(path), tree.root / path) for path in pictured.images]
     return annotated_dataset(tree, NAME, [*drawn, *there])
 
 
-def read_labelme(file: Path) -> Annotated:
+def read_labelme(file: Path, image: PurePosixPath | None = None) -> Annotated:
     """The image of one file.
+
+    Args:
+        file: the annotation.
+        image: the one that is called like it: the name inside is often that of another day.
 
     Raises:
         DataError: it is none of LabelMe's, or is damaged.
@@ -69,13 +72,12 @@ def read_labelme(file: Path) -> Annotated:
     try:
         content = json.loads(read_text(file))
         size = (int(content["imageHeight"]), int(content["imageWidth"]))
-        name = str(content["imagePath"])
+        name = str(content["imagePath"] if image is None else image)
         return Annotated(
             name=name,
             source=file,
             objects=tuple(Marked.of(str(each["label"]), _shape(each, size)) for each in content["shapes"]),
             tags=tuple(flag for flag, is_set in (content.get("flags") or {}).items() if is_set),
-            split=split_of(name, file.parent.name),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file}: not a file of LabelMe that can be read ({error})") from None
@@ -111,7 +113,7 @@ def _mask(shape: Mapping[str, Any], size: tuple[int, int]) -> Runs:
 
 
 def _files(tree: Tree) -> Iterator[Path]:
-    words = ('"shapes"', '"imagePath"', '"imageHeight"')
+    words = ('"shapes"', '"imagePath"')
     return (
         tree.root / path
         for path in tree.files

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ltcam.data.layouts.annotated import (
     annotated_dataset,
     mentions,
     read_text,
-    split_of,
+    sides_of_lists,
 )
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
@@ -74,11 +74,12 @@ def read(tree: Tree) -> Dataset:
     """
     finder = ImageFinder(tree)
     entries = []
-    for file in _files(tree):
+    sides = sides_of_lists(_files(tree))
+    for file in sides:
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             if line.strip():
                 try:
-                    entries.append(_entry(file, json.loads(line), finder))
+                    entries.append(replace(_entry(file, json.loads(line), finder), split=sides[file]))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{file}: line {number}: cannot be read ({error})") from None
     return annotated_dataset(tree, NAME, entries)
@@ -86,10 +87,9 @@ def read(tree: Tree) -> Dataset:
 
 def _entry(file: Path, row: Mapping[str, Any], finder: ImageFinder) -> Annotated:
     name = str(row["source-ref"])
-    split = split_of(file.name, str(Path(name).parent))
     kind = _kind(row)
     mask = _mask(file, row, finder)
-    return Annotated(name, file, (Marked.of(kind, mask),), split=split)
+    return Annotated(name, file, (Marked.of(kind, mask),))
 
 
 def _kind(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ file, unless there are such files: then nobody has looked at it yet. http://host
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,17 +17,16 @@ from ltcam.data.layouts import folders
 from ltcam.data.layouts.annotated import (
     Annotated,
     Marked,
+    Pictured,
     annotated_dataset,
     mentions,
-    pictures,
-    split_of,
     xml_root,
 )
 from ltcam.data.layouts.tree import Tree
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.mask_files import name_key
 
 NAME = "voc"
+_ROOTS = ("<annotation>", "<annotation ")
 WANTED = "an XML file of Pascal VOC for each image with a defect"
 
 
@@ -43,33 +41,29 @@ def read(tree: Tree) -> Dataset:
     Raises:
         DataError: a file that is no such annotation or is damaged; images that are not there.
     """
-    names: dict[str, list[PurePosixPath]] = defaultdict(list)
-    images = pictures(tree)
-    for path in images:
-        names[name_key(path.stem)].append(path)
-    entries = [read_voc(file, names[name_key(file.stem)]) for file in _files(tree)]
+    pictured = Pictured(tree)
+    files = pictured.with_files_of(_files(tree), ".xml")
+    entries = [read_voc(file, pictured.called_like(file)) for file in files]
     if all(entry.kinds for entry in entries):
-        entries += [
-            Annotated(str(path), tree.root / path, split=split_of(str(path.parent))) for path in images
-        ]
+        entries += [Annotated(str(path), tree.root / path) for path in pictured.images]
     return annotated_dataset(tree, NAME, entries)
 
 
-def read_voc(file: Path, images: list[PurePosixPath]) -> Annotated:
+def read_voc(file: Path, image: PurePosixPath | None) -> Annotated:
     """The image of one file.
 
     Args:
         file: the annotation.
-        images: those that are called like it: names inside are often those of other days.
+        image: the one that is called like it: the name inside is often that of another day.
 
     Raises:
         DataError: it is no such file, is damaged, or declares entities, which no tool does.
     """
     try:
         root = xml_root(file, "annotation")
-        name = str(images[0]) if len(images) == 1 else (root.findtext("filename") or file.stem).strip()
+        name = str(image or (root.findtext("filename") or file.stem).strip())
         boxes = (Marked((each.findtext("name") or "defect").strip()) for each in root.iter("object"))
-        return Annotated(name, file, tuple(boxes), split=split_of(name))
+        return Annotated(name, file, tuple(boxes))
     except ValueError as error:
         raise DataError(f"{file}: not a file of Pascal VOC that can be read ({error})") from None
 
@@ -78,5 +72,5 @@ def _files(tree: Tree) -> Iterator[Path]:
     return (
         tree.root / path
         for path in tree.files
-        if path.suffix.lower() == ".xml" and mentions(tree.root / path, "<annotation", "<filename>", "<size")
+        if path.suffix.lower() == ".xml" and any(mentions(tree.root / path, root) for root in _ROOTS)
     )

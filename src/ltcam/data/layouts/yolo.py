@@ -23,17 +23,18 @@ import yaml
 from ltcam.data.dataset import Dataset, Files
 from ltcam.data.drawn import polygon
 from ltcam.data.layouts.annotated import (
+    IMAGE_FOLDERS,
     Annotated,
     Marked,
     annotated_dataset,
     mentions,
     pictures,
     read_text,
-    split_of,
+    side_of,
 )
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree, stem_key
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.phrases import counted, first_few, word_set
+from ltcam_runtime.phrases import counted, first_few
 from ltcam_runtime.searching import LeftOut
 
 NAME = "yolo"
@@ -42,9 +43,6 @@ WANTED = "data.yaml, classes.txt or obj.names, and NAME.txt for NAME.png: in lab
 _NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = frozenset({"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"})
 """Text files that are none of labels where no image is called so."""
-_FOLDERS = word_set("images image imgs img jpegimages pictures photos labels label annotations")
-"""What folders of images and of labels are called (lower case): two paths that differ in them alone belong together."""
-
 _NO_IMAGE = "text files that belong to no image"
 
 
@@ -82,8 +80,7 @@ def read(tree: Tree) -> Dataset:
     dataset = annotated_dataset(tree, NAME, entries)
     empty = sum(not entry.objects and entry.source.suffix.lower() == ".txt" for entry in entries)
     without = [path for path, label in labels.items() if label is None and path in images]
-    if empty and without:
-        _check_sides(tree, labels, without)
+    _check_sides(tree, labels, without)
     notes = (*dataset.notes, *_missing_files(without, empty))
     return replace(dataset, files=Files(left_out=orphans), notes=notes)
 
@@ -91,17 +88,17 @@ def read(tree: Tree) -> Dataset:
 def _check_sides(
     tree: Tree, labels: Mapping[PurePosixPath, PurePosixPath | None], without: Sequence[PurePosixPath]
 ) -> None:
-    """Where OK images have an empty text file, that of a whole side cannot be missing by intention.
+    """Where images of one side have text files, those of a whole other side are hardly missing by intention.
 
     Raises:
         DataError: none of a side's images has one.
     """
-    with_some = {None, *(split_of(str(path.parent)) for path, label in labels.items() if label)}
-    if bare := [path for path in without if split_of(str(path.parent)) not in with_some]:
+    with_some = {None, *(side_of(path.parent) for path, label in labels.items() if label)}
+    if bare := [path for path in without if side_of(path.parent) not in with_some]:
         raise DataError(
-            f"{tree.root}: none of the {counted(len(bare), 'images')} of the side {split_of(str(bare[0].parent))} has "
-            f"a text file, such as {bare[0]}, though OK images of other sides have an empty one; put their label "
-            "files into the folder, or give each an empty one"
+            f"{tree.root}: none of the {counted(len(bare), 'images')} of the side {side_of(bare[0].parent)} has "
+            f"a text file, such as {bare[0]}, though images of other sides have; put their label files into the "
+            "folder, or, if all of them are OK, give each an empty one"
         )
 
 
@@ -118,9 +115,8 @@ def _missing_files(without: Sequence[PurePosixPath], empty: int) -> tuple[str, .
 def _entry(
     tree: Tree, image: PurePosixPath, label: PurePosixPath | None, names: Mapping[int, str]
 ) -> Annotated:
-    split = split_of(str(image.parent))
     if label is None:
-        return Annotated(str(image), tree.root / image, split=split)
+        return Annotated(str(image), tree.root / image)
     file = tree.root / label
     objects: list[Marked] = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
@@ -129,7 +125,7 @@ def _entry(
                 objects.append(_object(line.split(), names))
             except ValueError as error:
                 raise DataError(f"{file}: line {number}: {error}") from None
-    return Annotated(str(image), file, tuple(objects), split=split)
+    return Annotated(str(image), file, tuple(objects))
 
 
 def _object(words: list[str], names: Mapping[int, str], *, named: bool = True) -> Marked:
@@ -181,9 +177,9 @@ def _label_files(tree: Tree) -> list[PurePosixPath]:
 
 
 def _key(path: PurePosixPath) -> str:
-    """What an image and its labels have in common: the path without its suffix and without `images`, `labels`."""
+    """What an image and its labels have in common: paths that differ in folders such as `images`, `labels` alone."""
     return stem_key(
-        PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in _FOLDERS), path.name)
+        PurePosixPath(*(part for part in path.parts[:-1] if part.lower() not in IMAGE_FOLDERS), path.name)
     )
 
 
@@ -196,7 +192,7 @@ def _names_files(tree: Tree) -> list[PurePosixPath]:
     known = [path for path in called if len(path.parts) == 1] or [
         path
         for path in called
-        if all(part.lower() in _FOLDERS or part.lower() in SPLIT_NAMES for part in path.parts[:-1])
+        if all(part.lower() in IMAGE_FOLDERS or part.lower() in SPLIT_NAMES for part in path.parts[:-1])
     ]
     return known or [
         path

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.data.conftest import Paint
 
-from ltcam.data.dataset import Dataset
+from ltcam.data.dataset import Dataset, Sample, Split, make_dataset
 from ltcam.data.layouts import read_dataset
-from ltcam.data.sides import FEWEST_FOR_VALIDATION, choose_sides
+from ltcam.data.sides import FEWEST_FOR_VALIDATION, Sides, choose_sides
 from ltcam_runtime.errors import DataError
 
 
@@ -51,3 +51,43 @@ def test_a_training_side_of_one_kind_is_refused(dataset_of: Callable[..., Datase
     )
     with pytest.raises(DataError, match="the training side has no defective image"):
         choose_sides(dataset, duplicates=tuple)
+
+
+def counted_sides(train: int, val: int, *, ok_val: int = 9, missing: dict[Split, str] | None = None) -> Sides:
+    def samples(label: str, side: Split, count: int) -> list[Sample]:
+        names = [f"{label}-{side}-{number}" for number in range(count)]
+        return [Sample(name, Path(name), label, name, side) for name in names]
+
+    dataset = make_dataset(
+        Path("x"),
+        "folders",
+        [
+            *samples("ok", "train", 40),
+            *samples("ok", "val", ok_val),
+            *samples("dent", "train", train),
+            *samples("dent", "val", val),
+        ],
+    )
+    return Sides(dataset, missing or {}, "")
+
+
+def test_enough_images_make_nobody_hesitate() -> None:
+    assert counted_sides(20, 5).concerns == ()
+
+
+def test_what_should_make_one_hesitate() -> None:
+    assert "only 5 defective images to train on" in counted_sides(5, 5).concerns[0]
+    assert "only 1 defective image to" in counted_sides(1, 5).concerns[0]
+    (found,) = counted_sides(20, 0, ok_val=0, missing={"val": "one lot"}).concerns
+    assert "no validation side (one lot)" in found
+    assert "stays at 0.5" in found
+    assert "has no defective image" in counted_sides(20, 0).concerns[0]
+    assert "rest on 2 defective images only" in counted_sides(20, 2).concerns[0]
+    assert "dent has no image to train on" in counted_sides(0, 5).concerns
+
+
+def test_equal_images_with_several_labels(paint: Paint, tmp_path: Path) -> None:
+    for index in range(12):
+        paint(f"good/{index}.png", index)
+        paint(f"dent/{index}.png", index if index < 3 else 50 + index)
+    assert choose_sides(read_dataset(tmp_path)).contradictory == 3

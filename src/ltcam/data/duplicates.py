@@ -91,6 +91,11 @@ class DuplicateGroup:
     kind: Kind
     same_pixels: tuple[tuple[str, ...], ...] = field(default=(), compare=False)
 
+    @property
+    def equal(self) -> tuple[tuple[str, ...], ...]:
+        """Sets of images that are equal in every pixel."""
+        return (self.ids,) if self.kind != "near" else self.same_pixels
+
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal.
@@ -201,7 +206,7 @@ def joined_groups(dataset: Dataset, duplicates: Iterable[DuplicateGroup]) -> dic
     exact = [
         (group_of[same[0]], group_of[name])
         for group in duplicates
-        for same in ((group.ids,) if group.kind != "near" else group.same_pixels)
+        for same in group.equal
         for name in same[1:]
         if same[0] in group_of and name in group_of
     ]

@@ -61,13 +61,9 @@ def readiness(
         chosen = choose_sides(usable, duplicates=lambda: duplicates)
     except DataError as error:
         return Readiness("no", (str(error),), {})
-    names = {"val": "validation", "test": "test", "train": "train"}
-    missing = [f"there will be no {names[side]} side: {why}" for side, why in sorted(chosen.missing.items())]
-    reasons = (*missing, *problems)
-    sides = chosen.counts
-    unseen = [name for name in sides if not sides[name]["train"] and any(sides[name].values())]
-    reasons += tuple(f"class {name} has no image to train on" for name in unseen)
-    return Readiness("with care" if reasons else "yes", reasons, sides)
+    no_test = [f"there will be no test side: {chosen.missing['test']}"] if "test" in chosen.missing else []
+    reasons = (*no_test, *chosen.concerns, *problems)
+    return Readiness("with care" if reasons else "yes", reasons, chosen.counts)
 
 
 def group_hint(dataset: Dataset) -> str:

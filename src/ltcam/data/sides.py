@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ltcam.data.dataset import OK, Dataset, Split
 from ltcam.data.duplicates import DuplicateGroup, find_duplicates, merge_groups
 from ltcam.data.splits import DEFAULT_VAL_SHARE, default_split, split_by_group
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.phrases import counted
 
 FEWEST_FOR_VALIDATION = 8
 """Defective images in train; with fewer, holding some back costs more than it tells."""
+
+FEW_FOR_VALIDATION = 5
+"""Validation images of a label; a threshold that rests on fewer is a guess."""
+
+FEW_FOR_TRAINING = 8
+"""Defective images to train on; with fewer a network hardly learns what they have in common."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +30,13 @@ class Sides:
         dataset: with the sides; copies of one photograph share a group.
         missing: why there is no test or validation side, by side; sides that there are, are left out.
         words: how many images are on which side, and what is missing, in a sentence.
+        contradictory: sets of equal images with several labels, as far as copies were looked for.
     """
 
     dataset: Dataset
     missing: dict[Split, str]
     words: str
+    contradictory: int = 0
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -35,6 +44,42 @@ class Sides:
         found = Counter((sample.label, sample.split) for sample in self.dataset.samples)
         sides: tuple[Split, ...] = ("train", "val", "test")
         return {label: {side: found[label, side] for side in sides} for label in self.dataset.classes}
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What should make one hesitate to train, or to believe the result, a sentence each."""
+        return (*_of_training(self.counts), *_of_validation(self.counts, self.missing))
+
+
+def _of_training(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    kinds = list(counts)[1:]
+    defective = sum(counts[kind]["train"] for kind in kinds)
+    found = []
+    if defective < FEW_FOR_TRAINING:
+        found.append(f"only {counted(defective, 'defective images')} to train on; thirty are a start")
+    found += [
+        f"{kind} has no image to train on"
+        for kind in kinds
+        if not counts[kind]["train"] and any(counts[kind].values())
+    ]
+    return found
+
+
+def _of_validation(counts: Mapping[str, Mapping[str, int]], missing: Mapping[Split, str]) -> list[str]:
+    ok, *kinds = counts
+    held_back = {"OK": counts[ok]["val"], "defective": sum(counts[kind]["val"] for kind in kinds)}
+    uncalibrated = "scores are not calibrated, and the verdict's threshold stays at 0.5"
+    if not any(held_back.values()):
+        why = f" ({missing['val']})" if "val" in missing else ""
+        return [f"there is no validation side{why}: {uncalibrated}"]
+    empty = [label for label, count in held_back.items() if not count]
+    if empty:
+        return [f"the validation side has no {empty[0]} image: {uncalibrated}"]
+    return [
+        f"the verdict's threshold will rest on {counted(count, f'{label} images')} only"
+        for label, count in held_back.items()
+        if count < FEW_FOR_VALIDATION
+    ]
 
 
 def choose_sides(
@@ -57,9 +102,10 @@ def choose_sides(
     Raises:
         DataError: no OK or no defective image to train on.
     """
-    named = {sample.split for sample in dataset.samples}
+    named, contradictory = {sample.split for sample in dataset.samples}, 0
     if not {"val", "test"} <= named or None in named:
-        found = find_duplicates(dataset.samples) if duplicates is None else duplicates()
+        found = tuple(find_duplicates(dataset.samples) if duplicates is None else duplicates())
+        contradictory = _contradictory(dataset, found)
         dataset = merge_groups(dataset, found)
     missing: dict[Split, str] = {}
     try:
@@ -82,7 +128,17 @@ def choose_sides(
                 f"{dataset.root}: the training side has no {kind} image, and a classifier needs both; put some there, "
                 "or name no sides (folders train/ and test/, a column split), and they are made from all images"
             )
-    return Sides(dataset, missing, _words(dataset, missing))
+    return Sides(dataset, missing, _words(dataset, missing), contradictory)
+
+
+def _contradictory(dataset: Dataset, duplicates: Iterable[DuplicateGroup]) -> int:
+    """How many sets of images equal in every pixel have several labels."""
+    labels = {sample.id: sample.label for sample in dataset.samples}
+    return sum(
+        len({labels[name] for name in same if name in labels}) > 1
+        for group in duplicates
+        for same in group.equal
+    )
 
 
 def _with_validation(dataset: Dataset, share: float, seed: int) -> Dataset:

@@ -16,14 +16,6 @@ from ltcam.data.dataset import Split
 from ltcam.models.classifier import Classifier
 from ltcam.runs.run import Arithmetic
 from ltcam.training.settings import TrainingSettings
-from ltcam_runtime.phrases import counted
-from ltcam_runtime.zooming import too_small_to_see
-
-FEW_FOR_VALIDATION = 5
-"""Validation images of a label; a threshold that rests on fewer is a guess."""
-
-FEW_FOR_TRAINING = 8
-"""Defective images to train on; with fewer a network hardly learns what they have in common."""
 
 _LONG = 5.0  # seconds of a first step, after which it is not repeated
 _FORWARD = 1 / 3  # of a step's time: a step goes forward once, and backward for twice as long
@@ -68,58 +60,6 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {**asdict(self), "arithmetic": self.arithmetic.model_dump(mode="json")}
-
-
-def concerns(
-    sides: Mapping[str, Mapping[str, int]],
-    missing: Mapping[Split, str],
-    images_size: tuple[int, int],
-    image_size: tuple[int, int],
-) -> tuple[str, ...]:
-    """What should make one hesitate to start, or to believe the result.
-
-    Args:
-        sides: images per class and side; the first class is OK.
-        missing: why there is no validation or test side.
-        images_size: (height, width) of the images, typically.
-        image_size: (height, width) that the network sees.
-    """
-    return (
-        *_of_training(sides),
-        *_of_validation(sides, missing),
-        *too_small_to_see(images_size, image_size, "`image_size` makes the network's picture larger"),
-    )
-
-
-def _of_training(sides: Mapping[str, Mapping[str, int]]) -> list[str]:
-    kinds = list(sides)[1:]
-    defective = sum(sides[kind]["train"] for kind in kinds)
-    found = []
-    if defective < FEW_FOR_TRAINING:
-        found.append(f"only {counted(defective, 'defective images')} to train on; thirty are a start")
-    found += [
-        f"{kind} has no image to train on"
-        for kind in kinds
-        if not sides[kind]["train"] and any(sides[kind].values())
-    ]
-    return found
-
-
-def _of_validation(sides: Mapping[str, Mapping[str, int]], missing: Mapping[Split, str]) -> list[str]:
-    ok, *kinds = sides
-    held_back = {"OK": sides[ok]["val"], "defective": sum(sides[kind]["val"] for kind in kinds)}
-    uncalibrated = "scores are not calibrated, and the verdict's threshold stays at 0.5"
-    if not any(held_back.values()):
-        why = f" ({missing['val']})" if "val" in missing else ""
-        return [f"there is no validation side{why}: {uncalibrated}"]
-    empty = [label for label, count in held_back.items() if not count]
-    if empty:
-        return [f"the validation side has no {empty[0]} image: {uncalibrated}"]
-    return [
-        f"the verdict's threshold will rest on {counted(count, f'{label} images')} only"
-        for label, count in held_back.items()
-        if count < FEW_FOR_VALIDATION
-    ]
 
 
 def typical_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

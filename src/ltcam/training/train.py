@@ -30,11 +30,13 @@ from ltcam.training.fit import Fitted, Material, Running, finished_epochs, fit
 from ltcam.training.image_size import choose_image_size
 from ltcam.training.images import BothSides, Preparation, PreparedImages, prepare_images, usable_for_choices
 from ltcam.training.listener import Listener
-from ltcam.training.plan import Plan, concerns, seconds_of_epoch, seconds_of_step, typical_size
+from ltcam.training.plan import Plan, seconds_of_epoch, seconds_of_step, typical_size
 from ltcam.training.resume import check_same_training
 from ltcam.training.sampling import epoch_length
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import DataError, InputError, SettingsError
+from ltcam_runtime.phrases import counted
+from ltcam_runtime.zooming import too_small_to_see
 
 _HELD = 2**28  # bytes of decoded images that are held through a training, for whoever looks at them after it
 
@@ -143,8 +145,19 @@ class Begun:
             device=str(device),
             finished=finished,
             seconds=seconds,
-            concerns=concerns(counts, self.sides.missing, self.images_size, self.image_size),
+            concerns=(
+                *self._contradictions(),
+                *self.sides.concerns,
+                *too_small_to_see(
+                    self.images_size, self.image_size, "`image_size` makes the network's picture larger"
+                ),
+            ),
         )
+
+    def _contradictions(self) -> list[str]:
+        found = self.sides.contradictory
+        words = f"{counted(found, 'sets of equal images')} with several labels each; `ltcam data check` lists them"
+        return [words] if found else []
 
 
 def begin(data: OpenData, settings: TrainingSettings) -> Begun:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import io
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -268,3 +269,20 @@ def test_a_full_disk_is_said_in_a_sentence(
     answer = client.post("/v1/inspections", content=png())
     assert answer.status_code == 500
     assert answer.json()["detail"].startswith("the image could not be kept: the disk is full; make room")
+
+
+def test_a_full_disk_is_said_of_a_painted_mask_too(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = inspect(client)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for call in ("write_bytes", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pathlib.Path, call, full)
+            answer = client.put(f"/v1/inspections/{found['id']}/painted", content=png())
+        assert answer.status_code == 500
+        assert "cannot be written: the disk is full; make room" in answer.json()["detail"]
+    assert client.get(f"/v1/inspections/{found['id']}").json()["review"] is None

@@ -35,7 +35,7 @@ from ltcam.service.schemas import (
 from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
-from ltcam_runtime.folders import why_not_written
+from ltcam_runtime.folders import explained, why_not_written
 from ltcam_runtime.images import read_image, read_mask
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
@@ -113,6 +113,8 @@ async def inspect(
         raise HTTPException(400, error.reason) from error
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": f"{error.retry_after:.0f}"}) from error
+    except OutputError as error:
+        raise HTTPException(500, f"the image could not be kept: {error}") from error
     except LtcamError as error:
         raise HTTPException(500, f"the image could not be inspected: {error}") from error
     except OSError as error:
@@ -324,10 +326,7 @@ def _entry(history: History, id_: str) -> Entry:
 
 def _keep_review(history: History, id_: str, given: ReviewGiven, painted: str = "") -> None:
     texts = {name: getattr(given, name).replace("\x00", "\\x00") for name in ("kind", "reviewer", "note")}
-    try:
-        history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
-    except OutputError as error:
-        raise HTTPException(500, str(error)) from error
+    history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
 
 
 def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
@@ -337,8 +336,9 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
     file = history.picture(finding.id, "painted")
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
-        file.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
+        with explained("the painted mask"):
+            file.parent.mkdir(exist_ok=True)
+            part.write_bytes(content)
         mask = read_mask(part, max_pixels=finding.height * finding.width)
     except InputError as error:
         raise HTTPException(400, f"the painted mask: {error.reason}") from error

@@ -25,7 +25,7 @@ from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
 from ltcam.service.studio import studio_router
 from ltcam.service.trainings import Trainings
-from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.errors import OutputError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,21 @@ def create_app(
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    _tell_errors(app)
+    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
+    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
+
+
+def _tell_errors(app: FastAPI) -> None:
+    """Errors that no route tells become answers of one form."""
+
     @app.exception_handler(SettingsError)
     async def refused(_: Request, error: SettingsError) -> Response:
         return _told(400, str(error))
+
+    @app.exception_handler(OutputError)
+    async def not_kept(_: Request, error: OutputError) -> Response:
+        return _told(500, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -104,9 +116,6 @@ def create_app(
     @app.exception_handler(Exception)
     async def fault(_: Request, error: Exception) -> Response:
         return _told(500, f"a fault of the service: {type(error).__name__}")
-
-    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
-    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
 
 
 def _told(status: int, detail: Any) -> Response:

@@ -23,6 +23,7 @@ from ltcam.service.ledger import Finding, Record
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import has_pages, read_image
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
@@ -153,14 +154,12 @@ def write_png(file: Path, pixels: NDArray[np.uint8]) -> None:
         pixels: (H, W) uint8.
 
     Raises:
-        OSError: the disk does not take it.
+        OutputError: the disk does not take it.
     """
     done, encoded = cv2.imencode(".png", pixels, _PNG)
     if not done:
         raise ValueError(f"pixels of shape {pixels.shape} cannot be written as PNG")
-    part = file.with_name(f"{file.name}.part")
-    part.write_bytes(encoded.tobytes())
-    part.replace(file)
+    write_file(file, encoded.tobytes(), durable=False)
 
 
 def finding_of(item: Received, model: Model, inspection: Inspection) -> Finding:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from tests.service.conftest import png
 
+from ltcam.service.history import History
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import DataError, SettingsError
 
@@ -60,6 +62,22 @@ def test_a_service_that_starts_again_finds_it(trainings: Trainings, tmp_path: Pa
     assert trainings.get(begun.id).state == "cancelled"
 
 
+def test_one_that_ends_just_before_it_is_cancelled(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = trainings.start("parts")
+    wait_for_progress(trainings, begun.id)
+    kill = os.killpg
+
+    def ended(group: int, number: int) -> None:
+        kill(group, signal.SIGKILL)
+        trainings._children[begun.id].wait()
+        kill(group, number)
+
+    monkeypatch.setattr(os, "killpg", ended)
+    assert trainings.cancel(begun.id).state == "cancelled"
+
+
 def test_a_process_that_was_killed_is_interrupted(trainings: Trainings, tmp_path: Path) -> None:
     begun = trainings.start("parts")
     wait_for_progress(trainings, begun.id)
@@ -91,6 +109,21 @@ def test_from_the_studio(client: TestClient, tmp_path: Path) -> None:
     assert client.post("/v1/trainings", json={"dataset": "../.."}).status_code == 404
     assert client.post("/v1/model/promote", json={"run": "../first"}).status_code == 404
     assert client.post("/v1/model/rollback").json()["name"] == "first"
+
+
+def test_runs_are_compared_on_the_images_that_are_still_kept(
+    client: TestClient, trainings: Trainings, history: History, tmp_path: Path
+) -> None:
+    begun = trainings.start("parts")
+    (tmp_path / "photos" / "parts" / "go").touch()
+    wait_for(trainings, begun.id, "done")
+    for name in ("a.png", "b.png", "c.png"):
+        found = client.post("/v1/inspections", params={"name": name}, content=png()).json()
+        if name == "b.png":
+            history.picture(found["id"], "image").unlink()
+    answer = client.post(f"/v1/runs/{begun.run}/compare")
+    assert answer.status_code == 200
+    assert [item["name"] for item in answer.json()["items"]] == ["c.png", "a.png"]
 
 
 def test_what_it_would_mark_after_each_epoch(

@@ -79,7 +79,7 @@ def test_pictures(client: TestClient) -> None:
 def test_a_jpeg_is_shown_as_png_and_kept_as_it_came(client: TestClient, history: History) -> None:
     content = cv2.imencode(".jpg", np.full((20, 20, 3), 90, np.uint8))[1].tobytes()
     found = client.post("/v1/inspections", content=content, headers={"content-type": "image/jpeg"}).json()
-    assert history.picture(found["id"], "image").read_bytes() == content
+    assert history.pictures.file(found["id"], "image").read_bytes() == content
     assert client.get(found["links"]["image"]).content.startswith(b"\x89PNG")
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_inspected_is_refused_and_leaves_nothing(
     answer = client.post("/v1/inspections", **request_)  # type: ignore[arg-type]
     assert answer.status_code == status, answer.text
     assert words in answer.text
-    assert [file for file in history.folder.rglob("*") if file.is_file()] == []
+    assert [file for file in history.pictures.folder.rglob("*") if file.is_file()] == []
     assert inspect(client)["sequence"] == 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 import uvicorn
@@ -13,7 +12,6 @@ from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import Model, model_of
-from ltcam.service.history import History
 from ltcam.service.served import Served
 from ltcam.service.serving import ServeSettings, forgetting, opened, serve
 from ltcam_runtime.errors import OutputError, SettingsError, Terminated
@@ -75,16 +73,15 @@ def test_another_model_than_the_one_named_is_said(
 def test_pictures_are_removed_again_after_an_error() -> None:
     again = threading.Event()
 
-    class Locked:
-        calls = 0
+    calls: list[datetime] = []
 
-        def remove_pictures(self, _before: datetime) -> int:
-            self.calls += 1
-            if self.calls > 1:
-                again.set()
-            raise OutputError("the history cannot be written: database is locked")
+    def locked(before: datetime) -> None:
+        calls.append(before)
+        if len(calls) > 1:
+            again.set()
+        raise OutputError("the history cannot be written: database is locked")
 
-    with forgetting(cast(History, Locked()), timedelta(days=1), pause=0.01):
+    with forgetting(locked, timedelta(days=1), pause=0.01):
         assert again.wait(10)
 
 

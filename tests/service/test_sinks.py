@@ -20,6 +20,7 @@ from tests.service.conftest import png
 
 from ltcam.service import sinks
 from ltcam.service.history import History
+from ltcam.service.outbox import Outbox
 from ltcam.service.sinks import CsvAppend, Mqtt, Sink, Webhook, parse_sink
 from ltcam_runtime.errors import SettingsError
 
@@ -54,27 +55,27 @@ def test_a_sink_that_is_down_gets_all_of_it_later_in_order(
     make_client: Callable[..., TestClient], history: History
 ) -> None:
     destination = Flaky(failures=3)
-    sink = Sink("flaky", history, destination)
+    sink = Sink("flaky", Outbox(history.database), destination)
     client = make_client(sinks={"flaky": sink})
     names = [f"{number}.png" for number in range(6)]
     for name in names:
         assert client.post("/v1/inspections", params={"name": name}, content=png()).status_code == 201
     until(lambda: len(destination.had) == 6)
     assert [json.loads(text)["name"] for text in destination.had] == names
-    until(lambda: history.waiting() == {})
+    until(lambda: Outbox(history.database).waiting() == {})
     sink.close()
 
 
 def test_what_was_missed_is_delivered_after_a_restart(
     make_client: Callable[..., TestClient], history: History
 ) -> None:
-    down = Sink("line", history, Flaky(failures=10**9))
+    down = Sink("line", Outbox(history.database), Flaky(failures=10**9))
     client = make_client(sinks={"line": down})
     client.post("/v1/inspections", content=png())
-    until(lambda: history.waiting() == {"line": 1})
+    until(lambda: Outbox(history.database).waiting() == {"line": 1})
     down.close()
     destination = Flaky()
-    up = Sink("line", history, destination)
+    up = Sink("line", Outbox(history.database), destination)
     until(lambda: len(destination.had) == 1)
     up.close()
 

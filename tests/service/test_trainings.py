@@ -120,7 +120,7 @@ def test_runs_are_compared_on_the_images_that_are_still_kept(
     for name in ("a.png", "b.png", "c.png"):
         found = client.post("/v1/inspections", params={"name": name}, content=png()).json()
         if name == "b.png":
-            history.picture(found["id"], "image").unlink()
+            history.pictures.file(found["id"], "image").unlink()
     answer = client.post(f"/v1/runs/{begun.run}/compare")
     assert answer.status_code == 200
     assert [item["name"] for item in answer.json()["items"]] == ["c.png", "a.png"]

@@ -20,8 +20,9 @@ from starlette.formparsers import MultiPartException
 
 from ltcam.service.batching import BusyError
 from ltcam.service.exporting import as_annotations, as_csv, region_of
-from ltcam.service.history import Entry, History, Review, hash_of_mask
+from ltcam.service.history import Entry, History, Review
 from ltcam.service.intake import Intake, write_png
+from ltcam.service.pictures import hash_of_mask
 from ltcam.service.previews import Previews
 from ltcam.service.schemas import (
     InspectionAnswer,
@@ -173,7 +174,7 @@ def picture(
     try:
         if what == "overlay":
             return Response(_overlay(history, entry, white), media_type="image/jpeg", headers=_CACHED)
-        file = history.picture(id, what)
+        file = history.pictures.file(id, what)
         content = file.read_bytes()
         if what == "image" and not _is_shown_as_it_is(content, white):
             content = _encoded(".png", read_image(file, white=white)[..., ::-1])
@@ -333,7 +334,7 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
     finding = entry.record.finding
     if not content.startswith(b"\x89PNG"):
         raise HTTPException(415, "a painted mask is a PNG")
-    file = history.picture(finding.id, "painted")
+    file = history.pictures.file(finding.id, "painted")
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
         with explained("the painted mask"):
@@ -363,8 +364,8 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
 
 def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
     finding = entry.record.finding
-    mask = read_mask(history.picture(finding.id, "mask"))
-    heatmap = read_image(history.picture(finding.id, "heatmap"))[..., 0]
+    mask = read_mask(history.pictures.file(finding.id, "mask"))
+    heatmap = read_image(history.pictures.file(finding.id, "heatmap"))[..., 0]
     found = Inspection(
         image=finding.name,
         size=mask.shape,
@@ -375,7 +376,7 @@ def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
         mask=mask,
         regions=tuple(region_of(region) for region in finding.regions),
     )
-    drawn = draw_overlay(read_image(history.picture(finding.id, "image"), white=white), found)
+    drawn = draw_overlay(read_image(history.pictures.file(finding.id, "image"), white=white), found)
     return _encoded(".jpg", drawn[..., ::-1])
 
 

@@ -20,6 +20,7 @@ from ltcam.service import api, studio_api
 from ltcam.service.guards import Asgi, Guards, Limits
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
+from ltcam.service.outbox import Outbox
 from ltcam.service.previews import Previews
 from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
@@ -60,16 +61,16 @@ def create_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         intake.close()
-        history.close()
+        history.database.close()
 
     app = FastAPI(title="ltcam", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     app.state.served, app.state.history, app.state.intake = served, history, intake
-    app.state.trainings, app.state.previews = trainings, Previews(served, history)
+    app.state.trainings, app.state.previews = trainings, Previews(served, history.pictures)
     app.include_router(api.router)
     app.include_router(studio_api.router)
     app.include_router(studio_router(access.token))
     registry = CollectorRegistry()
-    registry.register(_Figures(history, intake))
+    registry.register(_Figures(history, Outbox(history.database), intake))
 
     @app.get("/healthz", include_in_schema=False)
     def alive() -> dict[str, str]:
@@ -126,8 +127,8 @@ def _told(status: int, detail: Any) -> Response:
 class _Figures(Collector):
     """What Prometheus reads, gathered when it asks."""
 
-    def __init__(self, history: History, intake: Intake) -> None:
-        self._history, self._intake = history, intake
+    def __init__(self, history: History, outbox: Outbox, intake: Intake) -> None:
+        self._history, self._outbox, self._intake = history, outbox, intake
 
     def collect(self) -> list[Metric]:
         """The metrics now."""
@@ -139,7 +140,7 @@ class _Figures(Collector):
         for verdict, count in self._history.counts().items():
             inspections.add_metric([verdict], count)
         waiting = GaugeMetricFamily("ltcam_sink_waiting", "Findings not yet delivered", labels=["sink"])
-        for sink, count in self._history.waiting().items():
+        for sink, count in self._outbox.waiting().items():
             waiting.add_metric([sink], count)
         return [
             inspections,

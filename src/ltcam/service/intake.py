@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ltcam.jobs.models import Model
 from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Batcher, Budget
-from ltcam.service.history import History, hash_of_mask
+from ltcam.service.history import History
 from ltcam.service.ledger import Finding, Record
+from ltcam.service.pictures import hash_of_mask
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
@@ -80,7 +81,7 @@ class Intake:
             InputError: bytes that are no image or several, or too many pixels.
         """
         id_ = secrets.token_hex(16)
-        file = self._history.picture(id_, "image")
+        file = self._history.pictures.file(id_, "image")
         file.parent.mkdir(exist_ok=True)
         part = file.with_name(f"{file.name}.part")
         try:
@@ -115,7 +116,7 @@ class Intake:
         self.batcher.close()
 
     def _part_of(self, received: Received) -> Path:
-        file = self._history.picture(received.id, "image")
+        file = self._history.pictures.file(received.id, "image")
         return file.with_name(f"{file.name}.part")
 
     def _inspect(self, batch: Sequence[Received]) -> list[tuple[Model, Inspection]]:
@@ -142,8 +143,8 @@ class Intake:
             "heatmap": quantise(inspection.heatmap),
         }
         for what, pixels in pictures.items():
-            write_png(self._history.picture(item.id, what), pixels)
-        self._part_of(item).replace(self._history.picture(item.id, "image"))
+            write_png(self._history.pictures.file(item.id, what), pixels)
+        self._part_of(item).replace(self._history.pictures.file(item.id, "image"))
 
 
 def write_png(file: Path, pixels: NDArray[np.uint8]) -> None:

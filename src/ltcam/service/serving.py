@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -19,8 +20,10 @@ from ltcam.jobs.models import Model
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget, BusyError
 from ltcam.service.guards import Asgi, Limits, is_loopback
-from ltcam.service.history import History, Search, open_history
+from ltcam.service.history import Search, open_history
 from ltcam.service.intake import Intake
+from ltcam.service.outbox import Outbox
+from ltcam.service.pictures import remove_pictures, sweep
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink, parse_sink
 from ltcam.service.trainings import Trainings
@@ -125,7 +128,7 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
     with ExitStack() as stack:
         stack.enter_context(_alone(settings.state))
         history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
-        stack.callback(history.close)
+        stack.callback(history.database.close)
         served = Served(load, settings.state / "models.json", settings.model)
         if served.earlier:
             _log.warning(
@@ -133,16 +136,18 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
                 served.model.name,
                 served.earlier[-1].name,
             )
-        history.sweep()
+        sweep(history.database, history.pictures)
+        outbox = Outbox(history.database)
         sinks: dict[str, Sink] = {}
         for text in settings.sinks:
             name, destination = parse_sink(text, settings.webhook_secret)
-            sinks[name] = Sink(name, history, destination)
+            sinks[name] = Sink(name, outbox, destination)
             stack.callback(sinks[name].close)
         intake = Intake(served, history, sinks, settings.budget, settings.most_pixels)
         stack.callback(intake.close)
         if settings.keep_days is not None:
-            stack.enter_context(forgetting(history, timedelta(days=settings.keep_days)))
+            remove = partial(remove_pictures, history.database, history.pictures)
+            stack.enter_context(forgetting(remove, timedelta(days=settings.keep_days)))
         if settings.examples is not None and not history.search(Search(limit=1)):
             _inspect_examples(intake, settings.examples)
         access = Access(settings.token, settings.allow_hosts, settings.limits)
@@ -221,14 +226,14 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 @contextmanager
-def forgetting(history: History, age: timedelta, pause: float = _HOUR) -> Iterator[None]:
-    """Remove pictures older than `age` now and again after every pause, in seconds; what fails is tried again then."""
+def forgetting(remove: Callable[[datetime], object], age: timedelta, pause: float = _HOUR) -> Iterator[None]:
+    """Remove what is older than `age` now and again after every pause, in seconds; what fails is tried again then."""
     stop = threading.Event()
 
     def work() -> None:
         while True:
             try:
-                history.remove_pictures(datetime.now(UTC) - age)
+                remove(datetime.now(UTC) - age)
             except (OutputError, OSError) as problem:
                 _log.warning("old pictures could not be removed: %s; trying again in %.0f s", problem, pause)
             if stop.wait(pause):

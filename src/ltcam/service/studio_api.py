@@ -219,7 +219,7 @@ def compare(trainings: TrainingsDep, served: ServedDep, history: Kept, name: Tex
 def _compared(in_use: Model, other: Model, history: History, entry: Entry) -> ComparedAnswer | None:
     """What two models say of an image; None where it is not kept any more, or cannot be used."""
     finding = entry.record.finding
-    file = history.picture(finding.id, "image")
+    file = history.pictures.file(finding.id, "image")
     try:
         [old], [new] = (
             model.inspector.inspect_batch([read_image(file, white=model.white)], [finding.name])

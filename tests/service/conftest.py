@@ -44,6 +44,15 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
+def eventually(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until something holds; it fails the test when the time is up."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"it did not happen within {seconds:g} s")
+        time.sleep(0.005)
+
+
 class BrightInspector:
     """Pixels above 200, or another level, are the defect; the score is 0.9 where there are any, else 0.1."""
 
@@ -245,8 +254,8 @@ def address(served: Served, history: History, trainings: Trainings) -> Iterator[
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    eventually(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server ended before it listened"
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from tests.service.conftest import BrightInspector, decoded, png
+from tests.service.conftest import BrightInspector, decoded, eventually, png
 
 from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Budget
@@ -211,8 +211,7 @@ def test_too_many_at_once_are_turned_away_with_a_time(
     ]
     for thread in threads:
         thread.start()
-    while len(answers) < 8:
-        pass
+    eventually(lambda: len(answers) >= 8)
     refused = client.post("/v1/inspections", content=png())
     assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (503, True)
     assert client.get("/readyz").status_code == 503

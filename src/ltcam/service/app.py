@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from ltcam import __version__
 from ltcam.service import api, studio_api
@@ -22,6 +21,7 @@ from ltcam.service.history import History
 from ltcam.service.intake import Intake
 from ltcam.service.outbox import Outbox
 from ltcam.service.previews import Previews
+from ltcam.service.readiness import why_not_ready
 from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
 from ltcam.service.studio import studio_router
@@ -78,13 +78,9 @@ def create_app(
 
     @app.get("/readyz", responses={503: {}})
     def ready() -> Ready:
-        """Whether the database answers and there is room in line."""
-        try:
-            history.ready()
-        except SQLAlchemyError as error:
-            raise HTTPException(503, "the history does not answer") from error
-        if intake.batcher.waiting >= intake.batcher.budget.most_waiting:
-            raise HTTPException(503, "too many images are waiting", {"Retry-After": "1"})
+        """Whether an image could be inspected and kept now."""
+        if reason := why_not_ready(history, intake.batcher):
+            raise HTTPException(503, reason, {"Retry-After": "1"})
         return Ready(status="ready")
 
     @app.get("/metrics", include_in_schema=False)

@@ -42,6 +42,14 @@ class Database:
         except SQLAlchemyError as error:
             raise OutputError(f"the history cannot be written: {_reason(error)}") from error
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the database's file lies; None where it has none that is known here."""
+        file = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not file or file.startswith((":memory:", "file:")):
+            return None
+        return Path(file).absolute().parent
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()

@@ -24,6 +24,7 @@ from ltcam.service.pictures import Pictures, open_pictures
 from ltcam.service.tables import chain_head, inspections, reviews
 from ltcam_runtime.results import Decision
 
+_LOCKED_HEAD = sa.select(chain_head).with_for_update()
 _PAGE = 500  # records per query when a whole history is read
 
 
@@ -118,7 +119,7 @@ class History:
             OutputError: the database cannot be written.
         """
         with self.database.writing() as connection:
-            head = connection.execute(sa.select(chain_head).with_for_update()).one()
+            head = connection.execute(_LOCKED_HEAD).one()
             sequence, previous = head.sequence, head.hash
             records = []
             for finding in findings:
@@ -132,9 +133,14 @@ class History:
             put_out(connection, records, deliveries or {})
         return records
 
-    def ready(self) -> None:
-        """Raises SQLAlchemyError where the database does not answer."""
-        self._written()
+    def check_writable(self) -> None:
+        """Begin what `append` does, and write nothing.
+
+        Raises:
+            OutputError: the database cannot be written.
+        """
+        with self.database.writing() as connection:
+            connection.execute(_LOCKED_HEAD).one()
 
     def get(self, id: str) -> Entry | None:  # noqa: A002  # the field's name
         """The record with this id, or None."""

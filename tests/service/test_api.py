@@ -15,10 +15,12 @@ from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, decoded, eventually, png
 
 from ltcam.runs.memory import BoundedMemory
+from ltcam.service import intake
 from ltcam.service.batching import Budget
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
 from ltcam.service.served import Served
+from ltcam_runtime.errors import OutputError
 
 
 def inspect(client: TestClient, name: str = "part.png", **parameters: str) -> dict[str, object]:
@@ -285,3 +287,21 @@ def test_a_full_disk_is_said_of_a_painted_mask_too(
         assert answer.status_code == 500
         assert "cannot be written: the disk is full; make room" in answer.json()["detail"]
     assert client.get(f"/v1/inspections/{found['id']}").json()["review"] is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "call"), [(BrightInspector, "inspect_images"), (intake, "write_png"), (intake, "finding_of")]
+)
+def test_what_could_not_be_inspected_or_kept_leaves_nothing(
+    client: TestClient, history: History, monkeypatch: pytest.MonkeyPatch, owner: object, call: str
+) -> None:
+    """On a full disk, images that nobody will ever ask for would fill it further."""
+
+    def failing(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, failing)
+        assert client.post("/v1/inspections", content=png()).status_code == 500
+    assert [file for file in history.pictures.folder.rglob("*") if file.is_file()] == []
+    assert inspect(client)["sequence"] == 1

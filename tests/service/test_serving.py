@@ -101,3 +101,13 @@ def test_a_service_that_is_ended_says_what_is_kept(
     monkeypatch.setattr(uvicorn.Server, "run", ended)
     with pytest.raises(Terminated, match=r"every inspection that was answered is kept in .*state"):
         serve(ServeSettings(run, tmp_path / "state"), load, lambda _address: None)
+
+
+def test_an_error_of_a_running_service_is_not_blamed_on_its_folder(run: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConnectionError, match="of another matter"),
+        opened(ServeSettings(run, tmp_path / "state"), load),
+    ):
+        raise ConnectionError("of another matter")
+    with opened(ServeSettings(run, tmp_path / "state"), load):
+        pass

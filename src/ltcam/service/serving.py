@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import uvicorn
 
@@ -28,6 +29,7 @@ from ltcam.service.served import Served
 from ltcam.service.sinks import Sink, parse_sink
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import InputError, OutputError, SettingsError
+from ltcam_runtime.folders import why_not_written
 
 DATABASE_FILE = "history.db"
 PICTURES_FOLDER = "pictures"
@@ -126,7 +128,7 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
     if settings.data_root is not None and not settings.data_root.is_dir():
         raise SettingsError(f"`data_root` {settings.data_root}: there is no such folder")
     with ExitStack() as stack:
-        stack.enter_context(_alone(settings.state))
+        stack.enter_context(_lock(settings.state))
         history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
         stack.callback(history.database.close)
         served = Served(load, settings.state / "models.json", settings.model)
@@ -203,26 +205,24 @@ class _Telling(uvicorn.Server):
                 return
 
 
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """The state folder for this process only; the lock goes with the process, however it ends."""
+def _lock(state: Path) -> IO[str]:
+    """The state folder for this process only, until the file is closed or the process ends, however it does."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        with (state / ".lock").open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"{state}: another service uses this folder; give another `state`"
-                ) from None
+        with ExitStack() as stack:
+            stream = stack.enter_context((state / ".lock").open("a"))
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()
-            yield
+            stack.pop_all()
+    except BlockingIOError:
+        raise OutputError(f"{state}: another service uses this folder; give another `state`") from None
     except OSError as error:
         raise OutputError(
-            f"{state} cannot be used as `state`, the folder for the history: {error.strerror}; give another one"
+            f"{state} cannot be used as `state`, the folder for the history: {why_not_written(error)}"
         ) from error
+    return stream
 
 
 @contextmanager

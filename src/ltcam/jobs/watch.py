@@ -105,16 +105,7 @@ def watch(
         DataError: the folder is not there.
         OutputError: the journal cannot be read or written, or lies in the folder itself or among files of others.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder to watch")
-    if out.resolve() == folder.resolve():
-        raise OutputError(
-            f"{out} is the folder that is watched: masks would be taken for images; choose another one"
-        )
-    if out.is_dir() and not (out / JOURNAL).is_file() and any(out.iterdir()):
-        raise OutputError(
-            f"{out} holds files of others, and no {JOURNAL}: results would be mixed with them; give another `out`"
-        )
+    _check_places(folder, out)
     inspected, failed, closed = 0, [], _Closed(tell)
     with _opened_journal(out / JOURNAL) as journal:
         for arrived, looks in _arrivals(folder, out, journal.known, closed, pace):
@@ -129,6 +120,19 @@ def watch(
             journal.add(arrived, line)
             tell(line)
     return Watched(inspected, (*failed, *closed.still.items()))
+
+
+def _check_places(folder: Path, out: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder to watch")
+    if out.resolve() == folder.resolve():
+        raise OutputError(
+            f"{out} is the folder that is watched: masks would be taken for images; choose another one"
+        )
+    if out.is_dir() and not (out / JOURNAL).is_file() and any(out.iterdir()):
+        raise OutputError(
+            f"{out} holds files of others, and no {JOURNAL}: results would be mixed with them; give another `out`"
+        )
 
 
 def _arrivals(

@@ -89,7 +89,8 @@ def served_of(request: Request) -> Served:
     return served
 
 
-Kept = Annotated[History, Depends(history_of)]
+HistoryDep = Annotated[History, Depends(history_of)]
+ServedDep = Annotated[Served, Depends(served_of)]
 
 router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 
@@ -124,7 +125,7 @@ async def inspect(
 
 
 @router.get("/inspections")
-def search(history: Kept, asked: Asked) -> Page:
+def search(history: HistoryDep, asked: Asked) -> Page:
     """Inspections, newest first."""
     entries = history.search(asked.search())
     more = len(entries) == asked.limit
@@ -139,7 +140,7 @@ def search(history: Kept, asked: Asked) -> Page:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {}, "application/zip": {}}}},
 )
-def export(history: Kept, asked: Exported) -> Response:
+def export(history: HistoryDep, asked: Exported) -> Response:
     """All inspections that fit: a CSV table, or a ZIP of images and masks for an annotation tool."""
     wanted, form = asked.search(), asked.format
     if form == "csv":
@@ -153,7 +154,7 @@ def _download(content: Iterator[str] | Iterator[bytes], media_type: str, name: s
 
 
 @router.get("/inspections/{id}", responses={404: {"model": Problem}})
-def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+def fetch(history: HistoryDep, id: Id) -> InspectionAnswer:  # noqa: A002
     """One inspection."""
     return InspectionAnswer.of(_entry(history, id))
 
@@ -164,8 +165,8 @@ def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
     responses={404: {"model": Problem}, 200: {"content": {"image/png": {}, "image/jpeg": {}}}},
 )
 def picture(
-    history: Kept,
-    served: Annotated[Served, Depends(served_of)],
+    history: HistoryDep,
+    served: ServedDep,
     id: Id,  # noqa: A002
     what: Literal["image", "mask", "heatmap", "painted", "overlay"],
 ) -> Response:
@@ -193,7 +194,7 @@ _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 
 
 @router.post("/inspections/{id}/reviews", status_code=201, responses={404: {"model": Problem}})
-def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
+def review(history: HistoryDep, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
     """Keep what a person says of an inspection. Earlier reviews stay; the latest counts."""
     _entry(history, id)
     _keep_review(history, id, given)
@@ -205,7 +206,7 @@ def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # no
     openapi_extra=_MASK_BODY,
     responses={404: {"model": Problem}, 415: {"model": Problem}},
 )
-async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+async def paint(request: Request, history: HistoryDep, id: Id) -> InspectionAnswer:  # noqa: A002
     """Keep the mask that a person painted: a PNG of the image's size, 0 or above."""
     entry = await asyncio.to_thread(_entry, history, id)
     content = await request.body()
@@ -214,7 +215,7 @@ async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  #
 
 
 @router.post("/inspections/{id}/preview", responses={404: {"model": Problem}})
-def preview(request: Request, history: Kept, id: Id, given: Overrides) -> PreviewAnswer:  # noqa: A002
+def preview(request: Request, history: HistoryDep, id: Id, given: Overrides) -> PreviewAnswer:  # noqa: A002
     """What the run in use would find in this image with other settings."""
     previews: Previews = request.app.state.previews
     started = time.perf_counter()
@@ -235,7 +236,7 @@ def preview(request: Request, history: Kept, id: Id, given: Overrides) -> Previe
 
 
 @router.get("/model")
-def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+def model(served: ServedDep) -> ModelAnswer:
     """What inspects now."""
     return model_answer(served)
 
@@ -245,7 +246,7 @@ def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
     response_class=Response,
     responses={404: {"model": Problem}, 200: {"content": {"text/html": {}}}},
 )
-def report(served: Annotated[Served, Depends(served_of)]) -> Response:
+def report(served: ServedDep) -> Response:
     """The page that the training of the run in use wrote."""
     file = served.model.about.report
     try:
@@ -264,7 +265,7 @@ _OF_A_REPORT = {
 
 
 @router.post("/model/rollback", responses={409: {"model": Problem}})
-def roll_back(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+def roll_back(served: ServedDep) -> ModelAnswer:
     """Inspect with the model before this one again."""
     try:
         served.roll_back()

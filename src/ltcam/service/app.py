@@ -69,6 +69,14 @@ def create_app(
     app.include_router(api.router)
     app.include_router(studio_api.router)
     app.include_router(studio_router(access.token))
+    _add_probes(app, history, intake)
+    _tell_errors(app)
+    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
+    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
+
+
+def _add_probes(app: FastAPI, history: History, intake: Intake) -> None:
+    """What those ask who run the service."""
     registry = CollectorRegistry()
     registry.register(_Figures(history, Outbox(history.database), intake))
 
@@ -86,10 +94,6 @@ def create_app(
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    _tell_errors(app)
-    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
-    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
 
 
 def _tell_errors(app: FastAPI) -> None:

@@ -10,11 +10,10 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ltcam.jobs.models import Model
-from ltcam.service.api import Kept, model_answer, served_of
+from ltcam.service.api import HistoryDep, ServedDep, model_answer
 from ltcam.service.findings import Findings, findings_of
 from ltcam.service.history import Entry, History, Search
 from ltcam.service.schemas import ModelAnswer, Problem, Text
-from ltcam.service.served import Served
 from ltcam.service.trainings import Training, Trainings
 from ltcam_runtime.errors import DataError, InputError, LtcamError, RunError, SettingsError
 from ltcam_runtime.images import read_image
@@ -31,7 +30,6 @@ def trainings_of(request: Request) -> Trainings:
 
 
 TrainingsDep = Annotated[Trainings, Depends(trainings_of)]
-ServedDep = Annotated[Served, Depends(served_of)]
 
 
 class Names(BaseModel):
@@ -205,7 +203,7 @@ def promote(trainings: TrainingsDep, served: ServedDep, given: RunGiven) -> Mode
 
 
 @router.post("/runs/{name}/compare")
-def compare(trainings: TrainingsDep, served: ServedDep, history: Kept, name: Text) -> ComparisonAnswer:
+def compare(trainings: TrainingsDep, served: ServedDep, history: HistoryDep, name: Text) -> ComparisonAnswer:
     """Judge the latest images by another run, beside the one in use."""
     with _told():
         other = served.load(trainings.run(name))

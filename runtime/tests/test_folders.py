@@ -516,6 +516,21 @@ def test_write_file_keeps_the_old_one_when_it_fails(tmp_path: Path, monkeypatch:
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_file_that_need_not_be_durable_is_whole_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError("the disk was asked to confirm")
+
+    monkeypatch.setattr(os, "fsync", unwanted)
+    write_file(tmp_path / "a", "old", durable=False)
+    monkeypatch.setattr(Path, "replace", unwanted)
+    with pytest.raises(AssertionError):
+        write_file(tmp_path / "a", "new", durable=False)
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
 def test_write_file_refuses_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         write_file(tmp_path, "x")

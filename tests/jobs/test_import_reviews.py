@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_an_earlier_import_is_kept_unless_asked(data: Path) -> None:
     with pytest.raises(OutputError, match="`overwrite=True`"):
         import_reviews([item], read_dataset(data))
     import_reviews([item], read_dataset(data), overwrite=True)
+
+
+def test_a_full_disk_is_said_with_what_to_do(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = image(tmp_path / "new.png", 99)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match=r"reviewed/.*\.png cannot be written: the disk is full; make room"):
+        import_reviews([reviewed(new, "confirmed")], read_dataset(data))
+    assert [file for file in (data / "reviewed").iterdir() if file.is_file()] == []
 
 
 def test_nothing_reviewed(data: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -123,6 +124,59 @@ def test_a_file_whose_writer_pauses_is_no_bad_file(tmp_path: Path) -> None:
     assert watched.failed == ()
 
 
+def test_a_link_that_leads_nowhere_is_told_once_and_inspected_when_it_leads_somewhere(tmp_path: Path) -> None:
+    folder, out, target = tmp_path / "camera", tmp_path / "out", tmp_path / "elsewhere.png"
+    folder.mkdir()
+    (folder / "a.png").symlink_to(target)
+
+    def then(count: int) -> None:
+        put(*((folder, "b.png") if count == 1 else (tmp_path, target.name)))
+
+    lines = run(folder, out, enough=3, then=then, looks=400)
+    assert lines == [
+        {"image": "a.png", "error": "it is a link that leads nowhere"},
+        {"image": "b.png", "verdict": "ok"},
+        {"image": "a.png", "verdict": "ok"},
+    ]
+    journal = [json.loads(line)["image"] for line in (out / JOURNAL).read_text().splitlines()]
+    assert journal == ["b.png", "a.png"]
+
+
+def test_a_file_without_permission_is_told_and_inspected_when_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(Whoever runs the tests may be one who is allowed everything.)"""
+    put(tmp_path / "camera", "a.png")
+    allowed = threading.Event()
+    monkeypatch.setattr(os, "access", lambda _path, _mode: allowed.is_set())
+    lines = run(tmp_path / "camera", tmp_path / "out", enough=2, then=lambda _: allowed.set(), looks=400)
+    assert lines == [
+        {"image": "a.png", "error": "no permission to read it"},
+        {"image": "a.png", "verdict": "ok"},
+    ]
+
+
+def test_a_folder_without_permission_is_told_and_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "camera", "lot 2/a.png")
+    stop, lines, scandir = threading.Event(), list[dict[str, Any]](), os.scandir
+
+    def closed(path: str) -> Any:
+        if str(path).endswith("lot 2"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.append(line)
+        stop.set()
+
+    monkeypatch.setattr(os, "scandir", closed)
+    watched = watch(tmp_path / "camera", tmp_path / "out", inspect, tell, Pace(stop, 0.01))
+    assert lines == [{"image": "lot 2/", "error": "no permission to read it"}]
+    assert watched.failed == (("lot 2/", "no permission to read it"),)
+
+
 def test_half_a_line_at_the_end_of_the_journal_is_a_crash_and_no_damage(tmp_path: Path) -> None:
     folder, out = tmp_path / "camera", tmp_path / "out"
     put(folder, "a.png")
@@ -156,9 +210,9 @@ def test_results_inside_the_folder_by_another_path(tmp_path: Path, monkeypatch: 
     put(tmp_path, "out/masks/a.png")
     monkeypatch.chdir(tmp_path)
     for folder, out in ((Path(), tmp_path / "out"), (tmp_path, Path("out"))):
-        assert [arrived.name for arrived in files_of(folder, out)] == ["a.png"]
+        assert [arrived.name for arrived in files_of(folder, out)[0]] == ["a.png"]
     (tmp_path / "link").symlink_to(tmp_path)
-    assert [arrived.name for arrived in files_of(tmp_path, tmp_path / "link" / "out")] == ["a.png"]
+    assert [arrived.name for arrived in files_of(tmp_path, tmp_path / "link" / "out")[0]] == ["a.png"]
 
 
 def test_results_into_the_folder_that_is_watched_are_refused(

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget
 from ltcam.service.history import History, open_history
 from ltcam.service.intake import Intake
+from ltcam.service.ledger import Finding
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam.service.trainings import Trainings
@@ -40,6 +42,15 @@ def decoded(content: bytes) -> NDArray[np.uint8]:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), -1)
     assert pixels is not None
     return np.asarray(pixels, np.uint8)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until something holds; it fails the test when the time is up."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"it did not happen within {seconds:g} s")
+        time.sleep(0.005)
 
 
 class BrightInspector:
@@ -81,17 +92,39 @@ def png(height: int = 24, width: int = 32, spot: bool = True, seed: int = 0) -> 
     return cv2.imencode(".png", image)[1].tobytes()
 
 
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+def finding(number: int = 0, **fields: object) -> Finding:
+    values = {
+        "id": f"{number:032x}", "time": START + timedelta(minutes=number), "name": f"part {number}.png", "lot": "",
+        "height": 4, "width": 6, "verdict": "ok", "score": 0.1 + 0.2, "class_scores": {"ok": 0.7, "spot": 0.1 + 0.2},
+        "regions": (), "image_sha256": "a" * 64, "mask_sha256": "b" * 64, "model_sha256": "c" * 64,
+        "settings_sha256": "d" * 64,
+    }  # fmt: skip
+    return Finding(**{**values, **fields})  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> str:
-    """URL of an empty database; where a test file asks for `postgresql`, too, it says so itself."""
+    """URL of an empty database; a test file that asks for `any_database` says so itself."""
     return f"sqlite:///{tmp_path}/history.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/history.db"
+    made: str = request.getfixturevalue("postgresql")()
+    return made
 
 
 @pytest.fixture
 def history(database: str, tmp_path: Path) -> Iterator[History]:
     opened = open_history(database, tmp_path / "pictures")
     yield opened
-    opened.close()
+    opened.database.close()
 
 
 @pytest.fixture(scope="session")
@@ -221,8 +254,8 @@ def address(served: Served, history: History, trainings: Trainings) -> Iterator[
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    eventually(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server ended before it listened"
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import io
+import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from tests.service.conftest import BrightInspector, decoded, png
+from tests.service.conftest import BrightInspector, decoded, eventually, png
 
 from ltcam.runs.memory import BoundedMemory
+from ltcam.service import intake
 from ltcam.service.batching import Budget
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
 from ltcam.service.served import Served
+from ltcam_runtime.errors import OutputError
 
 
 def inspect(client: TestClient, name: str = "part.png", **parameters: str) -> dict[str, object]:
@@ -78,7 +81,7 @@ def test_pictures(client: TestClient) -> None:
 def test_a_jpeg_is_shown_as_png_and_kept_as_it_came(client: TestClient, history: History) -> None:
     content = cv2.imencode(".jpg", np.full((20, 20, 3), 90, np.uint8))[1].tobytes()
     found = client.post("/v1/inspections", content=content, headers={"content-type": "image/jpeg"}).json()
-    assert history.picture(found["id"], "image").read_bytes() == content
+    assert history.pictures.file(found["id"], "image").read_bytes() == content
     assert client.get(found["links"]["image"]).content.startswith(b"\x89PNG")
 
 
@@ -117,7 +120,7 @@ def test_what_cannot_be_inspected_is_refused_and_leaves_nothing(
     answer = client.post("/v1/inspections", **request_)  # type: ignore[arg-type]
     assert answer.status_code == status, answer.text
     assert words in answer.text
-    assert [file for file in history.folder.rglob("*") if file.is_file()] == []
+    assert [file for file in history.pictures.folder.rglob("*") if file.is_file()] == []
     assert inspect(client)["sequence"] == 1
 
 
@@ -210,8 +213,7 @@ def test_too_many_at_once_are_turned_away_with_a_time(
     ]
     for thread in threads:
         thread.start()
-    while len(answers) < 8:
-        pass
+    eventually(lambda: len(answers) >= 8)
     refused = client.post("/v1/inspections", content=png())
     assert (refused.status_code, int(refused.headers["retry-after"]) >= 1) == (503, True)
     assert client.get("/readyz").status_code == 503
@@ -268,3 +270,38 @@ def test_a_full_disk_is_said_in_a_sentence(
     answer = client.post("/v1/inspections", content=png())
     assert answer.status_code == 500
     assert answer.json()["detail"].startswith("the image could not be kept: the disk is full; make room")
+
+
+def test_a_full_disk_is_said_of_a_painted_mask_too(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = inspect(client)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for call in ("write_bytes", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pathlib.Path, call, full)
+            answer = client.put(f"/v1/inspections/{found['id']}/painted", content=png())
+        assert answer.status_code == 500
+        assert "cannot be written: the disk is full; make room" in answer.json()["detail"]
+    assert client.get(f"/v1/inspections/{found['id']}").json()["review"] is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "call"), [(BrightInspector, "inspect_images"), (intake, "write_png"), (intake, "finding_of")]
+)
+def test_what_could_not_be_inspected_or_kept_leaves_nothing(
+    client: TestClient, history: History, monkeypatch: pytest.MonkeyPatch, owner: object, call: str
+) -> None:
+    """On a full disk, images that nobody will ever ask for would fill it further."""
+
+    def failing(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, failing)
+        assert client.post("/v1/inspections", content=png()).status_code == 500
+    assert [file for file in history.pictures.folder.rglob("*") if file.is_file()] == []
+    assert inspect(client)["sequence"] == 1

@@ -102,6 +102,6 @@ def test_what_nobody_judged_leaves_as_it_was_found(client: TestClient, tmp_path:
 def test_images_that_are_gone_are_left_out(client: TestClient, history: Any, tmp_path: Path) -> None:
     gone = inspect(client, "gone.png")
     inspect(client, "there.png")
-    history.picture(gone, "image").unlink()
+    history.pictures.file(gone, "image").unlink()
     folder = unpacked(client, tmp_path / "out", format="yolo")
     assert [file.name for file in (folder / "images").iterdir()] == ["000002-there.png"]

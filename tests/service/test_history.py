@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,22 @@ import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.service.conftest import START, finding
 
-from ltcam.service.history import History, Review, Search, hash_of_mask, open_history
-from ltcam.service.ledger import GENESIS, Broken, Finding, Record, chained, verify
+from ltcam.service.history import History, Review, Search, open_history
+from ltcam.service.ledger import GENESIS, Broken, Record, chained, verify
 from ltcam.service.opening import reviewed_images
-from ltcam.service.tables import inspections, metadata
-from ltcam_runtime.errors import DataError, OutputError, SettingsError
+from ltcam.service.pictures import hash_of_mask, remove_pictures
+from ltcam.service.tables import inspections
+from ltcam_runtime.errors import DataError
 
-START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def database(any_database: str) -> str:
     """Everything that the history promises holds on both."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/history.db"
-    made: str = request.getfixturevalue("postgresql")()
-    return made
-
-
-def finding(number: int = 0, **fields: object) -> Finding:
-    values = {
-        "id": f"{number:032x}", "time": START + timedelta(minutes=number), "name": f"part {number}.png", "lot": "",
-        "height": 4, "width": 6, "verdict": "ok", "score": 0.1 + 0.2, "class_scores": {"ok": 0.7, "spot": 0.1 + 0.2},
-        "regions": (), "image_sha256": "a" * 64, "mask_sha256": "b" * 64, "model_sha256": "c" * 64,
-        "settings_sha256": "d" * 64,
-    }  # fmt: skip
-    return Finding(**{**values, **fields})  # type: ignore[arg-type]
+    return any_database
 
 
 def chain(count: int) -> list[Record]:
@@ -93,7 +78,7 @@ def test_a_record_that_was_taken_out_or_rehashed_alone_is_found() -> None:
 
 def test_records_cut_off_at_the_end_and_changed_images_are_found(history: History) -> None:
     history.append([finding(number) for number in range(3)])
-    with history._engine.begin() as connection:
+    with history.database.engine.begin() as connection:
         connection.execute(sa.delete(inspections).where(inspections.c.sequence == 3))
     _, broken = history.verify()
     assert broken is not None
@@ -105,10 +90,10 @@ def test_images_and_paintings_that_were_changed_are_found(history: History) -> N
     mask[1, 2] = True
     history.append([finding(n, image_sha256=hashlib.sha256(b"x").hexdigest()) for n in range(2)])
     for number in range(2):
-        history.picture(finding(number).id, "image").parent.mkdir(exist_ok=True)
-        history.picture(finding(number).id, "image").write_bytes(b"x")
+        history.pictures.file(finding(number).id, "image").parent.mkdir(exist_ok=True)
+        history.pictures.file(finding(number).id, "image").write_bytes(b"x")
     id_ = finding(1).id
-    painted = history.picture(id_, "painted")
+    painted = history.pictures.file(id_, "painted")
     painted.write_bytes(cv2.imencode(".png", mask * np.uint8(255))[1].tobytes())
     history.review(Review(id_, START, "confirmed", painted_sha256=hash_of_mask(mask)))
     assert history.verify() == (2, None)
@@ -120,9 +105,9 @@ def test_images_and_paintings_that_were_changed_are_found(history: History) -> N
             list(reviewed_images(history))
     painted.write_bytes(cv2.imencode(".png", mask * np.uint8(9))[1].tobytes())
     assert history.verify() == (2, None), "the pixels count, not the file"
-    with history._engine.begin() as connection:  # as if its pictures had been removed
+    with history.database.engine.begin() as connection:  # as if its pictures had been removed
         connection.execute(sa.update(inspections).values(pictures=False))
-    history.picture(finding(0).id, "image").write_bytes(b"y")
+    history.pictures.file(finding(0).id, "image").write_bytes(b"y")
     assert history.verify()[1] == Broken(1, f"its image {finding(0).id} was changed")
 
 
@@ -130,14 +115,14 @@ def test_what_a_service_does_meanwhile_is_no_change(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.append([finding(number) for number in range(3)])
-    image = history.picture(finding(1).id, "image")
+    image = history.pictures.file(finding(1).id, "image")
     image.parent.mkdir(exist_ok=True)
     read = History.records
 
     def meanwhile(self: History) -> Iterator[Record]:
         yield from read(self)
         self.append([finding(3)])
-        self.remove_pictures(START + timedelta(minutes=50))
+        remove_pictures(self.database, self.pictures, START + timedelta(minutes=50))
 
     monkeypatch.setattr(History, "records", meanwhile)
     assert history.verify() == (3, None)
@@ -192,58 +177,3 @@ def test_two_histories_on_one_database_make_one_chain(database: str, tmp_path: P
     for thread in threads:
         thread.join()
     assert verify(histories[0].records()) == (40, None)
-
-
-def test_the_retention_removes_pictures_only(history: History) -> None:
-    history.append([finding(0), finding(100)])
-    for number in (0, 100):
-        for what in ("image", "mask", "heatmap"):
-            file = history.picture(finding(number).id, what)
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(b"x")
-    assert history.remove_pictures(START + timedelta(minutes=50)) == 1
-    assert not history.picture(finding(0).id, "image").exists()
-    assert history.picture(finding(100).id, "mask").exists()
-    assert verify(history.records()) == (2, None)
-
-
-def test_what_a_crash_left_is_swept(history: History) -> None:
-    history.append([finding(1)])
-    kept = history.picture(finding(1).id, "image")
-    lost = history.picture("ab" * 16, "image")
-    part = kept.with_name(f"{kept.name}.part")
-    for file in (kept, lost, part):
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(b"x")
-    assert history.sweep() == 2
-    assert kept.exists()
-
-
-def test_what_a_crash_left_of_pictures_that_were_removed_is_swept(history: History) -> None:
-    history.append([finding(1)])
-    files = {what: history.picture(finding(1).id, what) for what in ("image", "mask", "heatmap", "painted")}
-    history.remove_pictures(START + timedelta(days=1))
-    for file in files.values():
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(b"x")
-    assert history.sweep() == 3
-    assert files["painted"].exists()
-
-
-@pytest.mark.parametrize("id_", ["../../etc/passwd", "", "A" * 32, "a" * 31, "a" * 33])
-def test_an_id_never_leads_out_of_the_folder(history: History, id_: str) -> None:
-    with pytest.raises(ValueError, match="no id"):
-        history.picture(id_, "image")
-
-
-def test_migrations_make_the_tables(history: History) -> None:
-    with history._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-
-def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"history sqlite:///.*cannot be opened"):
-        open_history(f"sqlite:///{tmp_path}/missing/h.db", tmp_path / "p")
-    with pytest.raises(SettingsError) as caught:
-        open_history("nosuch://user:secret@host/db", tmp_path / "p")
-    assert "secret" not in str(caught.value)

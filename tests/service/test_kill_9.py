@@ -19,6 +19,7 @@ import pytest
 from tests.service.conftest import png
 
 from ltcam.service.history import open_history
+from ltcam.service.pictures import sweep
 from ltcam_runtime.images import read_image, read_mask
 
 pytestmark = pytest.mark.slow
@@ -100,16 +101,19 @@ def test_what_was_answered_is_there_after_kill_9(
             for thread in threads:
                 thread.join()
     history = open_history(database or f"sqlite:///{tmp_path}/history.db", tmp_path / "pictures")
-    history.sweep()
+    sweep(history.database, history.pictures)
     records = {record.finding.id: record.finding for record in history.records()}
     assert len(answered) > KILLS
     assert set(answered) <= set(records)
     assert history.verify() == (len(records), None)
     for id_, finding in records.items():
-        assert hashlib.sha256(history.picture(id_, "image").read_bytes()).hexdigest() == finding.image_sha256
-        assert read_mask(history.picture(id_, "mask")).shape == (finding.height, finding.width)
-        assert read_image(history.picture(id_, "heatmap")).shape[:2] == (finding.height, finding.width)
-    names = {file.name.partition(".")[0] for file in history.folder.glob("*/*")}
+        assert (
+            hashlib.sha256(history.pictures.file(id_, "image").read_bytes()).hexdigest()
+            == finding.image_sha256
+        )
+        assert read_mask(history.pictures.file(id_, "mask")).shape == (finding.height, finding.width)
+        assert read_image(history.pictures.file(id_, "heatmap")).shape[:2] == (finding.height, finding.width)
+    names = {file.name.partition(".")[0] for file in history.pictures.folder.glob("*/*")}
     assert names == set(records)
     record_property("answered", len(answered))
     record_property("records", len(records))

@@ -86,7 +86,7 @@ def test_what_a_person_says_makes_the_next_run_better(tmp_path: Path) -> None:
 
     history = open_history(f"sqlite:///{tmp_path}/history.db", tmp_path / "pictures")
     done = import_reviews(reviewed_images(history), read_dataset(photos))
-    history.close()
+    history.database.close()
     assert {(before, after) for _, before, after in done.corrected} == {("ok", "dent")}
     assert (len(done.corrected), done.agreed, done.added) == (WRONG, PARTS - WRONG, 0)
 

@@ -78,7 +78,7 @@ def test_it_is_what_the_run_finds_with_these_settings(
 ) -> None:
     answer = real.post(f"/v1/inspections/{id_}/preview", json=asked)
     assert answer.status_code == 200, answer.text
-    file = history.picture(id_, "image")
+    file = history.pictures.file(id_, "image")
     inspector = load_model(run, "cpu").inspector.overridden(Overrides(**asked))
     [expected] = inspector.inspect_batch([read_image(file)], ["x"])
     assert answer.json()["verdict"] == expected.verdict
@@ -103,7 +103,7 @@ def test_what_cannot_be_asked_is_named(real: TestClient, id_: str, asked: dict[s
 
 
 def test_an_image_that_is_gone(real: TestClient, id_: str, history: History) -> None:
-    history.picture(id_, "image").unlink()
+    history.pictures.file(id_, "image").unlink()
     assert real.post(f"/v1/inspections/{id_}/preview", json={}).status_code == 404
     assert real.post(f"/v1/inspections/{'0' * 32}/preview", json={}).status_code == 404
 

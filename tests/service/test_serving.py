@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 import uvicorn
@@ -13,7 +12,6 @@ from starlette.testclient import TestClient
 from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import Model, model_of
-from ltcam.service.history import History
 from ltcam.service.served import Served
 from ltcam.service.serving import ServeSettings, forgetting, opened, serve
 from ltcam_runtime.errors import OutputError, SettingsError, Terminated
@@ -75,16 +73,15 @@ def test_another_model_than_the_one_named_is_said(
 def test_pictures_are_removed_again_after_an_error() -> None:
     again = threading.Event()
 
-    class Locked:
-        calls = 0
+    calls: list[datetime] = []
 
-        def remove_pictures(self, _before: datetime) -> int:
-            self.calls += 1
-            if self.calls > 1:
-                again.set()
-            raise OutputError("the history cannot be written: database is locked")
+    def locked(before: datetime) -> None:
+        calls.append(before)
+        if len(calls) > 1:
+            again.set()
+        raise OutputError("the history cannot be written: database is locked")
 
-    with forgetting(cast(History, Locked()), timedelta(days=1), pause=0.01):
+    with forgetting(locked, timedelta(days=1), pause=0.01):
         assert again.wait(10)
 
 
@@ -104,3 +101,13 @@ def test_a_service_that_is_ended_says_what_is_kept(
     monkeypatch.setattr(uvicorn.Server, "run", ended)
     with pytest.raises(Terminated, match=r"every inspection that was answered is kept in .*state"):
         serve(ServeSettings(run, tmp_path / "state"), load, lambda _address: None)
+
+
+def test_an_error_of_a_running_service_is_not_blamed_on_its_folder(run: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConnectionError, match="of another matter"),
+        opened(ServeSettings(run, tmp_path / "state"), load),
+    ):
+        raise ConnectionError("of another matter")
+    with opened(ServeSettings(run, tmp_path / "state"), load):
+        pass

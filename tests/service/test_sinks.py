@@ -7,7 +7,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,10 +15,11 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.service.conftest import png
+from tests.service.conftest import eventually, png
 
 from ltcam.service import sinks
 from ltcam.service.history import History
+from ltcam.service.outbox import Outbox
 from ltcam.service.sinks import CsvAppend, Mqtt, Sink, Webhook, parse_sink
 from ltcam_runtime.errors import SettingsError
 
@@ -37,14 +37,6 @@ class Flaky:
         self.had += payloads
 
 
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.005)
-    raise AssertionError("it did not happen")
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sinks, "_FIRST_PAUSE", 0.01)
@@ -54,28 +46,28 @@ def test_a_sink_that_is_down_gets_all_of_it_later_in_order(
     make_client: Callable[..., TestClient], history: History
 ) -> None:
     destination = Flaky(failures=3)
-    sink = Sink("flaky", history, destination)
+    sink = Sink("flaky", Outbox(history.database), destination)
     client = make_client(sinks={"flaky": sink})
     names = [f"{number}.png" for number in range(6)]
     for name in names:
         assert client.post("/v1/inspections", params={"name": name}, content=png()).status_code == 201
-    until(lambda: len(destination.had) == 6)
+    eventually(lambda: len(destination.had) == 6)
     assert [json.loads(text)["name"] for text in destination.had] == names
-    until(lambda: history.waiting() == {})
+    eventually(lambda: Outbox(history.database).waiting() == {})
     sink.close()
 
 
 def test_what_was_missed_is_delivered_after_a_restart(
     make_client: Callable[..., TestClient], history: History
 ) -> None:
-    down = Sink("line", history, Flaky(failures=10**9))
+    down = Sink("line", Outbox(history.database), Flaky(failures=10**9))
     client = make_client(sinks={"line": down})
     client.post("/v1/inspections", content=png())
-    until(lambda: history.waiting() == {"line": 1})
+    eventually(lambda: Outbox(history.database).waiting() == {"line": 1})
     down.close()
     destination = Flaky()
-    up = Sink("line", history, destination)
-    until(lambda: len(destination.had) == 1)
+    up = Sink("line", Outbox(history.database), destination)
+    eventually(lambda: len(destination.had) == 1)
     up.close()
 
 
@@ -149,7 +141,7 @@ def broker() -> Iterator[tuple[int, list[tuple[str, str]]]]:
 def test_mqtt() -> None:
     with broker() as (port, had):
         Mqtt("127.0.0.1", port, "line/1").deliver(["a", "b", "c"])
-        until(lambda: len(had) == 3)
+        eventually(lambda: len(had) == 3)
     assert had == [("line/1", "a"), ("line/1", "b"), ("line/1", "c")]
 
 

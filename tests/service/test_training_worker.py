@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from tests.service.conftest import eventually
 
 from ltcam.jobs.models import load_model
 from ltcam.service.served import Served
@@ -68,10 +68,8 @@ def real(tmp_path: Path) -> Trainings:
 
 
 def ended(trainings: Trainings, id_: str) -> str:
-    end = time.monotonic() + 240
-    while (found := trainings.get(id_)).state == "running":
-        assert time.monotonic() < end, found
-        time.sleep(0.05)
+    eventually(lambda: trainings.get(id_).state != "running", 240)
+    found = trainings.get(id_)
     return found.state if found.state == "done" else f"{found.state}: {found.message}"
 
 
@@ -81,10 +79,7 @@ def test_a_training_is_cancelled_resumed_and_promoted(
 ) -> None:
     real = Trainings(tmp_path / "state", tmp_path / "photos", waiting_command)
     begun = real.start("parts")
-    until = time.monotonic() + 240
-    while not list((tmp_path / "state").rglob("epochs/0/about.json")):
-        assert time.monotonic() < until, real.get(begun.id)
-        time.sleep(0.05)
+    eventually(lambda: list((tmp_path / "state").rglob("epochs/0/about.json")), 240)
     assert real.cancel(begun.id).state == "cancelled"
     assert not real.runs.joinpath(begun.run).exists()
     assert real.resume(begun.id).state == "running"

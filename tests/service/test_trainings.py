@@ -2,30 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from tests.service.conftest import eventually, png
 
+from ltcam.service.history import History
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import DataError, SettingsError
-
-
-def wait_for(trainings: Trainings, id_: str, state: str) -> None:
-    for _ in range(2000):
-        if trainings.get(id_).state == state:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"it is {trainings.get(id_)}")
-
-
-def wait_for_progress(trainings: Trainings, id_: str) -> None:
-    for _ in range(2000):
-        if trainings.get(id_).total:
-            return
-        time.sleep(0.01)
-    raise AssertionError("no progress")
 
 
 def test_one_training_at_a_time_from_start_to_run(trainings: Trainings, tmp_path: Path) -> None:
@@ -33,38 +18,54 @@ def test_one_training_at_a_time_from_start_to_run(trainings: Trainings, tmp_path
     assert begun.state == "running"
     with pytest.raises(SettingsError, match="is running"):
         trainings.start("parts")
-    wait_for_progress(trainings, begun.id)
+    eventually(lambda: trainings.get(begun.id).total)
     assert trainings.get(begun.id).stage == "epoch"
     (tmp_path / "photos" / "parts" / "go").touch()
-    wait_for(trainings, begun.id, "done")
+    eventually(lambda: trainings.get(begun.id).state == "done")
     assert trainings.run(begun.run).is_dir()
 
 
 def test_cancel_and_resume(trainings: Trainings, tmp_path: Path) -> None:
     begun = trainings.start("parts")
-    wait_for_progress(trainings, begun.id)
+    eventually(lambda: trainings.get(begun.id).total)
     assert trainings.cancel(begun.id).state == "cancelled"
     assert trainings.resume(begun.id).state == "running"
     (tmp_path / "photos" / "parts" / "go").touch()
-    wait_for(trainings, begun.id, "done")
+    eventually(lambda: trainings.get(begun.id).state == "done")
     with pytest.raises(SettingsError, match="done"):
         trainings.resume(begun.id)
 
 
 def test_a_service_that_starts_again_finds_it(trainings: Trainings, tmp_path: Path) -> None:
     begun = trainings.start("parts")
-    wait_for_progress(trainings, begun.id)
+    eventually(lambda: trainings.get(begun.id).total)
     again = Trainings(tmp_path / "state", tmp_path / "photos")
     assert again.get(begun.id).state == "running"
     assert again.cancel(begun.id).state == "cancelled"
     assert trainings.get(begun.id).state == "cancelled"
 
 
+def test_one_that_ends_just_before_it_is_cancelled(
+    trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = trainings.start("parts")
+    eventually(lambda: trainings.get(begun.id).total)
+    kill = os.killpg
+
+    def ended(group: int, number: int) -> None:
+        kill(group, signal.SIGKILL)
+        trainings._children[begun.id].wait()
+        kill(group, number)
+
+    monkeypatch.setattr(os, "killpg", ended)
+    assert trainings.cancel(begun.id).state == "cancelled"
+
+
 def test_a_process_that_was_killed_is_interrupted(trainings: Trainings, tmp_path: Path) -> None:
     begun = trainings.start("parts")
-    wait_for_progress(trainings, begun.id)
+    eventually(lambda: trainings.get(begun.id).total)
     os.kill(trainings._children[begun.id].pid, signal.SIGKILL)
-    wait_for(trainings, begun.id, "interrupted")
+    eventually(lambda: trainings.get(begun.id).state == "interrupted")
     assert trainings.all()[0].run == begun.run
     with pytest.raises(DataError):
         trainings.run(begun.run)
@@ -82,24 +83,35 @@ def test_from_the_studio(client: TestClient, tmp_path: Path) -> None:
     assert client.post("/v1/trainings", json={"dataset": "parts"}).status_code == 409
     assert client.post("/v1/model/promote", json={"run": begun["run"]}).status_code == 404
     (tmp_path / "photos" / "parts" / "go").touch()
-    for _ in range(2000):
-        [item] = client.get("/v1/trainings").json()["items"]
-        if item["state"] == "done":
-            break
-        time.sleep(0.01)
+    eventually(lambda: client.get("/v1/trainings").json()["items"][0]["state"] == "done")
     assert client.post("/v1/model/promote", json={"run": begun["run"]}).json()["name"] == begun["run"]
     assert client.post("/v1/trainings", json={"dataset": "../.."}).status_code == 404
     assert client.post("/v1/model/promote", json={"run": "../first"}).status_code == 404
     assert client.post("/v1/model/rollback").json()["name"] == "first"
 
 
+def test_runs_are_compared_on_the_images_that_are_still_kept(
+    client: TestClient, trainings: Trainings, history: History, tmp_path: Path
+) -> None:
+    begun = trainings.start("parts")
+    (tmp_path / "photos" / "parts" / "go").touch()
+    eventually(lambda: trainings.get(begun.id).state == "done")
+    for name in ("a.png", "b.png", "c.png"):
+        found = client.post("/v1/inspections", params={"name": name}, content=png()).json()
+        if name == "b.png":
+            history.pictures.file(found["id"], "image").unlink()
+    answer = client.post(f"/v1/runs/{begun.run}/compare")
+    assert answer.status_code == 200
+    assert [item["name"] for item in answer.json()["items"]] == ["c.png", "a.png"]
+
+
 def test_what_it_would_mark_after_each_epoch(
     client: TestClient, trainings: Trainings, tmp_path: Path
 ) -> None:
     begun = trainings.start("parts")
-    wait_for_progress(trainings, begun.id)
+    eventually(lambda: trainings.get(begun.id).total)
     (tmp_path / "photos" / "parts" / "go").touch()
-    wait_for(trainings, begun.id, "done")
+    eventually(lambda: trainings.get(begun.id).state == "done")
     assert trainings.get(begun.id).epochs == 2
     items = client.get(f"/v1/trainings/{begun.id}/epochs").json()["items"]
     assert [(item["epoch"], item["ap"]) for item in items] == [(1, 0.5), (2, 0.9)]

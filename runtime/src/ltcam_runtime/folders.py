@@ -141,13 +141,15 @@ def check_output_folder(path: Path | str, *, marker: str | tuple[str, ...], over
         _check_replaceable(Path(path), target, markers, overwrite)
 
 
-def write_file(path: Path | str, content: bytes | str) -> None:
+def write_file(path: Path | str, content: bytes | str, *, durable: bool = True) -> None:
     """Write one file so that it is either whole or as it was before.
 
     Args:
         path: the file; its parent folders are made.
         content: bytes, or text that is written as UTF-8 with its line ends unchanged; what is no text, as in names of
             files that are none, is written with escapes.
+        durable: False leaves out what takes long where very many files are written into one folder: the disk's
+            confirmation, and the search for what dead processes left of this file.
 
     Raises:
         OutputError: the file cannot be written there.
@@ -160,18 +162,21 @@ def write_file(path: Path | str, content: bytes | str) -> None:
         if target.exists() and not target.is_file():  # it would be replaced
             raise OutputError(f"{path} is not a regular file; give the name of another one")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _clear_stale(target)
+        if durable:
+            _clear_stale(target)
         temporary = target.parent / _temporary_name(target, "tmp")
         try:
             with temporary.open("xb") as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _fsync(target.parent)
+        if durable:
+            _fsync(target.parent)
 
 
 # ----------------------------------------------------------------------------------- beginning

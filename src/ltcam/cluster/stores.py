@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.folders import why_not_written
 
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 
@@ -60,7 +61,7 @@ class LocalStore:
                 return False
             return True
         except OSError as error:
-            raise OutputError(f"{file} cannot be written: {error.strerror}") from error
+            raise OutputError(f"{file} cannot be written: {why_not_written(error)}") from error
         finally:
             with contextlib.suppress(OSError):
                 part.unlink()

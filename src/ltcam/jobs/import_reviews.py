@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +94,7 @@ def import_reviews(
         overwrite: replace an earlier import.
 
     Raises:
-        DataError: nothing was reviewed.
+        DataError: nothing was reviewed, or a picture of it cannot be read.
         OutputError: an earlier import is there, or the folder cannot be written.
     """
     root, manifest = dataset.root, dataset.root / f"{REVIEWED}.csv"
@@ -153,13 +152,11 @@ def _with_mask(sample: Sample, item: ReviewedImage, root: Path) -> Sample:
 
 
 def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, part)
-        part.replace(target)
+        content = source.read_bytes()
     except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+        raise DataError(f"{source} cannot be read: {error.strerror}") from error
+    write_file(target, content, durable=False)
 
 
 def _manifest(root: Path, samples: Iterable[Sample]) -> str:

@@ -20,8 +20,9 @@ from starlette.formparsers import MultiPartException
 
 from ltcam.service.batching import BusyError
 from ltcam.service.exporting import as_annotations, as_csv, region_of
-from ltcam.service.history import Entry, History, Review, hash_of_mask
+from ltcam.service.history import Entry, History, Review
 from ltcam.service.intake import Intake, write_png
+from ltcam.service.pictures import hash_of_mask
 from ltcam.service.previews import Previews
 from ltcam.service.schemas import (
     InspectionAnswer,
@@ -35,7 +36,7 @@ from ltcam.service.schemas import (
 from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
-from ltcam_runtime.folders import why_not_written
+from ltcam_runtime.folders import explained, why_not_written
 from ltcam_runtime.images import read_image, read_mask
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
@@ -88,7 +89,8 @@ def served_of(request: Request) -> Served:
     return served
 
 
-Kept = Annotated[History, Depends(history_of)]
+HistoryDep = Annotated[History, Depends(history_of)]
+ServedDep = Annotated[Served, Depends(served_of)]
 
 router = APIRouter(prefix="/v1", responses=_PROBLEMS)
 
@@ -113,6 +115,8 @@ async def inspect(
         raise HTTPException(400, error.reason) from error
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": f"{error.retry_after:.0f}"}) from error
+    except OutputError as error:
+        raise HTTPException(500, f"the image could not be kept: {error}") from error
     except LtcamError as error:
         raise HTTPException(500, f"the image could not be inspected: {error}") from error
     except OSError as error:
@@ -121,7 +125,7 @@ async def inspect(
 
 
 @router.get("/inspections")
-def search(history: Kept, asked: Asked) -> Page:
+def search(history: HistoryDep, asked: Asked) -> Page:
     """Inspections, newest first."""
     entries = history.search(asked.search())
     more = len(entries) == asked.limit
@@ -136,7 +140,7 @@ def search(history: Kept, asked: Asked) -> Page:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {}, "application/zip": {}}}},
 )
-def export(history: Kept, asked: Exported) -> Response:
+def export(history: HistoryDep, asked: Exported) -> Response:
     """All inspections that fit: a CSV table, or a ZIP of images and masks for an annotation tool."""
     wanted, form = asked.search(), asked.format
     if form == "csv":
@@ -150,7 +154,7 @@ def _download(content: Iterator[str] | Iterator[bytes], media_type: str, name: s
 
 
 @router.get("/inspections/{id}", responses={404: {"model": Problem}})
-def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+def fetch(history: HistoryDep, id: Id) -> InspectionAnswer:  # noqa: A002
     """One inspection."""
     return InspectionAnswer.of(_entry(history, id))
 
@@ -161,8 +165,8 @@ def fetch(history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
     responses={404: {"model": Problem}, 200: {"content": {"image/png": {}, "image/jpeg": {}}}},
 )
 def picture(
-    history: Kept,
-    served: Annotated[Served, Depends(served_of)],
+    history: HistoryDep,
+    served: ServedDep,
     id: Id,  # noqa: A002
     what: Literal["image", "mask", "heatmap", "painted", "overlay"],
 ) -> Response:
@@ -171,7 +175,7 @@ def picture(
     try:
         if what == "overlay":
             return Response(_overlay(history, entry, white), media_type="image/jpeg", headers=_CACHED)
-        file = history.picture(id, what)
+        file = history.pictures.file(id, what)
         content = file.read_bytes()
         if what == "image" and not _is_shown_as_it_is(content, white):
             content = _encoded(".png", read_image(file, white=white)[..., ::-1])
@@ -190,7 +194,7 @@ _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 
 
 @router.post("/inspections/{id}/reviews", status_code=201, responses={404: {"model": Problem}})
-def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
+def review(history: HistoryDep, id: Id, given: ReviewGiven) -> InspectionAnswer:  # noqa: A002
     """Keep what a person says of an inspection. Earlier reviews stay; the latest counts."""
     _entry(history, id)
     _keep_review(history, id, given)
@@ -202,7 +206,7 @@ def review(history: Kept, id: Id, given: ReviewGiven) -> InspectionAnswer:  # no
     openapi_extra=_MASK_BODY,
     responses={404: {"model": Problem}, 415: {"model": Problem}},
 )
-async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  # noqa: A002
+async def paint(request: Request, history: HistoryDep, id: Id) -> InspectionAnswer:  # noqa: A002
     """Keep the mask that a person painted: a PNG of the image's size, 0 or above."""
     entry = await asyncio.to_thread(_entry, history, id)
     content = await request.body()
@@ -211,7 +215,7 @@ async def paint(request: Request, history: Kept, id: Id) -> InspectionAnswer:  #
 
 
 @router.post("/inspections/{id}/preview", responses={404: {"model": Problem}})
-def preview(request: Request, history: Kept, id: Id, given: Overrides) -> PreviewAnswer:  # noqa: A002
+def preview(request: Request, history: HistoryDep, id: Id, given: Overrides) -> PreviewAnswer:  # noqa: A002
     """What the run in use would find in this image with other settings."""
     previews: Previews = request.app.state.previews
     started = time.perf_counter()
@@ -232,7 +236,7 @@ def preview(request: Request, history: Kept, id: Id, given: Overrides) -> Previe
 
 
 @router.get("/model")
-def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+def model(served: ServedDep) -> ModelAnswer:
     """What inspects now."""
     return model_answer(served)
 
@@ -242,7 +246,7 @@ def model(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
     response_class=Response,
     responses={404: {"model": Problem}, 200: {"content": {"text/html": {}}}},
 )
-def report(served: Annotated[Served, Depends(served_of)]) -> Response:
+def report(served: ServedDep) -> Response:
     """The page that the training of the run in use wrote."""
     file = served.model.about.report
     try:
@@ -261,7 +265,7 @@ _OF_A_REPORT = {
 
 
 @router.post("/model/rollback", responses={409: {"model": Problem}})
-def roll_back(served: Annotated[Served, Depends(served_of)]) -> ModelAnswer:
+def roll_back(served: ServedDep) -> ModelAnswer:
     """Inspect with the model before this one again."""
     try:
         served.roll_back()
@@ -324,21 +328,19 @@ def _entry(history: History, id_: str) -> Entry:
 
 def _keep_review(history: History, id_: str, given: ReviewGiven, painted: str = "") -> None:
     texts = {name: getattr(given, name).replace("\x00", "\\x00") for name in ("kind", "reviewer", "note")}
-    try:
-        history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
-    except OutputError as error:
-        raise HTTPException(500, str(error)) from error
+    history.review(Review(id_, datetime.now(UTC), given.decision, **texts, painted_sha256=painted))
 
 
 def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
     finding = entry.record.finding
     if not content.startswith(b"\x89PNG"):
         raise HTTPException(415, "a painted mask is a PNG")
-    file = history.picture(finding.id, "painted")
+    file = history.pictures.file(finding.id, "painted")
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
-        file.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
+        with explained("the painted mask"):
+            file.parent.mkdir(exist_ok=True)
+            part.write_bytes(content)
         mask = read_mask(part, max_pixels=finding.height * finding.width)
     except InputError as error:
         raise HTTPException(400, f"the painted mask: {error.reason}") from error
@@ -363,8 +365,8 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
 
 def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
     finding = entry.record.finding
-    mask = read_mask(history.picture(finding.id, "mask"))
-    heatmap = read_image(history.picture(finding.id, "heatmap"))[..., 0]
+    mask = read_mask(history.pictures.file(finding.id, "mask"))
+    heatmap = read_image(history.pictures.file(finding.id, "heatmap"))[..., 0]
     found = Inspection(
         image=finding.name,
         size=mask.shape,
@@ -375,7 +377,7 @@ def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
         mask=mask,
         regions=tuple(region_of(region) for region in finding.regions),
     )
-    drawn = draw_overlay(read_image(history.picture(finding.id, "image"), white=white), found)
+    drawn = draw_overlay(read_image(history.pictures.file(finding.id, "image"), white=white), found)
     return _encoded(".jpg", drawn[..., ::-1])
 
 

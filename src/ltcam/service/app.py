@@ -13,19 +13,20 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from ltcam import __version__
 from ltcam.service import api, studio_api
 from ltcam.service.guards import Asgi, Guards, Limits
 from ltcam.service.history import History
 from ltcam.service.intake import Intake
+from ltcam.service.outbox import Outbox
 from ltcam.service.previews import Previews
+from ltcam.service.readiness import why_not_ready
 from ltcam.service.schemas import Ready
 from ltcam.service.served import Served
 from ltcam.service.studio import studio_router
 from ltcam.service.trainings import Trainings
-from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.errors import OutputError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,24 @@ def create_app(
     async def life(_: FastAPI) -> AsyncIterator[None]:
         yield
         intake.close()
-        history.close()
+        history.database.close()
 
     app = FastAPI(title="ltcam", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     app.state.served, app.state.history, app.state.intake = served, history, intake
-    app.state.trainings, app.state.previews = trainings, Previews(served, history)
+    app.state.trainings, app.state.previews = trainings, Previews(served, history.pictures)
     app.include_router(api.router)
     app.include_router(studio_api.router)
     app.include_router(studio_router(access.token))
+    _add_probes(app, history, intake)
+    _tell_errors(app)
+    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
+    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
+
+
+def _add_probes(app: FastAPI, history: History, intake: Intake) -> None:
+    """What those ask who run the service."""
     registry = CollectorRegistry()
-    registry.register(_Figures(history, intake))
+    registry.register(_Figures(history, Outbox(history.database), intake))
 
     @app.get("/healthz", include_in_schema=False)
     def alive() -> dict[str, str]:
@@ -77,22 +86,26 @@ def create_app(
 
     @app.get("/readyz", responses={503: {}})
     def ready() -> Ready:
-        """Whether the database answers and there is room in line."""
-        try:
-            history.ready()
-        except SQLAlchemyError as error:
-            raise HTTPException(503, "the history does not answer") from error
-        if intake.batcher.waiting >= intake.batcher.budget.most_waiting:
-            raise HTTPException(503, "too many images are waiting", {"Retry-After": "1"})
+        """Whether an image could be inspected and kept now."""
+        if reason := why_not_ready(history, intake.batcher):
+            raise HTTPException(503, reason, {"Retry-After": "1"})
         return Ready(status="ready")
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+
+def _tell_errors(app: FastAPI) -> None:
+    """Errors that no route tells become answers of one form."""
+
     @app.exception_handler(SettingsError)
     async def refused(_: Request, error: SettingsError) -> Response:
         return _told(400, str(error))
+
+    @app.exception_handler(OutputError)
+    async def not_kept(_: Request, error: OutputError) -> Response:
+        return _told(500, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -105,9 +118,6 @@ def create_app(
     async def fault(_: Request, error: Exception) -> Response:
         return _told(500, f"a fault of the service: {type(error).__name__}")
 
-    hosts = access.hosts or (frozenset({"localhost"}) if not access.token else frozenset())
-    return Guards(app, token=access.token, hosts=hosts, limits=access.limits)
-
 
 def _told(status: int, detail: Any) -> Response:
     """An answer in ASCII, whatever text a request brought into the detail."""
@@ -117,8 +127,8 @@ def _told(status: int, detail: Any) -> Response:
 class _Figures(Collector):
     """What Prometheus reads, gathered when it asks."""
 
-    def __init__(self, history: History, intake: Intake) -> None:
-        self._history, self._intake = history, intake
+    def __init__(self, history: History, outbox: Outbox, intake: Intake) -> None:
+        self._history, self._outbox, self._intake = history, outbox, intake
 
     def collect(self) -> list[Metric]:
         """The metrics now."""
@@ -130,7 +140,7 @@ class _Figures(Collector):
         for verdict, count in self._history.counts().items():
             inspections.add_metric([verdict], count)
         waiting = GaugeMetricFamily("ltcam_sink_waiting", "Findings not yet delivered", labels=["sink"])
-        for sink, count in self._history.waiting().items():
+        for sink, count in self._outbox.waiting().items():
             waiting.add_metric([sink], count)
         return [
             inspections,

@@ -133,12 +133,12 @@ def _annotated(history: History, entry: Entry, form: Annotations) -> tuple[Inspe
     shape = (finding.height, finding.width)
     fine = finding.verdict == "ok" if review is None else not review.defective
     try:
-        content = history.picture(finding.id, "image").read_bytes()
+        content = history.pictures.file(finding.id, "image").read_bytes()
         painted = review is not None and review.painted_sha256
         mask = (
             np.zeros(shape, bool)
             if fine
-            else read_mask(history.picture(finding.id, "painted" if painted else "mask"))
+            else read_mask(history.pictures.file(finding.id, "painted" if painted else "mask"))
         )
     except (OSError, InputError):
         return None

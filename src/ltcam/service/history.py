@@ -1,4 +1,4 @@
-"""The history: every inspection that was answered, in a database, with its pictures in files beside it.
+"""The history: a chain of records, one of every inspection that was answered, and what people say of them.
 
 An inspection is answered only after its record is committed and its files are in place, so that what was answered
 is there even after `kill -9`. Files are written before the record: a crash between the two leaves files that no
@@ -7,7 +7,6 @@ record names, which the next start removes.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,23 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Row, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Row
 
+from ltcam.service.database import Database, open_database
 from ltcam.service.ledger import GENESIS, Broken, Finding, Record, chained, instant, verify
-from ltcam.service.tables import chain_head, inspections, outbox, reviews
-from ltcam_runtime.errors import InputError, OutputError, SettingsError
-from ltcam_runtime.images import read_mask
+from ltcam.service.outbox import put_out
+from ltcam.service.pictures import Pictures, open_pictures
+from ltcam.service.tables import chain_head, inspections, reviews
 from ltcam_runtime.results import Decision
 
-REMOVED = ("image", "mask", "heatmap")
-"""Files of an inspection that go with their time; what a person painted is kept."""
-
+_LOCKED_HEAD = sa.select(chain_head).with_for_update()
 _PAGE = 500  # records per query when a whole history is read
 
 
@@ -110,10 +103,8 @@ class Search:
 class History:
     """An open history. Safe to use from several threads, and several processes on one database."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
-        self._engine = engine
-        self._reading = engine.execution_options(reading=True)
-        self.folder = folder
+    def __init__(self, database: Database, pictures: Pictures) -> None:
+        self.database, self.pictures = database, pictures
 
     def append(
         self, findings: Sequence[Finding], deliveries: Mapping[str, Sequence[str]] | None = None
@@ -127,8 +118,8 @@ class History:
         Raises:
             OutputError: the database cannot be written.
         """
-        with self._writing() as connection:
-            head = connection.execute(sa.select(chain_head).with_for_update()).one()
+        with self.database.writing() as connection:
+            head = connection.execute(_LOCKED_HEAD).one()
             sequence, previous = head.sequence, head.hash
             records = []
             for finding in findings:
@@ -139,18 +130,21 @@ class History:
             if records:
                 connection.execute(inspections.insert(), [_row_of(record) for record in records])
                 connection.execute(chain_head.update().values(sequence=sequence, hash=previous))
-            queued = [
-                {"sink": sink, "sequence": record.sequence, "payload": payload, "attempts": 0, "problem": ""}
-                for sink, payloads in (deliveries or {}).items()
-                for record, payload in zip(records, payloads, strict=True)
-            ]
-            if queued:
-                connection.execute(outbox.insert(), queued)
+            put_out(connection, records, deliveries or {})
         return records
+
+    def check_writable(self) -> None:
+        """Begin what `append` does, and write nothing.
+
+        Raises:
+            OutputError: the database cannot be written.
+        """
+        with self.database.writing() as connection:
+            connection.execute(_LOCKED_HEAD).one()
 
     def get(self, id: str) -> Entry | None:  # noqa: A002  # the field's name
         """The record with this id, or None."""
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(sa.select(inspections).where(inspections.c.id == id)).one_or_none()
             if row is None:
                 return None
@@ -160,7 +154,7 @@ class History:
         """Records, newest first."""
         query = sa.select(inspections).order_by(inspections.c.sequence.desc()).limit(wanted.limit)
         query = query.where(*_conditions(wanted))
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).all()
             latest = _latest_reviews(connection, [row.id for row in rows])
         return [Entry(_record_of(row), row.pictures, latest.get(row.id)) for row in rows]
@@ -168,7 +162,7 @@ class History:
     def counts(self) -> dict[str, int]:
         """Number of records per verdict."""
         query = sa.select(inspections.c.verdict, sa.func.count()).group_by(inspections.c.verdict)
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             return {name: count for name, count in connection.execute(query).all()}  # noqa: C416  # rows are no pairs to mypy
 
     def records(self) -> Iterator[Record]:
@@ -176,7 +170,7 @@ class History:
         last = 0
         while True:
             query = sa.select(inspections).where(inspections.c.sequence > last)
-            with self._reading.connect() as connection:
+            with self.database.reading() as connection:
                 rows = connection.execute(query.order_by(inspections.c.sequence).limit(_PAGE)).all()
             if not rows:
                 return
@@ -201,16 +195,16 @@ class History:
 
     def _written(self) -> int:
         """Number of records that were ever written."""
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             return int(connection.execute(sa.select(chain_head.c.sequence)).scalar_one())
 
     def _changed_picture(self) -> Broken | None:
         columns = (inspections.c.sequence, inspections.c.id, inspections.c.image_sha256)
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(sa.select(*columns).order_by(inspections.c.sequence)).all()
         for row in rows:
             try:
-                found = hashlib.sha256(self.picture(row.id, "image").read_bytes()).hexdigest()
+                found = hashlib.sha256(self.pictures.file(row.id, "image").read_bytes()).hexdigest()
             except OSError:
                 entry = self.get(row.id)
                 if entry is None or entry.pictures:
@@ -223,17 +217,9 @@ class History:
     def _changed_painting(self) -> Broken | None:
         for record, review in self.reviewed():
             id_ = record.finding.id
-            if review.painted_sha256 and self.painted(id_, review.painted_sha256) is None:
+            if review.painted_sha256 and self.pictures.painted(id_, review.painted_sha256) is None:
                 return Broken(record.sequence, f"the painted mask of {id_} is not the one that was kept")
         return None
-
-    def painted(self, id: str, sha256: str) -> Path | None:  # noqa: A002
-        """The file of a painted mask, or None where it is not there, or not the one with these pixels."""
-        file = self.picture(id, "painted")
-        try:
-            return file if hash_of_mask(read_mask(file)) == sha256 else None
-        except InputError:
-            return None
 
     def review(self, review: Review) -> None:
         """Keep a person's decision. Earlier ones stay; the latest counts.
@@ -243,7 +229,7 @@ class History:
         Raises:
             OutputError: the database cannot be written.
         """
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             last = _latest_reviews(connection, [review.inspection]).get(review.inspection)
             connection.execute(
                 reviews.insert().values(
@@ -266,115 +252,13 @@ class History:
             .where(reviews.c.number.in_(latest))
             .order_by(inspections.c.sequence)
         )
-        with self._reading.connect() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [(_record_from(row, inspections), _review_from(row)) for row in rows]
 
-    def picture(self, id: str, what: str) -> Path:  # noqa: A002
-        """Where a file of an inspection lies; it need not exist.
-
-        Args:
-            id: of the inspection; only hexadecimal digits, so that it never leads out of the folder.
-            what: `image`, `mask`, `heatmap` or `painted`.
-
-        Raises:
-            ValueError: an id that is none.
-        """
-        if not (len(id) == 32 and all(letter in "0123456789abcdef" for letter in id)):
-            raise ValueError(f"{id!r} is no id of an inspection")
-        return self.folder / id[:2] / f"{id}.{what}"
-
-    def remove_pictures(self, before: datetime) -> int:
-        """Remove the files of inspections older than this; records and reviews stay.
-
-        Returns:
-            Number of inspections whose files went.
-        """
-        condition = sa.and_(inspections.c.pictures, inspections.c.time < instant(before))
-        with self._writing() as connection:
-            ids = connection.scalars(sa.select(inspections.c.id).where(condition)).all()
-            connection.execute(inspections.update().where(condition).values(pictures=False))
-        for id_ in ids:
-            for what in REMOVED:
-                self.picture(id_, what).unlink(missing_ok=True)
-        return len(ids)
-
-    def sweep(self) -> int:
-        """Remove files that no record names: what a crash left between files and records, written or removed.
-
-        Only to be called while nothing else writes to this history.
-
-        Returns:
-            Number of files removed.
-        """
-        removed = 0
-        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
-            files = [file for file in folder.iterdir() if file.is_file()]
-            query = sa.select(inspections.c.id, inspections.c.pictures)
-            ids = {file.name.partition(".")[0] for file in files}
-            with self._reading.connect() as connection:
-                known = {
-                    row.id: row.pictures for row in connection.execute(query.where(inspections.c.id.in_(ids)))
-                }
-            for file in files:
-                id_, _, what = file.name.partition(".")
-                if id_ not in known or file.suffix == ".part" or (what in REMOVED and not known[id_]):
-                    file.unlink(missing_ok=True)
-                    removed += 1
-        return removed
-
-    def pending(self, sink: str, limit: int) -> list[tuple[int, str]]:
-        """(number, text) of what a sink has not had yet, oldest first."""
-        query = sa.select(outbox.c.number, outbox.c.payload).where(outbox.c.sink == sink)
-        with self._reading.connect() as connection:
-            rows = connection.execute(query.order_by(outbox.c.number).limit(limit)).all()
-        return [(number, payload) for number, payload in rows]
-
-    def delivered(self, numbers: Sequence[int]) -> None:
-        """These need not be delivered again."""
-        with self._writing() as connection:
-            connection.execute(outbox.delete().where(outbox.c.number.in_(numbers)))
-
-    def undelivered(self, number: int, problem: str) -> None:
-        """This could not be delivered now."""
-        with self._writing() as connection:
-            connection.execute(
-                outbox.update()
-                .where(outbox.c.number == number)
-                .values(attempts=outbox.c.attempts + 1, problem=problem[:500])
-            )
-
-    def waiting(self) -> dict[str, int]:
-        """Number of undelivered texts per sink."""
-        query = sa.select(outbox.c.sink, sa.func.count()).group_by(outbox.c.sink)
-        with self._reading.connect() as connection:
-            return {name: count for name, count in connection.execute(query).all()}  # noqa: C416  # rows are no pairs to mypy
-
-    def ready(self) -> None:
-        """Raises SQLAlchemyError where the database does not answer."""
-        self._written()
-
-    def close(self) -> None:
-        """Give all connections back."""
-        self._engine.dispose()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise OutputError(f"the history cannot be written: {reason}") from error
-
-
-def hash_of_mask(mask: NDArray[np.bool_]) -> str:
-    """SHA-256 over a mask's pixels, one byte of 0 or 1 each, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(mask, dtype=np.uint8).tobytes()).hexdigest()
-
 
 def open_history(url: str, folder: Path) -> History:
-    """Open a history, or begin one, and bring its tables up to date.
+    """Open a history, or begin one.
 
     Args:
         url: of the database, as SQLAlchemy writes them: `sqlite:///history.db`, `postgresql+psycopg://...`.
@@ -384,57 +268,11 @@ def open_history(url: str, folder: Path) -> History:
         SettingsError: a URL that cannot be used.
         OutputError: database or folder cannot be opened or written.
     """
-    try:
-        engine = create_engine(url, pool_pre_ping=True)
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        raise SettingsError(
-            f"database {_without_password(url)}: {error}; give sqlite:///FILE or postgresql+psycopg://..."
-        ) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _settle_sqlite)
-        event.listen(engine, "begin", _begin)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with engine.begin() as connection:
-            upgrade(connection)
-            if connection.execute(sa.select(chain_head)).one_or_none() is None:
-                connection.execute(chain_head.insert().values(only=1, sequence=0, hash=GENESIS))
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise OutputError(f"the history {_without_password(url)} cannot be opened: {reason}") from error
-    except OSError as error:
-        raise OutputError(f"the history's folder {folder} cannot be made: {error.strerror}") from error
-    return History(engine, folder)
-
-
-def upgrade(connection: Connection) -> None:
-    """Bring the tables behind a connection up to date."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
-def _settle_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begin` takes the write lock of a writer at once, so that
-    # two writers wait for each other instead of failing half way.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return "(not a URL)"
+    database, pictures = open_database(url), open_pictures(folder)
+    with database.writing() as connection:
+        if connection.execute(sa.select(chain_head)).one_or_none() is None:
+            connection.execute(chain_head.insert().values(only=1, sequence=0, hash=GENESIS))
+    return History(database, pictures)
 
 
 def _conditions(wanted: Search) -> list[sa.ColumnElement[bool]]:

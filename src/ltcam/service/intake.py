@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 from ltcam.jobs.models import Model
 from ltcam.runs.memory import BoundedMemory
 from ltcam.service.batching import Batcher, Budget
-from ltcam.service.history import History, hash_of_mask
+from ltcam.service.history import History
 from ltcam.service.ledger import Finding, Record
+from ltcam.service.pictures import REMOVED, hash_of_mask
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import has_pages, read_image
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
@@ -79,10 +82,9 @@ class Intake:
             InputError: bytes that are no image or several, or too many pixels.
         """
         id_ = secrets.token_hex(16)
-        file = self._history.picture(id_, "image")
-        file.parent.mkdir(exist_ok=True)
-        part = file.with_name(f"{file.name}.part")
+        part = self._part_of(id_)
         try:
+            part.parent.mkdir(exist_ok=True)
             part.write_bytes(content)
             image = read_image(part, max_pixels=self._most_pixels, white=self._served.model.white)
             if has_pages(part):
@@ -106,28 +108,43 @@ class Intake:
         try:
             return self.batcher.submit(received)
         except BaseException:
-            self._part_of(received).unlink(missing_ok=True)
+            self._part_of(received.id).unlink(missing_ok=True)
             raise
 
     def close(self) -> None:
         """Finish what is in line and stop."""
         self.batcher.close()
 
-    def _part_of(self, received: Received) -> Path:
-        file = self._history.picture(received.id, "image")
+    def _part_of(self, id_: str) -> Path:
+        file = self._history.pictures.file(id_, "image")
         return file.with_name(f"{file.name}.part")
+
+    @contextmanager
+    def _forgotten_on_error(self, batch: Sequence[Received]) -> Iterator[None]:
+        """Remove what no record names yet: where every image fails, as on a full disk, they would pile up."""
+        try:
+            yield
+        except BaseException:
+            for item in batch:
+                self._part_of(item.id).unlink(missing_ok=True)
+                for what in REMOVED:
+                    self._history.pictures.file(item.id, what).unlink(missing_ok=True)
+            raise
 
     def _inspect(self, batch: Sequence[Received]) -> list[tuple[Model, Inspection]]:
         model = self._served.model  # one model for the whole batch, whoever promotes another meanwhile
-        found = model.inspector.inspect_images([item.image for item in batch], [item.name for item in batch])
+        images, names = [item.image for item in batch], [item.name for item in batch]
+        with self._forgotten_on_error(batch):
+            found = model.inspector.inspect_images(images, names)
         self._memory.after_batch()
         return [(model, inspection) for inspection in found]
 
     def _keep(self, batch: Sequence[Received], found: Sequence[tuple[Model, Inspection]]) -> list[Record]:
         findings = []
-        for item, (model, inspection) in zip(batch, found, strict=True):
-            self._write_pictures(item, inspection)
-            findings.append(finding_of(item, model, inspection))
+        with self._forgotten_on_error(batch):
+            for item, (model, inspection) in zip(batch, found, strict=True):
+                self._write_pictures(item, inspection)
+                findings.append(finding_of(item, model, inspection))
         deliveries = {name: [sink.payload(f) for f in findings] for name, sink in self._sinks.items()}
         records = self._history.append(findings, deliveries)
         for sink in self._sinks.values():
@@ -141,8 +158,8 @@ class Intake:
             "heatmap": quantise(inspection.heatmap),
         }
         for what, pixels in pictures.items():
-            write_png(self._history.picture(item.id, what), pixels)
-        self._part_of(item).replace(self._history.picture(item.id, "image"))
+            write_png(self._history.pictures.file(item.id, what), pixels)
+        self._part_of(item.id).replace(self._history.pictures.file(item.id, "image"))
 
 
 def write_png(file: Path, pixels: NDArray[np.uint8]) -> None:
@@ -153,14 +170,12 @@ def write_png(file: Path, pixels: NDArray[np.uint8]) -> None:
         pixels: (H, W) uint8.
 
     Raises:
-        OSError: the disk does not take it.
+        OutputError: the disk does not take it.
     """
     done, encoded = cv2.imencode(".png", pixels, _PNG)
     if not done:
         raise ValueError(f"pixels of shape {pixels.shape} cannot be written as PNG")
-    part = file.with_name(f"{file.name}.part")
-    part.write_bytes(encoded.tobytes())
-    part.replace(file)
+    write_file(file, encoded.tobytes(), durable=False)
 
 
 def finding_of(item: Received, model: Model, inspection: Inspection) -> Finding:

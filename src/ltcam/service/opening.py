@@ -40,7 +40,7 @@ def reviewed_images(history: History) -> Iterator[ReviewedImage]:
         likeliest = max(found, key=lambda name: found[name]) if found else ""
         yield ReviewedImage(
             id=finding.id,
-            image=history.picture(finding.id, "image"),
+            image=history.pictures.file(finding.id, "image"),
             image_sha256=finding.image_sha256,
             decision=review.decision,
             kind=review.kind or likeliest,
@@ -52,10 +52,10 @@ def reviewed_images(history: History) -> Iterator[ReviewedImage]:
 def _painted(history: History, id_: str, sha256: str) -> Path | None:
     if not sha256:
         return None
-    found = history.painted(id_, sha256)
+    found = history.pictures.painted(id_, sha256)
     if found is None:
         raise DataError(
-            f"{history.picture(id_, 'painted')} is not the mask that was painted and kept; paint it again, or put "
-            "the file back"
+            f"{history.pictures.file(id_, 'painted')} is not the mask that was painted and kept; paint it again, or "
+            "put the file back"
         )
     return found

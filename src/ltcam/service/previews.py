@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ltcam.service.batching import BusyError
-from ltcam.service.history import Entry, History
+from ltcam.service.history import Entry
+from ltcam.service.pictures import Pictures
 from ltcam.service.served import Served
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.images import read_image
@@ -20,8 +21,8 @@ _PATIENCE = 5.0  # seconds that a preview waits for the one before it
 class Previews:
     """Asks the network again, one image at a time, beside the inspections."""
 
-    def __init__(self, served: Served, history: History) -> None:
-        self._served, self._history = served, history
+    def __init__(self, served: Served, pictures: Pictures) -> None:
+        self._served, self._pictures = served, pictures
         self._one = threading.Lock()
 
     def preview(self, entry: Entry, overrides: Overrides) -> Inspection:
@@ -43,7 +44,7 @@ class Previews:
         finding = entry.record.finding
         with self._alone():
             inspector = model.inspector.overridden(overrides)
-            image = read_image(self._history.picture(finding.id, "image"), white=model.white)
+            image = read_image(self._pictures.file(finding.id, "image"), white=model.white)
             [inspection] = inspector.inspect_batch([image], [finding.name])
         return inspection
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltcam.jobs.models import Model
-from ltcam.service.history import History, hash_of_mask
+from ltcam.service.history import History
+from ltcam.service.pictures import hash_of_mask
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import read_image
 
@@ -47,7 +48,7 @@ def replay(history: History, model: Model, id: str) -> Replayed:  # noqa: A002  
     """
     try:
         entry = history.get(id)
-        file = history.picture(id, "image")
+        file = history.pictures.file(id, "image")
     except ValueError as error:
         raise DataError(str(error)) from error
     if entry is None:

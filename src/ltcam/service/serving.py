@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import uvicorn
 
@@ -19,12 +21,15 @@ from ltcam.jobs.models import Model
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget, BusyError
 from ltcam.service.guards import Asgi, Limits, is_loopback
-from ltcam.service.history import History, Search, open_history
+from ltcam.service.history import Search, open_history
 from ltcam.service.intake import Intake
+from ltcam.service.outbox import Outbox
+from ltcam.service.pictures import remove_pictures, sweep
 from ltcam.service.served import Served
 from ltcam.service.sinks import Sink, parse_sink
 from ltcam.service.trainings import Trainings
 from ltcam_runtime.errors import InputError, OutputError, SettingsError
+from ltcam_runtime.folders import why_not_written
 
 DATABASE_FILE = "history.db"
 PICTURES_FOLDER = "pictures"
@@ -123,9 +128,9 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
     if settings.data_root is not None and not settings.data_root.is_dir():
         raise SettingsError(f"`data_root` {settings.data_root}: there is no such folder")
     with ExitStack() as stack:
-        stack.enter_context(_alone(settings.state))
+        stack.enter_context(_lock(settings.state))
         history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
-        stack.callback(history.close)
+        stack.callback(history.database.close)
         served = Served(load, settings.state / "models.json", settings.model)
         if served.earlier:
             _log.warning(
@@ -133,16 +138,18 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
                 served.model.name,
                 served.earlier[-1].name,
             )
-        history.sweep()
+        sweep(history.database, history.pictures)
+        outbox = Outbox(history.database)
         sinks: dict[str, Sink] = {}
         for text in settings.sinks:
             name, destination = parse_sink(text, settings.webhook_secret)
-            sinks[name] = Sink(name, history, destination)
+            sinks[name] = Sink(name, outbox, destination)
             stack.callback(sinks[name].close)
         intake = Intake(served, history, sinks, settings.budget, settings.most_pixels)
         stack.callback(intake.close)
         if settings.keep_days is not None:
-            stack.enter_context(forgetting(history, timedelta(days=settings.keep_days)))
+            remove = partial(remove_pictures, history.database, history.pictures)
+            stack.enter_context(forgetting(remove, timedelta(days=settings.keep_days)))
         if settings.examples is not None and not history.search(Search(limit=1)):
             _inspect_examples(intake, settings.examples)
         access = Access(settings.token, settings.allow_hosts, settings.limits)
@@ -198,37 +205,35 @@ class _Telling(uvicorn.Server):
                 return
 
 
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """The state folder for this process only; the lock goes with the process, however it ends."""
+def _lock(state: Path) -> IO[str]:
+    """The state folder for this process only, until the file is closed or the process ends, however it does."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        with (state / ".lock").open("a") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"{state}: another service uses this folder; give another `state`"
-                ) from None
+        with ExitStack() as stack:
+            stream = stack.enter_context((state / ".lock").open("a"))
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()
-            yield
+            stack.pop_all()
+    except BlockingIOError:
+        raise OutputError(f"{state}: another service uses this folder; give another `state`") from None
     except OSError as error:
         raise OutputError(
-            f"{state} cannot be used as `state`, the folder for the history: {error.strerror}; give another one"
+            f"{state} cannot be used as `state`, the folder for the history: {why_not_written(error)}"
         ) from error
+    return stream
 
 
 @contextmanager
-def forgetting(history: History, age: timedelta, pause: float = _HOUR) -> Iterator[None]:
-    """Remove pictures older than `age` now and again after every pause, in seconds; what fails is tried again then."""
+def forgetting(remove: Callable[[datetime], object], age: timedelta, pause: float = _HOUR) -> Iterator[None]:
+    """Remove what is older than `age` now and again after every pause, in seconds; what fails is tried again then."""
     stop = threading.Event()
 
     def work() -> None:
         while True:
             try:
-                history.remove_pictures(datetime.now(UTC) - age)
+                remove(datetime.now(UTC) - age)
             except (OutputError, OSError) as problem:
                 _log.warning("old pictures could not be removed: %s; trying again in %.0f s", problem, pause)
             if stop.wait(pause):

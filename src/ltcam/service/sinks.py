@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
-from ltcam.service.history import History
 from ltcam.service.ledger import Finding
+from ltcam.service.outbox import Outbox
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.writers.csv import csv_text
 
@@ -43,9 +43,9 @@ class Delivers(Protocol):
 class Sink:
     """A destination with its thread."""
 
-    def __init__(self, name: str, history: History, delivers: Delivers) -> None:
+    def __init__(self, name: str, outbox: Outbox, delivers: Delivers) -> None:
         self.name = name
-        self._history, self._delivers = history, delivers
+        self._outbox, self._delivers = outbox, delivers
         self._wake, self._closed = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"ltcam-sink-{name}", daemon=True)
         self._thread.start()
@@ -85,15 +85,15 @@ class Sink:
         Raises:
             Exception: of the destination; what was not delivered stays first in line.
         """
-        waiting = self._history.pending(self.name, _AT_ONCE)
+        waiting = self._outbox.pending(self.name, _AT_ONCE)
         if not waiting:
             return False
         try:
             self._delivers.deliver([payload for _, payload in waiting])
         except Exception as problem:
-            self._history.undelivered(waiting[0][0], str(problem))
+            self._outbox.undelivered(waiting[0][0], str(problem))
             raise
-        self._history.delivered([number for number, _ in waiting])
+        self._outbox.delivered([number for number, _ in waiting])
         return True
 
 

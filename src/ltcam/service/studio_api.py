@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ltcam.service.api import Kept, model_answer, served_of
+from ltcam.jobs.models import Model
+from ltcam.service.api import HistoryDep, ServedDep, model_answer
 from ltcam.service.findings import Findings, findings_of
-from ltcam.service.history import Search
+from ltcam.service.history import Entry, History, Search
 from ltcam.service.schemas import ModelAnswer, Problem, Text
-from ltcam.service.served import Served
 from ltcam.service.trainings import Training, Trainings
-from ltcam_runtime.errors import DataError, LtcamError, RunError, SettingsError
+from ltcam_runtime.errors import DataError, InputError, LtcamError, RunError, SettingsError
 from ltcam_runtime.images import read_image
 
 _COMPARED = 24
@@ -29,8 +29,7 @@ def trainings_of(request: Request) -> Trainings:
     return trainings
 
 
-Kinds = Annotated[Trainings, Depends(trainings_of)]
-Model = Annotated[Served, Depends(served_of)]
+TrainingsDep = Annotated[Trainings, Depends(trainings_of)]
 
 
 class Names(BaseModel):
@@ -100,7 +99,7 @@ class RunGiven(BaseModel):
     run: Text
 
 
-class Compared(BaseModel):
+class ComparedAnswer(BaseModel):
     """One image judged by two runs."""
 
     id: str
@@ -111,45 +110,45 @@ class Compared(BaseModel):
     new_score: float
 
 
-class Comparison(BaseModel):
+class ComparisonAnswer(BaseModel):
     """The latest images, judged by the run in use and by another one."""
 
     old: str
     new: str
-    items: list[Compared] = Field(description="the latest images in the history, newest first")
+    items: list[ComparedAnswer] = Field(description="the latest images in the history, newest first")
 
 
 router = APIRouter(prefix="/v1", responses={404: {"model": Problem}, 409: {"model": Problem}})
 
 
 @router.get("/datasets")
-def datasets(trainings: Kinds) -> Names:
+def datasets(trainings: TrainingsDep) -> Names:
     """Folders below the data root."""
     return Names(names=trainings.datasets())
 
 
 @router.get("/datasets/{name}/check")
-def check(trainings: Kinds, name: Text) -> Findings:
+def check(trainings: TrainingsDep, name: Text) -> Findings:
     """What there is to say of a folder before one trains on it."""
     with _told():
         return findings_of(trainings.dataset(name))
 
 
 @router.get("/trainings")
-def all_trainings(trainings: Kinds) -> TrainingsAnswer:
+def all_trainings(trainings: TrainingsDep) -> TrainingsAnswer:
     """All trainings."""
     return TrainingsAnswer(items=[_answer(training) for training in trainings.all()])
 
 
 @router.post("/trainings", status_code=201)
-def start(trainings: Kinds, given: TrainingGiven) -> TrainingAnswer:
+def start(trainings: TrainingsDep, given: TrainingGiven) -> TrainingAnswer:
     """Start a training; one at a time."""
     with _told():
         return _answer(trainings.start(given.dataset))
 
 
 @router.get("/trainings/{id}/epochs")
-def epochs(trainings: Kinds, id: TrainingId) -> EpochsAnswer:  # noqa: A002
+def epochs(trainings: TrainingsDep, id: TrainingId) -> EpochsAnswer:  # noqa: A002
     """What a training would mark after each of its epochs."""
     with _told():
         found = trainings.epochs(id)
@@ -170,7 +169,7 @@ def epochs(trainings: Kinds, id: TrainingId) -> EpochsAnswer:  # noqa: A002
     responses={200: {"content": {"image/jpeg": {}}}},
 )
 def epoch_picture(
-    trainings: Kinds,
+    trainings: TrainingsDep,
     id: TrainingId,  # noqa: A002
     epoch: Annotated[int, Path(ge=1, le=100_000)],
     number: Annotated[int, Path(ge=0, le=100)],
@@ -182,21 +181,21 @@ def epoch_picture(
 
 
 @router.post("/trainings/{id}/cancel")
-def cancel(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
+def cancel(trainings: TrainingsDep, id: TrainingId) -> TrainingAnswer:  # noqa: A002
     """Stop a training; it can be resumed."""
     with _told():
         return _answer(trainings.cancel(id))
 
 
 @router.post("/trainings/{id}/resume")
-def resume(trainings: Kinds, id: TrainingId) -> TrainingAnswer:  # noqa: A002
+def resume(trainings: TrainingsDep, id: TrainingId) -> TrainingAnswer:  # noqa: A002
     """Go on with a training."""
     with _told():
         return _answer(trainings.resume(id))
 
 
 @router.post("/model/promote")
-def promote(trainings: Kinds, served: Model, given: RunGiven) -> ModelAnswer:
+def promote(trainings: TrainingsDep, served: ServedDep, given: RunGiven) -> ModelAnswer:
     """Inspect with a run that was trained here from now on."""
     with _told():
         served.promote(trainings.run(given.run))
@@ -204,31 +203,36 @@ def promote(trainings: Kinds, served: Model, given: RunGiven) -> ModelAnswer:
 
 
 @router.post("/runs/{name}/compare")
-def compare(trainings: Kinds, served: Model, history: Kept, name: Text) -> Comparison:
+def compare(trainings: TrainingsDep, served: ServedDep, history: HistoryDep, name: Text) -> ComparisonAnswer:
     """Judge the latest images by another run, beside the one in use."""
     with _told():
         other = served.load(trainings.run(name))
-    items = []
-    for entry in history.search(Search(limit=_COMPARED)):
-        if not entry.pictures:
-            continue
-        finding = entry.record.finding
-        file = history.picture(finding.id, "image")
+    found = (
+        _compared(served.model, other, history, entry) for entry in history.search(Search(limit=_COMPARED))
+    )
+    items = [item for item in found if item is not None]
+    return ComparisonAnswer(old=served.model.name, new=other.name, items=items)
+
+
+def _compared(in_use: Model, other: Model, history: History, entry: Entry) -> ComparedAnswer | None:
+    """What two models say of an image; None where it is not kept any more, or cannot be used."""
+    finding = entry.record.finding
+    file = history.pictures.file(finding.id, "image")
+    try:
         [old], [new] = (
             model.inspector.inspect_batch([read_image(file, white=model.white)], [finding.name])
-            for model in (served.model, other)
+            for model in (in_use, other)
         )
-        items.append(
-            Compared(
-                id=finding.id,
-                name=finding.name,
-                old=old.verdict,
-                new=new.verdict,
-                old_score=old.score,
-                new_score=new.score,
-            )
-        )
-    return Comparison(old=served.model.name, new=other.name, items=items)
+    except InputError:
+        return None
+    return ComparedAnswer(
+        id=finding.id,
+        name=finding.name,
+        old=old.verdict,
+        new=new.verdict,
+        old_score=old.score,
+        new_score=new.score,
+    )
 
 
 def _answer(training: Training) -> TrainingAnswer:

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -227,12 +228,12 @@ class Trainings:
         if job is None:
             raise DataError("there is no training of this id")
         if self._alive(id, job):
-            os.killpg(job["pid"], signal.SIGINT)
+            _signal(job["pid"], signal.SIGINT)
             until = time.monotonic() + patience
             while self._alive(id, job) and time.monotonic() < until:
                 time.sleep(0.05)
             if self._alive(id, job):
-                os.killpg(job["pid"], signal.SIGKILL)
+                _signal(job["pid"], signal.SIGKILL)
                 while self._alive(id, job):
                     time.sleep(0.02)
         outcome = self._folder / id / "outcome.json"
@@ -265,6 +266,11 @@ class Trainings:
             return child.poll() is None
         started = _started(job["pid"])
         return started is not None and started == job["started"]
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it ended by itself in between
+        os.killpg(group, number)
 
 
 def _started(pid: int) -> str | None:

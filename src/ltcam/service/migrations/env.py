@@ -1,4 +1,4 @@
-"""Runs the steps on the connection that `history.open_history` hands over."""
+"""Runs the steps on the connection that `database.open_database` hands over."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
 
 
 def _print_table(evaluation: Evaluation) -> None:
-    from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
+    from ltcam.reports.metrics_table import metrics_table  # noqa: PLC0415
 
     what = "Masks and verdicts" if evaluation.images.with_mask else "Verdicts"
     rows = [

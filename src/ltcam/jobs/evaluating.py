@@ -28,15 +28,10 @@ from ltcam.evaluation.evaluate import (
 from ltcam.evaluation.examples import Examples, choose_examples
 from ltcam.evaluation.summary import Evaluation, SummarySettings, summarise
 from ltcam.jobs.execution import Execution
-from ltcam.reports.evaluation_page import (
-    GROUPS,
-    Heading,
-    comparison_picture,
-    evaluation_page,
-    metrics_markdown,
-)
+from ltcam.reports.comparison_picture import comparison_picture
+from ltcam.reports.evaluation_page import GROUPS, Heading, evaluation_page
 from ltcam.reports.examples import ExamplePicture
-from ltcam.reports.metrics_table import metrics_table
+from ltcam.reports.metrics_table import metrics_markdown, metrics_table
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory

@@ -134,9 +134,10 @@ def fit(
         classifier.to(target), target, precision=settings.precision, memory_format=settings.memory_format
     )
     loader = _train_loader(material, settings)
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in material.statistics)
     learning_rate = settings.learning_rate or default_learning_rate(classifier)
-    module = material.make_module(classifier, settings, learning_rate, (mean, std), arithmetic.channels_last)
+    module = material.make_module(
+        classifier, settings, learning_rate, material.statistics, arithmetic.channels_last
+    )
     checkpoints.mkdir(parents=True, exist_ok=True)
     bookkeeping = _Bookkeeping(checkpoints, running, material)
     trainer = _trainer(settings, target, arithmetic, running, bookkeeping)

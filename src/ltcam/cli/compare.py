@@ -127,6 +127,10 @@ def named_methods(text: str | None) -> tuple[str, ...] | None:
         if not attribute:
             found.append(name)
             continue
+        if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+            raise SettingsError(
+                f"--methods {name}: give the name of a method, or MODULE:NAME of one of your own"
+            )
         try:
             method = getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:

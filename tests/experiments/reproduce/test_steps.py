@@ -326,8 +326,8 @@ def test_runs_at_hand_are_measured_instead_of_trained(
     ("plan", "data", "said"),
     [
         (replace(PLAN, kind="ksdd3"), None, "ksdd3"),  # type: ignore[arg-type]
-        (PLAN, "here", "leave DATA out"),
-        (replace(PLAN, kind="ksdd"), None, "needs DATA"),
+        (PLAN, "here", "makes its own data; give none"),
+        (replace(PLAN, kind="ksdd"), None, "ksdd needs data"),
         (replace(PLAN, folds=1), None, "`folds` 1"),
     ],
 )

@@ -246,8 +246,10 @@ def _check(plan: Plan, given: AtHand) -> None:
     if plan.kind not in get_args(Kind):
         raise SettingsError(f"{plan.kind} is unknown; choose from {', '.join(get_args(Kind))}")
     if (plan.kind == "synthetic") != (given.data is None):
-        wanted = "makes its own data; leave DATA out" if given.data is not None else "needs DATA, its folder"
-        raise SettingsError(f"ltcam reproduce {plan.kind} {wanted}")
+        wanted = (
+            "makes its own data; give none" if given.data is not None else "needs data; give their folder"
+        )
+        raise SettingsError(f"{plan.kind} {wanted}")
     if plan.folds == 1 or plan.folds < 0:
         raise SettingsError(f"`folds` {plan.folds}: give 2 or more, or 0 for none")
     if given.fold_runs and plan.folds:

@@ -7,7 +7,6 @@ when a measurement goes on. Once the results are whole, the folder is gone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 
 from pydantic import JsonValue
 
+from ltcam.runs.unfinished import kept_unless_done, work_folder
 from ltcam_runtime.errors import OutputError, RunError
 from ltcam_runtime.folders import write_file
 
@@ -66,18 +66,6 @@ class Journal(Mapping[str, JsonValue]):
         return len(self._found)
 
 
-def work_folder(out: Path, kind: str) -> Path:
-    """The hidden folder of unfinished work for results in `out`: beside it, always under the same name.
-
-    Args:
-        out: folder that the results are to be in.
-        kind: of work, such as `tuning`; others have folders of their own.
-    """
-    target = out.resolve()
-    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
-    return target.parent / f".{target.name[:60]}.{digest}.{kind}"
-
-
 @contextmanager
 def kept_work(
     out: Path, kind: str, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
@@ -110,16 +98,8 @@ def kept_work(
     else:
         shutil.rmtree(folder, ignore_errors=True)
         write_file(folder / SETTINGS_FILE, json.dumps(settings, indent=2, allow_nan=False) + "\n")
-    try:
+    with kept_unless_done(folder, _holds_work):
         yield folder
-    except BaseException as stopped:
-        # The disk is asked: whoever interrupts while a piece is being kept has kept it.
-        if not _holds_work(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif isinstance(stopped, KeyboardInterrupt):
-            raise KeyboardInterrupt("what is finished is kept, continue with `resume=True`") from stopped
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -41,7 +41,6 @@ from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.experiments.ablation.page import ablation_markdown, ablation_page
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.cases import Case, noting_warnings, read_cases
-from ltcam.experiments.journal import work_folder
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import (
     Found,
@@ -56,6 +55,7 @@ from ltcam.experiments.results import (
 )
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
+from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap

@@ -100,7 +100,7 @@ def distill(
     out, listener = Path(out), execution.listener
     keep_freed_memory()
     with Place(out, execution.resume, execution.overwrite).taken(listener.say) as (folder, work):
-        source = _Source(Path(run), opened(data, remembered=ok_labels(Path(run))), execution)
+        source = _Source(Path(run), opened(data, one_class=False, remembered=ok_labels(Path(run))), execution)
         trained = _student_of(source, settings or StudentSettings(), work, listener)
         return write_trained(with_validation(trained, execution.device, listener), folder, out)
 

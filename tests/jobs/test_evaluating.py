@@ -201,7 +201,7 @@ def test_metrics_have_the_names_that_were_promised(run: Path, data: Path, tmp_pa
         run,
         data,
         tmp_path / "out",
-        Execution(device="cpu", listener=Listener(inspecting=lambda *c: calls.append(c))),
+        Execution(device="cpu", listener=Listener(progress=lambda *c: calls.append(c))),
     )
     assert calls[-1] == (10, 10)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())

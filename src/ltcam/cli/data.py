@@ -63,7 +63,7 @@ def check(
     opened = OpenData.open(source.data, source.reading(), one_class=True)
     with progress("reading") as advance:
         report = checking.check(
-            opened, page, Execution(overwrite=overwrite, listener=Listener(inspecting=advance))
+            opened, page, Execution(overwrite=overwrite, listener=Listener(progress=advance))
         )
     if page is not None:
         say(f"page: {page}")

@@ -102,7 +102,7 @@ def evaluate(
                 trust_changed_run=inspecting.trust_changed_run,
                 command=called(),
                 overwrite=written.overwrite,
-                listener=Listener(inspecting=advance),
+                listener=Listener(progress=advance),
             ),
         )
     if written.as_json:

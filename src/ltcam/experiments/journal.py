@@ -17,9 +17,10 @@ from typing import Any, BinaryIO
 
 from pydantic import JsonValue
 
+from ltcam.jobs.execution import Execution
 from ltcam.runs.unfinished import kept_unless_done, work_folder
 from ltcam_runtime.errors import OutputError, RunError
-from ltcam_runtime.folders import write_file
+from ltcam_runtime.folders import output_folder, write_file
 
 SETTINGS_FILE = "settings.json"
 LINES_FILE = "done.jsonl"
@@ -116,6 +117,30 @@ def open_journal(
             raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
         with stream:
             yield Journal(folder, found, stream)
+
+
+@contextmanager
+def journalled(
+    out: Path, marker: str, kind: str, settings: Mapping[str, Any], execution: Execution
+) -> Iterator[tuple[Journal, Path]]:
+    """The journal of the work for `out`, and the folder of the results, which appears there as a whole at the end.
+
+    Args:
+        out: folder that the results are to be in.
+        marker: file that such results hold.
+        kind: of work.
+        settings: all that the work depends on, as for `kept_work`.
+        execution: what becomes of results and of unfinished work that are there already.
+
+    Raises:
+        LtcamError: as for `kept_work`; or something else is in the way.
+    """
+    resume, overwrite = execution.resume, execution.overwrite
+    with (
+        open_journal(out, kind, settings, resume=resume, overwrite=overwrite) as journal,
+        output_folder(out, marker=marker, overwrite=overwrite) as folder,
+    ):
+        yield journal, folder
 
 
 def _holds_work(folder: Path) -> bool:

@@ -145,7 +145,7 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
     def prepared(side: Split, size: tuple[int, int]) -> PreparedImages:
         overflow = work / f"images-{side}-{size[0]}x{size[1]}.bin"
         preparation = Preparation(classes, size, decoded)
-        return prepare_images(dataset.of_split(side), preparation, overflow, listener.reading)
+        return prepare_images(dataset.of_split(side), preparation, overflow, listener.progress)
 
     sides: tuple[Split, ...] = ("train", "val")
     parts = {side: prepared(side, size) for side in sides}
@@ -257,7 +257,7 @@ def make_lesson(
     files = [(str(index), images.samples[index].path) for index in defective]
     listener.begun("making masks to learn from")
     for done, item in enumerate(teacher.inspect_files(files, batch_size=1), start=1):
-        listener.masking(done, len(files))
+        listener.progress(done, len(files))
         index = int(item.name)
         mask = None if item.inspection is None else item.inspection.mask
         if mask is None or not mask.any() or item.image is None:

@@ -215,9 +215,8 @@ class _Bookkeeping(lightning.Callback):
         """Steps for the progress bar."""
         if trainer.is_global_zero:
             steps = int(trainer.num_training_batches)
-            self.listener.step(
-                trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps
-            )
+            done = trainer.current_epoch * steps + trainer.fit_loop.batch_idx + 1
+            self.listener.progress(done, (trainer.max_epochs or 1) * steps)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Files are written beside and renamed, so a kill leaves the last whole epoch."""

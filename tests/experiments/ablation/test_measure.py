@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import noted
-from tests.experiments.conftest import marks_of
+from tests.experiments.conftest import executed, marks_of
 
 from ltcam.cam import CAM, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale
@@ -25,7 +25,7 @@ from ltcam.experiments.ablation.measure import (
     over_runs,
 )
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Found, Work
+from ltcam.experiments.results import Found
 from ltcam.runs import network
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
@@ -49,7 +49,7 @@ def measure(
     settings: AblationSettings = SETTINGS,
     **work: Any,
 ) -> Found[Answers]:
-    return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
+    return ablate_runs([opened(run, data) for run in runs], out, settings, executed(**work), maps=maps)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def settings_of_all() -> list[Setting]:
 def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict[str, float]]:
     """Pooled pixel metrics per setting over the defective images of one side."""
     inspector = Inspector.load(run)
-    samples, side = choose_samples(OpenData.open(data), run, split)
+    samples, side = choose_samples(OpenData.open(data, one_class=True), run, split)
     samples = tuple(sample for sample in samples if sample.defective and sample.mask is not None)
     Console().print(f"{run}: {len(samples)} defective images, {side}")
     counts = {setting: PixelCounts(0, 0, 0, 0) for setting in settings_of_all()}

@@ -32,7 +32,7 @@ STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
 
 def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
     inspector = Inspector.load(run)
-    opened = OpenData.open(data)
+    opened = OpenData.open(data, one_class=True)
     samples = [
         sample
         for side in ("val", "train")

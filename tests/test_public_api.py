@@ -21,7 +21,8 @@ threshold: float = run.run.verdict.threshold
 wanted = ltcam.PredictionSettings(save=("masks",), overrides=ltcam.Overrides(sharpen="none"))
 summary = ltcam.predict(run.folder, ["a.png", Path("more")], "results", wanted)
 count: int = summary.inspected
-measured = ltcam.evaluate("run", ltcam.OpenData.open("photos"), "metrics", ltcam.EvaluationSettings(split="test"))
+photos = ltcam.OpenData.open("photos", one_class=True)
+measured = ltcam.evaluate("run", photos, "metrics", ltcam.EvaluationSettings(split="test"))
 told = ltcam.Execution(listener=ltcam.progress_bars())
 student = ltcam.distill("run", "photos", "student", ltcam.StudentSettings(rounds=2), told)
 inspection: ltcam.Inspection = ltcam.Inspector.load("run").inspect("part.png")

@@ -75,6 +75,8 @@ def test_wrong_files_are_listed_with_exit_code_1(
         (["--device", "abacus"], "--device"),
         (["--methods", "no-cam"], "--methods"),
         (["--methods", "os:path"], "--methods os:path"),
+        (["--methods", ":x"], "--methods :x"),
+        (["--methods", ".x:y"], "--methods .x:y"),
         (["--layout", "ksdd"], "ksdd"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 from ltcam.cli.config import options_of
 from ltcam.cli.trained import plan_rows, train_listener
 from ltcam.runs.run import Arithmetic
-from ltcam.runs.unfinished import work_folder
+from ltcam.runs.unfinished import Place
 from ltcam.training.plan import Plan
 
 OPTIONS = {
@@ -162,7 +162,7 @@ def test_no_file_is_no_file_of_options(ltcam: Call, data: Path, tmp_path: Path) 
 def test_a_dry_run_speaks_of_a_stopped_training_only_where_it_would_go_on(
     ltcam: Call, data: Path, fast: tuple[str, ...], tmp_path: Path
 ) -> None:
-    kept = work_folder(tmp_path / "run")
+    kept = Place(tmp_path / "run").work
     kept.mkdir()
     torch.save({"history": [1]}, kept / "last.ckpt")
     words = ("train", data, "--out", tmp_path / "run", *fast, "--dry-run")
@@ -182,7 +182,7 @@ def test_a_dry_run_refuses_what_the_training_would(
 
 
 def test_what_cannot_resume_does_not_offer_it(ltcam: Call, data: Path, tmp_path: Path) -> None:
-    kept = work_folder(tmp_path / "run")
+    kept = Place(tmp_path / "run").work
     kept.mkdir()
     torch.save({"history": [1]}, kept / "last.ckpt")
     result = ltcam("quick", data, "--out", tmp_path / "run", "--backbone", "test_resnet")

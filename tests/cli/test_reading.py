@@ -85,7 +85,9 @@ def test_what_means_ok_is_remembered_with_the_run(
     ):
         done = ltcam(command, run, tmp_path / "set", "--out", tmp_path / command, *words)
         assert done.code == 0, done.err
-    assert OpenData.open(tmp_path / "set", remembered=ok_labels(run)).dataset.label_counts() == {
+    assert OpenData.open(
+        tmp_path / "set", remembered=ok_labels(run), one_class=True
+    ).dataset.label_counts() == {
         OK: 8,
         "b": 8,
     }

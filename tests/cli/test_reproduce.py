@@ -46,8 +46,8 @@ def test_page_and_numbers_at_one_command(ltcam: Call, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["mvtec"], "mvtec"),
-        (["ksdd"], "needs DATA"),
-        (["synthetic", "somewhere"], "leave DATA out"),
+        (["ksdd"], "ksdd needs data"),
+        (["synthetic", "somewhere"], "makes its own data; give none"),
         (["synthetic", "--folds", "1"], "--folds 1"),
         (["synthetic", "--image-size", "7"], "--image-size"),
         (["synthetic", "--synthetic-size", "64x64"], "96"),

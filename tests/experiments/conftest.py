@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image
 
 from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_marks
+from ltcam.jobs.execution import Execution
+from ltcam.training.listener import Listener
 
 SIDE_OF_DENT = {0: "train", 1: "train", 2: "train", 3: "test", 4: "test"}
 
@@ -45,3 +48,8 @@ def sided(tmp_path: Path, make_run: Callable[..., Path]) -> tuple[Path, Path]:
         else:
             add(f"good/{number}.png", pixels, "train" if number < 7 else "test")
     return make_run(split="\n".join(rows) + "\n"), root
+
+
+def executed(progress: Callable[[int, int], None] | None = None, **given: Any) -> Execution:
+    """How an experiment is carried out; who is told about progress."""
+    return Execution(listener=Listener() if progress is None else Listener(progress=progress), **given)

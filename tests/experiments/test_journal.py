@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ltcam.experiments.journal import LINES_FILE, open_journal, work_folder
+from ltcam.experiments.journal import LINES_FILE, open_journal
+from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import OutputError, RunError
 
 SETTINGS = {"run": "abc", "percentiles": (0, 50)}

@@ -27,10 +27,10 @@ def test_a_bar_says_what_is_done_how_far_and_how_long_it_takes(monkeypatch: pyte
     shown = io.StringIO()
     listener = progress_bars(shown)
     listener.begun("reading images")
-    listener.reading(1, 4)
-    listener.reading(4, 4)
+    listener.progress(1, 4)
+    listener.progress(4, 4)
     listener.begun("training")
-    listener.step(0, 2, 5, 10)
+    listener.progress(5, 20)
     text = shown.getvalue()
     assert "reading images:  25%" in text
     assert "1/4 [" in text
@@ -45,7 +45,7 @@ def test_what_is_over_soon_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None
     shown = io.StringIO()
     listener = progress_bars(shown)
     for done in range(1, 11):
-        listener.inspecting(done, 10)
+        listener.progress(done, 10)
     assert shown.getvalue() == ""
 
 

@@ -60,7 +60,7 @@ def lesson_of() -> Callable[..., tuple[Any, list[Any]]]:
             teacher(masks, scores, threshold),
             PreparedImages(images, labels, samples, ()),
             SIZE,
-            Listener(masking=lambda *step: steps.append(step)),
+            Listener(progress=lambda *step: steps.append(step)),
         )
         return lesson, steps
 

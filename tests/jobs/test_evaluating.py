@@ -116,13 +116,13 @@ def test_of_a_part_of_the_runs_data_what_is_left_of_its_test_side(
     run = make_run(split=rows(read_dataset(data), last_two))
     (data / "good/2.png").unlink()
     (data / "good/5.png").unlink()
-    samples, words = choose_samples(OpenData.open(data), run, "auto")
+    samples, words = choose_samples(OpenData.open(data, one_class=True), run, "auto")
     assert ids(samples) == [name for name in TEST_SIDE if name != "good/2.png"]
     assert words == "test side of the run"
 
 
 def test_other_data_is_measured_as_a_whole(data: Path, make_run: Callable[..., Path]) -> None:
-    samples, words = choose_samples(OpenData.open(data), make_run(), "auto")
+    samples, words = choose_samples(OpenData.open(data, one_class=True), make_run(), "auto")
     assert len(samples) == 10
     assert words == "all"
 
@@ -131,7 +131,7 @@ def test_other_data_of_the_same_names_is_other_data(data: Path, make_run: Callab
     run = make_run(split=rows(read_dataset(data), last_two))
     for number, file in enumerate(sorted(data.glob("[gd]*/*.png"))):
         paint(file, 1000 + number)
-    samples, words = choose_samples(OpenData.open(data), run, "auto")
+    samples, words = choose_samples(OpenData.open(data, one_class=True), run, "auto")
     assert len(samples) == 10
     assert words == "all"
 
@@ -139,7 +139,7 @@ def test_other_data_of_the_same_names_is_other_data(data: Path, make_run: Callab
 def test_images_the_run_has_never_seen_count_as_test(data: Path, make_run: Callable[..., Path]) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     paint(data / "good/77.png", 77)
-    samples, _ = choose_samples(OpenData.open(data), run, "auto")
+    samples, _ = choose_samples(OpenData.open(data, one_class=True), run, "auto")
     assert ids(samples) == [*TEST_SIDE, "good/77.png"]
 
 
@@ -148,7 +148,7 @@ def test_training_images_under_other_names_are_no_test_images(
 ) -> None:
     run = make_run(split=rows(read_dataset(data), last_two))
     shutil.copy(data / "good/0.png", data / "good/new.png")
-    samples, _ = choose_samples(OpenData.open(data), run, "auto")
+    samples, _ = choose_samples(OpenData.open(data, one_class=True), run, "auto")
     assert ids(samples) == TEST_SIDE
 
 
@@ -159,7 +159,7 @@ def test_other_data_with_a_test_side_of_its_own(
     for side in ("train", "test"):
         for kind in ("good", "dent"):
             paint(other / side / kind / "1.png", 1)
-    samples, words = choose_samples(OpenData.open(other), make_run(), "auto")
+    samples, words = choose_samples(OpenData.open(other, one_class=True), make_run(), "auto")
     assert ids(samples) == ["test/dent/1.png", "test/good/1.png"]
     assert words == "test side of the data set"
 
@@ -184,12 +184,12 @@ def test_a_side_that_is_not_there(data: Path, make_run: Callable[..., Path]) -> 
 def test_a_run_without_its_split_file(data: Path, make_run: Callable[..., Path]) -> None:
     run = make_run()
     (run / SPLIT_FILE).unlink()
-    assert len(choose_samples(OpenData.open(data), run, "auto")[0]) == 10
+    assert len(choose_samples(OpenData.open(data, one_class=True), run, "auto")[0]) == 10
 
 
 def test_a_damaged_split_file(data: Path, make_run: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"split\.csv"):
-        choose_samples(OpenData.open(data), make_run(split="a,b\n1,2\n"), "auto")
+        choose_samples(OpenData.open(data, one_class=True), make_run(split="a,b\n1,2\n"), "auto")
 
 
 # ------------------------------------------------------------------------------------------ metrics
@@ -201,7 +201,7 @@ def test_metrics_have_the_names_that_were_promised(run: Path, data: Path, tmp_pa
         run,
         data,
         tmp_path / "out",
-        Execution(device="cpu", listener=Listener(inspecting=lambda *c: calls.append(c))),
+        Execution(device="cpu", listener=Listener(progress=lambda *c: calls.append(c))),
     )
     assert calls[-1] == (10, 10)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -301,7 +301,7 @@ def test_nothing_that_can_be_measured(run: Path, data: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(("kept", "layout"), [("good", None), ("dent", "folders")])
 def test_data_of_one_kind(kept: str, layout: str | None, run: Path, data: Path, tmp_path: Path) -> None:
     shutil.rmtree(data / {"good": "dent", "dent": "good"}[kept])
-    metrics = measure(run, OpenData.open(data, layout), tmp_path / "out").metrics
+    metrics = measure(run, OpenData.open(data, layout, one_class=True), tmp_path / "out").metrics
     assert metrics["image"]["auroc"] is None
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
 

@@ -69,7 +69,7 @@ def test_a_training_opens_each_image_once(job: Any, root: Path, tmp_path: Path, 
 
 
 def test_a_fold_is_not_hashed_again(root: Path, opens_below: Opens) -> None:
-    data = OpenData.open(root)
+    data = OpenData.open(root, one_class=True)
     assert data.duplicates == ()
     fold = data.with_dataset(data.dataset)
     with opens_below(root) as opens:
@@ -80,7 +80,7 @@ def test_a_fold_is_not_hashed_again(root: Path, opens_below: Opens) -> None:
 
 def test_hashes_are_the_same_with_and_without_a_search(root: Path) -> None:
     (root / "good" / "00.png").write_bytes(b"no picture")
-    searched, plain = OpenData.open(root), OpenData.open(root)
+    searched, plain = OpenData.open(root, one_class=True), OpenData.open(root, one_class=True)
     assert searched.duplicates == ()
     assert searched.hashes == plain.hashes
     assert searched.hashes["good/00.png"]

@@ -131,7 +131,7 @@ def test_results_of_all_kinds(run: Path, folder: Path, tmp_path: Path) -> None:
         run,
         [str(folder)],
         tmp_path / "out",
-        execution=Execution(device="cpu", listener=Listener(inspecting=lambda *c: calls.append(c))),
+        execution=Execution(device="cpu", listener=Listener(progress=lambda *c: calls.append(c))),
     )
     assert summary.inspected == 4
     assert summary.verdicts == {"defect": 4}

@@ -33,7 +33,7 @@ def train(root: Path, gain: int) -> Path:
         write(root / "data" / "good" / f"{number}.png", number, hole=False, gain=gain)
         write(root / "data" / "hole" / f"{number}.png", 100 + number, hole=True, gain=gain)
     settings = TrainingSettings(backbone="test_resnet", weights="random", image_size=(64, 96))
-    training.quick(OpenData.open(root / "data"), root / "run", settings)
+    training.quick(OpenData.open(root / "data", one_class=False), root / "run", settings)
     return root
 
 

@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import Page
 
 from ltcam.evaluation.summary import Evaluation
-from ltcam.reports.evaluation_page import ExamplePicture, Heading, evaluation_page
+from ltcam.reports.evaluation_page import Heading, evaluation_page
+from ltcam.reports.examples import ExamplePicture
 from ltcam.runs.run import Run
 from ltcam_runtime.results import Verdict
 from ltcam_runtime.settings import CamSettings, KindSettings, MaskSettings, SharpeningSettings

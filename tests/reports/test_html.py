@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ltcam.reports.html import bars, breakable, image_uri, number, render, threshold
+from ltcam.reports.html import (
+    bars,
+    breakable,
+    image_uri,
+    number,
+    render,
+    shaded_confusion,
+    threshold,
+)
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=60))
@@ -26,6 +34,16 @@ def test_bars_of_nothing_and_of_whole_numbers() -> None:
     assert bars([]) == []
     assert [bar.count for bar in bars([3, 3, 3])] == [3]
     assert len(bars([1, 2, 4])) == 4
+
+
+def test_a_confusion_is_shaded_by_the_share_of_its_row() -> None:
+    table = shaded_confusion(("ok", "crack"), {"ok": [4, 0], "crack": [1, 2], "never seen": [0, 0]})
+    assert table["classes"] == ("ok", "crack")
+    assert table["rows"] == [
+        ("ok", [(4, 45), (0, 0)]),
+        ("crack", [(1, 15), (2, 30)]),
+        ("never seen", [(0, 0), (0, 0)]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,6 @@ def test_finished_epochs_are_spoken_of_whenever_it_was_stopped(
     with pytest.raises(stop) as stopped:
         train()
     assert type(stopped.value) is stop
-    assert str(stopped.value) == ("finished epochs are kept, continue with `resume=True`" if finished else "")
+    assert str(stopped.value) == ("what is finished is kept, continue with `resume=True`" if finished else "")
     assert resumable(out) == finished
     assert not out.exists()

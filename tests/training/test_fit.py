@@ -43,14 +43,14 @@ def test_a_dark_square_is_learned_in_a_few_epochs(
         settings_of(epochs=3, batch_size=8),
         train=prepared(30, 20, 1),
         validation=prepared(12, 6, 2),
-        listener=Listener(step=lambda *numbers: steps.append(numbers), epoch=entries.append),
+        listener=Listener(progress=lambda *numbers: steps.append(numbers), epoch=entries.append),
     )
     assert fitted.history[fitted.best_epoch]["val_ap"] == 1.0
     assert [entry["epoch"] for entry in fitted.history] == [0, 1, 2]
     assert all(math.isfinite(value) for entry in fitted.history for value in entry.values())
     assert set(fitted.history[0]) == {"epoch", "train_loss", "val_loss", "val_ap", "learning_rate"}
     assert list(fitted.history) == entries
-    assert steps == [(epoch, 3, step, 8) for epoch in range(3) for step in range(1, 9)]
+    assert steps == [(step, 3 * 8) for step in range(1, 3 * 8 + 1)]
     test = prepared(10, 10, 3)
     with torch.no_grad():
         logits = classifier.eval()((test.images.float() / 255 - 0.5) / 0.25)
@@ -128,13 +128,13 @@ def test_a_training_that_is_gone_on_with_ends_bit_for_bit_the_same(
         )
         return classifier, fitted
 
-    def stop(epoch: int, _epochs: int, step: int, _steps: int) -> None:
-        if (epoch, step) == (stop_in, 2):
+    def stop(step: int, steps: int) -> None:
+        if step == stop_in * steps // 3 + 2:
             raise StoppedError
 
     whole, expected = run(tmp_path / "whole")
     with pytest.raises(StoppedError):
-        run(tmp_path / "stopped", listener=Listener(step=stop))
+        run(tmp_path / "stopped", listener=Listener(progress=stop))
     torch.rand(5)
     resumed, found = run(tmp_path / "stopped")
     assert same(whole, resumed)
@@ -155,7 +155,7 @@ def test_a_training_that_was_done_is_only_read(
         tmp_path,
         settings_of(epochs=2),
         validation=prepared(4, 4, 2, (32, 32)),
-        listener=Listener(step=lambda *numbers: steps.append(numbers)),
+        listener=Listener(progress=lambda *numbers: steps.append(numbers)),
     )
     assert steps == []
     assert found == expected
@@ -374,13 +374,13 @@ def test_an_interrupt_is_passed_on_and_the_signal_works_again(
     settings_of: SettingsOf,
     tmp_path: Path,
 ) -> None:
-    def interrupt(now: int, _epochs: int, step: int, _steps: int) -> None:
-        if (now, step) == (epoch, 2):
+    def interrupt(step: int, steps: int) -> None:
+        if step == epoch * steps // 2 + 2:
             raise KeyboardInterrupt
 
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent has set
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, settings_of(epochs=2), listener=Listener(step=interrupt))
+        trained(tmp_path, settings_of(epochs=2), listener=Listener(progress=interrupt))
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     signal.signal(signal.SIGINT, handler)
 

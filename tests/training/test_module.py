@@ -54,10 +54,7 @@ def test_ap_tells_confident_scores_apart() -> None:
 
 def module_of(settings_of: SettingsOf, **values: Any) -> TrainingModule:
     settings = settings_of(**values)
-    statistics = (
-        torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1),
-        torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1),
-    )
+    statistics = ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
     return TrainingModule(build_classifier("test_resnet", 2), settings, 1e-3, statistics, channels_last=True)
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ltcam.models.normalisation import normalised
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages
-from ltcam.training.seeding import Asked, add_peaks, normalised, verdicts_by_peaks
+from ltcam.training.seeding import Asked, add_peaks, verdicts_by_peaks
 
 STATISTICS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

@@ -98,11 +98,13 @@ def test_a_training_from_files_to_a_run(
 ) -> None:
     dataset = pictures(ok=(40, None), dent=(20, None))
     said: list[Any] = []
-    read: list[Any] = []
+    begun: list[str] = []
+    told: list[tuple[str, int, int]] = []
     epochs: list[Any] = []
     listener = Listener(
         planned=said.append,
-        reading=lambda *numbers: read.append(numbers),
+        begun=begun.append,
+        progress=lambda *numbers: told.append((begun[-1], *numbers)),
         epoch=epochs.append,
     )
     settings = quick(epochs=4, image_size=(64, 64))
@@ -125,7 +127,8 @@ def test_a_training_from_files_to_a_run(
     assert found.failed == ()
     assert list(found.history) == epochs
     parts = sides(found.dataset)
-    assert read[-1] == (len(parts["train"]) + len(parts["val"]),) * 2
+    read = [numbers for name, *numbers in told if name == "reading images"]
+    assert read[-1] == [len(parts["train"]) + len(parts["val"])] * 2
     assert [done for done, _ in read] == list(range(1, len(read) + 1))
     (plan,) = said
     assert plan.sides == {

@@ -20,9 +20,10 @@ from ltcam.calibration.verdict import choose_verdict
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.logits import defect_log_odds, scores_of
+from ltcam.models.normalisation import normalised
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
-from ltcam.training.seeding import Asked, normalised
+from ltcam.training.seeding import Asked
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +82,7 @@ def compare(
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.compare.measure import CompareSettings, compare_run  # noqa: PLC0415
     from ltcam.experiments.opened import Source  # noqa: PLC0415
+    from ltcam.training.listener import Listener  # noqa: PLC0415
 
     maps = ContenderSettings(
         named_methods(compared.methods),
@@ -90,11 +91,12 @@ def compare(
         compared.probing_bfloat16,
         compared.positive_activations,
     )
-    settings = CompareSettings(maps, source.split, compared.batch_size, written.bootstrap)
+    settings = CompareSettings(maps, source.split, written.bootstrap)
     data = open_data(source.data, source, one_class=True, run=run)
     opened = Source.open(run, data, device=machine.device)
     with progress("comparing") as advance:
-        found = compare_run(opened, settings, written.work(advance, resume=machine.resume))
+        execution = written.execution(Listener(progress=advance), resume=machine.resume)
+        found = compare_run(opened, written.out, settings, replace(execution, batch_size=compared.batch_size))
     return tell(found, written, _print_table)
 
 
@@ -127,6 +129,10 @@ def named_methods(text: str | None) -> tuple[str, ...] | None:
         if not attribute:
             found.append(name)
             continue
+        if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+            raise SettingsError(
+                f"--methods {name}: give the name of a method, or MODULE:NAME of one of your own"
+            )
         try:
             method = getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:

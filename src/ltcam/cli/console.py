@@ -28,7 +28,7 @@ DEBUG = False
 
 DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)  # `:x:` is as it was typed
 
 
 def command(body: Callable[..., int]) -> Callable[..., None]:

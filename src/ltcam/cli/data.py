@@ -60,10 +60,10 @@ def check(
     from ltcam.jobs.execution import Execution  # noqa: PLC0415
     from ltcam.training.listener import Listener  # noqa: PLC0415
 
-    opened = OpenData.open(source.data, source.reading())
+    opened = OpenData.open(source.data, source.reading(), one_class=True)
     with progress("reading") as advance:
         report = checking.check(
-            opened, page, Execution(overwrite=overwrite, listener=Listener(inspecting=advance))
+            opened, page, Execution(overwrite=overwrite, listener=Listener(progress=advance))
         )
     if page is not None:
         say(f"page: {page}")

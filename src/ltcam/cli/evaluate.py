@@ -102,7 +102,7 @@ def evaluate(
                 trust_changed_run=inspecting.trust_changed_run,
                 command=called(),
                 overwrite=written.overwrite,
-                listener=Listener(inspecting=advance),
+                listener=Listener(progress=advance),
             ),
         )
     if written.as_json:
@@ -154,7 +154,7 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
 
 
 def _print_table(evaluation: Evaluation) -> None:
-    from ltcam.reports.evaluation_page import metrics_table  # noqa: PLC0415
+    from ltcam.reports.metrics_table import metrics_table  # noqa: PLC0415
 
     what = "Masks and verdicts" if evaluation.images.with_mask else "Verdicts"
     rows = [

@@ -21,7 +21,8 @@ from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.settings import Overrides, changed
 
 if TYPE_CHECKING:
-    from ltcam.experiments.results import Progress, Work
+    from ltcam.jobs.execution import Execution
+    from ltcam.training.listener import Listener
 
 _PLAIN = (bool, int, float, str, int | None, float | None, str | None)
 
@@ -167,11 +168,11 @@ class Results:
     overwrite: Overwrite = False
     as_json: AsJson = False
 
-    def work(self, progress: Progress | None = None, *, resume: bool = False) -> Work:
-        """The same as an experiment is told it."""
-        from ltcam.experiments.results import Work, silent  # noqa: PLC0415  # after the options are known to be right
+    def execution(self, listener: Listener, device: str = "auto", *, resume: bool = False) -> Execution:
+        """How an experiment is carried out that writes there."""
+        from ltcam.jobs.execution import Execution  # noqa: PLC0415  # after the options are known to be right
 
-        return Work(self.out, resume, self.overwrite, called(), progress or silent)
+        return Execution(device, command=called(), resume=resume, overwrite=self.overwrite, listener=listener)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def predict(
                 cascade=inspecting.cascade,
                 trust_changed_run=inspecting.trust_changed_run,
                 overwrite=written.overwrite,
-                listener=Listener(inspecting=advance),
+                listener=Listener(progress=advance),
             ),
         )
     for sentence in summary.sentences():

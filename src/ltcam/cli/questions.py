@@ -59,6 +59,7 @@ def questions(
         raise SettingsError("RUN... DATA: give at least one run folder, and last the data set")
     from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs  # noqa: PLC0415  # torch is slow
     from ltcam.experiments.opened import Source  # noqa: PLC0415
+    from ltcam.training.listener import Listener  # noqa: PLC0415
 
     *runs, root = places
     data = open_data(root, how, one_class=True, run=runs[0])
@@ -66,7 +67,8 @@ def questions(
     settings = AblationSettings(asked.split, asked.positive_activations, written.bootstrap)
     with progress("asking") as advance:
         try:
-            answered = ablate_runs(sources, settings, written.work(advance), maps=asked.maps)
+            execution = written.execution(Listener(progress=advance))
+            answered = ablate_runs(sources, written.out, settings, execution, maps=asked.maps)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(KEPT) from None
     return tell(answered, written, _print_tables)

@@ -152,6 +152,7 @@ def reproduce(
     from ltcam.experiments.compare.contenders import ContenderSettings  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.reproduce import steps as job  # noqa: PLC0415
     from ltcam.experiments.reproduce.reproduction import SyntheticSet  # noqa: PLC0415
+    from ltcam.training.listener import Listener  # noqa: PLC0415
 
     percentile = measured.percentile
     plan = job.Plan(
@@ -173,13 +174,11 @@ def reproduce(
         ),
     )
     given = trained.at_hand
-    found = job.reproduce(
-        plan,
-        written.work(resume=machine.resume),
-        job.AtHand(given.data, given.layout, given.run, tuple(given.fold_run or ())),
-        device=machine.device,
-        telling=job.Telling(progress, say),
-    )
+    at_hand = job.AtHand(given.data, given.layout, given.run, tuple(given.fold_run or ()))
+    with progress("reproducing") as bar:
+        listener = Listener(say=say, begun=bar.begin, progress=bar)
+        execution = written.execution(listener, machine.device, resume=machine.resume)
+        found = job.reproduce(at_hand, written.out, plan, execution)
     if written.as_json:
         print_json(found.to_json())
     else:

@@ -47,12 +47,8 @@ def train_listener(description: str, epochs: int) -> Iterator[Listener]:
             warn=lambda concern: warn(in_options(concern, StudentSettings.model_fields)),
             planned=print_plan,
             begun=lambda name: bar.begin(name, _UNITS.get(name, "img")),
-            reading=bar,
-            masking=bar,
-            step=lambda epoch, of_epochs, step, of: bar(epoch * of + step, of_epochs * of),
+            progress=bar,
             epoch=lambda entry: say(epoch_line(entry, epochs)),
-            choosing=bar,
-            checking=bar,
         )
 
 

@@ -76,6 +76,7 @@ def tune(
     from ltcam.experiments.opened import Source  # noqa: PLC0415  # torch is slow to import
     from ltcam.experiments.tune.measure import TuneSettings, tune_run  # noqa: PLC0415
     from ltcam.experiments.tune.percentile_maps import PERCENTILES, PercentileMaps  # noqa: PLC0415
+    from ltcam.training.listener import Listener  # noqa: PLC0415
 
     maps = PercentileMaps(
         chosen or PERCENTILES, tried.scope, tried.reading, tried.positive_activations, tried.fullgrad
@@ -84,7 +85,8 @@ def tune(
     data = open_data(source.data, source, one_class=True, run=run)
     opened = Source.open(run, data, device=machine.device)
     with progress("tuning") as advance:
-        found = tune_run(opened, settings, written.work(advance, resume=machine.resume))
+        execution = written.execution(Listener(progress=advance), resume=machine.resume)
+        found = tune_run(opened, written.out, settings, execution)
     return tell(found, written, _print_table)
 
 

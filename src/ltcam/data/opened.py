@@ -41,7 +41,7 @@ class OpenData:
         root: str | Path,
         reading: Reading | str | None = None,
         *,
-        one_class: bool = True,
+        one_class: bool,
         remembered: tuple[str, ...] = (),
     ) -> OpenData:
         """Scan a folder.
@@ -97,7 +97,7 @@ Data = str | Path | OpenData
 """A folder of images in a known layout, a CSV manifest, or one of them that is open already."""
 
 
-def opened(data: Data, *, one_class: bool = False, remembered: tuple[str, ...] = ()) -> OpenData:
+def opened(data: Data, *, one_class: bool, remembered: tuple[str, ...] = ()) -> OpenData:
     """The data set, scanned unless that was done.
 
     Args:

@@ -7,7 +7,6 @@ when a measurement goes on. Once the results are whole, the folder is gone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,8 +17,10 @@ from typing import Any, BinaryIO
 
 from pydantic import JsonValue
 
+from ltcam.jobs.execution import Execution
+from ltcam.runs.unfinished import kept_unless_done, work_folder
 from ltcam_runtime.errors import OutputError, RunError
-from ltcam_runtime.folders import write_file
+from ltcam_runtime.folders import output_folder, write_file
 
 SETTINGS_FILE = "settings.json"
 LINES_FILE = "done.jsonl"
@@ -66,18 +67,6 @@ class Journal(Mapping[str, JsonValue]):
         return len(self._found)
 
 
-def work_folder(out: Path, kind: str) -> Path:
-    """The hidden folder of unfinished work for results in `out`: beside it, always under the same name.
-
-    Args:
-        out: folder that the results are to be in.
-        kind: of work, such as `tuning`; others have folders of their own.
-    """
-    target = out.resolve()
-    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
-    return target.parent / f".{target.name[:60]}.{digest}.{kind}"
-
-
 @contextmanager
 def kept_work(
     out: Path, kind: str, settings: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
@@ -110,16 +99,8 @@ def kept_work(
     else:
         shutil.rmtree(folder, ignore_errors=True)
         write_file(folder / SETTINGS_FILE, json.dumps(settings, indent=2, allow_nan=False) + "\n")
-    try:
+    with kept_unless_done(folder, _holds_work):
         yield folder
-    except BaseException as stopped:
-        # The disk is asked: whoever interrupts while a piece is being kept has kept it.
-        if not _holds_work(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif isinstance(stopped, KeyboardInterrupt):
-            raise KeyboardInterrupt("what is finished is kept, continue with `resume=True`") from stopped
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -136,6 +117,30 @@ def open_journal(
             raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
         with stream:
             yield Journal(folder, found, stream)
+
+
+@contextmanager
+def journalled(
+    out: Path, marker: str, kind: str, settings: Mapping[str, Any], execution: Execution
+) -> Iterator[tuple[Journal, Path]]:
+    """The journal of the work for `out`, and the folder of the results, which appears there as a whole at the end.
+
+    Args:
+        out: folder that the results are to be in.
+        marker: file that such results hold.
+        kind: of work.
+        settings: all that the work depends on, as for `kept_work`.
+        execution: what becomes of results and of unfinished work that are there already.
+
+    Raises:
+        LtcamError: as for `kept_work`; or something else is in the way.
+    """
+    resume, overwrite = execution.resume, execution.overwrite
+    with (
+        open_journal(out, kind, settings, resume=resume, overwrite=overwrite) as journal,
+        output_folder(out, marker=marker, overwrite=overwrite) as folder,
+    ):
+        yield journal, folder
 
 
 def _holds_work(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ltcam.data.dataset import Sample
 from ltcam.data.duplicates import file_sha256
-from ltcam.data.opened import OpenData
+from ltcam.data.opened import Data, OpenData, opened
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
@@ -32,25 +32,20 @@ class Source:
     data: OpenData
 
     @classmethod
-    def open(
-        cls, run: Path, data: Path | OpenData, *, layout: str | None = None, device: str = "auto"
-    ) -> Source:
+    def open(cls, run: Path, data: Data, *, device: str = "auto") -> Source:
         """Load a run, and scan the data unless that was done.
 
         Args:
             run: run folder.
             data: data set, or one that is open.
-            layout: of a data set that is not open yet; None finds it out.
             device: `auto`, `cpu` or `cuda`.
 
         Raises:
             LtcamError: a run, data or a device that cannot be used.
         """
         keep_freed_memory()
-        opened = (
-            data if isinstance(data, OpenData) else OpenData.open(data, layout, remembered=ok_labels(run))
-        )
-        return cls(run, Inspector.load(run, device=device), opened)
+        source = opened(data, one_class=True, remembered=ok_labels(run))
+        return cls(run, Inspector.load(run, device=device), source)
 
     @cached_property
     def run_hashes(self) -> tuple[str, str]:

@@ -19,14 +19,6 @@ def markdown_of(parts: Iterable[str], failed: Sequence[Mapping[str, str]]) -> st
     return "\n\n".join([*parts, *([failure_table(failed)] if failed else [])]) + "\n"
 
 
-def network_row(
-    backbone: str, image_size: Sequence[int], meaning: str = "classifier and the size it sees"
-) -> SettingRow:
-    """Which network was asked, at which (height, width)."""
-    height, width = image_size
-    return SettingRow("Network", f"{backbone}, {height} × {width} px", meaning)
-
-
 def stage_rows(
     stages: Sequence[str], positive_activations: bool, meaning: str, negative: str = ""
 ) -> list[SettingRow]:

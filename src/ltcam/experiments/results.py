@@ -1,9 +1,9 @@
-"""Where the results of an experiment go: what every experiment is told, gives back and writes."""
+"""What every experiment gives back and writes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,32 +15,6 @@ from ltcam.evaluation.evaluate import plain_json
 from ltcam.reports.metrics_table import MetricRow
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.writers.csv import csv_text
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
-
-
-def silent(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """Where results go, and what happens on the way there.
-
-    Attributes:
-        out: folder of the results; whole or absent.
-        resume: continue work that was stopped.
-        overwrite: replace existing results, and unfinished ones.
-        command: kept in the results.
-        progress: called with (done, total).
-    """
-
-    out: Path
-    resume: bool = False
-    overwrite: bool = False
-    command: str = ""
-    progress: Progress = silent
 
 
 class Values(BaseModel):

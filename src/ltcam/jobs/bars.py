@@ -24,12 +24,7 @@ def progress_bars(stream: TextIO | None = None) -> Listener:
         say=bar.say,
         warn=lambda concern: bar.say(f"note: {concern}"),
         begun=bar.begin,
-        reading=bar,
-        masking=bar,
-        step=lambda epoch, epochs, step, steps: bar(epoch * steps + step, epochs * steps),
-        choosing=bar,
-        checking=bar,
-        inspecting=bar,
+        progress=bar,
     )
 
 

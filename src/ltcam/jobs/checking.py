@@ -32,7 +32,7 @@ def check(
         raise OutputError(f"{page} exists; give `overwrite=True` to replace it")
     dataset = opened(data, one_class=True).dataset
     execution.listener.begun("checking")
-    report = check_dataset(dataset, execution.listener.inspecting)
+    report = check_dataset(dataset, execution.listener.progress)
     if page is not None:
         write_data_page(Path(page), dataset, report)
     return report

@@ -55,9 +55,9 @@ def with_kinds(
     network = TorchNetwork.of(run, judge_of(trained.classifier), choose_device(device)).with_maps(maps)
     learned = Learned.of(trained.dataset, run.classes[1:])
     listener.begun("choosing what is drawn of each kind")
-    listener.choosing(0, len(run.classes) - 1)
+    listener.progress(0, len(run.classes) - 1)
     try:
-        choice = choose_kinds(network, learned, listener.choosing, most=most, decoded=decoded)
+        choice = choose_kinds(network, learned, listener.progress, most=most, decoded=decoded)
     except DataError as error:
         listener.say(f"nothing was chosen by kind of defect: {error}")
         evidence = {**run.evidence, "kinds": {"sentence": str(error)}}

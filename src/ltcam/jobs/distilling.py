@@ -101,7 +101,7 @@ def distill(
     out, listener = Path(out), execution.listener
     keep_freed_memory()
     with Place(out, execution.resume, execution.overwrite).taken(listener.say) as (folder, work):
-        source = _Source(Path(run), opened(data, remembered=ok_labels(Path(run))), execution)
+        source = _Source(Path(run), opened(data, one_class=False, remembered=ok_labels(Path(run))), execution)
         trained = _student_of(source, settings or StudentSettings(), work, listener)
         return write_trained(with_validation(trained, execution.device, listener), folder, out)
 
@@ -146,7 +146,7 @@ def _student_of(source: _Source, settings: StudentSettings, work: Path, listener
     def prepared(side: Split, size: tuple[int, int]) -> PreparedImages:
         overflow = work / f"images-{side}-{size[0]}x{size[1]}.bin"
         preparation = Preparation(classes, size, decoded)
-        return prepare_images(dataset.of_split(side), preparation, overflow, listener.reading)
+        return prepare_images(dataset.of_split(side), preparation, overflow, listener.progress)
 
     sides: tuple[Split, ...] = ("train", "val")
     parts = {side: prepared(side, size) for side in sides}
@@ -258,7 +258,7 @@ def make_lesson(
     files = [(str(index), images.samples[index].path) for index in defective]
     listener.begun("making masks to learn from")
     for done, item in enumerate(teacher.inspect_files(files, batch_size=1), start=1):
-        listener.masking(done, len(files))
+        listener.progress(done, len(files))
         index = int(item.name)
         mask = None if item.inspection is None else item.inspection.mask
         if mask is None or not mask.any() or item.image is None:

@@ -28,18 +28,14 @@ from ltcam.evaluation.evaluate import (
 from ltcam.evaluation.examples import Examples, choose_examples
 from ltcam.evaluation.summary import Evaluation, SummarySettings, summarise
 from ltcam.jobs.execution import Execution
-from ltcam.reports.evaluation_page import (
-    GROUPS,
-    Heading,
-    comparison_picture,
-    evaluation_page,
-    metrics_markdown,
-)
+from ltcam.reports.comparison_picture import comparison_picture
+from ltcam.reports.evaluation_page import GROUPS, Heading, evaluation_page
 from ltcam.reports.examples import ExamplePicture
-from ltcam.reports.metrics_table import metrics_table
+from ltcam.reports.metrics_table import metrics_markdown, metrics_table
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
+from ltcam.runs.run import Run
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder, write_file
@@ -138,10 +134,9 @@ def evaluate(
     keep_freed_memory()
     asked, run, out = settings or EvaluationSettings(), Path(run), Path(out)
     source = opened(data, one_class=True, remembered=ok_labels(run))
-    dataset = source.dataset
     samples, side = choose_samples(source, run, asked.split)
     # Nobody shall take a part of them for all.
-    which = f"{side}, {len(samples):,} of {len(dataset.samples):,} images"
+    which = f"{side}, {len(samples):,} of {len(source.dataset.samples):,} images"
     with output_folder(out, marker=METRICS_FILE, overwrite=execution.overwrite) as folder:
         inspector = Inspector.load(
             run, device=execution.device, trust_changed_run=execution.trust_changed_run
@@ -152,40 +147,52 @@ def evaluate(
             raise DataError(
                 f"{source.root}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
             )
-        facts = {
-            "run": str(run),
-            "data": str(source.root),
-            "layout": dataset.layout,
-            "split": side,
-            "command": execution.command,
-            "backbone": inspector.run.backbone,
-            "seed": inspector.run.seed,
-            "cam": inspector.run.cam.model_dump(mode="json"),
-            "sharpening": inspector.run.sharpening.model_dump(mode="json"),
-            "mask": inspector.run.mask.model_dump(mode="json"),
-            "kinds": {name: kind.model_dump(mode="json") for name, kind in inspector.run.kinds.items()},
-            "verdict": inspector.run.verdict.model_dump(mode="json"),
-            "image_size": list(inspector.run.image_size),
-            "bootstrap": asked.bootstrap,
-        }
         threshold = inspector.run.verdict.threshold
         wanted = SummarySettings(threshold, asked.bootstrap, worst=_WORST, costs=asked.costs)
         evaluation = summarise(records, histograms, wanted)
+        facts = {
+            "run": str(run),
+            "data": str(source.root),
+            "layout": source.dataset.layout,
+            "split": side,
+            "command": execution.command,
+            **_settings_of(inspector.run),
+            "bootstrap": asked.bootstrap,
+        }
         metrics = {
             **evaluation.to_json(),
             "unknown_kinds": _unknown_kinds(samples, inspector),
             "settings": facts,
             "failed": [{"image": name, "reason": reason} for name, reason in failed],
         }
-        write_file(folder / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-        write_file(folder / "metrics.md", metrics_markdown(evaluation))
-        write_file(folder / "images.csv", _images_csv(records))
+        measured = Measured(metrics, evaluation, tuple(failed), which)
         examples = choose_examples(records, evaluation.decisions, evaluation.worst)
         pictures = _example_pictures(inspector, samples, records, examples)
         heading = Heading(f"{run.name} on {source.root.name}", which, execution.command)
         page = evaluation_page(heading, evaluation, inspector.run, pictures, failed)
-        write_file(folder / "report.html", page)
-    return Measured(metrics, evaluation, tuple(failed), which)
+        _write(folder, measured, records, page)
+    return measured
+
+
+def _settings_of(run: Run) -> dict[str, Any]:
+    """What was measured of a run, as metrics.json holds it."""
+    return {
+        "backbone": run.backbone,
+        "seed": run.seed,
+        "cam": run.cam.model_dump(mode="json"),
+        "sharpening": run.sharpening.model_dump(mode="json"),
+        "mask": run.mask.model_dump(mode="json"),
+        "kinds": {name: kind.model_dump(mode="json") for name, kind in run.kinds.items()},
+        "verdict": run.verdict.model_dump(mode="json"),
+        "image_size": list(run.image_size),
+    }
+
+
+def _write(folder: Path, measured: Measured, records: Sequence[ImageRecord], page: str) -> None:
+    write_file(folder / METRICS_FILE, json.dumps(measured.metrics, indent=2, allow_nan=False) + "\n")
+    write_file(folder / "metrics.md", metrics_markdown(measured.evaluation))
+    write_file(folder / "images.csv", _images_csv(records))
+    write_file(folder / "report.html", page)
 
 
 def _unknown_kinds(samples: Sequence[Sample], inspector: Inspector) -> list[str]:
@@ -202,7 +209,7 @@ def _measure(
     files = ((sample.id, sample.path) for sample in samples)
     found = inspector.inspect_files(files, batch_size=execution.batch_size, gate=False)
     for done, (sample, item) in enumerate(zip(samples, found, strict=True), start=1):
-        execution.listener.inspecting(done, len(samples))
+        execution.listener.progress(done, len(samples))
         if item.inspection is None:
             failed.append((sample.id, item.reason))
             continue

@@ -68,7 +68,7 @@ def predict(
         return (_open_part if is_part_file(model) else _open_run)(model, given, settings.overrides, execution)
 
     execution.listener.begun("inspecting")
-    return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.inspecting)
+    return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.progress)
 
 
 def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution: Execution) -> Opened:

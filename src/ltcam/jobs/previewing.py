@@ -18,11 +18,11 @@ from ltcam.cam import log_odds
 from ltcam.data.dataset import OK, Sample
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier, stages_of
+from ltcam.models.normalisation import normalised
 from ltcam.reports.examples import outlined
-from ltcam.runs.network import make_cam
+from ltcam.runs.network import make_cam, probabilities
 from ltcam.training.fit import Material
 from ltcam.training.listener import Listener, Marked
-from ltcam.training.seeding import normalised
 from ltcam_runtime.masks import otsu
 
 _DEFECTIVE, _FINE = 6, 2  # images that are shown
@@ -70,13 +70,10 @@ def _asked(
     device = next(network.parameters()).device
     stages = stages_of(network.eval(), (pixels.shape[2], pixels.shape[3]))
     batch = normalised(pixels, statistics).to(device)
-    explained = make_cam(default_cam(stages)).explain(network, batch, _defective)
-    return explained.heatmaps.cpu().numpy(), (1 - explained.output.double().softmax(1)[:, 0]).tolist()
-
-
-def _defective(logits: Tensor) -> Tensor:
-    """The log-odds of being defective, of whatever kind."""
-    return log_odds(range(1, logits.shape[-1]))(logits)
+    target = log_odds(range(1, network.head.out_features))
+    explained = make_cam(default_cam(stages)).explain(network, batch, target)
+    assert isinstance(explained.output, Tensor)  # noqa: S101  # a Classifier returns logits
+    return explained.heatmaps.cpu().numpy(), (1 - probabilities(explained.output)[:, 0]).tolist()
 
 
 def _to_show(samples: Sequence[Sample]) -> list[int]:

@@ -24,7 +24,7 @@ from ltcam.runs.folder import package_versions
 from ltcam.runs.hardware import check_number, choose_device
 from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.run import Arithmetic, Run
-from ltcam.runs.unfinished import Place, work_folder
+from ltcam.runs.unfinished import Place
 from ltcam.training.fit import Running, finished_epochs
 from ltcam.training.images import PreparedImages, usable_for_choices
 from ltcam.training.listener import Listener
@@ -69,7 +69,7 @@ def train(
     keep_freed_memory()
     if _is_helper():  # of a training on several GPUs; the first process writes the run
         train_network(
-            _with_white(data), settings, work_folder(out), replace(running, listener=Listener(), look=None)
+            _with_white(data), settings, Place(out).work, replace(running, listener=Listener(), look=None)
         )
         raise SystemExit(0)
     with Place(out, execution.resume, execution.overwrite).taken(listener.say) as (folder, work):
@@ -105,8 +105,8 @@ def plan(
     _log(place.out, execution)
     device = _device(execution)
     place.check()
-    finished = finished_epochs(work_folder(place.out)) if place.resume else 0
-    begun = begin(opened(data), settings)
+    finished = finished_epochs(place.work) if place.resume else 0
+    begun = begin(opened(data, one_class=False), settings)
     return begun.plan(settings, device, finished=finished, timed=execution.devices == 1)
 
 
@@ -118,7 +118,7 @@ def _device(execution: Execution) -> torch.device:
 
 def _with_white(data: Data) -> OpenData:
     """The data set, its 16-bit images read by the bits that they use."""
-    data = opened(data)
+    data = opened(data, one_class=False)
     data.images.take_white_of(sample.path for sample in data.dataset.samples)
     return data
 

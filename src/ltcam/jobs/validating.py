@@ -102,7 +102,7 @@ def _drawn(
     for done, ((group, sample), item) in enumerate(
         zip(shown, inspector.inspect_files(files, batch_size=1), strict=True), start=1
     ):
-        listener.checking(done, len(shown))
+        listener.progress(done, len(shown))
         found = item.inspection
         if item.image is not None and found is not None:
             if group == "passed":  # where nothing is found the hottest place says nothing

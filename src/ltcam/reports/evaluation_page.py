@@ -12,25 +12,20 @@ import markupsafe
 from ltcam.evaluation.decisions import Decisions
 from ltcam.evaluation.metrics import Agreement, Estimate, MaskMetrics
 from ltcam.evaluation.summary import Evaluation
-from ltcam.reports.comparison_picture import comparison_picture
 from ltcam.reports.examples import COLOURS, ExamplePicture
-from ltcam.reports.html import render
+from ltcam.reports.html import render, shaded_confusion
 from ltcam.reports.metrics_table import (
     KIND_METRICS,
     POPULATION_METRICS,
     MetricRow,
     fraction,
     kind_rows,
-    metrics_markdown,
-    metrics_table,
 )
-from ltcam.reports.settings_rows import SettingRow, drawn_rows, verdict_sentence
+from ltcam.reports.settings_rows import drawn_rows, network_row, verdict_sentence
 from ltcam_runtime.pages.histogram import score_histogram
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
-
-__all__ = ["ExamplePicture", "comparison_picture", "evaluation_page", "metrics_markdown", "metrics_table"]
 
 GROUPS = {
     "missed": "Defects that were missed",
@@ -153,7 +148,7 @@ def evaluation_page(
         },
         colours=COLOURS,
         verdict_sentence=verdict_sentence(run),
-        setting_rows=_setting_rows(run),
+        setting_rows=[network_row(run.backbone, run.image_size), *drawn_rows(run)],
         command=heading.command,
         failed=[{"image": image, "reason": reason} for image, reason in failed],
     )
@@ -249,20 +244,8 @@ def _box_rows(masks: MaskMetrics) -> list[dict[str, Any]]:
 
 
 def _confusion(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Counts with the shade of each cell in percent of its row; None with a single defect class."""
+    """The table of true and predicted classes; None with a single defect class."""
     if evaluation.confusion is None or len(evaluation.confusion[0]) < 3:
         return None
     classes, matrix = evaluation.confusion
-    rows = [
-        (name, [(count, round(45 * count / max(sum(counts), 1))) for count in counts])
-        for name, counts in zip(classes, matrix.tolist(), strict=True)
-    ]
-    return {"classes": classes, "rows": rows}
-
-
-def _setting_rows(run: Run) -> list[SettingRow]:
-    height, width = run.image_size
-    network = SettingRow(
-        "Network", f"{run.backbone}, {height} × {width} px", "classifier and the size it sees"
-    )
-    return [network, *drawn_rows(run)]
+    return shaded_confusion(classes, dict(zip(classes, matrix.tolist(), strict=True)))

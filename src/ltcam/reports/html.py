@@ -7,6 +7,7 @@ Templates extend `base.html.j2`, which has the style, the content security polic
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from ltcam_runtime.pages import base_style
 from ltcam_runtime.phrases import counted, printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_DARKEST = 45  # percent of its colour that a cell has which holds all of its row
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def bars(values: list[float], most: int = 16) -> list[Bar]:
     bins = min(most, int(high - low) + 1) if whole else most
     counts, edges = np.histogram(values, bins=bins)
     return [Bar(float(edges[i]), float(edges[i + 1]), int(count)) for i, count in enumerate(counts)]
+
+
+def shaded_confusion(columns: Sequence[str], rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Counts with the shade of each cell, as the macro `confusion` of `parts.html.j2` takes them.
+
+    Args:
+        columns: names of the columns.
+        rows: by name, a count per column.
+    """
+    return {
+        "classes": columns,
+        "rows": [
+            (name, [(count, round(_DARKEST * count / max(sum(counts), 1))) for count in counts])
+            for name, counts in rows.items()
+        ],
+    }
 
 
 def number(value: float, digits: int = 3) -> str:

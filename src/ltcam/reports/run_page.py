@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ltcam.evaluation.decisions import tally
 from ltcam.reports.examples import COLOURS, ExamplePicture
-from ltcam.reports.html import image_uri, number, render
+from ltcam.reports.html import image_uri, number, render, shaded_confusion
 from ltcam.reports.settings_rows import SettingRow, map_rows, plain, share_of_score, verdict_sentence
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import in_options
@@ -116,11 +116,6 @@ def _validation(run: Run) -> dict[str, Any] | None:
         return None
     from ltcam.reports.drawing import chart_uri, reliability_chart  # noqa: PLC0415  # drawing is slow to import
 
-    judged, rows = found["confusion"]["judged"], found["confusion"]["rows"]
-    shaded = [
-        (name, [(count, round(45 * count / max(sum(counts), 1))) for count in counts])
-        for name, counts in rows.items()
-    ]
     groups = {
         "ok": ("labelled OK", found["scores"]["ok"]),
         "defect": ("labelled defective", found["scores"]["defective"]),
@@ -129,7 +124,7 @@ def _validation(run: Run) -> dict[str, Any] | None:
         "sentence": tally(
             found["defective"], found["images"] - found["defective"], found["missed"], found["alarms"]
         ),
-        "confusion": {"classes": judged, "rows": shaded},
+        "confusion": shaded_confusion(found["confusion"]["judged"], found["confusion"]["rows"]),
         "histogram": markupsafe.Markup(score_histogram(groups, run.verdict.threshold)),  # noqa: S704 - escaped there
         "reliability": chart_uri(reliability_chart(found["reliability"])),
         "unsure": found.get("unsure", {}).get("sentence", ""),

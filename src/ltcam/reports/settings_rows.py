@@ -1,8 +1,8 @@
-"""The settings of a run in words: rows of a table that the pages of training and evaluation share."""
+"""The settings of a run in words: rows of tables that pages share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltcam_runtime.settings import part_name
@@ -44,6 +44,14 @@ class SettingRow(NamedTuple):
     name: str
     value: str
     meaning: str
+
+
+def network_row(
+    backbone: str, image_size: Sequence[int], meaning: str = "classifier and the size it sees"
+) -> SettingRow:
+    """Which network was asked, at which (height, width)."""
+    height, width = image_size
+    return SettingRow("Network", f"{backbone}, {height} × {width} px", meaning)
 
 
 def drawn_rows(run: Run) -> list[SettingRow]:

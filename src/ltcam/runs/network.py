@@ -21,6 +21,7 @@ from ltcam.cam.network.scores import at_once
 from ltcam.cam.network.stages import map_names
 from ltcam.cam.targets import TargetFunction
 from ltcam.models.classifier import Classifier
+from ltcam.models.normalisation import normalised
 from ltcam.models.seeded import SeededClassifier, seed_explanations, seed_method
 from ltcam.models.student import STUDENT, Student
 from ltcam.runs.hardware import has_bfloat16
@@ -101,22 +102,17 @@ class TorchNetwork:
         names = self.maps if maps is None else maps
         with named_errors(), nullcontext() if self.device.type == "cpu" else _OF_THE_GPU:
             if not names:
-                return Response(_probabilities(self._logits(self.batch(images))), {})
+                return Response(probabilities(self._logits(self.batch(images))), {})
             explanations = self._explain(self.batch(images), names)
             logits = explanations[0].output
             assert isinstance(logits, Tensor)  # noqa: S101  # a Classifier returns logits
             heatmaps = [explanation.heatmaps.float().cpu().numpy() for explanation in explanations]
-        return Response(_probabilities(logits), dict(zip(names, heatmaps, strict=True)))
+        return Response(probabilities(logits), dict(zip(names, heatmaps, strict=True)))
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Images (h, w, 3) uint8 RGB at the network's size to the normalised batch (N, 3, h, w) that it takes."""
         pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
-        mean, std = (
-            torch.tensor(v, dtype=self._dtype, device=self.device).view(1, 3, 1, 1)
-            for v in (self.run.mean, self.run.std)
-        )
-        values = pixels.to(self._dtype, memory_format=_memory_format(self.run))
-        return values.div_(255).sub_(mean).div_(std)
+        return normalised(pixels, (self.run.mean, self.run.std), self._dtype, _memory_format(self.run))
 
     def explain(self, images: Sequence[NDArray[np.uint8]], cam: CAM | None = None) -> Explanation:
         """Heatmaps, logits and log-odds of being defective.
@@ -330,5 +326,6 @@ def _memory_format(run: Run) -> torch.memory_format:
     return torch.channels_last if run.arithmetic.channels_last else torch.contiguous_format
 
 
-def _probabilities(logits: Tensor) -> NDArray[np.float64]:
+def probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """(N, K) of the classes, by logits (N, K)."""
     return logits.double().softmax(1).cpu().numpy()

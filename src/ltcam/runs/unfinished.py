@@ -1,4 +1,4 @@
-"""Where a training keeps its checkpoints until its run folder is whole, to be resumed from there."""
+"""Where work is kept until its results are whole, to be resumed from there; and that of trainings: checkpoints."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Place:
     resume: bool | None = False
     overwrite: bool = False
 
+    @property
+    def work(self) -> Path:
+        """Where the training's checkpoints are kept."""
+        return work_folder(self.out, "training")
+
     def check(self) -> None:
         """Nothing is in the way.
 
@@ -52,53 +57,69 @@ class Place:
         Raises:
             OutputError: another process trains into it, or something is in the way.
         """
-        with (
-            claimed(self, say),
-            output_folder(self.out, marker=RUN_FILE, overwrite=self.overwrite) as folder,
-            checkpoints(self.out, resume=bool(self.resume)) as work,
-        ):
-            yield folder, work
+        with _only_one(self):
+            check_unfinished(self, say)
+            with (
+                kept_unless_done(self.work, _resumable),
+                output_folder(self.out, marker=RUN_FILE, overwrite=self.overwrite) as folder,
+            ):
+                if not (self.resume and _resumable(self.work)):
+                    shutil.rmtree(self.work, ignore_errors=True)
+                yield folder, self.work
 
 
-def work_folder(out: Path) -> Path:
-    """Where checkpoints of a run are kept: hidden beside it, always under the same name."""
-    target = out.resolve()
-    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
-    return target.parent / f".{target.name[:60]}.{digest}.training"
-
-
-@contextmanager
-def claimed(place: Place, say: Callable[[str], None]) -> Iterator[None]:
-    """The right to train into a folder; checkpoints of a training that ends well are removed with it.
+def work_folder(out: Path, kind: str) -> Path:
+    """The hidden folder of unfinished work for results in `out`: beside it, always under the same name.
 
     Args:
-        place: what is wanted.
-        say: told if there is no training to go on with.
-
-    Raises:
-        OutputError: another process trains into it, or an unfinished training is kept for it.
+        out: folder that the results are to be in.
+        kind: of work, such as `tuning`; others have folders of their own.
     """
-    with _only_one(place.out):
-        check_unfinished(place, say)
-        yield
-        shutil.rmtree(work_folder(place.out), ignore_errors=True)
+    target = out.resolve()
+    digest = hashlib.sha256(os.fsencode(target)).hexdigest()[:8]
+    return target.parent / f".{target.name[:60]}.{digest}.{kind}"
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[None]:
+def kept_unless_done(folder: Path, holds_work: Callable[[Path], bool]) -> Iterator[None]:
+    """Remove a folder of unfinished work, unless the block is stopped while there is work in it.
+
+    Put the block that writes the results inside, so that nothing is forgotten before they are whole.
+
+    Args:
+        folder: as of `work_folder`.
+        holds_work: whether there is anything in it to go on with.
+
+    Raises:
+        KeyboardInterrupt: saying that finished work is kept, where it is.
+    """
+    try:
+        yield
+    except BaseException as stopped:
+        # The disk is asked: whoever interrupts while a piece is being kept has kept it.
+        if not holds_work(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif isinstance(stopped, KeyboardInterrupt):
+            raise type(stopped)("what is finished is kept, continue with `resume=True`") from stopped
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(place: Place) -> Iterator[None]:
     """Keep others from training into the same folder, from the first moment. The lock of a dead process is none.
 
     Raises:
         OutputError: another process trains into it.
     """
-    file = work_folder(out).with_suffix(".lock")
+    file = place.work.with_suffix(".lock")
     lock = FileLock(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise OutputError(
-            f"{out}: another training writes there right now; wait until it has ended, or choose another folder"
+            f"{place.out}: another training writes there right now; wait until it has ended, or choose another folder"
         ) from None
     except OSError:  # nothing can be written there, which is said by those who write
         yield
@@ -130,23 +151,7 @@ def check_unfinished(place: Place, say: Callable[[str], None] = lambda _sentence
 
 def resumable(out: Path) -> bool:
     """Whether an unfinished training is kept for a run."""
-    return _resumable(work_folder(out))
-
-
-@contextmanager
-def checkpoints(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The folder for checkpoints; gone afterwards, unless a stopped training can be resumed from it."""
-    work = work_folder(out)
-    if not (resume and _resumable(work)):
-        shutil.rmtree(work, ignore_errors=True)
-    try:
-        yield work
-    except BaseException as error:
-        if not _resumable(work):
-            shutil.rmtree(work, ignore_errors=True)
-        elif isinstance(error, KeyboardInterrupt):
-            raise type(error)("finished epochs are kept, continue with `resume=True`") from error
-        raise
+    return _resumable(Place(out).work)
 
 
 def _resumable(work: Path) -> bool:

@@ -36,21 +36,22 @@ class Progress:
     file: Path
     _stage: str = ""
     _begun: float = 0.0
-    _first: int = 0
     _told: float = field(default=0.0)
 
-    def tell(self, stage: str, done: int, total: int) -> None:
+    def begin(self, stage: str) -> None:
+        """Another stage begins, of which nothing is known yet."""
+        self._stage, self._begun, self._told = stage, time.monotonic(), 0.0
+        self(0, 0)
+
+    def __call__(self, done: int, total: int) -> None:
         """So many of so many; the time left is that of what is left at the pace so far."""
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._begun, self._first, self._told = stage, now, done, 0.0
         if now - self._told < _EVERY and done < total:
             return
         self._told = now
-        made = done - self._first
-        left = (now - self._begun) / made * (total - done) if made and done < total else 0.0
+        left = (now - self._begun) / done * (total - done) if done and done < total else 0.0
         words = f"{int(left) // 60}:{int(left) % 60:02d}" if left else ""
-        write_file(self.file, json.dumps({"stage": stage, "done": done, "total": total, "left": words}))
+        write_file(self.file, json.dumps({"stage": self._stage, "done": done, "total": total, "left": words}))
 
 
 @dataclass
@@ -123,9 +124,6 @@ def _train(given: argparse.Namespace) -> None:
     progress = Progress(given.folder / "progress.json")
     epochs = Epochs(given.folder / "epochs")
 
-    def step(epoch: int, epochs: int, done: int, steps: int) -> None:
-        progress.tell("training", epoch * steps + done, epochs * steps)
-
     train(
         given.data,
         given.run,
@@ -136,14 +134,10 @@ def _train(given: argparse.Namespace) -> None:
                 say=_print,
                 warn=_print,
                 planned=lambda plan: _print("\n".join(plan.concerns)),
-                begun=lambda name: progress.tell(name, 0, 0),
-                reading=lambda done, total: progress.tell("reading images", done, total),
-                step=step,
+                begun=progress.begin,
+                progress=progress,
                 epoch=epochs.measured,
                 pictures=epochs.seen,
-                choosing=lambda done, total: progress.tell(
-                    "choosing what is drawn of each kind", done, total
-                ),
             ),
         ),
     )

@@ -134,9 +134,10 @@ def fit(
         classifier.to(target), target, precision=settings.precision, memory_format=settings.memory_format
     )
     loader = _train_loader(material, settings)
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in material.statistics)
     learning_rate = settings.learning_rate or default_learning_rate(classifier)
-    module = material.make_module(classifier, settings, learning_rate, (mean, std), arithmetic.channels_last)
+    module = material.make_module(
+        classifier, settings, learning_rate, material.statistics, arithmetic.channels_last
+    )
     checkpoints.mkdir(parents=True, exist_ok=True)
     bookkeeping = _Bookkeeping(checkpoints, running, material)
     trainer = _trainer(settings, target, arithmetic, running, bookkeeping)
@@ -214,9 +215,8 @@ class _Bookkeeping(lightning.Callback):
         """Steps for the progress bar."""
         if trainer.is_global_zero:
             steps = int(trainer.num_training_batches)
-            self.listener.step(
-                trainer.current_epoch, trainer.max_epochs or 1, trainer.fit_loop.batch_idx + 1, steps
-            )
+            done = trainer.current_epoch * steps + trainer.fit_loop.batch_idx + 1
+            self.listener.progress(done, (trainer.max_epochs or 1) * steps)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Files are written beside and renamed, so a kill leaves the last whole epoch."""

@@ -41,13 +41,8 @@ class Listener:
         warn: a sentence that must not be overlooked.
         planned: what will be done, before it begins.
         begun: name of the step that begins now.
-        reading: images read and resized so far, of how many.
-        masking: images whose mask a student will learn from, so far, of how many.
-        step: epoch, epochs, step, steps.
+        progress: how much of the step is done, of how much: images, kinds of defect, or steps of a training.
         epoch: the history's entry of a finished epoch.
-        choosing: kinds of defect that were chosen for so far, of how many.
-        checking: validation images inspected so far, of how many.
-        inspecting: images inspected, measured or checked so far, of how many, where that is the job.
         pictures: an epoch, counted from 0, and what the network would mark after it; None makes no pictures.
     """
 
@@ -55,11 +50,6 @@ class Listener:
     warn: Callable[[str], None] = lambda _sentence: None
     planned: Callable[[Plan], None] = lambda _plan: None
     begun: Callable[[str], None] = lambda _name: None
-    reading: Callable[[int, int], None] = lambda _done, _total: None
-    masking: Callable[[int, int], None] = lambda _done, _total: None
-    step: Callable[[int, int, int, int], None] = lambda *_numbers: None
+    progress: Callable[[int, int], None] = lambda _done, _total: None
     epoch: Callable[[dict[str, float]], None] = lambda _entry: None
-    choosing: Callable[[int, int], None] = lambda _done, _total: None
-    checking: Callable[[int, int], None] = lambda _done, _total: None
-    inspecting: Callable[[int, int], None] = lambda _done, _total: None
     pictures: Callable[[int, Sequence[Marked]], None] | None = None

@@ -18,7 +18,9 @@ with without_plots():
     import lightning
 from sklearn.metrics import average_precision_score  # noqa: E402
 
+from ltcam.models.backbones import Statistics  # noqa: E402
 from ltcam.models.classifier import Classifier  # noqa: E402
+from ltcam.models.normalisation import normalised  # noqa: E402
 from ltcam.training.augmentation import augment  # noqa: E402
 from ltcam.training.settings import TrainingSettings  # noqa: E402
 from ltcam_runtime.errors import SettingsError  # noqa: E402
@@ -34,15 +36,12 @@ class TrainingModule(lightning.LightningModule):
         history: one entry per finished epoch: epoch, train_loss, val_loss, val_ap, learning_rate.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(  # what a training is made of
         self,
         classifier: Classifier,
         settings: TrainingSettings,
         learning_rate: float,
-        normalisation: tuple[Tensor, Tensor],
+        statistics: Statistics,
         channels_last: bool,
     ):
         super().__init__()
@@ -50,8 +49,7 @@ class TrainingModule(lightning.LightningModule):
         self.settings = settings
         self.peak = learning_rate
         self.channels_last = channels_last
-        self.register_buffer("mean", normalisation[0], persistent=False)
-        self.register_buffer("std", normalisation[1], persistent=False)
+        self.statistics = statistics
         self.history: list[dict[str, float]] = []
         self._losses: list[Tensor] = []
         self._outputs: list[tuple[Tensor, Tensor]] = []
@@ -59,9 +57,8 @@ class TrainingModule(lightning.LightningModule):
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 or 0..1 images to what the network wants."""
-        values = images.float() / 255 if images.dtype == torch.uint8 else images
-        values = (values - self.mean) / self.std
-        return values.contiguous(memory_format=torch.channels_last) if self.channels_last else values
+        layout = torch.channels_last if self.channels_last else torch.preserve_format
+        return normalised(images, self.statistics, memory_format=layout)
 
     def on_train_epoch_start(self) -> None:
         """Every epoch rolls its own dice, so that a resumed training rolls the same ones."""

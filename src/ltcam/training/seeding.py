@@ -20,6 +20,7 @@ from ltcam.cam.network.scores import at_once
 from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.logits import defect_log_odds
+from ltcam.models.normalisation import normalised
 from ltcam.models.seeded import SeededClassifier, features_at, seeded
 from ltcam.training.images import BothSides, PreparedImages, usable_for_choices
 from ltcam.training.seed import MOST_OF_A_KIND, MOST_OK, Places, Seed, fit_seed
@@ -203,12 +204,6 @@ def add_peaks(train: Asked, validation: Asked) -> float:
 def _distance(values: NDArray[np.float64], defective: NDArray[np.bool_]) -> float:
     """How far defective images' median lies above that of OK ones."""
     return float(np.median(values[defective]) - np.median(values[~defective]))
-
-
-def normalised(images: Tensor, statistics: Statistics) -> Tensor:
-    """Images (N, 3, h, w) uint8 as the network takes them."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
-    return (images.float() / 255 - mean) / std
 
 
 @torch.no_grad()

@@ -302,7 +302,7 @@ def _read(
     preparation = Preparation(dataset.classes, size, images)
     for name, part in parts.items():
         before = sum(len(p.samples) for p in read.values())
-        told = partial(_later, listener.reading, before, total)
+        told = partial(_later, listener.progress, before, total)
         read[name] = prepare_images(part, preparation, work / f"images-{name}.bin", told)
     images.release(_HELD)
     labels = read["train"].labels

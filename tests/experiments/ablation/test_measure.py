@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import noted
-from tests.experiments.conftest import marks_of
+from tests.experiments.conftest import executed, marks_of
 
 from ltcam.cam import CAM, Truncation, capture, log_odds
 from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
-from ltcam.experiments.ablation import stage_maps
 from ltcam.experiments.ablation.answers import CHOICE, Answer, Answers, RunAnswer
 from ltcam.experiments.ablation.measure import (
     GAIN_PERCENTILES,
@@ -26,7 +25,8 @@ from ltcam.experiments.ablation.measure import (
     over_runs,
 )
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Found, Work
+from ltcam.experiments.results import Found
+from ltcam.runs import network
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
@@ -49,7 +49,7 @@ def measure(
     settings: AblationSettings = SETTINGS,
     **work: Any,
 ) -> Found[Answers]:
-    return ablate_runs([opened(run, data) for run in runs], settings, Work(out, **work), maps=maps)
+    return ablate_runs([opened(run, data) for run in runs], out, settings, executed(**work), maps=maps)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_a_rerun_from_kept_maps_asks_the_network_nothing(
     def refuse(*_given: Any, **_named: Any) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(stage_maps, "capture", refuse)
+    monkeypatch.setattr(network, "capture", refuse)
     again = measure([run], data, tmp_path / "b", maps=tmp_path / "maps").values.to_json()
     assert again["runs"] == first["runs"] == [alone]
 
@@ -270,7 +270,7 @@ def test_a_stopped_measurement_goes_on_from_its_maps(
     with pytest.raises(KeyboardInterrupt):
         measure([run], data, tmp_path / "out", progress=progress)
     looks: list[Any] = []
-    monkeypatch.setattr(stage_maps, "capture", noted(looks, capture))
+    monkeypatch.setattr(network, "capture", noted(looks, capture))
     found = measure([run], data, tmp_path / "out").values.to_json()
     assert len(looks) == (2 if alone["pooling_stages"] else 1)  # the third image
     assert found["runs"] == [alone]

@@ -16,10 +16,11 @@ from ltcam.cam import CAM, Truncation, capture, log_odds
 from ltcam.cam.engine import Relu
 from ltcam.data.dataset import Dataset
 from ltcam.data.opened import OpenData
-from ltcam.experiments.ablation import stage_maps
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.opened import Source
+from ltcam.runs import network
 from ltcam.runs.inspector import Inspector
+from ltcam_runtime.errors import RunError
 
 NO_DATA = OpenData(Path(), Dataset(Path(), "folders", (), ()))
 RESIZED = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -94,7 +95,7 @@ def test_what_is_in_a_file_is_not_made_again(
     run: Path, inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[Any] = []
-    monkeypatch.setattr(stage_maps, "capture", noted(looks, capture))
+    monkeypatch.setattr(network, "capture", noted(looks, capture))
     files = files_of(run, inspector, tmp_path)
     made = files.get(RESIZED, KINDS)
     assert len(looks) == 2  # one per tap
@@ -105,6 +106,9 @@ def test_what_is_in_a_file_is_not_made_again(
         for one, other in zip(made[kind], again[kind], strict=True):
             np.testing.assert_array_equal(one, other)
     (file,) = tmp_path.iterdir()
+    with np.load(file) as arrays:
+        names = {f"{place}.{stage}" for place in range(len(KINDS)) for stage in range(len(made[KINDS[0]]))}
+        assert set(arrays.files) == names
     files.get(255 - RESIZED, KINDS)  # another image, other kinds, other settings: other files
     files.get(RESIZED, KINDS[:1])
     files_of(run, inspector, tmp_path, positive_activations=True).get(RESIZED, KINDS)
@@ -122,6 +126,14 @@ def test_files_that_hold_objects_are_never_unpickled(run: Path, inspector: Inspe
         pickled: dict[str, Any] = {f"0.{stage}": np.array([print], object) for stage in range(5)}
         np.savez(stream, **pickled)
     assert files.get(RESIZED, KINDS[:1])[KINDS[0]][0].dtype == np.float32
+
+
+def test_images_that_a_run_cannot_look_at_are_refused_in_its_words(
+    run: Path, inspector: Inspector, tmp_path: Path
+) -> None:
+    files = files_of(run, inspector, tmp_path)
+    with pytest.raises(RunError, match=r"cannot be used on images.*no-cam"):
+        files.get(RESIZED, [Kind("no-cam")])
 
 
 def test_taps(run: Path, inspector: Inspector, tmp_path: Path) -> None:

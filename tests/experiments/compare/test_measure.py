@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import noted
-from tests.experiments.conftest import marks_of
+from tests.experiments.conftest import executed, marks_of
 from torch import Tensor
 
 from ltcam.cam import (
@@ -41,7 +41,7 @@ from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.contenders import look as look_by_all
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Found, Work
+from ltcam.experiments.results import Found
 from ltcam.jobs.evaluating import EvaluationSettings, evaluate
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
@@ -55,7 +55,7 @@ METRICS = ("iou", "precision", "recall", "f1")
 
 
 QUICK_MAPS = ContenderSettings(("grad-cam", "xgrad-cam"))
-QUICK = CompareSettings(QUICK_MAPS, batch_size=4, bootstrap=20)
+QUICK = CompareSettings(QUICK_MAPS, bootstrap=20)
 """Methods that a comparison takes where it does not matter which."""
 
 
@@ -112,7 +112,7 @@ def measure(
     settings: CompareSettings = QUICK,
     **work: Any,
 ) -> Found[Comparison]:
-    return compare_run(Source.open(run, data, device="cpu"), settings, Work(out, **work))
+    return compare_run(Source.open(run, data, device="cpu"), out, settings, executed(**work))
 
 
 def row_of(comparison: Mapping[str, Any], method: str, stages: str) -> dict[str, Any]:
@@ -408,7 +408,7 @@ def test_an_image_that_one_method_cannot_mask_counts_for_none(
         return seconds, spoilt()
 
     monkeypatch.setattr(compare, "look", one_not_finite)
-    found = measure(run, data, tmp_path / "out", replace(QUICK, batch_size=3))
+    found = measure(run, data, tmp_path / "out", batch_size=3)
     assert [name for name, _ in found.failed] == ["dent/3.png", "dent/6.png"]
     assert all(reason.startswith("XGrad-CAM: ") for _, reason in found.failed)
     for row in found.values.to_json()["rows"]:
@@ -438,8 +438,8 @@ def test_settings_that_cannot_be_used(run: Path, data: Path, tmp_path: Path) -> 
 
 
 def test_batch_size_changes_nothing(run: Path, data: Path, tmp_path: Path) -> None:
-    one = measure(run, data, tmp_path / "1", replace(QUICK, batch_size=1)).values.to_json()["rows"]
-    three = measure(run, data, tmp_path / "3", replace(QUICK, batch_size=3)).values.to_json()["rows"]
+    one = measure(run, data, tmp_path / "1", batch_size=1).values.to_json()["rows"]
+    three = measure(run, data, tmp_path / "3", batch_size=3).values.to_json()["rows"]
     for each, other in zip(one, three, strict=True):
         assert each["method"] == other["method"]
         assert each["iou"] == pytest.approx(other["iou"], abs=2e-3), each["method"]
@@ -456,7 +456,7 @@ def test_one_capture_serves_all_gradient_methods(
         return whole(model, images, *rest, **options)
 
     monkeypatch.setattr(contenders, "capture", counted)
-    measure(run, data, tmp_path / "out", replace(QUICK, batch_size=4))
+    measure(run, data, tmp_path / "out", batch_size=4)
     assert captures == [4]
 
 
@@ -516,7 +516,7 @@ def test_each_class_is_pooled_by_itself(make_run: Callable[..., Path], data: Pat
 def test_a_stopped_comparison_goes_on_at_the_next_image(
     run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = measure(run, data, tmp_path / "whole", replace(QUICK, batch_size=1)).values.to_json()
+    whole = measure(run, data, tmp_path / "whole", batch_size=1).values.to_json()
     look = look_by_all
     seen: list[Any] = []
 
@@ -529,16 +529,17 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(
     with monkeypatch.context() as patch:
         patch.setattr(compare, "look", stops)
         with pytest.raises(KeyboardInterrupt):
-            measure(run, data, tmp_path / "out", replace(QUICK, batch_size=1))
+            measure(run, data, tmp_path / "out", batch_size=1)
     assert not (tmp_path / "out").exists()
     with pytest.raises(OutputError, match="`resume=True`"):
-        measure(run, data, tmp_path / "out", replace(QUICK, batch_size=1))
+        measure(run, data, tmp_path / "out", batch_size=1)
     with pytest.raises(RunError, match="percentile"):
         measure(
             run,
             data,
             tmp_path / "out",
-            replace(QUICK, batch_size=1, maps=replace(QUICK_MAPS, percentile=20)),
+            replace(QUICK, maps=replace(QUICK_MAPS, percentile=20)),
+            batch_size=1,
             resume=True,
         )
     counted: list[Any] = []
@@ -548,7 +549,7 @@ def test_a_stopped_comparison_goes_on_at_the_next_image(
         run,
         data,
         tmp_path / "out",
-        replace(QUICK, batch_size=1),
+        batch_size=1,
         resume=True,
         progress=lambda *now: progress.append(now),
     ).values.to_json()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.experiments.conftest import executed
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
 from ltcam.data.dataset import Sample
@@ -18,7 +19,6 @@ from ltcam.experiments.reproduce.figures import maps as figure_maps
 from ltcam.experiments.reproduce.figures.draw import FigureSettings, make_figures
 from ltcam.experiments.reproduce.figures.maps import choose_pictured, maps_of, read_shown, shown_contenders
 from ltcam.experiments.reproduce.reproduction import Drawn
-from ltcam.experiments.results import Work
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.folders import FILES_FILE
@@ -50,7 +50,7 @@ def run(make_run: Callable[..., Path]) -> Path:
 
 
 def draw(run: Path, data: Path, out: Path, **work: Any) -> Drawn:
-    return make_figures(Source.open(run, data, device="cpu"), FigureSettings(images=2), Work(out, **work))
+    return make_figures(Source.open(run, data, device="cpu"), out, FigureSettings(images=2), executed(**work))
 
 
 def sample(name: str, data: Path) -> Sample:

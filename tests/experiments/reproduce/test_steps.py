@@ -22,8 +22,9 @@ from ltcam.experiments.reproduce import steps as job
 from ltcam.experiments.reproduce.finished import summary_of_folds
 from ltcam.experiments.reproduce.page import reproduce_markdown, reproduce_page
 from ltcam.experiments.reproduce.reproduction import OverFolds, Reproduction, SyntheticSet
-from ltcam.experiments.reproduce.steps import AtHand, Plan, Telling, reproduce
-from ltcam.experiments.results import ImageTotals, PixelSums, Work
+from ltcam.experiments.reproduce.steps import AtHand, Plan, reproduce
+from ltcam.experiments.results import ImageTotals, PixelSums
+from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.synth.write import SynthesisSettings, synthesise
 from ltcam.training.listener import Listener
@@ -50,11 +51,10 @@ BARE = replace(PLAN, maps=QUICK, tuning=False, questions=False)
 
 
 def run(
-    plan: Plan, out: Path, *, resume: bool = False, say: Callable[[str], None] | None = None, **at_hand: Any
+    plan: Plan, out: Path, *, resume: bool = False, listener: Listener | None = None, **at_hand: Any
 ) -> Reproduction:
-    telling = None if say is None else Telling(say=say)
-    work = Work(out, resume=resume, command="ltcam reproduce it")
-    return reproduce(plan, work, AtHand(**at_hand), device="cpu", telling=telling)
+    execution = Execution("cpu", resume=resume, command="ltcam reproduce it", listener=listener or Listener())
+    return reproduce(AtHand(**at_hand), out, plan, execution)
 
 
 def hidden(folder: Path) -> list[str]:
@@ -185,7 +185,8 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(BARE, training=TRAINING.model_copy(update={"epochs": 2}))
-    said: list[Any] = []
+    told: list[tuple[str, int, int]] = []
+    begun: list[str] = []
 
     def after_training(*_given: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
@@ -196,13 +197,13 @@ def test_a_training_that_was_killed_goes_on_at_the_next_epoch(
             run(plan, tmp_path / "out")
     (work,) = hidden(tmp_path)
     assert len(list((tmp_path / work).glob(".run.*.training/last.ckpt"))) == 1
-    steps = []
-    monkeypatch.setattr(job, "Listener", lambda **_given: Listener(step=lambda *now: steps.append(now)))
+    listener = Listener(begun=begun.append, progress=lambda *now: told.append((begun[-1], *now)))
     monkeypatch.setattr(job, "compare_run", after_training)
     with pytest.raises(KeyboardInterrupt):
-        run(plan, tmp_path / "out", resume=True, say=said.append)
+        run(plan, tmp_path / "out", resume=True, listener=listener)
     assert (tmp_path / work / "run/run.json").is_file()
-    assert steps == []  # both epochs were done
+    assert {name for name, *_ in told} >= {"2/4 making a run: reading images"}
+    assert "2/4 making a run: training" not in {name for name, *_ in told}  # both epochs were done
 
 
 def test_nothing_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,8 +327,8 @@ def test_runs_at_hand_are_measured_instead_of_trained(
     ("plan", "data", "said"),
     [
         (replace(PLAN, kind="ksdd3"), None, "ksdd3"),  # type: ignore[arg-type]
-        (PLAN, "here", "leave DATA out"),
-        (replace(PLAN, kind="ksdd"), None, "needs DATA"),
+        (PLAN, "here", "makes its own data; give none"),
+        (replace(PLAN, kind="ksdd"), None, "ksdd needs data"),
         (replace(PLAN, folds=1), None, "`folds` 1"),
     ],
 )

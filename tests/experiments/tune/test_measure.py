@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import noted
-from tests.experiments.conftest import marks_of
+from tests.experiments.conftest import executed, marks_of
 
 from ltcam.cam import FullGrad, Truncation, log_odds, truncated
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.experiments.opened import Source
-from ltcam.experiments.results import Found, Work
+from ltcam.experiments.results import Found
 from ltcam.experiments.tune import measure as tune
 from ltcam.experiments.tune.judging import judge_image
 from ltcam.experiments.tune.measure import ORACLE, TuneSettings, tune_run
@@ -44,7 +44,7 @@ def measure(
     **work: Any,
 ) -> Found[Tuning]:
     settings = TuneSettings(maps, train_images, rule_images, bootstrap=20)
-    return tune_run(Source.open(*sided, device="cpu"), settings, Work(out, **work))
+    return tune_run(Source.open(*sided, device="cpu"), out, settings, executed(**work))
 
 
 def by_hand(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -41,21 +41,19 @@ from ltcam.experiments.ablation.figure import effects_figure
 from ltcam.experiments.ablation.page import ablation_markdown, ablation_page
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
 from ltcam.experiments.cases import Case, noting_warnings, read_cases
-from ltcam.experiments.journal import work_folder
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import (
     Found,
     ImageTotals,
     PixelSums,
-    Progress,
-    Work,
     failures,
-    silent,
     write_csv,
     write_json,
 )
+from ltcam.jobs.execution import Execution
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
+from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.images import resize_heatmap
@@ -75,6 +73,9 @@ BASES: Mapping[str, Kind] = {
 }
 
 _WORK = "questions"
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 _Row = TypeVar("_Row", Answer, TruncationGain)
 
@@ -123,7 +124,7 @@ class _Tally:
 
 
 def ablate(
-    source: Source, settings: AblationSettings, *, maps: Path, progress: Progress = silent
+    source: Source, settings: AblationSettings, *, maps: Path, progress: Progress = lambda _done, _total: None
 ) -> RunAnswers:
     """Vary each open choice alone, on the defective images of one run that have a mask.
 
@@ -174,54 +175,42 @@ def ablate(
 
 
 def ablate_runs(
-    sources: Sequence[Source], settings: AblationSettings, work: Work, *, maps: Path | None = None
+    sources: Sequence[Source],
+    out: Path,
+    settings: AblationSettings,
+    execution: Execution = Execution(),
+    *,
+    maps: Path | None = None,
 ) -> Found[Answers]:
     """Vary each open choice on each run, and write what they say and how far they differ.
 
+    A measurement that was stopped continues from the maps that are there.
+
     Args:
         sources: runs on one data set: folds, or runs with another head or input size.
+        out: folder to write questions.json, .csv, .md, gains.csv, report.html and effects.svg, .png to.
         settings: what is measured.
-        work: where questions.json, .csv, .md, gains.csv, report.html and effects.svg, .png are written to. A
-            measurement that was stopped continues from the maps that are there.
-        maps: folder to keep stage maps in; None: a hidden one beside `work.out`, until the results are whole.
+        execution: what becomes of results that are there, who is told about progress. Where is computed is the
+            sources'.
+        maps: folder to keep stage maps in; None: a hidden one beside `out`, until the results are whole.
 
     Raises:
         LtcamError: runs, data, settings or output that cannot be used.
     """
     if len({source.run.resolve() for source in sources}) < len(sources) or not sources:
         raise SettingsError("RUN: give one run folder or several, each once")
-    kept = maps or work_folder(work.out, _WORK)
-    data = sources[0].data.root
-    with output_folder(work.out, marker=ABLATION_FILE, overwrite=work.overwrite) as folder:
+    kept, listener = maps or work_folder(out, _WORK), execution.listener
+    with output_folder(out, marker=ABLATION_FILE, overwrite=execution.overwrite) as folder:
+        listener.begun("measuring masks")
+        parts = [part_of_progress(listener.progress, place, len(sources)) for place in range(len(sources))]
         answers = [
-            ablate(source, settings, maps=kept, progress=part_of_progress(work.progress, place, len(sources)))
-            for place, source in enumerate(sources)
+            ablate(source, settings, maps=kept, progress=part)
+            for source, part in zip(sources, parts, strict=True)
         ]
-        gains = over_runs([answer.gains for answer in answers], TRUNCATION, TruncationGain)
-        found = Answers(
-            schema_version=ABLATION_SCHEMA_VERSION,
-            base=Base(percentile=BASE_PERCENTILE, methods=tuple(BASES)),
-            rows=over_runs([answer.rows for answer in answers], CHOICE, Answer),
-            gains=gains,
-            best_reading=_best_reading(gains),
-            runs=tuple(answers),
-            settings=QuestionSettings(
-                runs=tuple(str(source.run) for source in sources),
-                data=str(data),
-                positive_activations=settings.positive_activations,
-                split=settings.split,
-                bootstrap=settings.bootstrap,
-            ),
-            versions=package_versions(),
-            command=work.command,
+        found = _together(sources, answers, settings, execution.command)
+        _write(
+            folder, found, f"{', '.join(each.run.name for each in sources)} on {sources[0].data.root.name}"
         )
-        write_json(folder / ABLATION_FILE, found.to_json())
-        _write_csv(folder / "questions.csv", answers)
-        _write_gains_csv(folder / "gains.csv", answers)
-        write_file(folder / "questions.md", ablation_markdown(found))
-        title = f"{', '.join(source.run.name for source in sources)} on {data.name}"
-        write_file(folder / "report.html", ablation_page(found, title=title))
-        save_figure(effects_figure(found), folder, "effects")
     if maps is None:
         shutil.rmtree(kept, ignore_errors=True)
     failed = {each["image"]: each["reason"] for each in found.failed}
@@ -452,7 +441,40 @@ def _best_reading(gains: Sequence[TruncationGain]) -> BestReading | None:
     return BestReading(**{name: getattr(best, name) for name in BestReading.model_fields})
 
 
+def _together(
+    sources: Sequence[Source], answers: Sequence[RunAnswers], settings: AblationSettings, command: str
+) -> Answers:
+    """The answers of all runs, and what they say together."""
+    gains = over_runs([answer.gains for answer in answers], TRUNCATION, TruncationGain)
+    return Answers(
+        schema_version=ABLATION_SCHEMA_VERSION,
+        base=Base(percentile=BASE_PERCENTILE, methods=tuple(BASES)),
+        rows=over_runs([answer.rows for answer in answers], CHOICE, Answer),
+        gains=gains,
+        best_reading=_best_reading(gains),
+        runs=tuple(answers),
+        settings=QuestionSettings(
+            runs=tuple(str(source.run) for source in sources),
+            data=str(sources[0].data.root),
+            positive_activations=settings.positive_activations,
+            split=settings.split,
+            bootstrap=settings.bootstrap,
+        ),
+        versions=package_versions(),
+        command=command,
+    )
+
+
 # ----------------------------------------------------------------------------------------- writing
+
+
+def _write(folder: Path, found: Answers, title: str) -> None:
+    write_json(folder / ABLATION_FILE, found.to_json())
+    _write_csv(folder / "questions.csv", found.runs)
+    _write_gains_csv(folder / "gains.csv", found.runs)
+    write_file(folder / "questions.md", ablation_markdown(found))
+    write_file(folder / "report.html", ablation_page(found, title=title))
+    save_figure(effects_figure(found), folder, "effects")
 
 
 def _write_csv(file: Path, answers: Sequence[RunAnswers]) -> None:

@@ -11,11 +11,11 @@ from ltcam.experiments.ablation.answers import (
     RunAnswers,
     TruncationGain,
 )
-from ltcam.experiments.pages import markdown_of, nan_for_none, network_row, signed
+from ltcam.experiments.pages import markdown_of, nan_for_none, signed
 from ltcam.reports.drawing import Axis, chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
-from ltcam.reports.settings_rows import SettingRow, plain
+from ltcam.reports.settings_rows import SettingRow, network_row, plain
 
 HEAD = ("choice", "method", "IoU", "against base", "95 % / spread", "mean IoU per image", "its difference")
 """Columns of `answer_rows`."""

@@ -14,19 +14,20 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ltcam.cam import CAM, Capture, Truncation, capture
+from ltcam.cam import CAM, Capture, Truncation
 from ltcam.cam.fusion import Fusion, StageScale, fuse
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.experiments.opened import Source
 from ltcam.models.classifier import stages_of
 from ltcam.runs.inspector import Inspector
-from ltcam_runtime.errors import RunError
+from ltcam.runs.network import named_errors
 from ltcam_runtime.folders import write_file
 
 _FORMAT = "ltcam stage maps 1"
@@ -103,13 +104,13 @@ class StageMapFiles:
         found = _read(file, kinds)
         if found is None:
             found = self._make(resized, kinds)
-            arrays = {
+            arrays: dict[str, Any] = {
                 f"{place}.{stage}": stage_map
                 for place, kind in enumerate(kinds)
                 for stage, stage_map in enumerate(found[kind])
             }
             content = io.BytesIO()
-            np.savez(content, allow_pickle=False, **arrays)
+            np.savez(content, **arrays)
             write_file(file, content.getvalue())
         return found
 
@@ -127,23 +128,10 @@ class StageMapFiles:
         return digest.hexdigest()[:40]
 
     def _make(self, resized: NDArray[np.uint8], kinds: Sequence[Kind]) -> Mapping[Kind, StageMaps]:
-        images = self.inspector.network.batch([resized])
-        target = self.inspector.network.target
-        found: dict[Kind, StageMaps] = {}
-        try:
-            for taps in dict.fromkeys(kind.taps for kind in kinds):
-                captured = capture(
-                    self.inspector.network.classifier, images, target, layers=self.layers(taps)
-                )
-                for kind in kinds:
-                    if kind.taps == taps:
-                        found[kind] = self._maps(kind, captured)
-        except (
-            ValueError,
-            RuntimeError,
-        ) as error:  # a network that a method cannot work on, or no memory left
-            raise RunError(f"the run cannot be used on images: {error}") from error
-        return {kind: found[kind] for kind in kinds}
+        network = self.inspector.network
+        captures = {taps: network.capture([resized], self.layers(taps)) for taps in {k.taps for k in kinds}}
+        with named_errors():  # of a network that a method cannot work on
+            return {kind: self._maps(kind, captures[kind.taps]) for kind in kinds}
 
     def _maps(self, kind: Kind, captured: Capture) -> StageMaps:
         cam = CAM(kind.method, kind.truncation, relu="none", positive_activations=self.positive_activations)

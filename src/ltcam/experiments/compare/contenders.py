@@ -30,8 +30,8 @@ from ltcam.cam import (
 )
 from ltcam.experiments.compare.comparison import Stages
 from ltcam.runs.inspector import Inspector
-from ltcam.runs.network import make_cam, part_of
-from ltcam_runtime.errors import RunError, SettingsError
+from ltcam.runs.network import make_cam, named_errors, part_of
+from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import sharpened
 from ltcam_runtime.settings import MaskSettings, SharpeningSettings
@@ -220,10 +220,8 @@ def _maps(inspector: Inspector, contender: Contender, captured: Capture, images:
 def _timed(inspector: Inspector, make: Callable[[], _T]) -> tuple[_T, float]:
     """What is made, and the seconds it took, until the device is done with it."""
     started = time.perf_counter()
-    try:
+    with named_errors():  # of a network that a method cannot work on
         made = make()
         if inspector.network.device.type == "cuda":
             torch.cuda.synchronize(inspector.network.device)
-    except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left
-        raise RunError(f"the run cannot be used on images: {error}") from error
     return made, time.perf_counter() - started

@@ -6,9 +6,10 @@ that a comparison that was stopped continues at the next image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,25 +29,24 @@ from ltcam.experiments.compare.comparison import (
 from ltcam.experiments.compare.contenders import Contender, ContenderSettings, contenders, look
 from ltcam.experiments.compare.page import compare_markdown, compare_page
 from ltcam.experiments.compare.printed import agreement_of_orders, printed_for
-from ltcam.experiments.journal import Journal, open_journal
+from ltcam.experiments.journal import Journal, journalled
 from ltcam.experiments.opened import Source
 from ltcam.experiments.pages import nan_for_none
 from ltcam.experiments.results import (
     Found,
     ImageTotals,
     PixelSums,
-    Progress,
     Values,
-    Work,
     bounded,
     failures,
     with_bounds,
     write_csv,
     write_json,
 )
+from ltcam.jobs.execution import Execution
 from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.inspector import make_mask
 
 COMPARE_FILE = "compare.json"
@@ -62,13 +62,11 @@ class CompareSettings:
     Attributes:
         maps: which maps.
         split: as for `ltcam.runs.sides.choose_samples`; `auto` is the test side where there is one.
-        batch_size: images per pass of the network.
         bootstrap: resamples of the intervals.
     """
 
     maps: ContenderSettings = field(default_factory=ContenderSettings)
     split: str = "auto"
-    batch_size: int = 4
     bootstrap: int = 1000
 
 
@@ -102,83 +100,46 @@ class _Entry(Values):
         return HitCounts(*self.hits[place])
 
 
-def compare_run(source: Source, settings: CompareSettings, work: Work) -> Found[Comparison]:
+def compare_run(
+    source: Source, out: Path, settings: CompareSettings, execution: Execution = Execution()
+) -> Found[Comparison]:
     """Measure the masks of many methods on the defective images that have a mask, and on no others.
 
     Masks are used for this measurement and for nothing else.
 
     Args:
         source: run and data.
+        out: folder to write compare.json, compare.csv, compare.md and report.html to.
         settings: what is compared.
-        work: where compare.json, compare.csv, compare.md and report.html are written to.
+        execution: batch size, what becomes of work and results that are there, who is told about progress. Where is
+            computed is the source's.
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
-    side = source.side(settings.split)
-    side.must_have_masks(source.data.root)
-    run = source.inspector.run
+    source.side(settings.split).must_have_masks(source.data.root)
     compared = contenders(source.inspector, settings.maps)
-    options = {name: value for name, value in asdict(settings.maps).items() if value is not None} | {
-        "layout": source.data.dataset.layout,
-        "device": source.inspector.network.device.type,
-    }
     begun = {
-        **options,
+        **_options(source, settings),
         "counts": "pixels and hits",
         "split": settings.split,
         "run": list(source.run_hashes),
         "data": source.data.fingerprint,
     }
-    with (
-        open_journal(work.out, _JOURNAL, begun, resume=work.resume, overwrite=work.overwrite) as journal,
-        output_folder(work.out, marker=COMPARE_FILE, overwrite=work.overwrite) as folder,
-    ):
-        failed = _measure(source, settings, compared, journal, work.progress)
-        entries = _entries(journal)
-        measured = [entry for entry in entries if entry.counts]
-        if not measured:
-            raise DataError(
-                f"{source.data.root}: none of the {len(side.masked)} images could be measured; the first: "
-                f"{next(iter(failed.items()))}"
-            )
-        rows = [
-            _row(each, place, measured, source.data.dataset, settings.bootstrap)
-            for place, each in enumerate(compared)
-        ]
-        comparison = Comparison(
-            schema_version=COMPARE_SCHEMA_VERSION,
-            split=side.words,
-            backbone=run.backbone,
-            images=ImageTotals(
-                defective=len(side.defective), with_mask=len(side.masked), measured=len(measured)
-            ),
-            rows=tuple(rows),
-            paper_order=agreement_of_orders(rows),
-            capture_seconds=float(np.mean([entry.capture_seconds for entry in entries])),
-            notes=tuple(of_each_kind(note for entry in entries for note in entry.notes)),
-            settings=ComparisonSettings(
-                run=str(source.run),
-                data=str(source.data.root),
-                **options,
-                stages=run.stages,
-                image_size=run.image_size,
-                run_cam=run.cam.model_dump(mode="json"),
-                run_sharpening=run.sharpening.model_dump(mode="json"),
-                run_mask=run.mask.model_dump(mode="json"),
-                batch_size=settings.batch_size,
-                bootstrap=settings.bootstrap,
-            ),
-            seed=run.seed,
-            versions=package_versions(),
-            command=work.command,
-            failed=failures(failed),
-        )
-        write_json(folder / COMPARE_FILE, comparison.to_json())
-        _write_csv(folder / "compare.csv", comparison.rows)
-        write_file(folder / "compare.md", compare_markdown(comparison))
-        write_file(folder / "report.html", compare_page(comparison, title=source.title))
+    with journalled(out, COMPARE_FILE, _JOURNAL, begun, execution) as (journal, folder):
+        execution.listener.begun("measuring masks")
+        failed = _measure(source, settings, compared, journal, execution)
+        comparison = _summed_up(source, settings, compared, (_entries(journal), failed), execution)
+        _write(folder, comparison, source.title)
     return Found(comparison, tuple(failed.items()), comparison.notes)
+
+
+def _options(source: Source, settings: CompareSettings) -> dict[str, Any]:
+    """What the maps depend on, by the names of `ComparisonSettings`."""
+    return {name: value for name, value in asdict(settings.maps).items() if value is not None} | {
+        "layout": source.data.dataset.layout,
+        "device": source.inspector.network.device.type,
+    }
 
 
 @dataclass
@@ -196,22 +157,23 @@ def _measure(
     settings: CompareSettings,
     compared: Sequence[Contender],
     journal: Journal,
-    progress: Progress,
+    execution: Execution,
 ) -> dict[str, str]:
     """Measure what the journal does not hold yet; why images could not be, by name.
 
     Files that cannot be read are tried again each time.
     """
     unread: dict[str, str] = {}
+    progress, batch_size = execution.listener.progress, execution.batch_size
     samples = source.side(settings.split).masked
     left = [sample for sample in samples if sample.id not in journal]
     done = len(samples) - len(left)
     progress(done, len(samples))
-    for batch in read_cases(source, left, unread, settings.batch_size):
+    for batch in read_cases(source, left, unread, batch_size):
         if batch:
             for case, entry in zip(batch, _looked_at(source, compared, batch), strict=True):
                 journal.add(case.name, entry.to_json())
-        done = min(done + settings.batch_size, len(samples))
+        done = min(done + batch_size, len(samples))
         progress(done, len(samples))
     found = {name: _Entry.model_validate(value) for name, value in journal.items()}
     unmasked = {name: entry.reason for name, entry in found.items() if entry.reason}
@@ -263,6 +225,53 @@ def _entries(journal: Journal) -> list[_Entry]:
 # -------------------------------------------------------------------------------------- summing up
 
 
+def _summed_up(
+    source: Source,
+    settings: CompareSettings,
+    compared: Sequence[Contender],
+    found: tuple[Sequence[_Entry], Mapping[str, str]],
+    execution: Execution,
+) -> Comparison:
+    """What the entries, and the reasons of those that are missing, say."""
+    (entries, failed), run, side = found, source.inspector.run, source.side(settings.split)
+    measured = [entry for entry in entries if entry.counts]
+    if not measured:
+        raise DataError(
+            f"{source.data.root}: none of the {len(side.masked)} images could be measured; the first: "
+            f"{next(iter(failed.items()))}"
+        )
+    rows = [
+        _row(each, place, measured, source.data.dataset, settings.bootstrap)
+        for place, each in enumerate(compared)
+    ]
+    return Comparison(
+        schema_version=COMPARE_SCHEMA_VERSION,
+        split=side.words,
+        backbone=run.backbone,
+        images=ImageTotals(defective=len(side.defective), with_mask=len(side.masked), measured=len(measured)),
+        rows=tuple(rows),
+        paper_order=agreement_of_orders(rows),
+        capture_seconds=float(np.mean([entry.capture_seconds for entry in entries])),
+        notes=tuple(of_each_kind(note for entry in entries for note in entry.notes)),
+        settings=ComparisonSettings(
+            run=str(source.run),
+            data=str(source.data.root),
+            **_options(source, settings),
+            stages=run.stages,
+            image_size=run.image_size,
+            run_cam=run.cam.model_dump(mode="json"),
+            run_sharpening=run.sharpening.model_dump(mode="json"),
+            run_mask=run.mask.model_dump(mode="json"),
+            batch_size=execution.batch_size,
+            bootstrap=settings.bootstrap,
+        ),
+        seed=run.seed,
+        versions=package_versions(),
+        command=execution.command,
+        failed=failures(failed),
+    )
+
+
 def _row(
     contender: Contender,
     place: int,
@@ -311,6 +320,16 @@ def _kinds(place: int, measured: Sequence[_Entry], classes: Sequence[str]) -> di
 def _hits(measured: Sequence[_Entry], place: int) -> dict[str, float]:
     counts = sum((each.peak(place) for each in measured), HitCounts())
     return {"hit_8px": hit_rate(counts), "hit_inside": inside_rate(counts)}
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def _write(folder: Path, comparison: Comparison, title: str) -> None:
+    write_json(folder / COMPARE_FILE, comparison.to_json())
+    _write_csv(folder / "compare.csv", comparison.rows)
+    write_file(folder / "compare.md", compare_markdown(comparison))
+    write_file(folder / "report.html", compare_page(comparison, title=title))
 
 
 def _write_csv(file: Path, rows: Sequence[CompareRow]) -> None:

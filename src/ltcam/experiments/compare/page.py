@@ -14,7 +14,7 @@ from ltcam.experiments.compare.comparison import (
     OrderAgreement,
     ranked,
 )
-from ltcam.experiments.pages import last_rows, markdown_of, network_row, stage_rows
+from ltcam.experiments.pages import last_rows, markdown_of, stage_rows
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import (
     NONE,
@@ -23,7 +23,7 @@ from ltcam.reports.metrics_table import (
     markdown_table,
     markdown_text,
 )
-from ltcam.reports.settings_rows import CONTRASTS, SettingRow, plain
+from ltcam.reports.settings_rows import CONTRASTS, SettingRow, network_row, plain
 
 METHOD_HEAD = ("method", "map of", "percentile", "IoU", "95 %", "precision", "recall", "F1", "hits")
 """Columns of `method_rows`; hits: share of images whose heatmap has its peak within 8 px of the true mask."""

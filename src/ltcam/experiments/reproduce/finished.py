@@ -77,7 +77,26 @@ def assemble(folder: Path, finished: Finished, *, title: str) -> Reproduction:
     Returns:
         What was written to reproduction.json.
     """
-    work, source, plan, run = finished.work, finished.source, finished.plan, finished.source.run
+    folds = _copy(folder, finished)
+    found = _together(folder, finished, folds)
+    if found.tune is not None:
+        save_figure(curve_figure(found.tune), folder / "figures", "delta")
+    write_json(folder / "reproduction.json", found.to_json())
+    published = Published.model_validate(found.compare.to_json() | {"split": found.split})
+    write_json(folder / "compare.json", published.to_json())
+    if found.folds is not None:
+        about = {"split": "folds", "backbone": finished.source.inspector.run.backbone}
+        write_json(folder / "folds.json", about | found.folds.to_json())
+    files = {name: folder / "figures" / f"{name}.png" for name in CAPTIONS}
+    pictures = {name: (file, *CAPTIONS[name]) for name, file in files.items() if file.is_file()}
+    (folder / "report.md").write_text(reproduce_markdown(found), encoding="utf-8")
+    (folder / "report.html").write_text(reproduce_page(found, pictures, title=title), encoding="utf-8")
+    return found
+
+
+def _copy(folder: Path, finished: Finished) -> list[Path]:
+    """Have the finished steps in the results' folder; the folders of the folds there."""
+    work, run = finished.work, finished.source.run
     for name in ("compare", "tune", "questions", "figures", "questions-folds"):
         if (work / name).is_dir():
             shutil.copytree(work / name, folder / name)
@@ -89,12 +108,17 @@ def assemble(folder: Path, finished: Finished, *, title: str) -> Reproduction:
         shutil.copytree(work / "folds" / fold.name / "compare", fold / "compare")
         _forget_place(fold / "compare", work)
         shutil.copy(fold_run / RUN_FILE, fold)  # classifiers are large, and nothing that is shown needs them
-    settings = source.inspector.run
-    found = Reproduction(
+    return folds
+
+
+def _together(folder: Path, finished: Finished, folds: Sequence[Path]) -> Reproduction:
+    """The numbers of all steps, read from the results' folder."""
+    source, plan, run = finished.source, finished.plan, finished.source.inspector.run
+    return Reproduction(
         schema_version=REPRODUCTION_SCHEMA_VERSION,
         kind=plan.kind,
         split=split_name(source, plan.kind),
-        run=MeasuredRun.model_validate(settings.model_dump(mode="json")),
+        run=MeasuredRun.model_validate(run.model_dump(mode="json")),
         compare=_read(folder / "compare" / COMPARE_FILE, Comparison),
         tune=_read_if_done(folder / "tune" / TUNE_FILE, Tuning),
         questions=_read_if_done(folder / "questions" / ABLATION_FILE, Answers),
@@ -102,30 +126,11 @@ def assemble(folder: Path, finished: Finished, *, title: str) -> Reproduction:
         figures=_read(folder / "figures" / FIGURES_FILE, Drawn),
         folds=summary_of_folds([_read(fold / "compare" / COMPARE_FILE, Comparison) for fold in folds]),
         plan=plan,
-        seed=settings.seed,
+        seed=run.seed,
         versions=package_versions(),
         machine=Machine(processor=platform.machine(), system=platform.system(), cores=os.cpu_count()),
         command=finished.command,
     )
-    if found.tune is not None:
-        save_figure(curve_figure(found.tune), folder / "figures", "delta")
-    write_json(folder / "reproduction.json", found.to_json())
-    published = Published.model_validate(found.compare.to_json() | {"split": found.split})
-    write_json(folder / "compare.json", published.to_json())
-    if found.folds is not None:
-        about = {"split": "folds", "backbone": settings.backbone}
-        write_json(folder / "folds.json", about | found.folds.to_json())
-    pictures = [
-        (name, folder / "figures" / f"{name}.png")
-        for name in CAPTIONS
-        if (folder / "figures" / f"{name}.png").is_file()
-    ]
-    (folder / "report.md").write_text(reproduce_markdown(found), encoding="utf-8")
-    (folder / "report.html").write_text(
-        reproduce_page(found, {name: (file, *CAPTIONS[name]) for name, file in pictures}, title=title),
-        encoding="utf-8",
-    )
-    return found
 
 
 def split_name(source: Source, kind: str) -> str:

@@ -8,7 +8,6 @@ goes on at the next epoch or image. All that the page shows is read from files o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,7 +26,6 @@ from ltcam.experiments.opened import Source
 from ltcam.experiments.reproduce.figures.draw import FIGURES_FILE, FigureSettings, make_figures
 from ltcam.experiments.reproduce.finished import Finished, assemble
 from ltcam.experiments.reproduce.reproduction import Kind, Planned, Reproduction, SyntheticSet
-from ltcam.experiments.results import Progress, Work, silent
 from ltcam.experiments.tune.measure import TUNE_FILE, TuneSettings, tune_run
 from ltcam.experiments.tune.percentile_maps import PercentileMaps
 from ltcam.jobs.execution import Execution
@@ -38,15 +36,11 @@ from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.unfinished import resumable
 from ltcam.synth import SynthesisSettings, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
-from ltcam.training.listener import Listener
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 
 REPRODUCTION_FILE = "reproduction.json"
-
-Bar = Callable[[str], AbstractContextManager[Progress]]
-"""Words for a step to a block in which its progress (done, total) is shown."""
 
 _LAYOUTS: Mapping[str, str] = {"ksdd": ksdd.NAME, "ksdd2": ksdd2.NAME}
 _WORK = "reproduction"
@@ -104,19 +98,6 @@ class AtHand:
     fold_runs: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Telling:
-    """How people hear of what happens.
-
-    Attributes:
-        bar: called once per step that takes long.
-        say: told a sentence now and then.
-    """
-
-    bar: Bar = lambda _words: nullcontext(silent)
-    say: Callable[[str], None] = lambda _sentence: None
-
-
 @dataclass(frozen=True, eq=False)
 class _Shared:
     """What all steps share. Data and runs are opened when first asked for, and once.
@@ -129,9 +110,7 @@ class _Shared:
         layout: of the data.
         run: the run's folder.
         fold_runs: those of the folds.
-        device: `auto`, `cpu` or `cuda`.
-        command: kept in the results.
-        telling: how people hear of it.
+        execution: how it is carried out.
         sources: runs that are open, by folder.
     """
 
@@ -142,9 +121,7 @@ class _Shared:
     layout: str | None
     run: Path
     fold_runs: tuple[Path, ...]
-    device: str
-    command: str
-    telling: Telling
+    execution: Execution
     sources: dict[Path, Source] = field(default_factory=dict)
 
     @cached_property
@@ -158,11 +135,15 @@ class _Shared:
 
     def source(self, run: Path) -> Source:
         if run not in self.sources:
-            self.sources[run] = Source.open(run, self.data, device=self.device)
+            self.sources[run] = Source.open(run, self.data, device=self.execution.device)
         return self.sources[run]
 
-    def work(self, out: Path, progress: Progress) -> Work:
-        return Work(out, resume=True, command=self.command, progress=progress)
+    def of_step(self, words: str) -> Execution:
+        """How a step is carried out: it goes on with what an earlier try left, and its name stands before its jobs'."""
+        listener = self.execution.listener
+        listener.begun(words)
+        named = replace(listener, begun=lambda name: listener.begun(f"{words}: {name}"))
+        return replace(self.execution, resume=True, overwrite=False, listener=named)
 
 
 @dataclass(frozen=True)
@@ -180,24 +161,16 @@ class _Step:
     do: Callable[[str], None]
 
 
-def reproduce(
-    plan: Plan,
-    work: Work,
-    at_hand: AtHand | None = None,
-    *,
-    device: str = "auto",
-    telling: Telling | None = None,
-) -> Reproduction:
+def reproduce(at_hand: AtHand, out: Path, plan: Plan, execution: Execution = Execution()) -> Reproduction:
     """Run the paper's experiments and write a page, the figures, and every number.
 
     Classifiers are trained on image labels. Masks measure, and where a choice uses them, its name says so.
 
     Args:
-        plan: what to do.
-        work: where report.html, reproduction.json, and a folder per step are written to.
         at_hand: data and runs that are there already.
-        device: `auto`, `cpu` or `cuda`.
-        telling: how people hear of it.
+        out: folder to write report.html, reproduction.json, and a folder per step to.
+        plan: what to do.
+        execution: device, what becomes of work and results that are there, who is told about progress.
 
     Returns:
         What was written to reproduction.json.
@@ -206,48 +179,53 @@ def reproduce(
         LtcamError: data, settings, weights or output that cannot be used.
         KeyboardInterrupt: saying how to continue.
     """
-    given, telling = at_hand or AtHand(), telling or Telling()
-    _check(plan, given)
-    choose_device(device)
-    layout = given.layout or _LAYOUTS.get(plan.kind)
-    with output_folder(work.out, marker=REPRODUCTION_FILE, overwrite=work.overwrite) as folder:
-        data = None if given.data is None else OpenData.open(given.data, layout, one_class=False)
+    _check(plan, at_hand)
+    choose_device(execution.device)
+    layout = at_hand.layout or _LAYOUTS.get(plan.kind)
+    resume, overwrite = execution.resume, execution.overwrite
+    with output_folder(out, marker=REPRODUCTION_FILE, overwrite=overwrite) as folder:
+        data = None if at_hand.data is None else OpenData.open(at_hand.data, layout, one_class=False)
         begun = {
             "plan": plan.values().to_json(),
             "layout": layout,
-            "run": None if given.run is None else _hash_of(given.run),
-            "fold_runs": [_hash_of(fold_run) for fold_run in given.fold_runs],
+            "run": None if at_hand.run is None else _hash_of(at_hand.run),
+            "fold_runs": [_hash_of(fold_run) for fold_run in at_hand.fold_runs],
             "data": None if data is None else data.fingerprint,
         }
-        with kept_work(work.out, _WORK, begun, resume=work.resume, overwrite=work.overwrite) as kept:
-            shared = _Shared(
-                plan,
-                kept,
-                given.data or kept / "data",
-                data,
-                layout,
-                given.run or kept / "run",
-                given.fold_runs or tuple(kept / "fold-runs" / f"fold-{n}" for n in range(1, plan.folds + 1)),
-                device,
-                work.command,
-                telling,
-            )
-            steps = _steps(shared, train_first=given.run is None)
+        with kept_work(out, _WORK, begun, resume=resume, overwrite=overwrite) as kept:
+            shared = _shared(at_hand, data, kept, plan, execution)
+            steps = _steps(shared, train_first=at_hand.run is None)
             for number, step in enumerate(steps, start=1):
                 if not step.made.is_file():
                     step.do(f"{number}/{len(steps)} {step.words}")
             finished = Finished(
-                kept, shared.source(shared.run), shared.fold_runs, plan.values(), work.command
+                kept, shared.source(shared.run), shared.fold_runs, plan.values(), execution.command
             )
-            return assemble(folder, finished, title=work.out.name)
+            return assemble(folder, finished, title=out.name)
+
+
+def _shared(at_hand: AtHand, data: OpenData | None, kept: Path, plan: Plan, execution: Execution) -> _Shared:
+    return _Shared(
+        plan=plan,
+        folder=kept,
+        root=at_hand.data or kept / "data",
+        opened=data,
+        layout=at_hand.layout or _LAYOUTS.get(plan.kind),
+        run=at_hand.run or kept / "run",
+        fold_runs=at_hand.fold_runs
+        or tuple(kept / "fold-runs" / f"fold-{number}" for number in range(1, plan.folds + 1)),
+        execution=execution,
+    )
 
 
 def _check(plan: Plan, given: AtHand) -> None:
     if plan.kind not in get_args(Kind):
         raise SettingsError(f"{plan.kind} is unknown; choose from {', '.join(get_args(Kind))}")
     if (plan.kind == "synthetic") != (given.data is None):
-        wanted = "makes its own data; leave DATA out" if given.data is not None else "needs DATA, its folder"
-        raise SettingsError(f"ltcam reproduce {plan.kind} {wanted}")
+        wanted = (
+            "makes its own data; give none" if given.data is not None else "needs data; give their folder"
+        )
+        raise SettingsError(f"{plan.kind} {wanted}")
     if plan.folds == 1 or plan.folds < 0:
         raise SettingsError(f"`folds` {plan.folds}: give 2 or more, or 0 for none")
     if given.fold_runs and plan.folds:
@@ -272,7 +250,7 @@ def _steps(shared: _Shared, *, train_first: bool) -> list[_Step]:
             plan.kind == "synthetic",
             _Step("drawing the data", shared.root / SYNTH_FILE, partial(_draw, shared)),
         ),
-        (train_first, _Step("training", shared.run / RUN_FILE, partial(_train, shared))),
+        (train_first, _Step("making a run", shared.run / RUN_FILE, partial(_train, shared))),
         (
             True,
             _Step(
@@ -314,17 +292,16 @@ def _fold_folder(shared: _Shared, number: int) -> Path:
 
 def _draw(shared: _Shared, words: str) -> None:
     wanted = shared.plan.synthetic
-    with shared.telling.bar(words) as advance:
-        synthesise(
-            shared.root,
-            SynthesisSettings(
-                surfaces=wanted.surfaces,
-                images_per_surface=wanted.images,
-                size=wanted.size,
-                seed=shared.plan.training.seed,
-            ),
-            progress=advance,
-        )
+    synthesise(
+        shared.root,
+        SynthesisSettings(
+            surfaces=wanted.surfaces,
+            images_per_surface=wanted.images,
+            size=wanted.size,
+            seed=shared.plan.training.seed,
+        ),
+        progress=shared.of_step(words).listener.progress,
+    )
 
 
 def _train(shared: _Shared, words: str) -> None:
@@ -333,64 +310,43 @@ def _train(shared: _Shared, words: str) -> None:
 
 def _train_on(shared: _Shared, data: OpenData, run: Path, words: str) -> None:
     """Train as `ltcam train` does, into `run`; continues at the next epoch with what an earlier try left."""
-    with shared.telling.bar(words) as advance:
-        train(
-            data,
-            run,
-            shared.plan.training,
-            Execution(
-                device=shared.device,
-                command=shared.command,
-                resume=resumable(run),
-                listener=Listener(
-                    say=shared.telling.say,
-                    step=lambda epoch, epochs, step, steps: advance(epoch * steps + step, epochs * steps),
-                    choosing=advance,
-                ),
-            ),
-        )
+    train(data, run, shared.plan.training, replace(shared.of_step(words), resume=resumable(run)))
 
 
 def _compare(shared: _Shared, run: Path, out: Path, words: str, *, probing: bool | None = None) -> None:
     maps = shared.plan.maps if probing is None else replace(shared.plan.maps, probing=probing)
     # An image takes minutes where channels are probed, and is what a kill loses.
-    settings = CompareSettings(maps, batch_size=1 if maps.probing else 4, bootstrap=shared.plan.bootstrap)
-    with shared.telling.bar(words) as advance:
-        compare_run(shared.source(run), settings, shared.work(out, advance))
+    execution = replace(shared.of_step(words), batch_size=1 if maps.probing else 4)
+    compare_run(shared.source(run), out, CompareSettings(maps, bootstrap=shared.plan.bootstrap), execution)
 
 
 def _tune(shared: _Shared, words: str) -> None:
     maps = PercentileMaps(positive_activations=shared.plan.maps.positive_activations)
-    with shared.telling.bar(words) as advance:
-        tune_run(
-            shared.source(shared.run),
-            TuneSettings(maps, bootstrap=shared.plan.bootstrap),
-            shared.work(shared.folder / "tune", advance),
-        )
+    settings = TuneSettings(maps, bootstrap=shared.plan.bootstrap)
+    tune_run(shared.source(shared.run), shared.folder / "tune", settings, shared.of_step(words))
 
 
 def _ablate(shared: _Shared, runs: Sequence[Path], out: Path, words: str) -> None:
     settings = AblationSettings(
         positive_activations=shared.plan.maps.positive_activations, bootstrap=shared.plan.bootstrap
     )
-    with shared.telling.bar(words) as advance:
-        ablate_runs([shared.source(run) for run in runs], settings, shared.work(out, advance))
+    ablate_runs([shared.source(run) for run in runs], out, settings, shared.of_step(words))
 
 
 def _figures(shared: _Shared, words: str) -> None:
     settings = FigureSettings(shared.plan.maps, images=shared.plan.rows)
-    with shared.telling.bar(words) as advance:
-        make_figures(
-            shared.source(shared.run),
-            settings,
-            shared.work(shared.folder / "figures", advance),
-            kept=shared.folder / "figure-maps",
-        )
+    make_figures(
+        shared.source(shared.run),
+        shared.folder / "figures",
+        settings,
+        shared.of_step(words),
+        kept=shared.folder / "figure-maps",
+    )
 
 
 def _fold(shared: _Shared, number: int, words: str) -> None:
     """Training and comparison on one fold of groups; sides that the data set names play no part."""
     run = shared.fold_runs[number - 1]
     if not (run / RUN_FILE).is_file():
-        _train_on(shared, shared.data.with_dataset(shared.folds[number - 1]), run, f"{words}: training")
-    _compare(shared, run, _fold_folder(shared, number), f"{words}: comparing", probing=False)
+        _train_on(shared, shared.data.with_dataset(shared.folds[number - 1]), run, words)
+    _compare(shared, run, _fold_folder(shared, number), words, probing=False)

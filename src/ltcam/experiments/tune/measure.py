@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,13 @@ from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PixelCounts, count_pixels, ratios_of_sums
 from ltcam.evaluation.evaluate import plain_json
 from ltcam.experiments.cases import Case, noting_warnings, of_each_kind, read_cases
-from ltcam.experiments.journal import Journal, open_journal
+from ltcam.experiments.journal import Journal, journalled
 from ltcam.experiments.opened import Side, Source
 from ltcam.experiments.pages import nan_for_none
 from ltcam.experiments.results import (
     Found,
     PixelSums,
     Values,
-    Work,
     bounded,
     failures,
     with_bounds,
@@ -54,10 +54,12 @@ from ltcam.experiments.tune.tuning import (
     Tuning,
     TuningSettings,
 )
+from ltcam.jobs.execution import Execution
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
+from ltcam.training.listener import Listener
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.reading import read_batches
@@ -156,23 +158,43 @@ class _Tuning:
             self.journal.add(f"{side}/{name}", made.to_json() | {"notes": list(notes)})
 
 
-def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found[Tuning]:
+def tune_run(
+    source: Source, out: Path, settings: TuneSettings, execution: Execution = Execution()
+) -> Found[Tuning]:
     """Measure the masks of both sides at every percentile, and choose it with and without true masks.
 
     Args:
         source: a run, and the data set it was trained on, or one with sides of its own.
+        out: folder to write tune.json, tune.csv, tune.md, report.html, curves.svg and curves.png to.
         settings: what is tuned.
-        work: where tune.json, tune.csv, tune.md, report.html, curves.svg and curves.png are written to.
+        execution: what becomes of work and results that are there, who is told about progress. Where is computed is
+            the source's.
 
     Raises:
         LtcamError: run, data, settings or output that cannot be used.
     """
     images = _choose_images(source, settings)
-    run, maps = source.inspector.run, settings.maps
-    percentiles = {"percentiles": maps.percentiles}
-    options = {
-        **percentiles,
-        **{name: value for name, value in asdict(maps).items() if name != "percentiles"},
+    begun = {
+        **plain_json(_options(source, settings)),
+        "run": "".join(source.run_hashes),
+        "data": source.data.fingerprint,
+    }
+    with journalled(out, TUNE_FILE, _JOURNAL, begun, execution) as (journal, folder):
+        execution.listener.begun("measuring masks")
+        tuned = _Tuning(source, settings.maps, journal, _counter(execution.listener, images.total))
+        for side in SIDES:
+            _measure(tuned, side, images.measured[side])
+        normal_score = _judge(tuned, images)
+        tuning = _summed_up(tuned, settings, images, normal_score, execution.command)
+        _write(folder, tuning, source.title)
+    return Found(tuning, tuple(tuned.failed.items()), tuning.notes)
+
+
+def _options(source: Source, settings: TuneSettings) -> dict[str, Any]:
+    """What the masks depend on, by the names of `TuningSettings`."""
+    run = source.inspector.run
+    return {
+        **asdict(settings.maps),
         "train_images": settings.train_images,
         "rule_images": settings.rule_images,
         "stages": run.stages,
@@ -180,50 +202,12 @@ def tune_run(source: Source, settings: TuneSettings, work: Work) -> Found[Tuning
         "layout": source.data.dataset.layout,
         "device": source.inspector.network.device.type,
     }
-    begun = {**plain_json(options), "run": "".join(source.run_hashes), "data": source.data.fingerprint}
-    with (
-        open_journal(work.out, _JOURNAL, begun, resume=work.resume, overwrite=work.overwrite) as journal,
-        output_folder(work.out, marker=TUNE_FILE, overwrite=work.overwrite) as folder,
-    ):
-        tuned = _Tuning(source, maps, journal, _counter(work, images.total))
-        for side in SIDES:
-            _measure(tuned, side, images.measured[side])
-        normal_score = _judge(tuned, images)
-        tuning = Tuning(
-            schema_version=TUNE_SCHEMA_VERSION,
-            backbone=run.backbone,
-            sides={side: _side(tuned, side, images) for side in SIDES},
-            rule=RULE,
-            rules=tuple(
-                TunedRule(name=rule.name, title=rule.title, sentence=rule.sentence) for rule in RULES
-            ),
-            judged=Judged(images=len(tuned.entries("rule")), normal_score=normal_score),
-            methods=tuple(_method(tuned, method, settings.bootstrap) for method in maps.methods),
-            notes=tuple(
-                of_each_kind(
-                    note for value in journal.values() for note in _Entry.model_validate(value).notes
-                )
-            ),
-            settings=TuningSettings(
-                run=str(source.run), data=str(source.data.root), **options, bootstrap=settings.bootstrap
-            ),
-            seed=run.seed,
-            versions=package_versions(),
-            command=work.command,
-            failed=failures(tuned.failed),
-        )
-        write_json(folder / TUNE_FILE, tuning.to_json())
-        _write_csv(folder / "tune.csv", tuning.methods)
-        write_file(folder / "tune.md", tune_markdown(tuning))
-        write_file(folder / "report.html", tune_page(tuning, title=source.title))
-        save_figure(curve_figure(tuning), folder, "curves")
-    return Found(tuning, tuple(tuned.failed.items()), tuning.notes)
 
 
-def _counter(work: Work, total: int) -> Callable[[], None]:
+def _counter(listener: Listener, total: int) -> Callable[[], None]:
     """Progress by one image at each call."""
     numbers = iter(range(1, total + 1))
-    return lambda: work.progress(next(numbers), total)
+    return lambda: listener.progress(next(numbers), total)
 
 
 def _choose_images(source: Source, settings: TuneSettings) -> _Images:
@@ -314,6 +298,34 @@ def _resized(
 # -------------------------------------------------------------------------------------- summing up
 
 
+def _summed_up(
+    tuned: _Tuning, settings: TuneSettings, images: _Images, normal_score: float | None, command: str
+) -> Tuning:
+    """What the journal says."""
+    source, maps = tuned.source, tuned.maps
+    entries = [_Entry.model_validate(value) for value in tuned.journal.values()]
+    return Tuning(
+        schema_version=TUNE_SCHEMA_VERSION,
+        backbone=source.inspector.run.backbone,
+        sides={side: _side(tuned, side, images) for side in SIDES},
+        rule=RULE,
+        rules=tuple(TunedRule(name=rule.name, title=rule.title, sentence=rule.sentence) for rule in RULES),
+        judged=Judged(images=len(tuned.entries("rule")), normal_score=normal_score),
+        methods=tuple(_method(tuned, method, settings.bootstrap) for method in maps.methods),
+        notes=tuple(of_each_kind(note for entry in entries for note in entry.notes)),
+        settings=TuningSettings(
+            run=str(source.run),
+            data=str(source.data.root),
+            **_options(source, settings),
+            bootstrap=settings.bootstrap,
+        ),
+        seed=source.inspector.run.seed,
+        versions=package_versions(),
+        command=command,
+        failed=failures(tuned.failed),
+    )
+
+
 def _side(tuned: _Tuning, name: str, images: _Images) -> SideTotals:
     measured, side = len(tuned.entries(name)), images.sides[name]
     if not measured:
@@ -390,6 +402,17 @@ def _choices(chosen: Mapping[str, int | None], test_iou: Mapping[int, float | No
         )
         for rule, percentile in chosen.items()
     )
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def _write(folder: Path, tuning: Tuning, title: str) -> None:
+    write_json(folder / TUNE_FILE, tuning.to_json())
+    _write_csv(folder / "tune.csv", tuning.methods)
+    write_file(folder / "tune.md", tune_markdown(tuning))
+    write_file(folder / "report.html", tune_page(tuning, title=title))
+    save_figure(curve_figure(tuning), folder, "curves")
 
 
 def _write_csv(file: Path, methods: Iterable[TunedMethod]) -> None:

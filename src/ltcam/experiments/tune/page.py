@@ -10,7 +10,6 @@ from ltcam.experiments.pages import (
     last_rows,
     markdown_of,
     nan_for_none,
-    network_row,
     signed,
     stage_rows,
 )
@@ -19,7 +18,7 @@ from ltcam.experiments.tune.tuning import SIDES, Choice, TunedMethod, Tuning
 from ltcam.reports.drawing import Axis, chart_uri, line_chart
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
-from ltcam.reports.settings_rows import SettingRow
+from ltcam.reports.settings_rows import SettingRow, network_row
 
 HEAD = ("method", "chosen by", "sees masks", "percentile", "IoU (test)", "behind the train masks' choice")
 """Columns of `choice_rows`."""

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, FullGrad, Truncation, capture, full_grad_sweep, sweep
+from ltcam.cam import CAM, FullGrad, Truncation, full_grad_sweep, sweep
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.runs.inspector import Inspector
-from ltcam_runtime.errors import RunError, SettingsError
+from ltcam.runs.network import named_errors
+from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.images import resize, resize_heatmap
 
 PERCENTILES = (*range(0, 100, 10), 95, 99)
@@ -81,10 +82,9 @@ def heatmaps_by_percentile(
     Raises:
         RunError: the run cannot be used on images.
     """
-    images = inspector.network.batch([resized])
-    target = inspector.network.target
-    try:
-        captured = capture(inspector.network.classifier, images, target, layers=inspector.run.stages)
+    network = inspector.network
+    captured = network.capture([resized], inspector.run.stages)
+    with named_errors():  # of a network that a method cannot work on
         answers = sweep(
             captured,
             list(_GRADIENT_METHODS.values()),
@@ -96,11 +96,10 @@ def heatmaps_by_percentile(
                 yield method, percentile, _pixels(next(answers).heatmaps)
         if maps.full_grad:
             base = FullGrad(Truncation(0, maps.scope))
-            found = full_grad_sweep(inspector.network.classifier, images, target, maps.made_at, base=base)
+            images, target = network.batch([resized]), network.target
+            found = full_grad_sweep(network.classifier, images, target, maps.made_at, base=base)
             for percentile, (_, heatmaps) in zip(maps.made_at, found, strict=True):
                 yield _FULL_GRAD, percentile, _pixels(heatmaps)
-    except (ValueError, RuntimeError) as error:  # a network that a method cannot work on, or no memory left
-        raise RunError(f"the run cannot be used on images: {error}") from error
 
 
 def _pixels(heatmaps: Tensor) -> Heatmap:

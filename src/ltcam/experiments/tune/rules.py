@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ltcam_runtime.masks import otsu_level, quantise
 
 AREA_PRICE = 0.1
-"""How much of the score drop the whole area of the untruncated map's mask is worth, as in the choice of the
-sharpening."""
+"""How much of the score drop the whole area of the untruncated map's mask is worth."""
 
 _RING = 0.04  # of the shorter side: how far around a mask its surroundings reach
 

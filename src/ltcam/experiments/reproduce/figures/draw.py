@@ -32,7 +32,8 @@ from ltcam.experiments.reproduce.figures.plates import (
     truncation_figure,
 )
 from ltcam.experiments.reproduce.reproduction import Drawn, DrawnImage, DrawnMap
-from ltcam.experiments.results import Work, write_json
+from ltcam.experiments.results import write_json
+from ltcam.jobs.execution import Execution
 from ltcam.reports.drawing import save_figure
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError
@@ -79,7 +80,14 @@ class FigureSettings:
     images: int = 3
 
 
-def make_figures(source: Source, settings: FigureSettings, work: Work, *, kept: Path | None = None) -> Drawn:
+def make_figures(
+    source: Source,
+    out: Path,
+    settings: FigureSettings,
+    execution: Execution = Execution(),
+    *,
+    kept: Path | None = None,
+) -> Drawn:
     """Draw a run's figures of a data set: stages, methods, truncation and layers, as PNG and SVG.
 
     The images are chosen by rule: those that are measured are sorted by the share of their pixels that is
@@ -87,8 +95,9 @@ def make_figures(source: Source, settings: FigureSettings, work: Work, *, kept: 
 
     Args:
         source: run and data.
+        out: folder to write the figures and figures.json to.
         settings: what is drawn.
-        work: where the figures and figures.json are written to.
+        execution: what becomes of figures that are there, who is told about progress.
         kept: folder to keep the maps of finished images in, to continue from after a kill; None keeps none.
 
     Returns:
@@ -104,7 +113,8 @@ def make_figures(source: Source, settings: FigureSettings, work: Work, *, kept: 
             f"{source.data.root}: no defective image ({side.words}) has a mask that can be read, so none can be shown"
         )
     inspector, percentile = source.inspector, settings.maps.percentile
-    with output_folder(work.out, marker=FIGURES_FILE, overwrite=work.overwrite) as folder:
+    with output_folder(out, marker=FIGURES_FILE, overwrite=execution.overwrite) as folder:
+        execution.listener.begun("making maps")
         compared = shown_contenders(inspector, settings.maps)
         rows = []
         for done, pictured in enumerate(chosen, start=1):
@@ -119,7 +129,7 @@ def make_figures(source: Source, settings: FigureSettings, work: Work, *, kept: 
                 )
             answers = zip(compared, maps.methods, strict=True)
             rows.append(_Row(pictured, shown, maps, tuple(answer_of(*each, shown) for each in answers)))
-            work.progress(done, len(chosen))
+            execution.listener.progress(done, len(chosen))
         for name, figure in _figures(inspector, compared, rows, percentile).items():
             save_figure(figure, folder, name)
         found = _facts(inspector, compared, rows, side.words, percentile)

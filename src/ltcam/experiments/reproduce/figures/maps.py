@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltcam.cam import CAM, FullGrad, Truncation, capture, capture_biases, fuse
-from ltcam.cam.targets import TargetFunction
+from ltcam.cam import CAM, FullGrad, Truncation, capture_biases, fuse
 from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import count_pixels, iou
@@ -24,6 +23,7 @@ from ltcam.experiments.compare.contenders import Contender, ContenderSettings, c
 from ltcam.experiments.reproduce.figures.grid import Head, Shown
 from ltcam.experiments.reproduce.figures.plates import Answer, spread
 from ltcam.runs.inspector import Inspector
+from ltcam.runs.network import named_errors
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.images import read_image, resize
@@ -151,10 +151,10 @@ def maps_of(
     if kept is not None and kept.is_file():
         return _unpacked(kept)
     resized = resize(shown.image, inspector.run.image_size)
-    images = inspector.network.batch([resized])
     truncation = Truncation(settings.percentile)
-    stages, cut_stages = _stage_maps(inspector, images, truncation, settings.positive_activations)
-    numbers, layers, cut_layers = _layer_maps(inspector, images, truncation)
+    with named_errors():  # of a network that a method cannot work on
+        stages, cut_stages = _stage_maps(inspector, resized, truncation, settings.positive_activations)
+        numbers, layers, cut_layers = _layer_maps(inspector, resized, truncation)
     _, answers = look(inspector, compared, [resized])
     found = ImageMaps(
         stages, cut_stages, layers, cut_layers, numbers, tuple(each.heatmaps[0] for each in answers)
@@ -198,10 +198,10 @@ def layer_heads(maps: ImageMaps) -> list[Head]:
 
 
 def _stage_maps(
-    inspector: Inspector, images: Tensor, truncation: Truncation, positive_activations: bool
+    inspector: Inspector, resized: NDArray[np.uint8], truncation: Truncation, positive_activations: bool
 ) -> tuple[tuple[Map, ...], tuple[Map, ...]]:
     plain = CAM("grad-cam", layers=inspector.run.stages, positive_activations=positive_activations)
-    captured = capture(inspector.network.classifier, images, _target(inspector), layers=inspector.run.stages)
+    captured = inspector.network.capture([resized], inspector.run.stages)
     found = []
     for cam in (plain, replace(plain, truncation=truncation)):
         maps = cam.stage_maps(captured)
@@ -210,20 +210,17 @@ def _stage_maps(
 
 
 def _layer_maps(
-    inspector: Inspector, images: Tensor, truncation: Truncation
+    inspector: Inspector, resized: NDArray[np.uint8], truncation: Truncation
 ) -> tuple[tuple[int, ...], tuple[Map, ...], tuple[Map, ...]]:
     """Numbers of the layers shown, from 1 in the order of execution, and both methods' maps of them and in all."""
-    captured = capture_biases(inspector.network.classifier, images, _target(inspector))
+    network = inspector.network
+    captured = capture_biases(network.classifier, network.batch([resized]), network.target)
     found = []
     for method in (FullGrad(), FullGrad(truncation)):
         maps = method.layer_maps(captured)
         chosen = spread(len(maps))
         found.append(_arrays([*(maps[place] for place in chosen), method.heatmaps(captured)]))
     return tuple(place + 1 for place in chosen), found[0], found[1]
-
-
-def _target(inspector: Inspector) -> TargetFunction:
-    return inspector.network.target
 
 
 def _arrays(maps: Sequence[Tensor]) -> tuple[Map, ...]:

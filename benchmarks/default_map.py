@@ -31,8 +31,9 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precisio
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 Setting = tuple[str, str, str, Fusion, StageScale]
 Size = tuple[int, int]

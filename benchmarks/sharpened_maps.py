@@ -23,8 +23,9 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, r
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.inspector import make_mask, sharpened
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 METHODS = ("layer-cam", "hires-cam")
 STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))

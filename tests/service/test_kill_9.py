@@ -19,7 +19,8 @@ import pytest
 from tests.service.conftest import png
 
 from ltcam.service.history import open_history
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 
 pytestmark = pytest.mark.slow
 

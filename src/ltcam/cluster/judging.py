@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ltcam.cluster.manifest import Listed, read_bytes
 from ltcam.jobs.models import Model
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.coco import compress, run_lengths
 

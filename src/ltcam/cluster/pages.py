@@ -15,9 +15,9 @@ from ltcam.cluster.reading import Differences, Drift
 from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import resize
 from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import resize
 
 MOST_PICTURES = 200
 """Pictures on one page; a query's limit asks for fewer."""

@@ -29,7 +29,9 @@ from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import load_mask, more_pictures, read_image
+from ltcam_runtime.image_headers import more_pictures
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import load_mask
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 from ltcam_runtime.settings import WHITE

@@ -26,7 +26,6 @@ from ltcam_runtime.errors import ExportError, InputError, OutputError, RunError,
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
-from ltcam_runtime.images import resize
 from ltcam_runtime.onnx_files import check
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
 from ltcam_runtime.parity import Comparison, gate, mask_iou
@@ -40,6 +39,7 @@ from ltcam_runtime.part_files import (
     Origin,
     Part,
 )
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32

@@ -53,7 +53,7 @@ from ltcam.training.settings import StudentSettings
 from ltcam.training.student_module import StudentModule
 from ltcam.training.train import training_evidence
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 LEAST_EPOCH = 256

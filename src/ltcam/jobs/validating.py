@@ -16,7 +16,7 @@ from ltcam.reports.examples import ExamplePicture
 from ltcam.runs.inspector import Inspector
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.verdicts import decide
 
 _AT_ONCE = 8

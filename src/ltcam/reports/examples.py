@@ -14,8 +14,8 @@ from ltcam.data.dataset import OK
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR
 from ltcam.reports.html import image_uri
 from ltcam.reports.metrics_table import fraction
-from ltcam_runtime.images import resize
 from ltcam_runtime.marking import Line, draw_outline
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Verdict
 
 

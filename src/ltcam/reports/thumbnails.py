@@ -11,9 +11,10 @@ from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_marks
 from ltcam.reports.html import image_uri
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
 from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.reading import read_all
+from ltcam_runtime.resizing import resize
 
 CONTOUR = (255, 45, 150)
 """RGB of the outlines."""

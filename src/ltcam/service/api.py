@@ -36,7 +36,8 @@ from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
 from ltcam_runtime.folders import why_not_written
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides

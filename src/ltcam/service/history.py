@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ltcam.service.ledger import GENESIS, Broken, Finding, Record, chained, instant, verify
 from ltcam.service.tables import chain_head, inspections, outbox, reviews
 from ltcam_runtime.errors import InputError, OutputError, SettingsError
-from ltcam_runtime.images import read_mask
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.results import Decision
 
 REMOVED = ("image", "mask", "heatmap")

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
+from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.encoding import png_options, write_picture
 from ltcam_runtime.writers.protocol import FolderWriter

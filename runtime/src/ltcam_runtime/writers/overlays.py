@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.marking import DARK, Line, draw_outline
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.results import Inspection, Region, Verdict
 from ltcam_runtime.writers.encoding import write_picture
 from ltcam_runtime.writers.protocol import FolderWriter

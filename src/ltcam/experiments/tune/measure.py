@@ -58,9 +58,9 @@ from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import output_folder, write_file
-from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.reading import read_batches
+from ltcam_runtime.resizing import resize_heatmap
 
 TUNE_FILE = "tune.json"
 TUNE_SCHEMA_VERSION = 1

@@ -17,7 +17,7 @@ from ltcam.cam import CAM, FullGrad, Truncation, capture, full_grad_sweep, sweep
 from ltcam.cam.truncation import Reading, Scope
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import RunError, SettingsError
-from ltcam_runtime.images import resize, resize_heatmap
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 PERCENTILES = (*range(0, 100, 10), 95, 99)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from ltcam_runtime.image_headers import more_pictures
 from ltcam_runtime.images import read_image
 from ltcam_runtime.mask_reading import load_mask
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.processors import allowed_processors
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 from ltcam_runtime.settings import WHITE
 
@@ -127,7 +127,7 @@ class _Facts:
 def _facts_of_all(samples: Sequence[Sample], white: int | None, progress: Progress | None) -> list[_Facts]:
     found: list[_Facts] = []
     files = ((str(index), sample.path) for index, sample in enumerate(samples))
-    workers = Workers(count=min(8, os.cpu_count() or 1), bytes_per_pixel=READING_BYTES_PER_PIXEL)
+    workers = Workers(count=min(8, allowed_processors()), bytes_per_pixel=READING_BYTES_PER_PIXEL)
     for outcome in read_all(files, lambda index, _path: _facts(samples[int(index)], white), workers):
         found.append(outcome.value or _without_image(samples[len(found)], outcome.reason))
         if progress is not None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from ltcam_runtime.errors import RunError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
 from ltcam_runtime.settings import WHITE, CamSettings, InspectionSettings, NetworkSize, Settings, first_field
@@ -183,7 +184,7 @@ def _read(path: Path) -> bytes:
             raise RunError(f"{path} has {size:,} bytes; an exported inspector has at most {_LARGEST_FILE:,}")
         return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise RunError(f"{path} {why_not_read(error)}") from error
 
 
 def _part(path: Path, text: str) -> Part:

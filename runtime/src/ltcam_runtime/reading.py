@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ltcam_runtime.decoding import DEFAULT_MAX_PIXELS
 from ltcam_runtime.errors import InputError, LtcamError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.image_headers import image_size
 from ltcam_runtime.images import read_image
 from ltcam_runtime.resizing import resize
@@ -290,7 +291,7 @@ def _work(
                     raise
                 reason = _of_file(error, file)
             except OSError as error:
-                reason = f"cannot be read: {error.strerror or error}"
+                reason = why_not_read(error)
         reasons.append(reason)
     results = iter(then(values) if values else ())
     return [

@@ -28,6 +28,7 @@ from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.image_headers import more_pictures
 from ltcam_runtime.images import read_image
 from ltcam_runtime.mask_reading import load_mask
@@ -169,7 +170,7 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
     except InputError as error:
         return None, f"{error.path}: {error.reason}", ""
     except OSError as error:
-        return None, f"{sample.mask}: {_words(error)}", ""
+        return None, f"{sample.mask}: {why_not_read(error)}", ""
     if mask.levels <= 2 or mask.threshold == 0 or sample.mask_threshold is not None:
         return mask.marks, "", ""
     return (
@@ -177,10 +178,6 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
         "",
         f"the mask has {mask.levels} grey levels; above {mask.threshold:g} is taken for defect",
     )
-
-
-def _words(error: OSError) -> str:
-    return f"cannot be read ({error.strerror or error})"
 
 
 def _mask_like(image: NDArray[np.uint8]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.image_headers import image_size
 from ltcam_runtime.images import sixteen_bit_peak, to_pixels
 from ltcam_runtime.reading import available_memory
@@ -102,4 +103,4 @@ def content_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})") from None
+        raise InputError(path, why_not_read(error)) from None

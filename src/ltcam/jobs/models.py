@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ltcam.runs.memory import keep_freed_memory
 from ltcam_runtime.exported import Inspector as ExportedInspector
+from ltcam_runtime.files import file_sha256
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.results import Inspection
@@ -101,15 +102,13 @@ def model_of(
         settings: what it inspects with, as JSON values.
         weights: the file whose bytes identify the model.
     """
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Model(
         path.resolve().name,
         path,
         inspector,
         tuple(classes),
         settings,
-        digest,
+        file_sha256(weights),
         hash_of_settings(settings),
     )
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.files import why_not_read
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
@@ -218,9 +219,7 @@ def _upgraded(values: Any) -> Any:
 
 def pack(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
     """A picture (H, W) or (H, W, 3) RGB as a PNG in base64."""
-    stored = picture[..., ::-1] if picture.ndim == 3 else picture
-    _, encoded = cv2.imencode(".png", stored)
-    return base64.b64encode(encoded.tobytes()).decode("ascii")
+    return base64.b64encode(encoded(".png", picture)).decode("ascii")
 
 
 def unpack(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import png_options, write_picture
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import png_options, write_picture
 from ltcam_runtime.writers.protocol import FolderWriter
 
 _LONG_SIDE = 1024  # of a picture
@@ -54,7 +54,7 @@ class HeatmapWriter(FolderWriter):
             resize(image, (height, width)), inspection.heatmap, strength(inspection.score, self._threshold)
         )
         path = self.path(inspection, ".jpg")
-        write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
+        write_picture(path, picture, _JPEG)
 
 
 def strength(score: float, threshold: float) -> float:

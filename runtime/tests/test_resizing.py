@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ltcam_runtime.resizing import resize, resize_heatmap
+from ltcam_runtime.resizing import fitted_size, resize, resize_heatmap
 
 RNG = np.random.default_rng(7)
 
@@ -65,3 +65,17 @@ def test_resize_never_returns_its_input_and_refuses_no_size() -> None:
     for size in ((0, 2), (2, -1)):
         with pytest.raises(ValueError, match="at least 1"):
             resize(image, size)
+
+
+@pytest.mark.parametrize(
+    ("size", "enlarge", "fitted"),
+    [
+        ((100, 50), False, (40, 20)),
+        ((50, 100), True, (20, 40)),
+        ((10, 20), False, (10, 20)),
+        ((10, 20), True, (20, 40)),
+        ((1, 1000), False, (1, 40)),
+    ],
+)
+def test_a_size_fits_a_longest_side(size: tuple[int, int], enlarge: bool, fitted: tuple[int, int]) -> None:
+    assert fitted_size(size, 40, enlarge=enlarge) == fitted

@@ -39,6 +39,19 @@ def resize_heatmap(heatmap: NDArray[np.float32], size: tuple[int, int]) -> NDArr
     return _resized(heatmap.astype(np.float32, copy=False), _checked_size(size), cv2.INTER_LINEAR)
 
 
+def fitted_size(size: tuple[int, int], longest: int, *, enlarge: bool = False) -> tuple[int, int]:
+    """(height, width) of the same shape with the longer side at `longest`, each at least 1.
+
+    Args:
+        size: (height, width) that there is.
+        longest: side wanted, in pixels.
+        enlarge: whether what is smaller grows to it, too; otherwise it stays as it is.
+    """
+    scale = longest / max(size) if enlarge else min(1.0, longest / max(size))
+    height, width = (max(1, round(scale * side)) for side in size)
+    return height, width
+
+
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
     if height < 1 or width < 1:

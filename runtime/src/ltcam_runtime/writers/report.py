@@ -15,6 +15,7 @@ from ltcam_runtime.encoding import write_picture
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.pages.results import ResultRecord, ResultsPage, results_page
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import fitted_size
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.overlays import draw_found
 
@@ -64,9 +65,7 @@ class ReportWriter:
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the thumbnail of one inspection and remember what is said of it."""
         name = self._names(inspection.image)
-        height, width = inspection.size
-        scale = min(1.0, _LONG_SIDE / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
+        size = fitted_size(inspection.size, _LONG_SIDE)
         picture = draw_found(image, inspection.mask, inspection.heatmap, inspection.regions, size)
         path = self._folder / "thumbnails" / f"{name}.jpg"
         write_picture(path, picture, _JPEG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -14,8 +15,31 @@ _PAGED = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF")
 """How files of formats begin that are used for several pictures, but for PNG."""
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself.
+
+    Attributes:
+        mode: how its pixels are stored, in Pillow's names.
+        more_pictures: whether pages or frames follow the first one, the only one that is read.
+    """
+
+    mode: str
+    more_pictures: bool
+
+
+def header(path: Path | str) -> Header:
+    """What an image file says of itself before its pixels.
+
+    Raises:
+        InputError: missing, unreadable or not an image.
+    """
+    with opened(path) as (image, _):
+        return Header(image.mode, _more_pictures(image))
+
+
 def has_pages(path: Path | str) -> bool:
-    """Whether pages or frames follow the first one of an image file, the only one that is read.
+    """As `Header.more_pictures`, without a decoder where the first bytes say that there is one picture.
 
     Raises:
         InputError: missing, unreadable or not an image.
@@ -23,9 +47,8 @@ def has_pages(path: Path | str) -> bool:
     with opened_file(Path(path)) as stream, decoding_errors(path):
         head = stream.read(256)
     if not head.startswith(_PAGED) and not (head.startswith(b"\x89PNG") and b"acTL" in head):
-        return False  # without asking a decoder
-    with opened(path) as (image, _):
-        return more_pictures(image)
+        return False
+    return header(path).more_pictures
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
@@ -40,7 +63,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     return (width, height) if is_transposed(orientation) else (height, width)
 
 
-def more_pictures(image: Image.Image) -> bool:
+def _more_pictures(image: Image.Image) -> bool:
     """Whether pages or frames follow the first one; what is no picture of its own is none."""
     if image.format not in _SEVERAL_PICTURES:
         return False

@@ -53,7 +53,7 @@ def predict(
     Args:
         run: run folder, or a file that `ltcam export` wrote.
         inputs: files, folders (searched for images), globs, CSV manifests; one or several.
-        out: folder to write; whole or not there.
+        out: folder to write; whole or not there. Where no file could be inspected, it is left as it was.
         settings: what to save beside the tables and the page, and what to use instead of the run's settings.
         execution: device, batch size, threads, cascade, what becomes of results that are there, who is told.
 

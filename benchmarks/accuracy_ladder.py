@@ -46,7 +46,7 @@ def rungs(inspector: Inspector) -> dict[str, Inspector]:
 
 def measure(run: Path, data: Path) -> dict[str, Any]:
     inspector = Inspector.load(run)
-    samples, side = choose_samples(OpenData.open(data, one_class=True), run, "test")
+    samples, side = choose_samples(OpenData.open(data), run, "test")
     chosen = [sample for sample in samples if sample.defective and sample.mask is not None]
     rows = {}
     for name, rung in rungs(inspector).items():

@@ -55,8 +55,9 @@ from ltcam.data.layouts import read_dataset
 from ltcam.models.classifier import build_classifier
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import make_cam
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize
 
 ONE, FOUR, QUARTER = "1 x 3 x 256 x 704", "4 x 3 x 640 x 256", "1 x 3 x 128 x 352"
 SIZES = {ONE: (1, 3, 256, 704), FOUR: (4, 3, 640, 256), QUARTER: (1, 3, 128, 352)}

@@ -31,8 +31,9 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels, f1, iou, precisio
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 Setting = tuple[str, str, str, Fusion, StageScale]
 Size = tuple[int, int]
@@ -59,7 +60,7 @@ def settings_of_all() -> list[Setting]:
 def measure(run: Path, data: Path, split: str, positive: bool) -> dict[str, dict[str, float]]:
     """Pooled pixel metrics per setting over the defective images of one side."""
     inspector = Inspector.load(run)
-    samples, side = choose_samples(OpenData.open(data, one_class=True), run, split)
+    samples, side = choose_samples(OpenData.open(data), run, split)
     samples = tuple(sample for sample in samples if sample.defective and sample.mask is not None)
     Console().print(f"{run}: {len(samples)} defective images, {side}")
     counts = {setting: PixelCounts(0, 0, 0, 0) for setting in settings_of_all()}

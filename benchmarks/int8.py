@@ -32,7 +32,7 @@ from ltcam.runs.folder import read_run
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.exported import Inspector
 from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Verdict
 
 CALIBRATED = 64

@@ -25,7 +25,8 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.predicting import find_inputs, predict
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
+from ltcam_runtime.resizing import resize
 
 
 def bare_seconds(inspector: Inspector, files: Sequence[tuple[str, Path]], batch_size: int) -> float:

@@ -23,8 +23,9 @@ from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, precision, r
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.sides import choose_samples
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.inspector import make_mask, sharpened
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 METHODS = ("layer-cam", "hires-cam")
 STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
@@ -32,7 +33,7 @@ STAGES = ((3,), (2, 3), (3, 4), (2, 3, 4), (1, 2, 3, 4, 5))
 
 def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
     inspector = Inspector.load(run)
-    opened = OpenData.open(data, one_class=True)
+    opened = OpenData.open(data)
     samples = [
         sample
         for side in ("val", "train")

@@ -17,7 +17,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from ltcam.cli.process import allowed_processors
+from ltcam_runtime.processors import allowed_processors
 
 STEP = """
 import sys, time, torch

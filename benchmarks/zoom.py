@@ -34,8 +34,8 @@ from ltcam.synth.defects import Shape
 from ltcam.synth.surfaces import Surface, draw_lot, draw_surface, expose, quantised
 from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.images import read_mask
 from ltcam_runtime.inspector import Inspector as AnyInspector
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.settings import Overrides
 
 Pixels = NDArray[np.uint8]

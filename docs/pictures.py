@@ -28,7 +28,9 @@ from PIL import Image
 
 from ltcam.cam import CAM, Truncation
 from ltcam.runs.inspector import Inspector
-from ltcam_runtime.images import read_image, read_mask, resize
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
 from ltcam_runtime.writers.overlays import draw_overlay

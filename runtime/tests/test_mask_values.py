@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ltcam_runtime.images import load_mask, read_mask
+from ltcam_runtime.mask_reading import load_mask, read_mask
 from ltcam_runtime.mask_values import suitable_threshold
 
 SHAPE = np.zeros((60, 80), np.uint8)

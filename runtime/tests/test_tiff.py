@@ -15,7 +15,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 
 RNG = np.random.default_rng(5)
 SIZE = (18, 22)

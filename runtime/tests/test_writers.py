@@ -18,7 +18,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from ltcam_runtime.folders import output_folder
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.regions import find_regions

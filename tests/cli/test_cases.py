@@ -30,7 +30,8 @@ from tests.cli.conftest import CommandLine
 
 from ltcam.data.layouts import read_dataset
 from ltcam.data.truth import read_truth
-from ltcam_runtime.images import load_mask, read_image
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import load_mask
 
 Call = Callable[..., Any]
 

@@ -317,10 +317,29 @@ def test_nothing_to_inspect(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path
     assert result.code == 2
     assert said in result.err
     assert "Traceback" not in result.err
-    if what != "only broken":
-        assert left_in(tmp_path) == ["empty"]
-    else:  # the list of what failed, and why, is kept
-        assert "cut short" in (tmp_path / "out" / "predictions.csv").read_text()
+    assert left_in(tmp_path) == ["empty"]
+
+
+def test_where_all_inputs_fail_nothing_is_written(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """All are named, since no table names them; results that are there stay."""
+    out = tmp_path / "out"
+    assert ltcam("predict", trained, data / "hole" / "00.png", "--out", out).code == 0
+    before = (out / "predictions.json").read_bytes()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for number in range(30):
+        (broken / f"{number}.png").write_text("no image")
+    result = ltcam("predict", trained, broken, "--out", out, "--overwrite", "--json")
+    assert result.code == 2
+    assert (out / "predictions.json").read_bytes() == before
+    summary = json.loads(result.out)
+    assert (summary["inspected"], len(summary["failed"])) == (0, 30)
+    assert result.err.count("not an image file") == 30
+    assert "0 images inspected, 30 failed; nothing was written" in result.err
+    assert "report.html" not in result.err
+    assert "predictions.csv" not in result.err
 
 
 # ------------------------------------------------------------------------------------ what is refused

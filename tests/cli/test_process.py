@@ -20,6 +20,7 @@ from PIL import Image
 from tests.cli.conftest import CommandLine
 
 from ltcam.cli import process as module
+from ltcam_runtime.processors import allowed_processors
 
 Call = Callable[..., Any]
 
@@ -275,19 +276,12 @@ def test_threads_that_wait_do_not_spin(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.delenv(name)
     with module.environment_for(str(tmp_path)):
         assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-        assert os.environ["OMP_NUM_THREADS"] == str(module.allowed_processors())
+        assert os.environ["OMP_NUM_THREADS"] == str(allowed_processors())
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     with module.environment_for(str(tmp_path)):
         assert os.environ["OMP_NUM_THREADS"] == "7"  # the user's
     assert os.environ["OMP_NUM_THREADS"] == "7"
-
-
-def test_processors_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    for quota, allowed in ((float("inf"), 8), (2.5, 3), (0.4, 1)):
-        monkeypatch.setattr(module, "_quota", lambda quota=quota: quota)
-        assert module.allowed_processors() == allowed
 
 
 def test_decoders_do_not_warn_without_a_name(ltcam: Call, trained: Path, data: Path, tmp_path: Path) -> None:

@@ -90,6 +90,13 @@ def test_one_fault_of_each_kind(clean: None, paint: Paint, mark: Paint, tmp_path
     assert sum(count for _, count in report.sizes) == report.images - 2
 
 
+def test_large_images_have_a_mode_like_others(
+    clean: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 64)  # Pillow's limit is not ours
+    assert check_dataset(read_dataset(tmp_path)).modes == {"RGB": 24}
+
+
 def test_json_is_plain_and_complete(clean: None, tmp_path: Path) -> None:
     (tmp_path / "good/lot1/1.png").write_text("no image")
     values = json.loads(json.dumps(check_dataset(read_dataset(tmp_path)).to_json()))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,8 @@ from PIL import Image
 
 from ltcam.data import duplicates as dup
 from ltcam.data.dataset import Dataset, Sample
-from ltcam.data.duplicates import DuplicateGroup, Kind, file_sha256, find_duplicates, merge_groups
+from ltcam.data.duplicates import DuplicateGroup, Kind, find_duplicates, merge_groups
 from ltcam.data.layouts import read_dataset
-from ltcam_runtime.errors import InputError
 
 
 def surface(seed: int, size: tuple[int, int] = (360, 300)) -> NDArray[np.uint8]:
@@ -242,9 +240,3 @@ def test_ksdd_has_three_commutators_twice(ksdd_folder: Path) -> None:
     }
     assert [len(group.ids) for group in found] == [2] * 24
     assert len({s.group for s in merge_groups(dataset, found).samples}) == 47
-
-
-def test_a_pipe_has_no_hash(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "weights.safetensors")
-    with pytest.raises(InputError, match="not a regular file"):
-        file_sha256(tmp_path / "weights.safetensors")

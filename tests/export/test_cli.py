@@ -88,3 +88,16 @@ def test_ltcam_run_refuses_what_it_cannot_use(part_file: Path, images: Path, tmp
         assert code == 2, err
         assert message in err
         assert not (tmp_path / "out").exists()
+
+
+def test_ltcam_run_writes_nothing_where_all_inputs_fail(part_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    code, said, err = call(
+        ltcam_run, part_file, tmp_path / "broken.png", "--out", out, "--no-check", "--json"
+    )
+    assert code == 2
+    assert not out.exists()
+    assert [failure["image"] for failure in json.loads(said)["failed"]] == ["broken.png"]
+    assert "broken.png: not an image file" in err
+    assert "nothing was written" in err

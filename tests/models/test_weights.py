@@ -18,7 +18,7 @@ from ltcam.models.backbones import build_trunk, input_statistics
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.models.weights import Filled, _from_wheel, fill, load_initial_weights, read_safetensors
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import resize
 
 NAME = "test_resnet"
 

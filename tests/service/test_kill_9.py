@@ -20,7 +20,8 @@ from tests.service.conftest import png
 
 from ltcam.service.history import open_history
 from ltcam.service.pictures import sweep
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from ltcam.training import images as module
 from ltcam.training.images import Preparation, prepare_images
 from ltcam_runtime import reading
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
+from ltcam_runtime.resizing import resize
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_masks_are_never_opened(
     def refuse(*_a: Any, **_k: Any) -> None:
         raise AssertionError("a mask was read")
 
-    monkeypatch.setattr("ltcam_runtime.images.read_mask", refuse)
+    monkeypatch.setattr("ltcam_runtime.mask_reading.read_mask", refuse)
     watched = []
     try:
         found = run(dataset, quick(), tmp_path / "work")

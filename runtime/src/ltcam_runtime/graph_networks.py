@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ltcam_runtime.networks import Response
 from ltcam_runtime.onnx_files import with_outputs
 from ltcam_runtime.openvino_files import GRAPH, WEIGHTS, is_archive, unpack_archive
 from ltcam_runtime.part_files import IMAGES, LOGITS, EngineName, Part, PartFile, output_name
+from ltcam_runtime.processors import allowed_processors
 from ltcam_runtime.reading import Workers
 
 _Run = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
@@ -123,7 +123,7 @@ def _on_onnxruntime(model: bytes, outputs: Sequence[str], engine: EngineSettings
         raise SettingsError("`engine` onnxruntime: the file is OpenVINO's; export the run to an ONNX file")
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = engine.threads or _cores()
+    options.intra_op_num_threads = engine.threads or allowed_processors()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = runtime.InferenceSession(
@@ -160,7 +160,7 @@ def _on_openvino(model: bytes, outputs: Sequence[str], engine: EngineSettings) -
         "INFERENCE_PRECISION_HINT": "f32"
     }  # bfloat16 would be its default where it can
     if device == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = engine.threads or _cores()
+        settings["INFERENCE_NUM_THREADS"] = engine.threads or allowed_processors()
     compiled = core.compile_model(_openvino_model(openvino, core, model, outputs), device, settings)
 
     def run(images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -185,10 +185,6 @@ ENGINE_LOADERS: Mapping[EngineName, Callable[[bytes, Sequence[str], EngineSettin
     "openvino": _on_openvino,
 }
 """What makes a function of a file: pixels to outputs by name."""
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

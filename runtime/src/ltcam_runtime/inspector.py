@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError, SettingsError
-from ltcam_runtime.images import ImageLike, resize, resize_heatmap, to_pixels
+from ltcam_runtime.images import ImageLike, to_pixels
 from ltcam_runtime.masks import above, fill_holes, fixed, otsu, to_shares
 from ltcam_runtime.networks import Network, ParallelNetwork
 from ltcam_runtime.reading import Workers, process
 from ltcam_runtime.regions import drop_small, find_regions
+from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.results import Inspection, Region, Verdict
 from ltcam_runtime.settings import (
     DrawingSettings,

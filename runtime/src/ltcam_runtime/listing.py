@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import IMAGE_SUFFIXES, has_pages
+from ltcam_runtime.image_headers import has_pages
+from ltcam_runtime.images import IMAGE_SUFFIXES
 from ltcam_runtime.mask_files import sort_masks
 from ltcam_runtime.searching import (
     CLOSED,

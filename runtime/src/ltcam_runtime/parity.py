@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import RunError
-from ltcam_runtime.images import resize
 from ltcam_runtime.inspector import Inspector
 from ltcam_runtime.part_files import Golden, Part, unpack, unpack_map
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Inspection
 
 _NEARLY_ALL = 0.999  # of a heatmap's pixels

@@ -24,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import RunError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.onnx_files import DamagedError, check, metadata
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, SETTINGS, is_archive, unpack_archive
 from ltcam_runtime.settings import WHITE, CamSettings, InspectionSettings, NetworkSize, Settings, first_field
@@ -183,7 +185,7 @@ def _read(path: Path) -> bytes:
             raise RunError(f"{path} has {size:,} bytes; an exported inspector has at most {_LARGEST_FILE:,}")
         return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise RunError(f"{path} {why_not_read(error)}") from error
 
 
 def _part(path: Path, text: str) -> Part:
@@ -217,9 +219,7 @@ def _upgraded(values: Any) -> Any:
 
 def pack(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
     """A picture (H, W) or (H, W, 3) RGB as a PNG in base64."""
-    stored = picture[..., ::-1] if picture.ndim == 3 else picture
-    _, encoded = cv2.imencode(".png", stored)
-    return base64.b64encode(encoded.tobytes()).decode("ascii")
+    return base64.b64encode(encoded(".png", picture)).decode("ascii")
 
 
 def unpack(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:

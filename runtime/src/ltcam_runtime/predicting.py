@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,7 +30,7 @@ class Summary:
     """What was done.
 
     Attributes:
-        out: folder of the results.
+        out: folder of the results; where nothing was inspected, none were written.
         inspected: number of images.
         verdicts: number of images per verdict.
         failed: (image, reason) of those that could not be read, or whose results could not be written; and (folder,
@@ -50,7 +51,9 @@ class Summary:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         facts = [(name, str(count)) for name, count in self.verdicts.items()]
-        facts += [("failed", str(len(self.failed))), ("page", str(self.out / "report.html"))]
+        facts.append(("failed", str(len(self.failed))))
+        if self.inspected:
+            facts.append(("page", str(self.out / "report.html")))
         return facts_html(f"{self.inspected} images inspected", facts)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,9 +70,10 @@ class Summary:
 
     def sentences(self) -> list[str]:
         """For people: what failed, what was left out, and what there is to look at."""
-        found = [f"failed: {image}: {reason}" for image, reason in self.failed[:20]]
-        if len(self.failed) > 20:
-            found.append(f"... and {len(self.failed) - 20} more; all are listed in predictions.csv")
+        listed = self.failed[:20] if self.inspected else self.failed  # else no table lists them
+        found = [f"failed: {image}: {reason}" for image, reason in listed]
+        if len(self.failed) > len(listed):
+            found.append(f"... and {len(self.failed) - len(listed)} more; all are listed in predictions.csv")
         for entry in self.left_out:
             more = ", ..." if entry["count"] > 1 else ""
             found.append(f"left out: {counted(entry['count'], entry['reason'])} ({entry['example']}{more})")
@@ -79,12 +83,11 @@ class Summary:
                 f"{counted(self.poor, 'masks')} of kinds whose outlines hardly explain the verdict (`trust` is poor in "
                 "predictions.csv): look before you measure; how-to/poor-masks in the docs says what to try"
             )
+        if not self.inspected:
+            return [*found, f"0 images inspected, {len(self.failed)} failed; nothing was written"]
         verdicts = ", ".join(f"{count} {name}" for name, count in self.verdicts.items())
-        judged = f" ({verdicts})" if verdicts else ""
-        found.append(
-            f"{counted(self.inspected, 'images')} inspected{judged}, {len(self.failed)} failed; results: {self.out}"
-        )
-        return [*found, f"look at: {self.out / 'report.html'}"]
+        judged = f"{counted(self.inspected, 'images')} inspected ({verdicts}), {len(self.failed)} failed"
+        return [*found, f"{judged}; results: {self.out}", f"look at: {self.out / 'report.html'}"]
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def write_predictions(
 
     Args:
         listing: the files.
-        out: folder to write; whole or not there.
+        out: folder to write; whole or not there. Where no file could be inspected, it is left as it was.
         load: opens the inspector, once it is known that there is a place to write to.
         wanted: what is asked for.
         progress: called with (done, total).
@@ -182,7 +185,10 @@ def write_predictions(
     """
     total, poor, largest = len(listing.files), 0, (0, 0)
     black: list[str] = []
-    with output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder:
+    with (
+        suppress(_NothingInspectedError),
+        output_folder(out, marker=MARKER, overwrite=wanted.overwrite) as folder,
+    ):
         opened = load()
         inspector, left_out = opened.inspector, listing.left_out_json()
         report = ReportSettings(
@@ -212,6 +218,8 @@ def write_predictions(
                     if int(item.image.max()) <= _NEARLY_BLACK:
                         black.append(item.name)
                 progress(done, total)
+        if not behind.verdicts:
+            raise _NothingInspectedError
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
     closer = "--zoom 1 looks at full resolution where something stands out"
     notes = [] if inspector.settings.zoom else too_small_to_see(largest, inspector.network.image_size, closer)
@@ -219,6 +227,10 @@ def write_predictions(
     return Summary(
         out, sum(verdicts.values()), verdicts, tuple(behind.failed), tuple(left_out), poor, tuple(notes)
     )
+
+
+class _NothingInspectedError(Exception):
+    """Ends the writing of an output folder, which is then left as it was."""
 
 
 def _nearly_black(names: Sequence[str]) -> list[str]:

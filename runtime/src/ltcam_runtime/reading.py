@@ -21,8 +21,12 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.decoding import DEFAULT_MAX_PIXELS
 from ltcam_runtime.errors import InputError, LtcamError
-from ltcam_runtime.images import DEFAULT_MAX_PIXELS, image_size, read_image, resize
+from ltcam_runtime.files import why_not_read
+from ltcam_runtime.image_headers import image_size
+from ltcam_runtime.images import read_image
+from ltcam_runtime.resizing import resize
 
 BYTES_PER_PIXEL = 200
 """Memory that inspecting and writing one pixel takes at its peak: image, heatmap, mask, regions, pictures."""
@@ -287,7 +291,7 @@ def _work(
                     raise
                 reason = _of_file(error, file)
             except OSError as error:
-                reason = f"cannot be read: {error.strerror or error}"
+                reason = why_not_read(error)
         reasons.append(reason)
     results = iter(then(values) if values else ())
     return [

@@ -19,9 +19,9 @@ from ltcam.calibration.judge import MARGINS_PX, Case, Image, likeness, most_alik
 from ltcam.data.dataset import Dataset
 from ltcam.data.decoded import DecodedImages
 from ltcam.runs.network import TorchNetwork
-from ltcam_runtime.images import resize, resize_heatmap
 from ltcam_runtime.inspector import scaled, sharpened
 from ltcam_runtime.reading import Workers, read_all
+from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.settings import DrawingSettings, SharpeningSettings
 from ltcam_runtime.sharpening import Contrast, local_contrast
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.calibration.looks import Look
-from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import draw
+from ltcam_runtime.resizing import resize_heatmap
 from ltcam_runtime.settings import DrawingSettings, KindSettings, part_name
 
 _D = TypeVar("_D", bound=DrawingSettings)

@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 
 from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
 from ltcam.cli.options import AsJson, Device
-from ltcam.cli.process import allowed_processors
 from ltcam_runtime.errors import OutputError
+from ltcam_runtime.processors import allowed_processors
 from ltcam_runtime.searching import left_out_words
 
 _LISTED = 20  # images that failed

@@ -6,15 +6,14 @@ of them is loaded.
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from ltcam_runtime.interrupts import interruptible
+from ltcam_runtime.processors import allowed_processors
 
 
 @contextmanager
@@ -52,28 +51,3 @@ def environment_for(temporary: str) -> Iterator[None]:
     finally:
         for name in new:
             os.environ.pop(name, None)
-
-
-def allowed_processors() -> int:
-    """Processors that this process may use: of its affinity and of its control group's quota, whichever is less."""
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # not Linux
-        allowed = os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, _quota())))
-
-
-def _quota() -> float:
-    """Processors' worth of time that the control group gets, version 2 or 1; infinite where there is no limit."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit, period = (root / "cpu.max").read_text(encoding="ascii").split()
-        return int(limit) / int(period)
-    except (OSError, ValueError):  # "max": no limit
-        pass
-    try:
-        limit = (root / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii")
-        period = (root / "cpu/cpu.cfs_period_us").read_text(encoding="ascii")
-        return int(limit) / int(period) if int(limit) > 0 else math.inf
-    except (OSError, ValueError):
-        return math.inf

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 from ltcam.cluster.manifest import Listed, read_bytes
 from ltcam.jobs.models import Model
 from ltcam_runtime.errors import DataError, InputError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image, to_pixels
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.writers.coco import compress, run_lengths
 
@@ -111,10 +110,7 @@ def read_address(address: str, white: int | None = None) -> NDArray[np.uint8]:
         content = read_bytes(address)
     except DataError as error:
         raise InputError(address, str(error)) from error
-    with tempfile.NamedTemporaryFile(suffix=Path(address).suffix) as file:
-        file.write(content)
-        file.flush()
-        return read_image(file.name, white=white)
+    return to_pixels(content, address, white=white)
 
 
 def _found(inspection: Inspection) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from ltcam.cluster.reading import Differences, Drift
 from ltcam.reports.drawing import encoded, new_figure, styled
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import resize
 from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import fitted_size, resize
 
 MOST_PICTURES = 200
 """Pictures on one page; a query's limit asks for fewer."""
@@ -156,9 +156,7 @@ def _thumbnail(
     except InputError:
         return ""
     height, width = image.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    picture = resize(image, size)
+    picture = resize(image, fitted_size((height, width), _SIDE, enlarge=True))
     for mask, colour in masks:
         if mask and judged == (height, width):
             draw_outline(picture, mask_of(mask, (height, width)), Line(colour, thickness=1))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ltcam.data.check_report import CheckReport, ClassCount, FileProblem, Spread
+from ltcam.data.check_report import Checked, CheckReport, ClassCount, FileProblem, Spread
 from ltcam.data.dataset import OK, Dataset, Sample
 from ltcam.data.decoded import DecodedImages
 from ltcam.data.duplicates import (
@@ -29,8 +27,13 @@ from ltcam.data.readiness import Readiness, group_hint, readiness
 from ltcam.data.splits import straddling_groups
 from ltcam.data.truth import read_marks
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import load_mask, more_pictures, read_image
+from ltcam_runtime.files import why_not_read
+from ltcam_runtime.image_headers import header
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import load_mask
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.pixel_values import SIXTEEN_BIT_MODES
+from ltcam_runtime.processors import allowed_processors
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 from ltcam_runtime.settings import WHITE
 
@@ -43,7 +46,6 @@ _FEWEST_PIXELS = 64
 _SHAPE_TOLERANCE = 0.02
 _MOST_MARKED = 0.5
 _NARROW = 255 / 8  # a sixteen-bit image has been brought to 0..255 by the bits that all of them use
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckReport:
@@ -56,12 +58,17 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
     samples = dataset.samples
     decoded = DecodedImages(0)
     decoded.take_white_of(sample.path for sample in samples)
-    facts = _facts_of_all(samples, decoded.white, progress)
+    checked = _checked(dataset, _facts_of_all(samples, decoded.white, progress))
+    return CheckReport(**vars(checked), readiness=_readiness(dataset, checked))
+
+
+def _checked(dataset: Dataset, facts: Sequence[_Facts]) -> Checked:
+    samples = dataset.samples
     signatures = {s.id: f.signature for s, f in zip(samples, facts, strict=True) if f.signature}
     duplicates = find_duplicates(samples, signatures)
     sizes = [value.size for value in signatures.values()]
     areas = [100.0 * f.marked for f in facts if f.marked]
-    report = CheckReport(
+    return Checked(
         root=str(dataset.root),
         layout=dataset.layout,
         images=len(samples),
@@ -94,13 +101,15 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> CheckRe
         merged_groups=_merged(dataset, duplicates),
         ok_labels=dataset.ok_labels,
         files=dataset.files,
-        readiness=Readiness("yes", (), {}),
         notes=_notes(dataset),
     )
-    unusable = frozenset(problem.id for problem in report.unreadable)
-    problems = [f"{finding.title.lower()} ({len(finding.entries)})" for finding in report.findings]
-    problems += [note.rstrip(".") for note in report.notes if note.startswith(("Only", "All"))]
-    return replace(report, readiness=readiness(dataset, unusable, duplicates, problems))
+
+
+def _readiness(dataset: Dataset, checked: Checked) -> Readiness:
+    unusable = frozenset(problem.id for problem in checked.unreadable)
+    problems = [f"{finding.title.lower()} ({len(finding.entries)})" for finding in checked.findings]
+    problems += [note.rstrip(".") for note in checked.notes if note.startswith(("Only", "All"))]
+    return readiness(dataset, unusable, checked.duplicates, problems)
 
 
 # -------------------------------------------------------------------------------------- one sample
@@ -125,7 +134,7 @@ class _Facts:
 def _facts_of_all(samples: Sequence[Sample], white: int | None, progress: Progress | None) -> list[_Facts]:
     found: list[_Facts] = []
     files = ((str(index), sample.path) for index, sample in enumerate(samples))
-    workers = Workers(count=min(8, os.cpu_count() or 1), bytes_per_pixel=READING_BYTES_PER_PIXEL)
+    workers = Workers(count=min(8, allowed_processors()), bytes_per_pixel=READING_BYTES_PER_PIXEL)
     for outcome in read_all(files, lambda index, _path: _facts(samples[int(index)], white), workers):
         found.append(outcome.value or _without_image(samples[len(found)], outcome.reason))
         if progress is not None:
@@ -144,15 +153,15 @@ def _facts(sample: Sample, white: int | None) -> _Facts:
     found = signature(sample.path, image)
     marks, mask_problem, soft = _marks(sample)
     marked = None if marks is None else float(marks.mean())
-    mode, more_pictures = _header(sample, image)
+    about = header(sample.path)
     return _Facts(
         signature=found,
-        mode=mode,
+        mode=about.mode,
         marked=marked,
         mask_problem=mask_problem,
         size_problem=_size_problem(marks, image),
-        range_problem=_range_problem(mode, image, white),
-        more_pictures=more_pictures,
+        range_problem=_range_problem(about.mode, image, white),
+        more_pictures="only its first picture is read" if about.more_pictures else "",
         soft_mask=soft,
         mask_like=_mask_like(image),
     )
@@ -167,7 +176,7 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
     except InputError as error:
         return None, f"{error.path}: {error.reason}", ""
     except OSError as error:
-        return None, f"{sample.mask}: {_words(error)}", ""
+        return None, f"{sample.mask}: {why_not_read(error)}", ""
     if mask.levels <= 2 or mask.threshold == 0 or sample.mask_threshold is not None:
         return mask.marks, "", ""
     return (
@@ -175,10 +184,6 @@ def _marks(sample: Sample) -> tuple[NDArray[np.bool_] | None, str, str]:
         "",
         f"the mask has {mask.levels} grey levels; above {mask.threshold:g} is taken for defect",
     )
-
-
-def _words(error: OSError) -> str:
-    return f"cannot be read ({error.strerror or error})"
 
 
 def _mask_like(image: NDArray[np.uint8]) -> str:
@@ -199,23 +204,10 @@ def _size_problem(marks: NDArray[np.bool_] | None, image: NDArray[np.uint8]) -> 
 
 def _range_problem(mode: str, image: NDArray[np.uint8], white: int | None) -> str:
     low, high = int(image.min()), int(image.max())
-    if mode not in _SIXTEEN_BIT or high - low >= _NARROW:
+    if mode not in SIXTEEN_BIT_MODES or high - low >= _NARROW:
         return ""
     reach = f"{100 * low / 255:.1f} % to {100 * high / 255:.1f} %"
     return f"values reach from {reach} of the {(white or WHITE).bit_length()}-bit range that these images use together"
-
-
-def _header(sample: Sample, image: NDArray[np.uint8]) -> tuple[str, str]:
-    """Pillow's name of the pixel format, and whether more pictures follow the first."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.shape[0] * image.shape[1] > limit:
-        return "large", ""  # Pillow would warn of a file that has been read without harm already
-    try:
-        with Image.open(sample.path) as opened:
-            mode = opened.mode
-            return mode, "only its first picture is read" if more_pictures(opened) else ""
-    except (OSError, ValueError, SyntaxError):
-        return "unknown", ""
 
 
 # -------------------------------------------------------------------------------------- all samples
@@ -316,9 +308,11 @@ def _alike(labels: Collection[str]) -> tuple[tuple[str, ...], ...]:
 
 def _other_depth(samples: Sequence[Sample], facts: Sequence[_Facts]) -> tuple[FileProblem, ...]:
     """Images of another depth than most have."""
-    wide = [sample.id for sample, fact in zip(samples, facts, strict=True) if fact.mode in _SIXTEEN_BIT]
+    wide = [sample.id for sample, fact in zip(samples, facts, strict=True) if fact.mode in SIXTEEN_BIT_MODES]
     usual = [
-        sample.id for sample, fact in zip(samples, facts, strict=True) if fact.mode not in ("", *_SIXTEEN_BIT)
+        sample.id
+        for sample, fact in zip(samples, facts, strict=True)
+        if fact.mode not in ("", *SIXTEEN_BIT_MODES)
     ]
     rare, bits = (wide, 16) if len(wide) <= len(usual) else (usual, 8)
     return tuple(FileProblem(name, f"{bits} bits") for name in rare)

@@ -72,7 +72,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class CheckReport:
+class Checked:
     """What `check_dataset` found. All ids are sample ids, sorted.
 
     Attributes:
@@ -108,7 +108,6 @@ class CheckReport:
         merged_groups: groups that copies join into one, sorted.
         ok_labels: labels that were taken for OK, as they are written.
         files: what was taken up of the folder, and what was left out.
-        readiness: whether `train` can start, why not, and the sides it would take.
         notes: what else is worth knowing, such as very few defects.
     """
 
@@ -144,13 +143,23 @@ class CheckReport:
     merged_groups: tuple[tuple[str, ...], ...]
     ok_labels: tuple[str, ...]
     files: Files
-    readiness: Readiness
     notes: tuple[str, ...]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The problems there are, errors first."""
         return findings(self)
+
+
+@dataclass(frozen=True)
+class CheckReport(Checked):
+    """What was found, and what it means for a training.
+
+    Attributes:
+        readiness: whether `train` can start, why not, and the sides it would take.
+    """
+
+    readiness: Readiness
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -168,7 +177,7 @@ class CheckReport:
         return {"schema_version": CHECK_SCHEMA_VERSION, **_plain(values)}
 
 
-def findings(report: CheckReport) -> tuple[Finding, ...]:
+def findings(report: Checked) -> tuple[Finding, ...]:
     """The problems there are, errors first."""
     wrong = [Finding(title, "error", advice, entries) for title, advice, entries in _wrong(report)]
     doubtful = [Finding(title, "warning", advice, entries) for title, advice, entries in _doubtful(report)]
@@ -176,7 +185,7 @@ def findings(report: CheckReport) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: finding.level != "error"))
 
 
-def _wrong(report: CheckReport) -> tuple[_Kind, ...]:
+def _wrong(report: Checked) -> tuple[_Kind, ...]:
     """What spoils a training or a measurement: title, advice, files."""
     return (
         (
@@ -213,7 +222,7 @@ def _wrong(report: CheckReport) -> tuple[_Kind, ...]:
     )
 
 
-def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
+def _doubtful(report: Checked) -> tuple[_Kind, ...]:
     """What somebody should look at: title, advice, files."""
     return (
         (
@@ -274,7 +283,7 @@ def _doubtful(report: CheckReport) -> tuple[_Kind, ...]:
     )
 
 
-def _one_sided(report: CheckReport) -> tuple[FileProblem, ...]:
+def _one_sided(report: Checked) -> tuple[FileProblem, ...]:
     defective = sum(count.images for count in report.classes if count.name != OK)
     if defective and defective < report.images:
         return ()
@@ -283,7 +292,7 @@ def _one_sided(report: CheckReport) -> tuple[FileProblem, ...]:
     return (FileProblem("labels", f"there is no {what} image; found: {words}"),)
 
 
-def _left_out(report: CheckReport) -> list[Finding]:
+def _left_out(report: Checked) -> list[Finding]:
     """Of what was left out, what somebody should know of before training."""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for entry in report.files.left_out:

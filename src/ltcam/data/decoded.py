@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import image_size, sixteen_bit_peak, to_pixels
+from ltcam_runtime.files import why_not_read
+from ltcam_runtime.image_headers import image_size
+from ltcam_runtime.images import sixteen_bit_peak, to_pixels
 from ltcam_runtime.reading import available_memory
 
 _MOST = 2 * 2**30  # bytes
@@ -70,7 +72,7 @@ class DecodedImages:
         """(height, width) of an image file; of what is kept without a look at it.
 
         Raises:
-            InputError: as for `ltcam_runtime.images.image_size`.
+            InputError: as for `ltcam_runtime.image_headers.image_size`.
         """
         image = self._kept.get(path)
         return image_size(path) if image is None else (image.shape[0], image.shape[1])
@@ -101,4 +103,4 @@ def content_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})") from None
+        raise InputError(path, why_not_read(error)) from None

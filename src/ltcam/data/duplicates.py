@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.decoded import DecodedImages, content_of
-from ltcam_runtime.errors import InputError
+from ltcam_runtime.files import file_sha256
 from ltcam_runtime.images import read_image
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
 
@@ -95,21 +95,6 @@ class DuplicateGroup:
     def equal(self) -> tuple[tuple[str, ...], ...]:
         """Sets of images that are equal in every pixel."""
         return (self.ids,) if self.kind != "near" else self.same_pixels
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        InputError: the file cannot be read, or is none whose bytes end: a pipe, a device.
-    """
-    if path.exists() and not path.is_file():
-        raise InputError(path, "this is not a regular file")
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})") from None
 
 
 def signature(path: Path, image: NDArray[np.uint8] | None = None) -> Signature:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.duplicates import file_sha256
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.files import file_sha256
 
 
 def content_hashes(dataset: Dataset, known: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -41,7 +41,7 @@ class OpenData:
         root: str | Path,
         reading: Reading | str | None = None,
         *,
-        one_class: bool,
+        one_class: bool = True,
         remembered: tuple[str, ...] = (),
     ) -> OpenData:
         """Scan a folder.

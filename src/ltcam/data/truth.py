@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ltcam.data.dataset import Sample
 from ltcam.data.drawn import DrawnMask
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import image_size, read_mask
+from ltcam_runtime.image_headers import image_size
+from ltcam_runtime.mask_reading import read_mask
 
 
 def read_truth(sample: Sample, size: tuple[int, int]) -> NDArray[np.bool_] | None:

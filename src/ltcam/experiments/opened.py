@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 from ltcam.data.dataset import Sample
-from ltcam.data.duplicates import file_sha256
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.runs.folder import ok_labels
 from ltcam.runs.inspector import Inspector
@@ -15,6 +14,7 @@ from ltcam.runs.memory import keep_freed_memory
 from ltcam.runs.run import RUN_FILE, WEIGHTS_FILE
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.files import file_sha256
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,9 +24,9 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import WEIGHTS_FILE
 from ltcam_runtime.errors import ExportError, InputError, OutputError, RunError, SettingsError
 from ltcam_runtime.exported import Inspector as ExportedInspector
+from ltcam_runtime.files import file_sha256
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
-from ltcam_runtime.images import resize
 from ltcam_runtime.onnx_files import check
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
 from ltcam_runtime.parity import Comparison, gate, mask_iou
@@ -40,6 +40,7 @@ from ltcam_runtime.part_files import (
     Origin,
     Part,
 )
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32
@@ -297,7 +298,7 @@ def _origin(run: Path) -> Origin:
     packages = ("ltcam", "ltcam-runtime", "torch", "timm", "onnx", "onnxruntime")
     return Origin(
         run=run.resolve().name,
-        weights_sha256=hashlib.sha256((run / WEIGHTS_FILE).read_bytes()).hexdigest(),
+        weights_sha256=file_sha256(run / WEIGHTS_FILE),
         versions={name: version(name) for name in packages},
     )
 

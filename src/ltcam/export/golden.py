@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
-from ltcam_runtime.images import resize
 from ltcam_runtime.part_files import Golden, pack, pack_map
+from ltcam_runtime.resizing import resize
 
 _CANDIDATES, _KEPT = 6, 3
 ENLARGED = 1.5

@@ -27,7 +27,6 @@ from ltcam.calibration.scores import logits_of
 from ltcam.calibration.verdict import choose_verdict
 from ltcam.data.dataset import Dataset, Split
 from ltcam.data.decoded import DecodedImages
-from ltcam.data.duplicates import file_sha256
 from ltcam.data.fingerprint import fingerprint
 from ltcam.data.opened import Data, OpenData, opened
 from ltcam.data.splits import known_sides, read_split_csv
@@ -54,7 +53,8 @@ from ltcam.training.settings import StudentSettings
 from ltcam.training.student_module import StudentModule
 from ltcam.training.train import training_evidence
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import resize
+from ltcam_runtime.files import file_sha256
+from ltcam_runtime.resizing import resize
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, SharpeningSettings
 
 LEAST_EPOCH = 256

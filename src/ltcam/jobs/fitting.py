@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +19,7 @@ from ltcam.jobs import training
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.training.settings import TrainingSettings
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.images import ImageLike, to_pixels
 from ltcam_runtime.phrases import first_few
@@ -149,5 +149,5 @@ def _kept(root: Path, number: int, image: ImageLike, label: str) -> Sample:
     """The image as a file, for a training reads files."""
     name = f"{number:06}.png"
     pixels = to_pixels(image, f"image {number}")
-    (root / name).write_bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
+    (root / name).write_bytes(encoded(".png", pixels))
     return Sample(id=name, path=root / name, label=label, group=name)

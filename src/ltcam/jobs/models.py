@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,12 +12,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam.runs.memory import keep_freed_memory
+from ltcam.jobs.opening import open_inspector
+from ltcam.runs.run import REPORT_FILE, WEIGHTS_FILE, Run
 from ltcam_runtime.exported import Inspector as ExportedInspector
-from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.part_files import is_part_file
+from ltcam_runtime.files import file_sha256
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import Overrides
+from ltcam_runtime.settings import CamSettings, InspectionSettings, Overrides
 
 
 class Inspects(Protocol):
@@ -101,15 +101,13 @@ def model_of(
         settings: what it inspects with, as JSON values.
         weights: the file whose bytes identify the model.
     """
-    with weights.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Model(
         path.resolve().name,
         path,
         inspector,
         tuple(classes),
         settings,
-        digest,
+        file_sha256(weights),
         hash_of_settings(settings),
     )
 
@@ -123,8 +121,6 @@ def hash_of_settings(settings: dict[str, Any]) -> str:
 def load_model(path: Path, device: str = "auto", threads: int | None = None) -> Model:
     """A run folder or an exported file, ready to inspect. An exported file needs no torch.
 
-    From then on this process keeps freed memory (`ltcam.runs.memory`): models are loaded to look at many images.
-
     Args:
         path: of the folder or the file.
         device: `auto`, `cpu`, `cuda`.
@@ -134,42 +130,29 @@ def load_model(path: Path, device: str = "auto", threads: int | None = None) -> 
         RunError: it cannot be loaded.
         SettingsError: the device does not exist.
     """
-    keep_freed_memory()
-    if is_part_file(path):
-        return _load_exported(path, device, threads)
-    return _load_run(path, device, threads)
-
-
-def _load_exported(path: Path, device: str, threads: int | None) -> Model:
-    inspector = ExportedInspector.load(path, engine=EngineSettings(device=device, threads=threads))
-    settings = {
-        **inspector.settings.model_dump(mode="json"),
-        "maps": {name: cam.model_dump(mode="json") for name, cam in inspector.network.part.maps.items()},
-    }
-    return model_of(path, inspector, inspector.settings.classes, settings, path)
-
-
-def _load_run(path: Path, device: str, threads: int | None) -> Model:
-    import torch  # noqa: PLC0415  # slow to import
-
-    from ltcam.cam.methods.registry import list_gradient_methods  # noqa: PLC0415
-    from ltcam.runs.inspector import Inspector  # noqa: PLC0415
-    from ltcam.runs.run import REPORT_FILE, WEIGHTS_FILE  # noqa: PLC0415
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    inspector = Inspector.load(path, device=device)
+    inspector = open_inspector(path, device, threads)
+    if isinstance(inspector, ExportedInspector):
+        settings = _settings(inspector.settings, inspector.network.part.maps)
+        return model_of(path, inspector, inspector.settings.classes, settings, path)
     run = inspector.run
-    settings = {
-        **inspector.settings.model_dump(mode="json"),
-        "maps": {name: cam.model_dump(mode="json") for name, cam in run.maps.items()},
-    }
+    model = model_of(
+        path, inspector, run.classes, _settings(inspector.settings, run.maps), path / WEIGHTS_FILE
+    )
+    return replace(model, about=_about(path, run))
+
+
+def _settings(settings: InspectionSettings, maps: Mapping[str, CamSettings]) -> dict[str, Any]:
+    drawn = {name: cam.model_dump(mode="json") for name, cam in maps.items()}
+    return {**settings.model_dump(mode="json"), "maps": drawn}
+
+
+def _about(folder: Path, run: Run) -> About:
+    from ltcam.cam.methods.registry import list_gradient_methods  # noqa: PLC0415  # torch is slow to import
+
     drawn = run.network == "student"
-    about = About(
+    return About(
         () if drawn else tuple(method.name for method in list_gradient_methods()),
         () if drawn else run.stages,
         run.evidence,
-        path / REPORT_FILE,
+        folder / REPORT_FILE,
     )
-    model = model_of(path, inspector, run.classes, settings, path / WEIGHTS_FILE)
-    return replace(model, about=about)

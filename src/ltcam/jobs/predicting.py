@@ -8,13 +8,11 @@ from pathlib import Path
 
 from ltcam.data.layouts.manifest import listed_images
 from ltcam.jobs.execution import Execution
-from ltcam.runs.memory import keep_freed_memory
+from ltcam.jobs.opening import open_inspector
 from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import RunError
 from ltcam_runtime.exported import Inspector as ExportedInspector
-from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.listing import Listing, list_images
-from ltcam_runtime.part_files import is_part_file
 from ltcam_runtime.predicting import (
     Opened,
     Prediction,
@@ -53,7 +51,7 @@ def predict(
     Args:
         run: run folder, or a file that `ltcam export` wrote.
         inputs: files, folders (searched for images), globs, CSV manifests; one or several.
-        out: folder to write; whole or not there.
+        out: folder to write; whole or not there. Where no file could be inspected, it is left as it was.
         settings: what to save beside the tables and the page, and what to use instead of the run's settings.
         execution: device, batch size, threads, cascade, what becomes of results that are there, who is told.
 
@@ -65,30 +63,16 @@ def predict(
     model, out = Path(run), Path(out)
 
     def load() -> Opened:
-        return (_open_part if is_part_file(model) else _open_run)(model, given, settings.overrides, execution)
+        inspector = open_inspector(
+            model, execution.device, execution.threads, trust_changed_run=execution.trust_changed_run
+        ).overridden(settings.overrides)
+        if isinstance(inspector, ExportedInspector):
+            return inspector.opened(model, given)
+        said = settings_json(model, inspector.settings, inspector.run.maps)
+        return Opened(inspector, said, subtitle_of(f"Run: {model.resolve().name}", given))
 
     execution.listener.begun("inspecting")
     return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.progress)
-
-
-def _open_run(run: Path, inputs: Sequence[str], overrides: Overrides, execution: Execution) -> Opened:
-    import torch  # noqa: PLC0415  # an exported file needs none
-
-    from ltcam.runs.inspector import Inspector  # noqa: PLC0415
-
-    keep_freed_memory()
-    if execution.threads is not None:
-        torch.set_num_threads(execution.threads)
-    inspector = Inspector.load(
-        run, device=execution.device, trust_changed_run=execution.trust_changed_run
-    ).overridden(overrides)
-    settings = settings_json(run, inspector.settings, inspector.run.maps)
-    return Opened(inspector, settings, subtitle_of(f"Run: {run.resolve().name}", inputs))
-
-
-def _open_part(file: Path, inputs: Sequence[str], overrides: Overrides, execution: Execution) -> Opened:
-    engine = EngineSettings(device=execution.device, threads=execution.threads)
-    return ExportedInspector.load(file, engine=engine).overridden(overrides).opened(file, inputs)
 
 
 def find_inputs(inputs: Sequence[str], out: Path | None = None) -> Listing:

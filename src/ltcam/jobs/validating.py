@@ -16,7 +16,7 @@ from ltcam.reports.examples import ExamplePicture
 from ltcam.runs.inspector import Inspector
 from ltcam.training.images import PreparedImages
 from ltcam.training.listener import Listener
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import fitted_size, resize
 from ltcam_runtime.verdicts import decide
 
 _AT_ONCE = 8
@@ -106,15 +106,9 @@ def _drawn(
         found = item.inspection
         if item.image is not None and found is not None:
             if group == "passed":  # where nothing is found the hottest place says nothing
-                picture = resize(item.image, _fitted(found.size))
+                picture = resize(item.image, fitted_size(found.size, _LONG_SIDE))
             else:
                 picture = comparison_picture(item.image, None, found.mask, found.heatmap)
             yield ExamplePicture(
                 sample.id, group, sample.label, None, found.verdict, found.score, picture, compared=False
             )
-
-
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the same shape with a longer side of at most 300."""
-    scale = min(1.0, _LONG_SIDE / max(size))
-    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))

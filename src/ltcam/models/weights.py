@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.files import why_not_read
 
 _PREFIXES = ("trunk.", "model.", "backbone.", "encoder.", "module.")
 _LISTED = 6
@@ -176,7 +177,7 @@ def _from_wheel() -> list[Tensor]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be read ({error.strerror}); {_REINSTALL}") from None
+        raise SettingsError(f"{file}: {why_not_read(error)}; {_REINSTALL}") from None
     if hashlib.sha256(content).hexdigest() != _WHEEL_SHA256:
         raise SettingsError(f"{file}: this is not the file that the weights were released as; {_REINSTALL}")
     state: dict[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

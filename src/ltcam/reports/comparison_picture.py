@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ltcam_runtime.images import resize
 from ltcam_runtime.marking import DARK, Line, draw_outline
 from ltcam_runtime.masks import quantise
+from ltcam_runtime.resizing import resize
 
 TRUTH_COLOUR = (255, 45, 150)
 """RGB of the outline of the true mask."""

@@ -14,8 +14,8 @@ from ltcam.data.dataset import OK
 from ltcam.reports.comparison_picture import PREDICTION_COLOUR, TRUTH_COLOUR
 from ltcam.reports.html import image_uri
 from ltcam.reports.metrics_table import fraction
-from ltcam_runtime.images import resize
 from ltcam_runtime.marking import Line, draw_outline
+from ltcam_runtime.resizing import fitted_size, resize
 from ltcam_runtime.results import Verdict
 
 
@@ -78,8 +78,7 @@ def outlined(image: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> li
     Returns:
         (h, w, 3) uint8 RGB each, one more than there are masks.
     """
-    scale = _LONG_SIDE / max(image.shape[:2])
-    plain = resize(image, (max(1, round(scale * image.shape[0])), max(1, round(scale * image.shape[1]))))
+    plain = resize(image, fitted_size(image.shape[:2], _LONG_SIDE, enlarge=True))
     pictures = [plain]
     for mask in masks:
         picture = plain.copy()

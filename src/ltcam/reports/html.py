@@ -19,6 +19,7 @@ import markupsafe
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.pages import base_style
 from ltcam_runtime.phrases import counted, printable
@@ -64,9 +65,8 @@ def image_uri(image: NDArray[np.uint8], quality: int = 85) -> str:
         image: (H, W, 3) uint8 RGB.
         quality: of the JPEG encoding, 1 to 100.
     """
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    content = encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
 def bars(values: list[float], most: int = 16) -> list[Bar]:

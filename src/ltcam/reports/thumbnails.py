@@ -11,9 +11,10 @@ from ltcam.data.dataset import Sample
 from ltcam.data.truth import read_marks
 from ltcam.reports.html import image_uri
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
 from ltcam_runtime.marking import Line, draw_outline
 from ltcam_runtime.reading import read_all
+from ltcam_runtime.resizing import fitted_size, resize
 
 CONTOUR = (255, 45, 150)
 """RGB of the outlines."""
@@ -54,8 +55,7 @@ def thumbnails(samples: list[Sample], *, marked: bool) -> list[Thumbnail]:
 
 def _thumbnail(sample: Sample, *, marked: bool) -> Thumbnail:
     image = read_image(sample.path)
-    scale = min(1.0, _LONG_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
+    size = fitted_size(image.shape[:2], _LONG_SIDE)
     small = resize(image, size)
     marks = _marks(sample) if marked else None
     area = ""

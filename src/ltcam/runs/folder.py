@@ -29,7 +29,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ltcam.data.duplicates import file_sha256
 from ltcam.models.classifier import Classifier, build_classifier
 from ltcam.models.seeded import build_seeded
 from ltcam.models.student import build_student
@@ -44,6 +43,7 @@ from ltcam.runs.run import (
     upgraded,
 )
 from ltcam_runtime.errors import RunError, SettingsError
+from ltcam_runtime.files import file_sha256, why_not_read
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.settings import first_field
 from ltcam_runtime.writers.csv import csv_text
@@ -189,7 +189,7 @@ def _readable(file: Path) -> Iterator[None]:
             f"{file}: no permission to read it; ask its owner, or whoever trained, to let others read it"
         ) from error
     except OSError as error:
-        raise RunError(f"{file} cannot be read: {error.strerror or error}") from error
+        raise RunError(f"{file} {why_not_read(error)}") from error
 
 
 def ok_labels(folder: Path) -> tuple[str, ...]:

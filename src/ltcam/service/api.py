@@ -35,9 +35,11 @@ from ltcam.service.schemas import (
 )
 from ltcam.service.search_query import Asked, Exported, Given
 from ltcam.service.served import Served
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import InputError, LtcamError, OutputError, SettingsError
 from ltcam_runtime.folders import explained, why_not_written
-from ltcam_runtime.images import read_image, read_mask
+from ltcam_runtime.images import read_image
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
 from ltcam_runtime.settings import Overrides
@@ -178,7 +180,7 @@ def picture(
         file = history.pictures.file(id, what)
         content = file.read_bytes()
         if what == "image" and not _is_shown_as_it_is(content, white):
-            content = _encoded(".png", read_image(file, white=white)[..., ::-1])
+            content = _encoded(".png", read_image(file, white=white))
     except (OSError, InputError):
         raise HTTPException(404, f"the {what} of this inspection is not kept") from None
     cache = _CACHED if what != "painted" else {}
@@ -378,10 +380,9 @@ def _overlay(history: History, entry: Entry, white: int | None) -> bytes:
         regions=tuple(region_of(region) for region in finding.regions),
     )
     drawn = draw_overlay(read_image(history.pictures.file(finding.id, "image"), white=white), found)
-    return _encoded(".jpg", drawn[..., ::-1])
+    return _encoded(".jpg", drawn)
 
 
 def _encoded(suffix: str, pixels: NDArray[np.uint8]) -> bytes:
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 90]
-    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
-    return encoded.tobytes()
+    return encoded(suffix, pixels, options)

@@ -20,7 +20,7 @@ from ltcam.jobs.import_reviews import suffix_of
 from ltcam.service.history import Entry, History, Search
 from ltcam.service.ledger import instant
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_mask
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.names import OutputNames, output_name
 from ltcam_runtime.regions import find_regions
 from ltcam_runtime.results import Inspection, Region

@@ -26,7 +26,8 @@ from ltcam.service.served import Served
 from ltcam.service.sinks import Sink
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file
-from ltcam_runtime.images import has_pages, read_image
+from ltcam_runtime.image_headers import has_pages
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.results import Inspection
 

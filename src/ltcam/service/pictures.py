@@ -17,7 +17,7 @@ from ltcam.service.ledger import instant
 from ltcam.service.tables import inspections
 from ltcam_runtime.errors import InputError, OutputError
 from ltcam_runtime.folders import why_not_written
-from ltcam_runtime.images import read_mask
+from ltcam_runtime.mask_reading import read_mask
 
 REMOVED = ("image", "mask", "heatmap")
 """Files of an inspection that go with their time; what a person painted is kept."""

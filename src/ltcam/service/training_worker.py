@@ -19,6 +19,7 @@ import cv2
 
 from ltcam.privacy import keep_private
 from ltcam.training.listener import Marked
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import LtcamError
 from ltcam_runtime.folders import write_file
 
@@ -74,8 +75,8 @@ class Epochs:
         folder = self.folder / str(epoch)
         folder.mkdir(parents=True, exist_ok=True)
         for number, each in enumerate(shown):
-            encoded = cv2.imencode(".jpg", each.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-            write_file(folder / f"{number}.jpg", encoded.tobytes())
+            content = encoded(".jpg", each.picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+            write_file(folder / f"{number}.jpg", content)
         ap = self._numbers.get("val_ap", math.nan)
         about = {
             "epoch": epoch + 1,

@@ -9,7 +9,8 @@ from typing import Any
 from ltcam.jobs.models import Model
 from ltcam.jobs.watch import Arrived, InspectsFile, lines_of
 from ltcam_runtime.folders import explained
-from ltcam_runtime.images import has_pages, read_image
+from ltcam_runtime.image_headers import has_pages
+from ltcam_runtime.images import read_image
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.writers.masks import MaskWriter
 from ltcam_runtime.writers.overlays import OverlayWriter

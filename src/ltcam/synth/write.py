@@ -29,6 +29,7 @@ from ltcam.synth.blend import Defect, Mask, Picture
 from ltcam.synth.lots import Lot
 from ltcam.synth.materials import MATERIALS
 from ltcam.synth.surfaces import MIXED, SURFACES, draw_lot, draw_surface, expose, quantised
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.writers.csv import csv_text
@@ -253,10 +254,8 @@ def draw_piece(piece: Piece, size: tuple[int, int], seed: int) -> Drawing:
 
 def _write_image(path: Path, pixels: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored = pixels[:, :, ::-1] if pixels.ndim == 3 else pixels
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _, encoded = cv2.imencode(".png", np.ascontiguousarray(stored), quick)
-    path.write_bytes(encoded.tobytes())
+    path.write_bytes(encoded(".png", pixels, quick))
 
 
 def _manifest(pieces: Sequence[Piece]) -> str:

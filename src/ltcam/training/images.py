@@ -15,8 +15,8 @@ from ltcam.data.dataset import Sample
 from ltcam.data.decoded import DecodedImages
 from ltcam.models.backbones import Statistics
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import resize
 from ltcam_runtime.reading import READING_BYTES_PER_PIXEL, Workers, read_all
+from ltcam_runtime.resizing import resize
 
 _LARGEST_IN_MEMORY = 4 * 2**30  # bytes; more is kept in a file that the system reads by pages
 

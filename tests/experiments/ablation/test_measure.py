@@ -30,8 +30,9 @@ from ltcam.runs import network
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 SETTINGS = AblationSettings(bootstrap=20)
 

@@ -47,8 +47,9 @@ from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize, resize_heatmap
 from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, SharpeningSettings
 
 METRICS = ("iou", "precision", "recall", "f1")

@@ -22,7 +22,7 @@ from ltcam.experiments.reproduce.reproduction import Drawn
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import resize
+from ltcam_runtime.resizing import resize
 
 
 @pytest.fixture

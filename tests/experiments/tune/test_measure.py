@@ -27,8 +27,9 @@ from ltcam.experiments.tune.tuning import Tuning
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError
 from ltcam_runtime.folders import FILES_FILE
-from ltcam_runtime.images import read_image, resize, resize_heatmap
+from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 MAPS = PercentileMaps((0, 50, 90), full_grad=False)
 METRICS = ("iou", "precision", "recall", "f1")

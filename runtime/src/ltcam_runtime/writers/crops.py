@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import write_picture
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import write_picture
 from ltcam_runtime.writers.protocol import FolderWriter
 
 _MARGIN = 0.25  # of the region's longer side, on each side
@@ -23,7 +23,7 @@ class CropWriter(FolderWriter):
         """Write the regions of one inspection, without anything drawn on them."""
         for number, region in enumerate(inspection.regions[:_MOST], start=1):
             path = self.path(inspection, f"-{number}.jpg")
-            write_picture(path, cv2.cvtColor(crop(image, region.box), cv2.COLOR_RGB2BGR), _JPEG)
+            write_picture(path, crop(image, region.box), _JPEG)
 
 
 def crop(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ltcam_runtime.images import resize, resize_heatmap
+from ltcam_runtime.encoding import png_options, write_picture
 from ltcam_runtime.masks import to_shares
 from ltcam_runtime.names import OutputNames
+from ltcam_runtime.resizing import fitted_size, resize, resize_heatmap
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import png_options, write_picture
 from ltcam_runtime.writers.protocol import FolderWriter
 
 _LONG_SIDE = 1024  # of a picture
@@ -48,13 +48,10 @@ class HeatmapWriter(FolderWriter):
 
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the picture of one inspection."""
-        scale = min(1.0, _LONG_SIDE / max(inspection.size))
-        height, width = (max(1, round(side * scale)) for side in inspection.size)
-        picture = colour(
-            resize(image, (height, width)), inspection.heatmap, strength(inspection.score, self._threshold)
-        )
+        shown = resize(image, fitted_size(inspection.size, _LONG_SIDE))
+        picture = colour(shown, inspection.heatmap, strength(inspection.score, self._threshold))
         path = self.path(inspection, ".jpg")
-        write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
+        write_picture(path, picture, _JPEG)
 
 
 def strength(score: float, threshold: float) -> float:

@@ -9,10 +9,10 @@ import base64
 from pathlib import PurePosixPath
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.regions import region_pixels
 from ltcam_runtime.results import Inspection, Region
 from ltcam_runtime.writers.protocol import FolderWriter
@@ -50,5 +50,5 @@ def _shape(inspection: Inspection, region: Region) -> dict[str, Any]:
         "description": "",
         "shape_type": "mask",
         "flags": {},
-        "mask": base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode(),
+        "mask": base64.b64encode(encoded(".png", pixels)).decode(),
     }

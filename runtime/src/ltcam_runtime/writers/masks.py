@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import png_options, write_picture
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import png_options, write_picture
 from ltcam_runtime.writers.protocol import FolderWriter
 
 # Masks are long runs that repeat from row to row.

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ltcam_runtime.images import resize, resize_heatmap
+from ltcam_runtime.encoding import write_picture
 from ltcam_runtime.marking import DARK, Line, draw_outline
 from ltcam_runtime.masks import quantise
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import fitted_size, resize, resize_heatmap
 from ltcam_runtime.results import Inspection, Region, Verdict
-from ltcam_runtime.writers.encoding import write_picture
 from ltcam_runtime.writers.protocol import FolderWriter
 
 _SHORT_SIDE = 480  # enlarged until the shorter side has this many pixels (at most eightfold)
@@ -49,7 +49,7 @@ class OverlayWriter(FolderWriter):
         """Write the overlay of one inspection."""
         picture = draw_overlay(image, inspection)
         path = self.path(inspection, ".jpg")
-        write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
+        write_picture(path, picture, _JPEG)
 
 
 def draw_overlay(image: NDArray[np.uint8], found: Inspection) -> NDArray[np.uint8]:
@@ -108,8 +108,7 @@ def draw_found(
 def _display_size(height: int, width: int) -> tuple[int, int]:
     """(height, width) on the screen: a whole multiple of a small image's, a fraction of a huge one's."""
     factor = max(1, min(8, _SHORT_SIDE // min(height, width), _LONG_SIDE // max(height, width)))
-    shrink = min(1.0, _LONG_SIDE / max(height, width))
-    return max(1, round(height * factor * shrink)), max(1, round(width * factor * shrink))
+    return fitted_size((factor * height, factor * width), _LONG_SIDE)
 
 
 @lru_cache(maxsize=1)

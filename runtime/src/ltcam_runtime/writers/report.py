@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.encoding import write_picture
 from ltcam_runtime.names import OutputNames
 from ltcam_runtime.pages.results import ResultRecord, ResultsPage, results_page
 from ltcam_runtime.phrases import counted
+from ltcam_runtime.resizing import fitted_size
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.writers.encoding import write_picture
 from ltcam_runtime.writers.overlays import draw_found
 
 _LONG_SIDE = (
@@ -64,12 +65,10 @@ class ReportWriter:
     def add(self, inspection: Inspection, image: NDArray[np.uint8]) -> None:
         """Write the thumbnail of one inspection and remember what is said of it."""
         name = self._names(inspection.image)
-        height, width = inspection.size
-        scale = min(1.0, _LONG_SIDE / max(height, width))
-        size = max(1, round(height * scale)), max(1, round(width * scale))
+        size = fitted_size(inspection.size, _LONG_SIDE)
         picture = draw_found(image, inspection.mask, inspection.heatmap, inspection.regions, size)
         path = self._folder / "thumbnails" / f"{name}.jpg"
-        write_picture(path, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
+        write_picture(path, picture, _JPEG)
         kinds = Counter(region.class_name for region in inspection.regions)
         record = ResultRecord(
             name=inspection.image,

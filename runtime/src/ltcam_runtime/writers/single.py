@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.masks import to_shares
@@ -29,9 +29,9 @@ def save_inspection(inspection: Inspection, folder: Path, *, overwrite: bool) ->
     overlay = draw_overlay(picture_of(inspection), inspection)
     heat = np.rint(65535 * to_shares(inspection.heatmap)).astype(np.uint16)
     contents = {
-        "overlay.jpg": cv2.imencode(".jpg", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1].tobytes(),
-        "mask.png": cv2.imencode(".png", inspection.mask.astype(np.uint8) * 255)[1].tobytes(),
-        "heatmap.png": cv2.imencode(".png", heat)[1].tobytes(),
+        "overlay.jpg": encoded(".jpg", overlay),
+        "mask.png": encoded(".png", inspection.mask.astype(np.uint8) * 255),
+        "heatmap.png": encoded(".png", heat),
         "json": (json.dumps(inspection.to_json(), indent=2, allow_nan=False) + "\n").encode(),
     }
     name = output_name(inspection.image)

@@ -26,6 +26,7 @@ from ltcam.data.drawn import DrawnMask, Shape
 from ltcam.data.labels import label_key, means_any_defect, means_ok
 from ltcam.data.layouts.tree import SPLIT_NAMES, Tree
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.mask_files import name_key, sort_masks
 from ltcam_runtime.phrases import first_few, word_set
 
@@ -121,7 +122,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); export it again") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: {why_not_read(error)}") from None
 
 
 def xml_root(path: Path, tag: str) -> Element:

@@ -29,6 +29,7 @@ from ltcam.data.labels import Labels, label_key, means_any_defect, means_ok, rea
 from ltcam.data.layouts.tree import SPLIT_NAMES
 from ltcam.data.tables import cells_by_column, decoded, joined_words, named_columns, rows_of
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.mask_files import name_key
 from ltcam_runtime.phrases import counted, first_few, word_set
 from ltcam_runtime.searching import is_image
@@ -276,7 +277,7 @@ def _content(file: Path) -> bytes:
             raise DataError(f"{file}: {state.st_size:,} bytes, more than {MOST_BYTES:,}; split the list")
         return file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{file}: {why_not_read(error)}") from None
 
 
 def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:

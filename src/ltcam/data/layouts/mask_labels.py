@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from ltcam.data.dataset import OK, Sample
 from ltcam.data.layouts.tree import Tree, by_stem, stem_key
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.images import read_mask
+from ltcam_runtime.mask_reading import read_mask
 from ltcam_runtime.phrases import first_few
 from ltcam_runtime.reading import read_all
 

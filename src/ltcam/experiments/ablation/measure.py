@@ -56,8 +56,8 @@ from ltcam.runs.folder import package_versions
 from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import output_folder, write_file
-from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
+from ltcam_runtime.resizing import resize_heatmap
 
 ABLATION_FILE = "questions.json"
 ABLATION_SCHEMA_VERSION = 1

@@ -32,8 +32,8 @@ from ltcam.experiments.compare.comparison import Stages
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import make_cam, named_errors, part_of
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.inspector import sharpened
+from ltcam_runtime.resizing import resize_heatmap
 from ltcam_runtime.settings import MaskSettings, SharpeningSettings
 
 PROBING = ("score-cam", "ablation-cam")

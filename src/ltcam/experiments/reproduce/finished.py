@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Sequence
@@ -41,6 +40,7 @@ from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.processors import allowed_processors
 
 REPRODUCTION_SCHEMA_VERSION = 1
 
@@ -128,7 +128,7 @@ def _together(folder: Path, finished: Finished, folds: Sequence[Path]) -> Reprod
         plan=plan,
         seed=run.seed,
         versions=package_versions(),
-        machine=Machine(processor=platform.machine(), system=platform.system(), cores=os.cpu_count()),
+        machine=Machine(processor=platform.machine(), system=platform.system(), cores=allowed_processors()),
         command=finished.command,
     )
 

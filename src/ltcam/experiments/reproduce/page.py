@@ -32,7 +32,9 @@ from ltcam.experiments.tune.page import choice_rows
 from ltcam.reports.html import render
 from ltcam.reports.metrics_table import NONE, fraction, markdown_table, markdown_text
 from ltcam.reports.settings_rows import SettingRow, plain
+from ltcam_runtime.encoding import encoded
 from ltcam_runtime.images import read_image
+from ltcam_runtime.resizing import resize
 
 _KINDS = {"ksdd": "KolektorSDD", "ksdd2": "KolektorSDD2", "synthetic": "a synthetic set"}
 _SPLITS = {
@@ -118,12 +120,12 @@ def reproduce_page(found: Reproduction, figures: Mapping[str, tuple[Path, str, s
 
 def picture_uri(file: Path) -> str:
     """A picture file as a `data:` address, as WebP and not wider than a page shows."""
-    picture = cv2.cvtColor(read_image(file), cv2.COLOR_RGB2BGR)
+    picture = read_image(file)
     if picture.shape[1] > _WIDEST_PICTURE:
         height = round(picture.shape[0] * _WIDEST_PICTURE / picture.shape[1])
-        picture = cv2.resize(picture, (_WIDEST_PICTURE, height), interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1]
-    return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+        picture = resize(picture, (height, _WIDEST_PICTURE))
+    content = encoded(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
 
 
 def fold_table(folds: Folds) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from ltcam.data.dataset import Dataset
-from ltcam.data.duplicates import file_sha256, merge_groups
+from ltcam.data.duplicates import merge_groups
 from ltcam.data.layouts import ksdd, ksdd2
 from ltcam.data.opened import OpenData
 from ltcam.data.splits import kfold
@@ -38,6 +38,7 @@ from ltcam.synth import SynthesisSettings, synthesise
 from ltcam.synth.write import MARKER as SYNTH_FILE
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.files import file_sha256
 from ltcam_runtime.folders import output_folder
 
 REPRODUCTION_FILE = "reproduction.json"

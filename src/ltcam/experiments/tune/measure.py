@@ -60,9 +60,9 @@ from ltcam.runs.folder import package_versions
 from ltcam.training.listener import Listener
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import write_file
-from ltcam_runtime.images import resize_heatmap
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.reading import read_batches
+from ltcam_runtime.resizing import resize_heatmap
 
 TUNE_FILE = "tune.json"
 TUNE_SCHEMA_VERSION = 1

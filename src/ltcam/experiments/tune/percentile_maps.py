@@ -18,7 +18,7 @@ from ltcam.cam.truncation import Reading, Scope
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import named_errors
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.images import resize, resize_heatmap
+from ltcam_runtime.resizing import resize, resize_heatmap
 
 PERCENTILES = (*range(0, 100, 10), 95, 99)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ltcam.reports.comparison_picture import span_around
 from ltcam.reports.drawing import FOUND, FRAME, HEAT, PNG_DPI, TEXT_WIDTH, TRUE, new_figure
-from ltcam_runtime.images import resize_heatmap
+from ltcam_runtime.resizing import resize_heatmap
 
 Picture = NDArray[np.uint8] | NDArray[np.bool_] | NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]

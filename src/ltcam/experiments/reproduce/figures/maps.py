@@ -26,8 +26,9 @@ from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import named_errors
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.folders import write_file
-from ltcam_runtime.images import read_image, resize
+from ltcam_runtime.images import read_image
 from ltcam_runtime.inspector import make_mask
+from ltcam_runtime.resizing import resize
 
 SHOWN_METHODS = (
     ("Grad-CAM", "last"),

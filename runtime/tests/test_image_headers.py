@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltcam_runtime.errors import InputError
+from ltcam_runtime.image_headers import Header, has_pages, header
+
+GREY = np.random.default_rng(7).integers(0, 256, (5, 7), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("several", [False, True])
+def test_more_pictures(tmp_path: Path, format: str, several: bool) -> None:  # noqa: A002
+    pages = [Image.fromarray(GREY), Image.fromarray(255 - GREY)][: 1 + several]
+    pages[0].save(tmp_path / "a", format, save_all=several, append_images=pages[1:])
+    assert header(tmp_path / "a").more_pictures == has_pages(tmp_path / "a") == several
+
+
+def test_a_smaller_copy_of_a_page_is_no_picture(tmp_path: Path) -> None:
+    preview = Image.fromarray(GREY[::2, ::2])
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    Image.fromarray(GREY).save(tmp_path / "a.tif", save_all=True, append_images=[preview])
+    assert not header(tmp_path / "a.tif").more_pictures
+
+
+@pytest.mark.parametrize(
+    ("pixels", "mode"), [(GREY, "L"), (np.stack([GREY] * 3, 2), "RGB"), (GREY.astype(np.uint16), "I;16")]
+)
+def test_the_mode_is_that_of_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, mode: str
+) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)  # Pillow's limit is not ours
+    assert header(tmp_path / "a.tif") == Header(mode, more_pictures=False)
+
+
+def test_what_is_no_image_has_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(InputError, match="not an image"):
+        header(tmp_path / "a.png")

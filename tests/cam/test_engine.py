@@ -292,3 +292,51 @@ def test_a_capture_without_gradients_is_said_to_be_one(nets: SimpleNamespace) ->
     captured = capture(nets.plain(), torch.zeros(1, 3, 16, 24, dtype=torch.float64), 1, gradients=False)
     with pytest.raises(ValueError, match="needs gradients, and this capture has none"):
         CAM("layer-cam").heatmaps(captured)
+
+
+def test_one_name_is_one_layer(nets: SimpleNamespace) -> None:
+    """Not one per letter: a Sequential's `14` is not its `1` and `4`."""
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 3, 3, padding=1) for _ in range(12)), nn.Flatten(), nn.Linear(3 * 16 * 24, 2)
+    )
+    net.double()
+    assert CAM("layer-cam", layers="11").layers == ("11",)  # type: ignore[arg-type]
+    wanted = CAM("layer-cam", layers=("11",))(net, nets.images(), 1)
+    assert torch.equal(CAM("layer-cam", layers="11")(net, nets.images(), 1), wanted)  # type: ignore[arg-type]
+
+
+def test_a_word_is_no_switch() -> None:
+    with pytest.raises(ValueError, match="positive_activations='no' must be True or False"):
+        CAM(positive_activations="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["layer-cam", "score-cam", "relevance-cam", "fullgrad"])
+def test_compiled_parts_keep_their_layers(method: str, nets: SimpleNamespace) -> None:
+    net, images = nets.plain(head="gap"), nets.images()
+    wanted = CAM(method)(net, images, 1)
+    whole: Any = torch.compile(net, backend="eager")
+    whole(images)
+    torch.testing.assert_close(CAM(method)(whole, images, 1), wanted)
+    torch.testing.assert_close(CAM(method)(whole, images, 1), wanted)
+    net.features[4] = torch.compile(net.features[4], backend="eager")
+    net(images)
+    torch.testing.assert_close(CAM(method)(net, images, 1), wanted)
+
+
+class Heads(nn.Module):
+    """Returns a list of equal heads."""
+
+    def __init__(self, net: nn.Module, count: int) -> None:
+        super().__init__()
+        self.net, self.count = net, count
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [self.net(images)] * self.count
+
+
+@pytest.mark.parametrize("method", ["score-cam", "ablation-cam", "lift-cam"])
+@pytest.mark.parametrize("heads", [2, 8])
+def test_lists_of_heads_in_batches_of_any_size(method: str, heads: int, nets: SimpleNamespace) -> None:
+    net, images = nets.plain(head="gap"), nets.images()[:1].repeat(3, 1, 1, 1)
+    found = CAM(method)(Heads(net, heads), images, lambda logits: logits[0][1])
+    torch.testing.assert_close(found, CAM(method)(net, images, lambda logits: logits[1]))

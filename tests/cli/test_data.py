@@ -165,7 +165,7 @@ def test_usual_pairs_of_folders(
     good: str, bad: str, ltcam: Call, picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     for kind, seed in ((good, 0), (bad, 50)):
-        for number in range(32):
+        for number in range(48):
             picture(tmp_path / "set" / kind / f"{number}.png", seed + number)
     report = json.loads(ltcam("data", "check", tmp_path / "set", "--json").out)
     assert (report["ok_labels"], report["readiness"]["ready"]) == ([good], "yes")

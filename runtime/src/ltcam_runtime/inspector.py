@@ -438,7 +438,11 @@ def scaled(heatmap: Heatmap, scale: tuple[float, float] | None) -> Heatmap:
     return np.asarray(np.maximum((heatmap - zero) / (one - zero), 0), np.float32)
 
 
-def _check_pixels(name: str, image: Pixels) -> None:
+def _check_pixels(name: str, image: object) -> None:
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            name, f"a {type(image).__name__}; give pixels, (H, W, 3) uint8 RGB, here, and files to `inspect`"
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(
             name, f"an array of shape {image.shape} and type {image.dtype}; give (H, W, 3) uint8, RGB"

@@ -17,12 +17,11 @@ from ltcam.cam.network.eval_mode import check_images, evaluating, run
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.memory_formats import in_fastest_format
 from ltcam.cam.network.remembered import unchanging
-from ltcam.cam.network.stages import Taps, find_stages, resolve_layers
+from ltcam.cam.network.stages import Taps, find_stages, resolve_layers, returns_channels_last
 from ltcam.cam.targets import Target, target_scores
 from ltcam.cam.tensors import (
     at_least_float32,
     detached,
-    has_channels_last,
     refuse_not_finite,
     warn_of_half_precision,
 )
@@ -122,6 +121,9 @@ def capture(
         pairs = zip(names, tensors, strict=False)  # no gradients where none were asked for
         return tuple(at_least_float32(_as_map(name, t.detach(), tapped.reshape, images)) for name, t in pairs)
 
+    if tapped.reshape is None:
+        _refuse_channels_last(names, modules, taken, images)
+
     found = Capture(
         layers=names,
         activations=as_maps(taken),
@@ -193,15 +195,21 @@ def _only_one(name: str, tensors: list[Tensor]) -> Tensor:
     return tensors[0]
 
 
+def _refuse_channels_last(
+    names: Sequence[str], modules: Sequence[nn.Module], taken: Sequence[Tensor], images: Tensor
+) -> None:
+    for name, module, tensor in zip(names, modules, taken, strict=True):
+        if returns_channels_last(module, tensor, images.shape[2:]):
+            raise ValueError(
+                f"layer {name!r} returns maps {tuple(tensor.shape)}, which look like (N, h, w, C); give "
+                "reshape=lambda maps: maps.permute(0, 3, 1, 2), or, if they are (N, C, h, w), reshape=lambda maps: maps"
+            )
+
+
 def _as_map(name: str, tensor: Tensor, reshape: Reshape | None, images: Tensor) -> Tensor:
     count = len(images)
     if reshape is not None:
         tensor = reshape(tensor)
-    elif has_channels_last(tensor, images.shape[2:]):
-        raise ValueError(
-            f"layer {name!r} returns (N, h, w, C) {tuple(tensor.shape)}; "
-            "give reshape=lambda maps: maps.permute(0, 3, 1, 2)"
-        )
     if not isinstance(tensor, Tensor) or tensor.ndim != 4 or len(tensor) != count:
         shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         source = "the reshape callable makes" if reshape is not None else "returns"

@@ -38,7 +38,7 @@ class CAM:
     Attributes:
         method: name of a method or an own one.
         truncation: None for the plain method, a `Truncation` for its LT form (gradient methods only).
-        layers: names of layers; None takes the model's stages, found by itself.
+        layers: names of layers, or one name; None takes the model's stages, found by itself.
         taps: where found stages are tapped, `after` or `before` their pooling.
         fusion: how stage maps become one heatmap; see `ltcam.cam.fusion.fuse`.
         stage_scale: scaling of the stage maps before fusing; the paper has none.
@@ -77,10 +77,13 @@ class CAM:
             self._refuse_settings_of_layers(method)
         if not isinstance(self.chunk, int) or self.chunk < 1:
             raise ValueError(f"chunk={self.chunk!r} must be a whole number, at least 1")
+        if not isinstance(self.positive_activations, bool):
+            raise ValueError(f"positive_activations={self.positive_activations!r} must be True or False")
         if self.taps not in get_args(Taps):
             raise ValueError(f"taps={self.taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
         if self.layers is not None:
-            object.__setattr__(self, "layers", tuple(self.layers))
+            names = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+            object.__setattr__(self, "layers", names)
         if self.relu not in get_args(Relu):
             raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
 
@@ -96,7 +99,12 @@ class CAM:
         captured = self.capture(model, images, target)
         if isinstance(method, ProbingMethod):
             probe = Probe(
-                model, images, resolved(captured.output, target), captured, self.chunk, self.reshape
+                model,
+                images,
+                resolved(captured.output, target, len(images)),
+                captured,
+                self.chunk,
+                self.reshape,
             )
             with evaluating(model), torch.inference_mode(False), torch.no_grad():
                 maps = tuple(self._probed_map(method, probe, index) for index in range(len(captured.layers)))

@@ -7,6 +7,7 @@ A target is None, a class index, one index per image, or a callable from the log
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -77,8 +78,12 @@ def target_scores(output: object, target: Target, count: int, *, differentiable:
                 f"the model returned {type(output).__name__} without tensors that could be taken apart by image; "
                 "let it return a tensor, tuple, dictionary or dataclass of them"
             )
+        heads = target.heads if isinstance(target, _OfList) else None
         return torch.stack(
-            [_called(target, _of_image(output, index, count), differentiable) for index in range(count)]
+            [
+                _called(target, _of_image(output, index, count, heads), differentiable)
+                for index in range(count)
+            ]
         )
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] == 0:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -98,18 +103,33 @@ def target_scores(output: object, target: Target, count: int, *, differentiable:
     return output[torch.arange(count, device=output.device), torch.tensor(indices, device=output.device)]
 
 
-def resolved(output: object, target: Target) -> Target:
+def resolved(output: object, target: Target, count: int) -> Target:
     """The same target with None replaced by what it stood for: one class index per image.
 
-    For methods that ask a network again with changed activations, where the largest logit may be another.
+    For methods that ask a network again with changed activations, where the largest logit may be another; and with
+    batches of their own making, of which a list of heads may look like one entry per image.
 
     Args:
         output: what the model returned for the unchanged images.
         target: as for `target_scores`.
+        count: N, number of these images.
     """
     if target is None and isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1:
         return [int(index) for index in output.argmax(1)]
+    if callable(target) and isinstance(output, list) and not isinstance(target, _OfList):
+        return _OfList(target, heads=_holds_batches(output, count))
     return target
+
+
+@dataclass(frozen=True)
+class _OfList:
+    """A target of a model that returns a list, of which it is known what it holds: heads, or one entry per image."""
+
+    function: TargetFunction
+    heads: bool
+
+    def __call__(self, logits: Any) -> Tensor:
+        return self.function(logits)
 
 
 def _indices(target: object, count: int, classes: int) -> list[int]:
@@ -130,10 +150,10 @@ def _index(entry: object, classes: int) -> int:
     return index
 
 
-def _of_image(output: object, index: int, count: int) -> object:
-    """One image's part of the model's output, of the output's own type."""
+def _of_image(output: object, index: int, count: int, heads: bool | None = None) -> object:
+    """One image's part of the model's output, of the output's own type; `heads` says what a list is made of."""
     if isinstance(output, list):
-        return _of_list(output, index, count)
+        return _of_list(output, index, count, heads)
     if not isinstance(output, Tensor):
         return with_parts(output, lambda part: _of_image(part, index, count))
     if output.ndim == 0:
@@ -143,23 +163,35 @@ def _of_image(output: object, index: int, count: int) -> object:
     return output[index]
 
 
-def _of_list(output: list[Any], index: int, count: int) -> object:
+def _of_list(output: list[Any], index: int, count: int, heads: bool | None) -> object:
     """One image's part of a list: the same list where it holds batches, an entry where it holds one per image."""
-    batches = all(tensor.ndim == 0 or len(tensor) == count for tensor in tensors_in(output))
-    per_image = len(output) == count
-    if not (batches or per_image):
-        raise ValueError(
-            f"the model returned a list of {len(output)} entries for {count} images, which is neither one entry "
-            "per image nor made of batches"
-        )
-    if batches and per_image and count == 1:  # a batch of one, or the result of one image
-        batches = isinstance(output[0], Tensor)
-    elif batches and per_image:
+    if heads is None and _is_either(output, count) and count > 1:
         return _Unclear(
             f"the model returned a list of {count} entries with {count} rows each for {count} images: is that one "
             "entry per image, or are they heads? Let it return a tuple of heads, or explain another number of images"
         )
-    return with_parts(output, lambda part: _of_image(part, index, count)) if batches else output[index]
+    heads = _holds_batches(output, count) if heads is None else heads
+    return with_parts(output, lambda part: _of_image(part, index, count)) if heads else output[index]
+
+
+def _holds_batches(output: list[Any], count: int) -> bool:
+    """Whether a list is made of batches (heads, say), and not of one entry per image."""
+    if _is_either(output, count):  # a batch of one, or the result of one image
+        return isinstance(output[0], Tensor)
+    if not _are_batches(output, count) and len(output) != count:
+        raise ValueError(
+            f"the model returned a list of {len(output)} entries for {count} images, which is neither one entry "
+            "per image nor made of batches"
+        )
+    return len(output) != count
+
+
+def _is_either(output: list[Any], count: int) -> bool:
+    return _are_batches(output, count) and len(output) == count
+
+
+def _are_batches(output: list[Any], count: int) -> bool:
+    return all(tensor.ndim == 0 or len(tensor) == count for tensor in tensors_in(output))
 
 
 class _Unclear:

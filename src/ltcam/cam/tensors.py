@@ -135,7 +135,7 @@ def warn_of_half_precision(layers: Sequence[str], stacklevel: int) -> None:
     """
     if layers:
         warnings.warn(
-            f"layers {', '.join(layers)} ran in half precision: which gradients truncation keeps is then not "
-            "reproducible; use float32 for reference results",
+            f"layers {', '.join(layers)} ran in half precision: gradients are rounded, and which of them truncation "
+            "keeps is then not reproducible; use float32 for reference results",
             stacklevel=stacklevel + 1,
         )

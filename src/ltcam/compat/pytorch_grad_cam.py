@@ -275,7 +275,8 @@ def _principal(
     captured = cam.capture(model, images, target)
     maps = []
     with evaluating(model), torch.inference_mode(False), torch.no_grad():
-        probe = Probe(model, images, resolved(captured.output, target), captured, cam.chunk, cam.reshape)
+        asked = resolved(captured.output, target, len(images))
+        probe = Probe(model, images, asked, captured, cam.chunk, cam.reshape)
         for index, activations in enumerate(captured.activations):
             if isinstance(method, GradientMethod):
                 weights = method.weights(activations, captured.gradients[index])

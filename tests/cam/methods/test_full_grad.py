@@ -421,3 +421,15 @@ def test_sweep_without_truncation_and_its_errors(nets: SimpleNamespace) -> None:
     torch.testing.assert_close(heatmaps, FullGrad()(net, images, [1, 0]), rtol=0, atol=0)
     with pytest.raises(ValueError, match="percentile=101"):
         full_grad_sweep(net, images, [1, 0], [101])
+
+
+def test_another_default_device(nets: SimpleNamespace) -> None:
+    net, images = nets.plain(head="gap"), nets.images()
+    wanted = CAM("fullgrad")(net, images, 1)
+    before = torch.get_default_device()
+    torch.set_default_device("meta")
+    try:
+        found = CAM("fullgrad")(net, images, 1)
+    finally:
+        torch.set_default_device(before)
+    assert torch.equal(found, wanted)

@@ -28,7 +28,9 @@ LIFT = probing_method("lift-cam")
 def lift_weights(net: nn.Module, images: Tensor, target: Any, layer: str, chunk: int = 8) -> Tensor:
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
-        return LIFT.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
+        return LIFT.weights(
+            Probe(net, images, resolved(captured.output, target, len(images)), captured, chunk), 0
+        )
 
 
 def difference(net: nn.Module, images: Tensor, target: int | list[int], layer: str) -> Tensor:

@@ -29,7 +29,9 @@ def relevance_weights(
 ) -> Tensor:
     captured = capture(net, images, target, layers=(layer,), gradients=False)
     with torch.no_grad():
-        return RELEVANCE.weights(Probe(net, images, resolved(captured.output, target), captured, chunk), 0)
+        return RELEVANCE.weights(
+            Probe(net, images, resolved(captured.output, target, len(images)), captured, chunk), 0
+        )
 
 
 def first_logit(logits: Tensor) -> Tensor:

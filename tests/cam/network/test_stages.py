@@ -426,7 +426,7 @@ def test_maps_with_their_channels_last_are_not_taken_for_others(size: tuple[int,
     net, images = ChannelsLast().eval(), torch.randn(2, 3, *size)
     with pytest.raises(ValueError, match=r"channels last, \(N, h, w, C\), in norm; .*permute\(0, 3, 1, 2\)"):
         find_stages(net, images)
-    with pytest.raises(ValueError, match=r"layer 'norm' returns \(N, h, w, C\)"):
+    with pytest.raises(ValueError, match=r"layer 'norm' returns maps .* look like \(N, h, w, C\)"):
         capture(net, images, layers="norm")
     maps = capture(net, images, 1, layers=Layers("norm", reshape=lambda maps: maps.permute(0, 3, 1, 2)))
     assert maps.activations[0].shape == (2, 24, size[0] // 4, size[1] // 4)
@@ -455,3 +455,66 @@ class Functional(nn.Module):
 
 def test_a_convolution_alone_is_a_stage() -> None:
     assert find_stages(Functional(), IMAGES) == ("conv",)
+
+
+class Depth(nn.Module):
+    """As many blocks run as a setting says."""
+
+    def __init__(self, depth: Any) -> None:
+        super().__init__()
+        self.depth = depth
+        self.blocks = nn.Sequential(*(nn.Conv2d(3, 3, 3, stride=2, padding=1) for _ in range(4)))
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        (depth,) = self.depth.values() if isinstance(self.depth, dict) else self.depth
+        for block in list(self.blocks)[:depth]:
+            images = block(images)
+        logits: Tensor = self.head(images.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("make", [lambda n: [n], lambda n: (n,), lambda n: {"depth": n}])
+def test_settings_in_lists_change_the_stages(make: Callable[[int], Any]) -> None:
+    net = Depth(make(2))
+    assert find_stages(net, IMAGES)[-1] == "blocks.1"
+    net.depth = make(4)
+    assert find_stages(net, IMAGES)[-1] == "blocks.3"
+
+
+def test_maps_of_a_convolution_have_their_channels_first() -> None:
+    """Whatever their sizes look like: 32 channels of 32 x 64."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.MaxPool2d((2, 1)), nn.Conv2d(32, 32, 3, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2),
+    )  # fmt: skip
+    images = torch.randn(1, 3, 64, 64)
+    assert find_stages(net, images)[-1] == "2"
+    wanted = CAM("layer-cam", layers=("2",), reshape=lambda maps: maps)(net, images, 1)
+    assert torch.equal(CAM("layer-cam", layers=("2",))(net, images, 1), wanted)
+
+
+class Tokens(nn.Module):
+    """Patches, then blocks that work on tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 16, stride=16)
+        self.blocks = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.blocks(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
+        return logits
+
+
+def test_tokens_behind_the_last_map_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"behind its last map, patches, .* tokens \(N, T, C\), in blocks"):
+        assert find_stages(Tokens(), IMAGES) == ("patches",)
+
+
+def test_scripted_convolutions_are_warned_of(nets: SimpleNamespace) -> None:
+    net = nets.plain(head="gap")
+    net.features[4] = torch.jit.script(net.features[4])
+    with pytest.warns(UserWarning, match=r"scripted parts \(torch\.jit\): features\.4;"):
+        find_stages(net, nets.images())

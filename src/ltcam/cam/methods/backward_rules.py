@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,19 +122,12 @@ def ruled_pass(probe: Probe, layer: int, rules: Rules, images: Tensor, target: T
 
     with (
         Hooks() as hooks,
-        _not_compiled(probe.model),
         mode,
         torch.autocast(images.device.type, enabled=False),
     ):
         hooks.behind(module, start)
         captured = capture(probe.model, images, target, layers=Layers((name,), reshape=probe.reshape))
     return RuledPass(captured, tuple(sorted(mode.untreated)))
-
-
-def _not_compiled(model: nn.Module) -> AbstractContextManager[object]:
-    """Compiled models run uncompiled: the rules would be traced and compiled anew for every layer."""
-    compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _storages(model: nn.Module) -> frozenset[int]:

@@ -236,7 +236,7 @@ class _Watch(Generic[T]):
         self, hooks: Hooks, model: nn.Module, count: int, take: Callable[[BiasLayer], T], copies: bool
     ):
         self.results: dict[int, T] = {}
-        self.explained = torch.zeros(count, dtype=torch.float64)
+        self.explained = torch.zeros(count, dtype=torch.float64, device="cpu")
         self.terms = torch.zeros_like(self.explained)
         self.half: list[str] = []
         self._count, self._take, self._copies = count, take, copies

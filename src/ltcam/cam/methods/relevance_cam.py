@@ -72,7 +72,8 @@ def initial_relevance(logits: Tensor, target: Target) -> Tensor:
     slopes = logit_slopes(logits, target, len(logits))
     if callable(target) or logits.shape[1] == 1:
         return slopes
-    return torch.where(slopes != 0, 1.0, -1.0 / (logits.shape[1] - 1)).to(logits.dtype)
+    others = torch.full_like(logits, -1 / (logits.shape[1] - 1))
+    return torch.where(slopes != 0, torch.ones_like(logits), others)
 
 
 def _logits_of(output: object, part: slice) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,7 +22,8 @@ _held: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards each module's own flag is as before.
 
-    Blocks may overlap, in one thread or several: flags come back when the last one is left.
+    Compiled parts run uncompiled: hooks inside them are not called, and their layers would go unseen. Blocks may
+    overlap, in one thread or several: flags come back when the last one is left.
 
     Raises:
         ValueError: a scripted or traced model; or if a batch normalisation has no running statistics, since
@@ -45,7 +46,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             _held[module] = _held.get(module, 0) + 1
             module.training = False
     try:
-        yield
+        with _not_compiled(model):
+            yield
     finally:
         with _lock:
             for module in training:
@@ -53,6 +55,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
                 if _held[module] == 0:
                     del _held[module]
                     module.training = True
+
+
+def _not_compiled(model: nn.Module) -> AbstractContextManager[object]:
+    compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def run(model: nn.Module, images: Tensor) -> object:

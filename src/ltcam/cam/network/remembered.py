@@ -18,25 +18,29 @@ from ltcam.cam.network.hooks import hooks_of_others
 T = TypeVar("T")
 
 _SETTINGS = frozenset({bool, int, float, str, type(None)})
+_MOST = 64  # numbers that are compared
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, partial)
 
 
 class Remembered(Generic[T]):
     """Answers per model and question. They go when the model goes, or is put together in another way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lists: bool = False) -> None:
+        """`lists` may change the answer, or count as records of a model's passes, of which each costs another one."""
+        self._lists = lists
         self._known: WeakKeyDictionary[nn.Module, tuple[object, dict[Hashable, T]]] = WeakKeyDictionary()
 
     def of(self, model: nn.Module) -> dict[Hashable, T]:
         """The answers that hold for the model as it is now; new ones are put into it."""
-        made_of = _seen_once(model)
+        built, lists = _seen_once(model)
+        made_of = (built, lists) if self._lists else built
         known = self._known.get(model)
         if known is None or known[0] != made_of:
             known = self._known[model] = made_of, {}
         return known[1]
 
 
-_seen: ContextVar[dict[nn.Module, object] | None] = ContextVar("_seen", default=None)
+_seen: ContextVar[dict[nn.Module, tuple[object, object]] | None] = ContextVar("_seen", default=None)
 """What models are made of, as far as it was asked for in this block."""
 
 
@@ -50,7 +54,7 @@ def unchanging() -> Iterator[None]:
         _seen.reset(token)
 
 
-def _seen_once(model: nn.Module) -> object:
+def _seen_once(model: nn.Module) -> tuple[object, object]:
     seen = _seen.get()
     if seen is None:
         return _made_of(model)
@@ -59,31 +63,33 @@ def _seen_once(model: nn.Module) -> object:
     return seen[model]
 
 
-def _made_of(model: nn.Module) -> object:
-    """The modules with their names, and what is set in each; equal as long as nothing is exchanged.
+def _made_of(model: nn.Module) -> tuple[object, object]:
+    """The modules with their names and what is set in each, and what lists in them hold; equal if nothing is exchanged.
 
     Weights do not count: they change no way through the network. Nor does the training flag.
     """
-    return [
-        (
-            name,
-            weakref.ref(module),
-            hooks_of_others(module),
-            [_setting(value) for key, value in vars(module).items() if key != "training"],
+    built, lists = [], []
+    for name, module in model.named_modules(remove_duplicate=False):
+        values = [value for key, value in vars(module).items() if key != "training"]
+        built.append(
+            (name, weakref.ref(module), hooks_of_others(module), [_setting(each) for each in values])
         )
-        for name, module in model.named_modules(remove_duplicate=False)
-    ]
+        lists.append([_settings_in(each) for each in values if isinstance(each, (list, dict))])
+    return built, lists
 
 
 def _setting(value: object) -> object:
-    """What can be compared later, and keeps no model alive: a number, numbers, a function; None for anything else.
-
-    Lists are no settings: models keep records in them.
-    """
+    """What can be compared later, and keeps no model alive: a number, numbers, a function; None for anything else."""
     if type(value) in _SETTINGS:
         return value
-    if isinstance(value, tuple) and all(type(each) in _SETTINGS for each in value):
-        return value
+    if isinstance(value, tuple):
+        return _settings_in(value)
     if isinstance(value, MethodType):
         return id(value.__self__), weakref.ref(value.__func__)
     return weakref.ref(value) if isinstance(value, _FUNCTIONS) else None
+
+
+def _settings_in(values: tuple[object, ...] | list[object] | dict[object, object]) -> object:
+    """The numbers in it; None where there are others, or too many."""
+    found = (*values, *values.values()) if isinstance(values, dict) else tuple(values)
+    return found if len(found) <= _MOST and all(type(each) in _SETTINGS for each in found) else None

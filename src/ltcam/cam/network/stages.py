@@ -9,6 +9,7 @@ images to the logits lead through is a stage: no branch is, nor anything inside 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,13 @@ _POOLING = (
     nn.AdaptiveAvgPool2d,
     nn.LPPool2d,
     nn.FractionalMaxPool2d,
+)
+_CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    *_POOLING,
 )
 _PASSING_ON = (nn.Identity, nn.Dropout, nn.Dropout2d)
 _SMALLEST_MAP = 2  # positions a side; what is pooled to one position has no place left to show
@@ -65,12 +73,14 @@ class _Pass:
     """One forward pass: the calls in the order in which they were done, and what all ways lead through.
 
     `inevitable` is None where autograd does not know: the model runs under no_grad, or detaches something.
-    `channels_last` are the modules, with their values, that return maps as (N, h, w, C).
+    `channels_last` are the modules, with their values, that return maps as (N, h, w, C); `tokens` those with
+    parameters that return (N, T, C).
     """
 
     calls: dict[str, _Call]
     inevitable: set[Value] | None
     channels_last: dict[str, Value | None]
+    tokens: dict[str, Value | None]
 
     def is_map(self, call: _Call) -> bool:
         """Whether all ways lead through what was returned, and it has places to show."""
@@ -78,7 +88,7 @@ class _Pass:
         return wide and (self.inevitable is None or call.value in self.inevitable)
 
 
-_found: Remembered[tuple[str, ...]] = Remembered()
+_found: Remembered[tuple[str, ...]] = Remembered(lists=True)
 
 
 def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tuple[str, ...]:
@@ -94,6 +104,8 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
     Raises:
         ValueError: if no module returns a map of at least two by two positions, the last maps have their channels
             last, or `taps` is unknown.
+
+    Warns of scripted parts, into which nothing can look, and of tokens (as of transformers) behind the last map.
     """
     if taps not in get_args(Taps):
         raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
@@ -106,6 +118,7 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
         features = dropwhile(lambda step: _is_preprocessing(model, step, seen.calls, images.shape[1]), steps)
         found = _stage_outputs(list(features), taps)
         _refuse_channels_last(seen, order, found)
+        _warn_of_unseen(model, seen, order, found)
         known[key] = found
     if not known[key]:
         raise ValueError(
@@ -164,11 +177,14 @@ def _watch(model: nn.Module, image: Tensor) -> _Pass:
     """One forward pass of one image; of what autograd keeps only the graph, and none of the values."""
     calls: dict[str, _Call] = {}
     channels_last: dict[str, Value | None] = {}
+    tokens: dict[str, Value | None] = {}
 
-    def note(name: str, inputs: tuple[object, ...], output: object) -> None:
+    def note(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         size_out, value = _map_size(output), value_of(output) if isinstance(output, Tensor) else None
-        if isinstance(output, Tensor) and has_channels_last(output, image.shape[2:]):
+        if returns_channels_last(module, output, image.shape[2:]):
             size_out, channels_last[name] = None, value
+        if isinstance(output, Tensor) and output.ndim == 3 and next(module.parameters(), None) is not None:
+            tokens[name] = value
         channels = int(output.shape[1]) if isinstance(output, Tensor) and size_out is not None else 0
         call = calls.setdefault(
             name, _Call(_map_size(inputs[0] if inputs else None), size_out, channels, value)
@@ -186,10 +202,12 @@ def _watch(model: nn.Module, image: Tensor) -> _Pass:
         source = image.detach().clone().requires_grad_().clone()
         start = value_of(source)
         for name, module in model.named_modules():
-            hooks.behind(module, partial(note, name))
+            hooks.behind(module, partial(note, name, module))
         scores = _scores_in(run(model, source))
         ends = [value for value in map(value_of, scores) if value is not None]
-    return _Pass(calls, bottlenecks(start, ends) or None if start is not None else None, channels_last)
+    return _Pass(
+        calls, bottlenecks(start, ends) or None if start is not None else None, channels_last, tokens
+    )
 
 
 def _refuse_channels_last(seen: _Pass, order: Mapping[str, int], found: Sequence[str]) -> None:
@@ -206,6 +224,41 @@ def _refuse_channels_last(seen: _Pass, order: Mapping[str, int], found: Sequence
             f"the model's last maps have their channels last, (N, h, w, C), in {_listed(behind, 5)}; name layers=[...] "
             "and give reshape=lambda maps: maps.permute(0, 3, 1, 2)"
         )
+
+
+def _warn_of_unseen(model: nn.Module, seen: _Pass, order: Mapping[str, int], found: Sequence[str]) -> None:
+    scripted = [name for name, part in model.named_modules() if _is_scripted_convolution(part)]
+    if scripted:
+        warnings.warn(
+            f"nothing can look into scripted parts (torch.jit): {_listed(scripted, 3)}; stages in them are left out. "
+            "Give the model that they were made from",
+            stacklevel=3,
+        )
+    end = order[found[-1]] if found else -1
+    inevitable = seen.inevitable
+    behind = [
+        name
+        for name, value in seen.tokens.items()
+        if order[name] > end and name and (inevitable is None or value in inevitable)
+    ]
+    if found and len(behind) > 1:
+        warnings.warn(
+            f"behind its last map, {found[-1]}, the model goes on with tokens (N, T, C), in {_listed(behind, 3)}: most "
+            "of what it learned is there. Name layers=[...] and give a reshape callable that makes maps of tokens",
+            stacklevel=3,
+        )
+
+
+def _is_scripted_convolution(part: nn.Module) -> bool:
+    return isinstance(part, torch.jit.ScriptModule) and any(
+        getattr(inside, "original_name", "") == "Conv2d" for inside in part.modules()
+    )
+
+
+def returns_channels_last(module: nn.Module, output: object, image_size: Sequence[int]) -> bool:
+    """Whether a module's output looks like (N, h, w, C), and the module is none that wants its channels first."""
+    known = isinstance(module, _CHANNELS_FIRST)
+    return isinstance(output, Tensor) and not known and has_channels_last(output, image_size)
 
 
 def _never(_packed: None) -> Tensor:
@@ -265,15 +318,22 @@ def _is_passage(module: nn.Module, call: _Call | None) -> bool:
     """
     if next(module.children(), None) is None:
         return False
-    if call is None or call.size_in is None or call.size_out is None:
+    if call is None or call.size_in is None or call.size_out is None or _is_compiled(module):
         return True
     shrink = max(call.size_in[0] / max(call.size_out[0], 1), call.size_in[1] / max(call.size_out[1], 1))
     return shrink > 2.5 or (isinstance(module, nn.Sequential) and shrink > 1.5)
 
 
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether it wraps the module that `torch.compile` was given, and is nothing by itself."""
+    return hasattr(module, "_orig_mod")
+
+
 def _is_block(module: nn.Module, call: _Call | None, inside: Sequence[_Step]) -> bool:
     """Whether a module is one block, whatever its sizes say: besides the resolution it is given it has one other."""
-    if isinstance(module, nn.Sequential) or call is None or call.size_in is None or call.size_out is None:
+    if call is None or call.size_in is None or call.size_out is None:
+        return False
+    if isinstance(module, nn.Sequential) or _is_compiled(module):
         return False
     return len({step.size for step in inside} - {call.size_in}) < 2
 

@@ -107,7 +107,16 @@ def test_labels_that_name_no_kind() -> None:
         assert means_any_defect(label), label
     for label in ("scratch", "no scratch", "OK", "good", "crack 2", "0", "Kratzer", "污渍"):
         assert not means_any_defect(label), label
-    for label in ("unlabeled", "To sort", "unklar", "not_checked", "未标注", "Unknown images"):
+    for label in (
+        "unlabeled",
+        "To sort",
+        "unklar",
+        "not_checked",
+        "未标注",
+        "Unknown images",
+        "à revoir",
+        "nicht bewertet",
+    ):
         assert means_undecided(label), label
     for label in ("OK?", "crack ?", "?", "-", "--", "△", "to review", "_"):
         assert means_undecided(label), label

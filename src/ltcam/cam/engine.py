@@ -72,7 +72,7 @@ class CAM:
                 f"truncation={self.truncation!r} is no Truncation; write Truncation(percentile) or None"
             )
         if self.truncation is not None and isinstance(method, ProbingMethod):
-            raise ValueError(f"{method.title} has no gradients to truncate; use percentile=None")
+            raise ValueError(f"{method.title} has no gradients to truncate; leave the percentile out")
         if isinstance(method, NetworkMethod):
             self._refuse_settings_of_layers(method)
         if not isinstance(self.chunk, int) or self.chunk < 1:

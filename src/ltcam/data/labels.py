@@ -77,10 +77,11 @@ _UNDECIDED = word_set(
     """
     unlabeled unlabelled unlabeld unknown unsorted unchecked unjudged unreviewed unclear unsure undecided undefined
     uncertain unclassified unassigned todo tbd tosort tocheck tolabel toreview review maybe pending
-    notlabeled notlabelled notchecked
-    unklar unsicher ungeprüft ungeprueft unsortiert unbekannt offen zuprüfen inconnu inconnus atrier àtrier indéterminé
-    nonclassé desconocido desconocidos sinclasificar sconosciuto sconosciuti daverificare desconhecido nieznane
-    неизвестно 未知 未标注 未标记 未分类 未分類 待定 待确认 不明 보류 미분류
+    notlabeled notlabelled notchecked retest recheck notrated
+    unklar unsicher nichtbewertet nichtgeprüft unbewertet ungeprüft ungeprueft unsortiert unbekannt offen zuprüfen
+    inconnu inconnus atrier àtrier arevoir àrevoir indéterminé nonclassé dudoso dudosos dudosa dudosas desconocido
+    desconocidos sinclasificar sconosciuto sconosciuti daverificare desconhecido nieznane
+    неизвестно 未知 未标注 未标记 未分类 未分類 待定 待确认 待检 未検査 不明 보류 미분류
     """
 )
 """Say that nobody has judged yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -171,3 +172,20 @@ def _opens_below(root: Path) -> Iterator[Counter[str]]:
 def opens_below() -> Callable[[Path], AbstractContextManager[Counter[str]]]:
     """Counts how often each file below a folder is opened in a block."""
     return _opens_below
+
+
+@contextmanager
+def _full_at(size: int) -> Iterator[None]:
+    """In the block no file grows beyond so many bytes: a write gets a part done, as on a disk that fills."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def full_at() -> Callable[[int], AbstractContextManager[None]]:
+    """No file grows beyond so many bytes in a block."""
+    return _full_at

@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,17 @@ def test_what_is_no_image_has_no_header(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(InputError, match="not an image"):
         header(tmp_path / "a.png")
+
+
+def test_an_animation_behind_any_number_of_chunks_is_several_pictures(tmp_path: Path) -> None:
+    pages = [Image.new("L", (8, 8), value) for value in (40, 90)]
+    pages[0].save(tmp_path / "a.png", save_all=True, append_images=pages[1:])
+    content = (tmp_path / "a.png").read_bytes()
+    text = b"tEXtComment\0" + b"x" * 5000
+    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    assert has_pages(tmp_path / "a.png")
+    pages[0].save(tmp_path / "b.png")
+    content = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(content[:33] + chunk.replace(b"xxxx", b"acTL") + content[33:])
+    assert not has_pages(tmp_path / "b.png")

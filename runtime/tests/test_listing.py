@@ -145,7 +145,7 @@ def test_what_cannot_be_listed_counts_as_failed(folder: Path, monkeypatch: pytes
         found = list_images([given_input])
         assert len(found.files) == 2
         assert found.failed == ((str(folder / "b"), CLOSED),)
-    with pytest.raises(DataError, match=r"cannot be listed \(Permission denied\)"):
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\)"):
         list_images([str(folder / "b")])
 
 

@@ -85,7 +85,7 @@ def test_a_closed_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "scandir", refuse)
     assert [str(path) for path in search(tmp_path).files] == ["a/1.png"]
     assert reasons(tmp_path) == {"b": searching.CLOSED}
-    with pytest.raises(DataError, match=r"b: cannot be listed \(Permission denied\)"):
+    with pytest.raises(DataError, match=r"b cannot be read \(Permission denied\)"):
         search(tmp_path / "b")
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from ltcam_runtime.errors import InputError
-from ltcam_runtime.images import read_image
+from ltcam_runtime.images import read_image, to_pixels
 from ltcam_runtime.mask_reading import read_mask
 
 RNG = np.random.default_rng(5)
@@ -248,3 +249,11 @@ def test_sixteen_bit_masks_with_zero_for_white(tmp_path: Path, threshold: int) -
     stored = np.where(marked, 0, 65535).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite")
     np.testing.assert_array_equal(read_mask(tmp_path / "a.tif", threshold=threshold), marked)
+
+
+def test_a_file_that_pillow_opened_is_the_picture_that_it_is_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.arange(64, dtype=np.uint16).reshape(8, 8) * 900, photometric="miniswhite")
+    expected = read_image(file)
+    assert expected[0, 0, 0] == 255
+    assert np.array_equal(to_pixels(Image.open(file), "a"), expected)

@@ -11,7 +11,7 @@ from PIL import Image
 from ltcam.data.opened import OpenData
 from ltcam.jobs import training
 from ltcam.jobs.models import load_model
-from ltcam.jobs.watch import Arrived
+from ltcam.jobs.watch import Arrived, opened_journal
 from ltcam.runs.inspector import Inspector
 from ltcam.service.watching import inspect_and_write
 from ltcam.training.settings import TrainingSettings
@@ -66,5 +66,6 @@ def test_every_way_to_an_image_is_on_the_same_scale(run: Path, tmp_path: Path) -
     assert item.inspection is not None
     assert item.inspection.score == expected
     model = load_model(run / "run", "cpu")
-    found = inspect_and_write(model, tmp_path)(Arrived("3.png", file, 0, 0))
+    with opened_journal(run / "data", tmp_path / "out") as journal:
+        found = inspect_and_write(model, journal)(Arrived("3.png", file, 0, 0))
     assert found["score"] == pytest.approx(expected, abs=1e-6)

@@ -5,12 +5,13 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ltcam.jobs.watch import JOURNAL, Arrived, Pace, files_of, watch
+from ltcam.jobs.watch import JOURNAL, Arrived, InspectsFile, Pace, Watched, files_of, opened_journal, watch
 from ltcam_runtime.errors import DataError, InputError, OutputError
 
 
@@ -18,6 +19,13 @@ def inspect(arrived: Arrived) -> dict[str, Any]:
     if b"bad" in arrived.path.read_bytes():
         raise InputError(arrived.path, "not an image")
     return {"image": arrived.name, "verdict": "ok"}
+
+
+def watched(
+    folder: Path, out: Path, inspect: InspectsFile, tell: Callable[[dict[str, Any]], None], pace: Pace
+) -> Watched:
+    with opened_journal(folder, out) as journal:
+        return watch(folder, journal, inspect, tell, pace)
 
 
 def run(
@@ -34,7 +42,7 @@ def run(
         if len(lines) >= enough:
             stop.set()
 
-    watch(folder, out, inspect, tell, Pace(stop, 0.01))
+    watched(folder, out, inspect, tell, Pace(stop, 0.01))
     timer.cancel()
     return lines
 
@@ -118,10 +126,10 @@ def test_a_file_whose_writer_pauses_is_no_bad_file(tmp_path: Path) -> None:
         lines.append(line)
         stop.set()
 
-    watched = watch(folder, out, goes_on, tell, Pace(stop, 0.01))
+    ended = watched(folder, out, goes_on, tell, Pace(stop, 0.01))
     assert tries == ["a.png", "a.png"]
     assert lines == [{"image": "a.png", "verdict": "ok"}]
-    assert watched.failed == ()
+    assert ended.failed == ()
 
 
 def test_a_link_that_leads_nowhere_is_told_once_and_inspected_when_it_leads_somewhere(tmp_path: Path) -> None:
@@ -172,9 +180,9 @@ def test_a_folder_without_permission_is_told_and_counts_as_failed(
         stop.set()
 
     monkeypatch.setattr(os, "scandir", closed)
-    watched = watch(tmp_path / "camera", tmp_path / "out", inspect, tell, Pace(stop, 0.01))
+    ended = watched(tmp_path / "camera", tmp_path / "out", inspect, tell, Pace(stop, 0.01))
     assert lines == [{"image": "lot 2/", "error": "no permission to read it"}]
-    assert watched.failed == (("lot 2/", "no permission to read it"),)
+    assert ended.failed == (("lot 2/", "no permission to read it"),)
 
 
 def test_half_a_line_at_the_end_of_the_journal_is_a_crash_and_no_damage(tmp_path: Path) -> None:
@@ -189,6 +197,43 @@ def test_half_a_line_at_the_end_of_the_journal_is_a_crash_and_no_damage(tmp_path
     again = run(folder, out, enough=1)
     assert [line["image"] for line in again] == [json.loads(lines[1])["image"]]
     assert len(journal.read_text().splitlines()) == 2
+
+
+def test_a_disk_that_fills_within_a_line_loses_and_doubles_nothing(
+    tmp_path: Path, full_at: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """The system takes a part of the line, and says so in a number only."""
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    put(folder, "a.png")
+    run(folder, out, enough=1)
+    journal, told = out / JOURNAL, list[dict[str, Any]]()
+    before = journal.read_bytes()
+    put(folder, "b.png")
+    with (
+        full_at(len(before) + 20),
+        pytest.raises(OutputError, match=r"inspections\.jsonl cannot be written"),
+    ):
+        watched(folder, out, inspect, told.append, Pace(threading.Event(), 0.01))
+    assert told == []
+    assert journal.read_bytes() == before
+    assert [line["image"] for line in run(folder, out, enough=1)] == ["b.png"]
+    assert [json.loads(line)["image"] for line in journal.read_text().splitlines()] == ["a.png", "b.png"]
+
+
+def test_one_watch_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    put(folder, "a.png")
+    run(folder, out, enough=1)
+    before = (out / JOURNAL).read_bytes()
+    with (
+        opened_journal(folder, out),
+        pytest.raises(OutputError, match=r"out: another watch writes into this folder; give another `out`"),
+        opened_journal(folder, out),
+    ):
+        pass
+    assert (out / JOURNAL).read_bytes() == before
+    with opened_journal(folder, out) as journal:
+        assert files_of(folder, out)[0][0] in journal
 
 
 def test_a_damaged_journal_is_not_passed_over(tmp_path: Path) -> None:

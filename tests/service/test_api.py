@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import pathlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +20,9 @@ from tests.service.conftest import BrightInspector, decoded, eventually, png
 from ltcam.runs.memory import BoundedMemory
 from ltcam.service import intake
 from ltcam.service.batching import Budget
-from ltcam.service.history import History
-from ltcam.service.intake import Intake
+from ltcam.service.history import History, Review
+from ltcam.service.intake import Intake, write_png
+from ltcam.service.pictures import hash_of_mask, sweep
 from ltcam.service.served import Served
 from ltcam_runtime.errors import OutputError
 
@@ -305,3 +309,59 @@ def test_what_could_not_be_inspected_or_kept_leaves_nothing(
         assert client.post("/v1/inspections", content=png()).status_code == 500
     assert [file for file in history.pictures.folder.rglob("*") if file.is_file()] == []
     assert inspect(client)["sequence"] == 1
+
+
+def test_a_crash_while_a_mask_is_painted_over_leaves_the_one_before(
+    client: TestClient, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"/v1/inspections/{client.post('/v1/inspections', content=png()).json()['id']}"
+    first, second = (np.full((24, 32), value, np.uint8) for value in (255, 0))
+    assert client.put(f"{url}/painted", content=cv2.imencode(".png", first)[1].tobytes()).status_code == 200
+
+    def locked(*_: object) -> None:
+        raise OutputError("the history cannot be written: database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "review", locked)
+        answer = client.put(f"{url}/painted", content=cv2.imencode(".png", second)[1].tobytes())
+    assert answer.status_code == 500
+    assert history.verify() == (1, None)
+    assert np.array_equal(decoded(client.get(f"{url}/painted").content), first)
+    assert sweep(history.database, history.pictures) == 1
+    assert np.array_equal(decoded(client.get(f"{url}/painted").content), first)
+
+
+def test_a_mask_that_an_earlier_version_painted_is_still_read(client: TestClient, history: History) -> None:
+    id_ = client.post("/v1/inspections", content=png()).json()["id"]
+    mask = np.ones((24, 32), bool)
+    write_png(history.pictures.file(id_, "painted"), mask.astype(np.uint8) * 255)
+    history.review(Review(id_, datetime.now(UTC), "missed", painted_sha256=hash_of_mask(mask)))
+    assert sweep(history.database, history.pictures) == 0
+    assert history.verify() == (1, None)
+    assert decoded(client.get(f"/v1/inspections/{id_}/painted").content).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "way"), [("POST", "/v1/inspections"), ("PUT", "/v1/inspections/{}/painted")]
+)
+def test_a_sender_that_breaks_off_is_no_fault_of_the_service(
+    client: TestClient, method: str, way: str
+) -> None:
+    id_ = client.post("/v1/inspections", content=png()).json()["id"]
+    came = iter([{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(came)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": way.format(id_), "raw_path": way.format(id_).encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"999")],
+        "client": ("127.0.0.1", 9), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]  # an error would be raised here
+    assert sent[0]["status"] == 400

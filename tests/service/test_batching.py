@@ -92,3 +92,22 @@ def test_closing_answers_what_is_in_line_and_takes_nothing_more() -> None:
     assert all(answer.done() for answer in answers)
     with pytest.raises(BusyError):
         batcher.submit(1)
+
+
+def test_nothing_comes_in_line_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody closes while an item is being put in line: it is answered all the same."""
+    batcher = Batcher(double, pairs, Budget())
+    put, closing = batcher._incoming.put_nowait, list[threading.Thread]()
+
+    def put_late(item: object) -> None:
+        closing.append(threading.Thread(target=batcher.close))
+        closing[0].start()
+        closing[0].join(0.2)
+        put(item)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batcher._incoming, "put_nowait", put_late)
+    answer = batcher.submit(3)
+    assert answer.result(10) == (3, 6)
+    closing[0].join(10)
+    with pytest.raises(BusyError):
+        batcher.submit(4)

@@ -108,7 +108,14 @@ def test_images_and_paintings_that_were_changed_are_found(history: History) -> N
     with history.database.engine.begin() as connection:  # as if its pictures had been removed
         connection.execute(sa.update(inspections).values(pictures=False))
     history.pictures.file(finding(0).id, "image").write_bytes(b"y")
-    assert history.verify()[1] == Broken(1, f"its image {finding(0).id} was changed")
+    assert history.verify() == (0, Broken(1, f"its image {finding(0).id} was changed"))
+    history.pictures.file(finding(0).id, "image").write_bytes(b"x")
+    history.pictures.file(finding(1).id, "image").write_bytes(b"y")
+    assert history.verify() == (1, Broken(2, f"its image {finding(1).id} was changed"))
+    history.review(Review(finding(0).id, START, "confirmed", painted_sha256=hash_of_mask(mask)))
+    count, broken = history.verify()  # of two places the first one, whatever is wrong there
+    assert broken is not None
+    assert (count, broken.sequence) == (0, 1)
 
 
 def test_what_a_service_does_meanwhile_is_no_change(

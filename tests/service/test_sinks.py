@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -152,22 +152,47 @@ def test_a_broker_that_is_not_there() -> None:
         Mqtt("127.0.0.1", port, "x").deliver(["a"])
 
 
+def found(name: str) -> str:
+    """What a sink gets of an image."""
+    values = {"time": "t", "id": "i", "lot": "", "verdict": "ok", "score": 0.1}
+    return json.dumps({**values, "name": name, "regions": [1], "model_sha256": "m"})
+
+
+def names_in(file: Path) -> list[str]:
+    with file.open(newline="") as stream:
+        return [row["name"] for row in csv.DictReader(stream, strict=True)]
+
+
 def test_csv_grows_by_lines_and_has_one_header(tmp_path: Path) -> None:
     file = tmp_path / "verdicts.csv"
-    values = {
-        "time": "t",
-        "id": "i",
-        "lot": "",
-        "verdict": "ok",
-        "score": 0.1,
-        "regions": [1],
-        "model_sha256": "m",
-    }
-    for name in ("a.png", "=cmd()"):
-        CsvAppend(file).deliver([json.dumps({**values, "name": name})])
-    rows = list(csv.DictReader(file.open()))
-    assert [row["name"] for row in rows] == ["a.png", "'=cmd()"]
-    assert rows[0]["regions"] == "1"
+    for name in ("a.png", "=cmd()", "two\nlines"):
+        CsvAppend(file).deliver([found(name)])
+    assert names_in(file) == ["a.png", "'=cmd()", "two lines"]
+    assert [line.split(",")[6] for line in file.read_text().splitlines()] == ["regions", "1", "1", "1"]
+
+
+def test_a_disk_that_fills_within_rows_of_csv_glues_none(
+    tmp_path: Path, full_at: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    file = tmp_path / "verdicts.csv"
+    sink = CsvAppend(file)
+    sink.deliver([found("a.png")])
+    before = file.read_bytes()
+    with full_at(len(before) + 30), pytest.raises(OSError, match="File too large"):
+        sink.deliver([found("b.png"), found("c.png")])
+    assert file.read_bytes() == before
+    sink.deliver([found("b.png"), found("c.png")])
+    assert names_in(file) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize(("kept", "then"), [(-5, ["a.png", "b.png"]), (3, ["b.png"])])
+def test_half_a_row_that_a_crash_left_is_cut_off(tmp_path: Path, kept: int, then: list[str]) -> None:
+    """Of the row that is delivered again, or of the header."""
+    file = tmp_path / "verdicts.csv"
+    CsvAppend(file).deliver([found("a.png"), found("b.png")])
+    file.write_bytes(file.read_bytes()[:kept])
+    CsvAppend(file).deliver([found("b.png")])
+    assert names_in(file) == then
 
 
 def test_destinations_from_their_text(tmp_path: Path) -> None:

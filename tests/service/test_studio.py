@@ -163,7 +163,9 @@ def test_paint_undo_save_and_reload(page: Page, history: History) -> None:
     )
     [(record, review)] = history.reviewed()
     assert review.painted_sha256
-    painted = decoded(history.pictures.file(record.finding.id, "painted").read_bytes())
+    file = history.pictures.painted(record.finding.id, review.painted_sha256)
+    assert file is not None
+    painted = decoded(file.read_bytes())
     columns = np.flatnonzero(painted.any(0))
     assert 15 < columns.min() < 30 < columns.max() < 40  # the second stroke was taken back
     page.reload()

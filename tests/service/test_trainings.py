@@ -122,3 +122,16 @@ def test_what_it_would_mark_after_each_epoch(
     assert client.get(f"{place}/3/0").status_code == client.get(f"{place}/1/1").status_code == 404
     assert client.get("/v1/trainings/0123456789abcdef/epochs").status_code == 404
     assert client.get(f"{place}/1/..%2f..%2fjob.json").status_code in {404, 422}
+
+
+def test_a_crash_behind_the_start_of_the_process_leaves_a_training_that_is_seen(
+    trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ltcam.service.trainings.subprocess.Popen", crash)
+    with pytest.raises(KeyboardInterrupt):
+        trainings.start("parts")
+    [left] = Trainings(tmp_path / "state", tmp_path / "photos").all()
+    assert (left.dataset, left.state) == ("parts", "interrupted")

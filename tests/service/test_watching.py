@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 from tests.service.conftest import BrightInspector, png
 
 from ltcam.jobs.models import model_of
-from ltcam.jobs.watch import JOURNAL, Arrived, InspectsFile
+from ltcam.jobs.watch import JOURNAL, Arrived, opened_journal
 from ltcam.service.watching import SEVERAL_PAGES, inspect_and_write
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.writers.masks import MaskWriter
@@ -26,59 +27,69 @@ def arrived(path: Path, *, spot: bool = True, modified: int = 0) -> Arrived:
     return Arrived(path.name, path, path.stat().st_size, modified)
 
 
-def inspects(out: Path) -> InspectsFile:
-    """By a model that sees what is bright."""
-    out.mkdir(exist_ok=True)
+@contextmanager
+def started(out: Path) -> Iterator[Callable[[Arrived], dict[str, Any]]]:
+    """What is found of a file by a model that sees what is bright; the journal gets it too."""
     (out.parent / "weights").write_text("bright")
-    return inspect_and_write(
-        model_of(out, BrightInspector(), ("ok", "spot"), {}, out.parent / "weights"), out
-    )
+    model = model_of(out, BrightInspector(), ("ok", "spot"), {}, out.parent / "weights")
+    with opened_journal(out.parent, out) as journal:
+        inspect = inspect_and_write(model, journal)
+
+        def kept(file: Arrived) -> dict[str, Any]:
+            line = inspect(file)
+            journal.add(file, line)
+            return line
+
+        yield kept
 
 
-def kept(out: Path, inspect: InspectsFile, file: Arrived) -> dict[str, Any]:
-    """What is found of a file, which the journal gets too."""
-    line = inspect(file)
-    about = {"file": {"name": file.name, "size": file.size, "modified": file.modified}}
-    with (out / JOURNAL).open("a") as stream:
-        stream.write(f"{json.dumps(line | about)}\n")
-    return line
+def found_after_a_start(out: Path, file: Arrived) -> dict[str, Any]:
+    with started(out) as inspect:
+        return inspect(file)
 
 
 def test_a_restart_does_not_give_a_name_again(tmp_path: Path) -> None:
     """`a.png` has its mask in `masks/a.png`; the `a.jpg` that comes after a restart must not take it."""
     out = tmp_path / "out"
-    first = kept(out, inspects(out), arrived(tmp_path / "a.png"))
+    first = found_after_a_start(out, arrived(tmp_path / "a.png"))
     with (out / JOURNAL).open("a") as stream:
         stream.write('{"half a li')
-    second = inspects(out)(arrived(tmp_path / "a.jpg", spot=False))
+    second = found_after_a_start(out, arrived(tmp_path / "a.jpg", spot=False))
     assert (first["output"], second["output"]) == ("a", "a-jpg")
     assert np.any(cv2.imread(str(out / "masks" / "a.png")))
     assert not np.any(cv2.imread(str(out / "masks" / "a-jpg.png")))
-    assert inspects(out)(arrived(tmp_path / "a.png"))["output"] == "a"
+    assert found_after_a_start(out, arrived(tmp_path / "a.png"))["output"] == "a"
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_file_that_comes_again_keeps_what_it_had(tmp_path: Path, restarted: bool) -> None:
     out = tmp_path / "out"
-    inspect = inspects(out)
-    outputs = []
-    for time, spot in ((5, True), (7, False), (9, True)):
-        file = arrived(tmp_path / "a.png", spot=spot, modified=time)
-        outputs.append(kept(out, inspects(out) if restarted else inspect, file)["output"])
+    came = ((5, True), (7, False), (9, True))
+    if restarted:
+        outputs = [
+            found_after_a_start(out, arrived(tmp_path / "a.png", spot=spot, modified=time))["output"]
+            for time, spot in came
+        ]
+    else:
+        with started(out) as inspect:
+            outputs = [
+                inspect(arrived(tmp_path / "a.png", spot=spot, modified=time))["output"]
+                for time, spot in came
+            ]
     assert outputs == ["a", "a-7", "a-9"]
     marked = [np.any(cv2.imread(str(out / "masks" / f"{name}.png"))) for name in outputs]
     assert marked == [True, False, True]
     again = arrived(tmp_path / "a.png", spot=False, modified=7)  # a crash between results and line
-    assert inspects(out)(again)["output"] == "a-7"
+    assert found_after_a_start(out, again)["output"] == "a-7"
 
 
 def test_a_line_names_the_model_and_pages_that_nobody_looked_at(tmp_path: Path) -> None:
-    inspect = inspects(tmp_path / "out")
-    assert inspect(arrived(tmp_path / "a.png"))["model"] == hashlib.sha256(b"bright").hexdigest()
-    assert "note" not in inspect(arrived(tmp_path / "b.png"))
     pages = [Image.new("L", (8, 8), value) for value in (40, 90)]
     pages[0].save(tmp_path / "c.tif", save_all=True, append_images=pages[1:])
-    line = inspect(Arrived("c.tif", tmp_path / "c.tif", 1, 1))
+    with started(tmp_path / "out") as inspect:
+        assert inspect(arrived(tmp_path / "a.png"))["model"] == hashlib.sha256(b"bright").hexdigest()
+        assert "note" not in inspect(arrived(tmp_path / "b.png"))
+        line = inspect(Arrived("c.tif", tmp_path / "c.tif", 1, 1))
     assert line["note"] == SEVERAL_PAGES
 
 
@@ -88,4 +99,4 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(MaskWriter, "add", full)
     with pytest.raises(OutputError, match="out cannot be written: the disk is full"):
-        inspects(tmp_path / "out")(arrived(tmp_path / "a.png"))
+        found_after_a_start(tmp_path / "out", arrived(tmp_path / "a.png"))

@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     wanted = Prediction(
         Writing(kinds_to_save(options.save), options.px_per_mm),
-        batch_size=max(1, options.batch_size),
+        batch_size=options.batch_size,
         cascade=not options.always_maps,
         overwrite=options.overwrite,
     )

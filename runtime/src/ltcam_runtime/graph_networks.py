@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltcam_runtime.counts import MOST_THREADS, check_count
 from ltcam_runtime.engines import import_onnxruntime, import_openvino
 from ltcam_runtime.errors import RunError, SettingsError
 from ltcam_runtime.networks import Response
@@ -30,12 +31,19 @@ class EngineSettings:
     Attributes:
         engine: None takes what the file was made for.
         device: of ONNX Runtime `cpu` or `cuda`; of OpenVINO `cpu`, `gpu` or `npu`; `auto` is `cpu`.
-        threads: None takes all cores.
+        threads: None takes all cores; `MOST_THREADS` at most.
+
+    Raises:
+        SettingsError: another number of threads.
     """
 
     engine: EngineName | None = None
     device: str = "auto"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            check_count("threads", self.threads, MOST_THREADS)
 
 
 AS_EXPORTED = EngineSettings()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -11,6 +13,7 @@ from ltcam_runtime.decoding import decoding_errors, is_transposed, opened, opene
 
 _SEVERAL_PICTURES = frozenset({"TIFF", "GIF", "WEBP", "PNG"})  # a second JPEG in one file is its preview
 _REDUCED_PAGE = (254, 1)  # NewSubfileType of TIFF, and its bit that says "a smaller copy of another page"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PAGED = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"RIFF")
 """How files of formats begin that are used for several pictures, but for PNG."""
 
@@ -45,10 +48,18 @@ def has_pages(path: Path | str) -> bool:
         InputError: missing, unreadable or not an image.
     """
     with opened_file(Path(path)) as stream, decoding_errors(path):
-        head = stream.read(256)
-    if not head.startswith(_PAGED) and not (head.startswith(b"\x89PNG") and b"acTL" in head):
-        return False
-    return header(path).more_pictures
+        head = stream.read(8)
+        paged = _is_animated(stream) if head == _PNG else head.startswith(_PAGED)
+    return paged and header(path).more_pictures
+
+
+def _is_animated(stream: IO[bytes]) -> bool:
+    """Whether a PNG has an `acTL` chunk before its pixels, by a walk over the chunks behind its signature."""
+    while len(start := stream.read(8)) == 8 and (kind := start[4:]) != b"IDAT":
+        if kind == b"acTL":
+            return True
+        stream.seek(int.from_bytes(start[:4]) + 4, os.SEEK_CUR)  # its content and checksum
+    return False
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

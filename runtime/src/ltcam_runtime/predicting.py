@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ltcam_runtime.counts import check_count
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.folders import output_folder
 from ltcam_runtime.inspector import Inspector
@@ -21,6 +22,7 @@ from ltcam_runtime.writers import CHOICES, MARKER, TABLES, ReportSettings, Resul
 from ltcam_runtime.writers.behind import writing_behind
 from ltcam_runtime.zooming import too_small_to_see
 
+_LEAST_SCALE = 1e-6  # pixels along a millimetre
 _NEARLY_BLACK = 20
 """Grey value of 255 that no pixel of such an image exceeds: what 12 bits give on a scale of 16."""
 
@@ -103,6 +105,10 @@ class Writing:
     px_per_mm: float | None = None
 
     def __post_init__(self) -> None:
+        if self.px_per_mm is not None and not _LEAST_SCALE <= self.px_per_mm < math.inf:  # nor NaN
+            raise SettingsError(
+                f"`px_per_mm` {self.px_per_mm}: give the pixels along a millimetre, {_LEAST_SCALE} at least"
+            )
         for kind in self.save:
             if kind not in CHOICES:
                 close = get_close_matches(kind, CHOICES, n=1)
@@ -136,12 +142,18 @@ class Prediction:
         cascade: whether heatmaps are made only of images that are not judged OK, unless heatmaps are to be saved:
             a second pass of the network for those, none but the verdict's for all others.
         overwrite: replace existing results.
+
+    Raises:
+        SettingsError: no such number of images.
     """
 
     writing: Writing = Writing()
     batch_size: int = 4
     cascade: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size)
 
     @property
     def in_two_passes(self) -> bool:

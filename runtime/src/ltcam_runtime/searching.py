@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from ltcam_runtime.errors import DataError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import IMAGE_SUFFIXES
 from ltcam_runtime.phrases import counted
@@ -179,7 +180,7 @@ class _Walk:
                     entries = sorted(listing, key=lambda entry: entry.name)
             except OSError as error:
                 if folder == self.root:
-                    words = f"{folder}: cannot be listed ({error.strerror}); check its permissions"
+                    words = f"{folder} {why_not_read(error)}; check its permissions"
                     raise DataError(words) from None
                 self._leave_out(folder, CLOSED)
                 continue

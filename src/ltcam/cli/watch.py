@@ -36,14 +36,15 @@ def watch(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     from ltcam.jobs.models import load_model  # noqa: PLC0415
-    from ltcam.jobs.watch import Pace  # noqa: PLC0415
+    from ltcam.jobs.watch import Pace, opened_journal  # noqa: PLC0415
     from ltcam.jobs.watch import watch as watch_folder  # noqa: PLC0415  # torch is slow to import
     from ltcam.service.watching import inspect_and_write  # noqa: PLC0415
 
     used = load_model(model, device)
-    inspect = inspect_and_write(used, out)
-    say(f"watching {folder}; Ctrl-C ends it")
-    watched = watch_folder(folder, out, inspect, _print_line, Pace(stop, every))
+    with opened_journal(folder, out) as journal:
+        inspect = inspect_and_write(used, journal)
+        say(f"watching {folder}; Ctrl-C ends it")
+        watched = watch_folder(folder, journal, inspect, _print_line, Pace(stop, every))
     say(f"{watched.inspected} images inspected, {len(watched.failed)} failed; results: {out}")
     return SOME_FAILED if watched.failed else DONE
 

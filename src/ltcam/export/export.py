@@ -44,7 +44,7 @@ from ltcam_runtime.resizing import resize
 from ltcam_runtime.settings import Overrides
 
 _KEPT_EXACT = 64  # values; smaller constants are sizes, bounds and biases, and stay float32
-_TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2}
+_TOLERANCES = {"fp32": 1e-3, "fp16": 3e-2, "int8": 5e-2}
 _MOST_CALIBRATED = 64  # images that int8 is measured and judged on
 _FEWEST_CALIBRATED, _GOLDEN = 4, 3
 _FASTER, _LEAST_IOU = 1.1, 0.95  # than fp32; of its masks with those of fp32, on average

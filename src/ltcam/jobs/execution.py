@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ltcam.jobs.bars import usual_listener
 from ltcam.training.listener import Listener
 from ltcam.training.logs import LogName
-from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.counts import MOST_THREADS, check_count
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Execution:
         listener: told about progress; by default bars in a notebook, and nobody elsewhere.
 
     Raises:
-        SettingsError: a number that is none, or below 1.
+        SettingsError: a number that is none, below 1, or more threads than `MOST_THREADS`.
     """
 
     device: str = "auto"
@@ -44,8 +44,7 @@ class Execution:
     listener: Listener = field(default_factory=usual_listener, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("devices", "batch_size", "threads"):
-            value = getattr(self, name)
-            is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            if not is_count and not (name == "threads" and value is None):
-                raise SettingsError(f"`{name}` {value!r}: give a whole number, 1 at least")
+        check_count("devices", self.devices)
+        check_count("batch_size", self.batch_size)
+        if self.threads is not None:
+            check_count("threads", self.threads, MOST_THREADS)

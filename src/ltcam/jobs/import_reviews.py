@@ -9,6 +9,7 @@ from pathlib import Path
 from ltcam.data.dataset import OK, Dataset, Sample
 from ltcam.data.fingerprint import content_hashes
 from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.results import Decision
 from ltcam_runtime.writers.csv import csv_text
@@ -155,7 +156,7 @@ def _copy(source: Path, target: Path) -> None:
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from error
+        raise DataError(f"{source} {why_not_read(error)}") from error
     write_file(target, content, durable=False)
 
 

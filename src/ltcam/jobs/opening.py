@@ -29,11 +29,12 @@ def open_inspector(
 
     Raises:
         RunError: it cannot be loaded.
-        SettingsError: the device does not exist.
+        SettingsError: the device does not exist, or no such number of threads.
     """
+    engine = EngineSettings(device=device, threads=threads)
     keep_freed_memory()
     if is_part_file(path):
-        return ExportedInspector.load(path, engine=EngineSettings(device=device, threads=threads))
+        return ExportedInspector.load(path, engine=engine)
     import torch  # noqa: PLC0415  # an exported file needs none
 
     from ltcam.runs.inspector import Inspector  # noqa: PLC0415

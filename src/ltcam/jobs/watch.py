@@ -15,12 +15,15 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
+from ltcam.jobs.appending import append_whole, cut_half_line, hold
 from ltcam_runtime.errors import DataError, InputError, OutputError
-from ltcam_runtime.folders import explained
+from ltcam_runtime.files import why_not_read
+from ltcam_runtime.folders import explained, why_not_written
 from ltcam_runtime.images import IMAGE_SUFFIXES
 
 JOURNAL = "inspections.jsonl"
@@ -85,9 +88,68 @@ class Pace:
     seconds: float = 0.5
 
 
+class Journal:
+    """What was inspected, kept in a file; open for this process alone.
+
+    Attributes:
+        out: folder that it lies in, with the results.
+        outputs: files that were inspected before, in their order, and the names of their results.
+    """
+
+    def __init__(self, out: Path, stream: IO[bytes], lines: list[dict[str, Any]]) -> None:
+        """Take over an open file.
+
+        Args:
+            out: folder that it lies in.
+            stream: of the file, for `append_whole`.
+            lines: that stand in it.
+        """
+        self.out, self._stream = out, stream
+        self.outputs = [(_key_of(line), str(line["output"])) for line in lines if "output" in line]
+        self._known = {_key_of(line) for line in lines}
+
+    def __contains__(self, arrived: Arrived) -> bool:
+        return arrived.key in self._known
+
+    def add(self, arrived: Arrived, line: dict[str, Any]) -> None:
+        """Keep what was found of a file; it is on the disk when this returns.
+
+        Raises:
+            OutputError: the disk is full or the like; the journal is as it was.
+        """
+        entry = {**line, "file": {"name": arrived.name, "size": arrived.size, "modified": arrived.modified}}
+        with explained(self.out / JOURNAL):
+            append_whole(self._stream, f"{json.dumps(entry, allow_nan=False)}\n".encode())
+        self._known.add(arrived.key)
+
+
+@contextmanager
+def opened_journal(folder: Path, out: Path) -> Iterator[Journal]:
+    """The journal of a watch, before anything else is written into its folder.
+
+    Args:
+        folder: that is watched.
+        out: where the journal is kept; made where it is missing.
+
+    Raises:
+        DataError: the folder is not there.
+        OutputError: the journal cannot be read or written, is another process's, or lies in the folder itself or
+            among files of others.
+    """
+    _check_places(folder, out)
+    file = out / JOURNAL
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = file.open("a+b", buffering=0)
+    except OSError as error:
+        raise OutputError(f"{file} cannot be opened: {why_not_written(error)}") from error
+    with stream:
+        yield _held(out, stream)
+
+
 def watch(
     folder: Path,
-    out: Path,
+    journal: Journal,
     inspect: InspectsFile,
     tell: Callable[[dict[str, Any]], None],
     pace: Pace,
@@ -96,29 +158,26 @@ def watch(
 
     Args:
         folder: that is watched, with its sub-folders; hidden files and folders are passed over.
-        out: where the journal is kept; made where it is missing.
+        journal: gets a line for each file that was inspected, and says which were.
         inspect: called with each complete file, oldest first.
         tell: called with what the journal gets, after it got it; and with what cannot be looked at.
         pace: when to look, and when to end.
 
     Raises:
-        DataError: the folder is not there.
-        OutputError: the journal cannot be read or written, or lies in the folder itself or among files of others.
+        OutputError: the journal cannot be written.
     """
-    _check_places(folder, out)
     inspected, failed, closed = 0, [], _Closed(tell)
-    with _opened_journal(out / JOURNAL) as journal:
-        for arrived, looks in _arrivals(folder, out, journal.known, closed, pace):
-            try:
-                line = inspect(arrived)
-                inspected += 1
-            except InputError as error:
-                if looks < _DAMAGED:
-                    continue
-                line = {"image": arrived.name, "error": error.reason}
-                failed.append((arrived.name, error.reason))
-            journal.add(arrived, line)
-            tell(line)
+    for arrived, looks in _arrivals(folder, journal, closed, pace):
+        try:
+            line = inspect(arrived)
+            inspected += 1
+        except InputError as error:
+            if looks < _DAMAGED:
+                continue
+            line = {"image": arrived.name, "error": error.reason}
+            failed.append((arrived.name, error.reason))
+        journal.add(arrived, line)
+        tell(line)
     return Watched(inspected, (*failed, *closed.still.items()))
 
 
@@ -135,14 +194,12 @@ def _check_places(folder: Path, out: Path) -> None:
         )
 
 
-def _arrivals(
-    folder: Path, out: Path, known: set[tuple[str, int, int]], closed: _Closed, pace: Pace
-) -> Iterator[tuple[Arrived, int]]:
+def _arrivals(folder: Path, journal: Journal, closed: _Closed, pace: Pace) -> Iterator[tuple[Arrived, int]]:
     """Files and at how many looks they were the same: as soon as they seem complete, and again if they stay unknown."""
     looks: dict[tuple[str, int, int], int] = {}
     while not pace.stop.is_set():
-        found, reasons = files_of(folder, out)
-        new = [file for file in found if file.key not in known]
+        found, reasons = files_of(folder, journal.out)
+        new = [file for file in found if file not in journal]
         barred = {file.name for file in new if not os.access(file.path, os.R_OK)}
         closed.seen(reasons | dict.fromkeys(barred, _NO_PERMISSION))
         seen = [file for file in new if file.name not in barred]
@@ -208,60 +265,25 @@ def _why_closed(path: Path, error: OSError) -> str:
     """Why nothing can be seen there; "" where nothing is there any more."""
     if isinstance(error, FileNotFoundError):
         return "it is a link that leads nowhere" if path.is_symlink() else ""
-    return _NO_PERMISSION if isinstance(error, PermissionError) else f"cannot be opened: {error.strerror}"
+    return _NO_PERMISSION if isinstance(error, PermissionError) else why_not_read(error)
 
 
-class _Journal:
-    def __init__(self, stream: Any, known: set[tuple[str, int, int]]) -> None:
-        self._stream, self.known = stream, known
-
-    def __enter__(self) -> _Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def add(self, arrived: Arrived, line: dict[str, Any]) -> None:
-        entry = {**line, "file": {"name": arrived.name, "size": arrived.size, "modified": arrived.modified}}
-        with explained(self._stream.name):
-            self._stream.write(f"{json.dumps(entry, allow_nan=False)}\n".encode())
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        self.known.add(arrived.key)
-
-
-def _opened_journal(file: Path) -> _Journal:
-    """The journal, opened behind its last whole line."""
+def _held(out: Path, stream: IO[bytes]) -> Journal:
+    """The journal, this process's from now on, without the half line that a crash may have left at its end."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = file.read_bytes() if file.exists() else b""
-        lines = _whole_lines(content)
-        whole = sum(len(line) + 1 for line in lines)
-        known = {_key_of(line) for line in lines}
-        stream = file.open("r+b" if file.exists() else "w+b", buffering=0)
-        stream.truncate(whole)
-        stream.seek(whole)
+        hold(stream)
+        stream.seek(0)
+        journal = Journal(out, stream, [json.loads(line) for line in stream.read().split(b"\n")[:-1]])
+        cut_half_line(stream)
     except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{file} is damaged: {error}; move it away to begin anew") from error
+        raise OutputError(f"{out / JOURNAL} is damaged: {error}; move it away to begin anew") from error
+    except BlockingIOError:
+        raise OutputError(f"{out}: another watch writes into this folder; give another `out`") from None
     except OSError as error:
-        raise OutputError(f"{file} cannot be opened: {error.strerror}") from error
-    return _Journal(stream, known)
+        raise OutputError(f"{out / JOURNAL} {why_not_read(error)}") from error
+    return journal
 
 
-def lines_of(out: Path) -> list[dict[str, Any]]:
-    """The journal's lines of images that were inspected. What is no line of ours is said when it is opened."""
-    try:
-        lines = [json.loads(line) for line in _whole_lines((out / JOURNAL).read_bytes())]
-        return [line for line in lines if {"image", "output", "file"} <= line.keys()]
-    except (OSError, ValueError, AttributeError):
-        return []
-
-
-def _whole_lines(content: bytes) -> list[bytes]:
-    """Without the half line that a crash may have left at the end."""
-    return content.split(b"\n")[:-1]
-
-
-def _key_of(line: bytes) -> tuple[str, int, int]:
-    file = json.loads(line)["file"]
+def _key_of(line: dict[str, Any]) -> tuple[str, int, int]:
+    file = line["file"]
     return (file["name"], file["size"], file["modified"])

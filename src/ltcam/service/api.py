@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 import cv2
@@ -177,7 +178,7 @@ def picture(
     try:
         if what == "overlay":
             return Response(_overlay(history, entry, white), media_type="image/jpeg", headers=_CACHED)
-        file = history.pictures.file(id, what)
+        file = _painted(history, entry) if what == "painted" else history.pictures.file(id, what)
         content = file.read_bytes()
         if what == "image" and not _is_shown_as_it_is(content, white):
             content = _encoded(".png", read_image(file, white=white))
@@ -185,6 +186,14 @@ def picture(
         raise HTTPException(404, f"the {what} of this inspection is not kept") from None
     cache = _CACHED if what != "painted" else {}
     return Response(content, media_type="image/png", headers=cache)
+
+
+def _painted(history: History, entry: Entry) -> FilePath:
+    sha256 = "" if entry.review is None else entry.review.painted_sha256
+    file = history.pictures.painted(entry.record.finding.id, sha256)
+    if file is None:
+        raise FileNotFoundError
+    return file
 
 
 def _is_shown_as_it_is(image: bytes, white: int | None) -> bool:
@@ -353,7 +362,8 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
             400,
             f"the painted mask is {mask.shape[0]} x {mask.shape[1]}, the image {finding.height} x {finding.width}",
         )
-    write_png(file, mask.astype(np.uint8) * 255)
+    sha256 = hash_of_mask(mask)
+    write_png(history.pictures.to_paint(finding.id, sha256), mask.astype(np.uint8) * 255)
     last = entry.review
     decision = last.decision if last is not None else "confirmed" if mask.any() else "false_alarm"
     given = ReviewGiven(
@@ -362,7 +372,7 @@ def _keep_painted(history: History, entry: Entry, content: bytes) -> None:
         reviewer=last.reviewer if last else "",
         note=last.note if last else "",
     )
-    _keep_review(history, finding.id, given, hash_of_mask(mask))
+    _keep_review(history, finding.id, given, sha256)
 
 
 def _overlay(history: History, entry: Entry, white: int | None) -> bytes:

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.requests import ClientDisconnect
 
 from ltcam import __version__
 from ltcam.service import api, studio_api
@@ -113,6 +114,11 @@ def _tell_errors(app: FastAPI) -> None:
         return _told(
             422, [{name: found[name] for name in ("type", "loc", "msg")} for found in error.errors()]
         )
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001
+        """Nobody reads this answer: the sender broke off, which is no fault of the service."""
+        return _told(400, "the request was broken off")
 
     @app.exception_handler(Exception)
     async def fault(_: Request, error: Exception) -> Response:

@@ -86,7 +86,7 @@ class Batcher(Generic[Given, Inspected, Kept]):
         self._inspected: queue.Queue[tuple[list[_Waiting[Given, Kept]], Sequence[Inspected]] | None] = (
             queue.Queue(2)
         )
-        self._closed = threading.Event()
+        self._closed, self._closing = threading.Event(), threading.Lock()
         self._threads = [
             threading.Thread(target=self._inspecting, name="ltcam-network", daemon=True),
             threading.Thread(target=self._keeping, name="ltcam-history", daemon=True),
@@ -105,22 +105,25 @@ class Batcher(Generic[Given, Inspected, Kept]):
         Raises:
             BusyError: the line is full, or closed.
         """
-        if self._closed.is_set():
-            raise BusyError(5.0)
         waiting: _Waiting[Given, Kept] = _Waiting(item)
         # What is in line is inspected and kept, even if nobody waits for the answer any more.
         waiting.answer.set_running_or_notify_cancel()
-        try:
-            self._incoming.put_nowait(waiting)
-        except queue.Full:
-            self.passes.turned_away += 1
-            raise BusyError(self._seconds_left()) from None
+        with self._closing:  # nothing comes behind the mark of the end, where nobody would answer it
+            if self._closed.is_set():
+                raise BusyError(5.0)
+            try:
+                self._incoming.put_nowait(waiting)
+            except queue.Full:
+                self.passes.turned_away += 1
+                raise BusyError(self._seconds_left()) from None
         return waiting.answer
 
     def close(self) -> None:
         """Finish what is in line and stop. Nothing more is taken."""
-        if not self._closed.is_set():
+        with self._closing:
+            first = not self._closed.is_set()
             self._closed.set()
+        if first:
             self._incoming.put(None)
         for thread in self._threads:
             thread.join()

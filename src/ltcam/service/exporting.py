@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltcam.jobs.import_reviews import suffix_of
 from ltcam.service.history import Entry, History, Search
@@ -127,6 +128,14 @@ def _writer(form: Annotations, folder: Path, survey: _Survey) -> ResultWriter:
     return makers[form]()
 
 
+def _mask_of(history: History, id_: str, painted: str) -> NDArray[np.bool_]:
+    """What was painted, or found; FileNotFoundError where that is gone."""
+    file = history.pictures.painted(id_, painted) if painted else history.pictures.file(id_, "mask")
+    if file is None:
+        raise FileNotFoundError
+    return read_mask(file)
+
+
 def _annotated(history: History, entry: Entry, form: Annotations) -> tuple[Inspection, bytes] | None:
     """An image with what is marked in it, and its bytes; None where they are gone or nobody knows what to mark."""
     finding, review = entry.record.finding, entry.review
@@ -134,12 +143,8 @@ def _annotated(history: History, entry: Entry, form: Annotations) -> tuple[Inspe
     fine = finding.verdict == "ok" if review is None else not review.defective
     try:
         content = history.pictures.file(finding.id, "image").read_bytes()
-        painted = review is not None and review.painted_sha256
-        mask = (
-            np.zeros(shape, bool)
-            if fine
-            else read_mask(history.pictures.file(finding.id, "painted" if painted else "mask"))
-        )
+        painted = "" if review is None else review.painted_sha256
+        mask = np.zeros(shape, bool) if fine else _mask_of(history, finding.id, painted)
     except (OSError, InputError):
         return None
     if not fine and not mask.any():

@@ -178,7 +178,7 @@ class History:
             last = rows[-1].sequence
 
     def verify(self) -> tuple[int, Broken | None]:
-        """Number of records that hold, and the first that does not.
+        """Number of records that hold, before the first that does not where there is one, and that one.
 
         Beside the chain itself: records cut off at its end, and images and painted masks that are not those of their
         record and review. Reviews themselves, and for how long pictures are kept, stand beside the chain. What is
@@ -191,14 +191,18 @@ class History:
         written = self._written()
         if not before <= count <= written:
             return count, Broken(count + 1, f"missing: {written} records were written, {count} are left")
-        return count, self._changed_picture()
+        changed = [each for each in (self._changed_image(), self._changed_painting()) if each is not None]
+        if not changed:
+            return count, None
+        first = min(changed, key=lambda each: each.sequence)
+        return first.sequence - 1, first
 
     def _written(self) -> int:
         """Number of records that were ever written."""
         with self.database.reading() as connection:
             return int(connection.execute(sa.select(chain_head.c.sequence)).scalar_one())
 
-    def _changed_picture(self) -> Broken | None:
+    def _changed_image(self) -> Broken | None:
         columns = (inspections.c.sequence, inspections.c.id, inspections.c.image_sha256)
         with self.database.reading() as connection:
             rows = connection.execute(sa.select(*columns).order_by(inspections.c.sequence)).all()
@@ -212,7 +216,7 @@ class History:
                 continue  # its pictures were removed, as they may be
             if found != row.image_sha256:
                 return Broken(row.sequence, f"its image {row.id} was changed")
-        return self._changed_painting()
+        return None
 
     def _changed_painting(self) -> Broken | None:
         for record, review in self.reviewed():

@@ -55,7 +55,7 @@ def _painted(history: History, id_: str, sha256: str) -> Path | None:
     found = history.pictures.painted(id_, sha256)
     if found is None:
         raise DataError(
-            f"{history.pictures.file(id_, 'painted')} is not the mask that was painted and kept; paint it again, or "
+            f"{history.pictures.to_paint(id_, sha256)} is not the mask that was painted and kept; paint it again, or "
             "put the file back"
         )
     return found

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from ltcam.service.database import Database
 from ltcam.service.ledger import instant
-from ltcam.service.tables import inspections
+from ltcam.service.tables import inspections, reviews
 from ltcam_runtime.errors import InputError, OutputError
 from ltcam_runtime.folders import why_not_written
 from ltcam_runtime.mask_reading import read_mask
 
 REMOVED = ("image", "mask", "heatmap")
 """Files of an inspection that go with their time; what a person painted is kept."""
+
+
+_PAINTED = "painted-"  # and the hash of its pixels
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Pictures:
 
         Args:
             id: of the inspection; only hexadecimal digits, so that it never leads out of the folder.
-            what: `image`, `mask`, `heatmap` or `painted`.
+            what: `image`, `mask` or `heatmap`.
 
         Raises:
             ValueError: an id that is none.
@@ -45,11 +48,24 @@ class Pictures:
 
     def painted(self, id: str, sha256: str) -> Path | None:  # noqa: A002
         """The file of a painted mask, or None where it is not there, or not the one with these pixels."""
-        file = self.file(id, "painted")
-        try:
-            return file if hash_of_mask(read_mask(file)) == sha256 else None
-        except InputError:
-            return None
+        return next(
+            (file for file in (self.to_paint(id, sha256), self.file(id, "painted")) if _shows(file, sha256)),
+            None,
+        )
+
+    def to_paint(self, id: str, sha256: str) -> Path:  # noqa: A002
+        """Where a painted mask of these pixels is written: never over another one, which a review may name.
+
+        (Earlier versions had one file `ID.painted`, which is still read.)
+        """
+        return self.file(id, f"{_PAINTED}{sha256}")
+
+
+def _shows(file: Path, sha256: str) -> bool:
+    try:
+        return hash_of_mask(read_mask(file)) == sha256
+    except InputError:
+        return False
 
 
 def open_pictures(folder: Path) -> Pictures:
@@ -84,7 +100,7 @@ def remove_pictures(database: Database, pictures: Pictures, before: datetime) ->
 
 
 def sweep(database: Database, pictures: Pictures) -> int:
-    """Remove files that no record names: what a crash left between files and records, written or removed.
+    """Remove files that no record or review names: what a crash left between files and records, written or removed.
 
     Only to be called while nothing else writes to this history.
 
@@ -94,10 +110,12 @@ def sweep(database: Database, pictures: Pictures) -> int:
     removed = 0
     for folder in sorted(pictures.folder.glob("[0-9a-f][0-9a-f]")):
         files = [file for file in folder.iterdir() if file.is_file()]
-        known = _known(database, {file.name.partition(".")[0] for file in files})
+        ids = {file.name.partition(".")[0] for file in files}
+        known, painted = _known(database, ids), _painted(database, ids)
         for file in files:
             id_, _, what = file.name.partition(".")
-            if id_ not in known or file.suffix == ".part" or (what in REMOVED and not known[id_]):
+            unknown = id_ not in known or (what.startswith(_PAINTED) and file.name not in painted)
+            if unknown or file.suffix == ".part" or (what in REMOVED and not known[id_]):
                 file.unlink(missing_ok=True)
                 removed += 1
     return removed
@@ -108,6 +126,13 @@ def _known(database: Database, ids: Collection[str]) -> dict[str, bool]:
     query = sa.select(inspections.c.id, inspections.c.pictures).where(inspections.c.id.in_(ids))
     with database.reading() as connection:
         return {row.id: row.pictures for row in connection.execute(query)}
+
+
+def _painted(database: Database, ids: Collection[str]) -> set[str]:
+    """Names of the files of all masks that were painted, by the reviews."""
+    query = sa.select(reviews.c.inspection, reviews.c.painted_sha256).where(reviews.c.inspection.in_(ids))
+    with database.reading() as connection:
+        return {f"{row.inspection}.{_PAINTED}{row.painted_sha256}" for row in connection.execute(query)}
 
 
 def hash_of_mask(mask: NDArray[np.bool_]) -> str:

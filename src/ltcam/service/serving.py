@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
@@ -17,6 +16,7 @@ from typing import IO
 import uvicorn
 
 from ltcam.data.layouts import read_dataset
+from ltcam.jobs.appending import hold
 from ltcam.jobs.models import Model
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget, BusyError
@@ -205,16 +205,15 @@ class _Telling(uvicorn.Server):
                 return
 
 
-def _lock(state: Path) -> IO[str]:
+def _lock(state: Path) -> IO[bytes]:
     """The state folder for this process only, until the file is closed or the process ends, however it does."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            stream = stack.enter_context((state / ".lock").open("a"))
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stream = stack.enter_context((state / ".lock").open("ab", buffering=0))
+            hold(stream)
             stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+            stream.write(str(os.getpid()).encode())
             stack.pop_all()
     except BlockingIOError:
         raise OutputError(f"{state}: another service uses this folder; give another `state`") from None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
+from ltcam.jobs.appending import append_whole, cut_half_line
 from ltcam.service.ledger import Finding
 from ltcam.service.outbox import Outbox
 from ltcam_runtime.errors import SettingsError
@@ -161,7 +162,7 @@ class Mqtt:
 
 
 class CsvAppend:
-    """Appends a line per finding to a CSV file; begins it with a header."""
+    """Appends a line per finding to a CSV file; begins it with a header. What is half a line there was torn off."""
 
     _COLUMNS = ("time", "id", "name", "lot", "verdict", "score", "regions", "model_sha256")
 
@@ -169,21 +170,22 @@ class CsvAppend:
         self._file = file
 
     def deliver(self, payloads: Sequence[str]) -> None:
-        """Append all of them in one write, and have the disk confirm it.
+        """Append all of them, or none, and have the disk confirm it.
 
         Raises:
             OSError: the file cannot be written.
         """
-        begun = self._file.exists() and self._file.stat().st_size > 0
-        rows: list[Sequence[str]] = [] if begun else [self._COLUMNS]
-        for payload in payloads:
-            finding = json.loads(payload)
-            finding["regions"] = len(finding["regions"])
-            rows.append([str(finding[column]) for column in self._COLUMNS])
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(csv_text(rows))
-            stream.flush()
-            os.fsync(stream.fileno())
+        with self._file.open("a+b", buffering=0) as stream:
+            cut_half_line(stream)
+            begun = stream.seek(0, os.SEEK_END) > 0
+            rows = [*([] if begun else [self._COLUMNS]), *map(self._row, payloads)]
+            append_whole(stream, csv_text(rows).encode())
+
+    def _row(self, payload: str) -> Sequence[str]:
+        """The cells of a finding, in one line whatever the image is called, so that half a line can be told."""
+        finding = json.loads(payload)
+        finding["regions"] = len(finding["regions"])
+        return [" ".join(str(finding[column]).splitlines()) for column in self._COLUMNS]
 
 
 def parse_sink(text: str, secret: str) -> tuple[str, Delivers]:

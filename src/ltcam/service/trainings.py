@@ -248,6 +248,8 @@ class Trainings:
 
     def _launch(self, id_: str, job: dict[str, Any], data: Path, *, resume: bool) -> None:
         folder = self._folder / id_
+        # Written before as well: a crash behind the start leaves a training that is seen, if as interrupted.
+        write_file(folder / "job.json", json.dumps({**job, "pid": None, "started": None}))
         words = self._command(data, self.runs / job["run"], folder, resume)
         with (folder / "log.txt").open("ab") as log:
             child = subprocess.Popen(  # noqa: S603  # our own program; names come from our own listing
@@ -264,6 +266,8 @@ class Trainings:
         child = self._children.get(id_)
         if child is not None and child.pid == job["pid"]:
             return child.poll() is None
+        if job["pid"] is None:
+            return False
         started = _started(job["pid"])
         return started is not None and started == job["started"]
 

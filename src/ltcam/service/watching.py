@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from ltcam.jobs.models import Model
-from ltcam.jobs.watch import Arrived, InspectsFile, lines_of
+from ltcam.jobs.watch import Arrived, InspectsFile, Journal
 from ltcam_runtime.folders import explained
 from ltcam_runtime.image_headers import has_pages
 from ltcam_runtime.images import read_image
@@ -21,12 +21,11 @@ SEVERAL_PAGES = "the file holds several pages or frames, of which the first was 
 class _Results:
     """Names of results, by file: one that came again under its name does not get those that it had."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.names = OutputNames()
         self._first: dict[str, tuple[str, int, int]] = {}
-        for line in lines_of(out):
-            arrived = Arrived(line["image"], out, line["file"]["size"], line["file"]["modified"])
-            self.names.keep(self.identity(arrived), line["output"])
+        for (name, size, modified), output in journal.outputs:
+            self.names.keep(self.identity(Arrived(name, journal.out, size, modified)), output)
 
     def identity(self, arrived: Arrived) -> str:
         """What tells a file from all others, those of its name too."""
@@ -36,15 +35,19 @@ class _Results:
         return str(path.with_name(f"{path.stem}-{arrived.modified}{path.suffix}"))
 
 
-def inspect_and_write(model: Model, out: Path) -> InspectsFile:
-    """Inspects a file and writes `masks/` and `overlays/` below a folder.
+def inspect_and_write(model: Model, journal: Journal) -> InspectsFile:
+    """Inspects a file and writes `masks/` and `overlays/` beside the journal.
 
     Args:
         model: asked for each file.
-        out: folder of the results.
+        journal: of the same files.
+
+    Raises:
+        OutputError: the folders cannot be made.
     """
-    results = _Results(out)
-    writers = (MaskWriter(out / "masks", results.names), OverlayWriter(out / "overlays", results.names))
+    out, results = journal.out, _Results(journal)
+    with explained(out):
+        writers = (MaskWriter(out / "masks", results.names), OverlayWriter(out / "overlays", results.names))
 
     def inspect(arrived: Arrived) -> dict[str, Any]:
         image = read_image(arrived.path, white=model.white)

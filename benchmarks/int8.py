@@ -1,11 +1,13 @@
 """A student's exported file in 8 bits against the same one in float32: time, verdicts, masks.
 
-    python benchmarks/int8.py STUDENT=DATA [STUDENT=DATA ...] [--threads 1] [--out docs/results/int8.json]
+    python benchmarks/int8.py STUDENT=DATA [STUDENT=DATA ...] [--untrained vgg16] [--threads 1]
+                              [--out docs/results/int8.json]
 
 STUDENT is a run folder of `ltcam distill`, and DATA the images it was trained on. Both files are written by
 `ltcam export`; the ranges of values come from images of the training side, and the images held back tell what 8 bits
 cost: IoU of all their masks with the true ones, and how many verdicts are others. One image through the network, both
-files in turn, the least of several rounds. Where `export` keeps float32, the table says why.
+files in turn, the least of several rounds. Where `export` keeps float32, the table says why. Of `--untrained` backbones
+a student with random weights tells the time alone, at 224 x 224 on one thread.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 from rich.console import Console
 from rich.table import Table
@@ -28,14 +31,19 @@ from ltcam.data.opened import OpenData
 from ltcam.data.truth import read_truth
 from ltcam.evaluation.counts import PixelCounts, count_pixels, iou
 from ltcam.export.export import ExportSettings, Precision, export_run
+from ltcam.export.pipeline import Pipeline, build_graph
+from ltcam.export.quantisation import quantised, speed_up
+from ltcam.models.student import STUDENT, build_student
 from ltcam.runs.folder import read_run
+from ltcam.runs.network import make_cam
 from ltcam.runs.sides import choose_samples
 from ltcam_runtime.exported import Inspector
 from ltcam_runtime.graph_networks import EngineSettings
 from ltcam_runtime.resizing import resize
 from ltcam_runtime.results import Verdict
+from ltcam_runtime.settings import CamSettings
 
-CALIBRATED = 64
+CALIBRATED, SIDE = 64, 224
 FASTER_WITHOUT, FASTER_WITH = 1.4, 2.5
 """Times as fast as float32 at least, without and with VNNI instructions."""
 
@@ -96,11 +104,33 @@ def row_of(student: Path, data: Path, options: argparse.Namespace) -> dict[str, 
         "note": notes[1],
         "ms": dict(zip(precisions, (round(ms, 2) for ms in times), strict=True)),
         "ratio": round(times[0] / times[1], 3),
-        "bar": FASTER_WITH if has_vnni() else FASTER_WITHOUT,
+        "bar": bar(),
         "iou": {name: iou(each[0]) for name, each in zip(precisions, (whole, small), strict=True)},
         "images": len(held_back),
         "verdicts_changed": sum(a != b for a, b in zip(whole[1], small[1], strict=True)),
     }
+
+
+def speed_of(backbone: str) -> dict[str, Any]:
+    """How many times as fast 8 bits make a student of this backbone, whose weights are random."""
+    network = build_student(backbone, 2).eval().requires_grad_(False)
+    cam = make_cam(CamSettings(method=STUDENT.name, stages=("drawn",)))
+    pipeline = Pipeline(network, {"map": cam}, (SIDE, SIDE), (0.5,) * 3, (0.5,) * 3, (1,))
+    whole, plain = build_graph(pipeline), build_graph(pipeline, plain=True)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8))
+    small = quantised(plain, pictures)
+    ratio = speed_up(whole.SerializeToString(), small.SerializeToString(), pictures[0])
+    return {
+        "run": "",
+        "backbone": backbone,
+        "image_size": [SIDE, SIDE],
+        "ratio": round(ratio, 3),
+        "bar": bar(),
+    }
+
+
+def bar() -> float:
+    return FASTER_WITH if has_vnni() else FASTER_WITHOUT
 
 
 def has_vnni() -> bool:
@@ -113,12 +143,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("students", nargs="+", metavar="STUDENT=DATA")
+    parser.add_argument("--untrained", nargs="*", default=[], metavar="BACKBONE")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/results/int8.json"))
     options = parser.parse_args()
     pairs = [tuple(map(Path, each.split("=", 1))) for each in options.students]
-    rows = [row_of(student, data, options) for student, data in pairs]
+    rows = [row_of(student, data, options) for student, data in pairs] + list(
+        map(speed_of, options.untrained)
+    )
     content = {
         "machine": f"{platform.machine()}, {'with' if has_vnni() else 'without'} VNNI instructions",
         "onnxruntime": onnxruntime.__version__,
@@ -126,14 +159,15 @@ def main() -> None:
         "rows": rows,
     }
     options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    table = Table("student", "fp32", "int8", "times as fast", "IoU fp32", "IoU int8", "verdicts changed")
+    table = Table("student", "times as fast", "IoU fp32", "IoU int8", "verdicts changed", "written")
     for row in rows:
+        iou_of = row.get("iou", {})
         table.add_row(
-            row["run"],
-            *(f"{row['ms'][each]:.1f} ms" for each in ("fp32", "int8")),
+            row["run"] or f"{row['backbone']}, untrained",
             f"{row['ratio']:.2f} (bar {row['bar']})",
-            *(f"{row['iou'][each]:.3f}" for each in ("fp32", "int8")),
-            f"{row['verdicts_changed']} of {row['images']}",
+            *(f"{iou_of[each]:.3f}" if iou_of else "" for each in ("fp32", "int8")),
+            f"{row['verdicts_changed']} of {row['images']}" if iou_of else "",
+            row.get("note", ""),
         )
     Console().print(table)
 

@@ -73,11 +73,13 @@ def test_three_populations_stand_side_by_side(metrics_of: Callable[..., Evaluati
 def test_page_is_self_contained_and_escaped(
     metrics_of: Callable[..., Evaluation], run: Run, parse: type[Page], evil: str
 ) -> None:
-    text = evaluation_page(Heading(evil, command=evil), metrics_of(), run, [picture(f"a/{evil}.png")])
+    heading = Heading(evil, command=evil, run_folder=evil)
+    text = evaluation_page(heading, metrics_of(), run, [picture(f"a/{evil}.png")])
     page = parse(text)
     page.assert_self_contained()
     assert "<script" not in text
     assert page.text.count(evil) >= 6  # title twice, class, confusion twice, image, commands
+    assert f"ltcam predict {evil} IMAGES --verdict-threshold" in page.text
 
 
 def test_classes_and_confusion_only_where_there_are_several(

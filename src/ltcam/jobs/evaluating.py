@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,9 @@ def evaluate(
         measured = Measured(metrics, evaluation, tuple(failed), which)
         examples = choose_examples(records, evaluation.decisions, evaluation.worst)
         pictures = _example_pictures(inspector, samples, records, examples)
-        heading = Heading(f"{run.name} on {source.root.name}", which, execution.command)
+        heading = Heading(
+            f"{run.name} on {source.root.name}", which, execution.command, shlex.quote(str(run))
+        )
         page = evaluation_page(heading, evaluation, inspector.run, pictures, failed)
         _write(folder, measured, records, page)
     return measured

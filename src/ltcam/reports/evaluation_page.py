@@ -76,11 +76,13 @@ class Heading:
         title: such as the name of the data.
         which: of the data's images these are, in words.
         command: what made the evaluation.
+        run_folder: as a command names it.
     """
 
     title: str
     which: str = ""
     command: str = ""
+    run_folder: str = "RUN"
 
 
 def evaluation_page(
@@ -113,6 +115,7 @@ def evaluation_page(
         run=run,
         images=evaluation.images,
         which=heading.which,
+        run_folder=heading.run_folder,
         measured=measured,
         cards=_cards(evaluation),
         decisions=evaluation.decisions,

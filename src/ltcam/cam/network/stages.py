@@ -212,13 +212,7 @@ def _watch(model: nn.Module, image: Tensor) -> _Pass:
 
 def _refuse_channels_last(seen: _Pass, order: Mapping[str, int], found: Sequence[str]) -> None:
     """Behind the stages nothing may be left unseen."""
-    end = order[found[-1]] if found else -1
-    inevitable = seen.inevitable
-    behind = [
-        name
-        for name, value in seen.channels_last.items()
-        if order[name] > end and name and (inevitable is None or value in inevitable)
-    ]
+    behind = _behind(seen, seen.channels_last, order, found)
     if behind:
         raise ValueError(
             f"the model's last maps have their channels last, (N, h, w, C), in {_listed(behind, 5)}; name layers=[...] "
@@ -234,19 +228,25 @@ def _warn_of_unseen(model: nn.Module, seen: _Pass, order: Mapping[str, int], fou
             "Give the model that they were made from",
             stacklevel=3,
         )
-    end = order[found[-1]] if found else -1
-    inevitable = seen.inevitable
-    behind = [
-        name
-        for name, value in seen.tokens.items()
-        if order[name] > end and name and (inevitable is None or value in inevitable)
-    ]
+    behind = _behind(seen, seen.tokens, order, found)
     if found and len(behind) > 1:
         warnings.warn(
             f"behind its last map, {found[-1]}, the model goes on with tokens (N, T, C), in {_listed(behind, 3)}: most "
             "of what it learned is there. Name layers=[...] and give a reshape callable that makes maps of tokens",
             stacklevel=3,
         )
+
+
+def _behind(
+    seen: _Pass, returned: Mapping[str, Value | None], order: Mapping[str, int], found: Sequence[str]
+) -> list[str]:
+    """Of modules with what they returned, those behind the last stage that all ways lead through."""
+    end, inevitable = order[found[-1]] if found else -1, seen.inevitable
+    return [
+        name
+        for name, value in returned.items()
+        if order[name] > end and name and (inevitable is None or value in inevitable)
+    ]
 
 
 def _is_scripted_convolution(part: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from ltcam_runtime.cli import main
 from ltcam_runtime.counts import MOST_THREADS, check_count
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.graph_networks import EngineSettings
-from ltcam_runtime.predicting import Prediction, Writing
+from ltcam_runtime.predicting import PredictionRequest, Writing
 
 
 @pytest.mark.parametrize("value", [0, -3, 1.5, True, "2", math.nan, None])
@@ -28,7 +28,7 @@ def test_no_engine_of_so_many_threads(value: int) -> None:
 
 def test_no_batch_of_no_images() -> None:
     with pytest.raises(SettingsError, match="`batch_size` 0"):
-        Prediction(batch_size=0)
+        PredictionRequest(batch_size=0)
 
 
 @pytest.mark.parametrize("value", [-1, 0, math.nan, math.inf])

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ltcam.calibration.comparison import Comparison, compare
+from ltcam.calibration.comparison import TeacherComparison, compare
 from ltcam.calibration.looks import Learned
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import TorchNetwork
@@ -69,7 +69,7 @@ def files(tmp_path: Path) -> dict[str, list[Path]]:
     return found
 
 
-def judged(teacher: Inspector, student: Inspector, files: dict[str, list[Path]]) -> Comparison:
+def judged(teacher: Inspector, student: Inspector, files: dict[str, list[Path]]) -> TeacherComparison:
     judge = TorchNetwork.of(teacher.run, teacher.network.classifier, torch.device("cpu"))
     return compare(judge, teacher, student, Learned({"spot": files["spot"]}, files["ok"]))
 

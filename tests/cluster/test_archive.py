@@ -25,7 +25,7 @@ from ltcam.cluster import reading
 from ltcam.cluster.archiving import ArchiveSettings, archive
 from ltcam.cluster.generations import Generation, begin
 from ltcam.cluster.judging import difference_hash, judge, read_address
-from ltcam.cluster.manifest import read_manifest
+from ltcam.cluster.manifest import read_archive_manifest
 from ltcam.cluster.pages import differences_page, drift_figure, drift_page, hits_page
 from ltcam.cluster.stores import LocalStore
 from ltcam.jobs.models import load_model
@@ -74,7 +74,7 @@ def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> Non
 
 
 def test_equal_shards_are_equal_bytes(run: Path, manifest: Path) -> None:
-    images = read_manifest(str(manifest)).images[:6]
+    images = read_archive_manifest(str(manifest)).images[:6]
     model = load_model(run, "cpu")
     once, again = (judge(images, model, batch_size=4) for _ in range(2))
     assert once == again
@@ -337,7 +337,7 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, words: str) ->
     file = tmp_path / "m.csv"
     file.write_text(text)
     with pytest.raises(DataError, match=words):
-        read_manifest(str(file))
+        read_archive_manifest(str(file))
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, words: str) ->
 @pytest.mark.parametrize("name", ["m.csv", "M.CSV", "m.tsv", "m.txt"])
 def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    first, second = read_manifest(str(tmp_path / name)).images
+    first, second = read_archive_manifest(str(tmp_path / name)).images
     assert (first.address, first.time, first.line) == (str(tmp_path / "a.png"), "monday", "3")
     assert (second.address, second.time, second.line) == (str(tmp_path / "sub/b.png"), "", "")
 
@@ -359,30 +359,30 @@ def test_dialects_of_manifests_are_those_of_trainings(tmp_path: Path, name: str,
 def test_columns_of_parquet_that_are_called_alike(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.png"], "Path": ["b.png"]}), tmp_path / "m.parquet")
     with pytest.raises(DataError, match="path twice in the first row"):
-        read_manifest(str(tmp_path / "m.parquet"))
+        read_archive_manifest(str(tmp_path / "m.parquet"))
 
 
 def test_manifests_of_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.png", "sub/b.JPG", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    folder = read_manifest(str(tmp_path))
+    folder = read_archive_manifest(str(tmp_path))
     assert [image.id for image in folder.images] == ["a.png", "sub/b.JPG"]
     for name in ("masks/a.png", "masks/sub/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"a mask is no image to be judged")
-    assert read_manifest(str(tmp_path)).images == folder.images
+    assert read_archive_manifest(str(tmp_path)).images == folder.images
     (tmp_path / "sub" / "gone.png").symlink_to("nowhere")
-    more = read_manifest(str(tmp_path))
+    more = read_archive_manifest(str(tmp_path))
     assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png"]
     pq.write_table(pa.table({"file_path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
-    addresses = {image.address for image in read_manifest(str(tmp_path / "m.parquet")).images}
+    addresses = {image.address for image in read_archive_manifest(str(tmp_path / "m.parquet")).images}
     assert addresses == {str(tmp_path / "a.png"), "/abs/c.png", "s3://b/k.png"}
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "endless.csv").symlink_to("/dev/zero")
     for missing in ("nothing.csv", "nothing.parquet", "nothing", "pipe.csv", "endless.csv"):
         with pytest.raises(DataError):
-            read_manifest(str(tmp_path / missing))
+            read_archive_manifest(str(tmp_path / missing))
 
 
 def test_near_copies_look_the_same() -> None:

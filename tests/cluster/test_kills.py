@@ -22,7 +22,7 @@ from tests.cluster.conftest import IMAGES, here, ids, ltcam
 
 from ltcam.cluster import reading
 from ltcam.cluster.archiving import ArchiveSettings, archive
-from ltcam.cluster.manifest import read_manifest
+from ltcam.cluster.manifest import read_archive_manifest
 from ltcam.cluster.stores import open_store
 from ltcam_runtime.errors import DataError, OutputError
 
@@ -206,7 +206,7 @@ def test_images_and_results_in_an_object_store(bucket: str, run: Path, manifest:
 
 def test_a_bucket_that_is_not_there(bucket: str, run: Path, manifest: Path) -> None:
     with pytest.raises((DataError, OutputError)):
-        read_manifest("s3://nothing/here")
+        read_archive_manifest("s3://nothing/here")
     done = ltcam(run, manifest, "--out", "s3://nothing/here")
     assert done.returncode == 2
     assert "s3://nothing/here" in done.stderr

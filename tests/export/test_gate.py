@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from ltcam.export.export import ExportSettings, export_run
 from ltcam_runtime import Inspector
 from ltcam_runtime.errors import RunError
-from ltcam_runtime.parity import Comparison, differences
+from ltcam_runtime.parity import GoldenComparison, differences
 
 
 @pytest.fixture(autouse=True)
@@ -121,5 +121,5 @@ def test_without_the_check_it_loads_all_the_same(part_file: Path, monkeypatch: p
 def test_what_weights_of_float16_may_change(run_folder: Path, tmp_path: Path, found: Any, said: str) -> None:
     part = export_run(run_folder, tmp_path / "part.ltcam.onnx", ExportSettings(precision="fp16")).part
     same = {"heatmap": 0.0, "mean": 0.0, "probability": 0.0, "mask_iou": 1.0, "mask_pixels": 40}
-    problems = differences(Comparison(name="a", verdicts=("ok", "ok"), **{**same, **found}), part)
+    problems = differences(GoldenComparison(name="a", verdicts=("ok", "ok"), **{**same, **found}), part)
     assert [said in problem for problem in problems] == ([True] if said else [])

@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     from ltcam_runtime.listing import list_images  # noqa: PLC0415
     from ltcam_runtime.predicting import (  # noqa: PLC0415
         Opened,
-        Prediction,
+        PredictionRequest,
         Writing,
         kinds_to_save,
         write_predictions,
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
         unsure_margin=options.unsure_margin,
         zoom=options.zoom,
     )
-    wanted = Prediction(
+    wanted = PredictionRequest(
         Writing(kinds_to_save(options.save), options.px_per_mm),
         batch_size=options.batch_size,
         cascade=not options.always_maps,

@@ -31,7 +31,7 @@ _LEAST_IOU, _FEW_PIXELS = {"fp32": 0.95, "fp16": 0.9, "int8": 0.9}, 8
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GoldenComparison:
     """One golden image here and there.
 
     Attributes:
@@ -53,7 +53,7 @@ class Comparison:
     mask_pixels: int
 
 
-def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
+def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[GoldenComparison]:
     """Ask an inspector for the golden images.
 
     Raises:
@@ -71,7 +71,7 @@ def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
         here = {name: maps[0] for name, maps in inspector.network.respond([resized]).heatmaps.items()}
         shares = [_differences(here.get(name), values) for name, values in heatmaps.items()]
         found.append(
-            Comparison(
+            GoldenComparison(
                 name=image.name,
                 heatmap=max(largest for largest, _ in shares),
                 mean=max(mean for _, mean in shares),
@@ -84,7 +84,7 @@ def compare(inspector: Inspector, golden: Sequence[Golden]) -> list[Comparison]:
     return found
 
 
-def gate(inspector: Inspector, part: Part) -> list[Comparison]:
+def gate(inspector: Inspector, part: Part) -> list[GoldenComparison]:
     """Compare, and refuse what differs.
 
     Raises:
@@ -102,7 +102,7 @@ def gate(inspector: Inspector, part: Part) -> list[Comparison]:
     return found
 
 
-def differences(found: Comparison, part: Part) -> list[str]:
+def differences(found: GoldenComparison, part: Part) -> list[str]:
     """In what a golden image differs by more than a file of this precision may, in words; empty where in nothing."""
     there, here = found.verdicts
     problems = {

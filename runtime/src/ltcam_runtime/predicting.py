@@ -133,7 +133,7 @@ def kinds_to_save(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionRequest:
     """What is asked for.
 
     Attributes:
@@ -180,7 +180,7 @@ def write_predictions(
     listing: Listing,
     out: Path,
     load: Callable[[], Opened],
-    wanted: Prediction,
+    wanted: PredictionRequest,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Summary:
     """Inspect files and write predictions.csv, predictions.json, coco.json, report.html and what is to be saved.

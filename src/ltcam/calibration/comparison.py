@@ -18,7 +18,7 @@ _MOST_JUDGED = 8  # images of each kind
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TeacherComparison:
     """What the judge says of the masks of a teacher and of its student, on the same images.
 
     Attributes:
@@ -42,7 +42,9 @@ class Comparison:
         return float(np.mean([self.student[kind] - self.teacher[kind] for kind in self.teacher]))
 
 
-def compare(judge: TorchNetwork, teacher: Inspector, student: Inspector, learned: Learned) -> Comparison:
+def compare(
+    judge: TorchNetwork, teacher: Inspector, student: Inspector, learned: Learned
+) -> TeacherComparison:
     """Value the masks of both on some images of every kind.
 
     Args:
@@ -73,7 +75,7 @@ def compare(judge: TorchNetwork, teacher: Inspector, student: Inspector, learned
             found[kind] = value(by_teacher), value(by_student)
     if not found:
         raise DataError("no defective image was told from OK ones, so no masks can be compared")
-    return Comparison(
+    return TeacherComparison(
         {kind: round(values[0], 4) for kind, values in found.items()},
         {kind: round(values[1], 4) for kind, values in found.items()},
         images,

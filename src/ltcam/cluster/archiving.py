@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ltcam.cluster.generations import Archived, Engine, Generation, run_archive
 from ltcam.cluster.maker import OpenMaker
-from ltcam.cluster.manifest import read_manifest
+from ltcam.cluster.manifest import read_archive_manifest
 from ltcam.cluster.stores import open_store
 from ltcam.jobs.models import load_model
 
@@ -51,7 +51,7 @@ def archive(
         RunError: the model cannot be loaded.
         OutputError: the results cannot be written.
     """
-    manifest, store = read_manifest(images), open_store(out)
+    manifest, store = read_archive_manifest(images), open_store(out)
     known = load_model(model, settings.device)
     generation = Generation(
         model=known.sha256,

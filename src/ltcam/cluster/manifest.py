@@ -67,7 +67,7 @@ class Manifest:
             yield number, self.images[start : start + size]
 
 
-def read_manifest(source: str) -> Manifest:
+def read_archive_manifest(source: str) -> Manifest:
     """Read a manifest, or list a folder or object store.
 
     Args:

@@ -29,7 +29,7 @@ from ltcam_runtime.folders import write_file
 from ltcam_runtime.graph_networks import EngineSettings, GraphNetwork
 from ltcam_runtime.onnx_files import check
 from ltcam_runtime.openvino_files import ARCHIVE_SUFFIX, is_archive, pack_archive
-from ltcam_runtime.parity import Comparison, gate, mask_iou
+from ltcam_runtime.parity import GoldenComparison, gate, mask_iou
 from ltcam_runtime.part_files import (
     DIGEST_KEY,
     MOST_GOLDEN,
@@ -110,7 +110,7 @@ class Exported:
     path: Path
     size: int
     part: Part
-    parity: dict[str, list[Comparison]]
+    parity: dict[str, list[GoldenComparison]]
     note: str = ""
 
 
@@ -178,7 +178,7 @@ class _Candidate:
 
     content: bytes
     part: Part
-    parity: dict[str, list[Comparison]]
+    parity: dict[str, list[GoldenComparison]]
 
 
 def _compared(model: onnx.ModelProto, part: Part, progress: Callable[[str], None]) -> _Candidate:
@@ -322,7 +322,7 @@ def _signed(content: bytes) -> bytes:
     return content[:place] + found + content[place + len(found) :]
 
 
-def _checked(content: bytes, part: Part, engine: EngineName) -> list[Comparison]:
+def _checked(content: bytes, part: Part, engine: EngineName) -> list[GoldenComparison]:
     if not is_archive(content):
         check(content)
     try:

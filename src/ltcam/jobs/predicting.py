@@ -15,7 +15,7 @@ from ltcam_runtime.exported import Inspector as ExportedInspector
 from ltcam_runtime.listing import Listing, list_images
 from ltcam_runtime.predicting import (
     Opened,
-    Prediction,
+    PredictionRequest,
     Summary,
     Writing,
     kinds_to_save,
@@ -58,7 +58,7 @@ def predict(
     Raises:
         LtcamError: run, inputs, settings or output that cannot be used.
     """
-    wanted = Prediction(settings, execution.batch_size, execution.cascade, execution.overwrite)
+    wanted = PredictionRequest(settings, execution.batch_size, execution.cascade, execution.overwrite)
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     model, out = Path(run), Path(out)
 

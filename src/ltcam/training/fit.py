@@ -62,7 +62,7 @@ class Running:
     devices: int = 1
     listener: Listener = Listener()  # frozen
     log: Log | None = None
-    look: Look | None = None
+    look: EpochHook | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Material:
     make_module: Callable[..., TrainingModule] = TrainingModule
 
 
-Look = Callable[[Classifier, Material, int], None]
+EpochHook = Callable[[Classifier, Material, int], None]
 
 
 def default_learning_rate(classifier: Classifier) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.conftest import noted
 from tests.experiments.conftest import executed, marks_of
@@ -156,6 +158,15 @@ def truncated_full_grad(inspector: Inspector, images: Tensor, target: Any) -> Te
 
 def ablation(inspector: Inspector, images: Tensor, target: Any) -> Tensor:
     return CAM("ablation-cam", layers=inspector.run.stages[-1:])(inspector.network.classifier, images, target)
+
+
+def test_methods_that_draw_nothing_are_noted(run: Path, data: Path, tmp_path: Path) -> None:
+    source = Source.open(run, data, device="cpu")
+    torch.nn.init.zeros_(source.inspector.network.classifier.head.weight)
+    (note,) = compare_run(source, tmp_path / "out", QUICK).notes
+    assert re.match(
+        r"nothing is drawn in any image by (XGrad-CAM|Grad-CAM) \(last\), .*the score may not depend", note
+    )
 
 
 @pytest.mark.parametrize(

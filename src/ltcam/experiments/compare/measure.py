@@ -48,6 +48,7 @@ from ltcam.runs.folder import package_versions
 from ltcam_runtime.errors import DataError
 from ltcam_runtime.folders import write_file
 from ltcam_runtime.inspector import make_mask
+from ltcam_runtime.phrases import first_few
 
 COMPARE_FILE = "compare.json"
 COMPARE_SCHEMA_VERSION = 1
@@ -252,7 +253,10 @@ def _summed_up(
         rows=tuple(rows),
         paper_order=agreement_of_orders(rows),
         capture_seconds=float(np.mean([entry.capture_seconds for entry in entries])),
-        notes=tuple(of_each_kind(note for entry in entries for note in entry.notes)),
+        notes=(
+            *of_each_kind(note for entry in entries for note in entry.notes),
+            *_that_draw_nothing(compared, measured),
+        ),
         settings=ComparisonSettings(
             run=str(source.run),
             data=str(source.data.root),
@@ -270,6 +274,20 @@ def _summed_up(
         command=execution.command,
         failed=failures(failed),
     )
+
+
+def _that_draw_nothing(compared: Sequence[Contender], measured: Sequence[_Entry]) -> list[str]:
+    """A note of methods whose masks are empty in all images: the score of a quick run, say, hears of no last stage."""
+    idle = [
+        f"{contender.title} ({contender.stages})"
+        for place, contender in enumerate(compared)
+        if not any(entry.pixels(place).tp + entry.pixels(place).fp for entry in measured)
+    ]
+    if not idle:
+        return []
+    return [
+        f"nothing is drawn in any image by {first_few(idle)}: the score may not depend on what they look at"
+    ]
 
 
 def _row(

@@ -16,7 +16,9 @@ How they are carried out:
 
     execution       Execution       where, and who is told
     bars            progress_bars   who is told in a notebook
-    models          load_model      a run or an exported file, ready to inspect
+    opening         open_inspector  a run or an exported file to an inspector
+    models          load_model      the same for a service, with what it says of itself
+    appending       append_whole    files that grow by whole lines, for one process alone
 
 What trainings have in common:
 

@@ -57,8 +57,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
                     module.training = True
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Whether it wraps the module that `torch.compile` was given, and is nothing by itself."""
+    return hasattr(module, "_orig_mod")
+
+
 def _not_compiled(model: nn.Module) -> AbstractContextManager[object]:
-    compiled = any(hasattr(module, "_orig_mod") for module in model.modules())
+    compiled = any(map(is_compiled, model.modules()))
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 

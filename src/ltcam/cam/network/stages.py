@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from ltcam.cam.network.eval_mode import evaluating, run
+from ltcam.cam.network.eval_mode import evaluating, is_compiled, run
 from ltcam.cam.network.graph import Value, bottlenecks, value_of
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.remembered import Remembered
@@ -318,22 +318,17 @@ def _is_passage(module: nn.Module, call: _Call | None) -> bool:
     """
     if next(module.children(), None) is None:
         return False
-    if call is None or call.size_in is None or call.size_out is None or _is_compiled(module):
+    if call is None or call.size_in is None or call.size_out is None or is_compiled(module):
         return True
     shrink = max(call.size_in[0] / max(call.size_out[0], 1), call.size_in[1] / max(call.size_out[1], 1))
     return shrink > 2.5 or (isinstance(module, nn.Sequential) and shrink > 1.5)
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    """Whether it wraps the module that `torch.compile` was given, and is nothing by itself."""
-    return hasattr(module, "_orig_mod")
 
 
 def _is_block(module: nn.Module, call: _Call | None, inside: Sequence[_Step]) -> bool:
     """Whether a module is one block, whatever its sizes say: besides the resolution it is given it has one other."""
     if call is None or call.size_in is None or call.size_out is None:
         return False
-    if isinstance(module, nn.Sequential) or _is_compiled(module):
+    if isinstance(module, nn.Sequential) or is_compiled(module):
         return False
     return len({step.size for step in inside} - {call.size_in}) < 2
 

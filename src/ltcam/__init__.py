@@ -22,10 +22,11 @@ _HOMES = {
         "Truncation",
     ),
     "ltcam.data.opened": ("OpenData",),
+    "ltcam.evaluation.settings": ("EvaluationSettings",),
     "ltcam.jobs.bars": ("progress_bars",),
     "ltcam.jobs.checking": ("check",),
     "ltcam.jobs.distilling": ("distill",),
-    "ltcam.jobs.evaluating": ("EvaluationSettings", "evaluate"),
+    "ltcam.jobs.evaluating": ("evaluate",),
     "ltcam.jobs.execution": ("Execution",),
     "ltcam.jobs.fitting": ("Classifier",),
     "ltcam.jobs.predicting": ("PredictionSettings", "predict"),
@@ -60,10 +61,11 @@ if TYPE_CHECKING:
         Truncation,
     )
     from ltcam.data.opened import OpenData
+    from ltcam.evaluation.settings import EvaluationSettings
     from ltcam.jobs.bars import progress_bars
     from ltcam.jobs.checking import check
     from ltcam.jobs.distilling import distill
-    from ltcam.jobs.evaluating import EvaluationSettings, evaluate
+    from ltcam.jobs.evaluating import evaluate
     from ltcam.jobs.execution import Execution
     from ltcam.jobs.fitting import Classifier
     from ltcam.jobs.predicting import PredictionSettings, predict

@@ -18,7 +18,8 @@ from ltcam.data.fingerprint import content_hashes
 from ltcam.data.layouts import read_dataset
 from ltcam.data.opened import OpenData
 from ltcam.data.splits import split_csv
-from ltcam.jobs.evaluating import EvaluationSettings, Measured, evaluate
+from ltcam.evaluation.settings import EvaluationSettings
+from ltcam.jobs.evaluating import Measured, evaluate
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.run import SPLIT_FILE

@@ -22,11 +22,10 @@ from ltcam.cli.console import (
 )
 from ltcam.cli.options import (
     AsJson,
-    Bootstrap,
     Inspecting,
     Masks,
+    MeasuringOptions,
     Overwrite,
-    Split,
 )
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
@@ -45,12 +44,12 @@ app = typer.Typer(add_completion=False)
 
 @dataclass(frozen=True, kw_only=True)
 class _Data(MaskReading):
-    """What is measured on."""
+    """What is measured on, and how."""
 
     data: Annotated[
         Path, typer.Argument(help="labelled data set; masks are used to measure, where there are any")
     ]
-    split: Split = "auto"
+    settings: MeasuringOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +58,6 @@ class _Results:
 
     out: Annotated[Path, typer.Option(help="folder to write the results to")]
     _config: OptionsFile = None
-    bootstrap: Bootstrap = 1000
-    cost_miss: Annotated[
-        float | None,
-        typer.Option(min=0, help="what a missed defect costs, in any unit; default: 1 or unknown"),
-    ] = None
-    cost_alarm: Annotated[
-        float | None, typer.Option(min=0, help="what a false alarm costs; default: 1 or unknown")
-    ] = None
     overwrite: Overwrite = False
     as_json: AsJson = False
 
@@ -89,13 +80,7 @@ def evaluate(
             run,
             open_data(source.data, source, one_class=True, run=run),
             written.out,
-            evaluating.EvaluationSettings(
-                split=source.split,
-                bootstrap=written.bootstrap,
-                cost_miss=written.cost_miss,
-                cost_alarm=written.cost_alarm,
-                overrides=overrides,
-            ),
+            source.settings.model_copy(update={"overrides": overrides}),
             Execution(
                 device=inspecting.device,
                 batch_size=inspecting.batch_size,

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from ltcam.cli.config import Config
 from ltcam.cli.console import called, parse_size, setting
 from ltcam.cli.groups import Options
+from ltcam.evaluation.settings import EvaluationSettings
 from ltcam.training.settings import StudentSettings, TrainingSettings
 from ltcam_runtime.errors import SettingsError
 from ltcam_runtime.settings import Overrides, changed
@@ -136,8 +137,12 @@ PositiveActivations = Annotated[
         help="leave negative activations out of all methods but FullGrad; default: as published, used",
     ),
 ]
-Split = Annotated[str, typer.Option(help="train, val, test, all, or auto: what the run was not trained on")]
-Bootstrap = Annotated[int, typer.Option(min=1, help="resamples of the intervals")]
+Split = Annotated[str, setting(EvaluationSettings, "split")]
+Bootstrap = Annotated[int, setting(EvaluationSettings, "bootstrap", min=1)]
+MeasuringOptions = Annotated[
+    EvaluationSettings,
+    settings_group(EvaluationSettings, ("split", "bootstrap", "cost_miss", "cost_alarm"), {"split": Split}),
+]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several GPUs: cuda:1")]
 TrustChangedRun = Annotated[

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ltcam.cli.console import command, progress
+from ltcam.cli.console import command, progress, setting
 from ltcam.cli.measured import tell
 from ltcam.cli.options import (
     PositiveActivations,
@@ -18,6 +18,7 @@ from ltcam.cli.options import (
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
+from ltcam_runtime.settings import Overrides, Reading, Scope
 
 if TYPE_CHECKING:
     from ltcam.experiments.tune.tuning import Tuning
@@ -39,13 +40,8 @@ class _Maps:
     percentiles: Annotated[
         str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
     ] = None
-    scope: Annotated[
-        Literal["channel", "stage"], typer.Option(help="whose gradients the percentile is of")
-    ] = "channel"
-    reading: Annotated[
-        Literal["gradient", "mask"],
-        typer.Option(help="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"),
-    ] = "gradient"
+    scope: Annotated[Scope, setting(Overrides, "scope")] = "channel"
+    reading: Annotated[Reading, setting(Overrides, "reading")] = "gradient"
     positive_activations: PositiveActivations = False
     fullgrad: Annotated[
         bool, typer.Option("--fullgrad/--no-fullgrad", help="LTFullGrad too: the slowest of the three")

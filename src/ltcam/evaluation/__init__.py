@@ -7,6 +7,7 @@
     hits                      whether a heatmap points at the defect
     evaluate                  one record per image
     metrics, summary          numbers with intervals, read by attribute; the content of `metrics.json`
+    settings                  what is asked of an evaluation
 
 No model, no file formats, no torch. Whatever is undefined (0/0) is NaN, never 0 or 1.
 """

@@ -8,11 +8,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from ltcam.data.dataset import Sample
 from ltcam.data.opened import Data, opened
@@ -27,6 +26,7 @@ from ltcam.evaluation.evaluate import (
     record_image,
 )
 from ltcam.evaluation.examples import Examples, choose_examples
+from ltcam.evaluation.settings import EvaluationSettings
 from ltcam.evaluation.summary import Evaluation, SummarySettings, summarise
 from ltcam.jobs.execution import Execution
 from ltcam.reports.comparison_picture import comparison_picture
@@ -42,43 +42,10 @@ from ltcam_runtime.errors import DataError, InputError
 from ltcam_runtime.folders import output_folder, write_file
 from ltcam_runtime.pages.notebook import facts_html
 from ltcam_runtime.results import Inspection
-from ltcam_runtime.settings import AskedSettings, Overrides
 from ltcam_runtime.writers.csv import csv_text
 
 METRICS_FILE = "metrics.json"
 _WORST = 6
-
-
-class EvaluationSettings(AskedSettings):
-    """Which images are measured, and how.
-
-    `split`: `train`, `val`, `test`, `all`; `auto`: the test side of the split the run was trained with where this is
-    the data it was trained on, else the data set's own test side, else all.
-    """
-
-    split: Literal["auto", "train", "val", "test", "all"] = Field(
-        default="auto", description="train, val, test, all, or auto: what the run was not trained on"
-    )
-    bootstrap: int = Field(default=1000, ge=1, description="resamples of the intervals")
-    cost_miss: float | None = Field(
-        default=None, ge=0, description="what a missed defect costs, in any unit; default: 1, or not known"
-    )
-    cost_alarm: float | None = Field(
-        default=None, ge=0, description="what a false alarm costs, in the same unit; default: 1, or not known"
-    )
-    overrides: Overrides = Field(
-        default=Overrides(), description="map, sharpening, mask and verdict settings instead of the run's"
-    )
-
-    @property
-    def costs(self) -> Costs | None:
-        """What mistakes cost; None where nothing was said."""
-        if self.cost_miss is None and self.cost_alarm is None:
-            return None
-        return Costs(
-            1.0 if self.cost_miss is None else self.cost_miss,
-            1.0 if self.cost_alarm is None else self.cost_alarm,
-        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,7 +116,7 @@ def evaluate(
                 f"{source.root}: none of the {len(samples)} images could be measured; the first: {failed[0]}"
             )
         threshold = inspector.run.verdict.threshold
-        wanted = SummarySettings(threshold, asked.bootstrap, worst=_WORST, costs=asked.costs)
+        wanted = SummarySettings(threshold, asked.bootstrap, worst=_WORST, costs=_costs(asked))
         evaluation = summarise(records, histograms, wanted)
         facts = {
             "run": str(run),
@@ -175,6 +142,13 @@ def evaluate(
         page = evaluation_page(heading, evaluation, inspector.run, pictures, failed)
         _write(folder, measured, records, page)
     return measured
+
+
+def _costs(asked: EvaluationSettings) -> Costs | None:
+    """What mistakes cost; None where nothing was said."""
+    given = {"miss": asked.cost_miss, "alarm": asked.cost_alarm}
+    said = {mistake: cost for mistake, cost in given.items() if cost is not None}
+    return Costs(**said) if said else None
 
 
 def _settings_of(run: Run) -> dict[str, Any]:

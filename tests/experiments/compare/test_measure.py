@@ -36,6 +36,7 @@ from ltcam.cam.methods import registry
 from ltcam.data.layouts import read_dataset
 from ltcam.evaluation.counts import PixelCounts, count_pixels
 from ltcam.evaluation.hits import HitCounts, count_hit
+from ltcam.evaluation.settings import EvaluationSettings
 from ltcam.experiments.compare import contenders
 from ltcam.experiments.compare import measure as compare
 from ltcam.experiments.compare.comparison import Comparison
@@ -44,7 +45,7 @@ from ltcam.experiments.compare.contenders import look as look_by_all
 from ltcam.experiments.compare.measure import CompareSettings, compare_run
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Found
-from ltcam.jobs.evaluating import EvaluationSettings, evaluate
+from ltcam.jobs.evaluating import evaluate
 from ltcam.jobs.execution import Execution
 from ltcam.runs.inspector import Inspector
 from ltcam_runtime.errors import DataError, OutputError, RunError, SettingsError

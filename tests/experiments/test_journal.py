@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from ltcam.experiments.journal import LINES_FILE, open_journal
 from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import OutputError, RunError
+
+FullAt = Callable[[int], AbstractContextManager[None]]
 
 SETTINGS = {"run": "abc", "percentiles": (0, 50)}
 
@@ -121,6 +124,18 @@ def test_values_that_json_cannot_hold_are_refused_whole(tmp_path: Path) -> None:
             journal.add("a", float("nan"))
         journal.add("a", 1.5)
         assert dict(journal) == {"a": 1.5}
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, full_at: FullAt) -> None:
+    with open_journal(tmp_path / "out", "work", SETTINGS) as journal:
+        journal.add("a", 1)
+        file = journal.folder / LINES_FILE
+        before = file.read_bytes()
+        with full_at(len(before) + 8), pytest.raises(OSError, match="File too large"):
+            journal.add("b", 2)
+        assert file.read_bytes() == before
+        journal.add("b", 3)
+        assert [json.loads(line)["value"] for line in file.read_bytes().splitlines()] == [1, 3]
 
 
 def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:

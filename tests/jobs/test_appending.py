@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ltcam.jobs.appending import append_whole, cut_half_line, hold
+from ltcam.jobs.appending import append_whole, hold, whole_lines
 
 FullAt = Callable[[int], AbstractContextManager[None]]
 
@@ -48,7 +48,7 @@ def test_half_a_line_is_cut_off(tmp_path: Path, content: bytes, left: bytes) -> 
     file = tmp_path / "lines"
     file.write_bytes(content)
     with file.open("a+b", buffering=0) as stream:
-        cut_half_line(stream)
+        assert whole_lines(stream) == left.splitlines()
     assert file.read_bytes() == left
 
 

@@ -8,15 +8,15 @@ when a measurement goes on. Once the results are whole, the folder is gone.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from pydantic import JsonValue
 
+from ltcam.jobs.appending import append_whole, whole_lines
 from ltcam.jobs.execution import Execution
 from ltcam.runs.unfinished import kept_unless_done, work_folder
 from ltcam_runtime.errors import OutputError, RunError
@@ -33,7 +33,7 @@ class Journal(Mapping[str, JsonValue]):
         folder: the hidden folder; other files of the same work may be kept there, and go with it.
     """
 
-    def __init__(self, folder: Path, found: dict[str, JsonValue], stream: BinaryIO) -> None:
+    def __init__(self, folder: Path, found: dict[str, JsonValue], stream: IO[bytes]) -> None:
         self.folder = folder
         self._found = found
         self._stream = stream
@@ -52,9 +52,7 @@ class Journal(Mapping[str, JsonValue]):
         if key in self._found:
             raise ValueError(f"{key!r} is in the journal already")
         line = json.dumps({"key": key, "value": value}, allow_nan=False)
-        self._stream.write(line.encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        append_whole(self._stream, line.encode() + b"\n")
         self._found[key] = json.loads(line)["value"]  # as a later run will read it
 
     def __getitem__(self, key: str) -> JsonValue:
@@ -110,12 +108,12 @@ def open_journal(
     """The journal of the work for `out`; arguments and errors as for `kept_work`."""
     with kept_work(out, kind, settings, resume=resume, overwrite=overwrite) as folder:
         file = folder / LINES_FILE
-        try:
-            found = _read(file)
-            stream = file.open("ab")
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
-        with stream:
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(file.open("a+b", buffering=0))
+                found = _read(file, whole_lines(stream))
+            except OSError as error:
+                raise OutputError(f"{folder} cannot be used: {error.strerror or error}") from error
             yield Journal(folder, found, stream)
 
 
@@ -175,17 +173,10 @@ def _leaves(settings: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tup
     return found
 
 
-def _read(file: Path) -> dict[str, JsonValue]:
-    """The lines of a journal. A last line that a kill tore off is cut away, so that the next one begins anew."""
-    if not file.is_file():
-        return {}
-    content = file.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with file.open("r+b") as stream:
-            stream.truncate(whole)
+def _read(file: Path, lines: Iterable[bytes]) -> dict[str, JsonValue]:
+    """What the lines of a journal say; its file is named where one of them is damaged."""
     found: dict[str, JsonValue] = {}
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             found[entry["key"]] = entry["value"]

@@ -51,6 +51,20 @@ def cut_half_line(stream: IO[bytes]) -> None:
     stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
+def whole_lines(stream: IO[bytes]) -> list[bytes]:
+    """The lines of a file, without their line feeds; what a crash left behind the last one is cut off.
+
+    Args:
+        stream: as for `cut_half_line`.
+
+    Raises:
+        OSError: it cannot be read or changed.
+    """
+    cut_half_line(stream)
+    stream.seek(0)
+    return stream.read().split(b"\n")[:-1]
+
+
 def hold(stream: IO[bytes]) -> None:
     """Keep a file for this process only, until the stream is closed or the process ends, however it does.
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from ltcam.jobs.appending import append_whole, cut_half_line, hold
+from ltcam.jobs.appending import append_whole, hold, whole_lines
 from ltcam_runtime.errors import DataError, InputError, OutputError
 from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import explained, why_not_written
@@ -272,9 +272,7 @@ def _held(out: Path, stream: IO[bytes]) -> Journal:
     """The journal, this process's from now on, without the half line that a crash may have left at its end."""
     try:
         hold(stream)
-        stream.seek(0)
-        journal = Journal(out, stream, [json.loads(line) for line in stream.read().split(b"\n")[:-1]])
-        cut_half_line(stream)
+        journal = Journal(out, stream, [json.loads(line) for line in whole_lines(stream)])
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{out / JOURNAL} is damaged: {error}; move it away to begin anew") from error
     except BlockingIOError:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from ltcam.jobs.appending import append_whole, hold, whole_lines
+from ltcam.jobs.appending import append_whole, whole_lines
 
 FullAt = Callable[[int], AbstractContextManager[None]]
 
@@ -50,24 +48,3 @@ def test_half_a_line_is_cut_off(tmp_path: Path, content: bytes, left: bytes) -> 
     with file.open("a+b", buffering=0) as stream:
         assert whole_lines(stream) == left.splitlines()
     assert file.read_bytes() == left
-
-
-def test_a_file_that_another_process_holds_until_it_ends(tmp_path: Path) -> None:
-    file = tmp_path / "lines"
-    words = (
-        "import sys; from ltcam.jobs.appending import hold; stream = open(sys.argv[1], 'ab'); hold(stream); "
-        "print('held', flush=True); sys.stdin.read()"
-    )
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", words, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as other,
-        file.open("ab") as stream,
-    ):
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(BlockingIOError):
-            hold(stream)
-        other.kill()
-        other.wait()
-        hold(stream)

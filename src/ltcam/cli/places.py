@@ -42,25 +42,21 @@ def free_place(stem: str, within: Path = PLACE, suffix: str = "") -> Iterator[Pa
 @contextmanager
 def _reserved(path: Path) -> Iterator[bool]:
     """Whether a path is nobody else's, and still free, from now on. What a dead process reserved is free."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415  # not needed where a place is given
+    from ltcam.runs.holding import hold  # noqa: PLC0415  # not needed where a place is given
 
-    file = path.with_name(f".{path.name}.taken")
     made = not path.parent.exists()
-    lock = FileLock(file)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
+        held = hold(path.with_name(f".{path.name}.taken"))
+    except BlockingIOError:
         yield False
         return
     except OSError:  # nothing can be written there, which is said by those who write
         yield True
         return
     try:
-        yield not (path.exists() or is_being_written(path))
+        with held:
+            yield not (path.exists() or is_being_written(path))
     finally:
-        file.unlink(missing_ok=True)  # while it is still held: whoever comes next makes a new one
-        lock.release()
         if made:
             with suppress(OSError):  # results are in it
                 path.parent.rmdir()

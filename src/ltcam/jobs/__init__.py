@@ -18,7 +18,7 @@ How they are carried out:
     bars            progress_bars   who is told in a notebook
     opening         open_inspector  a run or an exported file to an inspector
     models          load_model      the same for a service, with what it says of itself
-    appending       append_whole    files that grow by whole lines, for one process alone
+    appending       append_whole    files that grow by whole lines
 
 What trainings have in common:
 

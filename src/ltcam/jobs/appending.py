@@ -6,11 +6,6 @@ import os
 from contextlib import suppress
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 
 def append_whole(stream: IO[bytes], content: bytes) -> None:
     """Put bytes at the end of a file, all of them or none, and have the disk confirm it.
@@ -63,14 +58,3 @@ def whole_lines(stream: IO[bytes]) -> list[bytes]:
     cut_half_line(stream)
     stream.seek(0)
     return stream.read().split(b"\n")[:-1]
-
-
-def hold(stream: IO[bytes]) -> None:
-    """Keep a file for this process only, until the stream is closed or the process ends, however it does.
-
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError: the file system has no locks.
-    """
-    if fcntl is not None:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

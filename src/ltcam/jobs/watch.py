@@ -15,12 +15,13 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from ltcam.jobs.appending import append_whole, hold, whole_lines
+from ltcam.jobs.appending import append_whole, whole_lines
+from ltcam.runs.holding import hold
 from ltcam_runtime.errors import DataError, InputError, OutputError
 from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import explained, why_not_written
@@ -143,8 +144,8 @@ def opened_journal(folder: Path, out: Path) -> Iterator[Journal]:
         stream = file.open("a+b", buffering=0)
     except OSError as error:
         raise OutputError(f"{file} cannot be opened: {why_not_written(error)}") from error
-    with stream:
-        yield _held(out, stream)
+    with stream, _held(out):
+        yield _read(out, stream)
 
 
 def watch(
@@ -268,18 +269,24 @@ def _why_closed(path: Path, error: OSError) -> str:
     return _NO_PERMISSION if isinstance(error, PermissionError) else why_not_read(error)
 
 
-def _held(out: Path, stream: IO[bytes]) -> Journal:
-    """The journal, this process's from now on, without the half line that a crash may have left at its end."""
+def _held(out: Path) -> AbstractContextManager[object]:
+    """The folder of the results, for this watch only."""
     try:
-        hold(stream)
-        journal = Journal(out, stream, [json.loads(line) for line in whole_lines(stream)])
-    except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{out / JOURNAL} is damaged: {error}; move it away to begin anew") from error
+        return hold(out / ".lock")
     except BlockingIOError:
         raise OutputError(f"{out}: another watch writes into this folder; give another `out`") from None
     except OSError as error:
+        raise OutputError(f"{out} cannot be used: {why_not_written(error)}") from error
+
+
+def _read(out: Path, stream: IO[bytes]) -> Journal:
+    """The journal, without the half line that a crash may have left at its end."""
+    try:
+        return Journal(out, stream, [json.loads(line) for line in whole_lines(stream)])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{out / JOURNAL} is damaged: {error}; move it away to begin anew") from error
+    except OSError as error:
         raise OutputError(f"{out / JOURNAL} {why_not_read(error)}") from error
-    return journal
 
 
 def _key_of(line: dict[str, Any]) -> tuple[str, int, int]:

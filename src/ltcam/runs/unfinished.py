@@ -6,12 +6,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from ltcam.runs.holding import hold
 from ltcam.runs.run import RUN_FILE
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.folders import check_output_folder, output_folder
@@ -107,28 +106,22 @@ def kept_unless_done(folder: Path, holds_work: Callable[[Path], bool]) -> Iterat
 
 @contextmanager
 def _only_one(place: Place) -> Iterator[None]:
-    """Keep others from training into the same folder, from the first moment. The lock of a dead process is none.
+    """Keep others from training into the same folder, from the first moment.
 
     Raises:
         OutputError: another process trains into it.
     """
-    file = place.work.with_suffix(".lock")
-    lock = FileLock(file)
+    held: AbstractContextManager[object] = nullcontext()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
+        held = hold(place.work.with_suffix(".lock"))
+    except BlockingIOError:
         raise OutputError(
             f"{place.out}: another training writes there right now; wait until it has ended, or choose another folder"
         ) from None
-    except OSError:  # nothing can be written there, which is said by those who write
+    except OSError:
+        pass  # nothing can be written there, which is said by those who write
+    with held:
         yield
-        return
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)  # while it is still held: whoever comes next makes a new one
-        lock.release()
 
 
 def check_unfinished(place: Place, say: Callable[[str], None] = lambda _sentence: None) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import uvicorn
 
 from ltcam.data.layouts import read_dataset
-from ltcam.jobs.appending import hold
 from ltcam.jobs.models import Model
+from ltcam.runs.holding import hold
 from ltcam.service.app import Access, create_app
 from ltcam.service.batching import Budget, BusyError
 from ltcam.service.guards import Asgi, Limits, is_loopback
@@ -128,7 +126,7 @@ def opened(settings: ServeSettings, load: Callable[[Path], Model]) -> Iterator[A
     if settings.data_root is not None and not settings.data_root.is_dir():
         raise SettingsError(f"`data_root` {settings.data_root}: there is no such folder")
     with ExitStack() as stack:
-        stack.enter_context(_lock(settings.state))
+        stack.enter_context(_held(settings.state))
         history = open_history(settings.database_url, settings.state / PICTURES_FOLDER)
         stack.callback(history.database.close)
         served = Served(load, settings.state / "models.json", settings.model)
@@ -205,23 +203,16 @@ class _Telling(uvicorn.Server):
                 return
 
 
-def _lock(state: Path) -> IO[bytes]:
-    """The state folder for this process only, until the file is closed or the process ends, however it does."""
+def _held(state: Path) -> AbstractContextManager[object]:
+    """The state folder, for this service only."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            stream = stack.enter_context((state / ".lock").open("ab", buffering=0))
-            hold(stream)
-            stream.truncate(0)
-            stream.write(str(os.getpid()).encode())
-            stack.pop_all()
+        return hold(state / ".lock")
     except BlockingIOError:
         raise OutputError(f"{state}: another service uses this folder; give another `state`") from None
     except OSError as error:
         raise OutputError(
             f"{state} cannot be used as `state`, the folder for the history: {why_not_written(error)}"
         ) from error
-    return stream
 
 
 @contextmanager

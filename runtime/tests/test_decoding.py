@@ -5,13 +5,13 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from runtime.tests.conftest import GREY, RGB, save
 
 from ltcam_runtime.decoding import MAX_FILE_BYTES
 from ltcam_runtime.errors import InputError
@@ -20,13 +20,6 @@ from ltcam_runtime.images import read_image
 from ltcam_runtime.mask_reading import read_mask
 
 RNG = np.random.default_rng(7)
-GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
-RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-
-
-def save(path: Path, image: Image.Image, **options: Any) -> Path:
-    image.save(path, **options)
-    return path
 
 
 def png_header(path: Path, width: int, height: int) -> Path:

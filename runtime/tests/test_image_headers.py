@@ -4,11 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from runtime.tests.conftest import GREY
 
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.image_headers import Header, has_pages, header
-
-GREY = np.random.default_rng(7).integers(0, 256, (5, 7), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("format", ["TIFF", "GIF", "WEBP", "PNG"])

@@ -1,10 +1,10 @@
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from runtime.tests.conftest import GREY, RGB, save
 
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.image_headers import image_size
@@ -12,13 +12,6 @@ from ltcam_runtime.images import IMAGE_SUFFIXES, read_image, sixteen_bit_peak, t
 from ltcam_runtime.mask_reading import read_mask
 
 RNG = np.random.default_rng(7)
-GREY = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
-RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-
-
-def save(path: Path, image: Image.Image, **options: Any) -> Path:
-    image.save(path, **options)
-    return path
 
 
 # ------------------------------------------------------------------------------ kinds of image

@@ -1,17 +1,12 @@
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from runtime.tests.conftest import save
 
 from ltcam_runtime.mask_reading import read_mask
-
-
-def save(path: Path, image: Image.Image, **options: Any) -> Path:
-    image.save(path, **options)
-    return path
 
 
 def palette_mask(path: Path, colours: list[int]) -> Path:

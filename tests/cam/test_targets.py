@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ltcam.cam import log_odds
 from ltcam.cam.targets import target_scores
-from ltcam.cam.tensors import detached, tensors_in
+from ltcam.cam.tensors import detached, float_tensors_in
 
 LOGITS = [[1.0, 3.0, -2.0], [0.5, -1.0, 4.0]]
 
@@ -181,9 +181,9 @@ def test_a_callable_gets_one_image_of_the_same_type(made: Any, target: Any, coun
     output = made(z)
     free = detached(output)
     assert type(free) is type(output)
-    assert tensors_in(free)
-    assert not any(tensor.requires_grad for tensor in tensors_in(free))
-    assert any(tensor.requires_grad for tensor in tensors_in(output)), "the model's own stays as it is"
+    assert float_tensors_in(free)
+    assert not any(tensor.requires_grad for tensor in float_tensors_in(free))
+    assert any(tensor.requires_grad for tensor in float_tensors_in(output)), "the model's own stays as it is"
 
 
 def read_heads(reading: Callable[[Any], Any], output: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from ltcam.cam.tensors import tensors_in, with_parts
+from ltcam.cam.tensors import float_tensors_in, with_parts
 
 TargetFunction = Callable[[Any], Tensor]
 """Logits of one image (K,) to a scalar that carries a gradient. Where the model returns something else that is
@@ -73,7 +73,7 @@ def target_scores(output: object, target: Target, count: int, *, differentiable:
         ValueError: wrong shapes, indices out of range, or a callable without a differentiable scalar.
     """
     if callable(target):
-        if not tensors_in(output):
+        if not float_tensors_in(output):
             raise ValueError(
                 f"the model returned {type(output).__name__} without tensors that could be taken apart by image; "
                 "let it return a tensor, tuple, dictionary or dataclass of them"
@@ -191,7 +191,7 @@ def _is_either(output: list[Any], count: int) -> bool:
 
 
 def _are_batches(output: list[Any], count: int) -> bool:
-    return all(tensor.ndim == 0 or len(tensor) == count for tensor in tensors_in(output))
+    return all(tensor.ndim == 0 or len(tensor) == count for tensor in float_tensors_in(output))
 
 
 class _Unclear:

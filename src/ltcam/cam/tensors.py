@@ -37,10 +37,15 @@ def detached(output: object) -> Any:
 
 
 def tensors_in(output: object) -> list[Tensor]:
-    """The floating-point tensors with values in what a model returned or takes, in order."""
+    """The tensors in what a model or a function returned or takes, in order."""
     if isinstance(output, Tensor):
-        return [output] if output.is_floating_point() and output.numel() else []
+        return [output]
     return [tensor for _, part in parts_of(output) for tensor in tensors_in(part)]
+
+
+def float_tensors_in(output: object) -> list[Tensor]:
+    """Those of them that hold floating-point values."""
+    return [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.numel()]
 
 
 def parts_of(output: object) -> list[tuple[Any, object]]:

@@ -6,7 +6,7 @@ from torch import Tensor
 from ltcam.cam.methods.method import Probe, ProbingMethod
 from ltcam.cam.network.partial_forward import Cut, tail_behind
 from ltcam.cam.network.scores import target_of
-from ltcam.cam.tensors import tensors_in
+from ltcam.cam.tensors import float_tensors_in
 
 
 def weights(probe: Probe, layer: int) -> Tensor:
@@ -40,7 +40,7 @@ def weights(probe: Probe, layer: int) -> Tensor:
 def _drops(probe: Probe, layer: int, image: int) -> Tensor:
     """Y - y_k (C,) of one image, both in float32 whatever the network's own precision is."""
     activations, score = probe.captured.activations[layer][image], probe.captured.scores[image]
-    half = any(tensor.dtype.itemsize < 4 for tensor in tensors_in(probe.captured.output))
+    half = any(tensor.dtype.itemsize < 4 for tensor in float_tensors_in(probe.captured.output))
     alive = activations.flatten(1).any(1).nonzero().flatten()
     cut = Cut(probe.captured.layers[layer], activations[None], float(score), half)
     target = target_of(probe.target, [image])

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ltcam.cam.captures import Capture, Layers, capture
-from ltcam.cam.methods.conservation import Behind, changes_its_input, doubled, is_twice, tensors_in
+from ltcam.cam.methods.conservation import Behind, changes_its_input, doubled, is_twice
 from ltcam.cam.methods.method import Probe
 from ltcam.cam.network.functions import FunctionCalls
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.precision import without_half
 from ltcam.cam.network.scores import target_of
 from ltcam.cam.targets import Target, target_scores
+from ltcam.cam.tensors import tensors_in
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]
@@ -154,7 +155,7 @@ class _Ruling(FunctionCalls):
         args, named = without_half(args), without_half(named)
         if not args and "input" in named:
             args = (named.pop("input"),)
-        given = list(tensors_in((args, named)))
+        given = tensors_in((args, named))
         for tensor in given:
             self.untreated.update(self._behind.enter(tensor))  # made by nobody that was seen
         if not any(map(self._behind.holds, given)):

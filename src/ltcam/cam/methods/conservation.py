@@ -12,12 +12,14 @@ What no function of torch has done in sight (own autograd functions, scripted fu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+
+from ltcam.cam.tensors import tensors_in
 
 TOLERANCE = 0.01
 """Share of an operation's outputs by which the relevance that goes in may differ from what comes out."""
@@ -73,17 +75,6 @@ def _is_leaf(value: object) -> bool:
         and value.requires_grad
         and not isinstance(value, nn.Parameter)
     )
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a function is given or answers, in lists and the like too."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
 
 
 def changes_its_input(function: Function, kwargs: dict[str, Any]) -> bool:

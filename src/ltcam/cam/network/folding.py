@@ -27,7 +27,7 @@ from torch.nn import functional
 from ltcam.cam.network.eval_mode import run
 from ltcam.cam.network.functions import FunctionCalls
 from ltcam.cam.network.memory_formats import REFUSALS
-from ltcam.cam.tensors import tensors_in
+from ltcam.cam.tensors import float_tensors_in
 
 T = TypeVar("T")
 
@@ -141,9 +141,9 @@ def _pairs_of(model: nn.Module, image: Tensor) -> dict[int, _Pair]:
     pairs = {id(pair.own_weight): pair for pair in watch.pairs(last)}
     if not pairs:
         return {}
-    own = tensors_in(output)
+    own = float_tensors_in(output)
     try:
-        found = _folded(pairs, lambda: tensors_in(run(model, image.clone())))
+        found = _folded(pairs, lambda: float_tensors_in(run(model, image.clone())))
     except (*REFUSALS, _DoesNotFitError):
         return {}
     agree = len(own) == len(found) > 0 and all(

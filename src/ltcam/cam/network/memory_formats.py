@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ltcam.cam.network.eval_mode import run
 from ltcam.cam.network.remembered import Remembered
-from ltcam.cam.tensors import tensors_in
+from ltcam.cam.tensors import float_tensors_in
 
 T = TypeVar("T")
 
@@ -137,8 +137,8 @@ def _same_in_both(model: nn.Module, image: Tensor) -> bool:
     """
     with torch.autocast(image.device.type, enabled=False):
         try:
-            last = tensors_in(run(model, image.clone(memory_format=torch.channels_last)))
-            plain = tensors_in(run(model, image.clone(memory_format=torch.contiguous_format)))
+            last = float_tensors_in(run(model, image.clone(memory_format=torch.channels_last)))
+            plain = float_tensors_in(run(model, image.clone(memory_format=torch.contiguous_format)))
         except REFUSALS:
             return False
     return bool(plain) and all(

@@ -23,7 +23,7 @@ from ltcam.cam.network.eval_mode import evaluating, is_compiled, run
 from ltcam.cam.network.graph import Value, bottlenecks, value_of
 from ltcam.cam.network.hooks import Hooks
 from ltcam.cam.network.remembered import Remembered
-from ltcam.cam.tensors import has_channels_last, tensors_in
+from ltcam.cam.tensors import float_tensors_in, has_channels_last
 
 Taps = Literal["after", "before"]
 """Where a stage that ends in a pooling layer is tapped: behind the pooling or in front of it."""
@@ -267,7 +267,7 @@ def _never(_packed: None) -> Tensor:
 
 def _scores_in(output: object) -> list[Tensor]:
     """Where ways end: the first logits (N, K) that the model returns, or all it returns if none look like it."""
-    tensors = tensors_in(output)
+    tensors = float_tensors_in(output)
     return next(([tensor] for tensor in tensors if tensor.ndim == 2), tensors)
 
 

@@ -597,6 +597,6 @@ def test_large_photos_have_a_note_unless_they_are_looked_at_closer(
     words = ("predict", trained, tmp_path / "large.png", "--out", tmp_path / "out", "--overwrite")
     said = "512 x 400 pixels, and the network sees 64 x 96 of them: a defect narrower than about 16 pixels can vanish"
     first = ltcam(*words, "--json")
-    assert said in first.err
-    assert said in json.loads(first.out)["notes"][0]
+    assert f"{said}; --zoom 1 looks" in first.err
+    assert f"{said}; `zoom=1` looks" in json.loads(first.out)["notes"][0]
     assert said not in ltcam(*words, "--zoom", "1").err

@@ -302,7 +302,9 @@ def with_validation(run: Run, evil: str) -> Run:
             {"images": 4, "score": 0.9, "defective": 0.5},
         ],
         "scores": {"ok": [0.1, 0.1, 0.8, 0.9], "defective": [0.2, 0.9, 0.95]},
-        "unsure": {"sentence": "3 of 7 are on the wrong side; --unsure 0.4 leaves 2 of them to a person"},
+        "unsure": {
+            "sentence": "3 of 7 are on the wrong side; an unsure margin of 0.4 leaves 2 of them to a person"
+        },
     }
     return run.model_copy(update={"evidence": {**run.evidence, "validation": found}})
 
@@ -315,7 +317,7 @@ def test_page_shows_what_was_held_back_first(run: Run, evil: str) -> None:
     ]
     page = run_page(with_validation(run, evil), [], [], Illustrations(pictures), title="t")
     assert "7 images: 3 defective, 4 OK; 1 defect missed, 2 false alarms" in page
-    assert "--unsure 0.4 leaves 2 of them" in page
+    assert "an unsure margin of 0.4 leaves 2 of them" in page
     assert page.index("held back") < page.index("The data")
     assert page.index(GROUPS["missed"]) < page.index("fine.png")
     assert GROUPS["alarms"] not in page

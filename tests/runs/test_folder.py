@@ -196,7 +196,7 @@ def test_a_file_of_unlikely_length_is_not_read(folder: Path) -> None:
 def test_no_folder_and_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no such folder"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(RunError, match=r"holds no run\.json; give the --out folder of `ltcam train`"):
+    with pytest.raises(RunError, match=r"holds no run\.json; give the folder that `ltcam train` wrote"):
         read_run(tmp_path)
 
 

@@ -116,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     listing = list_images(options.inputs, out=options.out)
     summary = write_predictions(listing, options.out, load, wanted, _progress())
     for sentence in summary.sentences():
-        _say(sentence)
+        _say(in_options(sentence, vars(options)))
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n")
     if not summary.inspected:

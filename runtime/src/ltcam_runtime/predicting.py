@@ -233,7 +233,7 @@ def write_predictions(
         if not behind.verdicts:
             raise _NothingInspectedError
     verdicts: dict[str, int] = {**dict(sorted(behind.verdicts.items()))}
-    closer = "--zoom 1 looks at full resolution where something stands out"
+    closer = "`zoom=1` looks at full resolution where something stands out"
     notes = [] if inspector.settings.zoom else too_small_to_see(largest, inspector.network.image_size, closer)
     notes += _nearly_black(black)
     return Summary(

@@ -91,7 +91,7 @@ class Margin:
         caught = "it" if self.mistaken == 1 else f"{self.caught} of them"
         return (
             f"{self.mistaken} of {self.images} validation images {'is' if self.mistaken == 1 else 'are'} on the wrong "
-            f"side of the threshold; --unsure {self.margin:g} leaves {caught} to a person{others}"
+            f"side of the threshold; an unsure margin of {self.margin:g} leaves {caught} to a person{others}"
         )
 
     def to_json(self) -> dict[str, Any]:

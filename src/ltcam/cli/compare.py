@@ -131,14 +131,14 @@ def named_methods(text: str | None) -> tuple[str, ...] | None:
             continue
         if not all(part.isidentifier() for part in (*module.split("."), attribute)):
             raise SettingsError(
-                f"--methods {name}: give the name of a method, or MODULE:NAME of one of your own"
+                f"`methods` {name}: give the name of a method, or MODULE:NAME of one of your own"
             )
         try:
             method = getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise SettingsError(f"--methods {name}: cannot be imported ({error})") from None
+            raise SettingsError(f"`methods` {name}: cannot be imported ({error})") from None
         if not isinstance(method, Method):
-            raise SettingsError(f"--methods {name}: is no method; give a GradientMethod, say")
+            raise SettingsError(f"`methods` {name}: is no method; give a GradientMethod, say")
         if method not in list_methods():
             register_method(method)
         found.append(method.name)

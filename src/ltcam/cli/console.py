@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,9 @@ from ltcam_runtime.phrases import said
 DEBUG = False
 """Whether errors show their traceback; set by `--debug`."""
 
+_options: Collection[str] = ()
+"""Those of the command that runs, as parameters: what the library quotes of them is said as it is typed."""
+
 DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)  # `:x:` is as it was typed
@@ -35,21 +38,19 @@ def command(body: Callable[..., int]) -> Callable[..., None]:
     """A body that returns the exit code, made a command: safe to call from a shell, its groups of options apart."""
     options = Options.of(body)
 
-    def in_words(message: str) -> str:
-        return in_options(message, options.names)
-
     @functools.wraps(body)
     def guarded(**given: Any) -> None:
+        global _options  # noqa: PLW0603  # one command runs in a process
+        _options = options.names
         try:
             code = options.taken(given)
         except KeyboardInterrupt as interrupt:
-            _fail(f"interrupted; {in_words(str(interrupt)) or 'nothing was written'}", code_of(interrupt))
+            _fail(f"interrupted; {str(interrupt) or 'nothing was written'}", code_of(interrupt))
         except Exception as error:
             swallowed = delivered()
             if swallowed is not None:  # by compiled code, which answered with this error
                 _fail("interrupted", code_of(swallowed))
-            message, code = _told(error)
-            _fail(in_words(message), code)
+            _fail(*_told(error))
         else:
             raise typer.Exit(code)
 
@@ -81,14 +82,19 @@ def _fail(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
+def in_words(message: str) -> str:
+    """What the library says, for people who typed the command that runs."""
+    return said(in_options(message, _options))
+
+
 def say(message: str) -> None:
     """A sentence for people, on the error stream, so that the output stays readable by programs."""
-    errors.print(said(message), markup=False)
+    errors.print(in_words(message), markup=False)
 
 
 def warn(message: str) -> None:
     """A sentence that must not be overlooked: amber on a terminal, and said to be one everywhere."""
-    errors.print(said(f"with care: {message}"), markup=False, style="yellow")
+    errors.print(in_words(f"with care: {message}"), markup=False, style="yellow")
 
 
 def shell_line(*words: object) -> str:

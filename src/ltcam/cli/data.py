@@ -13,6 +13,7 @@ from ltcam.cli.console import (
     DONE,
     SOME_FAILED,
     command,
+    in_words,
     listed,
     parse_size,
     print_json,
@@ -23,7 +24,7 @@ from ltcam.cli.console import (
 from ltcam.cli.options import AsJson, Overwrite
 from ltcam.cli.reading import LabelledData, MaskReading
 from ltcam.cli.tables import print_table
-from ltcam_runtime.phrases import counted, said
+from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import CLOSED, left_out_words
 
 OK = "ok"  # as in ltcam.data.dataset
@@ -203,5 +204,5 @@ def _list(lines: list[str]) -> None:
 def _show(text: str) -> None:
     """A line for people; names in it may hold anything."""
     first = "\n" if text.startswith("\n") else ""
-    line = said(text.removeprefix("\n").replace("\n", "\\n"))
+    line = in_words(text.removeprefix("\n").replace("\n", "\\n"))
     Console(soft_wrap=True).print(first + line, markup=False, highlight=False)

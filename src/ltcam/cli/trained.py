@@ -21,8 +21,6 @@ from ltcam.cli.console import (
     shell_line,
     warn,
 )
-from ltcam.training.settings import StudentSettings
-from ltcam_runtime.errors import in_options
 from ltcam_runtime.phrases import counted, printable
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def train_listener(description: str, epochs: int) -> Iterator[Listener]:
     with progress(description) as bar:
         yield Listener(
             say=say,
-            warn=lambda concern: warn(in_options(concern, StudentSettings.model_fields)),
+            warn=warn,
             planned=print_plan,
             begun=lambda name: bar.begin(name, _UNITS.get(name, "img")),
             progress=bar,
@@ -69,7 +67,7 @@ def print_plan(plan: Plan) -> None:
         rows.add_row(name, printable(value))
     errors.print(sides, rows, sep="\n")
     for concern in plan.concerns:
-        warn(in_options(concern, {"image_size"}))
+        warn(concern)
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:

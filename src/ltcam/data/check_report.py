@@ -262,7 +262,7 @@ def _doubtful(report: Checked) -> tuple[_Kind, ...]:
         ),
         (
             "Masks with values in between",
-            "JPEG or resizing made soft borders, which are cut in the middle; --mask-threshold N sets another value.",
+            "JPEG or resizing made soft borders, which are cut in the middle; `mask_threshold=N` sets another value.",
             report.soft_masks,
         ),
         (

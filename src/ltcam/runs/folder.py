@@ -159,7 +159,7 @@ def read_run(folder: Path) -> Run:
     with _readable(file):
         if not file.is_file():
             what = "there is no such folder" if not folder.exists() else f"it holds no {RUN_FILE}"
-            raise RunError(f"{folder} is not a run folder: {what}; give the --out folder of `ltcam train`")
+            raise RunError(f"{folder} is not a run folder: {what}; give the folder that `ltcam train` wrote")
         if file.stat().st_size > _LARGEST_RUN_FILE:
             raise RunError(f"{file} is {file.stat().st_size} bytes long; a run.json is far smaller")
         try:

@@ -24,7 +24,7 @@ def open_kept_history(state: Path, database: str) -> History:
     """
     file = state / DATABASE_FILE
     if not database and not file.is_file():
-        raise DataError(f"{state} holds no {DATABASE_FILE}; give the --state folder of `ltcam serve`")
+        raise DataError(f"{state} holds no {DATABASE_FILE}; give the `state` folder of `ltcam serve`")
     return open_history(database or f"sqlite:///{file}", state / PICTURES_FOLDER)
 
 

@@ -11,7 +11,6 @@ made by image labels of the training side. FOLDER keeps the runs; what is there 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import parser_of, write_result
 
 from ltcam.data.dataset import Dataset
 from ltcam.data.duplicates import find_duplicates, merge_groups
@@ -134,13 +134,11 @@ def write(file: Path, backbone: str, kind: str, values: dict[str, Any]) -> None:
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     machine = f"{platform.machine()}, {os.cpu_count()} cores{gpu}"
     results.setdefault(backbone, {})[kind] = values | {"machine": machine}
-    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_result(file, results)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=5)

@@ -8,12 +8,11 @@ chosen with them here.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from common import pair, parser_of, write_result
 from rich.console import Console
 from rich.table import Table
 
@@ -74,16 +73,13 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA")
+    parser = parser_of(__doc__)
+    parser.add_argument("pairs", nargs="+", type=pair, metavar="RUN=DATA")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
     results = {}
-    for pair in options.pairs:
-        run, data = (Path(part) for part in pair.split("=", 1))
+    for run, data in options.pairs:
         results[run.name] = measure(run, data)
         table = Table(
             "map", "IoU", "precision", "recall", "F1", title=f"{run.name}: {results[run.name]['side']}"
@@ -91,7 +87,7 @@ def main() -> None:
         for name, row in results[run.name]["rows"].items():
             table.add_row(name, *(f"{row[key]:.3f}" for key in ("iou", "precision", "recall", "f1")))
         Console(width=120).print(table)
-        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_result(options.out, results)
 
 
 if __name__ == "__main__":

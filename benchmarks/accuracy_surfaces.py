@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import parser_of, write_result
 from judge import sides, true_ious, true_search, with_all_maps  # beside this script
 from rich.console import Console
 from rich.table import Table
@@ -152,9 +153,7 @@ def rounded(value: float) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", action="append", default=[], help="NAME=FOLDER, any number of times")
     parser.add_argument(
@@ -187,8 +186,7 @@ def main() -> None:
     table = Table("set", "way", "mean over kinds", "pooled", "image AP", "OK with region", "CPU-s")
     for name, folder in folders.items():
         sets[name] = {**sets.get(name, {}), **of_set(name, Path(folder), options.work, options)}
-        text = json.dumps({"versions": package_versions(), "sets": sets}, indent=1)
-        options.out.write_text(text + "\n", encoding="utf-8")
+        write_result(options.out, {"versions": package_versions(), "sets": sets})
         for way, each in sets[name].items():
             values = (each.get(k) for k in ("iou_mean", "iou_pooled", "image_ap", "ok_with_region", "cpu_s"))
             table.add_row(name, way, *("" if value is None else f"{value:.3f}" for value in values))

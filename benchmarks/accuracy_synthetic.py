@@ -9,13 +9,13 @@ masks of the test side only measure. FOLDER keeps data and runs; what is there a
 
 from __future__ import annotations
 
-import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from accuracy_ksdd import ltcam  # beside this script
+from common import parser_of, write_result
 from rich.console import Console
 from rich.table import Table
 
@@ -73,9 +73,7 @@ def measure(name: str, work: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", help="names, separated by semicolons; default: all")
     parser.add_argument("--at-once", type=int, default=1, help="sets worked on at a time")
@@ -86,8 +84,7 @@ def main() -> None:
     with ThreadPoolExecutor(options.at_once) as pool:
         for row in pool.map(lambda name: measure(name, options.work), names):
             rows.append(row)
-            text = json.dumps({"versions": package_versions(), "rows": rows}, indent=1)
-            options.out.write_text(text + "\n", encoding="utf-8")
+            write_result(options.out, {"versions": package_versions(), "rows": rows})
     table = Table("set", "Grad-CAM, last stage", "run's own map", "student", "student : Grad-CAM")
     for row in rows:
         numbers = [row[kind]["iou"] for kind in ("grad_cam_last", "cam", "student")]

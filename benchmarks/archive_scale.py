@@ -27,6 +27,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from common import parser_of, write_result
 
 START = ("--shard-size", 1)
 """Of an archive of one image for each process: one shard of them would start one process only."""
@@ -122,7 +123,7 @@ def rates(given: argparse.Namespace, place: Path, images: list[Path]) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--processes", type=int, default=2)
@@ -169,7 +170,7 @@ def main() -> None:
         },
         "versions": {name: version(name) for name in ("ltcam", "torch", "pyarrow", "numpy")},
     }
-    given.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(given.out, result)
     print(json.dumps(result, indent=2))
 
 

@@ -10,8 +10,6 @@ sweep of `cam_speed.py`. Milliseconds of the core, the best of three runs.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +29,7 @@ from cam_speed import (  # beside this script; imports the peers in the order th
     sweep_side,
     torchcam_side,
 )
+from common import parser_of, write_result
 from pytorch_grad_cam import LayerCAM
 from torch.profiler import ProfilerActivity, profile
 from torchcam.methods import LayerCAM as TorchLayerCAM
@@ -88,9 +87,7 @@ def grouped(times: dict[str, float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--out", type=Path, default=Path("docs/results/cam-profile.json"))
     options = parser.parse_args()
@@ -107,7 +104,7 @@ def main() -> None:
             dearest = sorted(best.items(), key=lambda item: -item[1])[:8]
             table[what] = {"groups": grouped(best), "operators": {key: round(ms, 1) for key, ms in dearest}}
             print(name, what, table[what]["groups"], flush=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_result(options.out, result)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import parser_of, write_result
 from numpy.typing import NDArray
 
 from ltcam.models.torchvision_operators import prepare_torchvision
@@ -428,7 +429,7 @@ def write(file: Path, rows: dict[str, dict[str, Any]], device: str) -> None:
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "rows": list(rows.values()),
     }
-    file.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    write_result(file, contents)
 
 
 def extras(
@@ -457,9 +458,7 @@ def extras(
 
 def read_options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--rows", default="", help="only rows whose name holds this text")
     parser.add_argument("--skip", help="not rows whose name holds this text")

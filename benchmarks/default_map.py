@@ -9,15 +9,14 @@ Pixel masks are used for this measurement.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import pair, parser_of, write_result
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -99,37 +98,29 @@ def _mask(
 
 def main() -> None:
     """Measure all runs, print the best settings and the named ones, write everything."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA")
+    parser = parser_of(__doc__)
+    parser.add_argument("pairs", nargs="+", type=pair, metavar="RUN=DATA")
     parser.add_argument("--split", default="val")
     parser.add_argument("--signed", action="store_true", help="activations as they are, signs included")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
     results = {}
-    for pair in options.pairs:
-        run, data = pair.split("=", 1)
-        results[Path(run).name] = measure(Path(run), Path(data), options.split, not options.signed)
+    for run, data in options.pairs:
+        results[run.name] = measure(run, data, options.split, not options.signed)
     mean = {
         setting: sum(result[setting]["iou"] for result in results.values()) / len(results)
         for setting in next(iter(results.values()))
     }
-    options.out.write_text(
-        json.dumps(
-            {
-                "what": "pooled IoU of Otsu masks, defective images; method | truncation | stages | fusion | scale",
-                "split": options.split,
-                "positive_activations": not options.signed,
-                "versions": {"torch": torch.__version__, "python": platform.python_version()},
-                "mean_iou": dict(sorted(mean.items(), key=lambda item: -item[1])),
-                "runs": results,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    result = {
+        "what": "pooled IoU of Otsu masks, defective images; method | truncation | stages | fusion | scale",
+        "split": options.split,
+        "positive_activations": not options.signed,
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "mean_iou": dict(sorted(mean.items(), key=lambda item: -item[1])),
+        "runs": results,
+    }
+    write_result(options.out, result)
     table = Table(title="mean IoU over runs")
     for column in ("setting", "mean", *results):
         table.add_column(column)

@@ -8,8 +8,6 @@ The threads are one, the sides take turns, the least of several rounds counts.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import parser_of, write_result
 from export_speed import machine
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -69,9 +68,7 @@ def least(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/results/export-percentile.json"))
     options = parser.parse_args()
     rows = []
@@ -88,7 +85,7 @@ def main() -> None:
             f"{' x '.join(map(str, shape)):16}",
             "  ".join(f"{k} {v:7.1f} ms" for k, v in ms.items()),
         )
-    options.out.write_text(json.dumps({"machine": machine(), "threads": 1, "rows": rows}, indent=1) + "\n")
+    write_result(options.out, {"machine": machine(), "threads": 1, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from common import parser_of, write_result
 
 from ltcam.calibration.maps import default_cam
 from ltcam.cam import log_odds
@@ -46,9 +47,7 @@ Call = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
@@ -68,7 +67,7 @@ def main() -> None:
         known = json.loads(options.out.read_text())["rows"]
         rows = [*(row for row in known if row["backbone"] not in options.only), *rows]
     content = {"machine": machine(), "size": options.size, "threads": options.threads, "rows": rows}
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
+    write_result(options.out, content)
     for row in rows:
         times = "  ".join(f"{side} {ms:8.1f} ms" for side, ms in row["ms"].items())
         print(f"{row['backbone']:24}{row['what']:22}{times}  best {row['ratio']:.2f}x (bar {row['bar']})")

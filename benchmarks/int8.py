@@ -13,7 +13,6 @@ a student with random weights tells the time alone, at 224 x 224 on one thread.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from common import pair, parser_of, write_result
 from rich.console import Console
 from rich.table import Table
 
@@ -139,26 +139,22 @@ def has_vnni() -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("students", nargs="+", metavar="STUDENT=DATA")
+    parser = parser_of(__doc__)
+    parser.add_argument("students", nargs="+", type=pair, metavar="STUDENT=DATA")
     parser.add_argument("--untrained", nargs="*", default=[], metavar="BACKBONE")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/results/int8.json"))
     options = parser.parse_args()
-    pairs = [tuple(map(Path, each.split("=", 1))) for each in options.students]
-    rows = [row_of(student, data, options) for student, data in pairs] + list(
-        map(speed_of, options.untrained)
-    )
+    rows = [row_of(student, data, options) for student, data in options.students]
+    rows += map(speed_of, options.untrained)
     content = {
         "machine": f"{platform.machine()}, {'with' if has_vnni() else 'without'} VNNI instructions",
         "onnxruntime": onnxruntime.__version__,
         "threads": options.threads,
         "rows": rows,
     }
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_result(options.out, content)
     table = Table("student", "times as fast", "IoU fp32", "IoU int8", "verdicts changed", "written")
     for row in rows:
         iou_of = row.get("iou", {})

@@ -10,7 +10,6 @@ against the best one (share of its IoU). Files that are there already are added 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import pair, parser_of, write_result
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
@@ -161,10 +161,8 @@ def words(candidate: Candidate) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", help="RUN=DATA")
+    parser = parser_of(__doc__)
+    parser.add_argument("runs", nargs="+", type=pair, metavar="RUN=DATA")
     parser.add_argument("--most", type=int, default=MOST_JUDGED)
     parser.add_argument("--tested", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/results/judge.json"))
@@ -172,8 +170,7 @@ def main() -> None:
     before = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
     sets: dict[str, Any] = before.get("sets", {})
     table = Table("set", "kind", "rank", "chosen", "oracle", "last stage", "share", "what")
-    for pair in options.runs:
-        run, data = map(Path, pair.split("=", 1))
+    for run, data in options.runs:
         sets[data.name] = measured(run, data, options.most, options.tested)
         kinds = [kind for each in sets.values() for kind in each["kinds"].values()]
         summary = {
@@ -181,8 +178,7 @@ def main() -> None:
             "rank_correlation_mean": round(float(np.mean([kind["rank_correlation"] for kind in kinds])), 3),
             "worst_against_last_stage": round(min(k["iou_chosen"] - k["iou_last_stage"] for k in kinds), 4),
         }
-        text = json.dumps({"versions": package_versions(), "summary": summary, "sets": sets}, indent=1)
-        options.out.write_text(text + "\n", encoding="utf-8")
+        write_result(options.out, {"versions": package_versions(), "summary": summary, "sets": sets})
         for kind, found in sets[data.name]["kinds"].items():
             numbers = (
                 found[name]

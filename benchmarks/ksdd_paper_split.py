@@ -9,12 +9,13 @@ The Markdown table goes beside the JSON file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 from pathlib import Path
 from typing import Any
+
+from common import parser_of, write_result
 
 from ltcam.runs.folder import read_run
 
@@ -85,9 +86,7 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("pairs", nargs="+", metavar="RUN=METRICS")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -95,7 +94,7 @@ def main() -> None:
     for pair in options.pairs:
         run, metrics = (Path(part) for part in pair.split("=", 1))
         entries[read_run(run).backbone] = entry(run, metrics)
-    options.out.write_text(json.dumps(entries, indent=2) + "\n")
+    write_result(options.out, entries)
     options.out.with_suffix(".md").write_text(table(entries))
     print(table(entries))
 

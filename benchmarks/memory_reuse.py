@@ -5,11 +5,12 @@ python benchmarks/memory_reuse.py [--backbone tf_efficientnet_lite0] [--out FILE
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from common import parser_of, write_result
 
 STEP = """
 import sys, time, torch
@@ -34,9 +35,7 @@ def seconds(backbone: str, kind: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -45,7 +44,7 @@ def main() -> None:
     result = {"backbone": options.backbone, "plain_s": plain, "kept_s": kept, "ratio": round(plain / kept, 3)}
     print(json.dumps(result, indent=2))
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_result(options.out, result)
 
 
 if __name__ == "__main__":

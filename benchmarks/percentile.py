@@ -10,7 +10,6 @@ interpolates between ranks rounded to floats, and refuses more than 16 million v
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from common import parser_of, write_result
 from torch import Tensor
 
 from ltcam.cam import capture
@@ -155,9 +155,7 @@ def beside_backward() -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -171,7 +169,7 @@ def main() -> None:
     }
     print(json.dumps(result["rows"], indent=2))
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_result(options.out, result)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ makes maps, masks and regions, and writes masks, heatmaps, overlays, CSV, JSON a
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import tempfile
 import time
@@ -18,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from common import parser_of, write_result
 from rich.console import Console
 
 from ltcam.cam import capture
@@ -56,9 +55,7 @@ def predict_seconds(run: Path, files: Sequence[tuple[str, Path]], batch_size: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("images")
     parser.add_argument("--number", type=int, default=200)
@@ -94,7 +91,7 @@ def main() -> None:
     }
     Console().print(f"ratio of the best of {options.rounds}: {result['ratio']} (bar 1.25)")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_result(options.out, result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ Writes the counts of answers to docs/results/serve-fuzz.json.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
 import random
@@ -19,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from common import parser_of, write_result
 from serve_load import Server, images, versions
 
 
@@ -142,7 +142,7 @@ def good_request(image: bytes) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument(
@@ -187,7 +187,7 @@ def main() -> None:
         "exit_code": code,
         "versions": versions(),
     }
-    given.out.write_text(json.dumps(result, indent=2) + "\n")
+    write_result(given.out, result)
     print(json.dumps(result, indent=2))
 
 

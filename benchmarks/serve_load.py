@@ -9,7 +9,6 @@ loads it for an hour instead, watches the memory of the server's process, and wr
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from common import parser_of, write_result
 from numpy.typing import NDArray
 
 from ltcam.jobs.models import load_model
@@ -206,7 +206,7 @@ def stopped(server: Server, state: Path, answered: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
@@ -236,7 +236,7 @@ def main() -> None:
     }
     result["versions"] = versions()
     name = "serve-soak.json" if given.soak else "serve-load.json"
-    (given.out or Path("docs/results") / name).write_text(json.dumps(result, indent=2) + "\n")
+    write_result(given.out or Path("docs/results") / name, result)
     for name, bar in bars.items():
         print(f"{name:<36} {result[name]!s:>8}   bar {bar}")
 

@@ -8,12 +8,11 @@ used for this measurement. Stages are put together by the geometric mean of thei
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
+from common import pair, parser_of, write_result
 from rich.console import Console
 
 from ltcam.cam import CAM, fuse, log_odds
@@ -68,21 +67,18 @@ def measure(run: Path, data: Path, most: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("pairs", nargs="+", metavar="RUN=DATA")
+    parser = parser_of(__doc__)
+    parser.add_argument("pairs", nargs="+", type=pair, metavar="RUN=DATA")
     parser.add_argument("--most", type=int, default=30)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
     results: dict[str, Any] = {}
-    for pair in options.pairs:
-        run, data = (Path(part) for part in pair.split("=", 1))
+    for run, data in options.pairs:
         results[run.name] = measure(run, data, options.most)
         for key, row in results[run.name].items():
             Console().print(f"{run.name}: {key}: {row['iou']:.3f}")
-        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_result(options.out, results)
 
 
 if __name__ == "__main__":

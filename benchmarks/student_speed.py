@@ -10,8 +10,6 @@ sides run in turn and the best of several counts.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import time
@@ -19,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from common import parser_of, write_result
 from rich.console import Console
 from rich.table import Table
 
@@ -69,9 +68,7 @@ def rows_of(folder: Path, times: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("students", type=Path, nargs="+")
     parser.add_argument("--times", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
@@ -86,7 +83,7 @@ def main() -> None:
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
     contents = {"machine": machine, "versions": {"torch": torch.__version__}, "rows": rows}
-    options.out.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    write_result(options.out, contents)
     table = Table("what", "ratio", "cpu_ratio", "bar", "holds")
     for row in rows:
         table.add_row(*(str(row[name]) for name in ("what", "ratio", "cpu_ratio", "bar", "holds")))

@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from common import write_result
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
@@ -85,7 +86,7 @@ def main() -> None:
         json.loads(options.out.read_text(encoding="utf-8"))["measurements"] if options.out.is_file() else []
     )
     others = [each for each in known if each["instructions"] != result["instructions"]]
-    options.out.write_text(json.dumps({"measurements": [*others, result]}, indent=2) + "\n", encoding="utf-8")
+    write_result(options.out, {"measurements": [*others, result]})
     table = Table(title=str(result["what"]))
     sides = list(rows[0]["seconds"])  # type: ignore[call-overload]
     for column in ("backbone", *sides, *(f"{side} / float32" for side in sides[1:])):

@@ -7,8 +7,6 @@ python benchmarks/waiting_threads.py [--backbone tf_efficientnet_lite0] [--round
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import statistics
@@ -16,6 +14,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from common import parser_of, write_result
 
 from ltcam_runtime.processors import allowed_processors
 
@@ -53,9 +53,7 @@ def seconds(backbone: str, policy: dict[str, str], processors: int, *, busy: boo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
@@ -83,7 +81,7 @@ def main() -> None:
         ratio = statistics.median(times[f"spinning, {load}"]) / statistics.median(times[f"sleeping, {load}"])
         print(f"spinning / sleeping, {load}: {ratio:.2f}")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_result(options.out, result)
 
 
 if __name__ == "__main__":

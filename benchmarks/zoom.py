@@ -12,7 +12,6 @@ processor's and the clock's, both ways in turn.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from common import parser_of, write_result
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -179,9 +179,7 @@ def rows_of(run: Path, photos: Path, options: argparse.Namespace) -> list[dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--zoom", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -201,7 +199,7 @@ def main() -> None:
         write_photos(photos)
     rows = rows_of(run, photos, options)
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
-    options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    write_result(options.out, {"machine": machine, "rows": rows})
     names = [name for name in rows[0] if name != "bar"]
     table = Table(*names)
     for row in rows:

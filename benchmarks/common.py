@@ -16,10 +16,10 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
 
 
 def pair(text: str) -> tuple[Path, Path]:
-    """A run folder and its data, typed as `RUN=DATA`."""
+    """Two paths, typed as `RUN=DATA`."""
     run, equals, data = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text}: give a run folder and its data, RUN=DATA")
+        raise argparse.ArgumentTypeError(f"{text}: give two paths, as RUN=DATA")
     return Path(run), Path(data)
 
 

@@ -15,7 +15,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from common import parser_of, write_result
+from common import pair, parser_of, write_result
 
 from ltcam.runs.folder import read_run
 
@@ -87,12 +87,11 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("pairs", nargs="+", metavar="RUN=METRICS")
+    parser.add_argument("pairs", nargs="+", type=pair, metavar="RUN=METRICS")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     entries = {}
-    for pair in options.pairs:
-        run, metrics = (Path(part) for part in pair.split("=", 1))
+    for run, metrics in options.pairs:
         entries[read_run(run).backbone] = entry(run, metrics)
     write_result(options.out, entries)
     options.out.with_suffix(".md").write_text(table(entries))

@@ -19,7 +19,7 @@ from torch import Tensor
 from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, list_gradient_methods
 from ltcam.cam import sweeps as module
 from ltcam.cam.sweeps import sweep
-from ltcam.cam.truncation import Reading, Scope, thresholds
+from ltcam.cam.truncation import TruncationReading, Scope, thresholds
 
 NAMES = [method.name for method in list_gradient_methods()]
 BY_POSITION = {"layer-cam", "hires-cam"}
@@ -28,7 +28,7 @@ BY_POSITION = {"layer-cam", "hires-cam"}
 def truncations(
     percentiles: Sequence[float | None],
     scopes: Sequence[Scope] = get_args(Scope),
-    readings: Sequence[Reading] = get_args(Reading),
+    readings: Sequence[TruncationReading] = get_args(TruncationReading),
 ) -> list[Truncation | None]:
     """By scope, reading and percentile."""
     combined = product(scopes, readings, percentiles)
@@ -163,7 +163,7 @@ def test_answers_come_in_the_order_asked_for() -> None:
         ("product", "sum", "product"),
     )
     scopes: tuple[Scope, ...] = ("stage", "channel")
-    readings: tuple[Reading, ...] = ("mask", "gradient")
+    readings: tuple[TruncationReading, ...] = ("mask", "gradient")
     of_layer = [(p, readings[0], scope) for scope in scopes for p in (50, None, 0)]
     of_grad = [(p, reading, scope) for scope in scopes for reading in readings for p in (50, None, 0)]
     wanted = []

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from ltcam.cam import Truncation, kept, list_gradient_methods
 from ltcam.cam.engine import weighted_sum
 from ltcam.cam.methods import get_gradient_method
-from ltcam.cam.truncation import Reading, Scope
+from ltcam.cam.truncation import TruncationReading, Scope
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-READINGS: tuple[Reading, ...] = get_args(Reading)
+READINGS: tuple[TruncationReading, ...] = get_args(TruncationReading)
 PERCENTILES = (0, 10, 33.3, 50, 90, 99, 100)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.cam.fusion import Fusion, StageScale
-from ltcam.cam.truncation import Reading, Scope
+from ltcam.cam.truncation import TruncationReading, Scope
 from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, SeedHeads, seed_method, seeded
@@ -155,7 +155,7 @@ def test_every_method_in_every_form(
     options: dict[str, Any] = {"layers": LAYERS, "fusion": "max", "stage_scale": "max"}
     maps = {method: CAM(method, **options) for method in METHODS}
     for method in METHODS:
-        for reading in get_args(Reading):
+        for reading in get_args(TruncationReading):
             maps[f"{method} {reading}"] = CAM(method, Truncation(37.5, scope, reading), **options)
     check(settle(plain()), maps)
 

@@ -56,7 +56,7 @@ DRAWN = "student"
 
 Polarity = Literal["none", "dark", "bright", "either", "both", "colour"]
 Scope = Literal["channel", "stage"]
-Reading = Literal["gradient", "mask"]
+TruncationReading = Literal["gradient", "mask"]
 Trust = Literal["", "good", "fair", "poor"]
 FusionName = Literal["sum", "mean", "max", "product"]
 StageScaleName = Literal["none", "max", "minmax", "tanh"]
@@ -167,7 +167,7 @@ class CamSettings(Settings):
     kind: int = Field(default=1, ge=1)
     percentile: float | None = Field(default=None, ge=0, le=100)
     scope: Scope = "channel"
-    reading: Reading = "gradient"
+    reading: TruncationReading = "gradient"
     stages: tuple[str, ...] = Field(min_length=1)
     fusion: FusionName = "product"
     stage_scale: StageScaleName = "none"
@@ -371,7 +371,7 @@ class Overrides(AskedSettings):
     scope: Scope | None = Field(
         default=None, description="whose gradients the percentile is of: channel or stage"
     )
-    reading: Reading | None = Field(
+    reading: TruncationReading | None = Field(
         default=None, description="what truncation acts on: gradient (eq. 9) or mask (eq. 11)"
     )
     stages: Annotated[tuple[str, ...] | None, BeforeValidator(_stages)] = Field(

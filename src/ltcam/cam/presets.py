@@ -14,7 +14,7 @@ from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.cam.methods import Method
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.targets import Target
-from ltcam.cam.truncation import Reading, Scope, Truncation
+from ltcam.cam.truncation import TruncationReading, Scope, Truncation
 
 
 def truncated(
@@ -22,7 +22,7 @@ def truncated(
     percentile: float | None = 50,
     *,
     scope: Scope = "channel",
-    reading: Reading = "gradient",
+    reading: TruncationReading = "gradient",
     layers: Sequence[str] | str | None = None,
 ) -> CAM:
     """The LT form of a method with gradients: truncated gradients, all stages summed. `CAM` has more settings.
@@ -63,7 +63,7 @@ class LT:
     percentile: float = 50
     _: KW_ONLY
     scope: Scope = "channel"
-    reading: Reading = "gradient"
+    reading: TruncationReading = "gradient"
     layers: Sequence[str] | None = None
     taps: Taps = "after"
     fusion: Fusion = "sum"

@@ -21,7 +21,7 @@ from ltcam.cam.fusion import Fusion, fuse
 from ltcam.cam.methods import GradientMethod, Method, get_gradient_method, list_gradient_methods
 from ltcam.cam.methods.method import Weights
 from ltcam.cam.tensors import contiguous
-from ltcam.cam.truncation import Reading, Scope, Truncation, thresholds
+from ltcam.cam.truncation import TruncationReading, Scope, Truncation, thresholds
 
 _AT_ONCE = {"cpu": 2**18, "cuda": 2**24}  # values of a tensor T is applied to at once
 _FUSED_AT_ONCE = 2**22  # values of the heatmaps that are made together: 16 MiB
@@ -162,9 +162,9 @@ class _Ways:
         pooled: one weight a channel, reading `gradient`: sum_k (sum_ij T terms) A_k.
     """
 
-    positional: tuple[tuple[GradientMethod, Reading], ...]
-    masked: tuple[tuple[GradientMethod, Reading], ...]
-    pooled: tuple[tuple[GradientMethod, Reading], ...]
+    positional: tuple[tuple[GradientMethod, TruncationReading], ...]
+    masked: tuple[tuple[GradientMethod, TruncationReading], ...]
+    pooled: tuple[tuple[GradientMethod, TruncationReading], ...]
 
 
 def _truncated_maps(

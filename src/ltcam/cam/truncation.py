@@ -19,7 +19,7 @@ from ltcam.cam.percentile import smallest_kept_at
 from ltcam.cam.tensors import contiguous
 
 Scope = Literal["channel", "stage"]
-Reading = Literal["gradient", "mask"]
+TruncationReading = Literal["gradient", "mask"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Truncation:
 
     percentile: float
     scope: Scope = "channel"
-    reading: Reading = "gradient"
+    reading: TruncationReading = "gradient"
 
     def __post_init__(self) -> None:
         number = isinstance(self.percentile, Real) and not isinstance(self.percentile, bool)
@@ -48,9 +48,9 @@ class Truncation:
             raise ValueError(f"percentile={self.percentile!r} is not a number from 0 to 100")
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope={self.scope!r} is unknown; choose from {', '.join(get_args(Scope))}")
-        if self.reading not in get_args(Reading):
+        if self.reading not in get_args(TruncationReading):
             raise ValueError(
-                f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(Reading))}"
+                f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(TruncationReading))}"
             )
 
 

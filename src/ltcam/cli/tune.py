@@ -18,7 +18,7 @@ from ltcam.cli.options import (
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.settings import Overrides, Reading, Scope
+from ltcam_runtime.settings import Overrides, TruncationReading, Scope
 
 if TYPE_CHECKING:
     from ltcam.experiments.tune.tuning import Tuning
@@ -41,7 +41,7 @@ class _Maps:
         str | None, typer.Option(help="rising whole numbers from 0 to 100; default: 0,10,20,...,90,95,99")
     ] = None
     scope: Annotated[Scope, setting(Overrides, "scope")] = "channel"
-    reading: Annotated[Reading, setting(Overrides, "reading")] = "gradient"
+    reading: Annotated[TruncationReading, setting(Overrides, "reading")] = "gradient"
     positive_activations: PositiveActivations = False
     fullgrad: Annotated[
         bool, typer.Option("--fullgrad/--no-fullgrad", help="LTFullGrad too: the slowest of the three")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.cam.fusion import Fusion, StageScale
-from ltcam.cam.truncation import Reading, Scope
+from ltcam.cam.truncation import TruncationReading, Scope
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, iou, pixel_ratios
@@ -265,7 +265,7 @@ def _gain_kinds(*, pooled: bool) -> list[tuple[str, Kind]]:
         (taps, Kind("grad-cam", percentile, scope, reading, taps))
         for taps in (("after", "before") if pooled else ("after",))
         for scope in get_args(Scope)
-        for reading in get_args(Reading)
+        for reading in get_args(TruncationReading)
         for percentile in (GAIN_PERCENTILES if taps == "after" else (BASE_PERCENTILE,))
     ]
 

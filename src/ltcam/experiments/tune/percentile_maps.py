@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltcam.cam import CAM, FullGrad, Truncation, full_grad_sweep, sweep
-from ltcam.cam.truncation import Reading, Scope
+from ltcam.cam.truncation import TruncationReading, Scope
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import named_errors
 from ltcam_runtime.errors import SettingsError
@@ -46,7 +46,7 @@ class PercentileMaps:
 
     percentiles: tuple[int, ...] = PERCENTILES
     scope: Scope = "channel"
-    reading: Reading = "gradient"
+    reading: TruncationReading = "gradient"
     positive_activations: bool = False
     full_grad: bool = True
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ltcam.cam import CAM, Capture, GradientMethod, Truncation, capture, fuse, list_gradient_methods
 from ltcam.cam import sweeps as module
 from ltcam.cam.sweeps import sweep
-from ltcam.cam.truncation import TruncationReading, Scope, thresholds
+from ltcam.cam.truncation import Scope, TruncationReading, thresholds
 
 NAMES = [method.name for method in list_gradient_methods()]
 BY_POSITION = {"layer-cam", "hires-cam"}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ltcam.cam import Truncation, kept, list_gradient_methods
 from ltcam.cam.engine import weighted_sum
 from ltcam.cam.methods import get_gradient_method
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 READINGS: tuple[TruncationReading, ...] = get_args(TruncationReading)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ltcam.cam import CAM, Truncation, log_odds
 from ltcam.cam.fusion import Fusion, StageScale
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 from ltcam.export.pipeline import Pipeline, build_graph
 from ltcam.models.classifier import Classifier
 from ltcam.models.seeded import SeededClassifier, SeedHeads, seed_method, seeded

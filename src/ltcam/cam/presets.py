@@ -14,7 +14,7 @@ from ltcam.cam.fusion import Fusion, StageScale
 from ltcam.cam.methods import Method
 from ltcam.cam.network.stages import Taps
 from ltcam.cam.targets import Target
-from ltcam.cam.truncation import TruncationReading, Scope, Truncation
+from ltcam.cam.truncation import Scope, Truncation, TruncationReading
 
 
 def truncated(

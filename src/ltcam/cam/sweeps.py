@@ -21,7 +21,7 @@ from ltcam.cam.fusion import Fusion, fuse
 from ltcam.cam.methods import GradientMethod, Method, get_gradient_method, list_gradient_methods
 from ltcam.cam.methods.method import Weights
 from ltcam.cam.tensors import contiguous
-from ltcam.cam.truncation import TruncationReading, Scope, Truncation, thresholds
+from ltcam.cam.truncation import Scope, Truncation, TruncationReading, thresholds
 
 _AT_ONCE = {"cpu": 2**18, "cuda": 2**24}  # values of a tensor T is applied to at once
 _FUSED_AT_ONCE = 2**22  # values of the heatmaps that are made together: 16 MiB

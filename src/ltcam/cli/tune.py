@@ -18,7 +18,7 @@ from ltcam.cli.options import (
 from ltcam.cli.reading import MaskReading, open_data
 from ltcam.cli.tables import print_table
 from ltcam_runtime.errors import SettingsError
-from ltcam_runtime.settings import Overrides, TruncationReading, Scope
+from ltcam_runtime.settings import Overrides, Scope, TruncationReading
 
 if TYPE_CHECKING:
     from ltcam.experiments.tune.tuning import Tuning

@@ -22,8 +22,8 @@ from ltcam.experiments.ablation.measure import (
     AblationSettings,
     ablate,
     ablate_runs,
-    over_runs,
 )
+from ltcam.experiments.ablation.over_runs import over_runs
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import Found
 from ltcam.runs import network

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ltcam.cam import CAM, FullGrad, Truncation, log_odds
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 from ltcam.experiments.tune.percentile_maps import VIEWS, PercentileMaps, View, heatmaps_by_percentile
 from ltcam.runs.inspector import Inspector
 
@@ -21,7 +21,9 @@ def inspector(make_run: Callable[..., Path]) -> Inspector:
 
 @pytest.mark.parametrize("scope", ["channel", "stage"])
 @pytest.mark.parametrize("reading", ["gradient", "mask"])
-def test_heatmaps_are_those_of_the_single_maps(scope: Scope, reading: TruncationReading, inspector: Inspector) -> None:
+def test_heatmaps_are_those_of_the_single_maps(
+    scope: Scope, reading: TruncationReading, inspector: Inspector
+) -> None:
     maps = PercentileMaps((0, 50), scope, reading, positive_activations=True)
     found = {
         (method, percentile): each

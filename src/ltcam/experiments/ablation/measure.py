@@ -12,16 +12,16 @@ import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltcam.cam.fusion import Fusion, StageScale
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 from ltcam.data.dataset import Sample
 from ltcam.evaluation.bootstrap import pooled_intervals
-from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, count_pixels, iou, pixel_ratios
+from ltcam.evaluation.counts import PixelCounts, count_pixels, iou, pixel_ratios
 from ltcam.experiments.ablation.answers import (
     CHOICE,
     TRUNCATION,
@@ -29,17 +29,15 @@ from ltcam.experiments.ablation.answers import (
     Answers,
     Base,
     BestReading,
-    OverRuns,
     QuestionSettings,
     RunAnswer,
     RunAnswers,
     RunGain,
-    Spread,
     TruncationGain,
 )
-from ltcam.experiments.ablation.figure import effects_figure
-from ltcam.experiments.ablation.page import ablation_markdown, ablation_page
+from ltcam.experiments.ablation.over_runs import over_runs
 from ltcam.experiments.ablation.stage_maps import Kind, Recipe, StageMapFiles, moved, shares_of_stages
+from ltcam.experiments.ablation.written import ABLATION_FILE, write_answers
 from ltcam.experiments.cases import Case, noting_warnings, read_cases
 from ltcam.experiments.opened import Source
 from ltcam.experiments.results import (
@@ -47,19 +45,15 @@ from ltcam.experiments.results import (
     ImageTotals,
     PixelSums,
     failures,
-    write_csv,
-    write_json,
 )
 from ltcam.jobs.execution import Execution
-from ltcam.reports.drawing import save_figure
 from ltcam.runs.folder import package_versions
 from ltcam.runs.unfinished import work_folder
 from ltcam_runtime.errors import DataError, SettingsError
-from ltcam_runtime.folders import output_folder, write_file
+from ltcam_runtime.folders import output_folder
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.resizing import resize_heatmap
 
-ABLATION_FILE = "questions.json"
 ABLATION_SCHEMA_VERSION = 1
 
 BASE_PERCENTILE = 50
@@ -76,8 +70,6 @@ _WORK = "questions"
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
-
-_Row = TypeVar("_Row", Answer, TruncationGain)
 
 
 @dataclass(frozen=True)
@@ -208,7 +200,7 @@ def ablate_runs(
             for source, part in zip(sources, parts, strict=True)
         ]
         found = _together(sources, answers, settings, execution.command)
-        _write(
+        write_answers(
             folder, found, f"{', '.join(each.run.name for each in sources)} on {sources[0].data.root.name}"
         )
     if maps is None:
@@ -392,45 +384,6 @@ def _against(table: NDArray[np.float64], other: NDArray[np.float64], bootstrap: 
     }
 
 
-def over_runs(
-    tables: Sequence[Sequence[RunAnswer | RunGain]], which: Sequence[str], found: type[_Row]
-) -> tuple[_Row, ...]:
-    """The rows of several runs, each number as its mean over the runs and its spread.
-
-    Args:
-        tables: rows of each run.
-        which: names of what says which row it is.
-        found: what to make of the rows that are the same in these.
-
-    Returns:
-        One per row of any run, in their order; no spread of a number that one run alone knows.
-    """
-    same: dict[tuple[Any, ...], list[RunAnswer | RunGain]] = {}
-    for table in tables:
-        for row in table:
-            same.setdefault(tuple(getattr(row, name) for name in which), []).append(row)
-    others = {*OverRuns.model_fields, *which}
-    columns = [name for name in found.model_fields if name not in others]
-    return tuple(
-        found(**dict(zip(which, key, strict=True)), **_mean_row(rows, columns)) for key, rows in same.items()
-    )
-
-
-def _mean_row(rows: Sequence[RunAnswer | RunGain], columns: Sequence[str]) -> dict[str, Any]:
-    known = {name: [value for row in rows if (value := getattr(row, name)) is not None] for name in columns}
-    return {
-        "runs": len(rows),
-        **{name: float(np.mean(each)) if each else None for name, each in known.items()},
-        "intervals": rows[0].intervals if len(rows) == 1 else None,
-        "spread": {
-            name: Spread(sd=float(np.std(each, ddof=1)), low=min(each), high=max(each))
-            if len(each) > 1
-            else None
-            for name, each in known.items()
-        },
-    }
-
-
 def _best_reading(gains: Sequence[TruncationGain]) -> BestReading | None:
     """Scope and reading with the largest mean gain over Grad-CAM, of all stages at the base's percentile."""
     wanted = ("after", "all", BASE_PERCENTILE)
@@ -463,43 +416,3 @@ def _together(
         versions=package_versions(),
         command=command,
     )
-
-
-# ----------------------------------------------------------------------------------------- writing
-
-
-def _write(folder: Path, found: Answers, title: str) -> None:
-    write_json(folder / ABLATION_FILE, found.to_json())
-    _write_csv(folder / "questions.csv", found.runs)
-    _write_gains_csv(folder / "gains.csv", found.runs)
-    write_file(folder / "questions.md", ablation_markdown(found))
-    write_file(folder / "report.html", ablation_page(found, title=title))
-    save_figure(effects_figure(found), folder, "effects")
-
-
-def _write_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
-    """A line per run and row."""
-    gains = ("gain", "mean_image_gain")
-    names = (*PIXEL_RATIOS, "mean_image_iou", *gains)
-    bounds = [f"{name}_{end}" for name in gains for end in ("low", "high")]
-    lines = [
-        [
-            answer.run,
-            *(getattr(row, name) for name in (*CHOICE, *names)),
-            *(end for name in gains for end in row.intervals[name]),
-            *dict(row.counts).values(),
-        ]
-        for answer in answers
-        for row in answer.rows
-    ]
-    write_csv(file, ["run", *CHOICE, *names, *bounds, "tp", "fp", "fn"], lines)
-
-
-def _write_gains_csv(file: Path, answers: Sequence[RunAnswers]) -> None:
-    names = ("grad_cam_iou", "iou", "gain", "mean_image_gain", "grad_cam_share", "share", "moved")
-    lines = [
-        [answer.run, *(getattr(row, name) for name in (*TRUNCATION, *names)), *row.intervals["gain"]]
-        for answer in answers
-        for row in answer.gains
-    ]
-    write_csv(file, ["run", *TRUNCATION, *names, "gain_low", "gain_high"], lines)

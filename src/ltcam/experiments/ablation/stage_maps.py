@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ltcam.cam import CAM, Capture, Truncation
 from ltcam.cam.fusion import Fusion, StageScale, fuse
 from ltcam.cam.network.stages import Taps
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 from ltcam.experiments.opened import Source
 from ltcam.models.classifier import stages_of
 from ltcam.runs.inspector import Inspector

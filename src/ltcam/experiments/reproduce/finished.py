@@ -15,7 +15,7 @@ import numpy as np
 from ltcam.data.splits import paper_split
 from ltcam.evaluation.counts import PIXEL_RATIOS, PixelCounts, iou
 from ltcam.experiments.ablation.answers import Answers
-from ltcam.experiments.ablation.measure import ABLATION_FILE
+from ltcam.experiments.ablation.written import ABLATION_FILE
 from ltcam.experiments.compare.comparison import Comparison
 from ltcam.experiments.compare.measure import COMPARE_FILE
 from ltcam.experiments.opened import Source

@@ -18,7 +18,8 @@ from ltcam.data.duplicates import merge_groups
 from ltcam.data.layouts import ksdd, ksdd2
 from ltcam.data.opened import OpenData
 from ltcam.data.splits import kfold
-from ltcam.experiments.ablation.measure import ABLATION_FILE, AblationSettings, ablate_runs
+from ltcam.experiments.ablation.measure import AblationSettings, ablate_runs
+from ltcam.experiments.ablation.written import ABLATION_FILE
 from ltcam.experiments.compare.contenders import ContenderSettings
 from ltcam.experiments.compare.measure import COMPARE_FILE, CompareSettings, compare_run
 from ltcam.experiments.journal import kept_work

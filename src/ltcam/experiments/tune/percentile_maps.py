@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltcam.cam import CAM, FullGrad, Truncation, full_grad_sweep, sweep
-from ltcam.cam.truncation import TruncationReading, Scope
+from ltcam.cam.truncation import Scope, TruncationReading
 from ltcam.runs.inspector import Inspector
 from ltcam.runs.network import named_errors
 from ltcam_runtime.errors import SettingsError

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from tests.cli.conftest import Call
 
 from ltcam.cli.config import options_of
+from ltcam.cli.console import command
 from ltcam.cli.trained import plan_rows, train_listener
 from ltcam.runs.run import Arithmetic
 from ltcam.runs.unfinished import Place
@@ -191,6 +193,12 @@ def test_what_cannot_resume_does_not_offer_it(ltcam: Call, data: Path, tmp_path:
 
 
 def test_what_a_training_warns_of_is_in_the_words_of_options(capsys: pytest.CaptureFixture[str]) -> None:
-    with train_listener("distilling", 1) as listener:
-        listener.warn("more `epochs`, or `keep=student`, may help")
-    assert "with care: more --epochs, or --keep student, may help" in capsys.readouterr().err
+    def distilled(epochs: int, keep: str) -> int:
+        with train_listener("distilling", epochs) as listener:
+            listener.warn(f"more `epochs`, or `keep={keep}`, may help; `zoom` is no option here")
+        return 0
+
+    with pytest.raises(typer.Exit):
+        command(distilled)(epochs=1, keep="student")
+    said = "with care: more --epochs, or --keep student, may help; `zoom` is no option here"
+    assert said in capsys.readouterr().err

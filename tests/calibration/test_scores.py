@@ -6,10 +6,9 @@ import torch
 from scipy.special import expit
 from torch import Tensor, nn
 
-from ltcam.calibration.scores import calibrated_verdict, reliability, slope_of
+from ltcam.calibration.scores import calibrated_verdict, logits_of, reliability, slope_of
 from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages
-from ltcam.training.seeding import Asked
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
@@ -42,7 +41,8 @@ def a_classifier(slope: float) -> SeededClassifier:
 def verdict_of(
     classifier: SeededClassifier, part: PreparedImages, settings: TrainingSettings | None = None
 ) -> VerdictSettings:
-    return calibrated_verdict(Asked(classifier, part, STATISTICS), settings or TrainingSettings())
+    logits = logits_of(classifier, part, STATISTICS)
+    return calibrated_verdict(classifier, part, logits, settings or TrainingSettings())
 
 
 def held_back(ok: list[int], defective: list[int]) -> PreparedImages:

@@ -32,6 +32,8 @@ def test_the_run_folder_says_what_it_is_and_where_it_comes_from(student: Path, t
     assert run["sharpening"]["polarity"] == "none"
     assert run["mask"]["threshold"] == 0.5
     assert run["mask"]["of"] == "value"
+    assert run["verdict"]["threshold"] == 0.5, "its scores are calibrated as its teacher's are"
+    assert "best F1" in run["verdict"]["evidence"]
     assert run["evidence"]["teacher"]["run"] == trained.name
     assert run["evidence"]["rounds"] == 1
     assert (student / "split.csv").read_text() == (trained / "split.csv").read_text()

@@ -86,6 +86,18 @@ def test_its_weights_are_those_of_a_classifier_and_of_its_heads() -> None:
     assert torch.equal(again(images), found(images))
 
 
+@pytest.mark.parametrize("has_seeds", [False, True])
+def test_rescaled_logits(has_seeds: bool) -> None:
+    classifier, images = a_classifier(), torch.randn(2, 3, 16, 12)
+    nn.init.normal_(classifier.head.bias)
+    if has_seeds:
+        classifier = seeded(classifier, ("trunk.fine", "trunk.coarse"), random_heads())
+        nn.init.normal_(classifier.peaks.weight)
+    before = classifier(images)
+    classifier.rescale(0.25, -1.5)
+    assert torch.allclose(classifier(images), 0.25 * before + torch.tensor([0.0, -1.5, -1.5]), atol=1e-6)
+
+
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize("peaks", [0.0, 2.0])
 def test_the_shortest_way_leads_to_the_same_logits(trained: bool, peaks: float) -> None:

@@ -21,9 +21,7 @@ from ltcam.models.backbones import Statistics
 from ltcam.models.classifier import Classifier
 from ltcam.models.logits import defect_log_odds, scores_of
 from ltcam.models.normalisation import normalised
-from ltcam.models.seeded import SeededClassifier
 from ltcam.training.images import PreparedImages, usable_for_choices
-from ltcam.training.seeding import Asked
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import VerdictSettings
 
@@ -33,24 +31,26 @@ _AT_ONCE = 8
 
 
 def calibrated_verdict(
-    asked: Asked,
+    classifier: Classifier,
+    held_back: PreparedImages,
+    logits: NDArray[np.float64],
     settings: TrainingSettings,
     say: Callable[[str], None] = lambda _sentence: None,
 ) -> VerdictSettings:
     """Calibrate a classifier's logits, and choose the verdict; its threshold reads 0.5 afterwards.
 
     Args:
-        asked: images that the classifier was not trained on; may be none. The classifier is changed in place where
-            there are some of both labels.
+        classifier: changed in place where images of both labels were held back.
+        held_back: images that it was not trained on; may be none.
+        logits: (N, K) that it has for them.
         settings: of the training.
         say: told what a bound on misses took.
     """
-    classifier, held_back, logits = asked.classifier, asked.part, asked.logits().numpy()
     if usable_for_choices(held_back)[0] is None:
         return choose_verdict(held_back, scores_of(logits), settings, say)
     defective = (held_back.labels > 0).numpy()
     slope = slope_of(logits, defective)
-    logits *= slope
+    logits = slope * logits
     # Scores are told apart near 0.5, wherever the labels lie: a lot of its own may shift all of them.
     offset = -_middle(defect_log_odds(logits), defective)
     logits[:, 1:] += offset
@@ -58,7 +58,7 @@ def calibrated_verdict(
     # At 0 everything is judged defective: a cut below all of them does so, and is finite.
     cut = float(logit(threshold) if threshold > 0 else defect_log_odds(logits).min() - 1)
     logits[:, 1:] -= cut
-    _fold(classifier, slope, offset - cut)
+    classifier.rescale(slope, offset - cut)
     final = choose_verdict(held_back, scores_of(logits), settings, say)
     return final.model_copy(update={"threshold": 0.5})
 
@@ -118,11 +118,3 @@ def reliability(
         }
         for each in np.unique(place)
     ]
-
-
-@torch.no_grad()
-def _fold(classifier: SeededClassifier, slope: float, offset: float) -> None:
-    """Slope x logits, and an offset on all kinds of defect, as the classifier's own weights."""
-    for parameter in (classifier.head.weight, classifier.head.bias, classifier.peaks.weight):
-        parameter.mul_(slope)
-    classifier.head.bias[1:] += offset

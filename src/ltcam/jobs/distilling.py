@@ -23,8 +23,7 @@ from torch import Tensor
 from ltcam.calibration.comparison import compare
 from ltcam.calibration.judge import filled_in
 from ltcam.calibration.looks import Learned
-from ltcam.calibration.scores import logits_of
-from ltcam.calibration.verdict import choose_verdict
+from ltcam.calibration.scores import calibrated_verdict, logits_of
 from ltcam.data.dataset import Dataset, Split
 from ltcam.data.decoded import DecodedImages
 from ltcam.data.fingerprint import fingerprint
@@ -35,7 +34,6 @@ from ltcam.jobs.execution import Execution
 from ltcam.jobs.trained import Trained, TrainedRun, with_validation, write_trained
 from ltcam.jobs.training import warn_uncalibrated
 from ltcam.models.classifier import freeze_stages
-from ltcam.models.logits import scores_of
 from ltcam.models.student import STUDENT, Student, student_of
 from ltcam.runs.folder import ok_labels, package_versions, read_history
 from ltcam.runs.hardware import choose_device
@@ -330,7 +328,9 @@ def _learn(
         folder,
         Running(device=str(teacher.network.device), listener=listener),
     )
-    scores = scores_of(logits_of(student, parts["val"], statistics))
+    # Trained to the end it is surer than it is right, however its teacher was calibrated.
+    logits = logits_of(student, parts["val"], statistics)
+    verdict = calibrated_verdict(student, parts["val"], logits, settings, listener.say)
     run = teacher.run.model_copy(
         update={
             "network": "student",
@@ -341,7 +341,7 @@ def _learn(
             "sharpening": SharpeningSettings(),
             "mask": MaskSettings(threshold=0.5, of="value", min_area_px=teacher.run.mask.min_area_px),
             "kinds": {},
-            "verdict": choose_verdict(parts["val"], scores, settings, listener.say),
+            "verdict": verdict,
             "seed": settings.seed,
             "training": settings.model_dump(mode="json"),
             "arithmetic": fitted.arithmetic,

@@ -219,7 +219,8 @@ def _with_seed_maps(
         fit = replace(fit, evidence={**fit.evidence, "peaks_share": add_peaks(asked, held_back)})
     else:
         verdicts_by_peaks(asked, held_back)
-    verdict = calibrated_verdict(held_back, settings, listener.say)
+    logits = held_back.logits().numpy()
+    verdict = calibrated_verdict(classifier, network.held_back, logits, settings, listener.say)
     warn_uncalibrated(network.held_back, listener)
     classes = network.dataset.classes
     fit = replace(fit, evidence={**fit.evidence, "seed_maps": seed.evidence(classes)})

@@ -40,6 +40,13 @@ class Classifier(nn.Module):
         logits: Tensor = self(images)
         return logits
 
+    @torch.no_grad()
+    def rescale(self, slope: float, offset: float) -> None:
+        """Make logits `slope` times as large, and those of all kinds of defect larger by `offset`, by the weights."""
+        self.head.weight.mul_(slope)
+        self.head.bias.mul_(slope)
+        self.head.bias[1:] += offset
+
 
 def build_classifier(backbone: str, classes: int, head: Head = "pooled") -> Classifier:
     """A randomly initialised classifier.

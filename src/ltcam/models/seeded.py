@@ -147,6 +147,12 @@ class SeededClassifier(Classifier):
         """As `Classifier.logits`."""
         return self.seeds(images)[0] if self.has_peaks else super().logits(images)
 
+    @torch.no_grad()
+    def rescale(self, slope: float, offset: float) -> None:
+        """As `Classifier.rescale`."""
+        super().rescale(slope, offset)
+        self.peaks.weight.mul_(slope)
+
     @property
     def seed_maps(self) -> int:
         """Number of seed maps: one per kind of defect, and those of parts."""

@@ -94,7 +94,7 @@ def test_cut_short(tmp_path: Path, suffix: str, share: float) -> None:
         assert str(path) not in caught.value.reason
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     position=st.integers(0, 400),
     byte=st.integers(0, 255),

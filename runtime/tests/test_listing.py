@@ -186,7 +186,7 @@ entries = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(entries)
 def test_what_is_there_is_listed_or_counted(
     tmp_path_factory: pytest.TempPathFactory, items: list[tuple[list[str], str, bool]]

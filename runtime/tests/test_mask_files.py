@@ -211,7 +211,7 @@ FILES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.tuples(st.lists(PARTS, max_size=3), FILES).map(lambda x: "/".join([*x[0], x[1]])),
                        st.sampled_from(["photo", "mask", "broken"]), max_size=10))  # fmt: skip
 def test_any_arrangement_adds_up(tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]) -> None:

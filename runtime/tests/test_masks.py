@@ -97,7 +97,7 @@ def test_a_faint_map_is_not_constant() -> None:
     assert otsu(tiny).tolist() == [[False, False], [False, True]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hnp.arrays(np.float32, (7, 9), elements=st.floats(0, 1, width=32)),
     st.sampled_from([1e-6, 0.25, 1.0, 1024.0]),
@@ -134,13 +134,13 @@ def test_golden_masks() -> None:
     assert (otsu(STEPS) == (STEPS == 4)).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_otsu_is_the_lowest_exact_maximum(levels: np.ndarray) -> None:
     assert otsu_level(levels) == exact_otsu(levels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([0, 10, 20, 128, 200, 255]), min_size=2, max_size=12))
 def test_otsu_on_ties(values: list[int]) -> None:
     levels = np.array([values + [255 - value for value in values]], np.uint8)  # symmetric: many ties
@@ -269,7 +269,7 @@ def test_reaching_down_keeps_what_hangs_together() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hnp.arrays(np.float32, (8, 9), elements=st.floats(0, 1, width=32)), st.floats(0, 1), st.floats(0, 1))
 def test_reaching_down_against_flooding(heatmap: np.ndarray, value: float, reach: float) -> None:
     weak, mask = above(heatmap, reach * value), above(heatmap, value)

@@ -51,7 +51,7 @@ class Watched:
             self.begun.pop(name, None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(SIDES), max_size=25),
     st.integers(1, 4),

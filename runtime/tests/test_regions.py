@@ -35,7 +35,7 @@ def feret(piece: set[tuple[int, int]]) -> float:
     return max(math.dist(one, other) for one in corners for other in corners)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MASKS, st.integers(0, 1000), st.integers(1, 4))
 def test_regions_against_flooding(mask: np.ndarray, seed: int, min_area: int) -> None:
     heatmap = np.random.default_rng(seed).normal(size=mask.shape).astype(np.float32)
@@ -64,7 +64,7 @@ def test_regions_against_flooding(mask: np.ndarray, seed: int, min_area: int) ->
     assert not (kept & ~mask).any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MASKS)
 def test_region_pixels_put_the_mask_together_again(mask: np.ndarray) -> None:
     again = np.zeros(mask.shape, int)

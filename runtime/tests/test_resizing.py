@@ -11,7 +11,7 @@ from ltcam_runtime.resizing import fitted_size, resize, resize_heatmap
 RNG = np.random.default_rng(7)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.tuples(*[st.integers(1, 40)] * 4), st.integers(0, 255))
 def test_resize_has_the_size_and_keeps_a_constant(sizes: tuple[int, int, int, int], value: int) -> None:
     height, width, new_height, new_width = sizes
@@ -45,7 +45,7 @@ def bilinear(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(*[st.integers(1, 30)] * 4), st.integers(0, 99))
 def test_resize_heatmap_is_plain_bilinear(sizes: tuple[int, int, int, int], seed: int) -> None:
     heatmap = np.random.default_rng(seed).random(sizes[:2], dtype=np.float32)

@@ -128,7 +128,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(ENTRIES)
 def test_whatever_stands_there_adds_up(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[list[str], str]]

@@ -122,7 +122,7 @@ def test_no_contrast_in_the_hot_part_leaves_the_heatmap() -> None:
     assert sharpen(constant, surface(), Contrast("dark", 0.12)) is constant
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -145,7 +145,7 @@ def test_any_size_gives_finite_values_that_are_not_negative(
     assert sharp.min() >= 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(scale=st.floats(0.01, 100), offset=st.floats(-5, 5))
 def test_the_mask_does_not_depend_on_the_heatmaps_scale(scale: float, offset: float) -> None:
     image, _, heatmap = crack(50)

@@ -154,7 +154,7 @@ def test_json_never_holds_nan(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------- coco
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     hnp.arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 8))),
     st.tuples(st.integers(0, 5), st.integers(0, 5)),

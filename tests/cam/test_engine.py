@@ -107,7 +107,7 @@ def test_k2_probability_target_gives_the_log_odds_map_up_to_a_factor(nets: Simpl
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(cam=SETTINGS, seed=st.integers(0, 50), n=st.integers(2, 4))
 def test_batch_equals_singles(cam: CAM, seed: int, n: int, nets: SimpleNamespace) -> None:
     net, images = nets.plain(seed, classes=3), nets.images(seed, n=n)
@@ -134,7 +134,7 @@ class Mirrored(nn.Module):
         return logits
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(cam=SETTINGS, seed=st.integers(0, 50))
 def test_flip_equivariance(cam: CAM, seed: int, nets: SimpleNamespace) -> None:
     net, images = Mirrored(nets.plain(seed, head="gap")), nets.images(seed, n=1)
@@ -143,7 +143,7 @@ def test_flip_equivariance(cam: CAM, seed: int, nets: SimpleNamespace) -> None:
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(cam=SETTINGS, seed=st.integers(0, 50), order=st.permutations([0, 1, 2]))
 def test_order_of_layers_does_not_matter(
     cam: CAM, seed: int, order: list[int], nets: SimpleNamespace

@@ -118,7 +118,7 @@ def test_one_stage_is_only_resized(fusion: Fusion) -> None:
     assert fusion == "product" or torch.equal(fused, psi)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     order=st.permutations([0, 1, 2]),

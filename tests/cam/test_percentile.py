@@ -97,7 +97,7 @@ def test_ties_at_the_threshold_are_all_kept(by: Callable[..., Any]) -> None:
     assert by(torch.full((1, 9), 4.0), 90).item() == 4.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 12).flatmap(
         lambda width: st.lists(
@@ -122,7 +122,7 @@ def test_all_paths_agree_with_the_definition(
         assert values.tolist() == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 12).flatmap(
         lambda width: st.lists(

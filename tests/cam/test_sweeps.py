@@ -79,7 +79,7 @@ def captures(draw: st.DrawFn) -> Capture:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     captured=captures(),
     asked=st.fixed_dictionaries(
@@ -247,7 +247,7 @@ def test_own_methods_are_swept_with_and_without_terms() -> None:
 @pytest.mark.parametrize(
     "method", [m for m in (*list_gradient_methods(), *OWN) if m.terms], ids=lambda m: m.name
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), signed=st.booleans())
 def test_terms_are_what_weights_consist_of(
     method: GradientMethod, seed: int, signed: bool, nets: SimpleNamespace

@@ -96,7 +96,7 @@ def test_gap_head_makes_channel_truncation_drop_only_negative_channels() -> None
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000), low=st.floats(0, 100), high=st.floats(0, 100), scope=st.sampled_from(SCOPES)
 )
@@ -115,7 +115,7 @@ def test_support_falls_as_the_percentile_rises(
         assert (narrow <= wide + 1e-12).all(), name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     p=st.floats(0, 100),

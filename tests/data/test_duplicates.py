@@ -158,7 +158,7 @@ def test_candidates_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dup._candidates(vectors) == [(5, 33)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     groups=st.lists(st.integers(0, 6), min_size=2, max_size=14),
     pairs=st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13)), max_size=8),

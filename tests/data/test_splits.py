@@ -69,7 +69,7 @@ def is_possible(dataset: Dataset, side_of: Any) -> bool:
     return len(found) == 6 and trained == {s.label for s in dataset.samples}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(GROUPED, st.integers(0, 5), st.sampled_from([0.1, 0.3, 0.5]))
 def test_split_by_group_properties(dataset: Dataset, seed: int, share: float) -> None:
     try:
@@ -212,7 +212,7 @@ def test_paper_split_refuses_other_data() -> None:
         paper_split(ksdd_like([*range(1, 41), *range(43, 51)]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(GROUPED, st.integers(2, 4), st.integers(0, 3))
 def test_kfold_properties(dataset: Dataset, folds: int, seed: int) -> None:
     homes = [{s.group for s in dataset.samples if s.defective == kind} for kind in (False, True)]

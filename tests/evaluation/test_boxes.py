@@ -20,8 +20,7 @@ from ltcam.evaluation.boxes import (
     match_boxes,
 )
 
-# Busy machines are slow machines: no deadline.
-relaxed = settings(deadline=None, max_examples=50)
+relaxed = settings(max_examples=50)
 
 side, place = st.integers(1, 8), st.integers(0, 10)
 box_lists = st.lists(st.tuples(place, place, side, side), max_size=5)

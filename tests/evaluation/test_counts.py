@@ -24,8 +24,7 @@ from ltcam.evaluation.counts import (
     two_class_miou,
 )
 
-# Busy machines are slow machines: no deadline.
-relaxed = settings(deadline=None, max_examples=50)
+relaxed = settings(max_examples=50)
 
 masks = hnp.arrays(np.bool_, st.shared(hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), key="shape"))
 many = st.integers(0, 10**12)

@@ -23,8 +23,7 @@ from ltcam.evaluation.curves import (
     pixel_intervals,
 )
 
-# Busy machines are slow machines: no deadline.
-relaxed = settings(deadline=None, max_examples=50)
+relaxed = settings(max_examples=50)
 
 
 def average_precision_bounds(histogram: ScoreHistogram) -> tuple[float, float]:

@@ -17,8 +17,7 @@ from ltcam.evaluation.images import (
     image_average_precision,
 )
 
-# Busy machines are slow machines: no deadline.
-relaxed = settings(deadline=None, max_examples=50)
+relaxed = settings(max_examples=50)
 
 judged = st.lists(st.tuples(st.booleans(), st.integers(0, 8).map(lambda v: v / 8)), min_size=1, max_size=30)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def test_the_same_values_are_kept(
         [0.0, -0.0, 1.0, 0.5, 2.0**-126, 3e38]
     )
 
-    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=10)
     @given(arrays.arrays(np.float32, (2, *SHAPE), elements=values))
     def same(gradients: np.ndarray) -> None:
         expected = kept(torch.from_numpy(gradients), Truncation(percentile, scope)).numpy()

@@ -34,7 +34,7 @@ def computed(layer: Layer, image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(["found"], {"image": image})[0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.builds(Layer, *(st.integers(1, 19) for _ in range(4))), st.integers(1, 3), st.integers(0, 2**32 - 1)
 )

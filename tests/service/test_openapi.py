@@ -29,7 +29,7 @@ def test_it_keeps_to_its_description(address: str) -> None:
     for operation in operations:
 
         @settings(
-            max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            max_examples=EXAMPLES, database=None, derandomize=True, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(operation.as_strategy())

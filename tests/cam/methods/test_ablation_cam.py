@@ -166,7 +166,7 @@ def test_the_front_runs_on_one_image_and_the_tail_on_many(nets: SimpleNamespace)
     assert tail[2] <= 8
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 50), n=st.integers(1, 4), chunk=st.integers(1, 10))
 def test_batch_equals_singles_whatever_the_chunk(
     seed: int, n: int, chunk: int, nets: SimpleNamespace

@@ -146,7 +146,7 @@ def test_grad_cam_package_agrees_on_a_network_run_in_order(nets: SimpleNamespace
 # ---- properties
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     factor=st.floats(-1e6, 1e6).filter(lambda value: abs(value) > 1e-6),

@@ -148,7 +148,7 @@ def test_a_map_that_resizing_makes_constant_has_no_weight(nets: SimpleNamespace)
     assert found[:, 1:].all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 50), n=st.integers(1, 4), chunk=st.integers(1, 30))
 def test_batch_equals_singles_whatever_the_chunk(
     seed: int, n: int, chunk: int, nets: SimpleNamespace

@@ -203,7 +203,7 @@ FILES = st.sampled_from(
 KINDS = st.sampled_from(["photo", "mask", "broken", "link inside", "link outside", "link to a folder"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.tuples(st.lists(PARTS, max_size=3), FILES).map(lambda x: "/".join([*x[0], x[1]])),

@@ -154,7 +154,7 @@ def test_the_papers_tables_come_from_one_pooled_count(
     assert consistent_with_one_count(*(ratio / 100 for ratio in ratios)) is fits
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_every_real_count_is_found_consistent_after_rounding(tp: int, fp: int, fn: int) -> None:
     counts = PixelCounts(tp, fp, fn)

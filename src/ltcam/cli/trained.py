@@ -111,10 +111,8 @@ def told(done: TrainedRun, data: Path, *, as_json: bool) -> int:
     for name, reason in done.failed:
         say(f"not used: {name}: {reason}")
     say(f"run folder: {done.folder} (report: {done.folder / 'report.html'})")
-    say(
-        f"next: {shell_line('ltcam', 'predict', done.folder, 'IMAGES')}  # verdicts and masks of other images"
-    )
-    say(f"      {shell_line('ltcam', 'evaluate', done.folder, data)}  # how good they are")
+    for place, (line, what_for) in enumerate(_next_commands(done, data)):
+        say(f"{'      ' if place else 'next: '}{line}  # {what_for}")
     if as_json:
         print_json(
             {
@@ -125,6 +123,25 @@ def told(done: TrainedRun, data: Path, *, as_json: bool) -> int:
             }
         )
     return SOME_FAILED if done.failed else DONE
+
+
+def _next_commands(done: TrainedRun, data: Path) -> list[tuple[str, str]]:
+    """Commands that go on from a run, and what each is for."""
+    found = [
+        (shell_line("ltcam", "predict", done.folder, "IMAGES"), "verdicts and masks of other images"),
+        (shell_line("ltcam", "evaluate", done.folder, data), "how good they are"),
+    ]
+    beside = done.folder.with_name
+    if not done.history:
+        trained = beside(f"{done.folder.name}-trained")
+        found.append(
+            (shell_line("ltcam", "train", data, "--out", trained), "a trained network: mostly better")
+        )
+    elif done.run.network == "classifier":
+        student = beside(f"{done.folder.name}-student")
+        line = shell_line("ltcam", "distill", done.folder, data, "--out", student)
+        found.append((line, "mostly better masks, drawn in one pass; takes as long again"))
+    return found
 
 
 def epoch_line(entry: dict[str, float], epochs: int) -> str:

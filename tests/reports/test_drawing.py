@@ -68,3 +68,11 @@ def test_reliability_has_a_dot_per_bin_and_the_number_of_its_images() -> None:
     (axes,) = reliability_chart(bins).axes
     assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[0.08, 0.0], [0.93, 2 / 3]]
     assert [text.get_text() for text in axes.texts] == ["12", "3"]
+
+
+def test_numbers_of_reliability_stand_where_its_line_does_not() -> None:
+    shares = (0.0, 0.2, 1.0, 0.6, 0.9)
+    bins = [{"images": 5, "score": 0.1 + 0.2 * at, "defective": share} for at, share in enumerate(shares)]
+    (axes,) = reliability_chart(bins).axes
+    above = [text.xyann[1] > 0 for text in axes.texts]
+    assert above == [True, False, True, False, True]

@@ -205,7 +205,7 @@ def test_why_each_kind_is_drawn_as_it_is_is_shown(run: Run, parse: type[Page]) -
     }
     sharp = run.model_copy(update={"kinds": {kind: KindSettings()}, "evidence": {"kinds": {kind: why}}})
     text = parse(run_page(sharp, history(), [], title="x")).text
-    for words in ("What is drawn of each kind", "best of <2> candidates", "ok pixels, holes filled", "0.963"):
+    for words in ("What is drawn of each kind", "Best of <2> candidates", "ok pixels, holes filled", "0.963"):
         assert words in text
     assert "takes 12 % of the score: poor" in text
     assert "do not measure with them" in text
@@ -319,11 +319,51 @@ def test_page_shows_what_was_held_back_first(run: Run, evil: str) -> None:
     assert "7 images: 3 defective, 4 OK; 1 defect missed, 2 false alarms" in page
     assert "an unsure margin of 0.4 leaves 2 of them" in page
     assert page.index("held back") < page.index("The data")
-    assert page.index(GROUPS["missed"]) < page.index("fine.png")
-    assert GROUPS["alarms"] not in page
+    assert page.index(f"<h2>{GROUPS['missed']}") < page.index("fine.png")
+    assert f"<h2>{GROUPS['alarms']}" not in page
     assert evil not in page
     assert page.count("data:image/svg+xml") == 1  # reliability
     assert len(page) < 300_000
+
+
+def test_mistakes_on_what_was_held_back_are_the_first_numbers(run: Run, evil: str, parse: type[Page]) -> None:
+    student = with_validation(run.model_copy(update={"network": "student"}), evil)
+    student.evidence["teacher"] = {"run": "teacher"}
+    text = parse(run_page(student, history(validated=False), [], title="t")).text
+    assert "Defects missed 1 of 3 held back" in text
+    assert "False alarms 2 of 4 held back" in text
+    assert "not validated" not in text
+
+
+def test_how_far_masks_can_be_trusted_stands_before_the_pictures(run: Run, parse: type[Page]) -> None:
+    crack, other = run.classes[1:]
+    why = {crack: {"explained": 0.8, "trust": "good"}, other: {"explained": 0.3, "trust": "fair"}}
+    told = run.model_copy(
+        update={"kinds": {crack: KindSettings(), other: KindSettings()}, "evidence": {"kinds": why}}
+    )
+    picture = np.full((20, 60, 3), 90, np.uint8)
+    shown = [ExamplePicture("a.png", "found", crack, None, "defect", 0.9, picture, compared=False)]
+    text = parse(run_page(told, history(), [], Illustrations(shown), title="t")).text
+    assert "Masks to be trusted 1 of 2" in text
+    assert text.index("How far its masks can be trusted") < text.index(GROUPS["found"])
+    assert "crack good 80 % map, no contrast, cut by Otsu's threshold" in text
+    assert f"{other}: The outlines explain the verdict in part" in text
+
+
+def test_what_to_do_next_fits_the_run(run: Run, evil: str, parse: type[Page]) -> None:
+    trained, quick, student = (
+        parse(run_page(each, entries, [], title="t")).text
+        for each, entries in (
+            (run, history()),
+            (with_validation(run, evil), []),
+            (run.model_copy(update={"network": "student", "evidence": {"teacher": {"run": "x"}}}), history()),
+        )
+    )
+    assert all("ltcam predict RUN IMAGES" in text for text in (trained, quick, student))
+    assert "ltcam train DATA" in quick
+    assert "ltcam train DATA" not in trained + student
+    assert "ltcam distill RUN DATA" in trained
+    assert "ltcam distill RUN DATA" not in quick + student
 
 
 def test_page_without_validation_says_so_and_shows_what_was_trained_on(run: Run) -> None:

@@ -87,11 +87,11 @@ class Margin:
     def sentence(self) -> str:
         """What the margin would do, in words."""
         rest = self.left - self.caught
-        others = f", with {rest} that {'is' if rest == 1 else 'are'} right" if rest else ""
+        others = f", and {rest} that {'was' if rest == 1 else 'were'} judged rightly" if rest else ""
         caught = "it" if self.mistaken == 1 else f"{self.caught} of them"
         return (
-            f"{self.mistaken} of {self.images} validation images {'is' if self.mistaken == 1 else 'are'} on the wrong "
-            f"side of the threshold; an unsure margin of {self.margin:g} leaves {caught} to a person{others}"
+            f"{self.mistaken} of {self.images} validation images {'was' if self.mistaken == 1 else 'were'} judged "
+            f"wrongly; an unsure margin of {self.margin:g} (predict --unsure {self.margin:g}) leaves {caught} to a person{others}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -98,6 +98,7 @@ _DARK = {_INK: "#9aa6b3", _GRID: "#303944", _MARK: "#6fd39a", _LINES[0]: "#86aef
 """What the colours of a chart become on a dark page; both are those of `base.css`."""
 
 _MOST_DOTS = 60
+_CHART = (4.4, 2.2)  # inches; its letters are to be read on a phone too, where it is shown at three quarters
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def line_chart(axis: Axis, series: Mapping[str, Sequence[float]], *, low: float,
         raise ValueError(
             f"{len(x)} places for series of {[len(values) for values in series.values()]} values"
         )
-    figure = new_figure(5.6, 2.4)
+    figure = new_figure(*_CHART)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     known = [value for values in series.values() for value in values if math.isfinite(value)]
@@ -169,7 +170,7 @@ def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Figure:
     Args:
         bins: of scores: `score` (mean, 0 to 1), `defective` (share, 0 to 1), and `images` (how many), rising.
     """
-    figure = new_figure(5.6, 2.4)
+    figure = new_figure(*_CHART)
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], "--", color=_INK, linewidth=0.8)
@@ -179,19 +180,20 @@ def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Figure:
     axes.scatter(
         scores, shares, s=[12 + 70 * each["images"] / most for each in bins], color=_LINES[0], zorder=3
     )
-    for each in bins:
-        place = (0, -11 if each["defective"] > 0.5 else 9)
+    for at, each in enumerate(bins):
+        beside = shares[max(at - 1, 0) : at] + shares[at + 1 : at + 2]
+        line_comes_from_below = sum(beside) < len(beside) * each["defective"]
         axes.annotate(
             f"{each['images']:.0f}",
             (each["score"], each["defective"]),
-            place,
+            (0, 9 if line_comes_from_below or each["defective"] == 0 else -9),
             textcoords="offset points",
             color=_INK,
             ha="center",
             va="center",
         )
     axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.06, 1.06)
+    axes.set_ylim(-0.12, 1.15)
     axes.set_yticks([0, 0.5, 1])
     axes.grid(axis="y", color=_GRID, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from ltcam.evaluation.decisions import tally
 from ltcam.reports.examples import COLOURS, ExamplePicture
 from ltcam.reports.html import image_uri, number, render, shaded_confusion
-from ltcam.reports.settings_rows import SettingRow, map_rows, plain, share_of_score, verdict_sentence
+from ltcam.reports.settings_rows import (
+    SettingRow,
+    drawing_words,
+    map_rows,
+    plain,
+    share_of_score,
+    verdict_sentence,
+)
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.errors import in_options
 from ltcam_runtime.pages.histogram import score_histogram
@@ -22,6 +29,7 @@ from ltcam_runtime.settings import part_name
 
 if TYPE_CHECKING:  # the run folder's module needs torch, a page does not
     from ltcam.runs.run import Run
+    from ltcam_runtime.settings import DrawingSettings
 
 _SHOWN_ELSEWHERE = {"backbone", "weights", "image_size", "seed"}
 _WITHOUT_TRAINING = {"validation_share", "max_miss", "confidence"}
@@ -101,6 +109,7 @@ def run_page(
         colours=COLOURS,
         map_rows=map_rows(run),
         kinds=_kinds(run, illustrations.outlines),
+        steps=_steps(run, trained=bool(history)),
         not_chosen=run.evidence.get("kinds", {}).get("sentence", "") if not run.kinds else "",
         network_rows=_network_rows(run),
         weights=run.initial_weights,
@@ -153,12 +162,11 @@ def trust_sentence(run: Run, kind: str) -> str:
 def _kinds(run: Run, outlines: Mapping[str, Sequence[NDArray[np.uint8]]]) -> list[dict[str, Any]]:
     """Per kind of defect, and behind it per part of its images: what was chosen, why, and how far to trust it."""
     found = []
-    names = [
-        name
-        for kind, settings in run.kinds.items()
-        for name in (kind, *(part_name(kind, place) for place in range(len(settings.parts))))
-    ]
-    for name in names:
+    drawings: dict[str, DrawingSettings] = {}
+    for kind, settings in run.kinds.items():
+        drawings[kind] = settings
+        drawings |= {part_name(kind, place): part for place, part in enumerate(settings.parts)}
+    for name, drawing in drawings.items():
         why = run.evidence.get("kinds", {}).get(name, {})
         word = why.get("trust", "")
         told = trust_sentence(run, name)
@@ -166,6 +174,10 @@ def _kinds(run: Run, outlines: Mapping[str, Sequence[NDArray[np.uint8]]]) -> lis
             {
                 "name": name,
                 "sentence": "; ".join(filter(None, (why.get("sentence", ""), told, why.get("parts", "")))),
+                "drawn": "in parts, each of its own"
+                if getattr(drawing, "parts", ())
+                else drawing_words(drawing),
+                "explained": share_of_score(why["explained"]) if "explained" in why else "",
                 "trust": word,
                 "tone": _TONES.get(word, ""),
                 "advice": _ADVICE.get(word, ""),
@@ -201,7 +213,8 @@ def _cards(
 ) -> list[dict[str, str]]:
     height, width = run.image_size
     return [
-        *_history_cards(run.evidence.get("best_epoch"), history),
+        *(_validation_cards(run) or _history_cards(run.evidence.get("best_epoch"), history)),
+        *_trust_cards(run),
         {
             "name": "Verdict threshold",
             "value": f"{run.verdict.threshold:.3f}",
@@ -209,7 +222,7 @@ def _cards(
         },
         {
             "name": "Network sees",
-            "value": f"{height} × {width}",
+            "value": f"{height}\N{NARROW NO-BREAK SPACE}×\N{NARROW NO-BREAK SPACE}{width}",
             "detail": f"px, height × width; {run.backbone}",
         },
         {
@@ -219,6 +232,60 @@ def _cards(
             "tone": "bad" if failed else "good",
         },
     ]
+
+
+def _validation_cards(run: Run) -> list[dict[str, str]]:
+    """What was missed and what was a false alarm on images that were held back; nothing where none were."""
+    found = run.evidence.get("validation")
+    if found is None:
+        return []
+    counts = (
+        ("Defects missed", found["missed"], found["defective"], "bad"),
+        ("False alarms", found["alarms"], found["images"] - found["defective"], "warn"),
+    )
+    return [
+        {
+            "name": name,
+            "value": number(wrong),
+            "detail": f"of {number(images)} held back",
+            "tone": tone if wrong else "good",
+        }
+        for name, wrong, images, tone in counts
+    ]
+
+
+def _trust_cards(run: Run) -> list[dict[str, str]]:
+    """Of how many kinds the outlines explain the verdict; nothing where nobody asked."""
+    words = [run.evidence.get("kinds", {}).get(kind, {}).get("trust", "") for kind in run.kinds]
+    if not any(words):
+        return []
+    good = words.count("good")
+    return [
+        {
+            "name": "Masks to be trusted",
+            "value": f"{good} of {len(words)}",
+            "detail": "kinds; each is told below",
+            "tone": "good" if good == len(words) else "bad" if "poor" in words else "warn",
+        }
+    ]
+
+
+def _steps(run: Run, *, trained: bool) -> list[tuple[str, str]]:
+    """What to do next with a run: what for, and the command."""
+    student = run.network == "student"
+    steps = [("Inspect new images: verdicts, masks, and a page to look through.", "ltcam predict RUN IMAGES")]
+    margin = run.evidence.get("validation", {}).get("unsure", {}).get("margin")
+    if margin is not None:
+        doubt = "Leave the doubtful ones to a person instead of deciding them."
+        steps.append((doubt, f"ltcam predict RUN IMAGES --unsure {margin:g}"))
+    if not trained and not student:
+        steps.append(("Train a network: it takes longer, and its masks are better.", "ltcam train DATA"))
+    measured = "Measure it on the images that no training saw; with masks of some of them, the masks too."
+    steps.append((measured, "ltcam evaluate RUN DATA"))
+    if trained and not student:
+        steps.append(("Draw masks in one pass of the network, for the line.", "ltcam distill RUN DATA"))
+    steps.append(("Write it into one file that needs no torch.", "ltcam export RUN"))
+    return steps
 
 
 def _history_cards(best: int | None, history: Sequence[Mapping[str, float]]) -> list[dict[str, str]]:

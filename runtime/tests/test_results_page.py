@@ -114,7 +114,32 @@ def test_the_script_shows_the_doubtful_first_and_no_more_than_a_page(tmp_path: P
     dom = shown(page_of([*records, record(201, 0.999, name=EVIL)]), tmp_path)
     names = re.findall(r'<span class="file">(.*?)</span>', dom)
     assert len(names) == 60
-    assert names[0] == "lot/00100.png"  # its score is the threshold
+    assert names[0] == "lot/<wbr>00100.png"  # its score is the threshold
     assert "all 201 images" in dom
     assert "1 of 4" in dom
     assert 'src="thumbnails/lot/00100.jpg"' in dom
+
+
+def test_buttons_that_would_do_nothing_are_not_there(tmp_path: Path) -> None:
+    """In a browser: no pages to turn where there is one, and the viewer's ends say that they are ends."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    browser_file = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser_file is None:
+        pytest.skip("no browser here")
+    (tmp_path / "report.html").write_text(page_of([record(number, 0.9) for number in range(2)]), "utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=browser_file, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.goto((tmp_path / "report.html").as_uri())
+        assert not page.locator("#pager").is_visible()
+        first, second = (page.locator("#cards .figure").nth(place).bounding_box() for place in (0, 1))
+        assert first["y"] == second["y"]  # two beside each other on a phone
+        page.locator("#cards .figure").first.click()
+        ends = [page.locator(name) for name in ("#previous", "#following")]
+        assert [each.get_attribute("aria-disabled") for each in ends] == ["true", "false"]
+        page.keyboard.press("ArrowRight")
+        assert [each.get_attribute("aria-disabled") for each in ends] == ["false", "true"]
+        assert page.locator("#viewer-picture").get_attribute("alt").startswith("lot/00001.png: DEFECT")
+        browser.close()

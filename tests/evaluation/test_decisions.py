@@ -77,6 +77,13 @@ def test_the_first_row_misses_nothing_with_the_fewest_alarms(pairs: list[tuple[b
         assert min(row.alarms for row in rows) == sum(not bad and score >= lowest for bad, score in pairs)
 
 
+def test_no_row_is_worse_than_another_in_both() -> None:
+    """Raising a threshold that has no false alarms only lets defects pass: nobody wants to be offered that."""
+    pairs = [(True, 0.1 * n) for n in range(4, 10)] + [(False, 0.35), (False, 0.05)]
+    rows = [(row.missed, row.alarms, row.own) for row in decided(pairs).rows]
+    assert rows == [(0, 0, False), (1, 0, True)]
+
+
 def test_the_cheapest_row() -> None:
     pairs = [(True, 0.9), (True, 0.3), (False, 0.4), (False, 0.35), (False, 0.1)]
     dear = decided(pairs, Costs(miss=100, alarm=1)).cheapest
@@ -95,7 +102,7 @@ def test_a_better_row_is_named_and_only_a_better_one() -> None:
     assert found is not None
     assert (found.missed, found.alarms, found.own) == (0, 0, False)
     assert [decided(scores).marks(row) for row in decided(scores).rows] == [
-        ("fewer mistakes",), ("this run",), (),
+        ("fewer mistakes",), ("this run",),
     ]  # fmt: skip
     at_a_price = [(True, 0.9), (True, 0.3), (False, 0.4)]
     assert decided(at_a_price).better is None

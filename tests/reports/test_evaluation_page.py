@@ -193,4 +193,4 @@ def test_all_mistakes_are_named_where_pictures_do_not_show_them(
     assert f"Defects that were missed: all {len(missed)} names" in text
     assert all(name in text for name in missed)
     every = [picture(name, group="missed") for name in missed]
-    assert ": all " not in parse(evaluation_page(Heading("x"), evaluation, run, every)).text
+    assert "missed: all " not in parse(evaluation_page(Heading("x"), evaluation, run, every)).text

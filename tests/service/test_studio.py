@@ -321,3 +321,25 @@ def test_the_network_is_asked_with_other_settings(page: Page) -> None:
     assert page.input_value("#ask-method") == "grad-cam"
     page.click("[data-page=evidence]")
     until(page, "document.querySelector('#page-evidence').textContent.includes('SHA-256')")
+
+
+def test_evidence_counts_epochs_as_the_report_does(page: Page) -> None:
+    def told(route: Route) -> None:
+        response = route.fetch()
+        evidence = {"best_epoch": 6, "epoch_chosen_by": "loss"}
+        route.fulfill(response=response, json={**response.json(), "evidence": evidence})
+
+    page.route("**/v1/model", told)
+    page.click("[data-page=evidence]")
+    until(page, "document.querySelector('#page-evidence').textContent.includes('Epoch 7: loss')")
+
+
+def test_on_a_phone_the_image_has_the_whole_width(page: Page) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    drop(page, ("part.png", png()))
+    until(page, "document.querySelector('#name').textContent === 'part.png'")
+    places = {name: page.locator(name).bounding_box() for name in ("#list", "#stage", "#panel")}
+    list_, stage, panel = (place for place in places.values() if place is not None)
+    assert stage["width"] == panel["width"] == 400
+    assert list_["y"] < stage["y"] < panel["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") == 400

@@ -91,7 +91,8 @@ class Margin:
         caught = "it" if self.mistaken == 1 else f"{self.caught} of them"
         return (
             f"{self.mistaken} of {self.images} validation images {'was' if self.mistaken == 1 else 'were'} judged "
-            f"wrongly; an unsure margin of {self.margin:g} (predict --unsure {self.margin:g}) leaves {caught} to a person{others}"
+            f"wrongly; an unsure margin of {self.margin:g} (predict --unsure {self.margin:g}) leaves {caught} to a "
+            f"person{others}"
         )
 
     def to_json(self) -> dict[str, Any]:

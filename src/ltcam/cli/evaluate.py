@@ -127,7 +127,7 @@ def _print_decisions(decisions: Decisions, run: Path) -> None:
         "threshold",
         "missed",
         "false alarms",
-        "pulled out",
+        "judged defective",
         *(["cost"] if decisions.costs else []),
         "",
     )

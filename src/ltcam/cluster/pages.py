@@ -13,6 +13,7 @@ from ltcam.cluster.judging import read_address
 from ltcam.cluster.masks import mask_of
 from ltcam.cluster.reading import Differences, Drift
 from ltcam.reports.drawing import encoded, new_figure, styled
+from ltcam.reports.examples import css_colour
 from ltcam.reports.html import image_uri, render
 from ltcam_runtime.errors import InputError
 from ltcam_runtime.marking import Line, draw_outline
@@ -101,6 +102,7 @@ def differences_page(found: Differences, old: str, new: str, white: int | None =
     return render(
         "hits.html.j2", beside=__file__, title="What changed", condition="", source=f"{old} → {new}",
         found=len(found.rows), figures=figures, changes=found, counts=None,
+        colours={"old": css_colour(_AMBER), "new": css_colour(_CYAN)},
     )  # fmt: skip
 
 

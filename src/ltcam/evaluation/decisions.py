@@ -171,14 +171,19 @@ def summarise_decisions(
 def _rows(
     defective: Sequence[float], ok: Sequence[float], own: float, costs: Costs | None
 ) -> list[Operating]:
-    """Thresholds that differ in what they miss, thinned out evenly, and the run's own.
+    """Thresholds that are each better in something than all others, thinned out evenly, and the run's own.
 
-    A threshold is worth a look if raising it would let one defect more pass: between a defective image's score and the
-    next lower score of any image.
+    A threshold is worth a look if raising it would let one defect more pass, between a defective image's score and the
+    next lower score of any image, and if it has fewer false alarms than any lower one that is.
     """
     scores = sorted({*defective, *ok})
     lower = dict(zip(scores[1:], scores, strict=False))
-    useful = [_between(lower.get(score, 0.0), score) for score in sorted(set(defective))]
+    useful, fewest = [], len(ok) + 1
+    for score in sorted(set(defective)):
+        alarms = sum(each >= score for each in ok)
+        if alarms < fewest:
+            useful.append(_between(lower.get(score, 0.0), score))
+            fewest = alarms
     most = _MOST_ROWS - 1
     if len(useful) > most:
         useful = [useful[round(at * (len(useful) - 1) / (most - 1))] for at in range(most)]

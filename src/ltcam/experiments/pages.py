@@ -10,8 +10,10 @@ from ltcam.reports.settings_rows import SettingRow, plain
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign."""
-    return NONE if value is None else f"{value:+.3f}"
+    """A difference with its sign; what rounds to nothing has none."""
+    if value is None:
+        return NONE
+    return f"{value:+.3f}" if abs(value) >= 0.0005 else "0.000"
 
 
 def markdown_of(parts: Iterable[str], failed: Sequence[Mapping[str, str]]) -> str:

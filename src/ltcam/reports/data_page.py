@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def data_page(dataset: Dataset, report: CheckReport) -> str:
         axes=_axes(report),
         readiness=report.readiness,
         in_words=lambda message: in_options(message, vars(Reading())),  # of the command that makes the page
+        quick=shlex.join(("ltcam", "quick", str(dataset.root))),
+        train=shlex.join(("ltcam", "train", str(dataset.root))),
         left_out=left_out_words(report.files.left_out),
         galleries=[_gallery(name, readable) for name in dataset.classes],
         copies=_copies(copies[:DUPLICATES_SHOWN], readable),

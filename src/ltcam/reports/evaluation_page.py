@@ -171,11 +171,11 @@ def _cards(evaluation: Evaluation) -> list[dict[str, str]]:
             {"name": "Unsure", "value": str(len(decisions.unsure)), "detail": detail, "tone": "warn"}
         )
     estimates = {
-        "Image AP": evaluation.verdicts.metrics.ap,
-        "Pixel IoU": evaluation.masks.iou,
-        "Pixel F1": evaluation.masks.f1,
+        "Image AP": (evaluation.verdicts.metrics.ap, "1: all defective images score higher than OK ones"),
+        "Pixel IoU": (evaluation.masks.iou, "what masks and truth share, of all that either marks"),
+        "Pixel F1": (evaluation.masks.f1, "precision and recall of pixels in one"),
     }
-    return [*cards, *(_card(name, each) for name, each in estimates.items() if each.known)]
+    return [*cards, *(_card(name, each, words) for name, (each, words) in estimates.items() if each.known)]
 
 
 def _mistakes(name: str, mistakes: int, images: int, bound: tuple[float, float]) -> dict[str, str]:
@@ -192,10 +192,10 @@ def _histogram(decisions: Decisions) -> str:
     return score_histogram(groups, decisions.threshold)
 
 
-def _card(name: str, estimate: Estimate) -> dict[str, str]:
+def _card(name: str, estimate: Estimate, words: str) -> dict[str, str]:
     row = MetricRow.of(estimate)
-    detail = f"95 %: {row.interval}" if row.interval else "no interval: resampled images all give the same"
-    return {"name": name, "value": row.text, "detail": detail, "tone": "accent"}
+    bounds = f"95 %: {row.interval}" if row.interval else "no interval: resampled images all give the same"
+    return {"name": name, "value": row.text, "detail": f"{bounds}; {words}", "tone": "accent"}
 
 
 def _population_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -88,9 +88,10 @@ def outlined(image: NDArray[np.uint8], masks: Sequence[NDArray[np.bool_]]) -> li
     return pictures
 
 
-def _css(colour: tuple[int, int, int]) -> str:
+def css_colour(colour: tuple[int, int, int]) -> str:
+    """An RGB colour as a style names it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-COLOURS = {"truth": _css(TRUTH_COLOUR), "prediction": _css(PREDICTION_COLOUR)}
+COLOURS = {"truth": css_colour(TRUTH_COLOUR), "prediction": css_colour(PREDICTION_COLOUR)}
 """Of the outlines in the pictures."""

@@ -53,7 +53,7 @@ from ltcam_runtime.folders import FILES_FILE
 from ltcam_runtime.images import read_image
 from ltcam_runtime.masks import otsu
 from ltcam_runtime.resizing import resize, resize_heatmap
-from ltcam_runtime.settings import MAP, CamSettings, MaskSettings, Overrides, SharpeningSettings
+from ltcam_runtime.settings import MAP, CamSettings, KindSettings, MaskSettings, Overrides, SharpeningSettings
 
 METRICS = ("iou", "precision", "recall", "f1")
 
@@ -471,6 +471,18 @@ def test_one_capture_serves_all_gradient_methods(
     monkeypatch.setattr(contenders, "capture", counted)
     measure(run, data, tmp_path / "out", batch_size=4)
     assert captures == [4]
+
+
+def test_it_is_said_that_a_run_draws_each_kind_in_its_own_way(
+    make_run: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    """Otherwise the run's row is taken for what predict draws and evaluate measures."""
+    run = make_run(kinds={"dent": KindSettings()})
+    notes = measure(run, data, tmp_path / "out").values.notes
+    assert any("`ltcam evaluate` measures those" in note for note in notes)
+    assert not any(
+        "measures those" in note for note in measure(make_run(), data, tmp_path / "two").values.notes
+    )
 
 
 def test_warnings_of_methods_become_notes(

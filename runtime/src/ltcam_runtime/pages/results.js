@@ -27,6 +27,11 @@
     if (className) made.className = className;
     return made;
   };
+  const breakable = name => {  // behind folders and underscores, before it is broken anywhere
+    const made = element("span", "", "file");
+    name.split(/(?<=[\/_])/).forEach((part, index) => made.append(...index ? [element("wbr"), part] : [part]));
+    return made;
+  };
   const address = (folder, image, suffix) =>
     [folder, ...image.output.split("/")].map(encodeURIComponent).join("/") + suffix;
   const words = { defect: "DEFECT", unsure: "UNSURE", ok: "OK" };
@@ -71,7 +76,7 @@
     const caption = element("figcaption");
     const line = element("span", "", "line");
     line.append(element("span", words[image.verdict], `badge ${tones[image.verdict]}`), element("span", `score ${image.score.toFixed(2)}`));
-    caption.append(line, element("span", image.name, "file"), element("span", note(image), "muted"));
+    caption.append(line, breakable(image.name), element("span", note(image), "muted"));
     figure.append(frame, caption);
     figure.addEventListener("click", () => view(index));
     return figure;
@@ -83,6 +88,9 @@
     const image = found[index];
     const whole = data.saved.includes("overlays") ? ["overlays", ".jpg"] : ["thumbnails", ".jpg"];
     at("viewer-picture").src = address(whole[0], image, whole[1]);
+    at("viewer-picture").alt = `${image.name}: ${words[image.verdict]}, ${note(image)}`;
+    at("previous").setAttribute("aria-disabled", String(index === 0));
+    at("following").setAttribute("aria-disabled", String(index === found.length - 1));
     at("viewer-name").textContent = image.name;
     at("viewer-note").textContent = `${words[image.verdict]}, score ${image.score.toFixed(3)}; ${note(image)}`;
     const links = [["overlays", "overlay", ".jpg"], ["masks", "mask", ".png"], ["heatmaps", "heatmap", ".jpg"]]

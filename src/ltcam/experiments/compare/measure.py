@@ -256,6 +256,7 @@ def _summed_up(
         notes=(
             *of_each_kind(note for entry in entries for note in entry.notes),
             *_that_draw_nothing(compared, measured),
+            *([_OF_EACH_KIND] if run.kinds else []),
         ),
         settings=ComparisonSettings(
             run=str(source.run),
@@ -274,6 +275,12 @@ def _summed_up(
         command=execution.command,
         failed=failures(failed),
     )
+
+
+_OF_EACH_KIND = (
+    "This run draws each kind of defect with a map, contrast and cut of its own, and `ltcam evaluate` measures those. "
+    "Here stands its one map for all kinds, so that maps are compared with a map"
+)
 
 
 def _that_draw_nothing(compared: Sequence[Contender], measured: Sequence[_Entry]) -> list[str]:

@@ -25,7 +25,7 @@ function modelCard(model) {
 function verdictCard({ settings, evidence }) {
   if (!settings.verdict) return null;
   const { threshold, unsure_margin: margin, evidence: why } = settings.verdict;
-  const epoch = evidence.best_epoch === undefined ? [] : [make("p", { className: "said", textContent: `epoch ${evidence.best_epoch}: ${evidence.epoch_chosen_by ?? ""}` })];
+  const epoch = evidence.best_epoch === undefined ? [] : [make("p", { className: "said", textContent: `${t("epoch")} ${evidence.best_epoch + 1}: ${evidence.epoch_chosen_by ?? ""}` })];
   return card(t("verdictWhy"), make("p", { textContent: `${t("threshold")} ${threshold.toFixed(4)}${margin ? ` ± ${margin}` : ""}` }), make("p", { className: "said", textContent: why }), ...epoch);
 }
 
@@ -36,12 +36,16 @@ function mapsCard({ settings }) {
     [name, map.method, map.stages.map(shortly).join(", "), map.fusion, map.percentile ?? t("noTruncation")])));
 }
 
-function kindsCard({ settings, classes }) {
+function kindsCard({ settings, classes, evidence }) {
   if (!settings.default) return null;
   const named = classes.slice(1).filter((name) => settings.kinds?.[name]);
-  const row = (name, { map, sharpening, mask }) => [name, map, t(`contrast_${sharpening.polarity}`), `${Math.round(100 * sharpening.window)} %`, mask.threshold, mask.reach];
+  const row = (name, { map, sharpening, mask }) => [name, map, t(`contrast_${sharpening.polarity}`), `${Math.round(100 * sharpening.window)} %`, mask.threshold, mask.reach, trustOf(evidence.kinds?.[name])];
   const rows = [...named.map((name) => row(name, settings.kinds[name])), ...(named.length < classes.length - 1 ? [row(named.length ? t("others") : classes.slice(1).join(", "), settings.default)] : [])];
-  return card(t("perKind"), table(["kind", "method", "contrast", "window", "threshold", "reach"].map(t), rows));
+  return card(t("perKind"), table(["kind", "method", "contrast", "window", "threshold", "reach", "trust"].map(t), rows), make("p", { className: "said", textContent: t("trustHint") }));
+}
+
+function trustOf(why) {
+  return why?.trust ? `${t(`trust_${why.trust}`)}, ${Math.max(0, Math.round(100 * why.explained))} %` : "";
 }
 
 function contrastCard({ evidence }) {

@@ -63,7 +63,8 @@ function startCard(names) {
   chosen.onchange = () => findings.replaceChildren();
   view.start.onclick = () => acting(() => api.startTraining(chosen.value));
   return make("div", { className: "card" },
-    make("div", { className: "row" }, make("label", {}, t("dataset"), chosen), button(t("check"), checkNow), view.start), findings);
+    make("div", { className: "row" }, make("label", {}, t("dataset"), chosen), button(t("check"), checkNow), view.start),
+    make("p", { className: "said", textContent: t("trainHint") }), findings);
 }
 
 // ---------------------------------------------------------------------------------------------------- what check says

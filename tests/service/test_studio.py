@@ -326,8 +326,10 @@ def test_the_network_is_asked_with_other_settings(page: Page) -> None:
 def test_evidence_counts_epochs_as_the_report_does(page: Page) -> None:
     def told(route: Route) -> None:
         response = route.fetch()
-        evidence = {"best_epoch": 6, "epoch_chosen_by": "loss"}
-        route.fulfill(response=response, json={**response.json(), "evidence": evidence})
+        answer = response.json()
+        answer["settings"]["verdict"] = {"threshold": 0.5, "unsure_margin": 0, "evidence": ""}
+        answer["evidence"] = {"best_epoch": 6, "epoch_chosen_by": "loss"}
+        route.fulfill(response=response, json=answer)
 
     page.route("**/v1/model", told)
     page.click("[data-page=evidence]")

@@ -82,6 +82,8 @@ def test_no_row_is_worse_than_another_in_both() -> None:
     pairs = [(True, 0.1 * n) for n in range(4, 10)] + [(False, 0.35), (False, 0.05)]
     rows = [(row.missed, row.alarms, row.own) for row in decided(pairs).rows]
     assert rows == [(0, 0, False), (1, 0, True)]
+    alike = [(True, 0.6), (True, 0.8), (False, 0.1)]
+    assert [(row.missed, row.alarms, row.own) for row in decided(alike).rows] == [(0, 0, True)]
 
 
 def test_the_cheapest_row() -> None:

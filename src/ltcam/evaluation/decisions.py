@@ -187,14 +187,14 @@ def _rows(
     most = _MOST_ROWS - 1
     if len(useful) > most:
         useful = [useful[round(at * (len(useful) - 1) / (most - 1))] for at in range(most)]
-    rows = []
-    for threshold in sorted({*useful, own}):
+    rows = {}
+    for threshold in (*useful, own):  # of two that give the same, the run's own stands for both
         missed = sum(score < threshold for score in defective)
         alarms = sum(score >= threshold for score in ok)
         pulled_out = len(defective) - missed + alarms
         cost = None if costs is None else costs.of(missed, alarms)
-        rows.append(Operating(threshold, missed, alarms, pulled_out, cost, own=threshold == own))
-    return rows
+        rows[missed, alarms] = Operating(threshold, missed, alarms, pulled_out, cost, own=threshold == own)
+    return sorted(rows.values(), key=lambda row: row.threshold)
 
 
 def _between(low: float, high: float) -> float:

@@ -93,8 +93,7 @@ def test_a_check_of_data(ltcam: Call, data: Path, tmp_path: Path) -> None:
     for each in found["classes"]:
         share = f"{100 * each['images'] / found['images']:.1f} %"
         assert f"{each['name']} {each['images']} {share} {each['groups']} {each['masks']}" in page.text
-    for size in ("heights", "widths"):
-        assert f"median {found[size]['median']:g} px" in page.text
+    assert f"Sizes all {found['widths']['median']:g} × {found['heights']['median']:g} px" in page.text
 
 
 def cells(source: str, name: str) -> list[tuple[str, str]]:

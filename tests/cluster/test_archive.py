@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
 import os
 import re
@@ -329,7 +330,8 @@ def test_a_generation_that_was_changed_by_hand_is_refused(tmp_path: Path) -> Non
         ("id,name\n1,a.png\n", "no column `path`"),
         ("file,image\na.png,b.png\n", "file and image may each be the column path"),
         ("path,Path\na.png,b.png\n", "path twice in the first row"),
-        ("id,path\n1,\n", "row 1 has no path"),
+        ("id,path\n1,\n2,\n", "names no image; row 2 has no path"),
+        ("id,path\n1\n", "names no image; row 2 has no path"),
         ("id,path\n", "names no image"),
     ],
 )
@@ -338,6 +340,46 @@ def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, words: str) ->
     file.write_text(text)
     with pytest.raises(DataError, match=words):
         read_archive_manifest(str(file))
+
+
+def test_a_row_that_names_no_image_stops_no_other(run: Path, tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 48, 3), np.uint8))
+    rows = "id,path,line\nA,a.png,1\nB,,1\n,,\n,  ,2\nE,e.png,1,2,3\nF," + "x\\" + "y" * 300 + ".png,1\n"
+    (tmp_path / "m.csv").write_text(rows)
+    out = tmp_path / "judged"
+    done = CliRunner().invoke(app, ["judge", str(run), str(tmp_path / "m.csv"), "--out", str(out), "--json"])
+    assert done.exit_code == 1, done.stderr
+    assert "failed: B: row 3 has no path" in done.stderr
+    assert "failed: row 5: row 5 has no path" in done.stderr
+    assert "failed: row 6: row 6: 5 values for 3 columns" in done.stderr
+    assert json.loads(done.stdout)["failed"] == 4
+    with reading.opened(str(out)) as connection:
+        failed = reading.query(connection, "error is not null order by id")
+        judged = reading.query(connection, "error is null")
+    assert [row["id"] for row in judged] == ["A"]
+    assert [(row["id"], row["line"]) for row in failed] == [
+        ("B", "1"),
+        ("F", "1"),
+        ("row 5", "2"),
+        ("row 6", ""),
+    ]
+    assert "row 3 has no path" in hits_page(failed, "", "")
+
+
+def test_a_row_of_parquet_that_names_no_image_stops_no_other(tmp_path: Path) -> None:
+    table = pa.table({"path": ["a.png", None, "b.png"], "id": [None, None, "B"]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    images = read_archive_manifest(str(tmp_path / "m.parquet")).images
+    assert [(image.id, image.fault) for image in images] == [
+        ("B", ""), ("a.png", ""), ("row 2", "row 2 has no path"),
+    ]  # fmt: skip
+
+
+def test_the_hash_of_a_manifest_without_faults_stays(tmp_path: Path) -> None:
+    """Archives that were begun by an earlier version are gone on with."""
+    (tmp_path / "m.csv").write_text("id,path,time,line\nA,/a.png,2026-01-01,L1\n")
+    row = b"ltcam archive manifest 1\n('A', '/a.png', '2026-01-01', 'L1')\n"
+    assert read_archive_manifest(str(tmp_path / "m.csv")).sha256 == hashlib.sha256(row).hexdigest()
 
 
 @pytest.mark.parametrize(

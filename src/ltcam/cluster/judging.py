@@ -83,6 +83,8 @@ def _judge_batch(images: Sequence[Listed], model: Model) -> list[dict[str, Any]]
     readable: list[int] = []
     for place, image in enumerate(images):
         try:
+            if image.fault:
+                raise InputError(image.id, image.fault)
             pixels.append(read_address(image.address, model.white))
             readable.append(place)
         except InputError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -30,12 +31,14 @@ class Listed:
         address: absolute path or URL of the image.
         time: when it was taken, as the manifest says it, or "".
         line: which line it was taken at, or "".
+        fault: why its row names no image, or "".
     """
 
     id: str
     address: str
     time: str = ""
     line: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,12 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Of ids, addresses, times and lines."""
+        """Of ids, addresses, times, lines and faults."""
         digest = hashlib.sha256(b"ltcam archive manifest 1\n")
         for image in self.images:
-            row = repr((image.id, image.address, image.time, image.line))
-            digest.update(row.encode("utf-8", "surrogateescape") + b"\n")
+            row = (image.id, image.address, image.time, image.line)
+            text = repr((*row, image.fault) if image.fault else row)
+            digest.update(text.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
     def shards(self, size: int) -> Iterator[tuple[int, tuple[Listed, ...]]]:
@@ -75,6 +79,9 @@ def read_archive_manifest(source: str) -> Manifest:
             what `ltcam.data.tables` takes for them); a folder; `s3://bucket/prefix`. Paths are relative to the
             manifest's folder, or absolute, or URLs.
 
+    Returns:
+        Every row. One that names no image is among them with its fault, and is `row N` where it has no id.
+
     Raises:
         DataError: it cannot be read, names no image, or an id stands in two rows.
     """
@@ -82,15 +89,15 @@ def read_archive_manifest(source: str) -> Manifest:
     if Path(source).is_dir():
         images, left_out = _folder(Path(source))
     elif source.lower().endswith(".parquet"):
-        images = _rows(source, _parquet(source))
+        images = _parquet(source)
     elif is_table(PurePosixPath(source)):
-        images = _rows(source, _csv(source))
+        images = _csv(source)
     elif "://" in source:
         images, left_out = _objects(source)
     else:
         raise DataError(f"{source} is no folder, FILE.csv, FILE.parquet or URL such as s3://bucket/prefix")
-    if not images:
-        raise DataError(f"{source} names no image")
+    if all(image.fault for image in images):
+        raise DataError("; ".join([f"{source} names no image", *(image.fault for image in images[:1])]))
     ordered = tuple(sorted(images, key=lambda image: image.id))
     _refuse_repetition(source, ordered)
     return Manifest(source, ordered, left_out)
@@ -140,7 +147,7 @@ def read_bytes(source: str) -> bytes:
         raise DataError(f"{source} cannot be read: {error}") from error
 
 
-def _parquet(source: str) -> list[dict[str, str]]:
+def _parquet(source: str) -> list[Listed]:
     import pyarrow as pa  # noqa: PLC0415  # an extra
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -148,33 +155,40 @@ def _parquet(source: str) -> list[dict[str, str]]:
         table = pq.read_table(io.BytesIO(read_bytes(source)))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} is no readable Parquet file: {error}") from error
-    columns = named_columns(table.column_names, _COLUMNS, source)
-    table = table.rename_columns(columns)
-    wanted = [name for name in _COLUMNS if name in columns] or columns
+    columns = _columns(table.column_names, source)
+    rows = table.rename_columns(columns).select([name for name in _COLUMNS if name in columns]).to_pylist()
     return [
-        {name: "" if value is None else str(value) for name, value in row.items()}
-        for row in table.select(wanted).to_pylist()
+        _listed(source, number, {name: "" if value is None else str(value) for name, value in row.items()})
+        for number, row in enumerate(rows, start=1)
     ]
 
 
-def _csv(source: str) -> list[dict[str, str]]:
+def _csv(source: str) -> list[Listed]:
     table = rows_of(decoded(read_bytes(source), source), source)
-    columns = named_columns(table[0][1], _COLUMNS, source) if table else []
-    return [cells_by_column(row, columns, source) for row in table[1:]]
-
-
-def _rows(source: str, rows: list[dict[str, str]]) -> list[Listed]:
-    if rows and _PATH not in rows[0]:
-        raise DataError(f"{source} has no column `path`; it has {', '.join(rows[0])}")
+    columns = _columns(table[0][1], source) if table else []
     images = []
-    for number, row in enumerate(rows, start=1):
-        path = row.get(_PATH, "")
-        if not path:
-            raise DataError(f"{source}: row {number} has no path")
-        images.append(
-            Listed(row.get(_ID) or path, _address(source, path), row.get("time", ""), row.get("line", ""))
-        )
+    for row in table[1:]:
+        try:
+            images.append(_listed(source, row[0], cells_by_column(row, columns, source)))
+        except DataError as error:  # of this row alone
+            images.append(Listed(f"row {row[0]}", "", fault=str(error).removeprefix(f"{source}: ")))
     return images
+
+
+def _columns(header: Sequence[str], source: str) -> list[str]:
+    columns = named_columns(header, _COLUMNS, source)
+    if _PATH not in columns:
+        raise DataError(f"{source} has no column `path`; it has {', '.join(columns)}")
+    return columns
+
+
+def _listed(source: str, number: int, row: Mapping[str, str]) -> Listed:
+    """What a row names; its number is that of the line in a CSV file, and counts from 1 in Parquet."""
+    path = row.get(_PATH, "")
+    rest = (row.get("time", ""), row.get("line", ""))
+    if not path:
+        return Listed(row.get(_ID) or f"row {number}", "", *rest, fault=f"row {number} has no path")
+    return Listed(row.get(_ID) or path, _address(source, path), *rest)
 
 
 def _address(source: str, path: str) -> str:
@@ -184,6 +198,6 @@ def _address(source: str, path: str) -> str:
     if "://" in source:
         return f"{base}/{path}"
     file = Path(source).parent / path
-    if "\\" in path and not file.exists():  # written on Windows
+    if "\\" in path and not os.path.exists(file):  # noqa: PTH110  # a name too long is no error; written on Windows
         file = Path(source).parent / PureWindowsPath(path).as_posix()
     return str(file.absolute())

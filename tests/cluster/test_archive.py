@@ -233,11 +233,59 @@ def test_drift_by_day_and_line(judged: Path) -> None:
         ("2/1/2026 8:00 PM", "2/1/2026"),
         ("2/1/2026", "2/1/2026"),
         ("3 Jan 2026 08:00", "3 Jan 2026"),
+        ("2026-1-2 8:00", "2026-1-2"),
+        ("20260102080000", "20260102"),
+        ("20260102080000.123", "20260102"),
+        ("20260102_0800", "20260102"),
+        ("20260102", "20260102"),
+        ("02.01.2026 08:00", "02.01.2026"),
+        ("2.1.26", "2.1.26"),
+        ("3. März 2026, 8 Uhr", "3. März 2026"),
+        ("Jan 3, 2026 8:00 AM", "Jan 3, 2026"),
+        ("Sat, 03 Jan 2026 08:00:00 GMT", "03 Jan 2026"),
         ("", ""),
     ],
 )
 def test_the_day_of_a_time_has_no_hours(time: str, day: str) -> None:
     assert reading.day_of(time) == day
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "monday",
+        "08:00:01",
+        "8:00 PM",
+        "1767340800",
+        "1767340800000",
+        "shift 3",
+        "2026-13-45",
+        "40/40/2026",
+        "NaT",
+        "12345678",
+        "Batch 12 2026",
+        "2026",
+        "2026010212345",
+    ],
+)
+def test_a_time_without_a_date_is_no_day(time: str) -> None:
+    assert reading.day_of(time) == ""
+
+
+def test_drift_says_which_times_hold_no_date(run: Path, manifest: Path, tmp_path: Path) -> None:
+    rows = [f"P{number},{manifest.parent}/part {number:02d}.png,{time},L1" for number, time in
+            enumerate(["2026-01-02 08:00", "08:00:01", "", "<b>"])]  # fmt: skip
+    (tmp_path / "m.csv").write_text("\n".join(["id,path,time,line", *rows]))
+    out, page = str(tmp_path / "judged"), tmp_path / "drift.html"
+    archive(run, str(tmp_path / "m.csv"), out, ArchiveSettings(here))
+    done = CliRunner().invoke(app, ["drift", out, "--json", "--page", str(page)])
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(group["day"], group["images"]) for group in found["groups"]] == [("", 3), ("2026-01-02", 1)]
+    assert found["undated"] == 2
+    words = "2 images with a time that holds no date, such as 08:00:01: write days as 2026-01-31"
+    assert words in " ".join(done.stderr.split())
+    assert words in page.read_text()
 
 
 def test_a_group_without_day_and_line_is_all_only_where_it_is() -> None:

@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ltcam.cli.console import DONE, NOTHING_DONE, SOME_FAILED, command, print_json, progress, say, shell_line
+from ltcam.cli.console import (
+    DONE,
+    NOTHING_DONE,
+    SOME_FAILED,
+    command,
+    print_json,
+    progress,
+    say,
+    shell_line,
+    warn,
+)
 from ltcam.cli.options import AsJson, Device
 from ltcam_runtime.errors import OutputError
 from ltcam_runtime.processors import allowed_processors
@@ -250,6 +260,8 @@ def drift(
     beside.write(lambda pages: pages.drift_page(found, reference, judged.archive))
     for group in found.groups[-50:]:
         say(f"{found.name(group)}: {group.images} images, {100 * group.defect_share:.1f} % judged defective")
+    if undated := found.undated_words():
+        warn(undated)
     if as_json:
         print_json(asdict(found))
     return DONE

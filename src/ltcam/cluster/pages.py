@@ -117,6 +117,7 @@ def drift_page(found: Drift, reference: Sequence[float], source: str) -> str:
     picture = base64.b64encode(encoded(drift_figure(found, reference), "svg")).decode("ascii")
     return render(
         "drift.html.j2", beside=__file__, source=source, groups=found.groups[-200:], held_back=len(reference),
+        undated=found.undated_words(),
         picture=f"data:image/svg+xml;base64,{picture}",
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ltcam.cluster.generations import Generation, generations, read_generation
 from ltcam.cluster.stores import LocalStore, Store, open_store
 from ltcam_runtime.errors import DataError, SettingsError
+from ltcam_runtime.phrases import counted
 
 if TYPE_CHECKING:
     import duckdb
@@ -217,14 +218,34 @@ def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
     return f"another image under this name, or another machine; score {old[3]:.3f} -> {new[3]:.3f}"
 
 
-_ISO_DAY = re.compile(r"\d{4}[-/.]\d\d[-/.]\d\d")
-_HOURS = re.compile(r"([ T]+\d{1,2}:\d\d|T\d{4}).*$")
+_MONTH = "(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]*"
+_YEAR_FIRST = (
+    re.compile(r"\d{4}([-/.])(\d{1,2})\1(\d{1,2})(?!\d)"),
+    re.compile(r"(?:19|20)\d\d()(\d\d)(\d\d)(?=(?:\d{4}|\d{6})?(?!\d))"),
+)
+_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(?:\d{4}|\d\d)(?!\d)")
+_WITH_MONTH = re.compile(
+    rf"(?:[a-z]{{2,9}}\.?,? +)?(\d{{1,2}}\.?[ -]{_MONTH}\.?[ -]\d{{4}}|{_MONTH}\.? \d{{1,2}},? \d{{4}})(?!\d)",
+    re.IGNORECASE,
+)
 
 
 def day_of(time: str) -> str:
-    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`."""
-    iso = _ISO_DAY.match(time)
-    return iso[0] if iso else _HOURS.sub("", time.strip())
+    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`; or ""."""
+    text = time.strip()
+    for pattern in _YEAR_FIRST:
+        if (found := pattern.match(text)) and _may_be_month_and_day(found[2], found[3]):
+            return found[0]
+    if (found := _YEAR_LAST.match(text)) and (
+        _may_be_month_and_day(found[1], found[3]) or _may_be_month_and_day(found[3], found[1])
+    ):
+        return found[0]
+    named = _WITH_MONTH.match(text)
+    return named[1] if named else ""
+
+
+def _may_be_month_and_day(month: str, day: str) -> bool:
+    return 1 <= int(month) <= 12 and 1 <= int(day) <= 31
 
 
 @dataclass(frozen=True)
@@ -232,7 +253,7 @@ class DriftGroup:
     """The images of one day and line.
 
     Attributes:
-        day: "" where none is given.
+        day: "" where none is given, or what is given holds no date.
         line: likewise.
         images: how many.
         counts: of them in each bin of the score.
@@ -248,15 +269,33 @@ class DriftGroup:
 
 @dataclass(frozen=True)
 class Drift:
-    """Histograms of the score per day and line; `edges`: of the bins, from 0 to 1."""
+    """Histograms of the score per day and line.
+
+    Attributes:
+        edges: of the bins, from 0 to 1.
+        groups: by day and line.
+        undated: how many images have a time that holds no date.
+        undated_time: the first such time, or "".
+    """
 
     edges: tuple[float, ...]
     groups: tuple[DriftGroup, ...]
+    undated: int = 0
+    undated_time: str = ""
 
     def name(self, group: DriftGroup) -> str:
         """Day and line of a group, in words."""
         none = "all" if len(self.groups) == 1 else "neither day nor line"
         return f"{group.day} {group.line}".strip() or none
+
+    def undated_words(self) -> str:
+        """How many times hold no date, and what to do; "" where all do."""
+        if not self.undated:
+            return ""
+        images = counted(self.undated, "images")
+        return (
+            f"{images} with a time that holds no date, such as {self.undated_time}: write days as 2026-01-31"
+        )
 
 
 def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> Drift:
@@ -266,12 +305,17 @@ def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> Drift:
         "WHERE error IS NULL ORDER BY time, line, id"
     ).fetchall()
     judged: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    undated = []
     for time, line, score, verdict in found:
-        judged.setdefault((day_of(time), line), []).append((score, verdict))
+        day = day_of(time)
+        if time.strip() and not day:
+            undated.append(time)
+        judged.setdefault((day, line), []).append((score, verdict))
     groups = []
     for (day, line), images in sorted(judged.items()):
         places = Counter(min(bins - 1, int(score * bins)) for score, _ in images)
         share = sum(verdict == "defect" for _, verdict in images) / len(images)
         counts = tuple(places[place] for place in range(bins))
         groups.append(DriftGroup(day, line, len(images), counts, share))
-    return Drift(tuple(number / bins for number in range(bins + 1)), tuple(groups))
+    edges = tuple(number / bins for number in range(bins + 1))
+    return Drift(edges, tuple(groups), len(undated), next(iter(undated), ""))

@@ -3,9 +3,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from ltcam.jobs.execution import Execution
+from ltcam_runtime.errors import DataError
 
 Call = Callable[..., Any]
 TINY = (
@@ -62,3 +66,19 @@ def test_refused_settings_leave_nothing(ltcam: Call, tmp_path: Path, words: list
     assert said in result.err
     assert "unexpected" not in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_training_warns_of_is_shown(
+    ltcam: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(data: object, out: object, settings: object, execution: Execution) -> None:
+        execution.listener.warn("`epochs=1` is not enough")
+        plan: Any = SimpleNamespace(concerns=("only two lots of each kind",))
+        execution.listener.planned(plan)
+        raise DataError("that is enough")
+
+    monkeypatch.setattr("ltcam.experiments.reproduce.steps.train", warned)
+    result = ltcam("reproduce", "synthetic", "--out", tmp_path / "out", *TINY)
+    assert "with care: --epochs 1 is not enough" in result.err
+    assert "with care: only two lots of each kind" in result.err
+    assert "that is enough" in result.err

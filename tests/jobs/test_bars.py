@@ -54,7 +54,9 @@ def test_sentences_stand_by_themselves() -> None:
     listener = progress_bars(shown)
     listener.say("masks of 33 images")
     listener.warn("few images")
-    assert shown.getvalue() == "masks of 33 images\nnote: few images\n"
+    plan: Any = SimpleNamespace(concerns=("few lots",))
+    listener.planned(plan)
+    assert shown.getvalue() == "masks of 33 images\nnote: few images\nnote: few lots\n"
 
 
 def test_a_notebook_shows_bars_unasked_and_a_program_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

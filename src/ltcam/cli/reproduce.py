@@ -17,6 +17,7 @@ from ltcam.cli.console import (
     print_json,
     progress,
     say,
+    warn,
 )
 from ltcam.cli.options import (
     PositiveActivations,
@@ -26,6 +27,7 @@ from ltcam.cli.options import (
     training_group,
 )
 from ltcam.cli.tables import print_table
+from ltcam.cli.trained import print_concerns
 from ltcam.models.names import DEFAULT_BACKBONE
 from ltcam.training.settings import TrainingSettings
 from ltcam_runtime.settings import changed
@@ -176,7 +178,9 @@ def reproduce(
     given = trained.at_hand
     at_hand = job.AtHand(given.data, given.layout, given.run, tuple(given.fold_run or ()))
     with progress("reproducing") as bar:
-        listener = Listener(say=say, begun=bar.begin, progress=bar)
+        listener = Listener(
+            say=say, warn=warn, planned=print_concerns, begun=bar.begin, progress=bar
+        )
         execution = written.execution(listener, machine.device, resume=machine.resume)
         found = job.reproduce(at_hand, written.out, plan, execution)
     if written.as_json:

@@ -66,6 +66,11 @@ def print_plan(plan: Plan) -> None:
     for name, value in plan_rows(plan):
         rows.add_row(name, printable(value))
     errors.print(sides, rows, sep="\n")
+    print_concerns(plan)
+
+
+def print_concerns(plan: Plan) -> None:
+    """What should make one hesitate before a training."""
     for concern in plan.concerns:
         warn(concern)
 

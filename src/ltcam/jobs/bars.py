@@ -10,6 +10,8 @@ from ltcam.training.listener import Listener
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from ltcam.training.plan import Plan
+
 _SHORT_S = 2.0  # what takes less needs no bar
 
 
@@ -20,9 +22,18 @@ def progress_bars(stream: TextIO | None = None) -> Listener:
         stream: where to; None: standard error, which notebooks show below the cell.
     """
     bar = _Bar(stream)
+
+    def note(concern: str) -> None:
+        bar.say(f"note: {concern}")
+
+    def note_all(plan: Plan) -> None:
+        for concern in plan.concerns:
+            note(concern)
+
     return Listener(
         say=bar.say,
-        warn=lambda concern: bar.say(f"note: {concern}"),
+        warn=note,
+        planned=note_all,
         begun=bar.begin,
         progress=bar,
     )

@@ -184,8 +184,9 @@ def served(tmp_path: Path) -> Served:
 
 
 WORKER = """
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 data, run, folder = map(pathlib.Path, sys.argv[1:4])
+(folder / "process.json").write_text(json.dumps({"pid": os.getpid()}))
 (folder / "progress.json").write_text(json.dumps({"stage": "epoch", "done": 1, "total": 2, "left": "0:01"}))
 for epoch in range(2):
     place = folder / "epochs" / str(epoch)

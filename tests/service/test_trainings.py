@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -135,3 +138,46 @@ def test_a_crash_behind_the_start_of_the_process_leaves_a_training_that_is_seen(
         trainings.start("parts")
     [left] = Trainings(tmp_path / "state", tmp_path / "photos").all()
     assert (left.dataset, left.state) == ("parts", "interrupted")
+
+
+def test_a_crash_right_behind_the_start_of_the_process_leaves_a_training_that_runs(
+    trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start_and_crash(*words: Any, **settings: Any) -> None:
+        children.append(start(*words, **settings))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ltcam.service.trainings.subprocess.Popen", start_and_crash)
+        with pytest.raises(KeyboardInterrupt):
+            trainings.start("parts")
+    try:
+        again = Trainings(tmp_path / "state", tmp_path / "photos")
+        [found] = again.all()
+        assert found.state == "running"
+        with pytest.raises(SettingsError, match="is running"):
+            again.start("parts")
+        assert again.cancel(found.id).state == "cancelled"
+        assert children[0].wait(60) == -signal.SIGINT
+    finally:
+        children[0].kill()
+        children[0].wait()
+
+
+def test_one_that_has_not_said_which_process_it_is_cannot_be_cancelled_yet(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "parts").mkdir(parents=True)
+
+    def command(data: Path, _run: Path, _folder: Path, _resume: bool) -> list[str]:
+        waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)"
+        return [sys.executable, "-c", waits, str(data / "go")]
+
+    begun = Trainings(tmp_path / "state", tmp_path / "photos", command).start("parts")
+    again = Trainings(tmp_path / "state", tmp_path / "photos")
+    with pytest.raises(SettingsError, match="a little later"):
+        again.cancel(begun.id, patience=0)
+    (tmp_path / "photos" / "parts" / "go").touch()
+    eventually(lambda: again.get(begun.id).state == "interrupted")
+    assert again.cancel(begun.id).state == "cancelled"

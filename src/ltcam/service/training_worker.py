@@ -1,7 +1,7 @@
 """The process of a training that the studio started: `python -m ltcam.service.training_worker DATA RUN FOLDER`.
 
-It writes how far it is into FOLDER/progress.json, what it would mark after each epoch into FOLDER/epochs, and how it
-ended into FOLDER/outcome.json, each whole or as it was.
+It writes its number into FOLDER/process.json, how far it is into FOLDER/progress.json, what it would mark after each
+epoch into FOLDER/epochs, and how it ended into FOLDER/outcome.json, each whole or as it was.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--settings", default="{}", help="fields of TrainingSettings, as JSON")
     given = parser.parse_args()
+    write_file(given.folder / "process.json", json.dumps({"pid": os.getpid()}))
     outcome = {"state": "failed", "message": ""}
     keep_private()
     try:

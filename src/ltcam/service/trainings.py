@@ -1,6 +1,8 @@
 """Trainings started from the studio: one at a time, each in a process of its own that outlives the service.
 
-    STATE/trainings/ID/job.json        what was asked for, and the process that works on it
+    STATE/trainings/ID/job.json        what was asked for
+    STATE/trainings/ID/lock            held by the process that works on it, from its first moment to its end
+    STATE/trainings/ID/process.json    written by that process: its number
     STATE/trainings/ID/progress.json   written by that process: stage, done, total, seconds left
     STATE/trainings/ID/epochs/N/       written by that process: what it would mark in some images after epoch N
     STATE/trainings/ID/outcome.json    written by that process at its end: done, or why not
@@ -31,6 +33,11 @@ from typing import Any, Literal
 from ltcam.service.ledger import instant
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.folders import write_file
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a service that starts again finds no training running
+    fcntl = None  # type: ignore[assignment]
 
 State = Literal["running", "done", "cancelled", "interrupted", "failed"]
 
@@ -147,7 +154,7 @@ class Trainings:
         progress = _read_json(folder / "progress.json")
         if progress is not None:
             known = replace(known, **{name: progress[name] for name in ("stage", "done", "total", "left")})
-        if self._alive(id, job):
+        if self._alive(id):
             return known
         outcome = _read_json(folder / "outcome.json")
         if outcome is not None:
@@ -214,7 +221,8 @@ class Trainings:
                 raise SettingsError("this training is done")
             job = self._job(id)
             assert job is not None  # noqa: S101  # `get` found it
-            (self._folder / id / "outcome.json").unlink(missing_ok=True)
+            for name in ("outcome.json", "process.json"):  # of the process before
+                (self._folder / id / name).unlink(missing_ok=True)
             self._launch(id, job, self.dataset(job["dataset"]), resume=True)
         return self.get(id)
 
@@ -223,18 +231,19 @@ class Trainings:
 
         Raises:
             DataError: there is none of this id.
+            SettingsError: its process runs and has not said yet which one it is.
         """
-        job = self._job(id)
-        if job is None:
+        if self._job(id) is None:
             raise DataError("there is no training of this id")
-        if self._alive(id, job):
-            _signal(job["pid"], signal.SIGINT)
-            until = time.monotonic() + patience
-            while self._alive(id, job) and time.monotonic() < until:
+        until = time.monotonic() + patience
+        pid = self._pid(id, until)
+        if pid is not None and self._alive(id):
+            _signal(pid, signal.SIGINT)
+            while self._alive(id) and time.monotonic() < until:
                 time.sleep(0.05)
-            if self._alive(id, job):
-                _signal(job["pid"], signal.SIGKILL)
-                while self._alive(id, job):
+            if self._alive(id):
+                _signal(pid, signal.SIGKILL)
+                while self._alive(id):
                     time.sleep(0.02)
         outcome = self._folder / id / "outcome.json"
         if not outcome.exists():
@@ -248,42 +257,56 @@ class Trainings:
 
     def _launch(self, id_: str, job: dict[str, Any], data: Path, *, resume: bool) -> None:
         folder = self._folder / id_
-        # Written before as well: a crash behind the start leaves a training that is seen, if as interrupted.
-        write_file(folder / "job.json", json.dumps({**job, "pid": None, "started": None}))
-        words = self._command(data, self.runs / job["run"], folder, resume)
-        with (folder / "log.txt").open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603  # our own program; names come from our own listing
-                list(words), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._children[id_] = child
-        job |= {"pid": child.pid, "started": _started(child.pid)}
         write_file(folder / "job.json", json.dumps(job))
+        words = self._command(data, self.runs / job["run"], folder, resume)
+        # The process inherits the lock with the open file: there is no moment at which it runs without, even if we end.
+        with (folder / "log.txt").open("ab") as log, (folder / "lock").open("ab") as lock:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            self._children[id_] = subprocess.Popen(  # noqa: S603  # our own program; names come from our own listing
+                list(words), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                pass_fds=() if fcntl is None else [lock.fileno()],
+            )  # fmt: skip
 
     def _job(self, id_: str) -> dict[str, Any] | None:
         return _read_json(self._folder / id_ / "job.json") if _ID.fullmatch(id_) else None
 
-    def _alive(self, id_: str, job: dict[str, Any]) -> bool:
+    def _pid(self, id_: str, until: float) -> int | None:
+        """Of the process; None where it has ended. One that was only just started is waited for.
+
+        Raises:
+            SettingsError: it has not said it when the time is up.
+        """
+        if id_ in self._children:
+            return self._children[id_].pid
+        while (process := _read_json(self._folder / id_ / "process.json")) is None and self._alive(id_):
+            if time.monotonic() > until:
+                raise SettingsError("the training is only just beginning; cancel it a little later")
+            time.sleep(0.02)
+        return None if process is None else int(process["pid"])
+
+    def _alive(self, id_: str) -> bool:
         child = self._children.get(id_)
-        if child is not None and child.pid == job["pid"]:
-            return child.poll() is None
-        if job["pid"] is None:
-            return False
-        started = _started(job["pid"])
-        return started is not None and started == job["started"]
+        running = (
+            child is not None and child.poll() is None
+        )  # asked always: of one that has ended nothing shall be left
+        return running if fcntl is None else _is_held(self._folder / id_ / "lock")
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may ask at once
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _signal(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it ended by itself in between
         os.killpg(group, number)
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in the system's ticks: tells it from a later one of the same number."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

@@ -27,8 +27,8 @@ class Sample:
         label: `OK` or the name of a defect class.
         group: samples of one group (commutator, lot, part) never stand on two sides of a split.
         split: the side the data set itself names, or None where it names none.
-        mask: file with the defect's pixels, or what an annotation file draws, or None. For measurement
-            only: nothing that trains or chooses may read it.
+        mask: file with the defect's pixels, or what an annotation file or several mask files draw, or None. For
+            measurement only: nothing that trains or chooses may read it.
         mask_threshold: mask pixels above this grey value are defect (0 to 254); None: the one that suits
             the mask file (`ltcam_runtime.mask_values`).
     """
@@ -45,6 +45,13 @@ class Sample:
     def defective(self) -> bool:
         """Whether the image label says defect."""
         return self.label != OK
+
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """The files that hold nothing but its mask."""
+        if isinstance(self.mask, Path):
+            return (self.mask,)
+        return () if self.mask is None else self.mask.files
 
 
 @dataclass(frozen=True)

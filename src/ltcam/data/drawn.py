@@ -1,4 +1,4 @@
-"""Masks that an annotation file draws: polygons, run lengths, brush strokes.
+"""Masks that an annotation file draws: polygons, run lengths, brush strokes; and those that several files make up.
 
 They are drawn when they are asked for, and serve for measuring only, as every mask does.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltcam_runtime.errors import InputError
+from ltcam_runtime.mask_reading import read_mask
 
 
 class Shape(Protocol):
@@ -164,16 +165,45 @@ class _Bits:
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """One of several mask files of an image.
+
+    Attributes:
+        path: the file.
+        threshold: as for `ltcam_runtime.mask_reading.load_mask`.
+    """
+
+    path: Path
+    threshold: int | None = None
+
+    def draw(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """(height, width) bool.
+
+        Raises:
+            InputError: a mask that cannot be read.
+        """
+        marks = read_mask(self.path, threshold=self.threshold)
+        if marks.shape != size:
+            raise ValueError(f"the mask {self.path.name} is {marks.shape[0]} x {marks.shape[1]}")
+        return marks
+
+
+@dataclass(frozen=True)
 class DrawnMask:
     """The union of the shapes of one image.
 
     Attributes:
-        source: the annotation file, for messages.
+        source: the annotation file, or the folder of mask files, for messages.
         shapes: what was drawn.
     """
 
     source: Path
     shapes: tuple[Shape, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The mask files among the shapes."""
+        return tuple(shape.path for shape in self.shapes if isinstance(shape, MaskFile))
 
     def draw(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """(height, width) bool: the pixels of all shapes.

@@ -1,16 +1,18 @@
-"""KSDD, KSDD2, MVTec AD and Magnetic-Tile."""
+"""KSDD, KSDD2, MVTec AD, MVTec LOCO and Magnetic-Tile."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
 from ltcam.data.layouts import magnetic_tile, read_dataset
-from ltcam_runtime.errors import DataError
+from ltcam.data.truth import read_truth
+from ltcam_runtime.errors import DataError, InputError
 
 
 def test_ksdd_labels_groups_and_masks(paint: Paint, mark: Paint, tmp_path: Path) -> None:
@@ -102,6 +104,39 @@ def test_mvtec_in_other_words(paint: Paint, mark: Paint, tmp_path: Path) -> None
         ("Train/OK/000.PNG", OK, None, False),
     ]
     assert not dataset.files.left_out
+
+
+def test_mvtec_loco_unites_the_masks_of_an_image(paint: Paint, tmp_path: Path) -> None:
+    for name in ("train/good/000", "validation/good/000", "test/good/000", "test/logical_anomalies/000"):
+        paint(f"{name}.png", size=(48, 64))
+    for name in ("test/structural_anomalies/000", "test/structural_anomalies/001"):
+        paint(f"{name}.png", size=(48, 64))
+    truth = tmp_path / "ground_truth" / "logical_anomalies" / "000"
+    truth.mkdir(parents=True)
+    for number, value in enumerate((255, 3)):
+        marks = np.zeros((48, 64), np.uint8)
+        marks[10 * number : 10 * number + 5, 7:9] = value
+        Image.fromarray(marks).save(truth / f"{number:03d}.png")
+    other = tmp_path / "ground_truth" / "structural_anomalies" / "000" / "000.png"
+    other.parent.mkdir(parents=True)
+    Image.fromarray(np.full((64, 48), 255, np.uint8)).save(other)
+    dataset = read_dataset(tmp_path)
+    assert dataset.layout == "mvtec"
+    assert dataset.classes == (OK, "logical_anomalies", "structural_anomalies")
+    assert {s.split for s in dataset.samples} == {None}
+    assert (dataset.files.images, dataset.files.masks, dataset.files.left_out) == (6, 3, ())
+    samples = {s.id: s for s in dataset.samples}
+    united = read_truth(samples["test/logical_anomalies/000.png"], (48, 64))
+    assert united is not None
+    assert united.sum() == united[0:5, 7:9].sum() + united[10:15, 7:9].sum() == 20
+    assert samples["test/structural_anomalies/001.png"].mask is None
+    with pytest.raises(
+        InputError, match=r"structural_anomalies/000: the mask 000.png is 64 x 48; the image is 48 x 64"
+    ):
+        read_truth(samples["test/structural_anomalies/000.png"], (48, 64))
+    other.write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"structural_anomalies/000/000.png"):
+        read_truth(samples["test/structural_anomalies/000.png"], (48, 64))
 
 
 def test_folders_with_defects_in_train_are_not_mvtec(paint: Paint, tmp_path: Path) -> None:

@@ -180,9 +180,9 @@ def _files(tree: Tree, layout: Layout, dataset: Dataset) -> Files:
     """What became of every file of the folder."""
     images = {PurePosixPath(sample.id) for sample in dataset.samples} & tree.lookup
     masks = {
-        PurePosixPath(sample.mask.relative_to(tree.root).as_posix())
+        PurePosixPath(file.relative_to(tree.root).as_posix())
         for sample in dataset.samples
-        if isinstance(sample.mask, Path)
+        for file in sample.mask_files
     } & tree.lookup - images
     reasons = {entry.path: entry.reason for entry in dataset.files.left_out}
     lists = {PurePosixPath(manifest.FILE_NAME)} if layout.name == manifest.NAME else set()

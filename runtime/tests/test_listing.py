@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.listing import FURTHER, MASKS, Listing, list_images, unique_names
+from ltcam_runtime.listing import FURTHER, LINK, MASKS, Listing, list_images, unique_names
 from ltcam_runtime.searching import (
     CLOSED,
     HIDDEN,
@@ -153,12 +153,26 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     paint(tmp_path / "elsewhere" / "9.png")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "one.png").symlink_to(tmp_path / "elsewhere" / "9.png")
+    (folder / "inside.png").symlink_to(folder / "a" / "1.png")
     (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
+    (folder / "word").symlink_to(tmp_path / "elsewhere" / "9.png")
+    (folder / "self.png").symlink_to("self.png")
     found = list_images([str(folder)])
-    assert "one.png" in names(found)
-    assert found.failed == ((str(folder / "dangling.png"), LINK_OUTSIDE),)
-    assert counts(found)[LINKED_FOLDER] == 1
+    assert "inside.png" in names(found)
+    refused = tuple((str(folder / name), LINK) for name in ("dangling.png", "one.png", "self.png"))
+    assert found.failed == refused
+    assert counts(found)[LINKED_FOLDER] == counts(found)[LINK_OUTSIDE] == 1
     assert names(list_images([str(folder / "linked")])) == ["9.png"]  # if asked for
+    assert names(list_images([str(folder / "one.png")])) == ["one.png"]
+    assert list_images([f"{folder}/**/*.png"]).failed == refused
+    assert "inside.png" in names(list_images([f"{folder}/**/*.png"]))
+    assert list_images([f"{folder}/**/i*.png"]).failed == ()
+    for pattern, failed in (
+        ("[ido]*.png", refused[:2]), ("[di]*.png", refused[:1]),
+        ("linked*/*.png", ((str(folder / "linked" / "9.png"), LINK),)),
+    ):  # fmt: skip
+        looked_up = list_images([str(folder / "inside.png"), f"{folder}/{pattern}"])
+        assert (names(looked_up), looked_up.failed) == (["inside.png"], failed)
 
 
 def test_links_that_lead_in_circles(folder: Path) -> None:

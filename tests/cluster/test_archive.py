@@ -32,6 +32,7 @@ from ltcam.cluster.stores import LocalStore
 from ltcam.jobs.models import load_model
 from ltcam.runs.folder import scores_held_back
 from ltcam_runtime.errors import DataError, SettingsError
+from ltcam_runtime.listing import LINK
 
 
 def test_every_image_is_one_row_and_a_broken_one_says_why(judged: Path, run: Path, manifest: Path) -> None:
@@ -463,8 +464,10 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"a mask is no image to be judged")
     assert read_archive_manifest(str(tmp_path)).images == folder.images
     (tmp_path / "sub" / "gone.png").symlink_to("nowhere")
+    (tmp_path / "sub" / "out.png").symlink_to("/dev/null")
     more = read_archive_manifest(str(tmp_path))
-    assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png"]
+    assert [image.id for image in more.images] == ["a.png", "sub/b.JPG", "sub/gone.png", "sub/out.png"]
+    assert [image.fault for image in more.images] == ["", "", LINK, LINK]
     pq.write_table(pa.table({"file_path": ["a.png", "/abs/c.png", "s3://b/k.png"]}), tmp_path / "m.parquet")
     addresses = {image.address for image in read_archive_manifest(str(tmp_path / "m.parquet")).images}
     assert addresses == {str(tmp_path / "a.png"), "/abs/c.png", "s3://b/k.png"}

@@ -133,12 +133,12 @@ def test_a_file_whose_writer_pauses_is_no_bad_file(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_told_once_and_inspected_when_it_leads_somewhere(tmp_path: Path) -> None:
-    folder, out, target = tmp_path / "camera", tmp_path / "out", tmp_path / "elsewhere.png"
+    folder, out = tmp_path / "camera", tmp_path / "out"
     folder.mkdir()
-    (folder / "a.png").symlink_to(target)
+    (folder / "a.png").symlink_to(folder / ".store" / "1.png")
 
     def then(count: int) -> None:
-        put(*((folder, "b.png") if count == 1 else (tmp_path, target.name)))
+        put(*((folder, "b.png") if count == 1 else (folder / ".store", "1.png")))
 
     lines = run(folder, out, enough=3, then=then, looks=400)
     assert lines == [
@@ -148,6 +148,22 @@ def test_a_link_that_leads_nowhere_is_told_once_and_inspected_when_it_leads_some
     ]
     journal = [json.loads(line)["image"] for line in (out / JOURNAL).read_text().splitlines()]
     assert journal == ["b.png", "a.png"]
+
+
+def test_a_link_that_leads_out_of_the_folder_is_told_and_not_followed(tmp_path: Path) -> None:
+    folder, out = tmp_path / "camera", tmp_path / "out"
+    put(tmp_path, "elsewhere.png")
+    folder.mkdir()
+    (folder / "a.png").symlink_to(tmp_path / "elsewhere.png")
+
+    def then(_: int) -> None:
+        put(folder, "b.png")
+
+    lines = run(folder, out, enough=2, then=then, looks=400)
+    assert lines == [
+        {"image": "a.png", "error": "it is a link that leads out of the folder: copy the file"},
+        {"image": "b.png", "verdict": "ok"},
+    ]
 
 
 def test_a_file_without_permission_is_told_and_inspected_when_it_can_be_read(

@@ -27,12 +27,15 @@ from ltcam_runtime.searching import (
     LeftOut,
     is_image,
     is_table,
+    leads_out,
     search,
     why_no_image,
 )
 
 MASKS = "masks of other images"
 FURTHER = "files with several pages or frames, of which the first is inspected: save the others as files"
+
+LINK = "it is a link that leads out of the folder or to nothing: copy the file, or give the link by its name"
 
 _FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
@@ -82,9 +85,10 @@ def list_images(
 
     A folder gives all images below it, named by their path inside; a file is named by its own name; a table
     (.csv, .tsv, .txt) gives the images it lists; anything else is a pattern, in which `**` stands for any folders.
-    Named files are taken whatever their suffix, so that a wrong one is reported and not passed over. Links to files are
-    followed, links to folders are not: they may lead in circles. Masks (`sort_masks`) and results of ltcam are left
-    out.
+    Named files are taken whatever their suffix, so that a wrong one is reported and not passed over, and wherever a
+    link leads. In a folder, and where a pattern is looked up, links to files inside it are followed; those that leave
+    it failed, and links to folders are not followed: they may lead in circles. Masks (`sort_masks`) and results of
+    ltcam are left out.
 
     Args:
         inputs: as given by the user.
@@ -210,12 +214,12 @@ def _is_folder(path: Path) -> bool:
 
 def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PurePosixPath]:
     """Paths of the images below a folder, relative to it; what is none is noted."""
-    found = search(root, leave_out=out, links_may_leave=True)
+    found = search(root, leave_out=out)
     for entry in found.left_out:
         if entry.reason == RECORDS:
             continue
         if entry.reason in _FAILURES and (entry.reason == CLOSED or is_image(entry.path)):
-            notes.failed.append((str(root / entry.path), entry.reason))
+            notes.failed.append((str(root / entry.path), _of_one(entry.reason)))
         else:
             notes.add(root, entry.path, entry.reason)
     for path in found.files:
@@ -227,18 +231,33 @@ def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PureP
     return images
 
 
+def _of_one(reason: str) -> str:
+    return LINK if reason == LINK_OUTSIDE else reason
+
+
 def _matches(pattern: str, notes: _Notes) -> list[Path]:
-    """The files that a pattern fits, sorted."""
+    """The files that a pattern fits, sorted; what leaves the folder in which it is looked up is noted."""
     parts = Path(pattern).parts
-    if "**" not in parts:
-        return [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
-    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     base = Path(*parts[:fixed])
+    if "**" not in parts:
+        inside = base.resolve()
+        found = [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
+        outside = {path for path in found if leads_out(path, inside)}
+        notes.failed += [
+            (str(path), LINK) for path in found if path in outside and is_image(PurePosixPath(path.name))
+        ]
+        return [path for path in found if path not in outside]
     if not _is_folder(base):
         return []
-    found = search(base, links_may_leave=True)  # of files that the pattern does not fit nothing need be said
-    notes.failed += [(str(base / e.path), e.reason) for e in found.left_out if e.reason == CLOSED]
-    return [base / inside for inside in found.files if _fits(inside.parts, parts[fixed:])]
+    there = search(base)  # of files that the pattern does not fit nothing need be said
+    notes.failed += [
+        (str(base / entry.path), _of_one(entry.reason))
+        for entry in there.left_out
+        if entry.reason == CLOSED
+        or (entry.reason == LINK_OUTSIDE and is_image(entry.path) and _fits(entry.path.parts, parts[fixed:]))
+    ]
+    return [base / path for path in there.files if _fits(path.parts, parts[fixed:])]
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

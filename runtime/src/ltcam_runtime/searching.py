@@ -103,7 +103,7 @@ class Found:
         return tuple(path for path in self.files if is_image(path))
 
 
-def search(root: Path, *, leave_out: Path | None = None, links_may_leave: bool = False) -> Found:
+def search(root: Path, *, leave_out: Path | None = None) -> Found:
     """Find all files below a folder.
 
     Hidden files, what operating systems leave behind, and folders with results of ltcam are left out. A link
@@ -113,7 +113,6 @@ def search(root: Path, *, leave_out: Path | None = None, links_may_leave: bool =
     Args:
         root: the folder. Where it is a folder of results itself, that counts for nothing.
         leave_out: a folder whose files are results of ltcam, whatever it holds.
-        links_may_leave: whether links to files outside `root` are taken as files: where images are only looked at.
 
     Raises:
         DataError: the folder is missing, is no folder, or cannot be listed itself.
@@ -122,14 +121,26 @@ def search(root: Path, *, leave_out: Path | None = None, links_may_leave: bool =
         raise DataError(f"{root}: there is no such folder; check the path")
     if not root.is_dir():
         raise DataError(f"{root}: not a folder")
-    inside = None if links_may_leave else root.resolve()
-    walk = _Walk(root, inside, None if leave_out is None else leave_out.absolute())
+    walk = _Walk(root, None if leave_out is None else leave_out.absolute())
     walk.folder(root, "")
     return Found(
         root,
         tuple(sorted(walk.files)),
         tuple(sorted(walk.left_out, key=lambda entry: (entry.path, entry.reason))),
     )
+
+
+def leads_out(path: Path, inside: Path) -> bool:
+    """Whether a path leaves a folder, by a link in it or otherwise.
+
+    Args:
+        path: below the folder, as it is written.
+        inside: the folder, resolved.
+    """
+    try:
+        return not path.resolve().is_relative_to(inside)
+    except (OSError, RuntimeError):  # a link to itself: it leads nowhere, which is said when it is read
+        return False
 
 
 def is_image(path: PurePosixPath) -> bool:
@@ -165,8 +176,8 @@ def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
 class _Walk:
     """One walk below a root."""
 
-    def __init__(self, root: Path, inside: Path | None, leave_out: Path | None) -> None:
-        self.root, self.inside, self.leave_out = root, inside, leave_out
+    def __init__(self, root: Path, leave_out: Path | None) -> None:
+        self.root, self.inside, self.leave_out = root, root.resolve(), leave_out
         self.files: list[PurePosixPath] = []
         self.left_out: list[LeftOut] = []
 
@@ -219,9 +230,7 @@ class _Walk:
     def _reason_of_link(self, path: Path) -> str:
         if path.is_dir():
             return LINKED_FOLDER
-        if not path.is_file() or (self.inside is not None and not path.resolve().is_relative_to(self.inside)):
-            return LINK_OUTSIDE
-        return ""
+        return "" if path.is_file() and not leads_out(path, self.inside) else LINK_OUTSIDE
 
     def _leave_out(self, path: Path, reason: str) -> None:
         self.left_out.append(LeftOut(self._relative(path), reason))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, progress, say, warn
 from ltcam.cli.options import AsJson, MaskOptions, Overwrite, TrustChangedRun
 from ltcam_runtime.folders import write_file
 
@@ -115,7 +115,10 @@ def _files(inputs: Sequence[str]) -> tuple[Path, ...]:
         return ()
     from ltcam.jobs.predicting import find_inputs  # noqa: PLC0415
 
-    return tuple(path for _, path in find_inputs(inputs).files)
+    found = find_inputs(inputs)
+    for name, reason in found.failed:
+        warn(f"{name}: {reason}")
+    return tuple(path for _, path in found.files)
 
 
 def _verify(run: Path, file: Path, inputs: list[str], settings: ExportSettings) -> Verification:

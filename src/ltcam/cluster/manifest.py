@@ -118,8 +118,10 @@ def _folder(folder: Path) -> tuple[list[Listed], tuple[LeftOut, ...]]:
     for name, reason in found.failed:
         if reason == CLOSED:
             raise DataError(f"{name}: {reason}")
-    broken = [(Path(name).relative_to(folder).as_posix(), Path(name)) for name, _ in found.failed]
-    listed = [Listed(name, str(path.absolute())) for name, path in [*found.files, *broken]]
+    broken = [
+        Listed(Path(name).relative_to(folder).as_posix(), "", fault=reason) for name, reason in found.failed
+    ]
+    listed = [*(Listed(name, str(path.absolute())) for name, path in found.files), *broken]
     return listed, found.left_out
 
 

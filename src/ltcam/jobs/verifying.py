@@ -44,7 +44,8 @@ def verify(
     Raises:
         LtcamError: a run, file or inputs that cannot be used.
     """
-    files = find_inputs(inputs).files
+    listing = find_inputs(inputs)
+    files = listing.files
     openers: dict[str, Callable[[], AnyInspector]] = {"torch": lambda: _trained(run, settings)}
     openers |= {name: partial(_exported, file, name) for name in _engines(file)}
     before = resident_memory()
@@ -74,7 +75,9 @@ def verify(
     if len(failed) == len(files):
         raise DataError(f"none of the {len(files)} images could be read; {failed[0][0]}: {failed[0][1]}")
     results = tuple(sums[name].result(name, memory[name]) for name in inspectors)
-    return Verification(run.resolve().name, file.name, len(files) - len(failed), tuple(failed), results)
+    return Verification(
+        run.resolve().name, file.name, len(files) - len(failed), (*listing.failed, *failed), results
+    )
 
 
 def _engines(file: Path) -> Iterable[EngineName]:

@@ -6,9 +6,8 @@ runtime, with other code before and behind the network. What differs is refused 
 Networks have kinks: where a value that decides on a gradient is zero up to rounding, another order of additions takes
 the other side, and a heatmap changes in a corner, by a thousandth of its range or so: torch against itself in float64
 does the same. So heatmaps must agree on average; probabilities, which have no kinks, to the last digit; verdicts
-always; masks but for a few pixels. Weights of float16 or of 8 bits are other weights: of eight small runs, float16
-changed probabilities by up to 0.011, heatmaps by up to 0.019 of their range on average, and left masks an IoU of 0.93;
-the limits lie above that. A wrong operator, weight, setting or input changes one of these by far more.
+always; masks but for a few pixels. Weights of float16 or of 8 bits are other weights, and have wider limits. These are
+set, not measured: what an operator, weight, setting or input that is wrong changes is meant to lie far above them.
 """
 
 from __future__ import annotations

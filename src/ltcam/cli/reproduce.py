@@ -178,9 +178,7 @@ def reproduce(
     given = trained.at_hand
     at_hand = job.AtHand(given.data, given.layout, given.run, tuple(given.fold_run or ()))
     with progress("reproducing") as bar:
-        listener = Listener(
-            say=say, warn=warn, planned=print_concerns, begun=bar.begin, progress=bar
-        )
+        listener = Listener(say=say, warn=warn, planned=print_concerns, begun=bar.begin, progress=bar)
         execution = written.execution(listener, machine.device, resume=machine.resume)
         found = job.reproduce(at_hand, written.out, plan, execution)
     if written.as_json:

@@ -220,28 +220,36 @@ def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
 
 _MONTH = "(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]*"
 _YEAR_FIRST = (
-    re.compile(r"\d{4}([-/.])(\d{1,2})\1(\d{1,2})(?!\d)"),
+    re.compile(r"\d{4}([-/.:])(\d{1,2})\1(\d{1,2})(?!\d)"),
     re.compile(r"(?:19|20)\d\d()(\d\d)(\d\d)(?=(?:\d{4}|\d{6})?(?!\d))"),
 )
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(?:\d{4}|\d\d)(?!\d)")
+_CLOCK = re.compile(r"(?:[01]?\d|2[0-3])\.[0-5]\d\.[0-5]\d(?!\d)(?![ ,;_T]+\d{1,2}[.:]\d\d)")
+"""Hours, minutes and seconds with dots between them. In front of another clock time they are a day."""
 _WITH_MONTH = re.compile(
     rf"(?:[a-z]{{2,9}}\.?,? +)?(\d{{1,2}}\.?[ -]{_MONTH}\.?[ -]\d{{4}}|{_MONTH}\.? \d{{1,2}},? \d{{4}})(?!\d)",
     re.IGNORECASE,
 )
+_CTIME = re.compile(
+    rf"[a-z]{{3}} ({_MONTH}) +(\d{{1,2}}) [\d:]+ (?:[a-z]+ )?(\d{{4}})(?!\d)", re.IGNORECASE
+)  # of C's function and of the command `date`: the year stands behind the hours
 
 
 def day_of(time: str) -> str:
-    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`; or ""."""
+    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`; or "".
+
+    Of three numbers with dots that may be a time of day (`8.10.15`) no day is made.
+    """
     text = time.strip()
     for pattern in _YEAR_FIRST:
         if (found := pattern.match(text)) and _may_be_month_and_day(found[2], found[3]):
             return found[0]
-    if (found := _YEAR_LAST.match(text)) and (
-        _may_be_month_and_day(found[1], found[3]) or _may_be_month_and_day(found[3], found[1])
-    ):
-        return found[0]
-    named = _WITH_MONTH.match(text)
-    return named[1] if named else ""
+    last = None if _CLOCK.match(text) else _YEAR_LAST.match(text)
+    if last and (_may_be_month_and_day(last[1], last[3]) or _may_be_month_and_day(last[3], last[1])):
+        return last[0]
+    if named := _WITH_MONTH.match(text):
+        return named[1]
+    return " ".join(named.groups()) if (named := _CTIME.match(text)) else ""
 
 
 def _may_be_month_and_day(month: str, day: str) -> bool:

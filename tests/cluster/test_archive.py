@@ -301,6 +301,27 @@ def test_drift_says_which_times_hold_no_date(run: Path, manifest: Path, tmp_path
     assert words in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("groups", "undated", "said", "row"),
+    [
+        ([("", "")], 0, True, "All its images stand in one row."),
+        ([("", "L1"), ("", "L2")], 0, True, "A row is all that is of a line."),
+        ([("", "")], 1, False, ""),
+        ([("", ""), ("", "L2")], 1, False, ""),
+        ([("", ""), ("2026-01-01", "")], 0, False, ""),
+        ([], 0, False, ""),
+    ],
+)
+def test_a_page_says_that_there_are_no_days_where_there_are_none(
+    groups: list[tuple[str, str]], undated: int, said: bool, row: str
+) -> None:
+    made = tuple(reading.DriftGroup(day, line, 1, (1,), 0.0) for day, line in groups)
+    page = drift_page(reading.Drift((0, 1), made, undated, "8:00" if undated else ""), [0.5], "x")
+    assert ("The archive knows no days" in page) == said
+    assert row in page
+    assert ("All its images stand in one row" in page) == (row[:3] == "All")
+
+
 def test_a_group_without_day_and_line_is_all_only_where_it_is() -> None:
     nothing, something = (
         reading.DriftGroup(day, line, 1, (1,), 0.0) for day, line in (("", ""), ("2026-01-01", "L1"))
@@ -412,7 +433,7 @@ def test_a_row_that_names_no_image_stops_no_other(run: Path, tmp_path: Path) -> 
     assert done.exit_code == 1, done.stderr
     assert "failed: B: row 3 has no path" in done.stderr
     assert "failed: row 5: row 5 has no path" in done.stderr
-    assert "failed: row 6: row 6: 5 values for 3 columns" in done.stderr
+    assert "failed: E: row 6: 5 values for 3 columns" in done.stderr
     assert json.loads(done.stdout)["failed"] == 4
     with reading.opened(str(out)) as connection:
         failed = reading.query(connection, "error is not null order by id")
@@ -420,9 +441,9 @@ def test_a_row_that_names_no_image_stops_no_other(run: Path, tmp_path: Path) -> 
     assert [row["id"] for row in judged] == ["A"]
     assert [(row["id"], row["line"]) for row in failed] == [
         ("B", "1"),
+        ("E", "1"),
         ("F", "1"),
         ("row 5", "2"),
-        ("row 6", ""),
     ]
     assert "row 3 has no path" in hits_page(failed, "", "")
 
@@ -434,6 +455,49 @@ def test_a_row_of_parquet_that_names_no_image_stops_no_other(tmp_path: Path) -> 
     assert [(image.id, image.fault) for image in images] == [
         ("B", ""), ("a.png", ""), ("row 2", "row 2 has no path"),
     ]  # fmt: skip
+
+
+def test_a_row_with_too_many_values_keeps_those_that_fit(tmp_path: Path) -> None:
+    rows = "path,time,line,id\na.png,8:00,L1,A\nb.png,8:01,L2,B,x\nc.png,8:02,L3,,x\n"
+    (tmp_path / "m.csv").write_text(rows)
+    found = read_archive_manifest(str(tmp_path / "m.csv")).images
+    assert [(image.id, image.address, image.time, image.line) for image in found if image.fault] == [
+        ("B", "", "8:01", "L2"), ("row 4", "", "8:02", "L3"),
+    ]  # fmt: skip
+
+
+def test_a_link_that_was_refused_is_no_picture_of_a_page(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for file in (folder / "a.png", tmp_path / "elsewhere.png"):
+        assert cv2.imwrite(str(file), np.zeros((40, 48, 3), np.uint8))
+    (folder / "out.png").symlink_to(tmp_path / "elsewhere.png")
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    archive(run, str(folder), new, ArchiveSettings(here))
+    (folder / "out.png").unlink()
+    (tmp_path / "elsewhere.png").rename(folder / "out.png")
+    archive(run, str(folder), old, ArchiveSettings(here))
+    (folder / "out.png").rename(tmp_path / "elsewhere.png")
+    (folder / "out.png").symlink_to(tmp_path / "elsewhere.png")
+    with reading.opened(old) as before, reading.opened(new) as after:
+        rows = reading.query(after, "true order by id")
+        changed = reading.differences(before, after)
+    assert [(row["address"], bool(row["error"])) for row in rows] == [
+        (f"{folder}/a.png", False), (f"{folder}/out.png", True),
+    ]  # fmt: skip
+    assert hits_page(rows, "", "").count("data:image") == 1
+    assert [row.id for row in changed.rows] == ["out.png"]
+    assert "data:image" not in differences_page(changed, "", "")
+
+
+def test_the_hash_of_a_folder_with_a_dangling_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    found = read_archive_manifest(str(tmp_path))
+    assert [image.address for image in found.images] == [f"{tmp_path}/a.png", f"{tmp_path}/gone.png"]
+    rows = "".join(f"('{name}', '{tmp_path}/{name}', '', '')\n" for name in ("a.png", "gone.png"))
+    text = f"ltcam archive manifest 1\n{rows}"
+    assert found.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_hash_of_a_manifest_without_faults_stays(tmp_path: Path) -> None:

@@ -28,10 +28,10 @@ class Listed:
 
     Attributes:
         id: unique in the archive; its path where no other is given.
-        address: absolute path or URL of the image.
+        address: absolute path or URL of the image, or "" where its row names none.
         time: when it was taken, as the manifest says it, or "".
         line: which line it was taken at, or "".
-        fault: why its row names no image, or "".
+        fault: why it cannot be judged, which its row or its folder shows already, or "".
     """
 
     id: str
@@ -57,11 +57,11 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Of ids, addresses, times, lines and faults."""
+        """Of ids, addresses, times and lines, and of the faults of rows without an address."""
         digest = hashlib.sha256(b"ltcam archive manifest 1\n")
         for image in self.images:
             row = (image.id, image.address, image.time, image.line)
-            text = repr((*row, image.fault) if image.fault else row)
+            text = repr(row if image.address else (*row, image.fault))
             digest.update(text.encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
@@ -80,7 +80,8 @@ def read_archive_manifest(source: str) -> Manifest:
             manifest's folder, or absolute, or URLs.
 
     Returns:
-        Every row. One that names no image is among them with its fault, and is `row N` where it has no id.
+        Every row. One that names no image, or holds too many values, is among them with its fault and what else of it
+        fits the columns, and is `row N` where it has no id.
 
     Raises:
         DataError: it cannot be read, names no image, or an id stands in two rows.
@@ -119,7 +120,8 @@ def _folder(folder: Path) -> tuple[list[Listed], tuple[LeftOut, ...]]:
         if reason == CLOSED:
             raise DataError(f"{name}: {reason}")
     broken = [
-        Listed(Path(name).relative_to(folder).as_posix(), "", fault=reason) for name, reason in found.failed
+        Listed(Path(name).relative_to(folder).as_posix(), str(Path(name).absolute()), fault=reason)
+        for name, reason in found.failed
     ]
     listed = [*(Listed(name, str(path.absolute())) for name, path in found.files), *broken]
     return listed, found.left_out
@@ -173,7 +175,10 @@ def _csv(source: str) -> list[Listed]:
         try:
             images.append(_listed(source, row[0], cells_by_column(row, columns, source)))
         except DataError as error:  # of this row alone
-            images.append(Listed(f"row {row[0]}", "", fault=str(error).removeprefix(f"{source}: ")))
+            number, cells = row
+            fitting = cells_by_column((number, cells[: len(columns)]), columns, source)
+            fault = str(error).removeprefix(f"{source}: ")
+            images.append(Listed(_id_of(number, fitting), "", *_rest_of(fitting), fault=fault))
     return images
 
 
@@ -187,10 +192,17 @@ def _columns(header: Sequence[str], source: str) -> list[str]:
 def _listed(source: str, number: int, row: Mapping[str, str]) -> Listed:
     """What a row names; its number is that of the line in a CSV file, and counts from 1 in Parquet."""
     path = row.get(_PATH, "")
-    rest = (row.get("time", ""), row.get("line", ""))
     if not path:
-        return Listed(row.get(_ID) or f"row {number}", "", *rest, fault=f"row {number} has no path")
-    return Listed(row.get(_ID) or path, _address(source, path), *rest)
+        return Listed(_id_of(number, row), "", *_rest_of(row), fault=f"row {number} has no path")
+    return Listed(row.get(_ID) or path, _address(source, path), *_rest_of(row))
+
+
+def _id_of(number: int, row: Mapping[str, str]) -> str:
+    return row.get(_ID) or f"row {number}"
+
+
+def _rest_of(row: Mapping[str, str]) -> tuple[str, str]:
+    return row.get("time", ""), row.get("line", "")
 
 
 def _address(source: str, path: str) -> str:

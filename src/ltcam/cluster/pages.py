@@ -146,14 +146,16 @@ def _thumbnail(
     masks: Sequence[tuple[str | None, tuple[int, int, int]]],
     white: int | None,
 ) -> str:
-    """A picture with outlines as `data:` address; "" where the image cannot be had any more.
+    """A picture with outlines as `data:` address; "" where the image cannot be had any more, or could not be judged.
 
     Args:
-        address: of the image.
+        address: of the image. What could not be judged is not looked at: it may be a link that was refused.
         judged: its (height, width) when it was judged; of another size it is another image, and has no outlines.
         masks: each with its colour.
         white: of 16-bit images, as for `ltcam_runtime.images.read_image`.
     """
+    if None in judged:
+        return ""
     try:
         image = read_address(address, white)
     except InputError:

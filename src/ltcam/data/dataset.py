@@ -53,6 +53,11 @@ class Sample:
             return (self.mask,)
         return () if self.mask is None else self.mask.files
 
+    def with_mask_threshold(self, threshold: int) -> Sample:
+        """The same sample whose mask files, one or several, are read with a threshold."""
+        mask = self.mask.with_threshold(threshold) if isinstance(self.mask, DrawnMask) else self.mask
+        return replace(self, mask=mask, mask_threshold=threshold)
+
 
 @dataclass(frozen=True)
 class Files:

@@ -6,7 +6,7 @@ They are drawn when they are asked for, and serve for measuring only, as every m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -204,6 +204,11 @@ class DrawnMask:
     def files(self) -> tuple[Path, ...]:
         """The mask files among the shapes."""
         return tuple(shape.path for shape in self.shapes if isinstance(shape, MaskFile))
+
+    def with_threshold(self, threshold: int) -> DrawnMask:
+        """The same, with the mask files among the shapes read with a threshold."""
+        shapes = (replace(s, threshold=threshold) if isinstance(s, MaskFile) else s for s in self.shapes)
+        return replace(self, shapes=tuple(shapes))
 
     def draw(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """(height, width) bool: the pixels of all shapes.

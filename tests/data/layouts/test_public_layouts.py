@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.conftest import Paint
 
 from ltcam.data.dataset import OK
-from ltcam.data.layouts import magnetic_tile, read_dataset
+from ltcam.data.layouts import Reading, magnetic_tile, read_dataset
 from ltcam.data.truth import read_truth
 from ltcam_runtime.errors import DataError, InputError
 
@@ -137,6 +137,23 @@ def test_mvtec_loco_unites_the_masks_of_an_image(paint: Paint, tmp_path: Path) -
     other.write_bytes(b"broken")
     with pytest.raises(InputError, match=r"structural_anomalies/000/000.png"):
         read_truth(samples["test/structural_anomalies/000.png"], (48, 64))
+
+
+def test_a_threshold_for_masks_counts_for_each_mask_of_an_image(paint: Paint, tmp_path: Path) -> None:
+    for name in ("train/good/000", "test/good/000", "test/logical_anomalies/000"):
+        paint(f"{name}.png", size=(48, 64))
+    truth = tmp_path / "ground_truth" / "logical_anomalies" / "000"
+    truth.mkdir(parents=True)
+    for number, value in enumerate((200, 100)):
+        marks = np.zeros((48, 64), np.uint8)
+        marks[10 * number, 7:9] = value
+        Image.fromarray(marks).save(truth / f"{number:03d}.png")
+    for threshold, count in ((None, 4), (0, 4), (150, 2), (220, 0)):
+        dataset = read_dataset(tmp_path, reading=Reading(mask_threshold=threshold))
+        sample = next(s for s in dataset.samples if s.id == "test/logical_anomalies/000.png")
+        marked = read_truth(sample, (48, 64))
+        assert marked is not None
+        assert marked.sum() == count
 
 
 def test_folders_with_defects_in_train_are_not_mvtec(paint: Paint, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def read_dataset(
             _check_folders_agree(tree, dataset)
     if reading.mask_threshold is not None:
         threshold = reading.mask_threshold
-        dataset = dataset.with_samples(tuple(replace(s, mask_threshold=threshold) for s in dataset.samples))
+        dataset = dataset.with_samples(tuple(s.with_mask_threshold(threshold) for s in dataset.samples))
     if reading.group_by is not None:
         dataset = grouped_by(dataset, reading.group_by)
     if not one_class:

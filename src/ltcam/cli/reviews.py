@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, say
+from ltcam.cli.console import DONE, SOME_FAILED, command, print_json, say, warn
 from ltcam.cli.history import KeptHistory
 from ltcam.cli.options import AsJson
 
@@ -49,6 +49,8 @@ def import_(
     )
     if done.without_image:
         say(f"{len(done.without_image)} reviewed images are not kept any more and were left out")
+    for name, reason in done.masks_left_out:
+        warn(f"the mask of {name} is left out: {reason}")
     if as_json:
         print_json(
             {
@@ -57,6 +59,7 @@ def import_(
                 "corrected": [list(item) for item in done.corrected],
                 "agreed": done.agreed,
                 "without_image": list(done.without_image),
+                "masks_left_out": [{"image": name, "reason": reason} for name, reason in done.masks_left_out],
             }
         )
-    return SOME_FAILED if done.without_image else DONE
+    return SOME_FAILED if done.without_image or done.masks_left_out else DONE

@@ -6,11 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ltcam.data.dataset import OK, Dataset, Sample
+from ltcam.data.drawn import DrawnMask, MaskFile
 from ltcam.data.fingerprint import content_hashes
-from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.encoding import encoded
+from ltcam_runtime.errors import DataError, InputError, OutputError
 from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import write_file
+from ltcam_runtime.image_headers import image_size
 from ltcam_runtime.results import Decision
 from ltcam_runtime.writers.csv import csv_text
 
@@ -70,6 +75,7 @@ class Imported:
         corrected: (id of the sample, old label, new label).
         agreed: images of the data set whose label the review confirms.
         without_image: ids of inspections whose image the retention has removed.
+        masks_left_out: (id of the sample, reason) of masks that cannot be drawn, which the manifest lacks.
     """
 
     manifest: Path
@@ -77,6 +83,7 @@ class Imported:
     corrected: tuple[tuple[str, str, str], ...]
     agreed: int
     without_image: tuple[str, ...]
+    masks_left_out: tuple[tuple[str, str], ...] = ()
 
 
 def import_reviews(
@@ -86,7 +93,8 @@ def import_reviews(
 
     Nothing of the data set itself is changed. Images are told by their bytes: one that the data set holds gets the
     reviewed label, any other is copied into `reviewed/`. Painted masks become masks for measuring; no training sees
-    them. Samples that stood on a side of a split stay there; new ones are on the training side where the data set
+    them. Masks that several files or an annotation file draw are written into `reviewed/masks/`, one file an image: a
+    manifest names one file. Samples that stood on a side of a split stay there; new ones are on the training side where the data set
     names sides, and in a group of their lot.
 
     Args:
@@ -123,8 +131,15 @@ def import_reviews(
             added += 1
     if not (added or agreed or corrected or without):
         raise DataError("nothing was reviewed yet; say what you think of inspections in the studio first")
-    write_file(manifest, _manifest(root, samples.values()))
-    return Imported(manifest, added, tuple(corrected), agreed, tuple(without))
+    listed, left_out = [], []
+    for _, sample in sorted(samples.items()):
+        try:
+            listed.append(_with_one_file(sample, root))
+        except InputError as error:
+            left_out.append((sample.id, str(error)))
+            listed.append(replace(sample, mask=None, mask_threshold=None))
+    write_file(manifest, _manifest(root, listed))
+    return Imported(manifest, added, tuple(corrected), agreed, tuple(without), tuple(left_out))
 
 
 def suffix_of(start: bytes) -> str:
@@ -152,6 +167,23 @@ def _with_mask(sample: Sample, item: ReviewedImage, root: Path) -> Sample:
     return replace(sample, mask=target, mask_threshold=0)
 
 
+def _with_one_file(sample: Sample, root: Path) -> Sample:
+    """The sample with its mask in one file, which is written where several files or drawings make it up.
+
+    Raises:
+        InputError: a mask that cannot be drawn.
+    """
+    if not isinstance(sample.mask, DrawnMask):
+        return sample
+    first, *others = sample.mask.shapes
+    if isinstance(first, MaskFile) and not others:
+        return replace(sample, mask=first.path, mask_threshold=first.threshold)
+    marks = sample.mask.draw(image_size(sample.path))
+    target = root / REVIEWED / "masks" / f"{sample.id}.png"  # ids differ in their suffixes alone, too
+    write_file(target, encoded(".png", marks.astype(np.uint8) * 255), durable=False)
+    return replace(sample, mask=target, mask_threshold=0)
+
+
 def _copy(source: Path, target: Path) -> None:
     try:
         content = source.read_bytes()
@@ -161,10 +193,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _manifest(root: Path, samples: Iterable[Sample]) -> str:
-    rows = [("path", "label", "split", "mask", "group")]
-    for sample in sorted(samples, key=lambda sample: sample.id):
-        # A mask that stands as a drawing in an annotation file stays there: a manifest names files only.
+    rows = [("path", "label", "split", "mask", "group", "mask_threshold")]
+    for sample in samples:
         mask = sample.mask.relative_to(root).as_posix() if isinstance(sample.mask, Path) else ""
         path = sample.path.relative_to(root).as_posix()
-        rows.append((path, sample.label, sample.split or "", mask, sample.group))
+        threshold = "" if sample.mask_threshold is None else str(sample.mask_threshold)
+        rows.append((path, sample.label, sample.split or "", mask, sample.group, threshold))
     return csv_text(rows, guarded=False)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ltcam_runtime.errors import DataError
-from ltcam_runtime.listing import FURTHER, LINK, MASKS, Listing, list_images, unique_names
+from ltcam_runtime.listing import FURTHER, MASKS, Listing, list_images, unique_names
 from ltcam_runtime.searching import (
     CLOSED,
     HIDDEN,
+    LINK,
     LINK_OUTSIDE,
     LINKED_FOLDER,
     NO_IMAGE,
@@ -157,6 +158,7 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     (folder / "dangling.png").symlink_to(tmp_path / "gone.png")
     (folder / "word").symlink_to(tmp_path / "elsewhere" / "9.png")
     (folder / "self.png").symlink_to("self.png")
+    assert LINK == "it is a link that leads out of the folder or to nothing: copy the file"
     found = list_images([str(folder)])
     assert "inside.png" in names(found)
     refused = tuple((str(folder / name), LINK) for name in ("dangling.png", "one.png", "self.png"))
@@ -173,6 +175,18 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     ):  # fmt: skip
         looked_up = list_images([str(folder / "inside.png"), f"{folder}/{pattern}"])
         assert (names(looked_up), looked_up.failed) == (["inside.png"], failed)
+
+
+def test_that_a_link_can_be_given_by_its_name_is_said_where_it_can(folder: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "9.png")
+    (folder / "one.png").symlink_to(tmp_path / "9.png")
+    for text in (str(folder), f"{folder}/**/*.png", f"{folder}/*.png"):
+        inputs = [str(folder / "a"), text]
+        assert list_images(inputs).failed == ((str(folder / "one.png"), LINK),)
+        said = f"{LINK}, or give the link by its name"
+        assert list_images(inputs, by_name=True).failed == ((str(folder / "one.png"), said),)
+    with pytest.raises(DataError, match=r"one\.png: .*copy the file, or give the link by its name"):
+        list_images([f"{folder}/*.png"], by_name=True)
 
 
 def test_links_that_lead_in_circles(folder: Path) -> None:

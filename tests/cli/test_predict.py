@@ -19,6 +19,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.cli.conftest import CommandLine, left_in
 
+from ltcam_runtime.searching import LINK
+
 Call = Callable[..., Any]
 ALL = ("--verdict-threshold", "0")  # every image is a defect, so that every mask has something in it
 
@@ -318,6 +320,18 @@ def test_nothing_to_inspect(ltcam: Call, trained: Path, zoo: Any, tmp_path: Path
     assert said in result.err
     assert "Traceback" not in result.err
     assert left_in(tmp_path) == ["empty"]
+
+
+def test_a_link_that_leads_out_can_be_given_by_its_name(
+    ltcam: Call, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "in" / "a.png"
+    link.parent.mkdir()
+    link.symlink_to((data / "hole" / "00.png").absolute())
+    refused = ltcam("predict", trained, link.parent, "--out", tmp_path / "out")
+    assert refused.code == 2
+    assert f"{LINK}, or give the link by its name" in " ".join(refused.err.split())
+    assert ltcam("predict", trained, link, "--out", tmp_path / "out").code == 0
 
 
 def test_where_all_inputs_fail_nothing_is_written(

@@ -32,7 +32,7 @@ from ltcam.cluster.stores import LocalStore
 from ltcam.jobs.models import load_model
 from ltcam.runs.folder import scores_held_back
 from ltcam_runtime.errors import DataError, SettingsError
-from ltcam_runtime.listing import LINK
+from ltcam_runtime.searching import LINK
 
 
 def test_every_image_is_one_row_and_a_broken_one_says_why(judged: Path, run: Path, manifest: Path) -> None:

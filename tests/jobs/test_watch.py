@@ -13,6 +13,7 @@ import pytest
 
 from ltcam.jobs.watch import JOURNAL, Arrived, InspectsFile, Pace, Watched, files_of, opened_journal, watch
 from ltcam_runtime.errors import DataError, InputError, OutputError
+from ltcam_runtime.searching import LINK
 
 
 def inspect(arrived: Arrived) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_a_link_that_leads_out_of_the_folder_is_told_and_not_followed(tmp_path: 
 
     lines = run(folder, out, enough=2, then=then, looks=400)
     assert lines == [
-        {"image": "a.png", "error": "it is a link that leads out of the folder: copy the file"},
+        {"image": "a.png", "error": LINK},
         {"image": "b.png", "verdict": "ok"},
     ]
 

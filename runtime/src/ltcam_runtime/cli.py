@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
         inspector = Inspector.load(options.file, engine=engine, check=not options.no_check)
         return inspector.overridden(overrides).opened(options.file, options.inputs)
 
-    listing = list_images(options.inputs, out=options.out)
+    listing = list_images(options.inputs, out=options.out, by_name=True)
     summary = write_predictions(listing, options.out, load, wanted, _progress())
     for sentence in summary.sentences():
         _say(in_options(sentence, vars(options)))

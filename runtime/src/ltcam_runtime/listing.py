@@ -21,6 +21,7 @@ from ltcam_runtime.images import IMAGE_SUFFIXES
 from ltcam_runtime.mask_files import sort_masks
 from ltcam_runtime.searching import (
     CLOSED,
+    LINK,
     LINK_OUTSIDE,
     NOT_REGULAR,
     RECORDS,
@@ -34,8 +35,6 @@ from ltcam_runtime.searching import (
 
 MASKS = "masks of other images"
 FURTHER = "files with several pages or frames, of which the first is inspected: save the others as files"
-
-LINK = "it is a link that leads out of the folder or to nothing: copy the file, or give the link by its name"
 
 _FAILURES = frozenset({CLOSED, LINK_OUTSIDE, NOT_REGULAR})  # where there may be images, or should be one
 
@@ -80,6 +79,7 @@ def list_images(
     out: Path | None = None,
     table: Callable[[Path], Iterable[tuple[str, Path]]] | None = None,
     refuse: Callable[[Path], None] = lambda _folder: None,
+    by_name: bool = False,
 ) -> Listing:
     """Names and paths of the images that inputs stand for, each file once.
 
@@ -95,12 +95,13 @@ def list_images(
         out: folder that holds no inputs: earlier results that lie among the images.
         table: reads a table; None: there are no such inputs.
         refuse: called with every folder given; raises where that cannot be meant.
+        by_name: whether a link may be given itself instead, which is then said of those that failed.
 
     Raises:
         DataError: no input with any image; an empty one, as of a variable of the shell that is not set.
     """
     paths: dict[Path, str] = {}
-    notes = _Notes()
+    notes = _Notes(f"{LINK}, or give the link by its name" if by_name else LINK)
     for text in inputs:
         if not text:
             raise DataError('an input is empty (""); give a file, a folder, a manifest or a pattern')
@@ -154,13 +155,21 @@ def _ends(name: str, path: Path) -> list[tuple[str, ...]]:
 
 @dataclass
 class _Notes:
-    """What was seen on the way."""
+    """What was seen on the way.
 
+    Attributes:
+        link: what is said of a link that failed.
+    """
+
+    link: str
     failed: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
     def add(self, root: Path, path: PurePosixPath, reason: str) -> None:
         self.left_out.append(LeftOut(PurePosixPath((root / path).as_posix()), reason))
+
+    def of_one(self, reason: str) -> str:
+        return self.link if reason == LINK_OUTSIDE else reason
 
 
 def _by_path(entry: LeftOut) -> tuple[PurePosixPath, str]:
@@ -219,7 +228,7 @@ def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PureP
         if entry.reason == RECORDS:
             continue
         if entry.reason in _FAILURES and (entry.reason == CLOSED or is_image(entry.path)):
-            notes.failed.append((str(root / entry.path), _of_one(entry.reason)))
+            notes.failed.append((str(root / entry.path), notes.of_one(entry.reason)))
         else:
             notes.add(root, entry.path, entry.reason)
     for path in found.files:
@@ -229,10 +238,6 @@ def _images_below(root: Path, notes: _Notes, out: Path | None) -> Sequence[PureP
     for path in sorted(set(found.images) - set(images)):
         notes.add(root, path, MASKS)
     return images
-
-
-def _of_one(reason: str) -> str:
-    return LINK if reason == LINK_OUTSIDE else reason
 
 
 def _matches(pattern: str, notes: _Notes) -> list[Path]:
@@ -245,14 +250,16 @@ def _matches(pattern: str, notes: _Notes) -> list[Path]:
         found = [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
         outside = {path for path in found if leads_out(path, inside)}
         notes.failed += [
-            (str(path), LINK) for path in found if path in outside and is_image(PurePosixPath(path.name))
+            (str(path), notes.link)
+            for path in found
+            if path in outside and is_image(PurePosixPath(path.name))
         ]
         return [path for path in found if path not in outside]
     if not _is_folder(base):
         return []
     there = search(base)  # of files that the pattern does not fit nothing need be said
     notes.failed += [
-        (str(base / entry.path), _of_one(entry.reason))
+        (str(base / entry.path), notes.of_one(entry.reason))
         for entry in there.left_out
         if entry.reason == CLOSED
         or (entry.reason == LINK_OUTSIDE and is_image(entry.path) and _fits(entry.path.parts, parts[fixed:]))

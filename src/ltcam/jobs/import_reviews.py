@@ -94,8 +94,8 @@ def import_reviews(
     Nothing of the data set itself is changed. Images are told by their bytes: one that the data set holds gets the
     reviewed label, any other is copied into `reviewed/`. Painted masks become masks for measuring; no training sees
     them. Masks that several files or an annotation file draw are written into `reviewed/masks/`, one file an image: a
-    manifest names one file. Samples that stood on a side of a split stay there; new ones are on the training side where the data set
-    names sides, and in a group of their lot.
+    manifest names one file. Samples that stood on a side of a split stay there; new ones are on the training side where
+    the data set names sides, and in a group of their lot.
 
     Args:
         reviewed: the latest review of each inspection.

@@ -72,21 +72,24 @@ def predict(
         return Opened(inspector, said, subtitle_of(f"Run: {model.resolve().name}", given))
 
     execution.listener.begun("inspecting")
-    return write_predictions(find_inputs(given, out), out, load, wanted, execution.listener.progress)
+    return write_predictions(
+        find_inputs(given, out, by_name=True), out, load, wanted, execution.listener.progress
+    )
 
 
-def find_inputs(inputs: Sequence[str], out: Path | None = None) -> Listing:
+def find_inputs(inputs: Sequence[str], out: Path | None = None, *, by_name: bool = False) -> Listing:
     """The images that inputs stand for: files, folders, patterns and manifests.
 
     Args:
         inputs: as given by the user.
         out: folder that holds no inputs: earlier results that lie among the images.
+        by_name: as for `ltcam_runtime.listing.list_images`.
 
     Raises:
         DataError: an input without any image.
         RunError: a run folder.
     """
-    return list_images(inputs, out=out, table=listed_images, refuse=_refuse_run)
+    return list_images(inputs, out=out, table=listed_images, refuse=_refuse_run, by_name=by_name)
 
 
 def _refuse_run(folder: Path) -> None:

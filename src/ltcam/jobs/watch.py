@@ -26,13 +26,12 @@ from ltcam_runtime.errors import DataError, InputError, OutputError
 from ltcam_runtime.files import why_not_read
 from ltcam_runtime.folders import explained, why_not_written
 from ltcam_runtime.images import IMAGE_SUFFIXES
-from ltcam_runtime.searching import leads_out
+from ltcam_runtime.searching import LINK, leads_out
 
 JOURNAL = "inspections.jsonl"
 
 _COMPLETE = 2  # looks at which a file was the same
 _DAMAGED = 20
-_LINK = "it is a link that leads out of the folder: copy the file"
 _NO_PERMISSION = "no permission to read it"
 
 
@@ -255,7 +254,7 @@ def files_of(folder: Path, out: Path) -> tuple[list[Arrived], dict[str, str]]:
             if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             if path.is_symlink() and leads_out(path, inside):
-                closed[path.relative_to(folder).as_posix()] = _LINK
+                closed[path.relative_to(folder).as_posix()] = LINK
                 continue
             try:
                 status = path.stat()

@@ -189,6 +189,35 @@ def test_that_a_link_can_be_given_by_its_name_is_said_where_it_can(folder: Path,
         list_images([f"{folder}/*.png"], by_name=True)
 
 
+def test_what_a_pattern_names_behind_its_first_wildcard_is_no_link(tmp_path: Path) -> None:
+    for name in ("w/lot1/1.png", "w/lot2/2.png", "w/z/3.png", "o/4.png", "o/in/5.png", "x/lot/6.png"):
+        paint(tmp_path / name)
+    (tmp_path / "o" / "out.png").symlink_to(tmp_path / "x" / "lot" / "6.png")
+    (tmp_path / "o" / "inside.png").symlink_to(tmp_path / "o" / "in" / "5.png")
+    for pattern, wanted, refused in (
+        ("w/lot*/../../o/*.png", ["4.png", "inside.png"], ["out.png"]),
+        ("w/lot*/../../o/4.png", ["4.png"], []),
+        ("w/lot*/../../o/out.png", ["out.png"], []),
+        ("w/lot*/../../*/i*/*.png", ["5.png"], []),
+        ("w/lot*/../z/*.png", ["3.png"], []),
+        ("w/lot*/../../*/lot*/*.png", ["1.png", "2.png", "6.png"], []),
+    ):
+        found = list_images([str(tmp_path / "w" / "z" / "3.png"), f"{tmp_path}/{pattern}"])
+        assert {path.name for _, path in found.files} == {"3.png", *wanted}
+        assert {(Path(name).name, reason) for name, reason in found.failed} == {(n, LINK) for n in refused}
+    (tmp_path / "w" / "lot1" / "1.png").unlink()
+    (tmp_path / "w" / "lot1").rmdir()
+    (tmp_path / "w" / "lot2" / "2.png").unlink()
+    (tmp_path / "w" / "lot2").rmdir()
+    (tmp_path / "w" / "lot").symlink_to(tmp_path / "x" / "lot")
+    (tmp_path / "w" / "up").symlink_to(tmp_path / "w")
+    paint(tmp_path / "7.png")
+    for pattern in ("w/lot*/*.png", "w/lot*/../lot/*.png", "w/lot*/../../o/4.png", "w/u*/../7.png"):
+        found = list_images([str(tmp_path / "w" / "z" / "3.png"), f"{tmp_path}/{pattern}"])
+        assert names(found) == ["3.png"]
+        assert {reason for _, reason in found.failed} == {LINK}
+
+
 def test_links_that_lead_in_circles(folder: Path) -> None:
     for name in ("l1", "l2", "a/l3", "a/c/l4"):
         (folder / name).symlink_to(folder)

@@ -246,9 +246,8 @@ def _matches(pattern: str, notes: _Notes) -> list[Path]:
     fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     base = Path(*parts[:fixed])
     if "**" not in parts:
-        inside = base.resolve()
         found = [Path(match) for match in sorted(glob.glob(pattern))]  # noqa: PTH207  # may be absolute
-        outside = {path for path in found if leads_out(path, inside)}
+        outside = {path for path in found if _led_out(base, path.parts[fixed:], parts[fixed:])}
         notes.failed += [
             (str(path), notes.link)
             for path in found
@@ -265,6 +264,28 @@ def _matches(pattern: str, notes: _Notes) -> list[Path]:
         or (entry.reason == LINK_OUTSIDE and is_image(entry.path) and _fits(entry.path.parts, parts[fixed:]))
     ]
     return [base / path for path in there.files if _fits(path.parts, parts[fixed:])]
+
+
+def _led_out(base: Path, parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a link leads out of the folder in which a pattern is looked up.
+
+    Where `..` leaves that folder, the pattern says so itself: it is looked up in another one from there on.
+
+    Args:
+        base: the folder in front of the first wildcard.
+        parts: of what was found, from there on.
+        pattern: likewise; it has no `**`.
+    """
+    here, inside, depth, is_open = base, base.resolve(), 0, False
+    for part, wanted in zip(parts, pattern, strict=True):
+        here /= part
+        depth += -1 if part == ".." else 1
+        is_open = is_open or glob.has_magic(wanted)
+        if depth < 0 or not is_open:  # named by the pattern
+            inside, depth, is_open = here.resolve(), 0, False
+        elif leads_out(here, inside):
+            return True
+    return False
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -74,6 +74,14 @@ def test_nothing_gets_out_of_its_place() -> None:
     assert data_of(page)["images"][0][0] == printable(EVIL)
 
 
+def test_no_sentence_begins_where_the_script_would_write_the_one_before() -> None:
+    """Without scripts the number of images is not there, nor may its full stop be."""
+    main = page_of([record(1)]).partition("<main>")[2].partition("</main>")[0]
+    text = re.sub(r"<[^>]*>", "", main)
+    assert re.search(r"^\s*Outlined is", text, re.M)
+    assert not re.search(r"^\s*[.,;]", text, re.M)
+
+
 def test_no_images_at_all() -> None:
     assert data_of(page_of([], [("a.png", "it is empty")]))["images"] == []
 
@@ -115,7 +123,7 @@ def test_the_script_shows_the_doubtful_first_and_no_more_than_a_page(tmp_path: P
     names = re.findall(r'<span class="file">(.*?)</span>', dom)
     assert len(names) == 60
     assert names[0] == "lot/<wbr>00100.png"  # its score is the threshold
-    assert "all 201 images" in dom
+    assert ">all 201 images.</span> Outlined is" in dom
     assert "1 of 4" in dom
     assert 'src="thumbnails/lot/00100.jpg"' in dom
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from ltcam.data.check import check_dataset
+from ltcam.data.check_report import FileProblem
 from ltcam.data.layouts import read_dataset
 from ltcam.reports.data_page import data_page, write_data_page
 from ltcam_runtime.errors import OutputError
@@ -76,6 +78,13 @@ def test_page_shows_counts_and_thumbnails(folder: Path) -> None:
     assert "24 of 30 images" in page.text
     assert "None: every image can be read" not in page.text  # three defects are few, and that is said
     assert "Only 3 images of dent & <b>" in page.text
+
+
+def test_reasons_are_in_the_words_of_the_command(folder: Path) -> None:
+    dataset = read_dataset(folder)
+    problem = FileProblem("good/01.png", "some reason; `mask_threshold=7` would do")
+    text = data_page(dataset, replace(check_dataset(dataset), soft_masks=(problem,)))
+    assert "some reason; --mask-threshold 7 would do" in text
 
 
 def test_page_is_self_contained_and_escaped(folder: Path) -> None:

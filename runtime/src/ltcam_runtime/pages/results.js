@@ -56,8 +56,8 @@
     state.page = Math.min(Math.max(state.page, 0), pages - 1);
     const first = state.page * PER_PAGE;
     at("cards").replaceChildren(...found.slice(first, first + PER_PAGE).map((image, index) => card(image, first + index)));
-    at("shown").textContent = found.length === images.length ? `all ${images.length} images`
-      : `${found.length} of ${images.length} images`;
+    at("shown").textContent = found.length === images.length ? `all ${images.length} images.`
+      : `${found.length} of ${images.length} images.`;
     at("where").textContent = `${state.page + 1} of ${pages}`;
     at("before").disabled = state.page === 0;
     at("after").disabled = state.page === pages - 1;

@@ -11,8 +11,10 @@ from ltcam.cam import tensors
 from ltcam.cam.tensors import (
     at_least_float32,
     detached,
+    float_tensors_in,
     not_finite,
     refuse_not_finite,
+    tensors_in,
     warn_of_half_precision,
 )
 
@@ -36,6 +38,31 @@ def test_every_tensor_of_an_output_is_detached() -> None:
     assert not found["parts"][1][0].requires_grad
     assert found["parts"][1][1] == "name"
     assert found["count"] == 3
+
+
+class _Linked:
+    """Something with attributes, which may refer to itself."""
+
+    def __init__(self, tensor: torch.Tensor, other: object = None) -> None:
+        self.tensor = tensor
+        self.other = other
+
+
+def test_tensors_are_found_where_parts_refer_to_each_other() -> None:
+    one, two, three = (torch.full((1,), float(number)) for number in range(3))
+    first = _Linked(one)
+    second = _Linked(two, {"back": [first]})
+    first.other = (first, second)
+    assert [float(found) for found in tensors_in([first, three, three])] == [0, 1, 2, 2]
+    chain = _Linked(one)
+    for _ in range(5000):
+        chain = _Linked(two, chain)
+    assert len(tensors_in(chain)) == 5001
+
+
+def test_only_tensors_with_floating_point_values_and_not_without_any() -> None:
+    given = {"a": torch.ones(2, dtype=torch.int64), "b": [torch.ones(0), torch.ones(3).half()], "c": "x"}
+    assert [found.dtype for found in float_tensors_in(given)] == [torch.float16]
 
 
 def test_rows_that_are_not_finite() -> None:

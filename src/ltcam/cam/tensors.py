@@ -37,14 +37,28 @@ def detached(output: object) -> Any:
 
 
 def tensors_in(output: object) -> list[Tensor]:
-    """The tensors in what a model or a function returned or takes, in order."""
-    if isinstance(output, Tensor):
-        return [output]
-    return [tensor for _, part in parts_of(output) for tensor in tensors_in(part)]
+    """The tensors in what a model or a function returned or takes, in order.
+
+    What holds others, such as a list or an object, counts once wherever it stands: objects may refer to each other.
+    """
+    found: list[Tensor] = []
+    waiting = [output]
+    seen: dict[int, object] = {}  # kept alive: another object may get the id of one that is gone
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif id(part) not in seen:
+            seen[id(part)] = part
+            waiting += [inner for _, inner in reversed(parts_of(part))]
+    return found
 
 
 def float_tensors_in(output: object) -> list[Tensor]:
-    """Those of them that hold floating-point values."""
+    """The tensors of floating-point numbers in what a model or a function returned or takes, in order; no empty ones.
+
+    They are found as by `tensors_in`.
+    """
     return [tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.numel()]
 
 

@@ -31,3 +31,14 @@ def test_what_can_be_done_next(
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].startswith("next: ltcam predict runs/a IMAGES")
     assert lines[-1].strip().startswith(last)
+
+
+@pytest.mark.parametrize("folder", [".", ".."])
+def test_a_run_in_the_current_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "run" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run" if folder == "." else tmp_path / "run" / "in")
+    run: Any = SimpleNamespace(network="classifier", evidence={})
+    assert told(TrainedRun(Path(folder), run, (EPOCH,), ()), Path("photos"), as_json=False) == 0
+    assert f"--out {tmp_path / 'run-student'}" in capsys.readouterr().err

@@ -36,3 +36,16 @@ def test_nobody_else_in_the_same_process_either(tmp_path: Path) -> None:
         hold(tmp_path / "lock")
     with hold(tmp_path / "lock"):
         pass
+
+
+def test_a_lock_file_that_cannot_be_removed_spoils_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "another program has it open", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with hold(tmp_path / "lock"):
+        pass
+    with hold(tmp_path / "lock"), pytest.raises(BlockingIOError):
+        hold(tmp_path / "lock")

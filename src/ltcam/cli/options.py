@@ -141,7 +141,11 @@ Split = Annotated[str, setting(EvaluationSettings, "split")]
 Bootstrap = Annotated[int, setting(EvaluationSettings, "bootstrap", min=1)]
 MeasuringOptions = Annotated[
     EvaluationSettings,
-    settings_group(EvaluationSettings, ("split", "bootstrap", "cost_miss", "cost_alarm"), {"split": Split}),
+    settings_group(
+        EvaluationSettings,
+        ("split", "bootstrap", "cost_miss", "cost_alarm"),
+        {"split": Split, "bootstrap": Bootstrap},
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=1024, help="images per pass of the network")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several GPUs: cuda:1")]

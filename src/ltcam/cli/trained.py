@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -24,8 +25,6 @@ from ltcam.cli.console import (
 from ltcam_runtime.phrases import counted, printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ltcam.jobs.trained import TrainedRun
     from ltcam.training.listener import Listener
     from ltcam.training.plan import Plan
@@ -136,14 +135,14 @@ def _next_commands(done: TrainedRun, data: Path) -> list[tuple[str, str]]:
         (shell_line("ltcam", "predict", done.folder, "IMAGES"), "verdicts and masks of other images"),
         (shell_line("ltcam", "evaluate", done.folder, data), "how good they are"),
     ]
-    beside = done.folder.with_name
+    here = done.folder.resolve() if done.folder.name in {"", ".."} else done.folder
     if not done.history:
-        trained = beside(f"{done.folder.name}-trained")
+        trained = here.with_name(f"{here.name}-trained")
         found.append(
             (shell_line("ltcam", "train", data, "--out", trained), "a trained network: mostly better")
         )
     elif done.run.network == "classifier":
-        student = beside(f"{done.folder.name}-student")
+        student = here.with_name(f"{here.name}-student")
         line = shell_line("ltcam", "distill", done.folder, data, "--out", student)
         found.append((line, "mostly better masks, drawn in one pass; takes as long again"))
     return found

@@ -190,7 +190,7 @@ def _wrong(report: Checked) -> tuple[_Kind, ...]:
     return (
         (
             "One kind of image only",
-            f"A classifier needs both. Words that mean OK: {OK_WORDS_SHOWN}, ...; --ok LABEL names another.",
+            f"A classifier needs both. Words that mean OK: {OK_WORDS_SHOWN}, ...; `ok=LABEL` names another.",
             _one_sided(report),
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,11 +177,11 @@ def _rows(
     A threshold is worth a look if raising it would let one defect more pass, between a defective image's score and the
     next lower score of any image, and if it has fewer false alarms than any lower one that is.
     """
-    scores = sorted({*defective, *ok})
+    scores, rising = sorted({*defective, *ok}), sorted(ok)
     lower = dict(zip(scores[1:], scores, strict=False))
     useful, fewest = [], len(ok) + 1
     for score in sorted(set(defective)):
-        alarms = sum(each >= score for each in ok)
+        alarms = len(ok) - bisect_left(rising, score)
         if alarms < fewest:
             useful.append(_between(lower.get(score, 0.0), score))
             fewest = alarms

@@ -134,7 +134,9 @@ def _with_smallest_pieces(
         found |= smallest_pieces(kind, settings, ok, looks(learned.defective[kind], most))
     kinds = {kind: with_smallest_pieces_of(kind, settings, found) for kind, settings in run.kinds.items()}
     words = ", ".join(f"{kind} {each.area_px} px" for kind, each in found.items())
-    listener.say(f"smaller pieces are left out of masks: {words}; predict takes another size")
+    listener.say(
+        f"smaller pieces are left out of masks: {words}; `ltcam predict --min-area` takes another size"
+    )
     update = {
         "kinds": kinds,
         "mask": with_smallest(run.inspection.default, min(each.area_px for each in found.values())).mask,

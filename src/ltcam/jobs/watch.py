@@ -29,6 +29,7 @@ from ltcam_runtime.images import IMAGE_SUFFIXES
 from ltcam_runtime.searching import LINK, leads_out
 
 JOURNAL = "inspections.jsonl"
+_LOCK = ".lock"
 
 _COMPLETE = 2  # looks at which a file was the same
 _DAMAGED = 20
@@ -190,7 +191,7 @@ def _check_places(folder: Path, out: Path) -> None:
         raise OutputError(
             f"{out} is the folder that is watched: masks would be taken for images; choose another one"
         )
-    if out.is_dir() and not (out / JOURNAL).is_file() and any(out.iterdir()):
+    if out.is_dir() and not (out / JOURNAL).is_file() and any(each.name != _LOCK for each in out.iterdir()):
         raise OutputError(
             f"{out} holds files of others, and no {JOURNAL}: results would be mixed with them; give another `out`"
         )
@@ -276,7 +277,7 @@ def _why_closed(path: Path, error: OSError) -> str:
 def _held(out: Path) -> AbstractContextManager[object]:
     """The folder of the results, for this watch only."""
     try:
-        return hold(out / ".lock")
+        return hold(out / _LOCK)
     except BlockingIOError:
         raise OutputError(f"{out}: another watch writes into this folder; give another `out`") from None
     except OSError as error:

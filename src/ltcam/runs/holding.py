@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
-from errno import EWOULDBLOCK
+from contextlib import AbstractContextManager, ExitStack, suppress
+from errno import ENOSYS, EWOULDBLOCK
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,7 +25,15 @@ def hold(file: Path) -> AbstractContextManager[object]:
         lock.acquire(timeout=0)
     except Timeout:
         raise BlockingIOError(EWOULDBLOCK, "another process holds it", str(file)) from None
+    except NotImplementedError as error:
+        raise OSError(ENOSYS, f"the disk knows no locks: {error}", str(file)) from error
     held = ExitStack()
     held.callback(lock.release)
-    held.callback(file.unlink, missing_ok=True)  # while it is held: whoever comes next makes a new one
+    held.callback(_remove, file)  # while it is held: whoever comes next makes a new one
     return held
+
+
+def _remove(file: Path) -> None:
+    """A lock file that stays where it cannot be removed (Windows does not remove an open one) holds nobody up."""
+    with suppress(OSError):
+        file.unlink()

@@ -98,10 +98,10 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--settings", default="{}", help="fields of TrainingSettings, as JSON")
     given = parser.parse_args()
-    write_file(given.folder / "process.json", json.dumps({"pid": os.getpid()}))
     outcome = {"state": "failed", "message": ""}
     keep_private()
     try:
+        write_file(given.folder / "process.json", json.dumps({"pid": os.getpid()}))
         _train(given)
         outcome["state"] = "done"
     except KeyboardInterrupt:

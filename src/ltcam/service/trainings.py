@@ -287,9 +287,8 @@ class Trainings:
 
     def _alive(self, id_: str) -> bool:
         child = self._children.get(id_)
-        running = (
-            child is not None and child.poll() is None
-        )  # asked always: of one that has ended nothing shall be left
+        # Asked always: of one that has ended nothing shall be left.
+        running = child is not None and child.poll() is None
         return running if fcntl is None else _is_held(self._folder / id_ / "lock")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -102,3 +105,26 @@ def test_a_folder_that_cannot_be_trained_on_says_why(real: Trainings, tmp_path: 
     assert "fault in ltcam" not in outcome
     assert "empty" in outcome
     assert list(real.runs.iterdir()) == []
+
+
+def test_who_was_started_in_the_background_of_a_script_is_cancelled_all_the_same(tmp_path: Path) -> None:
+    words = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells hand it to what runs behind `&`
+from ltcam.service import training_worker as worker
+
+def waits(given):
+    print("begun", flush=True)
+    time.sleep(600)
+
+worker._train = waits
+sys.exit(worker.main())
+"""
+    folders = [tmp_path / name for name in ("data", "run", "job")]
+    folders[2].mkdir()
+    with subprocess.Popen([sys.executable, "-c", words, *folders], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 2
+    assert json.loads((folders[2] / "outcome.json").read_text())["state"] == "cancelled"

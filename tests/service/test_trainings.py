@@ -161,7 +161,7 @@ def test_a_crash_right_behind_the_start_of_the_process_leaves_a_training_that_ru
         with pytest.raises(SettingsError, match="is running"):
             again.start("parts")
         assert again.cancel(found.id).state == "cancelled"
-        assert children[0].wait(60) == -signal.SIGINT
+        assert children[0].wait(60) < 0, "ended by a signal"
     finally:
         children[0].kill()
         children[0].wait()

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -98,6 +99,9 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--settings", default="{}", help="fields of TrainingSettings, as JSON")
     given = parser.parse_args()
+    # A service that a script starts in the background ignores SIGINT, and so would whatever it starts; it is how we are
+    # cancelled.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     outcome = {"state": "failed", "message": ""}
     keep_private()
     try:

@@ -283,7 +283,9 @@ def _steps(run: Run, *, trained: bool) -> list[tuple[str, str]]:
     measured = "Measure it on the images that no training saw; with masks of some of them, the masks too."
     steps.append((measured, "ltcam evaluate RUN DATA"))
     if trained and not student:
-        steps.append(("Train a second network on its masks: mostly better ones, drawn in one pass.", "ltcam distill RUN DATA"))
+        steps.append(
+            ("Train a second network on its masks: mostly better, and in one pass.", "ltcam distill RUN DATA")
+        )
     steps.append(("Write it into one file that needs no torch.", "ltcam export RUN"))
     return steps
 

@@ -214,6 +214,36 @@ def test_a_query_reads_nothing_but_the_archive(judged: Path, condition: str) -> 
         assert len(reading.query(connection, "true")) == IMAGES
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("verdict='defect' limit 1; select 5", "`;` begins another statement"),
+        ("1=1; drop view images; create view images as select 1", "`;` begins another statement"),
+        ("true union all by name select 5 as five", "it changes the columns"),
+        ("id = $1", "write the value itself"),
+        ("no_such_column = 1", "no_such_column.*; the columns are id, address, time, line, verdict, score"),
+        ("regexp_matches(id, '(')", "missing .*; the columns are id"),
+        ("score = 'high'", "Conversion Error"),
+        ("score >", "Parser Error"),
+    ],
+)
+def test_a_query_takes_one_condition_and_says_what_is_wrong_with_it(
+    judged: Path, condition: str, words: str
+) -> None:
+    with reading.opened(str(judged)) as connection:
+        with pytest.raises(SettingsError, match=words):
+            reading.query(connection, condition)
+        assert len(reading.query(connection, "true")) == IMAGES
+    refused = CliRunner().invoke(app, ["query", str(judged), condition])
+    assert (refused.exit_code, "fault in ltcam" in refused.stderr) == (2, False)
+
+
+def test_a_semicolon_between_quotes_or_at_the_end_is_no_statement(judged: Path) -> None:
+    with reading.opened(str(judged)) as connection:
+        assert len(reading.query(connection, "id <> 'a;b' -- all; of them")) == IMAGES
+        assert len(reading.query(connection, "id = 'P3';")) == 1
+
+
 def test_drift_by_day_and_line(judged: Path) -> None:
     with reading.opened(str(judged)) as connection:
         found = reading.drift(connection)

@@ -128,18 +128,56 @@ def query(connection: duckdb.DuckDBPyConnection, condition: str) -> list[dict[st
         condition: what stands behind WHERE in SQL, with ORDER BY and LIMIT if wanted.
 
     Raises:
-        SettingsError: a condition that is no SQL, or names columns that there are not.
+        SettingsError: a condition that is no SQL, holds more than one statement, adds columns or makes others of them,
+            or that the database cannot answer, as where it names columns that there are not.
     """
     import duckdb  # noqa: PLC0415
 
     try:
-        found = connection.execute(f"SELECT * FROM images WHERE {condition or 'true'}")  # noqa: S608  # read-only, locked
-        names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    except (duckdb.IOException, duckdb.InvalidInputException):
-        raise  # a shard, which `opened` explains
+        found = connection.execute(_only_statement(connection, condition))
+        described = found.description or []
+        rows = found.fetchall()
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        _read_all(connection)  # a damaged shard, which `opened` explains, or the condition
+        raise _refused(connection, condition, error) from error
     except duckdb.Error as error:
-        raise SettingsError(f"query {condition!r}: {str(error).splitlines()[0]}") from error
+        raise _refused(connection, condition, error) from error
+    if _names_and_types(described) != _names_and_types(_described(connection)):
+        raise SettingsError(f"query {condition!r}: it changes the columns; give one condition alone")
+    return [dict(zip((column[0] for column in described), row, strict=True)) for row in rows]
+
+
+def _only_statement(connection: duckdb.DuckDBPyConnection, condition: str) -> duckdb.Statement:
+    """A query for the rows that fit. DuckDB itself tells statements apart: a `;` between quotes ends none."""
+    statements = connection.extract_statements(f"SELECT * FROM images WHERE {condition or 'true'}")  # noqa: S608  # read-only, locked
+    if len(statements) > 1:
+        raise SettingsError(
+            f"query {condition!r}: `;` begins another statement; give one condition alone, "
+            "such as verdict = 'defect' limit 50"
+        )
+    if statements[0].named_parameters:
+        raise SettingsError(
+            f"query {condition!r}: `?` and `$` stand for no value here; write the value itself"
+        )
+    return statements[0]
+
+
+def _refused(connection: duckdb.DuckDBPyConnection, condition: str, error: duckdb.Error) -> SettingsError:
+    columns = ", ".join(str(column[0]) for column in _described(connection))
+    return SettingsError(f"query {condition!r}: {str(error).splitlines()[0]}; the columns are {columns}")
+
+
+def _described(connection: duckdb.DuckDBPyConnection) -> list[Any]:
+    return connection.execute("SELECT * FROM images LIMIT 0").description or []
+
+
+def _names_and_types(described: list[Any]) -> list[tuple[str, str]]:
+    return [(str(column[0]), str(column[1])) for column in described]
+
+
+def _read_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Every value once, which fails where a shard is damaged."""
+    connection.execute("SELECT max(COLUMNS(*)) FROM images").fetchall()
 
 
 def verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

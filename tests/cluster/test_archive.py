@@ -67,6 +67,23 @@ def test_what_is_interrupted_says_what_is_kept(run: Path, manifest: Path, tmp_pa
         archive(run, str(manifest), str(tmp_path / "out"), ArchiveSettings(stopped))
 
 
+def test_results_are_not_mixed_with_files_of_others(run: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    assert cv2.imwrite(str(photos / "a.png"), np.zeros((40, 48, 3), np.uint8))
+    words = ["judge", str(run), str(photos), "--processes", "1", "--out"]
+    refused = CliRunner().invoke(app, [*words, str(photos)])
+    assert refused.exit_code == 2
+    assert "photos holds files of others, and no archive" in " ".join(refused.stderr.split())
+    assert "give another --out" in " ".join(refused.stderr.split())
+    assert [file.name for file in photos.iterdir()] == ["a.png"]
+    (tmp_path / "empty").mkdir()
+    for out in ("empty", "new"):
+        archive(run, str(photos), str(tmp_path / out), ArchiveSettings(here))
+    (tmp_path / "new" / "page.html").write_text("beside it")
+    assert archive(run, str(photos), str(tmp_path / "new"), ArchiveSettings(here)).found == 1
+
+
 def test_two_workers_that_make_one_shard_do_not_double_it(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     assert store.commit("g/part-0", b"first")

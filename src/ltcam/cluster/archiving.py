@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltcam.cluster.generations import Archived, Engine, Generation, run_archive
+from ltcam.cluster.generations import FOLDER, Archived, Engine, Generation, run_archive
 from ltcam.cluster.maker import OpenMaker
 from ltcam.cluster.manifest import read_archive_manifest
-from ltcam.cluster.stores import open_store
+from ltcam.cluster.stores import LocalStore, open_store
 from ltcam.jobs.models import load_model
+from ltcam_runtime.errors import OutputError
+from ltcam_runtime.folders import explained
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ def archive(
     Raises:
         DataError: images that cannot be listed, or results of something else at `out`.
         RunError: the model cannot be loaded.
-        OutputError: the results cannot be written.
+        OutputError: the results cannot be written, or would lie among files of others.
     """
-    manifest, store = read_archive_manifest(images), open_store(out)
+    store = open_store(out)
+    if isinstance(store, LocalStore):
+        _refuse_others(store.folder)
+    manifest = read_archive_manifest(images)
     known = load_model(model, settings.device)
     generation = Generation(
         model=known.sha256,
@@ -71,3 +76,13 @@ def archive(
         return run_archive(store, generation, manifest, settings.engine(opener), progress)
     except KeyboardInterrupt as ended:
         raise type(ended)(f"finished shards are kept in {out}; the same command goes on there") from ended
+
+
+def _refuse_others(folder: Path) -> None:
+    """A generation's folder, even one that was only begun, tells an archive; pages may lie beside it."""
+    with explained(folder):
+        there = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    if there and not any(name.startswith(FOLDER) for name in there):
+        raise OutputError(
+            f"{folder} holds files of others, and no archive: results would be mixed with them; give another `out`"
+        )

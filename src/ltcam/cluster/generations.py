@@ -21,6 +21,9 @@ from ltcam_runtime.errors import DataError
 from ltcam_runtime.searching import LeftOut
 
 DESCRIPTION = "generation.json"
+FOLDER = "generation-"
+"""How the name of a generation's folder begins."""
+
 _DIGITS = 12
 
 
@@ -52,7 +55,7 @@ class Generation:
     def name(self) -> str:
         """Folder of the generation."""
         decisive = (self.model, self.settings, self.manifest, self.shard_size)
-        return f"generation-{hashlib.sha256(repr(decisive).encode()).hexdigest()[:_DIGITS]}"
+        return f"{FOLDER}{hashlib.sha256(repr(decisive).encode()).hexdigest()[:_DIGITS]}"
 
     @property
     def shards(self) -> int:

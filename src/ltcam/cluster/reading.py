@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ltcam.cluster.generations import Generation, generations, read_generation
+from ltcam.cluster.generations import FOLDER, Generation, generations, read_generation
 from ltcam.cluster.stores import LocalStore, Store, open_store
 from ltcam_runtime.errors import DataError, SettingsError
 from ltcam_runtime.phrases import counted
@@ -65,7 +65,7 @@ def white_of(url: str, generation: str = "") -> int | None:
 
 def _found(url: str, generation: str) -> tuple[Store, str]:
     base, _, last = url.rstrip("/").rpartition("/")
-    if last.startswith("generation-") and not generation:
+    if last.startswith(FOLDER) and not generation:
         url, generation = base or ".", last
     store = open_store(url)
     return store, chosen(store, generation)

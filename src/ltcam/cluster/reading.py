@@ -256,38 +256,65 @@ def _why(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
     return f"another image under this name, or another machine; score {old[3]:.3f} -> {new[3]:.3f}"
 
 
-_MONTH = "(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]*"
+_MONTHS = {
+    "jan": 1, "feb": 2, "mar": 3, "mär": 3, "apr": 4, "may": 5, "mai": 5, "jun": 6, "jul": 7, "aug": 8,
+    "sep": 9, "oct": 10, "okt": 10, "nov": 11, "dec": 12, "dez": 12,
+}  # fmt: skip
+_MONTH = f"((?:{'|'.join(_MONTHS)})[a-zä]*)"
 _YEAR_FIRST = (
-    re.compile(r"\d{4}([-/.:])(\d{1,2})\1(\d{1,2})(?!\d)"),
-    re.compile(r"(?:19|20)\d\d()(\d\d)(\d\d)(?=(?:\d{4}|\d{6})?(?!\d))"),
+    re.compile(r"(\d{4})([-/.:])(\d{1,2})\2(\d{1,2})(?!\d)"),
+    re.compile(r"((?:19|20)\d\d)()(\d\d)(\d\d)(?=(?:\d{4}|\d{6})?(?!\d))"),
 )
+_DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\d)")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(?:\d{4}|\d\d)(?!\d)")
 _CLOCK = re.compile(r"(?:[01]?\d|2[0-3])\.[0-5]\d\.[0-5]\d(?!\d)(?![ ,;_T]+\d{1,2}[.:]\d\d)")
 """Hours, minutes and seconds with dots between them. In front of another clock time they are a day."""
-_WITH_MONTH = re.compile(
-    rf"(?:[a-z]{{2,9}}\.?,? +)?(\d{{1,2}}\.?[ -]{_MONTH}\.?[ -]\d{{4}}|{_MONTH}\.? \d{{1,2}},? \d{{4}})(?!\d)",
-    re.IGNORECASE,
-)
+_WEEKDAY = r"(?:[a-z]{2,9}\.?,? +)?"
+_NAMED_DAY_FIRST = re.compile(rf"{_WEEKDAY}(\d{{1,2}})\.?[ -]{_MONTH}\.?[ -](\d{{4}})(?!\d)", re.IGNORECASE)
+_NAMED_MONTH_FIRST = re.compile(rf"{_WEEKDAY}{_MONTH}\.? (\d{{1,2}}),? (\d{{4}})(?!\d)", re.IGNORECASE)
 _CTIME = re.compile(
-    rf"[a-z]{{3}} ({_MONTH}) +(\d{{1,2}}) [\d:]+ (?:[a-z]+ )?(\d{{4}})(?!\d)", re.IGNORECASE
+    rf"[a-z]{{3}} {_MONTH} +(\d{{1,2}}) [\d:]+ (?:[a-z]+ )?(\d{{4}})(?!\d)", re.IGNORECASE
 )  # of C's function and of the command `date`: the year stands behind the hours
 
 
 def day_of(time: str) -> str:
-    """The day in a time, as it is written: of `2026-01-02T08:00`, `20260102T0800`, `2/1/2026 8:00`; or "".
+    """The day in a time: as `2026-01-31` where it can be read without doubt; or "".
 
-    Of three numbers with dots that may be a time of day (`8.10.15`) no day is made.
+    It can where the year comes first, where a name says the month, and in `31.1.2026`. A day that may be the month
+    (`2/1/2026`, `2.1.26`) stays as it is written. Of three numbers with dots that may be a time of day (`8.10.15`)
+    no day is made.
     """
     text = time.strip()
     for pattern in _YEAR_FIRST:
-        if (found := pattern.match(text)) and _may_be_month_and_day(found[2], found[3]):
-            return found[0]
+        if (found := pattern.match(text)) and _may_be_month_and_day(found[3], found[4]):
+            return _iso(found[1], found[3], found[4])
+    if (found := _DAY_FIRST.match(text)) and _may_be_month_and_day(found[2], found[1]):
+        return _iso(found[3], found[2], found[1])
     last = None if _CLOCK.match(text) else _YEAR_LAST.match(text)
     if last and (_may_be_month_and_day(last[1], last[3]) or _may_be_month_and_day(last[3], last[1])):
         return last[0]
-    if named := _WITH_MONTH.match(text):
-        return named[1]
-    return " ".join(named.groups()) if (named := _CTIME.match(text)) else ""
+    return _named_day(text)
+
+
+def _named_day(text: str) -> str:
+    if found := _NAMED_DAY_FIRST.match(text):
+        day, month, year = found.groups()
+    elif found := _NAMED_MONTH_FIRST.match(text) or _CTIME.match(text):
+        month, day, year = found.groups()
+    else:
+        return ""
+    number = str(_MONTHS[month[:3].casefold()])
+    return _iso(year, number, day) if _may_be_month_and_day(number, day) else ""
+
+
+def _iso(year: str, month: str, day: str) -> str:
+    return f"{int(year):04}-{int(month):02}-{int(day):02}"
+
+
+def _chronological(group: tuple[str, str]) -> tuple[int, str, str]:
+    """No day first, then those that were read, then those that may be another one, as they are written."""
+    day, line = group
+    return (0 if not day else 1 if re.fullmatch(r"\d{4}-\d\d-\d\d", day) else 2, day, line)
 
 
 def _may_be_month_and_day(month: str, day: str) -> bool:
@@ -299,7 +326,7 @@ class DriftGroup:
     """The images of one day and line.
 
     Attributes:
-        day: "" where none is given, or what is given holds no date.
+        day: as of `day_of`; "" where none is given, or what is given holds no date.
         line: likewise.
         images: how many.
         counts: of them in each bin of the score.
@@ -319,7 +346,7 @@ class Drift:
 
     Attributes:
         edges: of the bins, from 0 to 1.
-        groups: by day and line.
+        groups: by day and line; days that may be another one (`2/1/2026`) behind the others.
         undated: how many images have a time that holds no date.
         undated_time: the first such time, or "".
     """
@@ -358,7 +385,8 @@ def drift(connection: duckdb.DuckDBPyConnection, bins: int = 20) -> Drift:
             undated.append(time)
         judged.setdefault((day, line), []).append((score, verdict))
     groups = []
-    for (day, line), images in sorted(judged.items()):
+    for day, line in sorted(judged, key=_chronological):
+        images = judged[day, line]
         places = Counter(min(bins - 1, int(score * bins)) for score, _ in images)
         share = sum(verdict == "defect" for _, verdict in images) / len(images)
         counts = tuple(places[place] for place in range(bins))

@@ -509,7 +509,9 @@ def test_a_row_that_names_no_image_stops_no_other(run: Path, tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["judge", str(run), str(tmp_path / "m.csv"), "--out", str(out), "--json"])
     assert done.exit_code == 1, done.stderr
     assert "failed: B: row 3 has no path" in done.stderr
-    assert "failed: row 5: row 5 has no path" in done.stderr
+    said = " ".join(done.stderr.split())
+    assert f"failed: {tmp_path / 'm.csv'}, row 5 has no path" in said
+    assert "row 5: row 5" not in said
     assert "failed: E: row 6: 5 values for 3 columns" in done.stderr
     assert json.loads(done.stdout)["failed"] == 4
     with reading.opened(str(out)) as connection:
@@ -629,6 +631,16 @@ def test_manifests_of_other_kinds(tmp_path: Path) -> None:
     for missing in ("nothing.csv", "nothing.parquet", "nothing", "pipe.csv", "endless.csv"):
         with pytest.raises(DataError):
             read_archive_manifest(str(tmp_path / missing))
+
+
+def test_a_manifest_that_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
+    for name in ("nowhere.csv", "nowhere.parquet"):
+        words = ["judge", str(run), str(tmp_path / name), "--out", str(tmp_path / "judged")]
+        refused = CliRunner().invoke(app, words)
+        assert refused.exit_code == 2
+        said = " ".join(refused.stderr.split())
+        assert f"{name}: there is no such file; check the path" in said
+        assert "Errno" not in said
 
 
 def test_near_copies_look_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def judge(
     generation = done.generation
     failed = read.failures(open_store(out), generation)
     for name, reason in failed[:_LISTED]:
-        say(f"failed: {name}: {reason}")
+        say(f"failed: {_failed(name, reason, images)}")
     if len(failed) > _LISTED:
         told = shell_line("ltcam", "archive", "query", f"{out}/{generation.name}", "error is not null")
         say(f"... and {len(failed) - _LISTED} more: {told}")
@@ -160,6 +161,13 @@ def judge(
     if len(failed) == generation.images:
         return NOTHING_DONE
     return SOME_FAILED if failed else DONE
+
+
+def _failed(name: str, reason: str, manifest: str) -> str:
+    """What failed and why. A row without an id is called by its number, which its reason may say already."""
+    if re.match(rf"{re.escape(name)}[ :]", reason):
+        return f"{manifest}, {reason}"
+    return f"{name}: {reason}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from ltcam.cluster.stores import open_store
 from ltcam.data.tables import cells_by_column, decoded, named_columns, rows_of
 from ltcam.jobs.predicting import find_inputs
 from ltcam_runtime.errors import DataError, OutputError
+from ltcam_runtime.files import why_not_read
 from ltcam_runtime.phrases import counted
 from ltcam_runtime.searching import CLOSED, LeftOut, is_image, is_table
 
@@ -147,7 +148,13 @@ def read_bytes(source: str) -> bytes:
             return Path(source).read_bytes()
         folder, _, name = source.rpartition("/")
         return open_store(folder).read(name)
-    except (OSError, OutputError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{source}: there is no such file; check the path") from error
+    except OSError as error:
+        raise DataError(
+            f"{source} {why_not_read(error)}; check its permissions, or give another file"
+        ) from error
+    except OutputError as error:
         raise DataError(f"{source} cannot be read: {error}") from error
 
 

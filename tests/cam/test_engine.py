@@ -224,10 +224,10 @@ def test_a_cam_is_a_value() -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"method": "eigen"}, "method='eigen'.*grad-cam, "),
-        ({"fusion": "median"}, "fusion='median'.*sum, mean, max, product"),
-        ({"stage_scale": "sum"}, "stage_scale='sum'.*none, max, minmax, tanh"),
-        ({"relu": "last"}, "relu='last'.*stage, none"),
+        ({"method": "eigen"}, "`method` 'eigen'.*grad-cam, "),
+        ({"fusion": "median"}, "`fusion` 'median'.*sum, mean, max, product"),
+        ({"stage_scale": "sum"}, "`stage_scale` 'sum'.*none, max, minmax, tanh"),
+        ({"relu": "last"}, "`relu` 'last'.*stage, none"),
         ({"truncation": 50}, r"truncation=50 .*Truncation\(percentile\)"),
     ],
 )
@@ -277,7 +277,7 @@ def test_half_precision_gives_the_maps_of_float32(
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"chunk": 2.5}, "chunk=2.5"), ({"chunk": "a"}, "chunk='a'"), ({"taps": "nope"}, "taps='nope'")],
+    [({"chunk": 2.5}, "chunk=2.5"), ({"chunk": "a"}, "chunk='a'"), ({"taps": "nope"}, "`taps` 'nope'")],
 )
 def test_settings_that_are_unknown_are_refused_at_once(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):

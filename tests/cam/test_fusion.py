@@ -139,9 +139,9 @@ def test_fusing_does_not_depend_on_the_order_of_stages_nor_on_other_images(
 
 
 def test_errors_name_the_choices_and_the_sizes() -> None:
-    with pytest.raises(ValueError, match=r"fusion='median'.*sum, mean, max, product"):
+    with pytest.raises(ValueError, match=r"`fusion` 'median'.*sum, mean, max, product"):
         fuse(maps(0), (4, 4), fusion="median")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"stage_scale='sqrt'.*none, max, minmax, tanh"):
+    with pytest.raises(ValueError, match=r"`stage_scale` 'sqrt'.*none, max, minmax, tanh"):
         fuse(maps(0), (4, 4), stage_scale="sqrt")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no stage maps"):
         fuse([], (4, 4))

@@ -282,9 +282,9 @@ def test_signed_activations_are_warned_of_once_for_each_method() -> None:
         ({"methods": "grad-cam"}, r"methods='grad-cam' is no list; write methods=\['grad-cam'\]"),
         ({"percentiles": 50}, r"percentiles=50 is no list; write percentiles=\[50\]"),
         ({"percentiles": ()}, "percentiles is empty"),
-        ({"methods": ["grad"]}, "method='grad' is unknown; choose from grad-cam"),
+        ({"methods": ["grad"]}, "`method` 'grad' is unknown; choose from grad-cam"),
         ({"percentiles": [101]}, "percentile=101 is not a number from 0 to 100"),
-        ({"fusions": ["median"]}, "fusion='median' is unknown; choose from sum"),
+        ({"fusions": ["median"]}, "`fusion` 'median' is unknown; choose from sum"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_in_the_call(asked: dict[str, Any], message: str) -> None:

@@ -34,9 +34,9 @@ def test_any_real_number_is_a_percentile(good: Any) -> None:
 
 
 def test_unknown_scope_and_reading_list_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"scope='batch'.*channel, stage"):
+    with pytest.raises(ValueError, match=r"`scope` 'batch'.*channel, stage"):
         Truncation(50, "batch")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"reading='both'.*gradient, mask"):
+    with pytest.raises(ValueError, match=r"`reading` 'both'.*gradient, mask"):
         Truncation(50, "channel", "both")  # type: ignore[arg-type]
 
 

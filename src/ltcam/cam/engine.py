@@ -80,12 +80,12 @@ class CAM:
         if not isinstance(self.positive_activations, bool):
             raise ValueError(f"positive_activations={self.positive_activations!r} must be True or False")
         if self.taps not in get_args(Taps):
-            raise ValueError(f"taps={self.taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
+            raise ValueError(f"`taps` {self.taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
         if self.layers is not None:
             names = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
             object.__setattr__(self, "layers", names)
         if self.relu not in get_args(Relu):
-            raise ValueError(f"relu={self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
+            raise ValueError(f"`relu` {self.relu!r} is unknown; choose from {', '.join(get_args(Relu))}")
 
     def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
         """Heatmaps (N, H, W), raw, float32 (float64 of float64), at the size of the images (N, 3, H, W)."""
@@ -203,12 +203,12 @@ def check_denominators(method: GradientMethod, captured: Capture) -> None:
     if rounded := [name for name in signed if name in captured.half]:
         raise ValueError(
             f"{method.title} divides by sums of activations; {', '.join(rounded)} return negative ones, whose sums say "
-            "nothing in half precision: use float32, choose layers behind a ReLU, or positive_activations=True"
+            "nothing in half precision: use float32, choose layers behind a ReLU, or `positive_activations=True`"
         )
     if signed:
         warnings.warn(
             f"{method.title} divides by sums of activations; {', '.join(signed)} return negative ones: "
-            "its weights can blow up; choose layers behind a ReLU, or positive_activations=True",
+            "its weights can blow up; choose layers behind a ReLU, or `positive_activations=True`",
             stacklevel=3,
         )
 

@@ -24,10 +24,10 @@ def check_fusion(fusion: str, stage_scale: str) -> None:
         ValueError: with the choices.
     """
     if fusion not in get_args(Fusion):
-        raise ValueError(f"fusion={fusion!r} is unknown; choose from {', '.join(get_args(Fusion))}")
+        raise ValueError(f"`fusion` {fusion!r} is unknown; choose from {', '.join(get_args(Fusion))}")
     if stage_scale not in get_args(StageScale):
         raise ValueError(
-            f"stage_scale={stage_scale!r} is unknown; choose from {', '.join(get_args(StageScale))}"
+            f"`stage_scale` {stage_scale!r} is unknown; choose from {', '.join(get_args(StageScale))}"
         )
 
 

@@ -47,10 +47,10 @@ class Truncation:
         if not number or math.isnan(self.percentile) or not 0 <= self.percentile <= 100:
             raise ValueError(f"percentile={self.percentile!r} is not a number from 0 to 100")
         if self.scope not in get_args(Scope):
-            raise ValueError(f"scope={self.scope!r} is unknown; choose from {', '.join(get_args(Scope))}")
+            raise ValueError(f"`scope` {self.scope!r} is unknown; choose from {', '.join(get_args(Scope))}")
         if self.reading not in get_args(TruncationReading):
             raise ValueError(
-                f"reading={self.reading!r} is unknown; choose from {', '.join(get_args(TruncationReading))}"
+                f"`reading` {self.reading!r} is unknown; choose from {', '.join(get_args(TruncationReading))}"
             )
 
 

@@ -35,8 +35,9 @@ COLUMN_NAMES: Mapping[str, frozenset[str]] = {
         """
     ),
     "mask": word_set("mask_file mask_name mask_path maskpath"),
-    "time": word_set("timestamp datetime date_time date"),
-    "line": word_set("production_line station"),
+    "group": word_set("groups group_id group_name gruppe gruppen_id groupe grupo gruppo"),
+    "time": word_set("timestamp datetime date_time date zeit zeitstempel zeitpunkt datum"),
+    "line": word_set("production_line station linie anlage ligne línea linea"),
 }
 """What a column may be called instead, where no column has its own name; words are joined by `_`."""
 

@@ -93,8 +93,12 @@ class Side:
         """Those with a defect and a true mask."""
         return tuple(sample for sample in self.defective if sample.mask is not None)
 
-    def must_have_masks(self, root: Path) -> None:
+    def must_have_masks(self, root: Path, *, elsewhere: bool = True) -> None:
         """Refuse a side that nothing can be measured on.
+
+        Args:
+            root: of the data set, for the message.
+            elsewhere: whether another side may be asked for.
 
         Raises:
             DataError: no defective image has a mask.
@@ -102,5 +106,5 @@ class Side:
         if not self.masked:
             raise DataError(
                 f"{root}: none of the {len(self.defective)} defective images ({self.words}) has a mask, so there is "
-                "nothing to measure; add masks, or try `split=all`"
+                f"nothing to measure; add masks{', or try `split=all`' if elsewhere else ''}"
             )

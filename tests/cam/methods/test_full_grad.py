@@ -367,9 +367,9 @@ def test_cam_refuses_what_has_no_meaning_for_it(nets: SimpleNamespace) -> None:
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"input_term='square' is unknown; choose from scaled, raw, none"):
+    with pytest.raises(ValueError, match=r"`input_term` 'square' is unknown; choose from scaled, raw, none"):
         FullGrad(input_term="square")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="fusion='median' is unknown"):
+    with pytest.raises(ValueError, match="`fusion` 'median' is unknown"):
         FullGrad(fusion="median")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="truncation=50 is no Truncation"):
         FullGrad(50)  # type: ignore[arg-type]

@@ -385,7 +385,7 @@ def test_another_thread_running_the_model_is_not_watched(nets: SimpleNamespace) 
 def test_no_stage_at_all() -> None:
     with pytest.raises(ValueError, match=r"no stage found.*layers="):
         find_stages(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 96, 2)), IMAGES)
-    with pytest.raises(ValueError, match=r"taps='behind'.*after, before"):
+    with pytest.raises(ValueError, match=r"`taps` 'behind'.*after, before"):
         find_stages(nn.Sequential(nn.Flatten()), IMAGES, taps="behind")  # type: ignore[arg-type]
 
 

@@ -486,3 +486,31 @@ def test_a_list_of_images_needs_no_labels(manifest: Callable[..., Path], tmp_pat
     assert len(listed_images(manifest("path,class,target\na.png,ok,0\n"))) == 1
     with pytest.raises(DataError, match="row 2: path is empty"):
         listed_images(manifest("file,camera\n,1\n"))
+
+
+@pytest.mark.parametrize("name", ["Gruppe", "group id", "groupe"])
+def test_groups_by_another_name(manifest: Callable[..., Path], name: str) -> None:
+    dataset = read_manifest(manifest(f"Pfad;Label;{name}\na.png;ok;7\nb/c.png;dent;7\nd.png;ok;8\n"))
+    assert [sample.group for sample in dataset.samples] == ["7", "7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("Los", "1 1 2", True),
+        ("Charge", "1 1 2", True),
+        ("serial number", "1 1 2", True),
+        ("Los", "1 2 3", False),  # every image its own
+        ("Los", "1 1 1", False),
+        ("colour", "1 1 2", False),
+    ],
+)
+def test_a_column_that_may_be_the_group(
+    manifest: Callable[..., Path], column: str, values: str, said: bool
+) -> None:
+    first, second, third = values.split()
+    dataset = read_manifest(
+        manifest(f"path,label,{column}\na.png,ok,{first}\nb/c.png,dent,{second}\nd.png,ok,{third}\n")
+    )
+    assert len({sample.group for sample in dataset.samples}) == 3
+    assert any("call it group" in note for note in dataset.notes) == said

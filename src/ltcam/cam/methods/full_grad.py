@@ -59,7 +59,7 @@ class FullGrad:
             )
         if self.input_term not in get_args(InputTerm):
             choices = ", ".join(get_args(InputTerm))
-            raise ValueError(f"input_term={self.input_term!r} is unknown; choose from {choices}")
+            raise ValueError(f"`input_term` {self.input_term!r} is unknown; choose from {choices}")
         check_fusion(self.fusion, "none")
 
     def __call__(self, model: nn.Module, images: Tensor, target: Target = None) -> Tensor:

@@ -54,7 +54,7 @@ def get_method(name: str | Method) -> Method:
     if isinstance(name, Method):
         return name
     if name not in _METHODS:
-        raise ValueError(f"method={name!r} is unknown; choose from {', '.join(_METHODS)}")
+        raise ValueError(f"`method` {name!r} is unknown; choose from {', '.join(_METHODS)}")
     return _METHODS[name]
 
 

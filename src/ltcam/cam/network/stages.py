@@ -108,7 +108,7 @@ def find_stages(model: nn.Module, images: Tensor, *, taps: Taps = "after") -> tu
     Warns of scripted parts, into which nothing can look, and of tokens (as of transformers) behind the last map.
     """
     if taps not in get_args(Taps):
-        raise ValueError(f"taps={taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
+        raise ValueError(f"`taps` {taps!r} is unknown; choose from {', '.join(get_args(Taps))}")
     known = _found.of(model)
     key = (taps, *images.shape[1:])
     if key not in known:

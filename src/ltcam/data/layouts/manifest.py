@@ -40,7 +40,7 @@ FILE_NAME = "manifest.csv"
 MOST_BYTES = 256 << 20
 """Larger manifests are refused."""
 
-_COLUMNS = ("path", "label", "mask")
+_COLUMNS = ("path", "label", "mask", "group")
 """That are also found by other names."""
 
 _ASK_FOR_DEFECTS = word_set(
@@ -88,6 +88,15 @@ _NO_KINDS = frozenset({"", *SPLIT_NAMES}) | word_set(
 )
 """Columns of 0 and 1 with these names say something else."""
 
+_MAY_GROUP = word_set(
+    """
+    lot lot_id lot_no lot_number batch batch_id batch_no batch_number los losnummer charge chargennummer chargen_nr
+    part part_id part_no part_number serial serial_no serial_number sn teil teilenummer bauteil bauteilnummer
+    seriennummer
+    """
+)
+"""Columns that may say which images belong together; only a person knows whether they do."""
+
 _YES = word_set("yes y true t 1 1.0 1,0 ja j wahr oui vrai si sí sim verdadero vero")
 _NO = word_set("no n false f 0 0.0 0,0 nein falsch non faux não none falso")
 
@@ -123,6 +132,7 @@ def read_manifest(file: Path, ok: Collection[str] = ()) -> Dataset:
             message names up to ten of them by their line number in the file.
     """
     rows, about_columns = _labelled(_rows(file), file)
+    about_columns += _about_groups(rows)
     labels = read_labels([label for row in rows for label in row.labels], ok)
     images = _Images(labels, _also_asked(rows))
     _each(rows, images.add, file)
@@ -299,6 +309,22 @@ def _labelled(rows: list[_Row], file: Path) -> tuple[list[_Row], list[str]]:
     notes = [f"Labels are read from the column {name}." for name in results]
     notes += _about_columns(kinds, [name for name in yes_or_no if name not in kinds])
     return [replace(row, labels=_answers(row, asking[0], kinds)) for row in rows], notes
+
+
+def _about_groups(rows: Sequence[_Row]) -> list[str]:
+    """A column that repeats what may be a lot or a part, where none says which images belong together."""
+    if any(row.value("group") for row in rows):
+        return []
+    found = []
+    for name in rows[0].values:
+        values = [row.value(name) for row in rows]
+        if joined_words(name) in _MAY_GROUP and 1 < len(set(values)) < len(values):
+            found.append(name)
+    return [
+        f"The column {name} is not read: call it group where images of the same {name} belong together, as those of "
+        "one part do; they stay on one side then."
+        for name in found[:1]
+    ]
 
 
 def _is_of_results(column: str, rows: Sequence[_Row]) -> bool:

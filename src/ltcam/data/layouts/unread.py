@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from ltcam.data.layouts.annotated import mentions
+from ltcam.data.layouts.annotated import mentions, refuse_damaged
 from ltcam.data.layouts.tree import Tree
+from ltcam_runtime.errors import DataError
 
 _LIST = "write a CSV list with the columns path,label."
 _LOOKED_AT = 3  # files of an ending
@@ -33,6 +34,10 @@ def unread_labels(tree: Tree) -> str:
                     return f"{path} is {what}, which is not read: {advice}, or {_LIST}"
         named = next((path for path in files[:_LOOKED_AT] if _names_an_image(tree, path)), None)
         if named is not None:
+            try:
+                refuse_damaged([tree.root / named])
+            except DataError as error:
+                return str(error)
             return f"{named} names images, but is of no kind that is read: {_LIST}"
     return ""
 

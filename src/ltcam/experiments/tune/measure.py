@@ -220,7 +220,7 @@ def _choose_images(source: Source, settings: TuneSettings) -> _Images:
                 f"{source.data.root}: there is no {name} side; a percentile is chosen on images of the run's training "
                 "side and measured on others: give the data set that the run was trained on"
             ) from None
-        sides[name].must_have_masks(source.data.root)
+        sides[name].must_have_masks(source.data.root, elsewhere=False)
     train = sides["train"]
     return _Images(
         sides=sides,
